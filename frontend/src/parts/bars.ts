@@ -1,0 +1,29 @@
+import { ROW_HEIGHT } from "../place.js";
+import { type Frame, facing, mean, type Scene, weightsWith } from "./lines.js";
+
+const THICKNESS = 3;
+/** A bar of full length stands for the largest mean weight, but for no less than this. */
+const SHORTEST_SCALE = 0.1;
+
+/**
+ * Under each token that faces the one in focus, a bar as long as the mean weight, one segment for each head. It starts
+ * at the lines and grows outwards; `width` is the width of the column.
+ */
+export function drawBars(context: CanvasRenderingContext2D, scene: Scene, frame: Frame, width: number): void {
+  if (!scene.focus) return;
+  const { start, end } = facing(scene);
+  const weights = Array.from({ length: end - start }, (_, i) => weightsWith(scene, start + i));
+  const unit = width / Math.max(SHORTEST_SCALE, ...weights.map(mean)) / scene.heads.length;
+  const [origin, direction] = scene.focus.side === "left" ? [frame.right, 1] : [frame.left, -1];
+  weights.forEach((perHead, i) => {
+    const y = (i + 1) * ROW_HEIGHT - THICKNESS - frame.top;
+    if (y < -THICKNESS || y > frame.height) return;
+    let x = origin;
+    perHead.forEach((weight, slot) => {
+      const length = weight * unit;
+      context.fillStyle = scene.colors[slot] as string;
+      context.fillRect(direction > 0 ? x : x - length, y, length, THICKNESS);
+      x += direction * length;
+    });
+  });
+}

@@ -1,0 +1,72 @@
+import { html, type TemplateResult } from "lit";
+import { styleMap } from "lit/directives/style-map.js";
+import { headColor, inkOn } from "../palette.js";
+
+const HINT = "Double click, double tap or Shift+Enter: this head alone, or all again";
+const DOUBLE_TAP_MS = 350;
+
+export interface HeadSquares {
+  offered: number[];
+  active: number[];
+  dark: boolean;
+  toggle(head: number): void;
+  isolate(head: number): void;
+}
+
+let lastTap: { head: number; time: number } = { head: -1, time: 0 };
+
+/** Browsers count the clicks of a mouse, but not the taps of a finger. */
+function isDouble(event: PointerEvent, head: number): boolean {
+  if (event.pointerType !== "touch") return event.detail === 2;
+  const double = lastTap.head === head && event.timeStamp - lastTap.time < DOUBLE_TAP_MS;
+  lastTap = double ? { head: -1, time: 0 } : { head, time: event.timeStamp };
+  return double;
+}
+
+/** One small square for each head: its colour, its number, and whether it is on. */
+export function headSquares({ offered, active, dark, toggle, isolate }: HeadSquares): TemplateResult {
+  const square = (head: number, index: number) => {
+    const color = headColor(head, dark);
+    return html`<button
+      class="square"
+      aria-label="Head ${head}"
+      aria-pressed=${active.includes(head)}
+      aria-description=${HINT}
+      title="Head ${head}. ${HINT}"
+      tabindex=${index === 0 ? 0 : -1}
+      style=${styleMap({ "--color": color, "--ink": inkOn(color) })}
+      @click=${(event: PointerEvent) => (isDouble(event, head) ? isolate(head) : toggle(head))}
+      @keydown=${(event: KeyboardEvent) => {
+        if (event.key !== "Enter" || !event.shiftKey) return;
+        event.preventDefault();
+        isolate(head);
+      }}
+    >${head}</button>`;
+  };
+  return html`<div class="squares" role="group" aria-label="Heads" @keydown=${rove} @focusin=${moveTabStop}>
+    ${offered.map(square)}
+  </div>`;
+}
+
+function moveTabStop({ currentTarget, target }: FocusEvent): void {
+  for (const square of (currentTarget as HTMLElement).querySelectorAll("button"))
+    square.tabIndex = square === target ? 0 : -1;
+}
+
+function rove(event: KeyboardEvent): void {
+  const squares = [...(event.currentTarget as HTMLElement).querySelectorAll("button")];
+  const at = squares.indexOf(event.target as HTMLButtonElement);
+  const last = squares.length - 1;
+  const next: Record<string, number> = {
+    ArrowRight: at + 1,
+    ArrowDown: at + 1,
+    ArrowLeft: at - 1,
+    ArrowUp: at - 1,
+    Home: 0,
+    End: last,
+  };
+  const to = next[event.key];
+  if (to === undefined) return;
+  event.preventDefault();
+  squares[Math.min(Math.max(to, 0), last)]?.focus();
+}

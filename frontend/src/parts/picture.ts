@@ -1,0 +1,124 @@
+import { opposite, type Range, ROW_HEIGHT, type Side } from "../place.js";
+import { drawBars } from "./bars.js";
+import type { Column } from "./column.js";
+import { collect, drawLines, type Frame, facing, type Marks, mean, type Scene, weightsWith } from "./lines.js";
+import { digitsFor } from "./readout.js";
+
+/** The canvas reaches this far beyond what is visible, so that scrolling moves it with the tokens and rarely redraws. */
+const OVERSCAN = 240;
+
+/** Two columns of tokens with a canvas behind them that holds lines and bars. It scrolls within itself. */
+export class Picture {
+  readonly element = document.createElement("div");
+  private readonly sheet = document.createElement("div");
+  private readonly canvas = document.createElement("canvas");
+  private readonly resizes = new ResizeObserver(() => this.onResize());
+  private scene: Scene | null = null;
+  private marks: Marks = { offsets: [], share: 1 };
+  private window = { top: 0, height: 0 };
+  private request = 0;
+
+  constructor(
+    readonly columns: Record<Side, Column>,
+    private readonly onResize: () => void,
+  ) {
+    this.element.className = "scroller";
+    this.sheet.className = "picture";
+    this.canvas.setAttribute("aria-hidden", "true");
+    this.sheet.append(this.canvas, columns.left.element, columns.right.element);
+    this.element.append(this.sheet);
+    this.element.addEventListener("scroll", () => this.schedule(), { passive: true });
+  }
+
+  connect(): void {
+    this.resizes.observe(this.element);
+  }
+
+  disconnect(): void {
+    this.resizes.disconnect();
+    cancelAnimationFrame(this.request);
+    this.request = 0;
+  }
+
+  get visible(): boolean {
+    return this.element.clientWidth > 0;
+  }
+
+  /** Draws a scene, or nothing while there are no weights. Returns the share of the weight that is drawn. */
+  show(scene: Scene | null): number {
+    this.scene = scene;
+    if (scene) this.marks = collect(scene);
+    this.window = this.wantedWindow();
+    this.draw();
+    return this.marks.share;
+  }
+
+  private schedule(): void {
+    this.request ||= requestAnimationFrame(() => {
+      this.request = 0;
+      const wanted = this.wantedWindow();
+      if (Math.abs(wanted.top - this.window.top) < OVERSCAN / 2) return;
+      this.window = wanted;
+      this.draw();
+    });
+  }
+
+  private wantedWindow(): { top: number; height: number } {
+    const { scrollTop, clientHeight } = this.element;
+    const full = this.sheet.offsetHeight;
+    const height = Math.min(full, clientHeight + 2 * OVERSCAN);
+    return { top: Math.max(0, Math.min(scrollTop - OVERSCAN, full - height)), height };
+  }
+
+  private draw(): void {
+    const context = this.clearedCanvas();
+    const { scene } = this;
+    if (context && scene) {
+      const { left, right } = this.columns;
+      const frame: Frame = {
+        left: left.element.offsetLeft + left.element.offsetWidth,
+        right: right.element.offsetLeft,
+        ...this.window,
+      };
+      drawBars(context, scene, frame, (scene.focus?.side === "left" ? right : left).element.offsetWidth);
+      drawLines(context, scene, frame, this.marks);
+    }
+    this.annotate();
+  }
+
+  private clearedCanvas(): CanvasRenderingContext2D | null {
+    const { canvas, window } = this;
+    const ratio = devicePixelRatio;
+    const width = this.sheet.clientWidth;
+    const [pixels, lines] = [Math.round(width * ratio), Math.round(window.height * ratio)];
+    if (canvas.width !== pixels || canvas.height !== lines) Object.assign(canvas, { width: pixels, height: lines });
+    canvas.style.cssText = `top:${window.top}px;width:${width}px;height:${window.height}px`;
+    const context = canvas.getContext("2d");
+    context?.setTransform(ratio, 0, 0, ratio, 0, 0);
+    context?.clearRect(0, 0, width, window.height);
+    return context;
+  }
+
+  /** Numbers stand beside the tokens that face the one in focus, as far as the canvas reaches. */
+  private annotate(): void {
+    const { scene, columns } = this;
+    const side = scene?.focus ? opposite(scene.focus.side) : null;
+    for (const column of Object.values(columns))
+      if (column.side !== side) column.annotate({ start: 0, end: 0 }, String);
+    if (!scene || !side) return;
+    const range = facing(scene);
+    const means = new Map(indices(range).map((index) => [index, mean(weightsWith(scene, index))]));
+    const digits = digitsFor(Math.max(...means.values()));
+    columns[side].annotate(this.clipped(range), (index) => (means.get(index) as number).toFixed(digits));
+  }
+
+  private clipped({ start, end }: Range): Range {
+    const { top, height } = this.window;
+    const first = start + Math.floor(top / ROW_HEIGHT);
+    return { start: Math.min(first, end), end: Math.min(end, first + Math.ceil(height / ROW_HEIGHT) + 1) };
+  }
+}
+
+function indices({ start, end }: Range): number[] {
+  return Array.from({ length: end - start }, (_, i) => start + i);
+}

@@ -1,0 +1,119 @@
+import { opposite, type Side, type TokenRef } from "../place.js";
+import type { Column } from "./column.js";
+
+export interface PointingEvents {
+  /** Another token is pointed at. What the keyboard does is announced, what the mouse does is not. */
+  point(announce: boolean): void;
+  select(token: TokenRef | null): void;
+}
+
+/** Turns what mouse, finger and keyboard do over two columns of tokens into previews and a locked token. */
+export class Pointing {
+  selected: TokenRef | null = null;
+  private hovered: TokenRef | null = null;
+  private focused: TokenRef | null = null;
+
+  constructor(
+    element: HTMLElement,
+    private readonly columns: Record<Side, Column>,
+    private readonly events: PointingEvents,
+  ) {
+    element.addEventListener("pointerover", (event) => this.hover(event));
+    element.addEventListener("pointerleave", () => this.setHovered(null));
+    element.addEventListener("focusin", (event) => this.focusIn(event));
+    element.addEventListener("focusout", () => this.setFocused(null));
+    element.addEventListener("click", (event) => this.click(event));
+    element.addEventListener("keydown", (event) => this.keydown(event));
+  }
+
+  /** The token whose lines are shown. */
+  get focus(): TokenRef | null {
+    return this.selected ?? this.hovered ?? this.focused;
+  }
+
+  /** While a token is locked: the one of the other side that is pointed at. */
+  get partner(): number | null {
+    const other = this.hovered ?? this.focused;
+    return this.selected && other && other.side !== this.selected.side ? other.index : null;
+  }
+
+  get pointed(): TokenRef | null {
+    return this.hovered ?? this.focused;
+  }
+
+  /** Forgets tokens that are no longer there. */
+  reset(): void {
+    this.hovered = this.focused = null;
+  }
+
+  private hover(event: PointerEvent): void {
+    if (event.pointerType !== "touch") this.setHovered(tokenAt(event));
+  }
+
+  private setHovered(token: TokenRef | null): void {
+    if (same(token, this.hovered)) return;
+    this.hovered = token;
+    this.events.point(false);
+  }
+
+  private focusIn(event: FocusEvent): void {
+    const token = tokenAt(event);
+    if (token) this.columns[token.side].walkTo(token.index);
+    // A click focuses too, but it is the lock that counts then.
+    if ((event.target as Element).matches(":focus-visible")) this.setFocused(token);
+  }
+
+  private setFocused(token: TokenRef | null): void {
+    if (same(token, this.focused)) return;
+    this.focused = token;
+    this.events.point(token !== null);
+  }
+
+  private click(event: MouseEvent): void {
+    const token = tokenAt(event);
+    const touch = (event as PointerEvent).pointerType === "touch";
+    const { selected } = this;
+    // A finger cannot hover: its first tap on the other side shows the pair, its second moves the lock.
+    if (touch && token && selected && token.side !== selected.side && !same(token, this.hovered)) {
+      this.setHovered(token);
+      return;
+    }
+    if (touch) this.hovered = null;
+    this.events.select(same(token, selected) ? null : token);
+  }
+
+  private keydown(event: KeyboardEvent): void {
+    const token = tokenAt(event);
+    if (!token) return;
+    if (event.key === "Enter" || event.key === " ") this.events.select(same(token, this.selected) ? null : token);
+    else if (!this.walk(event.key, token)) return;
+    event.preventDefault();
+  }
+
+  private walk(key: string, { side, index }: TokenRef): boolean {
+    const here = this.columns[side];
+    const { start, end } = here.shown;
+    const there = this.columns[opposite(side)];
+    const steps: Record<string, () => HTMLElement | undefined> = {
+      ArrowUp: () => here.walkTo(index - 1),
+      ArrowDown: () => here.walkTo(index + 1),
+      Home: () => here.walkTo(start),
+      End: () => here.walkTo(end - 1),
+    };
+    const across = () => there.walkTo(Math.min(there.shown.start + index - start, there.shown.end - 1));
+    steps[side === "left" ? "ArrowRight" : "ArrowLeft"] = across;
+    const step = steps[key];
+    step?.()?.focus();
+    return step !== undefined;
+  }
+}
+
+export function same(a: TokenRef | null, b: TokenRef | null): boolean {
+  return a?.side === b?.side && a?.index === b?.index;
+}
+
+function tokenAt(event: Event): TokenRef | null {
+  const row = (event.target as Element).closest<HTMLElement>("[role=option]");
+  const side = row?.parentElement?.dataset.side as Side | undefined;
+  return row && side ? { side, index: Number(row.dataset.index) } : null;
+}

@@ -1,0 +1,19 @@
+/** Where a token stands in a picture of two columns: left ones attend, right ones are attended to. */
+export interface TokenRef {
+  side: Side;
+  index: number;
+}
+
+export type Side = "left" | "right";
+
+/** Indices from start up to, not including, end. */
+export interface Range {
+  start: number;
+  end: number;
+}
+
+export const ROW_HEIGHT = 24;
+
+export const opposite = (side: Side): Side => (side === "left" ? "right" : "left");
+export const inRange = (index: number, { start, end }: Range): boolean => index >= start && index < end;
+export const sameRange = (a: Range, b: Range): boolean => a.start === b.start && a.end === b.end;

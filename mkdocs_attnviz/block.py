@@ -1,0 +1,345 @@
+"""Fence text → `Block`.
+
+Everything an author can get wrong inside a block is reported here, in one sentence that names the bad value and
+what is allowed, with page and line. What leaves this file is frozen and valid; nothing later checks it again.
+What cannot be known from the text alone (does the model exist, has it that layer?) is not judged here.
+
+The body is YAML, since that is the one grammar that arrives unharmed through SuperFences, MyST and reStructuredText.
+Only its plain part is read: no anchors, aliases or tags, so that no text can expand, run or recurse.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, ValidationError
+from pydantic.fields import FieldInfo
+
+MAX_BODY = 100_000  # characters; a block is a few lines, anything like this is a mistake or an attack
+MAX_DEPTH = 8
+
+
+class BlockError(Exception):
+    """What is wrong with one block, as one sentence for its author.
+
+    `line` counts from 0 within the block's body; None means the block as a whole.
+
+    """
+
+    def __init__(self, message: str, line: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.line = line
+
+
+@dataclass(frozen=True)
+class Source:
+    """One fence as it stands in a page."""
+
+    body: str
+    header: Mapping[str, str] = field(default_factory=dict)
+    page: str | None = None
+    line: int | None = None
+    """Line of the opening fence in the page's file, counted from 1."""
+    header_problem: str | None = None
+    """A header that the fence's own parser could not read, as it stands."""
+
+    def where(self, error: BlockError | None = None) -> str:
+        """`page.md:12`, as far as it is known; '' if nothing is."""
+        line = self.line
+        if line is not None and error is not None and error.line is not None:
+            line += 1 + error.line
+        if self.page is None:
+            return "" if line is None else f"line {line}"
+        return self.page if line is None else f"{self.page}:{line}"
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Source:
+        return cls(**json.loads(text))
+
+
+def _unique(value: object) -> object:
+    """`3` → `(3,)`, `[5, 3, 5]` → `(3, 5)`: order and repetition of numbers mean nothing."""
+    numbers = value if isinstance(value, list) else [value]
+    if all(type(number) is int for number in numbers):
+        return tuple(sorted(set(numbers)))
+    return tuple(numbers)
+
+
+Index = Annotated[StrictInt, Field(ge=0)]
+Indices = Annotated[tuple[Index, ...], BeforeValidator(_unique), Field(min_length=1)]
+
+
+class Options(BaseModel):
+    """The keys that one view adds to the block. Each view declares a subclass."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def key(expects: str, description: str, **more: Any) -> Any:
+    """A key of the block: `expects` completes the sentence "it must be …"."""
+    return Field(description=description, json_schema_extra={"expects": expects}, **more)
+
+
+class Block(BaseModel):
+    """One valid block. Numbers of layers and heads count from 0, as in BertViz and transformers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    model: str = key(
+        "an alias of the site, a directory, a Hugging Face model id or package:NAME/dir",
+        "The model: an alias from the site's `models` setting, a local directory (relative to the site's configuration "
+        "file), a Hugging Face model id, or a directory inside an installed Python package (`package:NAME/dir`).",
+        min_length=1,
+        max_length=500,
+    )
+    revision: str | None = key(
+        "a branch, a tag or a commit of the model on the hub",
+        "Branch, tag or commit of a model on the hub. Default: `main`.",
+        default=None,
+        min_length=1,
+        max_length=200,
+    )
+    text: str = key("the text the model reads", "The text the model reads.", min_length=1)
+    text_pair: str | None = key(
+        "the second text of a sentence pair",
+        "Second text of a sentence pair; the figure then gets a filter A→A, A→B, B→A, B→B.",
+        default=None,
+        min_length=1,
+    )
+    view: str = key("the name of a view", "How the tensors are drawn.", default="head")
+    theme: Literal["auto", "light", "dark"] = key(
+        "auto, light or dark",
+        "`auto` follows the light/dark switch of the page.",
+        default="auto",
+    )
+    caption: str | None = key("a text", "Caption under the figure, as plain text.", default=None, min_length=1)
+    id: str | None = key(
+        "a letter followed by letters, digits, '-', '_' or '.'",
+        "The figure's `id` in the page, to link to it. Default: `attnviz-1`, `attnviz-2`, … in page order.",
+        default=None,
+        pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$",
+        max_length=100,
+    )
+    options: Options = Field(exclude=True)
+    lines: Mapping[str, int] = Field(default_factory=dict, exclude=True)
+    """Where each key stands, counted from 0 within the body, for what is found wrong later."""
+
+    def wrong(self, name: str, message: str) -> BlockError:
+        """A mistake in the value of key `name` that only the model could tell."""
+        return BlockError(message, self.lines.get(name))
+
+
+def fields_of(options: type[Options]) -> dict[str, FieldInfo]:
+    """Every key a block of a view may have, by its name in the block."""
+    common = {name: info for name, info in Block.model_fields.items() if not info.exclude}
+    return common | dict(options.model_fields)
+
+
+def parse(source: Source, views: Mapping[str, type[Options]]) -> Block:
+    """The block that `source` describes; `views` maps each view's name to its options.
+
+    Raises:
+        BlockError: whatever is wrong, for the author to read.
+
+    """
+    if source.header_problem is not None:
+        if source.header_problem.startswith("{"):
+            raise BlockError("Write ```attention without braces; in braces it is another tool's word for a note.")
+        raise BlockError(
+            f'The fence\'s header {source.header_problem!r} cannot be read; write key="value" with quotes, or move the '
+            "options into the block as `key: value` lines."
+        )
+    nodes = _entries(source)
+    view = _view(nodes, views)
+    allowed = fields_of(views[view])
+    for name, node in nodes.items():
+        if name not in allowed:
+            raise BlockError(_unknown_key(name, view, allowed, views), _line(node))
+    values = {name: _value(node, allowed[name]) for name, node in nodes.items()}
+    lines = {name: line for name, node in nodes.items() if (line := _line(node)) is not None}
+    own = set(views[view].model_fields)
+    try:
+        options = views[view](**{name: value for name, value in values.items() if name in own})
+        common = {name: value for name, value in values.items() if name not in own}
+        return Block(**common, options=options, lines=lines)
+    except ValidationError as error:
+        raise _sentence(error, values, nodes, allowed) from None
+
+
+def json_schema(views: Mapping[str, type[Options]]) -> dict[str, Any]:
+    """JSON Schema (2020-12) of a block's body, for editors and for the documentation."""
+    common = Block.model_json_schema()
+    for name, info in Block.model_fields.items():
+        if info.exclude:
+            del common["properties"][name]
+    common.pop("$defs", None)
+    common["properties"]["view"]["enum"] = list(views)
+    common["required"] = [name for name in common["required"] if name != "options"]
+    branches = []
+    for name, options in views.items():
+        properties = options.model_json_schema()["properties"]
+        common["properties"] |= properties
+        others = set().union(*(view.model_fields for view in views.values())) - set(properties)
+        branches.append(
+            {
+                "if": {"properties": {"view": {"const": name}}},
+                "then": {"properties": dict.fromkeys(sorted(others), False)},
+            }
+        )
+    common |= {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "attention block"}
+    return common | {"description": "Body of an `attention` block of mkdocs-attnviz.", "allOf": branches}
+
+
+def _entries(source: Source) -> dict[str, yaml.Node]:
+    """Body and header as one mapping from key to YAML node."""
+    if len(source.body) > MAX_BODY:
+        raise BlockError(f"The block has {len(source.body):,} characters; at most {MAX_BODY:,} are read.")
+    entries: dict[str, yaml.Node] = {}
+    for name, node in _body(source.body):
+        if name in entries:
+            raise BlockError(f"`{name}` stands twice in the block.", _line(node))
+        entries[name] = node
+    for name, text in source.header.items():
+        if name in entries:
+            raise BlockError(f"`{name}` stands both in the fence's header and in the block.", _line(entries[name]))
+        node = _compose(text) or yaml.ScalarNode("tag:yaml.org,2002:str", text)
+        node.start_mark = None  # a mistake in the header is reported at the fence itself
+        entries[name] = node
+    if not entries:
+        raise BlockError("The block is empty; it needs at least `model: …` and `text: …`.")
+    return entries
+
+
+def _body(body: str) -> Iterator[tuple[str, yaml.Node]]:
+    root = _compose(body)
+    if root is None:
+        return
+    if not isinstance(root, yaml.MappingNode):
+        kind = "a list" if isinstance(root, yaml.SequenceNode) else f"the text {_shown(root.value)}"
+        raise BlockError(f"A block is written as `key: value` lines; this one is {kind}.", _line(root))
+    for name, node in root.value:
+        if not isinstance(name, yaml.ScalarNode):
+            raise BlockError("A key of the block must be a plain word.", _line(name))
+        yield name.value, node
+
+
+def _compose(text: str) -> yaml.Node | None:
+    try:
+        _refuse_expansion(text)
+        return yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        hint = "; put a text that holds a colon in quotes" if "mapping values" in (error.problem or "") else ""
+        line = error.problem_mark.line if error.problem_mark else None
+        raise BlockError(f"The block is not valid YAML: {error.problem}{hint}.", line) from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position)
+        raise BlockError(
+            f"The block holds the character U+{ord(str(error.character)):04X}, which YAML does not allow; write it as "
+            'an escape inside double quotes ("\\0").',
+            line,
+        ) from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise BlockError(f"The block is not valid YAML: {error}.") from None
+
+
+def _refuse_expansion(text: str) -> None:
+    """Anchors, aliases, tags and depth are refused while nothing has been built yet."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        line = event.start_mark.line if event.start_mark else None
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            raise BlockError(
+                "Anchors and aliases (`&`, `*`) are not read; put a text that begins with them in quotes.", line
+            )
+        if tag := getattr(event, "tag", None):
+            raise BlockError(f"YAML tags are not read, and this block has {tag!r}; put the text in quotes.", line)
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise BlockError(f"The block is nested more than {MAX_DEPTH} deep.", line)
+
+
+def _view(nodes: Mapping[str, yaml.Node], views: Mapping[str, type[Options]]) -> str:
+    node = nodes.get("view")
+    view = Block.model_fields["view"].default if node is None else node.value
+    if isinstance(view, str) and view in views:
+        return view
+    near = _nearest(view, views) if isinstance(view, str) else ""
+    raise BlockError(f"`view` is {_shown(view)}; the views are {', '.join(views)}{near}.", _line(node))
+
+
+def _unknown_key(name: str, view: str, allowed: Mapping[str, object], views: Mapping[str, type[Options]]) -> str:
+    elsewhere = [other for other, options in views.items() if name in options.model_fields]
+    if elsewhere:
+        return f"`{name}` is a key of view {', '.join(elsewhere)}, not of view {view}."
+    near = _nearest(name, allowed)
+    return f"`{_short(name)}` is not a key of the block{near}; the keys are {', '.join(sorted(allowed))}."
+
+
+def _value(node: yaml.Node, info: FieldInfo) -> object:
+    """What a node says. Where a text is wanted a scalar is that text as written: `text: No` is no boolean."""
+    if isinstance(node, yaml.ScalarNode) and _wants_text(info.annotation):
+        if any("\ud800" <= character <= "\udfff" for character in node.value):
+            raise BlockError(
+                "The text holds half of a surrogate pair (\\uD800–\\uDFFF), which is no character.", _line(node)
+            )
+        return node.value
+    try:
+        return yaml.constructor.SafeConstructor().construct_document(node)
+    except (yaml.YAMLError, ValueError, TypeError, OverflowError) as error:
+        raise BlockError(f"{_shown(node.value)} cannot be read: {error}.", _line(node)) from None
+
+
+def _wants_text(annotation: Any) -> bool:
+    if get_origin(annotation) in (Union, types.UnionType):
+        return any(_wants_text(part) for part in get_args(annotation))
+    return annotation is str or get_origin(annotation) is Literal
+
+
+def _sentence(
+    error: ValidationError,
+    values: Mapping[str, object],
+    nodes: Mapping[str, yaml.Node],
+    allowed: Mapping[str, FieldInfo],
+) -> BlockError:
+    detail = error.errors()[0]
+    if not detail["loc"]:  # a rule about several keys at once: the view has written the sentence itself
+        return BlockError(detail["msg"].removeprefix("Value error, "))
+    name = str(detail["loc"][0])
+    if detail["type"] == "missing":
+        return BlockError(f"The block has no `{name}`; it must be {_expects(allowed[name])}.")
+    value = values.get(name)
+    if value in ("", None):
+        return BlockError(f"`{name}` is empty; it must be {_expects(allowed[name])}.", _line(nodes.get(name)))
+    return BlockError(f"`{name}` is {_shown(value)}; it must be {_expects(allowed[name])}.", _line(nodes.get(name)))
+
+
+def _expects(info: FieldInfo) -> str:
+    extra = info.json_schema_extra
+    return str(extra["expects"]) if isinstance(extra, dict) else "something else"
+
+
+def _nearest(word: str, known: Mapping[str, object]) -> str:
+    near = difflib.get_close_matches(word, known, n=1)
+    return f" (did you mean `{near[0]}`?)" if near else ""
+
+
+def _line(node: yaml.Node | None) -> int | None:
+    return node.start_mark.line if node is not None and node.start_mark is not None else None
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def _shown(value: object) -> str:
+    return _short(repr(value) if isinstance(value, (str, int, float, bool)) else json.dumps(value, default=str))

@@ -1,0 +1,219 @@
+"""Drawings → HTML and data files. The only place that knows HTML.
+
+A block travels through Markdown as a *placeholder* that carries its own source; `fill` puts the figures in
+their places, numbers them in page order and adds the one script a page needs. Data are inline while they are
+small; larger ones go, a layer a file, into content-named scripts beside ours, since `fetch` fails on `file://`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import quote
+
+from mkdocs_attnviz.block import Block, BlockError, Source
+from mkdocs_attnviz.cache import Entry, write_atomically
+from mkdocs_attnviz.views import Drawing
+from mkdocs_attnviz.views.svg import ROW
+
+INLINE = 24_000  # bytes of one figure's deflated layers; up to this a file each would cost more than it saves
+MAX_ROWS = 24
+CHROME = 104  # px: controls, headings, read-out
+SECOND_LINE = 36  # px more where the viewport is narrow, and the controls take two lines
+PLACEHOLDER = re.compile(
+    r'<!--.*?-->|<figure class="attnviz" data-attnviz-source="([A-Za-z0-9_=-]+)"></figure>', re.DOTALL
+)
+FIGURE_STYLE = "width:100%;max-width:none;margin-inline:0;text-align:start"
+ERROR_STYLE = "border-inline-start:.25rem solid #d32f2f;padding:.5rem 1rem;margin:1em 0;overflow-wrap:anywhere"
+
+
+class Assets:
+    """Where the script and the data of a page's figures are. This one: all inline, for a page that stands alone."""
+
+    def script(self) -> str:
+        return f"<script>{_script()}</script>"
+
+    def layer(self, blob: bytes) -> dict[str, str]:
+        return {"data": _base64(blob)}
+
+    def keeps_inline(self, blobs: Sequence[bytes]) -> bool:  # noqa: ARG002
+        return True
+
+
+class AssetFolder(Assets):
+    """Script and data files in `folder`, which pages reach under `url`."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self.folder, self.url = folder, url
+
+    def script(self) -> str:
+        content = _script().encode()
+        name = f"attnviz-{hashlib.sha256(content).hexdigest()[:10]}.js"
+        self._write(name, content)
+        return f'<script defer src="{html.escape(self.url)}/{name}"></script>'
+
+    def layer(self, blob: bytes) -> dict[str, str]:
+        name = f"{hashlib.sha256(blob).hexdigest()[:20]}.js"
+        self._write(name, f'attnvizData("{name}","{_base64(blob)}")\n'.encode())
+        return {"file": name}
+
+    def keeps_inline(self, blobs: Sequence[bytes]) -> bool:
+        return sum(map(len, blobs)) <= INLINE
+
+    def _write(self, name: str, content: bytes) -> None:
+        path = self.folder / name
+        if not path.exists():  # the name is the content
+            write_atomically(path, content)
+
+
+class Rendered(Protocol):
+    """What can take a placeholder's place."""
+
+    @property
+    def wanted_id(self) -> str | None: ...
+    def html(self, id: str, assets: Assets) -> str: ...
+
+
+@dataclass(frozen=True)
+class Figure:
+    block: Block
+    drawing: Drawing
+    entry: Entry
+
+    @property
+    def wanted_id(self) -> str | None:
+        return self.block.id
+
+    def html(self, id: str, assets: Assets) -> str:
+        drawing, picture = self.drawing, self.drawing.picture
+        height = ROW * min(max(drawing.rows, 4), MAX_ROWS) + CHROME
+        reserved = f"calc({height}px + clamp(0px,(600px - 100vw)*99,{SECOND_LINE}px))"
+        sentence = html.escape(drawing.sentence)
+        scheme = "light dark" if self.block.theme == "auto" else self.block.theme
+        caption = f"\n<figcaption>{html.escape(self.block.caption)}</figcaption>" if self.block.caption else ""
+        return (
+            f'<figure class="attnviz" id="{html.escape(id)}" style="{FIGURE_STYLE}">\n'
+            f'<attn-viz data-figure="{html.escape(_json(self._data(assets)))}" '
+            f'style="display:block;--attnviz-height:{reserved};min-height:var(--attnviz-height)">'
+            f'<img src="{_data_url(picture.svg)}" alt="{sentence}" '
+            f'width="{picture.width}" height="{picture.height}" '
+            f'style="max-width:100%;height:auto;{_colour_scheme(scheme)}">'
+            f"<noscript><p>{sentence}</p></noscript></attn-viz>{caption}\n</figure>"
+        )
+
+    def _data(self, assets: Assets) -> dict[str, Any]:
+        """The view's data, with each layer's bytes or their file in place of the blob's name."""
+        layers = [layer for stack in self.drawing.data["stacks"].values() for layer in stack["layers"]]
+        inline = assets.keeps_inline([self.entry.blobs[layer["blob"]] for layer in layers])
+        place = Assets() if inline else assets
+
+        def ship(stack: Mapping[str, Any]) -> dict[str, Any]:
+            layers = [
+                {name: value for name, value in layer.items() if name != "blob"}
+                | place.layer(self.entry.blobs[layer["blob"]])
+                for layer in stack["layers"]
+            ]
+            return {**stack, "layers": layers}
+
+        stacks = {name: ship(stack) for name, stack in self.drawing.data["stacks"].items()}
+        return {**self.drawing.data, "label": self.drawing.sentence, "stacks": stacks}
+
+
+@dataclass(frozen=True)
+class Alert:
+    """What stands in the page where a block could not be drawn."""
+
+    source: Source
+    error: BlockError
+    wanted_id: str | None = None
+
+    @property
+    def message(self) -> str:
+        where = self.source.where(self.error)
+        return f"{where}: {self.error.message}" if where else self.error.message
+
+    def html(self, id: str, assets: Assets) -> str:  # noqa: ARG002
+        where = html.escape(self.source.where(self.error))
+        place = f" <small>({where})</small>" if where else ""
+        message = html.escape(self.error.message.replace("\0", "␀"))
+        return (
+            f'<div class="attnviz-error" role="alert" id="{html.escape(id)}" style="{ERROR_STYLE}">'
+            f"<p><strong>This attention block could not be drawn.</strong> {message}{place}</p></div>"
+        )
+
+
+def placeholder(source: Source) -> str:
+    carried = base64.urlsafe_b64encode(source.to_json().encode()).decode()
+    return f'<figure class="attnviz" data-attnviz-source="{carried}"></figure>'
+
+
+def sources(text: str) -> list[Source]:
+    """The blocks waiting in a piece of HTML, in order; those in comments do not wait."""
+    return [_source(match[1]) for match in PLACEHOLDER.finditer(text) if match[1]]
+
+
+def fill(text: str, rendered: Callable[[Source], Rendered], assets: Assets) -> str:
+    """The HTML with every waiting block in its place, and the script behind the first figure."""
+    taken = set(re.findall(r'\bid="([^"]*)"', text))
+    number = 0
+    scripted = False
+
+    def put(match: re.Match[str]) -> str:
+        nonlocal number, scripted
+        if not match[1]:
+            return match[0]
+        source = _source(match[1])
+        figure = rendered(source)
+        number += 1
+        id = figure.wanted_id or _free(f"attnviz-{number}", taken)
+        if figure.wanted_id in taken:
+            id = _free(f"attnviz-{number}", taken)
+            figure = Alert(source, BlockError(f"`id` is {figure.wanted_id!r}, which something else on this page has."))
+        taken.add(id)
+        script = "" if scripted or isinstance(figure, Alert) else f"\n{assets.script()}"
+        scripted = scripted or bool(script)
+        return figure.html(id, assets) + script
+
+    return PLACEHOLDER.sub(put, text)
+
+
+def _free(id: str, taken: set[str]) -> str:
+    while id in taken:
+        id += "-b"
+    return id
+
+
+def _source(carried: str) -> Source:
+    return Source.from_json(base64.urlsafe_b64decode(carried).decode())
+
+
+def _data_url(svg: str) -> str:
+    """Quotes in our pictures' texts are escaped; those left are attributes', and cost less here as single ones."""
+    return "data:image/svg+xml," + quote(svg.replace('"', "'"), safe=" ='/:;,.(){}@!-")
+
+
+def _colour_scheme(scheme: str) -> str:
+    """An image follows the colour scheme of its element; the page's own is inherited unless the block forces one."""
+    return "" if scheme == "light dark" else f"color-scheme:{scheme}"
+
+
+@cache
+def _script() -> str:
+    return (resources.files("mkdocs_attnviz") / "static" / "attnviz.js").read_text("utf-8")
+
+
+def _json(data: Mapping[str, Any]) -> str:
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+
+
+def _base64(blob: bytes) -> str:
+    return base64.b64encode(blob).decode()

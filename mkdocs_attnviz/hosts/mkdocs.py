@@ -1,0 +1,107 @@
+"""MkDocs and ProperDocs.
+
+Decides for itself: when in a build which step runs, and where the assets go (`assets/attnviz/`). Blocks are
+collected from pages' rendered HTML, run in one batch in `on_env`, and swept up once more in finished pages,
+since a blog's excerpts and print pages are made late. The worker stays alive from build to build under `serve`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from jinja2 import Environment
+from mkdocs.config.base import BaseConfigOption, Config
+from mkdocs.config.base import ValidationError as ConfigError
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.plugins import BasePlugin, event_priority, get_plugin_logger
+from mkdocs.structure.files import Files
+from mkdocs.structure.pages import Page
+from mkdocs.utils import get_relative_url
+
+from mkdocs_attnviz.figure import AssetFolder, sources
+from mkdocs_attnviz.hosts.markdown import Page as SourcePage
+from mkdocs_attnviz.hosts.markdown import fill_page
+from mkdocs_attnviz.pipeline import Pipeline
+from mkdocs_attnviz.settings import Settings, SettingsError
+
+ASSETS = "assets/attnviz"
+EXTENSION = "mkdocs_attnviz"
+
+log = get_plugin_logger("attnviz")
+
+
+class Setting(BaseConfigOption[Any]):
+    """One field of `Settings`."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+        self.default = Settings.model_fields[name].get_default(call_default_factory=True)
+
+    def run_validation(self, value: object) -> object:
+        try:
+            Settings.read({self.name: value})
+        except SettingsError as error:
+            raise ConfigError(str(error)) from None
+        return value
+
+
+class PluginSettings(Config):
+    """`Settings`, as MkDocs wants to have it."""
+
+    _schema = tuple((name, Setting(name)) for name in Settings.model_fields)
+
+
+class AttnvizPlugin(BasePlugin[PluginSettings]):
+    pipeline: Pipeline | None = None
+
+    def on_startup(self, *, command: Literal["build", "gh-deploy", "serve"], dirty: bool) -> None:
+        """Having this method keeps the plugin, and with it the worker, alive from build to build under `serve`."""
+
+    def on_config(self, config: MkDocsConfig) -> MkDocsConfig:
+        settings = Settings.read({name: self.config[name] for name in Settings.model_fields})
+        base = Path(config.config_file_path or "mkdocs.yml").resolve().parent
+        if self.pipeline is None or (self.pipeline.settings, self.pipeline.base) != (settings, base):
+            self.on_shutdown()
+            self.pipeline = Pipeline(settings, base, log)
+        self.pipeline.begin()
+        self.source_page = SourcePage()
+        if EXTENSION not in config.markdown_extensions:
+            config.markdown_extensions.append(EXTENSION)
+        config.mdx_configs[EXTENSION] = {"page": self.source_page}
+        self.site_dir = Path(config.site_dir)
+        return config
+
+    def on_page_markdown(self, markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> None:
+        self.source_page.begin(page.file.src_uri, page.file.content_string)
+
+    @event_priority(100)
+    def on_page_content(self, html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str | None:
+        """Pages that need no model are complete from here on, which print pages and the like rely on."""
+        self.source_page.begin(None, "")
+        waiting = sources(html)
+        return self._fill(html, page) if waiting and self._pipeline.cached(waiting) else None
+
+    @event_priority(50)
+    def on_env(self, env: Environment, *, config: MkDocsConfig, files: Files) -> None:
+        pages = [file.page for file in files.documentation_pages() if file.page is not None and file.page.content]
+        self._pipeline.prepare([source for page in pages for source in sources(page.content or "")])
+        for page in pages:
+            page.content = self._fill(page.content or "", page)
+
+    @event_priority(50)
+    def on_post_page(self, output: str, *, page: Page, config: MkDocsConfig) -> str:
+        return self._fill(output, page)
+
+    def on_shutdown(self) -> None:
+        if self.pipeline is not None:
+            self.pipeline.close()
+
+    def _fill(self, html: str, page: Page) -> str:
+        return fill_page(html, self._pipeline, AssetFolder(self.site_dir / ASSETS, get_relative_url(ASSETS, page.url)))
+
+    @property
+    def _pipeline(self) -> Pipeline:
+        assert self.pipeline is not None, "MkDocs calls on_config first"  # noqa: S101
+        return self.pipeline

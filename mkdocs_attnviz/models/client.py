@@ -1,0 +1,215 @@
+"""The build's end of the worker process.
+
+The worker alone imports torch. It is started once a build, while pages still render, and stays warm under
+`serve`. When it dies, what it was working on is given again, one input at a time, to a new one; an input that
+kills a worker all by itself fails alone, with the reason, and the build goes on.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import IO, Any
+
+from mkdocs_attnviz.cache import Entry
+from mkdocs_attnviz.models.reference import ModelRef
+from mkdocs_attnviz.models.request import Request
+
+LENGTHS = struct.Struct(">II")
+"""A message is two lengths, that much JSON, and that many bytes of an entry."""
+
+
+class WorkerDied(Exception):
+    """The worker process ended without being asked to."""
+
+
+class ModelFailed(Exception):
+    """A model cannot be used at all; the message is for the author."""
+
+
+@dataclass(frozen=True)
+class Captured:
+    index: int
+    entry: Entry
+    seconds: float
+    """Its share of the time its batch took."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    index: int
+    message: str
+
+
+def write_message(stream: IO[bytes], message: dict[str, Any], data: bytes = b"") -> None:
+    header = json.dumps(message).encode()
+    stream.write(LENGTHS.pack(len(header), len(data)))
+    stream.write(header)
+    stream.write(data)
+    stream.flush()
+
+
+def read_message(stream: IO[bytes]) -> tuple[dict[str, Any], bytes]:
+    """The next message.
+
+    Raises:
+        EOFError: the other end is gone, perhaps in the middle of a message.
+
+    """
+    header_size, data_size = LENGTHS.unpack(_exactly(stream, LENGTHS.size))
+    return json.loads(_exactly(stream, header_size)), _exactly(stream, data_size)
+
+
+def _exactly(stream: IO[bytes], size: int) -> bytes:
+    data = stream.read(size)
+    if len(data) < size:
+        raise EOFError
+    return data
+
+
+class Worker:
+    """At most one worker process, started when it is first needed."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stderr: collections.deque[str] = collections.deque(maxlen=20)
+
+    def start(self) -> None:
+        """Let a worker import torch while the caller does something else."""
+        if self._process is not None and self._process.poll() is None:
+            return
+        self._stderr.clear()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "mkdocs_attnviz.models.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            # Ctrl-C is for the build, which then closes the pipe; the worker ends by that.
+            start_new_session=os.name != "nt",
+        )
+        threading.Thread(target=self._keep_stderr, args=(self._process,), daemon=True).start()
+
+    def close(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+        try:
+            process.wait(timeout=2)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def hub_commit(self, model: ModelRef) -> str:
+        """Ask the hub which commit a model's revision is; this downloads its config.json.
+
+        Raises:
+            ModelFailed: there is no such model or revision, or the hub cannot be reached.
+
+        """
+        try:
+            self._send({"op": "resolve", "model": model.to_dict()})
+            answer, _ = self._receive()
+        except WorkerDied as death:
+            raise ModelFailed(f"Model {model.name!r} could not be looked up: {death}.") from None
+        if "error" in answer:
+            raise ModelFailed(answer["error"])
+        return str(answer["commit"])
+
+    def capture(
+        self, requests: Sequence[Request], *, device: str, batch_size: int, max_tokens: int
+    ) -> Iterator[Captured | Refused]:
+        """Requests for one capture of one model, answered in the order in which they are done.
+
+        Raises:
+            ModelFailed: the model cannot be loaded, or has nothing to capture.
+
+        """
+        job = {
+            "op": "capture",
+            "capture": requests[0].capture.name,
+            "model": requests[0].model.to_dict(),
+            "device": device,
+            "max_tokens": max_tokens,
+        }
+        waiting, alone = dict(enumerate(requests)), False
+        while waiting:
+            inputs = [[index, dict(request.inputs)] for index, request in waiting.items()]
+            running: list[int] = []
+            try:
+                self._send(job | {"inputs": inputs, "batch_size": 1 if alone else batch_size})
+                for answer in self._answers(running):
+                    del waiting[answer.index]
+                    yield answer
+            except WorkerDied as death:
+                if not running:
+                    raise ModelFailed(f"Model {requests[0].model.name!r} could not be run: {death}.") from None
+                if len(running) == 1:
+                    del waiting[running[0]]
+                    yield Refused(running[0], f"Running this text through the model failed: {death}.")
+                alone = True
+
+    def _answers(self, running: list[int]) -> Iterator[Captured | Refused]:
+        """Answers until the job is done; `running` always holds the inputs that are in the model just now."""
+        while True:
+            message, data = self._receive()
+            match message["event"]:
+                case "running":
+                    running[:] = message["indices"]
+                case "captured":
+                    running.remove(message["index"])
+                    yield Captured(message["index"], Entry.from_bytes(data), message["seconds"])
+                case "refused":
+                    if message["index"] in running:
+                        running.remove(message["index"])
+                    yield Refused(message["index"], message["error"])
+                case "failed":
+                    raise ModelFailed(message["error"])
+                case "done":
+                    return
+
+    def _send(self, message: dict[str, Any]) -> None:
+        self.start()
+        process = self._process
+        if process is None or process.stdin is None:
+            raise WorkerDied("the worker process could not be started")
+        try:
+            write_message(process.stdin, message)
+        except OSError:
+            raise self._death(process) from None
+
+    def _receive(self) -> tuple[dict[str, Any], bytes]:
+        process = self._process
+        if process is None or process.stdout is None:
+            raise WorkerDied("the worker process is gone")
+        try:
+            return read_message(process.stdout)
+        except (EOFError, OSError):
+            raise self._death(process) from None
+
+    def _death(self, process: subprocess.Popen[bytes]) -> WorkerDied:
+        self._process = None
+        code = process.wait()
+        last = next((line for line in reversed(self._stderr) if line.strip()), "")
+        if code == -getattr(signal, "SIGKILL", 9):
+            return WorkerDied("its process was killed (signal 9), which mostly means that memory ran out")
+        if code < 0:
+            return WorkerDied(f"its process was ended by signal {-code}" + (f" ({last})" if last else ""))
+        return WorkerDied(f"its process ended with exit code {code}" + (f" ({last})" if last else ""))
+
+    def _keep_stderr(self, process: subprocess.Popen[bytes]) -> None:
+        if process.stderr is not None:
+            for line in process.stderr:
+                self._stderr.append(line.decode(errors="replace").rstrip())

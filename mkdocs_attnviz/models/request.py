@@ -1,0 +1,44 @@
+"""What a view may ask of a model. Torch-free: the build's process makes requests, the worker's process fulfils them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mkdocs_attnviz.cache import KeyParts
+from mkdocs_attnviz.models.reference import ModelRef
+
+
+@dataclass(frozen=True)
+class Capture:
+    """One kind of thing taken from a forward pass; `name` is the module in this folder that takes it."""
+
+    name: str
+    version: int
+    """Goes up when the same input would give another entry: the old ones are then no longer found."""
+
+
+ATTENTION = Capture("attention", 1)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One capture of one input by one model."""
+
+    capture: Capture
+    model: ModelRef
+    inputs: Mapping[str, str]
+    """`text` and, for a pair, `text_pair`."""
+
+    def key_parts(self) -> KeyParts:
+        """Everything that can change the entry, and nothing else: no device, no page, no option of a view."""
+        if self.model.identity is None:
+            raise ValueError(f"{self.model.name} has no identity yet")
+        return [
+            ("capture", self.capture.name),
+            ("version", str(self.capture.version)),
+            ("model", self.model.identity),
+            ("dtype", self.model.dtype),
+            ("text", self.inputs["text"]),
+            ("text_pair", self.inputs.get("text_pair")),
+        ]

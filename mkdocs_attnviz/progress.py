@@ -1,0 +1,41 @@
+"""Progress of long work: a bar on a terminal, else a line in the log now and then."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+import click
+
+from mkdocs_attnviz.cache import Log
+
+EVERY = 10.0  # seconds between two lines in a log
+
+
+class Progress:
+    def __init__(self, total: int, log: Log) -> None:
+        self.total, self.log = total, log
+        self.done = 0
+        self._said = time.monotonic()
+        self._bar: Any = None
+
+    def __enter__(self) -> Progress:
+        if self.total > 1 and sys.stderr.isatty():
+            self._bar = click.progressbar(length=self.total, label="attention", file=sys.stderr).__enter__()
+        return self
+
+    def advance(self) -> None:
+        self.done += 1
+        if self._bar is not None:
+            self._bar.update(1)
+        elif time.monotonic() - self._said > EVERY:
+            self._said = time.monotonic()
+            self.log.info("%d of %d texts done", self.done, self.total)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.__exit__(kind, error, trace)

@@ -1,0 +1,73 @@
+"""Every setting of a site, declared once; each host loops over `Settings.model_fields`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+Dtype = Literal["auto", "float32", "float16", "bfloat16"]
+
+
+class SettingsError(Exception):
+    """What is wrong with the site's settings, in one sentence."""
+
+
+class ModelSettings(BaseModel):
+    """The long form of a model under `models`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    model: str = Field(description="A directory, a Hugging Face model id or `package:NAME/dir`.")
+    revision: str | None = Field(None, description="Branch, tag or commit on the hub.")
+    dtype: Dtype | None = Field(None, description="Overrides the site's `dtype`.")
+    trust_remote_code: bool | None = Field(None, description="Overrides the site's `trust_remote_code`.")
+    use_safetensors: bool | None = Field(None, description="Overrides the site's `use_safetensors`.")
+
+
+class Settings(BaseModel):
+    """The settings of one site."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    models: dict[str, str | ModelSettings] = Field(
+        default_factory=dict,
+        description="Aliases: a short name for a model, as a text or as a mapping with `model`, `revision`, `dtype`, "
+        "`trust_remote_code`, `use_safetensors`.",
+    )
+    only_listed_models: bool = Field(
+        False,
+        description="Refuse every model that is not an alias under `models`. "
+        "For sites that build strangers' pull requests.",
+    )
+    cache_dir: str = Field(
+        ".attnviz", min_length=1, description="Folder of the cache, relative to the site's configuration file."
+    )
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
+        description="`auto` takes cuda, else mps, else cpu; or name one (`cuda:1`).",
+    )
+    dtype: Dtype = Field("auto", description="Precision the weights are run in; `auto` is the checkpoint's own.")
+    max_tokens: int = Field(512, gt=0, description="A longer text is an error.")
+    batch_size: int = Field(8, gt=0, le=256, description="How many texts go through the model at once, at most.")
+    trust_remote_code: bool = Field(False, description="Run Python code that comes with a model.")
+    use_safetensors: bool = Field(
+        True,
+        description="Load weights from safetensors files alone; pickled weights can run code when they are loaded.",
+    )
+
+    @classmethod
+    def read(cls, values: dict[str, Any]) -> Settings:
+        """Settings from a host's configuration.
+
+        Raises:
+            SettingsError: names the setting, its value and what is allowed.
+
+        """
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            detail = error.errors()[0]
+            name = ".".join(str(part) for part in detail["loc"] if part not in ("str", "ModelSettings"))
+            raise SettingsError(f"Setting `{name}` is {detail['input']!r}: {detail['msg']}.") from None
