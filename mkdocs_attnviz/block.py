@@ -29,7 +29,6 @@ class BlockError(Exception):
     """What is wrong with one block, as one sentence for its author.
 
     `line` counts from 0 within the block's body; None means the block as a whole.
-
     """
 
     def __init__(self, message: str, line: int | None = None) -> None:
@@ -109,12 +108,12 @@ class Block(BaseModel):
         min_length=1,
         max_length=200,
     )
-    text: str = key("the text the model reads", "The text the model reads.", min_length=1)
+    text: str = key("the text the model reads", "The text the model reads.", pattern=r"\S")
     text_pair: str | None = key(
         "the second text of a sentence pair",
         "Second text of a sentence pair; the figure then gets a filter A→A, A→B, B→A, B→B.",
         default=None,
-        min_length=1,
+        pattern=r"\S",
     )
     view: str = key("the name of a view", "How the tensors are drawn.", default="head")
     theme: Literal["auto", "light", "dark"] = key(
@@ -150,7 +149,6 @@ def parse(source: Source, views: Mapping[str, type[Options]]) -> Block:
 
     Raises:
         BlockError: whatever is wrong, for the author to read.
-
     """
     if source.header_problem is not None:
         if source.header_problem.startswith("{"):
@@ -166,6 +164,9 @@ def parse(source: Source, views: Mapping[str, type[Options]]) -> Block:
         if name not in allowed:
             raise BlockError(_unknown_key(name, view, allowed, views), _line(node))
     values = {name: _value(node, allowed[name]) for name, node in nodes.items()}
+    for name, value in values.items():
+        if value is None or (isinstance(value, str) and not value.strip()):
+            raise BlockError(f"`{name}` is empty; it must be {_expects(allowed[name])}.", _line(nodes[name]))
     lines = {name: line for name, node in nodes.items() if (line := _line(node)) is not None}
     own = set(views[view].model_fields)
     try:
@@ -244,7 +245,7 @@ def _compose(text: str) -> yaml.Node | None:
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position)
         raise BlockError(
-            f"The block holds the character U+{ord(str(error.character)):04X}, which YAML does not allow; write it as "
+            f"The block holds the character U+{error.character:04X}, which YAML does not allow; write it as "
             'an escape inside double quotes ("\\0").',
             line,
         ) from None
@@ -317,10 +318,8 @@ def _sentence(
     name = str(detail["loc"][0])
     if detail["type"] == "missing":
         return BlockError(f"The block has no `{name}`; it must be {_expects(allowed[name])}.")
-    value = values.get(name)
-    if value in ("", None):
-        return BlockError(f"`{name}` is empty; it must be {_expects(allowed[name])}.", _line(nodes.get(name)))
-    return BlockError(f"`{name}` is {_shown(value)}; it must be {_expects(allowed[name])}.", _line(nodes.get(name)))
+    value = values[name]
+    return BlockError(f"`{name}` is {_shown(value)}; it must be {_expects(allowed[name])}.", _line(nodes[name]))
 
 
 def _expects(info: FieldInfo) -> str:

@@ -50,7 +50,6 @@ class Entry:
 
         Raises:
             DamagedEntry: truncated, altered or foreign.
-
         """
         first, _, content = data.partition(b"\n")
         if not first.startswith(MAGIC):

@@ -63,11 +63,10 @@ class Settings(BaseModel):
 
         Raises:
             SettingsError: names the setting, its value and what is allowed.
-
         """
         try:
             return cls(**values)
         except ValidationError as error:
-            detail = error.errors()[0]
+            detail = max(error.errors(), key=lambda each: len(each["loc"]))  # of a union, the branch that was meant
             name = ".".join(str(part) for part in detail["loc"] if part not in ("str", "ModelSettings"))
             raise SettingsError(f"Setting `{name}` is {detail['input']!r}: {detail['msg']}.") from None

@@ -2,9 +2,16 @@
 export type Rgba = readonly [number, number, number, number];
 
 let probe: CanvasRenderingContext2D | null | undefined;
+const known = new Map<string, Rgba>();
 
 /** Any colour the browser understands (oklch, color-mix, system colours …), read back from a pixel. */
 export function toRgba(color: string): Rgba {
+  const rgba = known.get(color) ?? readBack(color);
+  known.set(color, rgba);
+  return rgba;
+}
+
+function readBack(color: string): Rgba {
   probe ??= document.createElement("canvas").getContext("2d", { willReadFrequently: true });
   if (!probe) return [0, 0, 0, 1];
   probe.clearRect(0, 0, 1, 1);

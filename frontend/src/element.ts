@@ -1,7 +1,7 @@
 import { html, LitElement, nothing, type TemplateResult, unsafeCSS } from "lit";
 import css from "./element.css";
 import { type Figure, findLayer, findSequence, findStack, parseFigure } from "./figure.js";
-import { hexToRgba } from "./palette.js";
+import { hexToRgba, PALETTES } from "./palette.js";
 import { palest, type Scheme, SchemeController } from "./scheme.js";
 import { LayerStore } from "./store.js";
 import { type View, type ViewHost, views } from "./views/index.js";
@@ -24,9 +24,15 @@ export interface Weights {
 const NEAR = "100% 0px";
 
 const FORCED: Record<"light" | "dark", Scheme> = {
-  light: { dark: false, pale: palest(hexToRgba("#1f2328"), hexToRgba("#ffffff")) },
-  dark: { dark: true, pale: palest(hexToRgba("#e6e8ec"), hexToRgba("#16181d")) },
+  light: { dark: false, pale: palest(hexToRgba(PALETTES.light.text), hexToRgba("#ffffff")) },
+  dark: { dark: true, pale: palest(hexToRgba(PALETTES.dark.text), hexToRgba("#16181d")) },
 };
+
+/** As the observer would say, but at once: the first picture is not to wait for it. */
+function isNear(element: Element): boolean {
+  const { top, bottom, width } = element.getBoundingClientRect();
+  return width > 0 && top < 2 * innerHeight && bottom > -innerHeight;
+}
 
 /** `<attn-viz>`: reads its figure, waits until the reader comes near, then lets a view draw. */
 export class AttnViz extends LitElement implements ViewHost {
@@ -42,7 +48,6 @@ export class AttnViz extends LitElement implements ViewHost {
   private view: View | undefined;
   private near = false;
   private problem = "";
-  private failure: { stack: string; layer: number } | undefined;
   private readonly surroundings = new SchemeController(this);
   private readonly approach = new IntersectionObserver((entries) => this.onApproach(entries), { rootMargin: NEAR });
 
@@ -55,6 +60,7 @@ export class AttnViz extends LitElement implements ViewHost {
   override connectedCallback(): void {
     if (!this.figure && !this.problem) this.read();
     super.connectedCallback();
+    this.near ||= isNear(this);
     if (this.near) this.requestUpdate();
     else this.approach.observe(this);
   }
@@ -96,21 +102,10 @@ export class AttnViz extends LitElement implements ViewHost {
       ${
         this.near
           ? html`<div class="figure ${scheme.dark ? "dark" : "light"} ${forced}" role="group" aria-label=${figure.label} style=${style}>
-              ${view.render()}${this.failure ? this.failureNotice(this.failure.layer) : nothing}
+              ${view.render()}
             </div>`
           : nothing
       }`;
-  }
-
-  private failureNotice(layer: number): TemplateResult {
-    const retry = () => {
-      this.failure = undefined;
-      this.requestUpdate();
-    };
-    return html`<div class="failure" role="alert">
-      <p>Layer ${layer} could not be loaded.</p>
-      <button @click=${retry}>Try again</button>
-    </div>`;
   }
 
   // What a view may ask
@@ -121,21 +116,25 @@ export class AttnViz extends LitElement implements ViewHost {
   }
 
   layer(stack: string, layer: number): Layer | undefined {
-    const { store, failure } = this;
+    const { store } = this;
     const decoded = store?.peek(stack, layer);
-    if (failure && (decoded || failure.layer !== layer || failure.stack !== stack)) this.fail(undefined);
-    else if (failure) return undefined;
-    if (!decoded)
-      store?.load(stack, layer).then(
-        () => this.requestUpdate(),
-        () => this.fail({ stack, layer }),
-      );
+    if (!decoded && !store?.hasFailed(stack, layer)) this.load(stack, layer);
     return decoded;
   }
 
-  private fail(failure: { stack: string; layer: number } | undefined): void {
-    this.failure = failure;
-    this.requestUpdate();
+  private load(stack: string, layer: number): void {
+    const update = () => this.requestUpdate();
+    this.store?.load(stack, layer).then(update, update);
+  }
+
+  notice(stack: string, layer: number): TemplateResult {
+    if (!this.store?.hasFailed(stack, layer)) return html`<span class="detail pale">Loading layer ${layer} …</span>`;
+    const retry = () => {
+      this.load(stack, layer);
+      this.requestUpdate();
+    };
+    return html`<span class="failure" role="alert"
+      >Layer ${layer} could not be loaded. <button @click=${retry}>Try again</button></span>`;
   }
 
   drawn(): void {

@@ -13,7 +13,13 @@ export interface Range {
 }
 
 export const ROW_HEIGHT = 24;
+/** The page keeps room for so many rows; longer inputs scroll. */
+export const RESERVED_ROWS = 24;
 
 export const opposite = (side: Side): Side => (side === "left" ? "right" : "left");
 export const inRange = (index: number, { start, end }: Range): boolean => index >= start && index < end;
 export const sameRange = (a: Range, b: Range): boolean => a.start === b.start && a.end === b.end;
+
+export function indices({ start, end }: Range): number[] {
+  return Array.from({ length: end - start }, (_, i) => start + i);
+}

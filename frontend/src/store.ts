@@ -6,6 +6,7 @@ import { inflate, Layer } from "./weights.js";
 export class LayerStore {
   private readonly decoded = new Map<string, Layer>();
   private readonly pending = new Map<string, Promise<Layer>>();
+  private readonly failed = new Set<string>();
 
   constructor(private readonly figure: Figure) {}
 
@@ -13,15 +14,24 @@ export class LayerStore {
     return this.decoded.get(`${stack}/${layer}`);
   }
 
+  hasFailed(stack: string, layer: number): boolean {
+    return this.failed.has(`${stack}/${layer}`);
+  }
+
+  /** Also tries again what has failed before. */
   load(stack: string, layer: number): Promise<Layer> {
     const key = `${stack}/${layer}`;
     const running = this.pending.get(key);
     if (running) return running;
     const started = this.decode(stack, layer);
     this.pending.set(key, started);
+    this.failed.delete(key);
     started.then(
       (value) => this.decoded.set(key, value),
-      () => this.pending.delete(key),
+      () => {
+        this.pending.delete(key);
+        this.failed.add(key);
+      },
     );
     return started;
   }

@@ -9,7 +9,7 @@ const MARKS: Record<string, string> = { "\n": "⏎", "\t": "⇥", "\x7f": "␡",
 // Spaces at an edge or in a run, control characters, and marks that steer the direction of text.
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are to be found
 const INVISIBLE = /^ +| +$| {2,}|[\0-\x1f\x7f-\xa0\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/gu;
-const ONLY_ZERO_WIDTH = /^(?:[\u200b\u200c\u2060\ufe0e]|\u200d|\ufe0f)+$/u;
+const ONLY_ZERO_WIDTH = /^\p{Default_Ignorable_Code_Point}+$/u;
 
 function codePoint(char: string): string {
   return `U+${(char.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, "0")}`;

@@ -8,7 +8,7 @@ to which layer. A model that does not go through this function hands out its own
 and those are taken.
 
 Stored are bytes round(255·√p). The step is finer where weights are small, which is where most weights of a long
-text are: |error| ≤ 0.0039 everywhere, and 2–3 % on average for weights above 0.002.
+text are: the error is at most 0.00392 everywhere, and 2–3 % on average for weights above 0.002.
 """
 
 from __future__ import annotations
@@ -42,7 +42,6 @@ def capture(loaded: Loaded, texts: Sequence[Tokens]) -> list[Entry]:
 
     Raises:
         Unusable: the model hands out no weights of tokens by tokens.
-
     """
     lengths = [len(text.ids) for text in texts]
     layers, heads = _layers(loaded, _collate(loaded, texts), lengths)

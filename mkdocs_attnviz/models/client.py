@@ -63,7 +63,6 @@ def read_message(stream: IO[bytes]) -> tuple[dict[str, Any], bytes]:
 
     Raises:
         EOFError: the other end is gone, perhaps in the middle of a message.
-
     """
     header_size, data_size = LENGTHS.unpack(_exactly(stream, LENGTHS.size))
     return json.loads(_exactly(stream, header_size)), _exactly(stream, data_size)
@@ -117,7 +116,6 @@ class Worker:
 
         Raises:
             ModelFailed: there is no such model or revision, or the hub cannot be reached.
-
         """
         try:
             self._send({"op": "resolve", "model": model.to_dict()})
@@ -135,7 +133,6 @@ class Worker:
 
         Raises:
             ModelFailed: the model cannot be loaded, or has nothing to capture.
-
         """
         job = {
             "op": "capture",
@@ -144,7 +141,7 @@ class Worker:
             "device": device,
             "max_tokens": max_tokens,
         }
-        waiting, alone = dict(enumerate(requests)), False
+        waiting, alone, deaths = dict(enumerate(requests)), False, 0
         while waiting:
             inputs = [[index, dict(request.inputs)] for index, request in waiting.items()]
             running: list[int] = []
@@ -154,12 +151,13 @@ class Worker:
                     del waiting[answer.index]
                     yield answer
             except WorkerDied as death:
-                if not running:
+                deaths += not running
+                if deaths > 1:  # once may have been in its sleep, killed between two builds; twice is the model
                     raise ModelFailed(f"Model {requests[0].model.name!r} could not be run: {death}.") from None
                 if len(running) == 1:
                     del waiting[running[0]]
                     yield Refused(running[0], f"Running this text through the model failed: {death}.")
-                alone = True
+                alone = alone or bool(running)
 
     def _answers(self, running: list[int]) -> Iterator[Captured | Refused]:
         """Answers until the job is done; `running` always holds the inputs that are in the model just now."""

@@ -73,7 +73,6 @@ def load(ref: ModelRef, device: str) -> Loaded:
 
     Raises:
         Unusable: there is no such model here, it has no attention, or its files cannot be read.
-
     """
     where = {"revision": ref.revision, "trust_remote_code": ref.trust_remote_code}
     try:

@@ -62,7 +62,6 @@ def resolve(name: str, revision: str | None, settings: Settings, base: Path) -> 
 
     Raises:
         BlockError: the name means nothing here, or the site does not allow it.
-
     """
     listed = settings.models.get(name)
     if listed is None and settings.only_listed_models:

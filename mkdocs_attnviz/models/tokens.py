@@ -37,7 +37,6 @@ def tokenize(tokenizer: Any, text: str, text_pair: str | None) -> Tokens:
 
     Raises:
         ValueError: the text gives no token, or a pair cannot be told apart.
-
     """
     encoded = tokenizer(text, text_pair, truncation=False, verbose=False)
     ids = list(encoded["input_ids"])

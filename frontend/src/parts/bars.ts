@@ -1,5 +1,6 @@
-import { ROW_HEIGHT } from "../place.js";
-import { type Frame, facing, mean, type Scene, weightsWith } from "./lines.js";
+import { indices, ROW_HEIGHT } from "../place.js";
+import type { Frame } from "./lines.js";
+import { facing, mean, type Scene, weightsWith } from "./scene.js";
 
 const THICKNESS = 3;
 /** A bar of full length stands for the largest mean weight, but for no less than this. */
@@ -11,12 +12,11 @@ const SHORTEST_SCALE = 0.1;
  */
 export function drawBars(context: CanvasRenderingContext2D, scene: Scene, frame: Frame, width: number): void {
   if (!scene.focus) return;
-  const { start, end } = facing(scene);
-  const weights = Array.from({ length: end - start }, (_, i) => weightsWith(scene, start + i));
+  const weights = indices(facing(scene)).map((index) => weightsWith(scene, index));
   const unit = width / Math.max(SHORTEST_SCALE, ...weights.map(mean)) / scene.heads.length;
   const [origin, direction] = scene.focus.side === "left" ? [frame.right, 1] : [frame.left, -1];
   weights.forEach((perHead, i) => {
-    const y = (i + 1) * ROW_HEIGHT - THICKNESS - frame.top;
+    const y = (i + 1) * ROW_HEIGHT - THICKNESS - 1 - frame.top;
     if (y < -THICKNESS || y > frame.height) return;
     let x = origin;
     perHead.forEach((weight, slot) => {

@@ -1,5 +1,4 @@
 import { html, type TemplateResult } from "lit";
-import { styleMap } from "lit/directives/style-map.js";
 import { headColor, inkOn } from "../palette.js";
 
 const HINT = "Double click, double tap or Shift+Enter: this head alone, or all again";
@@ -34,7 +33,7 @@ export function headSquares({ offered, active, dark, toggle, isolate }: HeadSqua
       aria-description=${HINT}
       title="Head ${head}. ${HINT}"
       tabindex=${index === 0 ? 0 : -1}
-      style=${styleMap({ "--color": color, "--ink": inkOn(color) })}
+      style="--color:${color};--ink:${inkOn(color)}"
       @click=${(event: PointerEvent) => (isDouble(event, head) ? isolate(head) : toggle(head))}
       @keydown=${(event: KeyboardEvent) => {
         if (event.key !== "Enter" || !event.shiftKey) return;
@@ -66,7 +65,7 @@ function rove(event: KeyboardEvent): void {
     End: last,
   };
   const to = next[event.key];
-  if (to === undefined) return;
+  if (to === undefined || event.altKey || event.ctrlKey || event.metaKey) return;
   event.preventDefault();
   squares[Math.min(Math.max(to, 0), last)]?.focus();
 }

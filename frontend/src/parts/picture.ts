@@ -1,8 +1,10 @@
-import { opposite, type Range, ROW_HEIGHT, type Side } from "../place.js";
+import { indices, opposite, type Range, RESERVED_ROWS, ROW_HEIGHT, type Side } from "../place.js";
 import { drawBars } from "./bars.js";
 import type { Column } from "./column.js";
-import { collect, drawLines, type Frame, facing, type Marks, mean, type Scene, weightsWith } from "./lines.js";
+import { drawLines, type Frame } from "./lines.js";
+import { collect, type Marks } from "./marks.js";
 import { digitsFor } from "./readout.js";
+import { facing, mean, type Scene, weightsWith } from "./scene.js";
 
 /** The canvas reaches this far beyond what is visible, so that scrolling moves it with the tokens and rarely redraws. */
 const OVERSCAN = 240;
@@ -12,18 +14,17 @@ export class Picture {
   readonly element = document.createElement("div");
   private readonly sheet = document.createElement("div");
   private readonly canvas = document.createElement("canvas");
-  private readonly resizes = new ResizeObserver(() => this.onResize());
+  private readonly resizes = new ResizeObserver(() => this.redraw());
   private scene: Scene | null = null;
-  private marks: Marks = { offsets: [], share: 1 };
   private window = { top: 0, height: 0 };
   private request = 0;
 
   constructor(
     readonly columns: Record<Side, Column>,
-    private readonly onResize: () => void,
+    private readonly redraw: () => void,
   ) {
-    this.element.className = "scroller";
-    this.sheet.className = "picture";
+    this.element.className = this.long ? "scroller long" : "scroller";
+    this.sheet.className = "picture columns";
     this.canvas.setAttribute("aria-hidden", "true");
     this.sheet.append(this.canvas, columns.left.element, columns.right.element);
     this.element.append(this.sheet);
@@ -40,6 +41,11 @@ export class Picture {
     this.request = 0;
   }
 
+  /** Whether it scrolls, and gives a scrollbar room. */
+  get long(): boolean {
+    return Object.values(this.columns).some(({ sequence }) => sequence.tokens.length > RESERVED_ROWS);
+  }
+
   get visible(): boolean {
     return this.element.clientWidth > 0;
   }
@@ -47,19 +53,18 @@ export class Picture {
   /** Draws a scene, or nothing while there are no weights. Returns the share of the weight that is drawn. */
   show(scene: Scene | null): number {
     this.scene = scene;
-    if (scene) this.marks = collect(scene);
     this.window = this.wantedWindow();
-    this.draw();
-    return this.marks.share;
+    const marks = scene && collect(scene, { rows: this.inWindow(scene.rows), cols: this.inWindow(scene.cols) });
+    const context = this.clearedCanvas();
+    if (context && scene && marks) this.draw(context, scene, marks);
+    this.annotate();
+    return marks?.share ?? 1;
   }
 
   private schedule(): void {
     this.request ||= requestAnimationFrame(() => {
       this.request = 0;
-      const wanted = this.wantedWindow();
-      if (Math.abs(wanted.top - this.window.top) < OVERSCAN / 2) return;
-      this.window = wanted;
-      this.draw();
+      if (Math.abs(this.wantedWindow().top - this.window.top) > OVERSCAN / 2) this.redraw();
     });
   }
 
@@ -70,20 +75,12 @@ export class Picture {
     return { top: Math.max(0, Math.min(scrollTop - OVERSCAN, full - height)), height };
   }
 
-  private draw(): void {
-    const context = this.clearedCanvas();
-    const { scene } = this;
-    if (context && scene) {
-      const { left, right } = this.columns;
-      const frame: Frame = {
-        left: left.element.offsetLeft + left.element.offsetWidth,
-        right: right.element.offsetLeft,
-        ...this.window,
-      };
-      drawBars(context, scene, frame, (scene.focus?.side === "left" ? right : left).element.offsetWidth);
-      drawLines(context, scene, frame, this.marks);
-    }
-    this.annotate();
+  private draw(context: CanvasRenderingContext2D, scene: Scene, marks: Marks): void {
+    const { left, right } = this.columns;
+    const ends = { left: left.element.offsetLeft + left.element.offsetWidth, right: right.element.offsetLeft };
+    const frame: Frame = { ...ends, ...this.window };
+    drawBars(context, scene, frame, (scene.focus?.side === "left" ? right : left).element.offsetWidth);
+    drawLines(context, scene, frame, marks);
   }
 
   private clearedCanvas(): CanvasRenderingContext2D | null {
@@ -109,16 +106,12 @@ export class Picture {
     const range = facing(scene);
     const means = new Map(indices(range).map((index) => [index, mean(weightsWith(scene, index))]));
     const digits = digitsFor(Math.max(...means.values()));
-    columns[side].annotate(this.clipped(range), (index) => (means.get(index) as number).toFixed(digits));
+    columns[side].annotate(this.inWindow(range), (index) => (means.get(index) as number).toFixed(digits));
   }
 
-  private clipped({ start, end }: Range): Range {
+  private inWindow({ start, end }: Range): Range {
     const { top, height } = this.window;
-    const first = start + Math.floor(top / ROW_HEIGHT);
-    return { start: Math.min(first, end), end: Math.min(end, first + Math.ceil(height / ROW_HEIGHT) + 1) };
+    const first = Math.min(end, start + Math.floor(top / ROW_HEIGHT));
+    return { start: first, end: Math.min(end, first + Math.ceil(height / ROW_HEIGHT) + 1) };
   }
-}
-
-function indices({ start, end }: Range): number[] {
-  return Array.from({ length: end - start }, (_, i) => start + i);
 }

@@ -19,7 +19,7 @@ export class Pointing {
     private readonly events: PointingEvents,
   ) {
     element.addEventListener("pointerover", (event) => this.hover(event));
-    element.addEventListener("pointerleave", () => this.setHovered(null));
+    element.addEventListener("pointerleave", (event) => this.leave(event));
     element.addEventListener("focusin", (event) => this.focusIn(event));
     element.addEventListener("focusout", () => this.setFocused(null));
     element.addEventListener("click", (event) => this.click(event));
@@ -50,6 +50,10 @@ export class Pointing {
     if (event.pointerType !== "touch") this.setHovered(tokenAt(event));
   }
 
+  private leave(event: PointerEvent): void {
+    if (event.pointerType !== "touch") this.setHovered(null);
+  }
+
   private setHovered(token: TokenRef | null): void {
     if (same(token, this.hovered)) return;
     this.hovered = token;
@@ -60,7 +64,9 @@ export class Pointing {
     const token = tokenAt(event);
     if (token) this.columns[token.side].walkTo(token.index);
     // A click focuses too, but it is the lock that counts then.
-    if ((event.target as Element).matches(":focus-visible")) this.setFocused(token);
+    if (!(event.target as Element).matches(":focus-visible")) return;
+    this.hovered = null; // the keyboard has taken over from the mouse
+    this.setFocused(token);
   }
 
   private setFocused(token: TokenRef | null): void {
@@ -73,6 +79,7 @@ export class Pointing {
     const token = tokenAt(event);
     const touch = (event as PointerEvent).pointerType === "touch";
     const { selected } = this;
+    if (!token && !selected) return;
     // A finger cannot hover: its first tap on the other side shows the pair, its second moves the lock.
     if (touch && token && selected && token.side !== selected.side && !same(token, this.hovered)) {
       this.setHovered(token);
@@ -84,7 +91,7 @@ export class Pointing {
 
   private keydown(event: KeyboardEvent): void {
     const token = tokenAt(event);
-    if (!token) return;
+    if (!token || event.altKey || event.ctrlKey || event.metaKey) return;
     if (event.key === "Enter" || event.key === " ") this.events.select(same(token, this.selected) ? null : token);
     else if (!this.walk(event.key, token)) return;
     event.preventDefault();

@@ -3,10 +3,11 @@ import { type Figure, findSequence, findStack, type Stack } from "../figure.js";
 import { headColor } from "../palette.js";
 import { Column } from "../parts/column.js";
 import { headSquares } from "../parts/head-squares.js";
-import type { Scene } from "../parts/lines.js";
+import pictureCss from "../parts/picture.css";
 import { Picture } from "../parts/picture.js";
 import { Pointing } from "../parts/pointing.js";
 import { pairText, previewText, shareText } from "../parts/readout.js";
+import type { Scene } from "../parts/scene.js";
 import type { Side } from "../place.js";
 import { columnWidth } from "../token.js";
 import type { Layer } from "../weights.js";
@@ -32,12 +33,15 @@ const FILTER_NAMES: Record<Filter, string> = {
   ba: "Sentence B → A",
   bb: "Sentence B → B",
 };
+/** The browser's own, like Ctrl+PageUp or ⌘[; but AltGr, which some keyboards need for a bracket, is Ctrl and Alt. */
+const isBrowsers = ({ metaKey, ctrlKey, altKey }: KeyboardEvent) => metaKey || ctrlKey !== altKey;
+
 const LOADING_MS = 150;
 const ANNOUNCE_MS = 300;
 
 /** Tokens left and right, lines between them: who attends to whom, head by head. */
 export class HeadView implements View {
-  static readonly styles = unsafeCSS(css);
+  static readonly styles = [unsafeCSS(pictureCss), unsafeCSS(css)];
 
   private current: HeadState;
   private readonly stackName: string;
@@ -46,6 +50,7 @@ export class HeadView implements View {
   private readonly picture: Picture;
   private readonly pointing: Pointing;
   private readonly readout = document.createElement("div");
+  private readonly share = document.createElement("span");
   private readonly live = document.createElement("div");
   private layer: Layer | undefined;
   private loadingTimer = 0;
@@ -69,6 +74,7 @@ export class HeadView implements View {
       select: (selected) => this.choose({ selected }),
     });
     this.readout.className = "readout";
+    this.share.className = "share";
     this.live.className = "unseen";
     this.live.setAttribute("aria-live", "polite");
     host.addController(this);
@@ -85,12 +91,12 @@ export class HeadView implements View {
 
   hostConnected(): void {
     this.picture.connect();
-    document.addEventListener("pointerdown", this.freeFromOutside);
+    document.addEventListener("click", this.freeFromOutside);
   }
 
   hostDisconnected(): void {
     this.picture.disconnect();
-    document.removeEventListener("pointerdown", this.freeFromOutside);
+    document.removeEventListener("click", this.freeFromOutside);
     cancelAnimationFrame(this.request);
     this.request = 0;
     clearTimeout(this.loadingTimer);
@@ -105,12 +111,15 @@ export class HeadView implements View {
   }
 
   private readonly freeFromOutside = (event: Event): void => {
-    if (this.current.selected && !event.composedPath().includes(this.host)) this.choose({ selected: null });
+    if (!this.current.selected || event.composedPath().includes(this.host)) return;
+    this.pointing.reset();
+    this.choose({ selected: null });
   };
 
   render(): TemplateResult {
     const { layer, heads, filter } = this.current;
     const offered = offeredHeads(this.figure, this.stack, layer);
+    this.host.layer(this.stackName, layer); // fetched while the tokens are laid out
     const squares = {
       offered,
       active: heads,
@@ -122,9 +131,10 @@ export class HeadView implements View {
       <div class="controls">
         ${this.layerSelect()}${isPair(this.figure, this.stack) ? this.filterSelect() : nothing}${headSquares(squares)}
       </div>
-      <div class="headings" aria-hidden="true">
-        <span>${filter === "all" ? "from" : `from sentence ${filter[0]?.toUpperCase()}`}</span><i></i
-        ><span>${filter === "all" ? "attends to" : `attends to sentence ${filter[1]?.toUpperCase()}`}</span>
+      <div class="headings columns ${this.picture.long ? "long" : ""}">
+        <span>${filter === "all" ? "from" : `from ${filter[0]?.toUpperCase()}`}</span>
+        ${this.share}
+        <span>${filter === "all" ? "attends to" : `attends to ${filter[1]?.toUpperCase()}`}</span>
       </div>
       ${this.picture.element}${this.readout}${this.live}
     </div>`;
@@ -132,15 +142,15 @@ export class HeadView implements View {
 
   private layerSelect(): TemplateResult {
     const change = ({ target }: Event) => this.choose({ layer: Number((target as HTMLSelectElement).value) });
-    return html`<label>Layer <select @change=${change} .value=${String(this.current.layer)}>
-      ${this.stack.layers.map(({ layer }) => html`<option ?selected=${layer === this.current.layer}>${layer}</option>`)}
+    return html`<label>Layer <select @change=${change}>
+      ${this.stack.layers.map(({ layer }) => html`<option .selected=${layer === this.current.layer}>${layer}</option>`)}
     </select></label>`;
   }
 
   private filterSelect(): TemplateResult {
     const change = ({ target }: Event) => this.choose({ filter: (target as HTMLSelectElement).value as Filter });
     return html`<label>Pairs <select @change=${change}>
-      ${FILTERS.map((filter) => html`<option value=${filter} ?selected=${filter === this.current.filter}>${FILTER_NAMES[filter]}</option>`)}
+      ${FILTERS.map((filter) => html`<option value=${filter} .selected=${filter === this.current.filter}>${FILTER_NAMES[filter]}</option>`)}
     </select></label>`;
   }
 
@@ -150,9 +160,9 @@ export class HeadView implements View {
   }
 
   private readonly keydown = (event: KeyboardEvent): void => {
-    const inSelect = (event.target as Element).matches("select");
     const step: Record<string, number> = { "[": -1, "]": 1, PageUp: -1, PageDown: 1 };
-    const by = inSelect ? undefined : step[event.key];
+    const taken = isBrowsers(event) || (event.target as Element).matches("select");
+    const by = taken ? undefined : step[event.key];
     if (by !== undefined) this.stepLayer(by);
     else if (event.key === "Escape" && this.current.selected) this.choose({ selected: null });
     else return;
@@ -192,7 +202,8 @@ export class HeadView implements View {
     const { pointed } = this.pointing;
     for (const column of Object.values(this.columns))
       column.point(pointed?.side === column.side ? pointed.index : null);
-    render(scene ? this.readoutText(scene, share) : `Loading layer ${this.current.layer} …`, this.readout);
+    render(shareText(share), this.share);
+    render(scene ? this.readoutText(scene) : this.host.notice(this.stackName, this.current.layer), this.readout);
     if (scene) this.host.drawn();
   }
 
@@ -205,12 +216,11 @@ export class HeadView implements View {
     return { layer, heads, colors, rows: this.columns.left.shown, cols: this.columns.right.shown, focus, partner };
   }
 
-  private readoutText(scene: Scene, share: number): TemplateResult {
+  private readoutText(scene: Scene): TemplateResult {
     const [rows, cols] = [this.columns.left.sequence.tokens, this.columns.right.sequence.tokens];
-    const { focus, partner } = scene;
-    const hint = html`<span class="detail pale">Point at a token to read its weights</span>`;
-    const text = partner !== null ? pairText(scene, partner, rows, cols) : previewText(scene, rows, cols);
-    return html`${focus ? text : hint}${shareText(share)}`;
+    if (!scene.focus) return html`<span class="detail pale">Point at a token to read its weights</span>`;
+    if (scene.partner === null) return previewText(scene, scene.focus, rows, cols);
+    return pairText(scene, scene.focus, scene.partner, rows, cols);
   }
 
   private point(announce: boolean): void {

@@ -1,4 +1,4 @@
-import type { CSSResult, ReactiveController, ReactiveControllerHost, TemplateResult } from "lit";
+import type { CSSResultGroup, ReactiveController, ReactiveControllerHost, TemplateResult } from "lit";
 import type { Figure } from "../figure.js";
 import type { Scheme } from "../scheme.js";
 import type { Layer } from "../weights.js";
@@ -9,6 +9,8 @@ export interface ViewHost extends ReactiveControllerHost, HTMLElement {
   readonly scheme: Scheme;
   /** The decoded layer, or undefined while it loads; the host renders again when it has come. */
   layer(stack: string, layer: number): Layer | undefined;
+  /** What to say in place of a layer that is not there: that it loads, or why it cannot. */
+  notice(stack: string, layer: number): TemplateResult;
   /** The first picture is drawn. */
   drawn(): void;
   /** The reader, not a program, has changed the state. */
@@ -23,7 +25,7 @@ export interface View extends ReactiveController {
 }
 
 export interface ViewClass {
-  readonly styles: CSSResult;
+  readonly styles: CSSResultGroup;
   new (host: ViewHost, figure: Figure): View;
 }
 

@@ -1,0 +1,60 @@
+# `make site` and `make test` work from a clean checkout; they set up what they need in .venv and frontend/node_modules.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
+
+.PHONY: help site serve test lint bundle models bench clean
+
+help: ## show this
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+site: .venv/site ## run the models and build example_site/ into example_site/site/
+	$(MKDOCS) build --strict -f example_site/mkdocs.yml
+	@echo "open example_site/site/index.html"
+
+serve: .venv/site ## the same, served and rebuilt as you write
+	$(MKDOCS) serve -f example_site/mkdocs.yml
+
+test: .venv/dev frontend/node_modules/.done site lint ## every test: Python, TypeScript, browser
+	$(BIN)/python tests/chromium.py
+	npm --prefix frontend test --silent
+	$(BIN)/pytest -n 2
+
+lint: .venv/dev frontend/node_modules/.done ## ruff, mypy, tsc
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	npm --prefix frontend run check --silent
+
+bundle: frontend/node_modules/.done ## rebuild the committed front end, mkdocs_attnviz/static/attnviz.js
+	npm --prefix frontend run build --silent
+
+models: .venv/site ## train the example site's own models anew
+	$(BIN)/python example_site/models/induction/train.py
+
+bench: .venv/bench ## side by side with BertViz
+	$(BIN)/python benchmarks/vs_bertviz.py
+
+clean: ## forget everything that was built
+	rm -rf .venv frontend/node_modules example_site/site example_site/.attnviz
+
+.venv/bin/pip:
+	$(PYTHON) -m venv .venv
+
+.venv/site: .venv/bin/pip pyproject.toml constraints.txt
+	$(PIP) -e '.[torch,site]'
+	@touch $@
+
+.venv/dev: .venv/site
+	$(PIP) -e '.[dev]'
+	@touch $@
+
+.venv/bench: .venv/dev
+	$(PIP) -e '.[bench]'
+	@touch $@
+
+frontend/node_modules/.done: frontend/package-lock.json
+	npm --prefix frontend ci --silent --no-fund --no-audit
+	@touch $@

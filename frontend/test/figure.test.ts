@@ -1,0 +1,25 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { findLayer, findStack, parseFigure } from "../src/figure.js";
+import { pairFigure } from "./figure.js";
+
+test("a figure is read", () => {
+  assert.deepEqual(parseFigure(JSON.stringify(pairFigure())), pairFigure());
+});
+
+test("a malformed figure is refused with its reason", () => {
+  assert.throws(() => parseFigure("{oops"), SyntaxError);
+  assert.throws(() => parseFigure(null), /not an object/);
+  assert.throws(() => parseFigure("{}"), /no options/);
+  const figure = pairFigure();
+  assert.throws(() => parseFigure(JSON.stringify({ ...figure, stacks: {} })), /no stack/);
+  assert.throws(() => parseFigure(JSON.stringify({ ...figure, sequences: {} })), /unknown sequence input/);
+  assert.throws(() => parseFigure(JSON.stringify(figure).replace('"data":"x"', '"data":null')), /layer 1 .* no data/);
+});
+
+test("layers and stacks are found by their true names", () => {
+  const stack = findStack(pairFigure());
+  assert.equal(findLayer(stack, 5).file, "x.js");
+  assert.throws(() => findLayer(stack, 2), new RangeError("layer 2: not one of 1, 5"));
+  assert.throws(() => findStack(pairFigure(), "cross"), new RangeError("stack cross: not one of self"));
+});

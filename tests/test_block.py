@@ -1,0 +1,149 @@
+"""What an author may write, and what he is told where it is wrong."""
+
+import json
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from mkdocs_attnviz.block import BlockError, Source, json_schema, parse
+from mkdocs_attnviz.views import OPTIONS
+
+
+def read(body, **header):
+    return parse(Source(body, header), OPTIONS)
+
+
+def test_every_key():
+    block = read(
+        """\
+model: bert-base-uncased
+revision: v1
+text: The cat sat on the mat
+text_pair: The cat lay on the rug
+view: head
+layer: 2
+heads: [5, 3, 5]
+include_layers: [2, 3]
+include_heads: [3, 5]
+prettify_tokens: false
+theme: dark
+caption: Two cats
+id: cats
+"""
+    )
+    assert (block.model, block.revision, block.theme, block.id) == ("bert-base-uncased", "v1", "dark", "cats")
+    assert (block.text, block.text_pair, block.caption) == (
+        "The cat sat on the mat",
+        "The cat lay on the rug",
+        "Two cats",
+    )
+    assert block.options.heads == (3, 5)
+    assert block.options.include_layers == (2, 3)
+    assert block.options.prettify_tokens is False
+
+
+@pytest.mark.parametrize("text", ["No", "12", "1.0", "2024-01-01", "~", "0x1F", "12:30", "true"])
+def test_a_text_is_what_stands_there(text):
+    assert read(f"model: m\ntext: {text}").text == text
+
+
+def test_options_in_the_fence_header():
+    block = read("text: hello", model="m", layer="3", heads="[1, 2]")
+    assert (block.model, block.options.layer, block.options.heads) == ("m", 3, (1, 2))
+
+
+GOOD = "model: m\ntext: t\n"
+MISTAKES = [
+    ("", None, "The block is empty; it needs at least `model: …` and `text: …`."),
+    ("# only a comment", None, "The block is empty"),
+    ("text: t", None, "The block has no `model`; it must be an alias of the site, a directory"),
+    ("model: m", None, "The block has no `text`"),
+    ("model: m\ntext:", 1, "`text` is empty; it must be the text the model reads."),
+    ("model: m\ntext: '   '", 1, "`text` is empty"),
+    ("- a\n- b", 0, "A block is written as `key: value` lines; this one is a list."),
+    ("hello", 0, "A block is written as `key: value` lines; this one is the text 'hello'."),
+    ("model: m\ntext: He said: no", 1, "not valid YAML: mapping values are not allowed here; put a text that holds a colon"),
+    ("model: m\ntext: 'open", 1, "The block is not valid YAML"),
+    ("model: m\ntext: a\x07b", 1, "The block holds the character U+0007, which YAML does not allow"),
+    (GOOD + "modle: x", 2, "`modle` is not a key of the block (did you mean `model`?); the keys are caption, head,"),
+    (GOOD + "layer: two", 2, "`layer` is 'two'; it must be a layer's number, counted from 0."),
+    (GOOD + "layer: -1", 2, "`layer` is -1; it must be a layer's number, counted from 0."),
+    (GOOD + "layer: 1.5", 2, "`layer` is 1.5; it must be"),
+    (GOOD + "layer: true", 2, "`layer` is True; it must be"),
+    (GOOD + "layer:", 2, "`layer` is empty; it must be a layer's number"),
+    (GOOD + "heads: []", 2, "`heads` is []; it must be a list of heads' numbers"),
+    (GOOD + "heads: [a]", 2, '`heads` is ["a"]; it must be a list of heads\' numbers'),
+    (GOOD + "heads: {a: 1}", 2, "`heads` is {\"a\": 1}; it must be"),
+    (GOOD + "heads: [1]\nhead: 2", None, "`head` and `heads` stand both in the block; keep one of them."),
+    (GOOD + "theme: blue", 2, "`theme` is 'blue'; it must be auto, light or dark."),
+    (GOOD + "view: haed", 2, "`view` is 'haed'; the views are head (did you mean `head`?)."),
+    (GOOD + "view: [head]", 2, "`view` is"),
+    (GOOD + "id: 1a", 2, "`id` is '1a'; it must be a letter followed by"),
+    (GOOD + "prettify_tokens: maybe", 2, "`prettify_tokens` is 'maybe'; it must be true or false."),
+    (GOOD + "text: again", 2, "`text` stands twice in the block."),
+    ("model: &a m\ntext: *a", 0, "Anchors and aliases"),
+    ("model: m\ntext: !!python/object/apply:os.system [ls]", 1, "YAML tags are not read"),
+    (GOOD + "heads: " + "[" * 50 + "]" * 50, 2, "The block is nested more than 8 deep."),
+    (GOOD + "heads: 1:2:3:99999999999999999999", 2, "`heads` is "),
+    ('model: m\ntext: "\\uD800"', 1, "The text holds half of a surrogate pair"),
+    (GOOD + "? [a]\n: b", 2, "A key of the block must be a plain word."),
+    (GOOD + "caption: " + "x" * 200_000, None, "The block has 200,026 characters; at most 100,000 are read."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "line", "message"), MISTAKES, ids=[message[:40] for _, _, message in MISTAKES])
+def test_mistakes(body, line, message):
+    with pytest.raises(BlockError) as caught:
+        read(body)
+    assert message in caught.value.message
+    assert caught.value.line == line
+
+
+def test_a_mistake_in_the_header_is_reported_at_the_fence():
+    with pytest.raises(BlockError, match="`layer` is 'x'") as caught:
+        read(GOOD, layer="x")
+    assert Source(GOOD, page="a.md", line=7).where(caught.value) == "a.md:7"
+
+
+def test_the_line_is_that_of_the_page():
+    with pytest.raises(BlockError) as caught:
+        read(GOOD + "layer: x")
+    assert Source(GOOD, page="a.md", line=7).where(caught.value) == "a.md:10"
+
+
+def test_a_yaml_bomb_costs_nothing():
+    bomb = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+        f"{chr(98 + n)}: &{chr(98 + n)} [{','.join(['*' + chr(97 + n)] * 9)}]\n" for n in range(12)
+    )
+    with pytest.raises(BlockError, match="Anchors and aliases"):
+        read(bomb)
+
+
+@given(st.text())
+@example("{a: [}")
+@example("text: \U0001f600\nmodel: \U0001f600")
+def test_no_text_breaks_the_parser(body):
+    try:
+        block = read(body)
+    except BlockError as error:
+        assert error.message.endswith((".", ")."))  # noqa: PT017
+    else:
+        assert block.text
+
+
+def test_schema_agrees_with_the_parser():
+    schema = json_schema(OPTIONS)
+    Draft202012Validator.check_schema(schema)
+    checker = Draft202012Validator(schema)
+    assert checker.is_valid({"model": "m", "text": "t", "layer": 2, "heads": [3]})
+    assert not checker.is_valid({"model": "m"})
+    assert not checker.is_valid({"model": "m", "text": "t", "modle": 1})
+    assert not checker.is_valid({"model": "m", "text": "t", "layer": -1})
+    assert json.dumps(schema)
+
+
+def test_a_source_survives_its_journey():
+    source = Source('a: "ü\n-->\u2028', {"x": '"<'}, "p.md", 3)
+    assert Source.from_json(source.to_json()) == source

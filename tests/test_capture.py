@@ -1,0 +1,333 @@
+"""What is captured equals what transformers itself says the attention is, and capturing changes nothing."""
+
+import os
+import signal
+import zlib
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from conftest import INDUCTION, MINILM, ROOT
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from mkdocs_attnviz.models import attention
+from mkdocs_attnviz.models.client import Captured, ModelFailed, Refused, Worker
+from mkdocs_attnviz.models.load import load
+from mkdocs_attnviz.models.reference import resolve
+from mkdocs_attnviz.models.request import ATTENTION, Request
+from mkdocs_attnviz.models.tokens import tokenize
+from mkdocs_attnviz.settings import Settings
+
+torch.set_num_threads(1)
+
+# The largest error of round(255·√p): p = (254.5/255)² is stored as 1.
+QUANTISATION = 0.00392
+
+TEXTS = {
+    5: "Attention is",
+    17: "The animal did not cross the street because it was too tired to move.",
+    43: "When the turtle finally reached the gate, the rabbit, which had slept under a tree for most of the "
+    "afternoon, woke up, rubbed its eyes and saw with some dismay that the race was over and lost.",
+    90: "Transformers replaced recurrence by attention. " * 9 + "Nothing else was needed, they said.",
+    200: " ".join(f"Sentence number {n} says that dogs chase cats, and cats chase mice." for n in range(13)),
+}
+
+
+def ref(model):
+    return resolve(model, None, Settings(), ROOT)
+
+
+def probabilities(entry, layer):
+    """(heads, rows, cols)"""
+    text = entry.meta["sequences"]["text"]["tokens"]
+    heads = {each["layer"]: each["heads"] for each in entry.meta["stacks"]["self"]["layers"]}[layer]
+    steps = np.frombuffer(zlib.decompress(entry.blobs[f"self/{layer}"]), np.uint8)
+    return (steps.reshape(heads, len(text), len(text)).transpose(0, 2, 1) / 255.0) ** 2
+
+
+def expected(folder, text, text_pair=None):
+    """Transformers' own `output_attentions`, eager, nothing of ours near it."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.AutoModel.from_pretrained(folder, attn_implementation="eager").eval()
+    if model.config.is_encoder_decoder:
+        model = model.get_encoder()
+    with torch.no_grad():
+        outputs = model(**tokenizer(text, text_pair, return_tensors="pt"), output_attentions=True)
+    return [layer[0].float().numpy() for layer in outputs.attentions]
+
+
+def assert_equal(entry, truth):
+    assert len(entry.meta["stacks"]["self"]["layers"]) == len(truth)
+    for layer, weights in enumerate(truth):
+        assert np.abs(probabilities(entry, layer) - weights).max() <= QUANTISATION
+
+
+@pytest.fixture(scope="module")
+def minilm():
+    return load(ref(MINILM), "cpu")
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=[f"{length} tokens" for length in TEXTS])
+def test_minilm_equals_output_attentions(minilm, text):
+    entry = attention.capture(minilm, [tokenize(minilm.tokenizer, text, None)])[0]
+    assert_equal(entry, expected(minilm.ref.path, text))
+
+
+def test_a_pair_and_its_boundary(minilm):
+    texts = ("the rabbit quickly hopped", "The turtle slowly crawled")
+    entry = attention.capture(minilm, [tokenize(minilm.tokenizer, *texts)])[0]
+    text = entry.meta["sequences"]["text"]
+    assert text["tokens"][: text["sentence_b_start"]] == ["[CLS]", "the", "rabbit", "quickly", "hopped", "[SEP]"]
+    assert text["special"] == [0, 5, 10]
+    assert text["words"] == [None, 0, 1, 2, 3, None, 4, 5, 6, 7, None]
+    assert_equal(entry, expected(minilm.ref.path, *texts))
+
+
+def test_relative_error_of_weights_that_count(minilm):
+    """Weights above 0.002 are off by less than 10 % at the 95th percentile, on a long text."""
+    entry = attention.capture(minilm, [tokenize(minilm.tokenizer, TEXTS[200], None)])[0]
+    truth = np.stack(expected(minilm.ref.path, TEXTS[200]))
+    found = np.stack([probabilities(entry, layer) for layer in range(6)])
+    counted = truth > 0.002
+    assert np.percentile(np.abs(found - truth)[counted] / truth[counted], 95) < 0.10
+
+
+def test_a_batch_equals_single_texts(minilm):
+    texts = [tokenize(minilm.tokenizer, text, None) for text in TEXTS.values()]
+    together = attention.capture(minilm, texts)
+    for text, entry in zip(texts, together, strict=True):
+        alone = attention.capture(minilm, [text])[0]
+        assert entry.meta == alone.meta
+        for layer in range(6):
+            assert np.abs(probabilities(entry, layer) - probabilities(alone, layer)).max() <= 2 / 255
+
+
+def test_the_decoder_is_causal():
+    loaded = load(ref(INDUCTION), "cpu")
+    text = "the rabbit hopped over the fence and the rabbit"
+    entry = attention.capture(loaded, [tokenize(loaded.tokenizer, text, None)])[0]
+    assert_equal(entry, expected(INDUCTION, text))
+    for layer in range(len(entry.blobs)):
+        assert not np.triu(probabilities(entry, layer), 1).any()
+
+
+SMALL = {
+    "vocab_size": 40,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 64,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+GROUPED = SMALL | {"num_key_value_heads": 2, "head_dim": 8}
+GPT = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64, "vocab_size": 40, "bos_token_id": 1, "eos_token_id": 2}
+T5 = {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4, "vocab_size": 40, "pad_token_id": 0}
+BART = {"d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4}
+BART |= {"decoder_attention_heads": 4, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48, "max_position_embeddings": 64}
+ARCHITECTURES = {
+    "albert": SMALL | {"embedding_size": 16},
+    "bart": SMALL | BART,
+    "bert": SMALL,
+    "bloom": {"hidden_size": 32, "n_layer": 2, "n_head": 4, "vocab_size": 40, "bos_token_id": 1, "eos_token_id": 2},
+    "cohere": GROUPED,
+    "deberta-v2": SMALL | {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "position_buckets": 8},
+    "distilbert": {"dim": 32, "hidden_dim": 48, "n_layers": 2, "n_heads": 4, "vocab_size": 40, "pad_token_id": 0},
+    "electra": SMALL | {"embedding_size": 16},
+    "falcon": SMALL | {"new_decoder_architecture": False, "multi_query": True, "alibi": False},
+    "gemma2": GROUPED,
+    "gpt2": GPT,
+    "gpt_neo": SMALL | {"num_layers": 2, "num_heads": 4, "attention_types": [[["global", "local"], 1]]},
+    "gpt_neox": SMALL,
+    "gptj": GPT | {"rotary_dim": 4},
+    "granite": GROUPED,
+    "llama": GROUPED,
+    "mistral": GROUPED,
+    "mpnet": SMALL,
+    "olmo2": GROUPED,
+    "opt": SMALL | {"ffn_dim": 48, "word_embed_proj_dim": 32},
+    "phi": SMALL,
+    "qwen2": GROUPED,
+    "qwen3": GROUPED,
+    "roberta": SMALL,
+    "t5": T5,
+}
+SENTENCES = ["a b c d e f g h", "h g f", "a a b b c c d d e e f f g g h h"]
+
+
+@pytest.fixture(scope="module")
+def tokenizer_folder(tmp_path_factory):
+    words = ["<pad>", "<s>", "</s>", "<unk>", *"abcdefgh"]
+    backend = Tokenizer(models.WordLevel({word: n for n, word in enumerate(words)}, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    folder = tmp_path_factory.mktemp("tokenizer")
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=backend, pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="<unk>"
+    )
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def make_model(tokenizer_folder, tmp_path):
+    """`make_model(model_type, **settings)` → a folder with a random model of that type."""
+
+    def make(model_type, auto=transformers.AutoModel, **settings):
+        torch.manual_seed(0)
+        config = transformers.AutoConfig.for_model(model_type, **settings)
+        model = auto.from_config(config)
+        with torch.no_grad():  # small random weights give uniform attention, which would hide mistakes
+            for parameter in model.parameters():
+                if parameter.ndim > 1:
+                    parameter.mul_(6)
+        model.save_pretrained(tmp_path / model_type)
+        transformers.AutoTokenizer.from_pretrained(tokenizer_folder).save_pretrained(tmp_path / model_type)
+        return tmp_path / model_type
+
+    return make
+
+
+@pytest.mark.parametrize("model_type", ARCHITECTURES)
+def test_architectures(make_model, model_type):
+    folder = make_model(model_type, **ARCHITECTURES[model_type])
+    loaded = load(ref(str(folder)), "cpu")
+    entries = attention.capture(loaded, [tokenize(loaded.tokenizer, text, None) for text in SENTENCES])
+    for text, entry in zip(SENTENCES, entries, strict=True):
+        assert_equal(entry, expected(folder, text))
+
+
+@pytest.mark.parametrize("model_type", ["gpt2", "llama", "gemma2", "falcon", "opt", "qwen3", "bloom"])
+def test_logits_are_unchanged_by_the_capture(make_model, model_type):
+    folder = make_model(model_type, auto=transformers.AutoModelForCausalLM, **ARCHITECTURES[model_type])
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager").eval()
+    ids = torch.arange(4, 12)[None]
+    with torch.no_grad():
+        before = model(ids).logits
+        with attention.recording(lambda weights: 0):
+            during = model(ids, output_attentions=True).logits
+        after = model(ids).logits
+    assert torch.equal(before, during)
+    assert torch.equal(before, after)
+
+
+# ---- the worker process
+
+
+@pytest.fixture
+def worker():
+    worker = Worker()
+    yield worker
+    worker.close()
+
+
+def run(worker, model, *texts, **options):
+    requests = [Request(ATTENTION, ref(model), {"text": text}) for text in texts]
+    options = {"device": "cpu", "batch_size": 8, "max_tokens": 512} | options
+    return sorted(worker.capture(requests, **options), key=lambda answer: answer.index)
+
+
+def test_each_text_is_answered_for_itself(worker):
+    good, long, other = run(worker, MINILM, "a cat", "x " * 300, "a dog", max_tokens=100)
+    assert isinstance(good, Captured)
+    assert isinstance(other, Captured)
+    assert long == Refused(1, "The text has 302 tokens; `max_tokens` is 100.")
+
+
+def test_longer_than_the_model(worker):
+    (answer,) = run(worker, MINILM, "x " * 600, max_tokens=10_000)
+    assert answer.message == f"The text has 602 tokens; model {MINILM!r} reads at most 512."
+
+
+def test_a_killed_worker_is_replaced(worker):
+    run(worker, MINILM, "a cat")
+    os.kill(worker._process.pid, signal.SIGKILL)
+    (answer,) = run(worker, MINILM, "a dog")
+    assert isinstance(answer, Captured)
+
+
+KILLER = """
+import os, signal
+from transformers.models.bert.modeling_bert import BertModel
+class KillerModel(BertModel):
+    def forward(self, input_ids, **kwargs):
+        if (input_ids == 4).sum() > 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().forward(input_ids, **kwargs)
+"""
+
+
+def test_a_text_that_kills_the_worker_fails_alone(worker, make_model):
+    folder = make_model("bert", **SMALL)
+    (folder / "killer.py").write_text(KILLER)
+    config = (folder / "config.json").read_text()
+    (folder / "config.json").write_text(config.replace("{", '{"auto_map": {"AutoModel": "killer.KillerModel"},', 1))
+    trusting = resolve(str(folder), None, Settings(trust_remote_code=True), ROOT)
+    requests = [Request(ATTENTION, trusting, {"text": text}) for text in ["a b", "a a a", "c d", "e"]]
+    answers = {a.index: a for a in worker.capture(requests, device="cpu", batch_size=8, max_tokens=512)}
+    assert isinstance(answers.pop(1), Refused)
+    assert len(answers) == 3
+    assert all(isinstance(answer, Captured) for answer in answers.values())
+
+
+def test_code_of_a_model_is_not_run_unless_trusted(worker, make_model):
+    folder = make_model("bert", **SMALL)
+    (folder / "killer.py").write_text("raise SystemExit('ran')")
+    config = (folder / "config.json").read_text()
+    config = config.replace("{", '{"auto_map": {"AutoConfig": "killer.K", "AutoModel": "killer.K"},', 1)
+    (folder / "config.json").write_text(config.replace('"model_type": "bert"', '"model_type": "killer"'))
+    with pytest.raises(ModelFailed, match="trust_remote_code: true"):
+        run(worker, str(folder), "a b")
+
+
+def test_a_model_without_attention_is_refused_before_its_weights_are_read(worker, make_model):
+    folder = make_model("bert", **SMALL)
+    (folder / "config.json").write_text('{"model_type": "mamba"}')
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ModelFailed, match=r"\(mamba\) has no attention to show: it is a state-space model\."):
+        run(worker, str(folder), "a b")
+
+
+def test_pickled_weights_are_not_loaded(worker, make_model):
+    folder = make_model("bert", **SMALL)
+    (folder / "model.safetensors").unlink()
+    torch.save({}, folder / "pytorch_model.bin")
+    with pytest.raises(ModelFailed, match="has no safetensors file; set `use_safetensors: false`"):
+        run(worker, str(folder), "a b")
+
+
+def test_a_hub_that_cannot_be_reached(worker, monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ModelFailed, match="Model 'org/name' is not on this machine, and the hub cannot be reached"):
+        worker.hub_commit(ref("org/name"))
+
+
+def test_a_hub_model_from_the_hub_cache(worker, monkeypatch, tmp_path):
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    repository = tmp_path / "models--org--induction"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text(commit)
+    (repository / "snapshots").mkdir()
+    (repository / "snapshots" / commit).symlink_to(INDUCTION)
+    assert worker.hub_commit(ref("org/induction")) == commit
+    (answer,) = run(worker, "org/induction", "the rabbit hopped")
+    assert_equal(answer.entry, expected(INDUCTION, "the rabbit hopped"))
+
+
+def test_byte_level_tokens_are_readable():
+    backend = Tokenizer(models.BPE({"Ġ": 0, "Ã": 1, "¤": 2, "Ã¤": 3, "a": 4}, [("Ã", "¤")]))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    from tokenizers import decoders
+
+    backend.decoder = decoders.ByteLevel()
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=backend)
+    assert tokenize(tokenizer, "ä a", None).pretty == ["ä", " ", "a"]
+    backend = Tokenizer(models.BPE({"Ã": 0, "¤": 1}, []))
+    backend.pre_tokenizer, backend.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=backend)
+    assert tokenize(tokenizer, "ä", None).pretty == ["‹C3›", "‹A4›"]
