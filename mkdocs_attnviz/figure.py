@@ -33,6 +33,7 @@ PLACEHOLDER = re.compile(
     r'<!--.*?-->|<figure class="attnviz" data-attnviz-source="([A-Za-z0-9_=-]+)"></figure>', re.DOTALL
 )
 FIGURE_STYLE = "width:100%;max-width:none;margin-inline:0;text-align:start"
+CAPTION_STYLE = "margin-inline:0;max-width:44em;text-align:start"
 ERROR_STYLE = "border-inline-start:.25rem solid #d32f2f;padding:.5rem 1rem;margin:1em 0;overflow-wrap:anywhere"
 
 
@@ -99,7 +100,10 @@ class Figure:
         reserved = f"calc({height}px + clamp(0px,(600px - 100vw)*99,{SECOND_LINE}px))"
         sentence = html.escape(drawing.sentence)
         scheme = "light dark" if self.block.theme == "auto" else self.block.theme
-        caption = f"\n<figcaption>{html.escape(self.block.caption)}</figcaption>" if self.block.caption else ""
+        caption = (
+            self.block.caption
+            and f'\n<figcaption style="{CAPTION_STYLE}">{html.escape(self.block.caption)}</figcaption>'
+        )
         return (
             f'<figure class="attnviz" id="{html.escape(id)}" style="{FIGURE_STYLE}">\n'
             f'<attn-viz data-figure="{html.escape(_json(self._data(assets)))}" '
@@ -107,7 +111,7 @@ class Figure:
             f'<img src="{_data_url(picture.svg)}" alt="{sentence}" '
             f'width="{picture.width}" height="{picture.height}" '
             f'style="max-width:100%;height:auto;{_colour_scheme(scheme)}">'
-            f"<noscript><p>{sentence}</p></noscript></attn-viz>{caption}\n</figure>"
+            f"<noscript><p>{sentence}</p></noscript></attn-viz>{caption or ''}\n</figure>"
         )
 
     def _data(self, assets: Assets) -> dict[str, Any]:

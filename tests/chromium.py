@@ -42,7 +42,10 @@ def install() -> None:
         return
     if shutil.which("apt-get") and os.geteuid() == 0:
         environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-        for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "chromium", "fonts-noto-core"]):
+        for command in (
+            ["apt-get", "update", "-qq"],
+            ["apt-get", "install", "-y", "-qq", "chromium", "fonts-noto-core"],
+        ):
             if subprocess.run(command, env=environment, stdout=subprocess.DEVNULL).returncode:
                 break
         if system():

@@ -10,8 +10,12 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 words = st.text(string.ascii_letters + " äß😀\u202e\0<>&\"'{}[]:#*!|`-", min_size=1, max_size=30)
-keys = st.sampled_from(["model", "text", "text_pair", "view", "layer", "heads", "head", "include_layers", "theme", "id", "caption"])
-anything = st.one_of(words, st.integers(), st.floats(), st.booleans(), st.none(), st.lists(st.integers() | words, max_size=3))
+keys = st.sampled_from(
+    ["model", "text", "text_pair", "view", "layer", "heads", "head", "include_layers", "theme", "id", "caption"]
+)
+anything = st.one_of(
+    words, st.integers(), st.floats(), st.booleans(), st.none(), st.lists(st.integers() | words, max_size=3)
+)
 
 
 def _good(body):
@@ -98,7 +102,12 @@ NASTY = [
 @pytest.mark.parametrize("model", ["minilm", "induction"])
 def test_nasty_texts_are_shown_as_they_are(site, open_page, model):
     site.config["theme"] = {"name": "material"}
-    site.write("index.md", "".join(f'```attention\nmodel: {model}\ntext: "{_yaml(text)}"\ncaption: "{_yaml(text)}"\n```\n\n' for text in NASTY))
+    site.write(
+        "index.md",
+        "".join(
+            f'```attention\nmodel: {model}\ntext: "{_yaml(text)}"\ncaption: "{_yaml(text)}"\n```\n\n' for text in NASTY
+        ),
+    )
     built = site.build("--strict")
     assert built.returncode == 0, built.log
     page = open_page(built.folder / "site" / "index.html")

@@ -124,7 +124,15 @@ SMALL = {
     "eos_token_id": 2,
 }
 GROUPED = SMALL | {"num_key_value_heads": 2, "head_dim": 8}
-GPT = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64, "vocab_size": 40, "bos_token_id": 1, "eos_token_id": 2}
+GPT = {
+    "n_embd": 32,
+    "n_layer": 2,
+    "n_head": 4,
+    "n_positions": 64,
+    "vocab_size": 40,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
 T5 = {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4, "vocab_size": 40, "pad_token_id": 0}
 BART = {"d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4}
 BART |= {"decoder_attention_heads": 4, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48, "max_position_embeddings": 64}

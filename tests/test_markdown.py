@@ -34,7 +34,11 @@ def test_a_fragment_holds_everything(convert, extensions):
 
 
 def test_nested_fences_without_superfences(convert):
-    page = convert("- item\n\n    ```attention\n" + "    text: a\n" + "    ```\n\n        ```attention\n        code\n        ```\n")
+    page = convert(
+        "- item\n\n    ```attention\n"
+        + "    text: a\n"
+        + "    ```\n\n        ```attention\n        code\n        ```\n"
+    )
     assert len(page.select("li [role=alert]")) == 1
     assert "```attention" in page.get_text()
 

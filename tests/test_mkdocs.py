@@ -47,7 +47,7 @@ def test_where_blocks_may_stand(site):
         "pymdownx.details",
         {"pymdownx.snippets": {"base_path": [str(site.folder)]}},
     ]
-    site.plugins = ["macros"]
+    site.plugins += ["macros"]
     (site.folder / "snippet.md").write_text(CAT.replace("cat", "owl"))
     block = lambda word: CAT.replace("cat", word)  # noqa: E731
     indented = lambda word: textwrap.indent(block(word), "    ")  # noqa: E731
@@ -74,7 +74,9 @@ def test_where_blocks_may_stand(site):
 
 def test_many_blocks_load_their_model_once(cold_site):
     for page in range(3):
-        cold_site.write(f"{page}.md", "".join(f"```attention\nmodel: minilm\ntext: page {page} line {n}\n```\n\n" for n in range(4)))
+        cold_site.write(
+            f"{page}.md", "".join(f"```attention\nmodel: minilm\ntext: page {page} line {n}\n```\n\n" for n in range(4))
+        )
     cold_site.write("index.md", "hello")
     built = cold_site.build()
     assert built.log.count("running model minilm on 12 texts") == 1
@@ -83,7 +85,14 @@ def test_many_blocks_load_their_model_once(cold_site):
 
 
 def test_views_of_one_input_share_its_entry(cold_site):
-    cold_site.write("index.md", CAT + "\n" + CAT.replace("text:", "layer: 3\nheads: [1]\ncaption: other\ntext:") + "\n" + CAT.replace("\n", "\r\n"))
+    cold_site.write(
+        "index.md",
+        CAT
+        + "\n"
+        + CAT.replace("text:", "layer: 3\nheads: [1]\ncaption: other\ntext:")
+        + "\n"
+        + CAT.replace("\n", "\r\n"),
+    )
     built = cold_site.build()
     assert "running model minilm on 1 text\n" in built.log
     assert len(figures(built.page())) == 3
@@ -160,7 +169,12 @@ def test_headers(site):
 
 
 def test_extension_order_does_not_matter(site):
-    for extensions in (["mkdocs_attnviz", "pymdownx.superfences"], ["pymdownx.superfences", "mkdocs_attnviz"], ["fenced_code"], []):
+    for extensions in (
+        ["mkdocs_attnviz", "pymdownx.superfences"],
+        ["pymdownx.superfences", "mkdocs_attnviz"],
+        ["fenced_code"],
+        [],
+    ):
         site.config["markdown_extensions"] = extensions
         site.write("index.md", f"{CAT}\n```python\nprint(1)\n```\n")
         built = site.build("--strict")
@@ -232,7 +246,7 @@ def _child(pid, name):
 
 def test_blog_excerpts_and_print_pages(site):
     site.config["theme"] = {"name": "material"}
-    site.plugins = ["blog"]
+    site.plugins += ["blog"]
     post = "---\ndate: 2026-01-0{n}\n---\n# Post {n}\n\n" + CAT + "\n<!-- more -->\n\n" + CAT.replace("cat", "dog")
     for n in (1, 2):
         site.write(f"blog/posts/{n}.md", post.replace("{n}", str(n)))
@@ -247,15 +261,14 @@ def test_blog_excerpts_and_print_pages(site):
 
 
 def test_minified_pages(site):
-    site.plugins = [{"minify": {"minify_html": True}}]
+    site.plugins += [{"minify": {"minify_html": True}}]
     site.write("index.md", CAT)
     built = site.build("--strict")
     assert tokens(built.page()) == ["[CLS] the cat sat on the mat [SEP]"]
 
 
 def test_search_finds_the_caption_but_no_data(site):
-    site.plugins = ["search"]
-    site.write("index.md", CAT.replace("text:", "caption: Felidae\ntext:"))
+        site.write("index.md", CAT.replace("text:", "caption: Felidae\ntext:"))
     index = json.loads(site.build().files()["search/search_index.json"])
     text = " ".join(document["text"] for document in index["docs"])
     assert "Felidae" in text
@@ -286,7 +299,16 @@ def test_serve_redraws_a_changed_block_with_the_model_still_loaded(cold_site):
     cold_site.write("other.md", CAT.replace("cat", "dog"))
     cold_site.configure()
     port = 8000 + os.getpid() % 1000
-    command = [sys.executable, "-m", "mkdocs", "serve", "-f", str(cold_site.folder / "mkdocs.yml"), "-a", f"127.0.0.1:{port}"]
+    command = [
+        sys.executable,
+        "-m",
+        "mkdocs",
+        "serve",
+        "-f",
+        str(cold_site.folder / "mkdocs.yml"),
+        "-a",
+        f"127.0.0.1:{port}",
+    ]
     log_file = cold_site.folder / "log"
     with log_file.open("w") as stream:
         serve = subprocess.Popen(command, stderr=stream, stdout=stream)

@@ -24,8 +24,8 @@ export interface Weights {
 const NEAR = "100% 0px";
 
 const FORCED: Record<"light" | "dark", Scheme> = {
-  light: { dark: false, pale: palest(hexToRgba(PALETTES.light.text), hexToRgba("#ffffff")) },
-  dark: { dark: true, pale: palest(hexToRgba(PALETTES.dark.text), hexToRgba("#16181d")) },
+  light: { dark: false, pale: palest(hexToRgba(PALETTES.light.text), hexToRgba(PALETTES.light.background)) },
+  dark: { dark: true, pale: palest(hexToRgba(PALETTES.dark.text), hexToRgba(PALETTES.dark.background)) },
 };
 
 /** As the observer would say, but at once: the first picture is not to wait for it. */

@@ -1,5 +1,5 @@
+import palettes from "../../mkdocs_attnviz/static/palette.json";
 import { luminance, type Rgba } from "./color.js";
-import palettes from "./palette.json";
 
 /**
  * Ten colours for heads, told apart also with deuteranopia and protanopia (test/palette.test.ts simulates both).

@@ -11,7 +11,7 @@ export interface Frame {
 }
 
 /** The strongest lines are wider. Without a graphics processor a wide line takes 60 µs, one of a pixel 10. */
-const WIDE_LINES = 150;
+const WIDE_LINES = 80;
 const UNFOCUSED = 0.3;
 
 /** Lines of several heads between the same two tokens lie side by side. */

@@ -16,8 +16,8 @@ export interface Marks {
 }
 
 /** Without a graphics processor a line takes 10 µs. */
-const MAX_LINES = 3000;
-const MAX_FOCUSED_LINES = 1000;
+const MAX_LINES = 2400;
+const MAX_FOCUSED_LINES = 800;
 const MIN_OPACITY = 0.01;
 /** In longer texts weights are spread thinner; they are scaled to what they would be among so many tokens. */
 const USUAL_TOKENS = 64;

@@ -1,0 +1,469 @@
+"""The figure in a real browser: right numbers, BertViz's interactions, every way a page may come to be shown."""
+
+import contextlib
+import functools
+import http.server
+import re
+import threading
+
+import markdown
+import pytest
+from conftest import MINILM, ROOT, draw_all
+
+from mkdocs_attnviz.models.reference import resolve
+from mkdocs_attnviz.settings import Settings
+
+CAT = "```attention\nmodel: minilm\ntext: The cat sat on the mat\n```\n"
+PAIR = "```attention\nmodel: minilm\ntext: the rabbit quickly hopped\ntext_pair: The turtle slowly crawled\n```\n"
+TEXTS = {
+    5: "Attention is",
+    17: "The animal did not cross the street because it was too tired to move.",
+    60: "When the turtle finally reached the gate, the rabbit, which had slept under a tree for most of the "
+    "afternoon, woke up, rubbed its eyes and saw with some dismay that the race was over and lost, "
+    "and that nobody had waited.",
+    120: "Transformers replaced recurrence by attention. " * 15,
+    200: " ".join(f"Sentence number {n} says that dogs chase cats, and cats chase mice." for n in range(13)),
+}
+
+
+# None of them may ask another host for fonts or scripts.
+PALETTE = [{"scheme": "default", "toggle": {"icon": "material/weather-sunny", "name": "Dark"}}]
+PALETTE += [{"scheme": "slate", "toggle": {"icon": "material/weather-night", "name": "Light"}}]
+THEMES = {
+    "material": {"name": "material", "font": False, "palette": PALETTE},
+    "mkdocs": {"name": "mkdocs", "highlightjs": False},
+    "readthedocs": {"name": "readthedocs", "highlightjs": False},
+}
+
+
+def block(text, **options):
+    lines = "".join(f"{key}: {value}\n" for key, value in options.items())
+    return f"```attention\nmodel: minilm\ntext: {text}\n{lines}```\n\n"
+
+
+@pytest.fixture
+def show(site, open_page):
+    """`show(markdown, …)` → the page, its first figure drawn."""
+
+    def show(text, theme="mkdocs", extensions=(), **options):
+        site.config["theme"] = THEMES[theme] if isinstance(theme, str) else theme | {"highlightjs": False}
+        site.config["markdown_extensions"] += extensions
+        site.write("index.md", f"# Page\n\n{text}")
+        built = site.build("--strict")
+        assert built.returncode == 0, built.log
+        page = open_page(built.folder / "site" / "index.html", **options)
+        if options.get("javascript", True) and page.locator("attn-viz:visible").count():
+            draw_all(page)
+        return page
+
+    return show
+
+
+@contextlib.contextmanager
+def served(folder, csp=None):
+    """A plain static server on a free port; yields its URL."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def end_headers(self):
+            if csp:
+                self.send_header("Content-Security-Policy", csp)
+            super().end_headers()
+
+        def log_message(self, *args):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=folder))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+def state(page):
+    return page.eval_on_selector("attn-viz", "element => element.state")
+
+
+def readout(page):
+    page.wait_for_timeout(50)
+    return page.locator("attn-viz .readout").first.inner_text()
+
+
+def token(page, side, position):
+    return page.locator(f'attn-viz .column.{side} [role="option"]').nth(position)
+
+
+def select(page, label):
+    return page.get_by_role("combobox", name=re.compile(f"^{label}"))
+
+
+def square(page, head):
+    return page.get_by_role("button", name=f"Head {head}", exact=True)
+
+
+# ---- numbers
+
+
+def test_weights_equal_output_attentions(show):
+    import torch
+    import transformers
+
+    folder = resolve(MINILM, None, Settings(), ROOT).path
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.AutoModel.from_pretrained(folder, attn_implementation="eager").eval()
+    page = show("".join(block(text) for text in TEXTS.values()))
+    worst = 0.0
+    for figure, text in zip(page.locator("attn-viz").all(), TEXTS.values(), strict=True):
+        inputs = tokenizer(text, return_tensors="pt")
+        with torch.no_grad():
+            attentions = model(**inputs, output_attentions=True).attentions
+        for layer, expected in enumerate(attentions):
+            for head in range(12):
+                found = figure.evaluate("(element, where) => element.weights(where)", {"layer": layer, "head": head})
+                assert found["rows"] == found["cols"] == tokenizer.convert_ids_to_tokens(inputs.input_ids[0])
+                worst = max(worst, float((torch.tensor(found["values"]) - expected[0, head]).abs().max()))
+    print(f"maximum absolute error {worst:.5f}")
+    assert 0 < worst <= 0.004
+
+
+# ---- what a reader does
+
+
+def test_hover_previews_and_click_locks(show):
+    page = show(block("The cat sat on the mat", layer=2, head=8))
+    token(page, "left", 1).hover()
+    assert "the" in readout(page)
+    assert token(page, "right", 2).inner_text().split() == ["cat", "0.75"]
+    assert state(page)["selected"] is None
+    page.mouse.move(5, 5)
+    assert "Point at a token" in readout(page)
+    token(page, "left", 1).click()
+    assert state(page)["selected"] == {"side": "left", "index": 1}
+    token(page, "right", 2).hover()
+    assert re.search(r"the → cat.*0\.75", readout(page))
+    page.keyboard.press("Escape")
+    assert state(page)["selected"] is None
+
+
+def test_a_right_token_shows_who_looks_at_it(show):
+    page = show(block("The cat sat on the mat", layer=2, head=8))
+    token(page, "right", 2).hover()
+    page.wait_for_timeout(50)
+    assert token(page, "left", 1).inner_text().split() == ["the", "0.75"]
+    assert token(page, "right", 1).inner_text().split() == ["the"]
+
+
+def test_head_squares(show):
+    page = show(CAT)
+    assert state(page)["heads"] == list(range(12))
+    square(page, 3).click()
+    assert 3 not in state(page)["heads"]
+    assert square(page, 3).get_attribute("aria-pressed") == "false"
+    page.wait_for_timeout(600)
+    square(page, 5).dblclick()
+    assert state(page)["heads"] == [5]
+    page.wait_for_timeout(600)
+    square(page, 5).click()
+    assert state(page)["heads"] == [5], "the last one stays on"
+    page.wait_for_timeout(600)
+    square(page, 5).dblclick()
+    assert state(page)["heads"] == list(range(12))
+
+
+def test_the_layer_and_the_changed_event(show):
+    page = show(CAT)
+    page.evaluate("document.addEventListener('attnviz-change', event => { window.told = event.target.state })")
+    select(page, "Layer").select_option("4")
+    assert state(page)["layer"] == 4
+    assert page.evaluate("window.told.layer") == 4
+
+
+def test_sentence_pairs(show):
+    page = show(PAIR)
+    tokens = lambda side: page.locator(f"attn-viz .column.{side} [role=option]").count()  # noqa: E731
+    assert (tokens("left"), tokens("right")) == (11, 11)
+    for value, left, right in (("aa", 6, 6), ("ab", 6, 5), ("ba", 5, 6), ("bb", 5, 5), ("all", 11, 11)):
+        select(page, "Pairs").select_option(value)
+        page.wait_for_timeout(50)
+        assert (tokens("left"), tokens("right")) == (left, right), value
+    select(page, "Pairs").select_option("ab")
+    page.wait_for_timeout(50)
+    assert token(page, "left", 0).inner_text().strip() == "[CLS]"
+    assert token(page, "right", 0).inner_text().strip() == "the"
+
+
+def test_a_single_text_has_no_pair_filter(show):
+    assert select(show(CAT), "Pairs").count() == 0
+
+
+def test_the_keyboard_alone(show):
+    page = show(PAIR)
+    select(page, "Layer").focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    focused = "document.querySelector('attn-viz').shadowRoot.activeElement"
+    assert page.evaluate(f"{focused}.getAttribute('aria-label')") == "Head 0"
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Space")
+    assert 1 not in state(page)["heads"]
+    page.keyboard.press("Shift+Enter")
+    assert state(page)["heads"] == [1]
+    page.keyboard.press("Tab")
+    for key in ("ArrowDown", "ArrowDown", "Enter"):
+        page.keyboard.press(key)
+    assert state(page)["selected"] == {"side": "left", "index": 2}
+    assert page.evaluate(f"getComputedStyle({focused}).outlineStyle") != "none"
+    page.keyboard.press("ArrowRight")
+    assert "rabbit →" in readout(page)
+    page.keyboard.press("]")
+    assert state(page)["layer"] == 1
+    page.wait_for_timeout(500)
+    assert "Layer 1, head 1, locked" in page.locator("attn-viz [aria-live]").inner_text()
+    page.keyboard.press("Escape")
+    assert state(page)["selected"] is None
+
+
+def test_state_can_be_set_and_is_checked(show):
+    page = show(CAT)
+    figure = page.locator("attn-viz")
+    figure.evaluate("element => { element.state = {layer: 3, heads: [2], selected: {side: 'left', index: 2}} }")
+    assert state(page) == {"layer": 3, "heads": [2], "filter": "all", "selected": {"side": "left", "index": 2}}
+    for bad in (
+        {"layer": 9},
+        {"heads": []},
+        {"heads": [12]},
+        {"filter": "ab"},
+        {"selected": {"side": "up", "index": 0}},
+        {"x": 1},
+    ):
+        name = figure.evaluate(
+            "(element, bad) => { try { element.state = bad } catch (error) { return error.name } }", bad
+        )
+        assert name == "RangeError", bad
+
+
+# ---- looks
+
+
+def pixels(page):
+    """Mean red, green and blue of what is drawn on the canvas, by opacity."""
+    return page.locator("attn-viz canvas").first.evaluate(
+        """canvas => {
+          const {data} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+          let sum = [0, 0, 0], weight = 0;
+          for (let i = 0; i < data.length; i += 4) {
+            for (let c = 0; c < 3; c++) sum[c] += data[i + c] * data[i + 3];
+            weight += data[i + 3];
+          }
+          return sum.map(value => value / weight);
+        }"""
+    )
+
+
+SWITCHES = {
+    "material": "document.querySelector('label[title=Dark]').click()",
+    "mkdocs": "document.documentElement.setAttribute('data-bs-theme', 'dark')",
+    # It has no dark mode of its own; a site's style sheet may have.
+    "readthedocs": "document.querySelector('.wy-nav-content').style.background = '#111',"
+    "document.body.style.color = '#eee'",
+}
+
+
+@pytest.mark.parametrize("theme", SWITCHES)
+def test_the_theme_s_switch_is_followed_at_once(show, theme):
+    page = show(CAT, theme=theme)
+    light = pixels(page)
+    assert page.locator("attn-viz .figure.light").count() == 1
+    page.evaluate(SWITCHES[theme])
+    page.locator("attn-viz .figure.dark").wait_for(timeout=2000)
+    page.wait_for_timeout(300)
+    assert sum(pixels(page)) > sum(light) + 60, "head colours are brighter on dark"
+
+
+def test_a_forced_theme_stays(show):
+    page = show(CAT.replace("text:", "theme: dark\ntext:"))
+    assert page.locator("attn-viz .figure.dark").count() == 1
+
+
+def test_the_system_s_dark_mode_and_a_page_that_holds_everything(open_page, tmp_path, shared_cache):
+    settings = {"cache_dir": str(shared_cache), "models": {"minilm": MINILM}}
+    fragment = markdown.markdown(CAT, extensions=["mkdocs_attnviz"], extension_configs={"mkdocs_attnviz": settings})
+    head = "<!doctype html><meta charset=utf-8><style>:root { color-scheme: light dark }</style>"
+    (tmp_path / "page.html").write_text(head + fragment, "utf-8")
+    page = open_page(tmp_path / "page.html", dark=True)
+    draw_all(page)
+    assert page.locator("attn-viz .figure.dark").count() == 1
+    page.emulate_media(color_scheme="light")
+    page.locator("attn-viz .figure.light").wait_for(timeout=2000)
+
+
+@pytest.mark.parametrize("theme", ["material", "mkdocs", "readthedocs"])
+@pytest.mark.parametrize("width", [1280, 360])
+def test_it_fits(show, theme, width):
+    long = "Sentence with an extraordinarilylongwordwithoutanyspaces and more. " * 8
+    page = show(CAT + "\n" + PAIR + "\n" + block(long), theme=theme, width=width)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for figure in page.locator("attn-viz").all():
+        box, parent = figure.bounding_box(), figure.locator("xpath=..").bounding_box()
+        assert box["x"] >= parent["x"] - 1
+        assert box["x"] + box["width"] <= parent["x"] + parent["width"] + 1
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+def test_nothing_moves_when_it_draws(site, open_page, width):
+    site.config["theme"] = THEMES["material"]
+    site.write("index.md", f"# Page\n\n{PAIR}\n\nBelow.\n\n{CAT}\n\nEnd.")
+    built = site.build()
+    page = open_page("about:blank", width=width)
+    page.add_init_script(
+        "window.shift = 0;"
+        "new PerformanceObserver(list => list.getEntries().forEach(entry => window.shift += entry.value))"
+        ".observe({type: 'layout-shift', buffered: true})"
+    )
+    page.goto((built.folder / "site" / "index.html").as_uri())
+    draw_all(page)
+    page.wait_for_timeout(300)
+    assert page.evaluate("window.shift") == 0
+
+
+def test_without_javascript(show):
+    page = show(CAT, javascript=False)
+    image = page.locator("attn-viz img")
+    assert image.is_visible()
+    assert image.evaluate("image => image.naturalHeight") == 8 * 24
+    assert page.locator("attn-viz noscript p").is_visible()
+
+
+def test_in_print(show):
+    page = show(CAT)
+    assert not page.locator("attn-viz img").is_visible()
+    page.emulate_media(media="print")
+    assert page.locator("attn-viz img").is_visible()
+    assert not page.locator("attn-viz canvas").first.is_visible()
+    assert page.get_by_text("Attention of minilm, layer 0, 12 heads").first.is_visible()
+
+
+def test_the_static_picture_follows_the_page_and_not_the_system(show):
+    """It has no script to tell it; its own style sheet sees the colour scheme of the element it stands in."""
+
+    def picture(block_theme, page_theme, dark):
+        name = {"name": "mkdocs", "color_mode": page_theme}
+        page = show(CAT.replace("text:", f"theme: {block_theme}\ntext:"), theme=name, dark=dark, javascript=False)
+        return page.locator("attn-viz img").screenshot()
+
+    light, dark = picture("light", "light", False), picture("dark", "dark", False)
+    assert light != dark
+    assert picture("auto", "dark", False) == dark
+
+
+# ---- how a page comes to be shown
+
+
+def test_hidden_figures_draw_when_they_are_opened(show):
+    indented = CAT.replace("\n", "\n    ").rstrip()
+    page = show(f'??? note "Open"\n\n    {indented}\n', extensions=["pymdownx.details"])
+    assert (
+        page.eval_on_selector("attn-viz", "element => element.weights({layer: 1, head: 0}).then(w => w.values.length)")
+        == 8
+    )
+    page.locator("summary").click()
+    draw_all(page)
+    assert sum(pixels(page)) > 0
+
+
+def test_figures_in_tabs(show):
+    indented = CAT.replace("\n", "\n    ").rstrip()
+    page = show(
+        f'=== "One"\n\n    {indented}\n\n=== "Two"\n\n    {indented.replace("cat", "dog")}\n',
+        theme="material",
+        extensions=[{"pymdownx.tabbed": {"alternate_style": True}}],
+    )
+    page.get_by_text("Two", exact=True).click()
+    page.wait_for_timeout(300)
+    draw_all(page)
+    assert page.locator("attn-viz:visible [role=option]").nth(2).inner_text().strip() == "dog"
+
+
+def test_instant_navigation(site, open_page):
+    site.config |= {"theme": {"name": "material", "font": False, "features": ["navigation.instant"]}}
+    site.write("index.md", "# Start\n\n[there](there/page.md)\n")
+    site.write("there/page.md", f"# There\n\n{CAT}\n" + block("many words " * 60) + "\n[back](../index.md)\n")
+    with served(site.folder / "site") as url:
+        site.config["site_url"] = f"{url}/"
+        assert site.build("--strict").returncode == 0
+        page = open_page(url)
+        page.evaluate("window.same = true")
+        for _ in range(2):
+            page.get_by_role("link", name="there").first.click()
+            page.get_by_role("heading", name="There").wait_for()
+            draw_all(page)
+            assert page.locator("attn-viz").count() == 2
+            page.go_back()
+            page.get_by_role("heading", name="Start").wait_for()
+        page.go_forward()
+        page.get_by_role("heading", name="There").wait_for()
+        draw_all(page)
+        assert page.evaluate("window.same"), "navigation was instant"
+
+
+@pytest.mark.parametrize("directory_urls", [True, False])
+def test_under_a_sub_path_with_a_strict_policy(site, open_page, directory_urls):
+    site.config["use_directory_urls"] = directory_urls
+    site.config["theme"] = THEMES["readthedocs"]
+    site.write("index.md", "hello")
+    site.write("a/page.md", block("many words " * 60))
+    built = site.build()
+    (site.folder / "www").mkdir()
+    (site.folder / "site").rename(site.folder / "www" / "docs")
+    with served(site.folder / "www", csp="script-src 'self' 'unsafe-inline'") as url:
+        page = open_page("about:blank")
+        requests = []
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(f"{url}/docs/a/page/" if directory_urls else f"{url}/docs/a/page.html")
+        draw_all(page)
+        assert all(request.startswith((url, "data:")) for request in requests)
+        fetched = [request for request in requests if re.search(r"/[0-9a-f]{20}\.js$", request)]
+        assert len(fetched) == 1, "only the layer that is shown"
+        select(page, "Layer").select_option("3")
+        page.wait_for_timeout(500)
+        assert sum(pixels(page)) > 0
+    assert built.returncode == 0
+
+
+def test_a_layer_that_cannot_be_loaded(site, open_page):
+    site.write("index.md", block("many words " * 60))
+    built = site.build()
+    page = open_page("about:blank")
+    page.route(
+        re.compile(r"/[0-9a-f]{20}\.js$"),
+        lambda route: route.fulfill(status=200, body="", content_type="text/javascript"),
+    )
+    with served(built.folder / "site") as url:
+        page.goto(url)
+        page.get_by_text("Layer 0 could not be loaded.").wait_for(timeout=5000)
+        page.unroute_all()
+        page.get_by_role("button", name="Try again").click()
+        draw_all(page)
+
+
+def test_damaged_data_leave_the_static_picture(site, open_page):
+    site.write("index.md", CAT)
+    built = site.build()
+    file = built.folder / "site" / "index.html"
+    file.write_text(file.read_text().replace("&quot;view&quot;:&quot;head&quot;", "&quot;view&quot;:&quot;heed&quot;"))
+    page = open_page(file)
+    assert page.locator("attn-viz img").is_visible()
+    assert "cannot be shown" in page.locator("attn-viz [role=alert]").inner_text()
+
+
+def test_figures_far_away_load_nothing(site, open_page):
+    long = "many words " * 60
+    site.write("index.md", "# Page\n\n" + "line\n\n" * 300 + block(long))
+    built = site.build()
+    with served(built.folder / "site") as url:
+        page = open_page("about:blank")
+        requests = []
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(url)
+        page.wait_for_timeout(500)
+        assert not [request for request in requests if re.search(r"/[0-9a-f]{20}\.js$", request)]
+        draw_all(page)
+        assert len([request for request in requests if re.search(r"/[0-9a-f]{20}\.js$", request)]) == 1
