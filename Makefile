@@ -22,11 +22,12 @@ test: .venv/dev frontend/node_modules/.done site lint ## every test: Python, Typ
 	npm --prefix frontend test --silent
 	$(BIN)/pytest -n 2
 
-lint: .venv/dev frontend/node_modules/.done ## ruff, mypy, tsc
+lint: .venv/dev frontend/node_modules/.done ## ruff, mypy, tsc, biome
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	npm --prefix frontend run check --silent
+	npm --prefix frontend run lint --silent
 
 bundle: frontend/node_modules/.done ## rebuild the committed front end, mkdocs_attnviz/static/attnviz.js
 	npm --prefix frontend run build --silent

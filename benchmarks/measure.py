@@ -1,0 +1,153 @@
+"""What a page costs: bytes, times, nodes, memory; and how exact the weights in it are."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from pages import HERE, LIBRARIES, OUT, Input
+from playwright.sync_api import Browser, Page
+
+FIRST_LAYER = 0
+OTHER_LAYERS = (3, 6, 9)
+VIEWPORT = {"width": 1280, "height": 900}
+TIMEOUT = 600_000  # ms
+OUR_SCRIPT = re.compile(r"/attnviz-[0-9a-f]{10}\.js$")
+OUR_DATA = re.compile(r"/[0-9a-f]{20}\.js$")
+
+
+@dataclass
+class Measured:
+    """What one page costs; lists have an item for each run or each switch. Times in milliseconds."""
+
+    page: int = 0
+    script: int = 0
+    theme: int = 0
+    data_before: int = 0
+    data_all: int = 0
+    first: list[float] = field(default_factory=list)
+    new_work: list[float] = field(default_factory=list)
+    new_seen: list[float] = field(default_factory=list)
+    again_work: list[float] = field(default_factory=list)
+    again_seen: list[float] = field(default_factory=list)
+    nodes: int = 0
+    heap: list[float] = field(default_factory=list)
+    memory: list[float] = field(default_factory=list)
+
+    def before(self) -> int:
+        return self.page + self.script + self.data_before
+
+    def all(self) -> int:
+        return self.page + self.script + self.data_all
+
+
+@contextlib.contextmanager
+def opened(browser: Browser, url: str) -> Iterator[tuple[Page, list[str]]]:
+    """A page in a fresh context, which has nothing cached, with the paths it asks for. Any error ends the benchmark."""
+    origin = "/".join(url.split("/")[:3])
+    context = browser.new_context(viewport=VIEWPORT)  # type: ignore[arg-type]
+    context.set_default_timeout(600_000)
+    page = context.new_page()
+    page.add_init_script(path=HERE / "vs_bertviz.js")
+    paths: list[str] = []
+    problems: list[str] = []
+
+    def note(asked: str) -> None:
+        if asked.startswith(f"{origin}/"):
+            paths.append(asked.removeprefix(f"{origin}/"))
+        elif not asked.startswith("data:"):
+            problems.append(f"{url} asks for {asked}")
+
+    page.on("request", lambda request: note(request.url))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.goto(url, wait_until="commit")
+    yield page, paths
+    context.close()
+    if problems:
+        raise SystemExit("\n".join(problems))
+
+
+def measure_once(browser: Browser, url: str, measured: Measured) -> None:
+    with opened(browser, url) as (page, paths):
+        measured.first.append(page.evaluate("bench.first"))
+        sort_bytes(list(paths), measured)
+        for work, seen in ((measured.new_work, measured.new_seen), (measured.again_work, measured.again_seen)):
+            for layer in (*VISITS, FIRST_LAYER) if work is measured.again_work else VISITS:
+                page.wait_for_timeout(100)  # let the last one settle
+                time = page.evaluate("layer => bench.showLayer(layer)", layer)
+                work.append(time["work"])
+                seen.append(time["seen"])
+        measured.nodes = page.evaluate("bench.nodes()")
+        heap, memory = heap_bytes(page)
+        measured.heap.append(heap)
+        measured.memory.append(memory)
+
+
+def sort_bytes(paths: Sequence[str], measured: Measured) -> None:
+    """Bytes as served, uncompressed, of what had been asked for when the first picture was complete."""
+
+    def total(chosen: Iterable[str]) -> int:
+        return sum((OUT / path).stat().st_size for path in chosen if (OUT / path).is_file())
+
+    page, rest = paths[0], set(paths[1:])
+    scripts = {path for path in rest if path in LIBRARIES or OUR_SCRIPT.search(path)}
+    data = {path for path in rest if OUR_DATA.search(path)}
+    folder = (OUT / page).parent
+    measured.page, measured.script, measured.data_before = total([page]), total(scripts), total(data)
+    measured.theme = total(rest - scripts - data)
+    files = (str(path.relative_to(OUT)) for path in folder.rglob("*.js"))
+    measured.data_all = total(path for path in files if OUR_DATA.search(path))
+
+
+def heap_bytes(page: Page) -> tuple[float, float]:
+    """JavaScript objects and array buffers; the same with the DOM. After a garbage collection."""
+    session = page.context.new_cdp_session(page)
+    session.send("HeapProfiler.collectGarbage")
+    usage = session.send("Runtime.getHeapUsage")
+    heap = usage["usedSize"] + usage.get("backingStorageSize", 0)
+    return heap, heap + usage.get("embedderHeapUsedSize", 0)
+
+
+def check_drawing(browser: Browser, url: str, shot: Path, length: int) -> None:
+    """A screenshot of each tool, and a proof that each has drawn by the time that is measured."""
+    with opened(browser, url) as (page, _):
+        page.evaluate("bench.first")
+        if "/bertviz" in url:
+            lines = page.locator("#attention line").count()
+            if lines != HEADS * length**2:
+                raise SystemExit(f"BertViz has drawn {lines} lines.")
+        else:
+            before = page.evaluate("bench.picture()")
+            after = page.evaluate("bench.showLayer(5).then(bench.picture)")
+            page.wait_for_timeout(500)
+            if before == after or after != page.evaluate("bench.picture()"):
+                raise SystemExit("A layer was not drawn by the time that was measured.")
+            page.evaluate("layer => bench.showLayer(layer)", FIRST_LAYER)
+        page.screenshot(path=shot)
+
+
+@dataclass(frozen=True)
+class Errors:
+    largest: float
+    relative: float
+    """Of the weights above 0.002, 95 of 100 are nearer than this."""
+
+
+def read_errors(browser: Browser, url: str, shown: Input) -> Errors:
+    """`weights()` in the page against transformers' `output_attentions`."""
+    largest, relative = 0.0, []
+    with opened(browser, url) as (page, _):
+        page.evaluate("bench.first")
+        for layer, attention in enumerate(shown.attentions):
+            expected = attention[0]  # (heads, tokens, tokens)
+            encoded = page.evaluate("([layer, heads]) => bench.weights(layer, heads)", [layer, len(expected)])
+            found = torch.frombuffer(bytearray(base64.b64decode(encoded)), dtype=torch.float32).view_as(expected)
+            error = (found - expected).abs()
+            largest = max(largest, error.max().item())
+            relative.append((error / expected)[expected > 0.002])
+    return Errors(largest, torch.cat(relative).quantile(0.95).item())

@@ -1,0 +1,143 @@
+"""The example site as `make site` built it: accessible, within its page, and true to what its text claims."""
+
+import re
+
+import pytest
+from conftest import ROOT, draw_all
+
+SITE = ROOT / "example_site" / "site"
+DOCS = ROOT / "example_site" / "docs"
+PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
+AXE = ROOT / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
+
+
+def built(page):
+    path = SITE / (page.removesuffix("index.md") or "." if page.endswith("index.md") else page.removesuffix(".md"))
+    assert path.exists(), "run `make site` first"
+    return path / "index.html"
+
+
+def open_drawn(open_page, page, **options):
+    page = open_page(built(page), **options)
+    draw_all(page)
+    return page
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("page", PAGES)
+def test_axe_finds_nothing_serious(open_page, page, dark):
+    page = open_drawn(open_page, page, dark=dark)
+    page.add_script_tag(path=AXE)
+    found = page.evaluate("axe.run({resultTypes: ['violations'], preload: false})")["violations"]
+    serious = {
+        rule["id"]: [node["html"] for node in rule["nodes"]]
+        for rule in found
+        if rule["impact"] in ("serious", "critical")
+    }
+    assert serious == {}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_phone_needs_no_sideways_scrolling(open_page, page):
+    page = open_drawn(open_page, page, width=360)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    for figure in page.locator("attn-viz:visible").all():
+        assert figure.evaluate("element => element.scrollWidth <= element.clientWidth")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_request_leaves_the_site(open_page, page):
+    requests = []
+    browser_page = open_page("about:blank")
+    browser_page.on("request", lambda request: requests.append(request.url))
+    browser_page.goto(built(page).as_uri())
+    draw_all(browser_page)
+    assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []
+
+
+# ---- what the pages say
+
+CLAIMS = {
+    ("index.md", "first"): [
+        (2, 8, "the", "cat", 0.70, 0.80),
+        (2, 8, "the", "mat", 0.80, 0.90),
+        (2, 11, "on", "sat", 0.7, 0.8),
+    ],
+    ("learn/inner-workings.md", "noun"): [
+        (2, 8, "the", "cat", 0.70, 0.80),
+        (2, 8, "the", "mat", 0.80, 0.90),
+        (2, 8, "cat", "[CLS]", 0.5, 1),
+        (2, 8, "mat", "[CLS]", 0.5, 1),
+    ],
+    ("learn/inner-workings.md", "pair"): [
+        (5, 3, "rabbit", "turtle", 0.65, 0.75),
+        (5, 11, "turtle", "rabbit", 0.5, 0.7),
+    ],
+    ("learn/induction-heads.md", "list"): [
+        (1, 1, "seven", "rabbit", 0.95, 1),
+        (1, 1, "rabbit", "cold", 0.95, 1),
+        (1, 1, "cold", "river", 0.95, 1),
+    ],
+    ("learn/induction-heads.md", "rabbit"): [
+        (1, 2, "the", "rabbit", 0.9, 1),
+        (1, 2, "rabbit", "quickly", 0.9, 1),
+        (1, 2, "quickly", "hopped", 0.9, 1),
+    ],
+    ("learn/induction-heads.md", "nothing"): [(1, 2, word, "a", 0.85, 1) for word in ("fox", "near", "old", "barn")],
+}
+"""Page, figure → layer, head, from, to, and bounds of the weight; the last occurrence of *from*, the first of *to*."""
+
+
+@pytest.mark.parametrize(("page", "figure"), CLAIMS, ids=lambda name: name)
+def test_what_the_text_says_is_so(open_page, page, figure):
+    element = open_page(built(page)).locator(f"#{figure} attn-viz")
+    for layer, head, start, end, least, most in CLAIMS[page, figure]:
+        weights = element.evaluate("(element, where) => element.weights(where)", {"layer": layer, "head": head})
+        tokens = weights["rows"]
+        rows = [position for position, token in enumerate(tokens) if token == start]
+        cols = [position for position, token in enumerate(tokens) if token == end]
+        found = max(weights["values"][row][col] for row in rows for col in cols)
+        assert least <= found <= most, (layer, head, start, end, found)
+
+
+@pytest.mark.parametrize(("page", "figure", "layer", "head"), [
+    ("learn/inner-workings.md", "previous", 0, 2),
+    ("learn/induction-heads.md", "previous-token", 0, 1),
+])  # fmt: skip
+def test_previous_token_heads(open_page, page, figure, layer, head):
+    element = open_page(built(page)).locator(f"#{figure} attn-viz")
+    values = element.evaluate("(element, where) => element.weights(where)", {"layer": layer, "head": head})["values"]
+    weights = [values[position][position - 1] for position in range(1, len(values))]
+    assert min(weights) > (0.995 if page.endswith("workings.md") else 0.9)
+
+
+def test_the_induction_model_says_what_comes_next():
+    import torch
+    import transformers
+    from conftest import INDUCTION
+
+    tokenizer = transformers.AutoTokenizer.from_pretrained(INDUCTION)
+    model = transformers.AutoModelForCausalLM.from_pretrained(INDUCTION).eval()
+    text = (DOCS / "learn" / "induction-heads.md").read_text()
+    says = {"list": ("river", 0.85, 0.95), "rabbit": ("hopped", 0.975, 0.985)}
+    for figure, (word, least, most) in says.items():
+        prompt = re.search(rf"text: ([^\n]+)\nlayer: \d\nhead: \d\nid: {figure}\n", text)[1]
+        with torch.no_grad():
+            probabilities = model(**tokenizer(prompt, return_tensors="pt")).logits[0, -1].softmax(-1)
+        assert least <= probabilities[tokenizer.convert_tokens_to_ids(word)] <= most
+
+
+# ---- what the pages list
+
+
+def test_every_key_and_setting_is_documented():
+    from mkdocs_attnviz.block import fields_of
+    from mkdocs_attnviz.settings import Settings
+    from mkdocs_attnviz.views import OPTIONS
+
+    def listed(page):
+        return re.findall(r"^\| `(\w+)` \|", (DOCS / "guide" / page).read_text(), re.MULTILINE)
+
+    keys = {key for options in OPTIONS.values() for key in fields_of(options)}
+    assert sorted(listed("block.md")) == sorted(keys)
+    assert sorted(listed("settings.md")) == sorted(Settings.model_fields)
