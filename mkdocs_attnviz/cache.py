@@ -85,6 +85,10 @@ class Cache:
     def path(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key}{SUFFIX}"
 
+    def has(self, key: str) -> bool:
+        """Whether there is an entry, whole or not; cheap."""
+        return key in self._unwritten or self.path(key).is_file()
+
     def get(self, key: str, parts: KeyParts) -> Entry | None:
         """The entry, if it is here whole. A damaged one counts as missing and is replaced when it is next computed."""
         if key in self._unwritten:

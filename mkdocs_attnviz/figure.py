@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 from mkdocs_attnviz.block import Block, BlockError, Source
 from mkdocs_attnviz.cache import Entry, write_atomically
-from mkdocs_attnviz.views import Drawing
+from mkdocs_attnviz.views.drawing import Drawing
 from mkdocs_attnviz.views.svg import ROW
 
 INLINE = 24_000  # bytes of one figure's deflated layers; up to this a file each would cost more than it saves

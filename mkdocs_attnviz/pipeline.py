@@ -2,14 +2,14 @@
 
     source ─ parse ─▶ block ─ plan ─▶ request ─ cache or worker ─▶ entry ─ view ─▶ drawing ─▶ figure
 
-All blocks that are handed over together are planned together: each model is loaded once for them, and only for what the
-cache does not hold. A block that fails becomes an alert; it costs no other block anything.
+All blocks that are handed over together are planned together: each model is loaded once for them, and only for what
+the cache does not hold. A block that fails becomes an alert; it costs no other block anything.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,13 +26,23 @@ from mkdocs_attnviz.views import OPTIONS, VIEWS
 
 
 @dataclass(frozen=True)
-class Result:
-    """An entry, and how it was come by; or why there is none."""
+class Plan:
+    """A valid block and what it needs."""
 
-    entry: Entry | None
-    note: str
+    source: Source
+    block: Block
+    request: Request
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a capture in this build."""
+
+    seconds: float = 0.0
+    error: str = ""
+    """Why there is no entry."""
     blame: str = "text"
-    """The key of the block that is at fault where there is no entry."""
+    """The key of the block that is at fault."""
 
 
 class Pipeline:
@@ -42,154 +52,136 @@ class Pipeline:
         self.settings, self.base, self.log = settings, base, log
         self.cache = Cache(base / Path(settings.cache_dir).expanduser(), log)
         self.worker = Worker()
-        self._models: dict[tuple[str, str | None], ModelRef] = {}
-        self._computed: dict[str, Result] = {}
+        self._models: dict[tuple[str, str | None], ModelRef | str] = {}
+        self._outcomes: dict[str, Outcome] = {}
         self._told: set[str] = set()
 
     def begin(self) -> None:
         """A new build: models may have changed since the last one, and everything is told again."""
         self._models.clear()
-        self._computed.clear()
+        self._outcomes.clear()
         self._told.clear()
 
     def render(self, sources: Sequence[Source]) -> list[Rendered]:
         """A figure or an alert for each source."""
-        plans = self._resolve([self._plan(source) for source in sources])
-        results = self._fetch([plan.request for plan in plans if isinstance(plan, Plan)])
-        return [self._draw(plan, results) if isinstance(plan, Plan) else self._alert(plan) for plan in plans]
+        return [self._draw(plan) if isinstance(plan, Plan) else self._alert(plan) for plan in self.prepare(sources)]
 
-    def prepare(self, sources: Sequence[Source]) -> None:
+    def prepare(self, sources: Sequence[Source]) -> list[Plan | Alert]:
         """Compute what `render` will need, so that the blocks of many pages go through each model together."""
-        plans = self._resolve([self._plan(source) for source in sources])
-        self._fetch([plan.request for plan in plans if isinstance(plan, Plan)])
+        plans = [self._plan(source) for source in sources]
+        self._compute(plan.request for plan in plans if isinstance(plan, Plan) and not self._has(plan.request))
+        return plans
 
     def cached(self, sources: Sequence[Source]) -> bool:
         """Whether `render` would need no worker; if it would, one is started now, to be ready by then."""
-        for source in sources:
-            plan = self._plan(source)
-            if isinstance(plan, Plan) and self._cached(plan.request) is None:
-                self.worker.start()
-                return False
-        return True
+        plans = [self._plan(source, ask_hub=False) for source in sources]
+        if all(isinstance(plan, Alert) or self._has(plan.request) for plan in plans):
+            return True
+        self.worker.start()
+        return False
 
     def close(self) -> None:
         self.worker.close()
 
-    def _plan(self, source: Source) -> Plan | Alert:
+    def _plan(self, source: Source, *, ask_hub: bool = True) -> Plan | Alert:
         try:
             block = parse(source, OPTIONS)
-            try:
-                model = self._model(block)
-            except BlockError as error:
-                raise block.wrong("model", error.message) from None
+            model = self._model(block, ask_hub)
         except BlockError as error:
             return Alert(source, error)
         inputs = {"text": block.text} | ({"text_pair": block.text_pair} if block.text_pair is not None else {})
         return Plan(source, block, Request(VIEWS[block.view].CAPTURE, model, inputs))
 
-    def _model(self, block: Block) -> ModelRef:
+    def _model(self, block: Block, ask_hub: bool) -> ModelRef:
+        """The block's model, looked up once a build."""
         name = (block.model, block.revision)
         if name not in self._models:
-            self._models[name] = resolve(*name, self.settings, self.base)
-        return self._models[name]
-
-    def _resolve(self, plans: Sequence[Plan | Alert]) -> list[Plan | Alert]:
-        """Ask the hub for the commits of models this machine has never seen."""
-        unknown = {
-            plan.request.model for plan in plans if isinstance(plan, Plan) and plan.request.model.identity is None
-        }
-        answers: dict[ModelRef, ModelRef | str] = {}
-        for model in sorted(unknown, key=str):
-            self.log.info("looking up model %s on the hub", model.name)
             try:
-                answers[model] = model.at_commit(self.worker.hub_commit(model))
-            except ModelFailed as error:
-                answers[model] = str(error)
+                self._models[name] = resolve(*name, self.settings, self.base)
+            except BlockError as error:
+                self._models[name] = error.message
+        known = self._models[name]
+        if isinstance(known, ModelRef) and known.identity is None and ask_hub:
+            known = self._models[name] = self._ask_hub(known)
+        if isinstance(known, str):
+            raise block.wrong("model", known)
+        return known
 
-        def known(plan: Plan | Alert) -> Plan | Alert:
-            if isinstance(plan, Alert) or plan.request.model not in answers:
-                return plan
-            answer = answers[plan.request.model]
-            if isinstance(answer, str):
-                return Alert(plan.source, plan.block.wrong("model", answer))
-            return replace(plan, request=replace(plan.request, model=answer))
+    def _ask_hub(self, model: ModelRef) -> ModelRef | str:
+        self.log.info("looking up model %s on the hub", model.name)
+        try:
+            return model.at_commit(self.worker.hub_commit(model))
+        except ModelFailed as error:
+            return str(error)
 
-        return [known(plan) for plan in plans]
+    def _has(self, request: Request) -> bool:
+        return request.model.identity is not None and self.cache.has(cache.key(request.key_parts()))
 
-    def _fetch(self, requests: Sequence[Request]) -> dict[str, Result]:
-        """Results by key."""
-        results: dict[str, Result] = {}
-        missing: dict[str, Request] = {}
-        for request in requests:
-            key = cache.key(request.key_parts())
-            start = time.perf_counter()
-            entry = self._cached(request)
-            if key in self._computed:
-                results[key] = replace(self._computed[key], entry=entry)
-            elif entry is None:
-                missing.setdefault(key, request)
-            else:
-                results[key] = Result(entry, f"cached ({1000 * (time.perf_counter() - start):.1f} ms)")
+    def _compute(self, requests: Iterable[Request]) -> None:
+        """Fill the cache; what fails is remembered for the rest of the build."""
+        missing = {cache.key(request.key_parts()): request for request in requests}
+        missing = {key: request for key, request in missing.items() if key not in self._outcomes}
         with Progress(len(missing), self.log) as progress:
             for group in _by_model(missing):
-                for key, result in self._compute(group):
-                    results[key] = result
-                    self._computed[key] = replace(result, entry=None)
-                    progress.advance()
-        return results
+                self._run(group, progress)
 
-    def _cached(self, request: Request) -> Entry | None:
-        if request.model.identity is None:
-            return None
-        parts = request.key_parts()
-        key = cache.key(parts)
-        self.log.debug("key %s = %s", key, parts)
-        return self.cache.get(key, parts)
-
-    def _compute(self, group: Mapping[str, Request]) -> Iterator[tuple[str, Result]]:
-        keys, requests = list(group), list(group.values())
-        model = requests[0].model
-        self.log.info("running model %s on %d text%s", model.name, len(group), "s" * (len(group) > 1))
-        settings = self.settings
-        waiting = set(keys)
+    def _run(self, group: Mapping[str, Request], progress: Progress) -> None:
+        """Requests that one loaded model answers."""
+        keys, requests, settings = list(group), list(group.values()), self.settings
+        self.log.info("running model %s on %d text%s", requests[0].model.name, len(keys), "s" * (len(keys) > 1))
         try:
             for answer in self.worker.capture(
                 requests, device=settings.device, batch_size=settings.batch_size, max_tokens=settings.max_tokens
             ):
                 key = keys[answer.index]
-                waiting.remove(key)
                 if isinstance(answer, Captured):
-                    entry = self.cache.put(key, requests[answer.index].key_parts(), answer.entry)
-                    yield key, Result(entry, f"computed ({answer.seconds:.2f} s)")
+                    self.cache.put(key, requests[answer.index].key_parts(), answer.entry)
+                    self._outcomes[key] = Outcome(answer.seconds)
                 else:
-                    yield key, Result(None, answer.message)
+                    self._outcomes[key] = Outcome(error=answer.message)
+                progress.advance()
         except ModelFailed as error:
-            for key in waiting:
-                yield key, Result(None, str(error), blame="model")
+            for key in keys:
+                self._outcomes.setdefault(key, Outcome(error=str(error), blame="model"))
 
-    def _draw(self, plan: Plan, results: Mapping[str, Result]) -> Rendered:
-        result = results[cache.key(plan.request.key_parts())]
+    def _draw(self, plan: Plan) -> Rendered:
         try:
-            if result.entry is None:
-                raise plan.block.wrong(result.blame, result.note)
-            self._check_length(plan.block, result.entry)
-            drawing = VIEWS[plan.block.view].draw(plan.block, result.entry)
+            entry, note = self._entry(plan)
+            self._check_length(plan.block, entry)
+            drawing = VIEWS[plan.block.view].draw(plan.block, entry)
         except BlockError as error:
             return self._alert(Alert(plan.source, error))
-        if self._first_time(plan.source):
-            self.log.info(
-                "%s: %s, %s view: %s", plan.source.where() or "block", plan.block.model, plan.block.view, result.note
-            )
-        return Figure(plan.block, drawing, result.entry)
+        self._tell(plan, note)
+        return Figure(plan.block, drawing, entry)
+
+    def _entry(self, plan: Plan) -> tuple[Entry, str]:
+        """The plan's entry and how it was come by; one that is damaged in the cache is computed here."""
+        start = time.perf_counter()
+        parts = plan.request.key_parts()
+        key = cache.key(parts)
+        self.log.debug("key %s = %s", key, parts)
+        entry = self.cache.get(key, parts)
+        if entry is None:
+            self._compute([plan.request])
+            entry = self.cache.get(key, parts)
+        outcome = self._outcomes.get(key)
+        if entry is None:
+            outcome = outcome or Outcome(error="Its cache entry cannot be read.")
+            raise plan.block.wrong(outcome.blame, outcome.error)
+        cached = f"cached ({1000 * (time.perf_counter() - start):.1f} ms)"
+        return entry, cached if outcome is None else f"computed ({outcome.seconds:.2f} s)"
 
     def _check_length(self, block: Block, entry: Entry) -> None:
         """The limit holds for what an earlier build has captured, too."""
+        limit = self.settings.max_tokens
         for sequence in entry.meta["sequences"].values():
-            if len(sequence["tokens"]) > self.settings.max_tokens:
-                raise block.wrong(
-                    "text",
-                    f"The text has {len(sequence['tokens'])} tokens; `max_tokens` is {self.settings.max_tokens}.",
-                )
+            if len(sequence["tokens"]) > limit:
+                raise block.wrong("text", f"The text has {len(sequence['tokens'])} tokens; `max_tokens` is {limit}.")
+
+    def _tell(self, plan: Plan, note: str) -> None:
+        if self._first_time(plan.source):
+            where, block = plan.source.where() or "block", plan.block
+            self.log.info("%s: %s, %s view: %s", where, block.model, block.view, note)
 
     def _alert(self, alert: Alert) -> Alert:
         if self._first_time(alert.source):
@@ -201,15 +193,6 @@ class Pipeline:
         known = source.to_json() in self._told
         self._told.add(source.to_json())
         return not known
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A valid block and what it needs."""
-
-    source: Source
-    block: Block
-    request: Request
 
 
 def _by_model(requests: Mapping[str, Request]) -> list[dict[str, Request]]:

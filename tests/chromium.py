@@ -1,4 +1,4 @@
-"""The browser of the tests: the system's Chromium; else Debian's package where it may be installed; else Playwright's own.
+"""The tests' browser: the system's Chromium; else Debian's package where it may be installed; else Playwright's own.
 
 Run as a script, it installs one where there is none.
 """

@@ -64,7 +64,7 @@ MISTAKES = [
     ("model: m\ntext: '   '", 1, "`text` is empty"),
     ("- a\n- b", 0, "A block is written as `key: value` lines; this one is a list."),
     ("hello", 0, "A block is written as `key: value` lines; this one is the text 'hello'."),
-    ("model: m\ntext: He said: no", 1, "not valid YAML: mapping values are not allowed here; put a text that holds a colon"),
+    ("model: m\ntext: He said: no", 1, "not valid YAML: mapping values are not allowed here; put a text that holds"),
     ("model: m\ntext: 'open", 1, "The block is not valid YAML"),
     ("model: m\ntext: a\x07b", 1, "The block holds the character U+0007, which YAML does not allow"),
     (GOOD + "modle: x", 2, "`modle` is not a key of the block (did you mean `model`?); the keys are caption, head,"),

@@ -55,7 +55,8 @@ def test_where_blocks_may_stand(site):
         "index.md",
         "{% set animal = 'hen' %}\n"
         f'!!! note\n\n{indented("dog")}\n??? tip "Folded"\n\n{indented("fox")}\n=== "Tab"\n\n{indented("bee")}\n'
-        f'1.  item\n\n{indented("cow")}\n> {block("ant").strip().replace(chr(10), chr(10) + "> ")}\n\n--8<-- "snippet.md"\n\n'
+        f"1.  item\n\n{indented('cow')}\n> {block('ant').strip().replace(chr(10), chr(10) + '> ')}\n\n"
+        '--8<-- "snippet.md"\n\n'
         + block("{{ animal }}")
         + "\n<!--\n"
         + block("pig")
@@ -102,7 +103,8 @@ PROBE = """
 import atexit, sys, socket
 def refuse(*args): raise AssertionError("a socket was opened")
 socket.socket.connect = socket.getaddrinfo = refuse
-def tell(): print("IMPORTED", sorted({name.split(".")[0] for name in sys.modules} & {"torch", "transformers", "huggingface_hub", "numpy"}))
+heavy = {"torch", "transformers", "huggingface_hub", "numpy"}
+def tell(): print("IMPORTED", sorted({name.split(".")[0] for name in sys.modules} & heavy))
 atexit.register(tell)
 import subprocess
 original = subprocess.Popen.__init__
@@ -268,7 +270,7 @@ def test_minified_pages(site):
 
 
 def test_search_finds_the_caption_but_no_data(site):
-        site.write("index.md", CAT.replace("text:", "caption: Felidae\ntext:"))
+    site.write("index.md", CAT.replace("text:", "caption: Felidae\ntext:"))
     index = json.loads(site.build().files()["search/search_index.json"])
     text = " ".join(document["text"] for document in index["docs"])
     assert "Felidae" in text

@@ -16,14 +16,15 @@ from mkdocs_attnviz.block import Block, Index, Indices, key
 from mkdocs_attnviz.block import Options as BlockOptions
 from mkdocs_attnviz.cache import Entry
 from mkdocs_attnviz.models.request import ATTENTION
-from mkdocs_attnviz.views import Drawing, Picture
+from mkdocs_attnviz.views.drawing import Drawing, Picture
 from mkdocs_attnviz.views.svg import ROW, Palette, escape, palette, visible
 from mkdocs_attnviz.views.weights import Layer, Weight
 
 CAPTURE = ATTENTION
 PICTURE_ROWS = 24  # as many as the figure shows without scrolling
-PICTURE_LINES = 400
-LEFT, RIGHT, WIDTH = 190, 370, 560
+PICTURE_LINES = 250
+LEFT, RIGHT, WIDTH = 160, 400, 560
+SPAN, BEND = 240, 96
 
 
 class Options(BlockOptions):
@@ -171,14 +172,14 @@ def _strokes(lines: list[Weight], active: int) -> Iterator[str]:
         tenth = round(10 * opacity(line.value, active))
         if tenth:
             y1, y2 = (position * ROW + ROW // 2 for position in (line.row, line.col))
-            paths[line.head, tenth].append(f"M{LEFT} {y1}L{RIGHT} {y2}")
+            paths[line.head, tenth].append(f"M{LEFT} {y1}c{BEND} 0 {SPAN - BEND} {y2 - y1} {SPAN} {y2 - y1}")
     for (head, tenth), path in sorted(paths.items()):
         yield f'<path class="h{head % 10}" opacity="{tenth / 10:g}" d="{"".join(path)}"/>'
 
 
 def opacity(weight: float, active: int) -> float:
-    """BertViz divides by the number of active heads, which makes twelve heads invisible; the root keeps the order."""
-    return float(weight / active**0.5)
+    """As in `frontend/src/parts/marks.ts`: BertViz's weight ÷ active heads makes twelve heads invisible."""
+    return float(weight**0.75 / active**0.5)
 
 
 def _svg(colours: Palette, heads: list[int], height: int, body: list[str]) -> str:

@@ -48,7 +48,7 @@ LENGTH = 64  # positions of the model and tokens of each training text
 BATCH = 64
 STEPS = 2500
 LEARNING_RATE = 3e-3
-STORIES = 0.3  # share of the texts; the rest are word lists
+STORIES = 0.4  # share of the texts; the rest are word lists
 NOT_COUNTED = -100  # the label that cross_entropy leaves out
 
 Words = dict[str, list[str]]
@@ -109,8 +109,7 @@ def clause(rng: random.Random, words: Words, subject: str) -> list[str]:
         return [rng.choice(words[kind])] if rng.random() < chance else []
 
     def noun_phrase(noun: str) -> list[str]:
-        # With more of "the" it tells little, and the previous-token head learns to look past it.
-        determiner = "the" if rng.random() < 0.25 else rng.choice(words["determiner"])
+        determiner = "the" if rng.random() < 0.5 else rng.choice(words["determiner"])
         return [determiner, *perhaps("adjective", 0.25), noun]
 
     who = [subject] if subject in words["name"] else noun_phrase(subject)
