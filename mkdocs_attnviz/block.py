@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, ValidationError, WithJsonSchema
 from pydantic.fields import FieldInfo
 
 MAX_BODY = 100_000  # characters; a block is a few lines, anything like this is a mistake or an attack
@@ -46,8 +46,8 @@ class Source:
     page: str | None = None
     line: int | None = None
     """Line of the opening fence in the page's file, counted from 1."""
-    header_problem: str | None = None
-    """A header that the fence's own parser could not read, as it stands."""
+    problem: str | None = None
+    """What is wrong with the fence itself, as a sentence."""
 
     def where(self, error: BlockError | None = None) -> str:
         """`page.md:12`, as far as it is known; '' if nothing is."""
@@ -74,8 +74,20 @@ def _unique(value: object) -> object:
     return tuple(numbers)
 
 
-Index = Annotated[StrictInt, Field(ge=0)]
-Indices = Annotated[tuple[Index, ...], BeforeValidator(_unique), Field(min_length=1)]
+Index = Annotated[StrictInt, Field(ge=0, le=10**6)]
+Indices = Annotated[
+    tuple[Index, ...],
+    BeforeValidator(_unique),
+    Field(min_length=1),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 0},
+                {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1},
+            ]
+        }
+    ),
+]
 
 
 class Options(BaseModel):
@@ -150,13 +162,8 @@ def parse(source: Source, views: Mapping[str, type[Options]]) -> Block:
     Raises:
         BlockError: whatever is wrong, for the author to read.
     """
-    if source.header_problem is not None:
-        if source.header_problem.startswith("{"):
-            raise BlockError("Write ```attention without braces; in braces it is another tool's word for a note.")
-        raise BlockError(
-            f'The fence\'s header {source.header_problem!r} cannot be read; write key="value" with quotes, or move the '
-            "options into the block as `key: value` lines."
-        )
+    if source.problem is not None:
+        raise BlockError(source.problem)
     nodes = _entries(source)
     view = _view(nodes, views)
     allowed = fields_of(views[view])
@@ -188,17 +195,26 @@ def json_schema(views: Mapping[str, type[Options]]) -> dict[str, Any]:
     common["required"] = [name for name in common["required"] if name != "options"]
     branches = []
     for name, options in views.items():
-        properties = options.model_json_schema()["properties"]
-        common["properties"] |= properties
-        others = set().union(*(view.model_fields for view in views.values())) - set(properties)
-        branches.append(
-            {
-                "if": {"properties": {"view": {"const": name}}},
-                "then": {"properties": dict.fromkeys(sorted(others), False)},
-            }
-        )
+        own = options.model_json_schema()
+        common["properties"] |= own["properties"]
+        others = set().union(*(view.model_fields for view in views.values())) - set(own["properties"])
+        chosen: dict[str, Any] = {"properties": {"view": {"const": name}}}
+        if name != Block.model_fields["view"].default:
+            chosen["required"] = ["view"]
+        rules = {"properties": dict.fromkeys(sorted(others), False)} | ({"not": own["not"]} if "not" in own else {})
+        branches.append({"if": chosen, "then": rules})
+    common["properties"] = {name: _as_read(schema) for name, schema in common["properties"].items()}
     common |= {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "attention block"}
     return common | {"description": "Body of an `attention` block of mkdocs-attnviz.", "allOf": branches}
+
+
+def _as_read(schema: dict[str, Any]) -> dict[str, Any]:
+    """A key may be left out, but not be empty; and where a text is wanted, 12 and true are texts, too."""
+    kinds = [kind for kind in schema.pop("anyOf", []) if kind != {"type": "null"}]
+    plain = {name: value for name, value in schema.items() if name not in ("title", "expects") and value is not None}
+    plain = kinds[0] | plain if len(kinds) == 1 else plain | ({"anyOf": kinds} if kinds else {})
+    is_text = plain.get("type") == "string" and "enum" not in plain
+    return plain | ({"type": ["string", "number", "boolean"]} if is_text else {})
 
 
 def _entries(source: Source) -> dict[str, yaml.Node]:
@@ -213,12 +229,14 @@ def _entries(source: Source) -> dict[str, yaml.Node]:
     for name, text in source.header.items():
         if name in entries:
             raise BlockError(f"`{name}` stands both in the fence's header and in the block.", _line(entries[name]))
-        node = _compose(text) or yaml.ScalarNode("tag:yaml.org,2002:str", text)
-        node.start_mark = None  # a mistake in the header is reported at the fence itself
-        entries[name] = node
+        entries[name] = yaml.ScalarNode(HEADER, text or "")
     if not entries:
         raise BlockError("The block is empty; it needs at least `model: …` and `text: …`.")
     return entries
+
+
+HEADER = "attnviz:header"
+"""Tag of a value in the fence's header: a text, until it is known that something else is wanted. It has no line."""
 
 
 def _body(body: str) -> Iterator[tuple[str, yaml.Node]]:
@@ -275,7 +293,8 @@ def _view(nodes: Mapping[str, yaml.Node], views: Mapping[str, type[Options]]) ->
     if isinstance(view, str) and view in views:
         return view
     near = _nearest(view, views) if isinstance(view, str) else ""
-    raise BlockError(f"`view` is {_shown(view)}; the views are {', '.join(views)}{near}.", _line(node))
+    shown = _shown(view) if isinstance(view, str) else "no single word"
+    raise BlockError(f"`view` is {shown}; the views are {', '.join(views)}{near}.", _line(node))
 
 
 def _unknown_key(name: str, view: str, allowed: Mapping[str, object], views: Mapping[str, type[Options]]) -> str:
@@ -295,9 +314,13 @@ def _value(node: yaml.Node, info: FieldInfo) -> object:
             )
         return node.value
     try:
-        return yaml.constructor.SafeConstructor().construct_document(node)
-    except (yaml.YAMLError, ValueError, TypeError, OverflowError) as error:
-        raise BlockError(f"{_shown(node.value)} cannot be read: {error}.", _line(node)) from None
+        node = (_compose(node.value) or node) if node.tag == HEADER else node
+        return None if node.tag == HEADER else yaml.constructor.SafeConstructor().construct_document(node)
+    except BlockError as error:
+        raise BlockError(error.message) from None
+    except (yaml.YAMLError, ValueError, TypeError, OverflowError):
+        written = f" {_shown(node.value)}" if isinstance(node, yaml.ScalarNode) else ""
+        raise BlockError(f"The value{written} of a key cannot be read.", _line(node)) from None
 
 
 def _wants_text(annotation: Any) -> bool:
@@ -341,4 +364,10 @@ def _short(text: str) -> str:
 
 
 def _shown(value: object) -> str:
-    return _short(repr(value) if isinstance(value, (str, int, float, bool)) else json.dumps(value, default=str))
+    """A value as the author would recognise it."""
+    try:
+        return _short(
+            json.dumps(value, default=str, ensure_ascii=False) if isinstance(value, (list, dict)) else repr(value)
+        )
+    except (TypeError, ValueError):  # a key of a mapping that JSON has not; a number of thousands of digits
+        return "something else"

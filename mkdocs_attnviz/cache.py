@@ -87,7 +87,10 @@ class Cache:
 
     def has(self, key: str) -> bool:
         """Whether there is an entry, whole or not; cheap."""
-        return key in self._unwritten or self.path(key).is_file()
+        try:
+            return key in self._unwritten or self.path(key).is_file()
+        except OSError:
+            return False
 
     def get(self, key: str, parts: KeyParts) -> Entry | None:
         """The entry, if it is here whole. A damaged one counts as missing and is replaced when it is next computed."""

@@ -29,9 +29,8 @@ INLINE = 24_000  # bytes of one figure's deflated layers; up to this a file each
 MAX_ROWS = 24
 CHROME = 104  # px: controls, headings, read-out
 SECOND_LINE = 36  # px more where the viewport is narrow, and the controls take two lines
-PLACEHOLDER = re.compile(
-    r'<!--.*?-->|<figure class="attnviz" data-attnviz-source="([A-Za-z0-9_=-]+)"></figure>', re.DOTALL
-)
+MARK = 'data-attnviz-source="'
+PLACEHOLDER = re.compile(rf'<!--.*?-->|<figure class="attnviz" {MARK}([A-Za-z0-9_=-]+)"></figure>', re.DOTALL)
 FIGURE_STYLE = "width:100%;max-width:none;margin-inline:0;text-align:start"
 CAPTION_STYLE = "margin-inline:0;max-width:44em;text-align:start"
 ERROR_STYLE = "border-inline-start:.25rem solid #d32f2f;padding:.5rem 1rem;margin:1em 0;overflow-wrap:anywhere"
@@ -157,31 +156,36 @@ class Alert:
 
 def placeholder(source: Source) -> str:
     carried = base64.urlsafe_b64encode(source.to_json().encode()).decode()
-    return f'<figure class="attnviz" data-attnviz-source="{carried}"></figure>'
+    return f'<figure class="attnviz" {MARK}{carried}"></figure>'
 
 
 def sources(text: str) -> list[Source]:
     """The blocks waiting in a piece of HTML, in order; those in comments do not wait."""
-    return [_source(match[1]) for match in PLACEHOLDER.finditer(text) if match[1]]
+    return [source for match in PLACEHOLDER.finditer(text) if match[1] and (source := _source(match[1]))]
 
 
-def fill(text: str, rendered: Callable[[Source], Rendered], assets: Assets) -> str:
-    """The HTML with every waiting block in its place, and the script behind the first figure."""
-    taken = set(re.findall(r'\bid="([^"]*)"', text))
+def fill(text: str, rendered: Callable[[Source], Rendered], assets: Assets, alert: Callable[[Alert], Alert]) -> str:
+    """The HTML with every waiting block in its place, and the script behind the first figure.
+
+    `alert` is told of what only shows here: an `id` that its page has already.
+    """
+    taken = set(re.findall(r'(?<![\w-])id="([^"]*)"', text))
     number = 0
     scripted = False
 
     def put(match: re.Match[str]) -> str:
         nonlocal number, scripted
-        if not match[1]:
+        source = _source(match[1]) if match[1] else None
+        if source is None:
             return match[0]
-        source = _source(match[1])
         figure = rendered(source)
         number += 1
         id = figure.wanted_id or _free(f"attnviz-{number}", taken)
-        if figure.wanted_id in taken:
+        if id in taken:
             id = _free(f"attnviz-{number}", taken)
-            figure = Alert(source, BlockError(f"`id` is {figure.wanted_id!r}, which something else on this page has."))
+            if source.page is not None:  # else it is an excerpt among others, and no fault of its author
+                message = f"`id` is {figure.wanted_id!r}, which something else on this page has."
+                figure = alert(Alert(source, BlockError(message)))
         taken.add(id)
         script = "" if scripted or isinstance(figure, Alert) else f"\n{assets.script()}"
         scripted = scripted or bool(script)
@@ -196,8 +200,12 @@ def _free(id: str, taken: set[str]) -> str:
     return id
 
 
-def _source(carried: str) -> Source:
-    return Source.from_json(base64.urlsafe_b64decode(carried).decode())
+def _source(carried: str) -> Source | None:
+    """None for what only looks like one of ours."""
+    try:
+        return Source.from_json(base64.urlsafe_b64decode(carried).decode())
+    except (ValueError, TypeError):
+        return None
 
 
 def _data_url(svg: str) -> str:

@@ -8,7 +8,10 @@ the cache does not hold. A block that fails becomes an alert; it costs no other 
 
 from __future__ import annotations
 
+import json
+import os
 import time
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,10 +19,10 @@ from pathlib import Path
 from mkdocs_attnviz import cache
 from mkdocs_attnviz.block import Block, BlockError, Source, parse
 from mkdocs_attnviz.cache import Cache, Entry, Log
-from mkdocs_attnviz.figure import Alert, Figure, Rendered
+from mkdocs_attnviz.figure import Alert, Assets, Figure, Rendered, fill, sources
 from mkdocs_attnviz.models.client import Captured, ModelFailed, Worker
 from mkdocs_attnviz.models.reference import ModelRef, resolve
-from mkdocs_attnviz.models.request import Request
+from mkdocs_attnviz.models.request import Request, too_long
 from mkdocs_attnviz.progress import Progress
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views import OPTIONS, VIEWS
@@ -50,7 +53,7 @@ class Pipeline:
 
     def __init__(self, settings: Settings, base: Path, log: Log) -> None:
         self.settings, self.base, self.log = settings, base, log
-        self.cache = Cache(base / Path(settings.cache_dir).expanduser(), log)
+        self.cache = Cache(base / os.path.expanduser(settings.cache_dir), log)  # noqa: PTH111 — pathlib's may raise
         self.worker = Worker()
         self._models: dict[tuple[str, str | None], ModelRef | str] = {}
         self._outcomes: dict[str, Outcome] = {}
@@ -66,8 +69,19 @@ class Pipeline:
         """A figure or an alert for each source."""
         return [self._draw(plan) if isinstance(plan, Plan) else self._alert(plan) for plan in self.prepare(sources)]
 
+    def fill(self, text: str, assets: Assets) -> str:
+        """A page's HTML with all its waiting blocks drawn, planned together."""
+        waiting = sources(text)
+        if not waiting:
+            return text
+        rendered = dict(zip((source.to_json() for source in waiting), self.render(waiting), strict=True))
+        return fill(text, lambda source: rendered[source.to_json()], assets, self._alert)
+
     def prepare(self, sources: Sequence[Source]) -> list[Plan | Alert]:
-        """Compute what `render` will need, so that the blocks of many pages go through each model together."""
+        """Compute what `render` will need, so that the blocks of many pages go through each model together.
+
+        Raises nothing that is about one block: that becomes its alert.
+        """
         plans = [self._plan(source) for source in sources]
         self._compute(plan.request for plan in plans if isinstance(plan, Plan) and not self._has(plan.request))
         return plans
@@ -87,8 +101,8 @@ class Pipeline:
         try:
             block = parse(source, OPTIONS)
             model = self._model(block, ask_hub)
-        except BlockError as error:
-            return Alert(source, error)
+        except Exception as error:
+            return Alert(source, self._own_fault(error))
         inputs = {"text": block.text} | ({"text_pair": block.text_pair} if block.text_pair is not None else {})
         return Plan(source, block, Request(VIEWS[block.view].CAPTURE, model, inputs))
 
@@ -149,8 +163,8 @@ class Pipeline:
             entry, note = self._entry(plan)
             self._check_length(plan.block, entry)
             drawing = VIEWS[plan.block.view].draw(plan.block, entry)
-        except BlockError as error:
-            return self._alert(Alert(plan.source, error))
+        except Exception as error:
+            return self._alert(Alert(plan.source, self._own_fault(error)))
         self._tell(plan, note)
         return Figure(plan.block, drawing, entry)
 
@@ -173,25 +187,35 @@ class Pipeline:
 
     def _check_length(self, block: Block, entry: Entry) -> None:
         """The limit holds for what an earlier build has captured, too."""
-        limit = self.settings.max_tokens
         for sequence in entry.meta["sequences"].values():
-            if len(sequence["tokens"]) > limit:
-                raise block.wrong("text", f"The text has {len(sequence['tokens'])} tokens; `max_tokens` is {limit}.")
+            if problem := too_long(len(sequence["tokens"]), self.settings.max_tokens):
+                raise block.wrong("text", problem)
+
+    def _own_fault(self, error: Exception) -> BlockError:
+        """What nobody foresaw costs one block, not the build."""
+        if isinstance(error, BlockError):
+            return error
+        self.log.debug("%s", "".join(traceback.format_exception(error)))
+        return BlockError(
+            f"This is a fault of attnviz: {type(error).__name__}: {error}. `-v` shows more; please report it."
+        )
 
     def _tell(self, plan: Plan, note: str) -> None:
-        if self._first_time(plan.source):
+        if self._first_time("drawn", plan.source):
             where, block = plan.source.where() or "block", plan.block
             self.log.info("%s: %s, %s view: %s", where, block.model, block.view, note)
 
     def _alert(self, alert: Alert) -> Alert:
-        if self._first_time(alert.source):
+        if self._first_time("alert", alert.source):
             self.log.warning(alert.message)
         return alert
 
-    def _first_time(self, source: Source) -> bool:
+    def _first_time(self, kind: str, source: Source) -> bool:
         """A page may be filled more than once in a build (blog excerpts, print pages); each block is told once."""
-        known = source.to_json() in self._told
-        self._told.add(source.to_json())
+        text = kind + json.dumps([source.body, dict(source.header)])
+        whole = kind + source.to_json()
+        known = whole in self._told or (source.page is None and text in self._told)
+        self._told |= {whole, text}
         return not known
 
 

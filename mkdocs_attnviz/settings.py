@@ -65,7 +65,7 @@ class Settings(BaseModel):
             SettingsError: names the setting, its value and what is allowed.
         """
         try:
-            return cls(**values)
+            return cls(**{name: value for name, value in values.items() if value is not None})
         except ValidationError as error:
             detail = max(error.errors(), key=lambda each: len(each["loc"]))  # of a union, the branch that was meant
             name = ".".join(str(part) for part in detail["loc"] if part not in ("str", "ModelSettings"))

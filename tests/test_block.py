@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
@@ -79,7 +80,9 @@ MISTAKES = [
     (GOOD + "heads: [1]\nhead: 2", None, "`head` and `heads` stand both in the block; keep one of them."),
     (GOOD + "theme: blue", 2, "`theme` is 'blue'; it must be auto, light or dark."),
     (GOOD + "view: haed", 2, "`view` is 'haed'; the views are head (did you mean `head`?)."),
-    (GOOD + "view: [head]", 2, "`view` is"),
+    (GOOD + "view: [head]", 2, "`view` is no single word; the views are head."),
+    (GOOD + "layer: =", 2, "The value '=' of a key cannot be read."),
+    (GOOD + "layer: 0x" + "f" * 5000, 2, "`layer` is something else; it must be a layer's number"),
     (GOOD + "id: 1a", 2, "`id` is '1a'; it must be a letter followed by"),
     (GOOD + "prettify_tokens: maybe", 2, "`prettify_tokens` is 'maybe'; it must be true or false."),
     (GOOD + "text: again", 2, "`text` stands twice in the block."),
@@ -142,6 +145,70 @@ def test_schema_agrees_with_the_parser():
     assert not checker.is_valid({"model": "m", "text": "t", "modle": 1})
     assert not checker.is_valid({"model": "m", "text": "t", "layer": -1})
     assert json.dumps(schema)
+
+
+def valid(body):
+    """What the schema says of a body that YAML can read."""
+    return Draft202012Validator(json_schema(OPTIONS)).is_valid(yaml.safe_load(body))
+
+
+@pytest.mark.parametrize(
+    "more", ["", "heads: 3", "heads: [1, 2]", "head: 1", "view: head", "caption: 12", "theme: dark"]
+)
+def test_the_schema_takes_what_the_parser_takes(more):
+    read(GOOD + more)
+    assert valid(GOOD + more)
+
+
+@pytest.mark.parametrize(
+    "more",
+    ["heads: []", "layer:", "layer: -1", "head: 1\nheads: [1]", "view: hed", "theme: blue", "modle: 1", "heads: [a]"],
+)
+def test_the_schema_refuses_what_the_parser_refuses(more):
+    with pytest.raises(BlockError):
+        read(GOOD + more)
+    assert not valid(GOOD + more)
+
+
+@pytest.mark.parametrize(
+    "text", ["a # b", "Note: this", "[CLS] hello", "*star*", "- a", "@ home", "'hi' she said", "12", "No"]
+)
+def test_a_text_in_the_header_is_what_stands_there(text):
+    assert read("model: m", text=text).text == text
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [({"layer": None}, "`layer` is empty"), ({"layer": "["}, "not valid YAML"), ({"layer": "x: y"}, "`layer` is {")],
+)
+def test_values_in_the_header_are_judged(header, message):
+    with pytest.raises(BlockError) as caught:
+        read(GOOD, **header)
+    assert message in caught.value.message
+    assert caught.value.line is None
+
+
+KEYS = ["model", "text", "text_pair", "view", "layer", "head", "heads", "include_layers", "theme", "id", "caption", "x"]
+SCALARS = st.one_of(
+    st.text(max_size=20),
+    st.sampled_from(
+        ["=", "0x" + "f" * 5000, "-0x" + "f" * 5000, "{2024-01-01: 1}", "[=]", "!!binary x", ".inf", "? a", "1:2:3"]
+    ),
+    st.integers().map(str),
+    st.floats().map(str),
+    st.lists(st.integers() | st.text(max_size=3)).map(json.dumps),
+    st.dictionaries(st.text(max_size=3), st.integers()).map(json.dumps),
+)
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), SCALARS), st.dictionaries(st.sampled_from(KEYS), st.none() | SCALARS))
+def test_no_value_breaks_the_parser(block, header):
+    body = "".join(f"{key}: {value}\n" for key, value in block.items())
+    try:
+        read(body, **header)
+    except BlockError as error:
+        assert "\n" not in error.message  # noqa: PT017
+        assert error.message.endswith((".", ")."))  # noqa: PT017
 
 
 def test_a_source_survives_its_journey():

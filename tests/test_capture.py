@@ -268,16 +268,89 @@ class KillerModel(BertModel):
 
 
 def test_a_text_that_kills_the_worker_fails_alone(worker, make_model):
-    folder = make_model("bert", **SMALL)
-    (folder / "killer.py").write_text(KILLER)
-    config = (folder / "config.json").read_text()
-    (folder / "config.json").write_text(config.replace("{", '{"auto_map": {"AutoModel": "killer.KillerModel"},', 1))
-    trusting = resolve(str(folder), None, Settings(trust_remote_code=True), ROOT)
+    trusting = with_code(make_model("bert", **SMALL), KILLER, "KillerModel")
     requests = [Request(ATTENTION, trusting, {"text": text}) for text in ["a b", "a a a", "c d", "e"]]
     answers = {a.index: a for a in worker.capture(requests, device="cpu", batch_size=8, max_tokens=512)}
     assert isinstance(answers.pop(1), Refused)
     assert len(answers) == 3
     assert all(isinstance(answer, Captured) for answer in answers.values())
+
+
+UNMASKED = """
+from transformers.models.bert.modeling_bert import BertModel
+class UnmaskedModel(BertModel):
+    def forward(self, input_ids, attention_mask=None, **kwargs):
+        return super().forward(input_ids, **kwargs)
+"""
+
+
+def with_code(folder, code, name):
+    (folder / "code.py").write_text(code)
+    config = (folder / "config.json").read_text()
+    (folder / "config.json").write_text(config.replace("{", f'{{"auto_map": {{"AutoModel": "code.{name}"}},', 1))
+    return resolve(str(folder), None, Settings(trust_remote_code=True), ROOT)
+
+
+def test_a_model_that_does_not_mask_padding_is_run_text_by_text(worker, make_model):
+    """Also where the first batch has no padding, and so proves nothing."""
+    model = with_code(make_model("bert", **SMALL), UNMASKED, "UnmaskedModel")
+    texts = ["a a", "b b", "a b c d e f g h", "h g f e"]
+    requests = [Request(ATTENTION, model, {"text": text}) for text in texts]
+    together = {a.index: a.entry for a in worker.capture(requests, device="cpu", batch_size=2, max_tokens=99)}
+    for index, request in enumerate(requests):
+        (alone,) = worker.capture([request], device="cpu", batch_size=1, max_tokens=99)
+        for layer in range(2):
+            difference = probabilities(together[index], layer) - probabilities(alone.entry, layer)
+            assert np.abs(difference).max() <= 2 / 255
+
+
+def test_answers_nobody_waited_for_do_not_meet_the_next_job(worker):
+    texts = ["the fox", "the river runs", "the barn is very old"]
+    for _ in worker.capture(
+        [Request(ATTENTION, ref(MINILM), {"text": text}) for text in texts], device="cpu", batch_size=8, max_tokens=99
+    ):
+        break
+    for text, answer in zip(reversed(texts), run(worker, MINILM, *reversed(texts)), strict=True):
+        assert answer.entry.meta["sequences"]["text"]["tokens"][1:-1] == text.split()
+
+
+def test_a_model_that_fails_in_python_fails_only_its_text(worker, make_model):
+    code = UNMASKED.replace("return", "if (input_ids == 5).any(): raise KeyError('five')\n        return")
+    model = with_code(make_model("bert", **SMALL), code, "UnmaskedModel")
+    requests = [Request(ATTENTION, model, {"text": text}) for text in ("a a", "b b", "c c")]
+    answers = sorted(
+        worker.capture(requests, device="cpu", batch_size=8, max_tokens=99), key=lambda answer: answer.index
+    )
+    process = worker._process.pid
+    assert answers[1] == Refused(1, "The model failed on this text: KeyError: 'five'")
+    assert [type(answer) for answer in answers] == [Captured, Refused, Captured]
+    assert worker._process.pid == process
+
+
+def test_a_device_there_is_not(worker):
+    with pytest.raises(ModelFailed, match="cannot be put on device 'cuda:7'"):
+        run(worker, MINILM, "a cat", device="cuda:7")
+
+
+def test_one_token(worker, make_model):
+    (answer,) = run(worker, str(make_model("llama", **GROUPED)), "a")
+    assert probabilities(answer.entry, 0).tolist() == [[[1.0]]] * 4
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision(dtype):
+    model = resolve(MINILM, None, Settings(dtype=dtype), ROOT)
+    loaded = load(model, "cpu")
+    entry = attention.capture(loaded, [tokenize(loaded.tokenizer, TEXTS[17], None)])[0]
+    for layer, weights in enumerate(expected(model.path, TEXTS[17])):
+        assert np.abs(probabilities(entry, layer) - weights).max() < 0.05
+
+
+def test_modules_in_the_current_folder_are_not_imported(worker, monkeypatch, tmp_path):
+    (tmp_path / "torch.py").write_text("raise SystemExit('imported')")
+    monkeypatch.chdir(tmp_path)
+    (answer,) = run(worker, MINILM, "a cat")
+    assert isinstance(answer, Captured)
 
 
 def test_code_of_a_model_is_not_run_unless_trusted(worker, make_model):

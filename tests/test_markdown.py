@@ -1,6 +1,8 @@
 """The Markdown extension alone: a fragment that is complete."""
 
 import json
+import os
+import subprocess
 from pathlib import Path
 
 import markdown
@@ -68,6 +70,15 @@ def test_the_line_of_a_mistake(convert):
 
 def test_a_page_without_figures_gets_no_script(convert):
     assert not convert("# Nothing\n\nhere").select("script")
+
+
+def test_one_worker_for_many_conversions(tmp_path):
+    settings = {"cache_dir": str(tmp_path / "cache")}
+    for word in ("cat", "dog", "hen"):
+        text = BLOCK.replace("cat", word)
+        markdown.markdown(text, extensions=["mkdocs_attnviz"], extension_configs={"mkdocs_attnviz": settings})
+    found = subprocess.run(["pgrep", "-P", str(os.getpid()), "-f", "models.worker"], capture_output=True, text=True)
+    assert len(found.stdout.split()) <= 2  # this test's, and that of the other tests in this process
 
 
 def test_unknown_settings_are_refused(convert):

@@ -187,7 +187,10 @@ def test_extension_order_does_not_matter(site):
 
 def test_ids_are_unique(site):
     named = CAT.replace("text:", "id: cats\ntext:")
-    site.write("index.md", f"# attnviz-1\n\n{CAT}\n{named}\n{named}\n{CAT}")
+    site.write("index.md", f"# attnviz-1\n\n<i data-id=cats></i>\n\n{CAT}\n{named}\n{named}\n{CAT}")
+    built = site.build("--strict")
+    assert built.returncode == 1
+    assert "WARNING -  attnviz: index.md:10: `id` is 'cats', which something else" in built.log
     built = site.build()
     ids = [element["id"] for element in built.page().select("[id]")]
     assert len(ids) == len(set(ids))
@@ -247,20 +250,76 @@ def _child(pid, name):
     raise AssertionError(f"no {name} was started")
 
 
-def test_blog_excerpts_and_print_pages(site):
+def test_blog_excerpts(site):
     site.config["theme"] = {"name": "material"}
     site.plugins += ["blog"]
-    post = "---\ndate: 2026-01-0{n}\n---\n# Post {n}\n\n" + CAT + "\n<!-- more -->\n\n" + CAT.replace("cat", "dog")
+    post = (
+        "---\ndate: 2026-01-0{n}\n---\n# Post {n}\n\n"
+        + CAT.replace("text:", "id: same\ntext:")
+        + "\n<!-- more -->\n\n"
+        + CAT.replace("cat", "dog")
+    )
     for n in (1, 2):
         site.write(f"blog/posts/{n}.md", post.replace("{n}", str(n)))
     site.write("blog/index.md", "# Blog\n")
     site.write("index.md", "hello")
     built = site.build("--strict")
     assert built.returncode == 0, built.log
+    assert built.log.count("minilm, head view") == 4
     assert tokens(built.page("blog/index.html")) == ["[CLS] the cat sat on the mat [SEP]"] * 2
     assert len(built.page("blog/index.html").select('script[src*="attnviz-"]')) == 1
     assert len(tokens(built.page("blog/2026/01/01/post-1/index.html"))) == 2
     assert "data-attnviz-source" not in "".join(built.text(name) for name in built.files() if name.endswith(".html"))
+
+
+def test_print_pages(cold_site):
+    cold_site.plugins += ["print-site"]
+    cold_site.write("index.md", "hello")
+    cold_site.write("a/b.md", CAT + "\n" + CAT.replace("minilm", "nothing at all"))
+    cold = cold_site.build()
+    before = cold.text("print_page/index.html")
+    assert tokens(cold.page("print_page/index.html")) == ["[CLS] the cat sat on the mat [SEP]"]
+    assert len(cold.alerts("print_page/index.html")) == 1
+    script = cold.page("print_page/index.html").select_one('script[src*="attnviz-"]')["src"]
+    assert (cold.folder / "site" / "print_page" / script).is_file()
+    assert cold_site.build().text("print_page/index.html") == before
+
+
+def test_what_only_looks_like_ours_is_left_alone(site):
+    foreign = '<figure class="attnviz" data-attnviz-source="abcd"></figure>'
+    site.write("index.md", f"{foreign}\n\n{CAT}")
+    built = site.build("--strict")
+    assert built.returncode == 0, built.log
+    assert foreign in built.text()
+    assert len(figures(built.page())) == 1
+
+
+def test_settings_in_the_wrong_place_are_not_ignored_silently(site):
+    site.config["markdown_extensions"] += [{"mkdocs_attnviz": {"max_tokens": 2}}]
+    site.write("index.md", CAT)
+    assert "move them to `plugins: attnviz`" in site.build().log
+
+
+def test_fences_that_would_be_lost(site):
+    site.write(
+        "index.md",
+        f"```{{attention layer=3}}\ntext: x\n```\n\n```{{attention}} model\ntext: x\n```\n\n"
+        f"```python\nprint()\n```\n\n{CAT}\n"
+        "```attention\nmodel: minilm\ntext: never closed\n",
+    )
+    built = site.build()
+    one, two, three = built.alerts()
+    assert "without braces" in one
+    assert "without braces" in two
+    assert "This fence is not closed" in three
+    assert "(index.md:18)" in three
+    assert len(figures(built.page())) == 1
+
+
+def test_lines_of_blocks_that_begin_alike(site):
+    long = "```attention\nmodel: nope!\ntext: x\nlayer: 1\n```\n\n"
+    site.write("index.md", long + long.replace("layer: 1\n", "") + long)
+    assert [alert[-12:] for alert in site.build().alerts()] == ["(index.md:2)", "(index.md:8)", "index.md:13)"]
 
 
 def test_minified_pages(site):

@@ -110,6 +110,40 @@ def test_only_listed_models(tmp_path):
         resolve("minlm", None, settings, tmp_path)
 
 
+COMMIT_B = COMMIT[::-1]
+
+
+@pytest.mark.parametrize("revision", [COMMIT_B, "refs/pr/1", "main"])
+def test_a_block_does_not_lead_a_trusted_alias_elsewhere(tmp_path, revision):
+    pinned = {"model": "org/name", "revision": COMMIT, "trust_remote_code": True}
+    for settings in (Settings(models={"a": pinned}), Settings(models={"a": "org/name"}, only_listed_models=True)):
+        with pytest.raises(BlockError, match="is for the site's settings to say"):
+            resolve("a", revision, settings, tmp_path)
+
+
+@pytest.mark.parametrize("revision", ["/dev/zero", "../../x", "a b", "x/../y"])
+def test_a_revision_is_no_path(tmp_path, revision):
+    with pytest.raises(BlockError, match="which is no name of a branch"):
+        resolve("org/name", revision, Settings(), tmp_path)
+
+
+def test_weights_that_cannot_be_read(model_folder, tmp_path):
+    """A loop of links fails for root, too, whom no permission stops."""
+    (model_folder / "config.json").unlink()
+    (model_folder / "config.json").symlink_to(model_folder / "config.json")
+    with pytest.raises(BlockError, match=r"no directory with a config\.json"):
+        resolve("./models/mine", None, Settings(), tmp_path / "site")
+
+
+def test_a_file_that_fails_while_it_is_read(model_folder, tmp_path, monkeypatch):
+    def fail(file):
+        raise PermissionError(13, "Permission denied", str(file))
+
+    monkeypatch.setattr(reference, "_file_digest", fail)
+    with pytest.raises(BlockError, match=r"cannot be read: Permission denied, .*config\.json"):
+        resolve("models/mine", None, Settings(), tmp_path / "site")
+
+
 def test_code_counts_only_where_it_is_trusted(model_folder, tmp_path):
     plain = resolve(str(model_folder), None, Settings(), tmp_path).identity
     (model_folder / "modeling_mine.py").write_text("print('hello')")

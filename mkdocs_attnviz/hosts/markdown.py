@@ -6,9 +6,11 @@ extensions; else like the standard library's `fenced_code`), and on which line o
 
 from __future__ import annotations
 
+import atexit
 import logging
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,36 +26,12 @@ from pymdownx.superfences import (
 )
 
 from mkdocs_attnviz.block import Source
-from mkdocs_attnviz.figure import AssetFolder, Assets, fill, placeholder, sources
+from mkdocs_attnviz.figure import AssetFolder, Assets, placeholder
+from mkdocs_attnviz.hosts.page import OPENING, SourcePage
 from mkdocs_attnviz.pipeline import Pipeline
 from mkdocs_attnviz.settings import Settings
 
 NAME = "attention"
-OPENING = re.compile(r"[\s>]*(`{3,}|~{3,})\s*(\{\s*)?\.?attention\b")
-
-
-class Page:
-    """The page that is being rendered, for messages."""
-
-    def __init__(self) -> None:
-        self.begin(None, "")
-
-    def begin(self, path: str | None, text: str) -> None:
-        self.path, self.lines = path, text.splitlines()
-        self._seen: dict[str, int] = {}
-
-    def line_of(self, body: str) -> int | None:
-        """Line of the fence around `body`, counted from 1; equal blocks are told apart by their order."""
-        wanted = [line.strip() for line in body.splitlines()]
-        before = self._seen[body] = self._seen.get(body, -1) + 1
-        for number, line in enumerate(self.lines):
-            if OPENING.match(line):
-                inside = [text.strip(" \t>") for text in self.lines[number + 1 : number + 1 + len(wanted)]]
-                if inside == [text.strip(" \t>") for text in wanted]:
-                    if not before:
-                        return number + 1
-                    before -= 1
-        return None
 
 
 class AttnvizExtension(Extension):
@@ -77,22 +55,19 @@ class AttnvizExtension(Extension):
             if name not in self.config:
                 raise KeyError(f"mkdocs_attnviz has no setting {name!r}; it has {', '.join(self.config)}")
             self.config[name][0] = value
-        self.page: Page = self.getConfig("page") or Page()
+        self.page: SourcePage = self.getConfig("page") or SourcePage()
 
     def extendMarkdown(self, md: Markdown) -> None:
         md.registerExtension(self)
         # Just above `fenced_code_block` (25), which may be registered after us.
         md.preprocessors.register(ClaimFences(md, self), "attnviz", 25.5)
+        md.preprocessors.register(FindUnclosed(md, self), "attnviz_unclosed", 24.5)
         if self.getConfig("page") is None:
-            pipeline = Pipeline(self._settings(), Path(self.getConfig("base_dir")), logging.getLogger("mkdocs_attnviz"))
+            pipeline = _shared(self._settings().model_dump_json(), str(Path(self.getConfig("base_dir")).resolve()))
             md.postprocessors.register(FillPlaceholders(md, pipeline, self._assets()), "attnviz", -10)
 
-    def reset(self) -> None:
-        if self.getConfig("page") is None:
-            self.page = Page()
-
-    def source(self, body: str, header: Mapping[str, str], problem: str | None = None) -> Source:
-        return Source(body, dict(header), self.page.path, self.page.line_of(body), problem)
+    def placeholder(self, body: str, header: Mapping[str, str], problem: str | None = None) -> str:
+        return placeholder(Source(body, dict(header), self.page.path, self.page.line_of(body), problem))
 
     def _settings(self) -> Settings:
         return Settings.read({name: self.getConfig(name) for name in _SETTINGS})
@@ -105,6 +80,14 @@ class AttnvizExtension(Extension):
 _SETTINGS = Settings.model_fields
 
 
+@cache
+def _shared(settings: str, base: str) -> Pipeline:
+    """One worker for all conversions of a process, however many Markdown instances there are."""
+    pipeline = Pipeline(Settings.model_validate_json(settings), Path(base), logging.getLogger("mkdocs_attnviz"))
+    atexit.register(pipeline.close)
+    return pipeline
+
+
 class ClaimFences(Preprocessor):
     """Before each conversion, since the processor of fences may have been registered after us, or be another by now."""
 
@@ -115,8 +98,8 @@ class ClaimFences(Preprocessor):
         self._own: Any = None
 
     def run(self, lines: list[str]) -> list[str]:
-        if not self.extension.page.lines:
-            self.extension.page.lines = lines
+        if self.extension.getConfig("page") is None:
+            self.extension.page.begin(None, "\n".join(lines))
         there = "fenced_code_block" in self.md.preprocessors and self.md.preprocessors["fenced_code_block"]
         if isinstance(there, SuperFencesBlockPreprocessor):
             self._claim(there)
@@ -151,18 +134,20 @@ def claim(fences: Any, extension: AttnvizExtension) -> None:
     def formatter(src: str, options: dict[str, str], id_value: str = "", **_: Any) -> str:
         header = options | ({"id": id_value} if id_value else {})
         problem = header.pop(UNREADABLE, None)
-        return placeholder(extension.source(src, header, problem))
+        return extension.placeholder(src, header, problem)
 
     def unreadable(problem: str) -> bool:
         fences.lang, fences.options, fences.attrs, fences.formatter = NAME, {UNREADABLE: problem}, {}, formatter
         return True
 
     def handle_unrecognized(match: re.Match[str]) -> bool:
-        return unreadable(match["unrecognized"].strip()) if match["lang"] == NAME else bool(read_header(match))
+        header = match["unrecognized"].strip()
+        if IN_BRACES.match(header):
+            return unreadable(WITHOUT_BRACES)
+        return unreadable(WITH_QUOTES.format(header)) if match["lang"] == NAME else bool(read_header(match))
 
     def handle_attrs(match: re.Match[str]) -> bool:
-        myst = match["attrs"].split() == [NAME]  # MyST's way to write a directive
-        return unreadable(f"{{{NAME}}}") if myst else bool(read_attrs(match))
+        return unreadable(WITHOUT_BRACES) if IN_BRACES.match(f"{{{match['attrs']}") else bool(read_attrs(match))
 
     read_header, read_attrs = fences.handle_unrecognized, fences.handle_attrs
     fences.handle_unrecognized, fences.handle_attrs = handle_unrecognized, handle_attrs
@@ -171,6 +156,15 @@ def claim(fences: Any, extension: AttnvizExtension) -> None:
 
 UNREADABLE = " unreadable"
 """No key an author could write: it begins with a space."""
+IN_BRACES = re.compile(rf"\{{\s*{NAME}\b")
+WITHOUT_BRACES = (
+    f"Write ```{NAME} without braces, and options as `key: value` lines; in braces it is MyST's word for a note."
+)
+WITH_QUOTES = (
+    'The fence\'s header {!r} cannot be read; write key="value" with quotes, or move the options into the block as '
+    "`key: value` lines."
+)
+UNCLOSED = "This fence is not closed, or a line in it is indented less than its first."
 
 
 def _accept(
@@ -181,19 +175,27 @@ def _accept(
     return True
 
 
+class FindUnclosed(Preprocessor):
+    """After all fences were taken out, an opening that is left has no end; its text would be published as it stands."""
+
+    def __init__(self, md: Markdown, extension: AttnvizExtension) -> None:
+        super().__init__(md)
+        self.extension = extension
+
+    def run(self, lines: list[str]) -> list[str]:
+        if "fenced_code_block" not in self.md.preprocessors:  # then fences that show others are still there
+            return lines
+        return [self._alert(line) if OPENING.match(line) and not line.startswith("    ") else line for line in lines]
+
+    def _alert(self, line: str) -> str:
+        source = Source(line, {}, self.extension.page.path, self.extension.page.line(line), UNCLOSED)
+        return f"{self.md.htmlStash.store(placeholder(source))}\n"
+
+
 class FillPlaceholders(Postprocessor):
     def __init__(self, md: Markdown, pipeline: Pipeline, assets: Assets) -> None:
         super().__init__(md)
         self.pipeline, self.assets = pipeline, assets
 
     def run(self, text: str) -> str:
-        return fill_page(text, self.pipeline, self.assets)
-
-
-def fill_page(text: str, pipeline: Pipeline, assets: Assets) -> str:
-    """A page's HTML with all its blocks drawn, planned together."""
-    waiting = sources(text)
-    if not waiting:
-        return text
-    rendered = dict(zip((source.to_json() for source in waiting), pipeline.render(waiting), strict=True))
-    return fill(text, lambda source: rendered[source.to_json()], assets)
+        return self.pipeline.fill(text, self.assets)

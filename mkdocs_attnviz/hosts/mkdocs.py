@@ -1,8 +1,8 @@
 """MkDocs and ProperDocs.
 
-Decides for itself: when in a build which step runs, and where the assets go (`assets/attnviz/`). Blocks are
-collected from pages' rendered HTML, run in one batch in `on_env`, and swept up once more in finished pages,
-since a blog's excerpts and print pages are made late. The worker stays alive from build to build under `serve`.
+Decides for itself: when in a build which step runs, and where the assets go (`assets/attnviz/`). Blocks are collected
+from pages' rendered HTML, run in one batch in `on_env`, and swept up in finished pages and once more in the finished
+site, since a blog's excerpts and print pages are made late. The worker stays alive from build to build under `serve`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ from mkdocs.structure.files import Files
 from mkdocs.structure.pages import Page
 from mkdocs.utils import get_relative_url
 
-from mkdocs_attnviz.figure import AssetFolder, sources
-from mkdocs_attnviz.hosts.markdown import Page as SourcePage
-from mkdocs_attnviz.hosts.markdown import fill_page
+from mkdocs_attnviz.figure import MARK, AssetFolder, sources
+from mkdocs_attnviz.hosts.page import SourcePage
 from mkdocs_attnviz.pipeline import Pipeline
 from mkdocs_attnviz.settings import Settings, SettingsError
 
@@ -69,6 +68,12 @@ class AttnvizPlugin(BasePlugin[PluginSettings]):
         self.source_page = SourcePage()
         if EXTENSION not in config.markdown_extensions:
             config.markdown_extensions.append(EXTENSION)
+        if config.mdx_configs.get(EXTENSION):
+            log.warning(
+                "Settings under `markdown_extensions: %s` are not read where the plugin is on; "
+                "move them to `plugins: attnviz`.",
+                EXTENSION,
+            )
         config.mdx_configs[EXTENSION] = {"page": self.source_page}
         self.site_dir = Path(config.site_dir)
         return config
@@ -76,12 +81,13 @@ class AttnvizPlugin(BasePlugin[PluginSettings]):
     def on_page_markdown(self, markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> None:
         self.source_page.begin(page.file.src_uri, page.file.content_string)
 
-    @event_priority(100)
-    def on_page_content(self, html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str | None:
-        """Pages that need no model are complete from here on, which print pages and the like rely on."""
+    def on_page_content(self, html: str, *, page: Page, config: MkDocsConfig, files: Files) -> None:
+        """Let the worker import torch while other pages render.
+
+        Figures come later: who copies this page's content now (a print page) could not use their addresses.
+        """
         self.source_page.begin(None, "")
-        waiting = sources(html)
-        return self._fill(html, page) if waiting and self._pipeline.cached(waiting) else None
+        self._pipeline.cached(sources(html))
 
     @event_priority(50)
     def on_env(self, env: Environment, *, config: MkDocsConfig, files: Files) -> None:
@@ -94,12 +100,22 @@ class AttnvizPlugin(BasePlugin[PluginSettings]):
     def on_post_page(self, output: str, *, page: Page, config: MkDocsConfig) -> str:
         return self._fill(output, page)
 
+    @event_priority(-100)
+    def on_post_build(self, *, config: MkDocsConfig) -> None:
+        """Pages that other plugins wrote by themselves."""
+        for path in self.site_dir.rglob("*.html"):
+            text = path.read_text("utf-8", errors="surrogateescape")
+            if MARK in text:
+                root = get_relative_url(ASSETS, path.relative_to(self.site_dir).as_posix())
+                filled = self._pipeline.fill(text, AssetFolder(self.site_dir / ASSETS, root))
+                path.write_text(filled, "utf-8", errors="surrogateescape")
+
     def on_shutdown(self) -> None:
         if self.pipeline is not None:
             self.pipeline.close()
 
     def _fill(self, html: str, page: Page) -> str:
-        return fill_page(html, self._pipeline, AssetFolder(self.site_dir / ASSETS, get_relative_url(ASSETS, page.url)))
+        return self._pipeline.fill(html, AssetFolder(self.site_dir / ASSETS, get_relative_url(ASSETS, page.url)))
 
     @property
     def _pipeline(self) -> Pipeline:

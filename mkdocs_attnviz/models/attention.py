@@ -76,7 +76,12 @@ def _collate(loaded: Loaded, texts: Sequence[Tokens]) -> dict[str, torch.Tensor]
 
 
 def _layers(loaded: Loaded, inputs: dict[str, torch.Tensor], lengths: list[int]) -> tuple[list[Blobs], list[int]]:
-    """Blobs and number of heads of each layer."""
+    """Blobs and number of heads of each layer.
+
+    Raises:
+        Unusable: as `_forward`.
+        ValueError: weights that are no probabilities.
+    """
     records: list[tuple[Blobs, int]] = []
 
     def keep(weights: torch.Tensor) -> int:
@@ -95,7 +100,11 @@ def _layers(loaded: Loaded, inputs: dict[str, torch.Tensor], lengths: list[int])
 
 
 def _forward(loaded: Loaded, inputs: dict[str, torch.Tensor]) -> list[torch.Tensor]:
-    """The model's own `attentions`, one (B, heads, T, T) a layer that has any."""
+    """The model's own `attentions`, one (B, heads, T, T) a layer that has any.
+
+    Raises:
+        Unusable: there are none, or they are not tokens by tokens.
+    """
     outputs = loaded.model(**inputs, output_attentions=True, return_dict=True)
     slots = [slot for slot in (outputs.get("attentions") or ()) if slot is not None]
     length = inputs["input_ids"].shape[1]
@@ -138,7 +147,7 @@ def _record(slot: torch.Tensor, count: int) -> int | None:
     """The number of the record that a slot stands for; None if it is no such number."""
     if any(slot.stride()):
         return None
-    number = float(slot.flatten()[0])
+    number = float(slot[0, 0, 0, 0])
     return int(number) if number.is_integer() and 0 <= number < count else None
 
 

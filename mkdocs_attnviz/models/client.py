@@ -27,6 +27,14 @@ from mkdocs_attnviz.models.request import Request
 LENGTHS = struct.Struct(">II")
 """A message is two lengths, that much JSON, and that many bytes of an entry."""
 
+WORKER = """\
+import sys
+sys.path[:] = [folder for folder in sys.path if folder]
+from mkdocs_attnviz.models.worker import main
+main()
+"""
+"""Not `-m`, which would import a `torch.py` that lies in the current folder."""
+
 
 class WorkerDied(Exception):
     """The worker process ended without being asked to."""
@@ -87,15 +95,15 @@ class Worker:
         if self._process is not None and self._process.poll() is None:
             return
         self._stderr.clear()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "mkdocs_attnviz.models.worker"],
+        self._process = subprocess.Popen(  # noqa: S603 — our own module, by this very interpreter
+            [sys.executable, "-c", WORKER],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             # Ctrl-C is for the build, which then closes the pipe; the worker ends by that.
             start_new_session=os.name != "nt",
         )
-        threading.Thread(target=self._keep_stderr, args=(self._process,), daemon=True).start()
+        threading.Thread(target=_keep, args=(self._process.stderr, self._stderr), daemon=True).start()
 
     def close(self) -> None:
         process, self._process = self._process, None
@@ -131,6 +139,8 @@ class Worker:
     ) -> Iterator[Captured | Refused]:
         """Requests for one capture of one model, answered in the order in which they are done.
 
+        A caller who stops half-way stops the worker too: answers that nobody waits for must not meet the next job.
+
         Raises:
             ModelFailed: the model cannot be loaded, or has nothing to capture.
         """
@@ -145,12 +155,18 @@ class Worker:
         while waiting:
             inputs = [[index, dict(request.inputs)] for index, request in waiting.items()]
             running: list[int] = []
+            finished = False
             try:
                 self._send(job | {"inputs": inputs, "batch_size": 1 if alone else batch_size})
                 for answer in self._answers(running):
                     del waiting[answer.index]
                     yield answer
+                finished = True
+            except ModelFailed:
+                finished = True
+                raise
             except WorkerDied as death:
+                finished = True
                 deaths += not running
                 if deaths > 1:  # once may have been in its sleep, killed between two builds; twice is the model
                     raise ModelFailed(f"Model {requests[0].model.name!r} could not be run: {death}.") from None
@@ -158,6 +174,9 @@ class Worker:
                     del waiting[running[0]]
                     yield Refused(running[0], f"Running this text through the model failed: {death}.")
                 alone = alone or bool(running)
+            finally:
+                if not finished:
+                    self.close()
 
     def _answers(self, running: list[int]) -> Iterator[Captured | Refused]:
         """Answers until the job is done; `running` always holds the inputs that are in the model just now."""
@@ -207,7 +226,8 @@ class Worker:
             return WorkerDied(f"its process was ended by signal {-code}" + (f" ({last})" if last else ""))
         return WorkerDied(f"its process ended with exit code {code}" + (f" ({last})" if last else ""))
 
-    def _keep_stderr(self, process: subprocess.Popen[bytes]) -> None:
-        if process.stderr is not None:
-            for line in process.stderr:
-                self._stderr.append(line.decode(errors="replace").rstrip())
+
+def _keep(stderr: IO[bytes] | None, lines: collections.deque[str]) -> None:
+    """A function of its own, since a thread that holds the worker would keep it for ever."""
+    for line in stderr or ():
+        lines.append(line.decode(errors="replace").rstrip())

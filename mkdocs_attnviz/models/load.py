@@ -57,7 +57,11 @@ class Loaded:
 
 
 def resolve_commit(ref: ModelRef) -> str:
-    """The commit of a hub's model; downloads its config.json."""
+    """The commit of a hub's model; downloads its config.json.
+
+    Raises:
+        Unusable: there is no such model or revision, or the hub cannot be reached.
+    """
     try:
         path = hf_hub_download(ref.path, "config.json", revision=ref.revision)
     except Exception as error:
@@ -91,14 +95,17 @@ def load(ref: ModelRef, device: str) -> Loaded:
             use_safetensors=True if ref.use_safetensors else None,
             **where,
         )
+        if model.config.is_encoder_decoder:
+            model = model.get_encoder()
     except Unusable:
         raise
     except Exception as error:
         raise Unusable(_load_sentence(ref, error)) from error
-    if model.config.is_encoder_decoder:
-        model = model.get_encoder()
-    target = _device(device)
-    return Loaded(ref, model.eval().to(target), tokenizer, target)
+    try:
+        target = _device(device)
+        return Loaded(ref, model.eval().to(target), tokenizer, target)
+    except Exception as error:
+        raise Unusable(f"Model {ref.name!r} cannot be put on device {device!r}: {_first_line(error)}") from error
 
 
 def _device(name: str) -> torch.device:

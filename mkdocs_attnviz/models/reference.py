@@ -30,6 +30,7 @@ from mkdocs_attnviz.settings import ModelSettings, Settings
 CONTENT = ("*.json", "*.txt", "*.model", "*.jinja", "*.safetensors")
 PICKLED = ("*.bin", "*.pt", "*.pth")
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+REVISION = re.compile(r"\w[\w./-]*")
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -71,6 +72,7 @@ def resolve(name: str, revision: str | None, settings: Settings, base: Path) -> 
         )
     chosen = ModelSettings(model=name) if listed is None else listed
     chosen = ModelSettings(model=chosen) if isinstance(chosen, str) else chosen
+    _check_revision(name, revision, chosen, settings)
     revision = revision or chosen.revision
     directory = _directory(chosen.model, base)
     ref = ModelRef(
@@ -88,7 +90,10 @@ def resolve(name: str, revision: str | None, settings: Settings, base: Path) -> 
             raise BlockError(
                 f"`revision` is {revision!r}, but model {name!r} is a directory; only a hub's model has revisions."
             )
-        return replace(ref, identity=f"sha256:{digest(directory, ref)}")
+        try:
+            return replace(ref, identity=f"sha256:{digest(directory, ref)}")
+        except OSError as error:
+            raise BlockError(f"Model {name!r} cannot be read: {error.strerror}, {error.filename}.") from None
     if not HUB_ID.fullmatch(chosen.model):
         raise BlockError(
             f"Model {name!r} is no directory with a config.json (looked in {base}), and no Hugging Face model id"
@@ -96,6 +101,18 @@ def resolve(name: str, revision: str | None, settings: Settings, base: Path) -> 
         )
     commit = hub_commit(chosen.model, revision or "main")
     return ref if commit is None else ref.at_commit(commit)
+
+
+def _check_revision(name: str, revision: str | None, chosen: ModelSettings, settings: Settings) -> None:
+    """A block may not lead a trusted alias to other weights or other code than those that were trusted."""
+    if revision is None:
+        return
+    if settings.only_listed_models or chosen.revision is not None:
+        raise BlockError(
+            f"`revision` is {revision!r}, but which revision {name!r} means is for the site's settings to say."
+        )
+    if not REVISION.fullmatch(revision) or ".." in revision:
+        raise BlockError(f"`revision` is {revision!r}, which is no name of a branch, a tag or a commit.")
 
 
 def _either(special: bool | None, general: bool) -> bool:
@@ -114,9 +131,9 @@ def _directory(model: str, base: Path) -> Path | None:
     if model.startswith("package:"):
         return _package_directory(model.removeprefix("package:"))
     try:
-        folder = (base / Path(model).expanduser()).resolve()
+        folder = (base / os.path.expanduser(model)).resolve()  # noqa: PTH111 — pathlib's raises where there is no home
         return folder if (folder / "config.json").is_file() else None
-    except (OSError, ValueError, RuntimeError):  # a NUL, a name too long, an unknown ~user
+    except (OSError, ValueError):  # a NUL, a name too long, a folder that may not be read
         return None
 
 
@@ -151,9 +168,9 @@ def _hub_cache() -> Path:
     """Where huggingface_hub keeps models; read from its variables, because importing it takes a second."""
     for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         if os.environ.get(variable):
-            return Path(os.environ[variable]).expanduser()
-    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
-    return Path(home).expanduser() / "hub"
+            return Path(os.path.expanduser(os.environ[variable]))  # noqa: PTH111
+    home = os.environ.get("HF_HOME") or f"{os.environ.get('XDG_CACHE_HOME') or '~/.cache'}/huggingface"
+    return Path(os.path.expanduser(home)) / "hub"  # noqa: PTH111
 
 
 def digest(folder: Path, ref: ModelRef) -> str:

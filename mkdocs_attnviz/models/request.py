@@ -21,6 +21,11 @@ class Capture:
 ATTENTION = Capture("attention", 1)
 
 
+def too_long(tokens: int, limit: int) -> str:
+    """What is wrong with a text of so many tokens; '' if nothing is."""
+    return f"The text has {tokens} tokens; `max_tokens` is {limit}." if tokens > limit else ""
+
+
 @dataclass(frozen=True)
 class Request:
     """One capture of one input by one model."""

@@ -1,6 +1,6 @@
 """The worker process: reads jobs from its standard input, writes entries to its standard output, ends with its input.
 
-The only module that is run (`python -m mkdocs_attnviz.models.worker`); `client` is its other end.
+The only module that is run by itself; `client` starts it and is its other end.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 from mkdocs_attnviz.cache import Entry
 from mkdocs_attnviz.models.client import read_message, write_message
 from mkdocs_attnviz.models.reference import ModelRef
+from mkdocs_attnviz.models.request import too_long
 
 if TYPE_CHECKING:
     from mkdocs_attnviz.models.load import Loaded
@@ -106,7 +107,7 @@ def _capture(shelf: Shelf, job: dict[str, Any]) -> Iterator[Message]:
             except Exception as error:
                 yield _refusal(index, error)
         for batch in _batches(texts, job["batch_size"]):
-            yield from _run(loaded, take, batch)
+            yield from _run(loaded, take, batch, shelf.load.Unusable)
         yield {"event": "done"}, b""
     except shelf.load.Unusable as error:
         yield {"event": "failed", "error": str(error)}, b""
@@ -116,17 +117,13 @@ def _tokenize(loaded: Loaded, inputs: dict[str, str], max_tokens: int) -> Tokens
     from mkdocs_attnviz.models.tokens import tokenize
 
     text = tokenize(loaded.tokenizer, inputs["text"], inputs.get("text_pair"))
-    check_length(len(text.ids), max_tokens)
+    if problem := too_long(len(text.ids), max_tokens):
+        raise ValueError(problem)
     if loaded.longest is not None and len(text.ids) > loaded.longest:
         raise ValueError(
             f"The text has {len(text.ids)} tokens; model {loaded.ref.name!r} reads at most {loaded.longest}."
         )
     return text
-
-
-def check_length(tokens: int, max_tokens: int) -> None:
-    if tokens > max_tokens:
-        raise ValueError(f"The text has {tokens} tokens; `max_tokens` is {max_tokens}.")
 
 
 def _batches(texts: dict[int, Tokens], batch_size: int) -> Iterator[dict[int, Tokens]]:
@@ -142,28 +139,33 @@ def _batches(texts: dict[int, Tokens], batch_size: int) -> Iterator[dict[int, To
         yield batch
 
 
-def _run(loaded: Loaded, take: Callable[..., list[Entry]], batch: dict[int, Tokens]) -> Iterator[Message]:
+def _run(
+    loaded: Loaded, take: Callable[..., list[Entry]], batch: dict[int, Tokens], unusable: type[Exception]
+) -> Iterator[Message]:
     """One batch; its texts one by one where the model cannot be trusted with padding, or the batch fails."""
     indices = list(batch)
     if len(batch) > 1 and loaded.batches is False:
         for index in indices:
-            yield from _run(loaded, take, {index: batch[index]})
+            yield from _run(loaded, take, {index: batch[index]}, unusable)
         return
     yield {"event": "running", "indices": indices}, b""
     start = time.perf_counter()
     try:
         entries = take(loaded, list(batch.values()))
-        if len(batch) > 1 and loaded.batches is None:
+        padded = len(batch[indices[0]].ids) < len(batch[indices[-1]].ids)
+        if padded and loaded.batches is None:
             loaded.batches = _alike(entries[0], take(loaded, [batch[indices[0]]])[0])
             if not loaded.batches:
-                yield from _run(loaded, take, batch)
+                yield from _run(loaded, take, batch, unusable)
                 return
-    except (ValueError, RuntimeError, IndexError, TypeError, NotImplementedError, MemoryError) as error:
+    except Exception as error:
+        if isinstance(error, unusable):
+            raise
         if len(batch) == 1:
             yield _refusal(indices[0], error)
             return
         for index in indices:
-            yield from _run(loaded, take, {index: batch[index]})
+            yield from _run(loaded, take, {index: batch[index]}, unusable)
         return
     seconds = (time.perf_counter() - start) / len(batch)
     for index, entry in zip(indices, entries, strict=True):
@@ -171,8 +173,8 @@ def _run(loaded: Loaded, take: Callable[..., list[Entry]], batch: dict[int, Toke
 
 
 def _alike(batched: Entry, single: Entry) -> bool:
-    """Whether a batch's shortest text, the one padded most, came out as it does alone (to two steps of 255)."""
-    return all(_largest_step(batched.blobs[name], blob) <= 2 for name, blob in single.blobs.items())
+    """Whether a batch's shortest text, the one padded most, came out as it does alone, to one step of 255."""
+    return all(_largest_step(batched.blobs[name], blob) <= 1 for name, blob in single.blobs.items())
 
 
 def _largest_step(one: bytes, other: bytes) -> int:
@@ -188,7 +190,3 @@ def _refusal(index: int, error: Exception) -> Message:
         first if isinstance(error, ValueError) else f"The model failed on this text: {type(error).__name__}: {first}"
     )
     return {"event": "refused", "index": index, "error": message}, b""
-
-
-if __name__ == "__main__":
-    main()

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pydantic import model_validator
+from pydantic import ConfigDict, model_validator
 
 from mkdocs_attnviz.block import Block, Index, Indices, key
 from mkdocs_attnviz.block import Options as BlockOptions
@@ -51,6 +51,8 @@ class Options(BlockOptions):
         default=True,
         strict=True,
     )
+
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra={"not": {"required": ["head", "heads"]}})
 
     @model_validator(mode="after")
     def _head_or_heads(self) -> Options:
