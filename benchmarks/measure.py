@@ -17,24 +17,38 @@ FIRST_LAYER = 0
 OTHER_LAYERS = (3, 6, 9)
 VIEWPORT = {"width": 1280, "height": 900}
 TIMEOUT = 600_000  # ms
+SETTLE = 1000
+"""Milliseconds before a page is opened. Chromium is still starting its process, and clearing up after the last one."""
 OUR_SCRIPT = re.compile(r"/attnviz-[0-9a-f]{10}\.js$")
 OUR_DATA = re.compile(r"/[0-9a-f]{20}\.js$")
 
 
+@dataclass(frozen=True)
+class Switch:
+    """Milliseconds of one change of the layer."""
+
+    seen: float
+    """Until it is on the screen."""
+    work: float
+    """The same without waits for the screen's clock."""
+
+
 @dataclass
 class Measured:
-    """What one page costs; lists have an item for each run or each switch. Times in milliseconds."""
+    """What one page costs: bytes, and for each run or switch milliseconds."""
 
     page: int = 0
     script: int = 0
     theme: int = 0
     data_before: int = 0
     data_all: int = 0
+    parsed: list[float] = field(default_factory=list)
+    """Until the page is parsed, its theme's style sheets and scripts included: our script runs only then."""
     first: list[float] = field(default_factory=list)
-    new_work: list[float] = field(default_factory=list)
-    new_seen: list[float] = field(default_factory=list)
-    again_work: list[float] = field(default_factory=list)
-    again_seen: list[float] = field(default_factory=list)
+    new: list[Switch] = field(default_factory=list)
+    again: list[Switch] = field(default_factory=list)
+    share: int = 100
+    """Per cent of the weight in view that the first picture's lines hold."""
     nodes: int = 0
     heap: list[float] = field(default_factory=list)
     memory: list[float] = field(default_factory=list)
@@ -51,7 +65,7 @@ def opened(browser: Browser, url: str) -> Iterator[tuple[Page, list[str]]]:
     """A page in a fresh context, which has nothing cached, with the paths it asks for. Any error ends the benchmark."""
     origin = "/".join(url.split("/")[:3])
     context = browser.new_context(viewport=VIEWPORT)  # type: ignore[arg-type]
-    context.set_default_timeout(600_000)
+    context.set_default_timeout(TIMEOUT)
     page = context.new_page()
     page.add_init_script(path=HERE / "vs_bertviz.js")
     paths: list[str] = []
@@ -65,6 +79,7 @@ def opened(browser: Browser, url: str) -> Iterator[tuple[Page, list[str]]]:
 
     page.on("request", lambda request: note(request.url))
     page.on("pageerror", lambda error: problems.append(str(error)))
+    page.wait_for_timeout(SETTLE)
     page.goto(url, wait_until="commit")
     yield page, paths
     context.close()
@@ -75,17 +90,22 @@ def opened(browser: Browser, url: str) -> Iterator[tuple[Page, list[str]]]:
 def measure_once(browser: Browser, url: str, measured: Measured) -> None:
     with opened(browser, url) as (page, paths):
         measured.first.append(page.evaluate("bench.first"))
+        measured.parsed.append(page.evaluate("bench.parsed()"))
         sort_bytes(list(paths), measured)
-        for work, seen in ((measured.new_work, measured.new_seen), (measured.again_work, measured.again_seen)):
-            for layer in (*VISITS, FIRST_LAYER) if work is measured.again_work else VISITS:
-                page.wait_for_timeout(100)  # let the last one settle
-                time = page.evaluate("layer => bench.showLayer(layer)", layer)
-                work.append(time["work"])
-                seen.append(time["seen"])
+        measured.share = page.evaluate("bench.share()")
+        for layer in OTHER_LAYERS:
+            measured.new.append(show_layer(page, layer))
+        for layer in (FIRST_LAYER, *OTHER_LAYERS[:-1]):
+            measured.again.append(show_layer(page, layer))
         measured.nodes = page.evaluate("bench.nodes()")
         heap, memory = heap_bytes(page)
         measured.heap.append(heap)
         measured.memory.append(memory)
+
+
+def show_layer(page: Page, layer: int) -> Switch:
+    page.wait_for_timeout(100)  # whatever the last one left to do is done
+    return Switch(**page.evaluate("layer => bench.showLayer(layer)", layer))
 
 
 def sort_bytes(paths: Sequence[str], measured: Measured) -> None:
@@ -113,13 +133,13 @@ def heap_bytes(page: Page) -> tuple[float, float]:
     return heap, heap + usage.get("embedderHeapUsedSize", 0)
 
 
-def check_drawing(browser: Browser, url: str, shot: Path, length: int) -> None:
+def check_drawing(browser: Browser, url: str, shot: Path, shown: Input) -> None:
     """A screenshot of each tool, and a proof that each has drawn by the time that is measured."""
     with opened(browser, url) as (page, _):
         page.evaluate("bench.first")
         if "/bertviz" in url:
             lines = page.locator("#attention line").count()
-            if lines != HEADS * length**2:
+            if lines != shown.attentions[FIRST_LAYER].numel():
                 raise SystemExit(f"BertViz has drawn {lines} lines.")
         else:
             before = page.evaluate("bench.picture()")

@@ -1,4 +1,4 @@
-"""What the benchmark shows: a model, texts, and for each text our page and BertViz's, on one local server."""
+"""What the benchmark shows: a model, texts, two pages for each text; a server and a browser for them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ import torch
 import transformers
 import yaml
 from bertviz import head_view
+from playwright.sync_api import Browser, sync_playwright
 
 HERE = Path(__file__).parent
 OUT = HERE / "out"
 sys.path.insert(0, str(HERE.parent / "tests"))
+import chromium  # noqa: E402
 from conftest import Site  # noqa: E402
 
 CDN = "https://cdnjs.cloudflare.com/"
@@ -60,9 +62,19 @@ class Input:
 
 
 class Model:
+    """The same files that our page's block names, run by transformers alone."""
+
     def __init__(self, folder: Path) -> None:
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
         self.model = transformers.AutoModel.from_pretrained(folder, attn_implementation="eager").eval()
+        self.layers: int = self.model.config.num_hidden_layers
+        self.heads: int = self.model.config.num_attention_heads
+
+    @classmethod
+    def made(cls, folder: Path) -> Model:
+        if not (folder / "tokenizer.json").exists():
+            make_model(folder)
+        return cls(folder)
 
     def run(self, length: int) -> Input:
         text = self._prose(length)
@@ -81,11 +93,11 @@ class Model:
         return text
 
 
-def build_ours(text: str, name: str) -> str:
+def build_ours(text: str, length: int) -> str:
     """Returns the page's path on the server."""
+    name = f"attnviz-{length}"
     site = Site(OUT / name, OUT / "cache")
     site.settings["models"] = {"minilm-twice": str(OUT / "model")}
-    site.plugins = []
     block = yaml.safe_dump({"model": "minilm-twice", "text": text}, allow_unicode=True, width=10**6)
     site.write("index.md", f"# Alice\n\n```attention\n{block}```\n")
     built = site.build("--strict", "--clean")
@@ -94,7 +106,9 @@ def build_ours(text: str, name: str) -> str:
     return f"{name}/site/index.html"
 
 
-def build_bertviz(shown: Input, name: str) -> str:
+def build_bertviz(shown: Input, length: int) -> str:
+    """Returns the page's path on the server."""
+    name = f"bertviz-{length}"
     figure = head_view(shown.attentions, list(shown.tokens), html_action="return").data
     for path in re.findall(re.escape(CDN) + r"([^'\"]+)", figure):
         fetch_library(path if path.endswith(".js") else f"{path}.js")
@@ -136,3 +150,11 @@ def served(folder: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
+
+
+@contextlib.contextmanager
+def launched() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = chromium.launch(playwright)
+        yield browser
+        browser.close()

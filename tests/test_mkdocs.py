@@ -190,7 +190,7 @@ def test_ids_are_unique(site):
     site.write("index.md", f"# attnviz-1\n\n<i data-id=cats></i>\n\n{CAT}\n{named}\n{named}\n{CAT}")
     built = site.build("--strict")
     assert built.returncode == 1
-    assert "WARNING -  attnviz: index.md:10: `id` is 'cats', which something else" in built.log
+    assert "WARNING -  attnviz: index.md:16: `id` is 'cats', which something else" in built.log
     built = site.build()
     ids = [element["id"] for element in built.page().select("[id]")]
     assert len(ids) == len(set(ids))

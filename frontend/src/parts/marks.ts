@@ -15,8 +15,9 @@ export interface Marks {
   share: number;
 }
 
-/** Without a graphics processor a line takes 10 µs. */
-const MAX_LINES = 2400;
+/** Without a graphics processor a line takes 10 µs to draw. */
+const MAX_LINES = 1300;
+const MAX_LINES_PER_ROW = 50;
 const MAX_FOCUSED_LINES = 800;
 const MIN_OPACITY = 0.01;
 /** In longer texts weights are spread thinner; they are scaled to what they would be among so many tokens. */
@@ -67,12 +68,16 @@ interface Cutoff {
   share: number;
 }
 
+function budget({ focus }: Scene, { rows }: InView): number {
+  return focus ? MAX_FOCUSED_LINES : Math.max(MAX_LINES, MAX_LINES_PER_ROW * (rows.end - rows.start));
+}
+
 /** Strong lines go first; where the last that fit are all alike, one in so many is drawn. */
 function cutoff(scene: Scene, view: InView): Cutoff {
   const counts = histogram(scene, view);
   const opacity = opacities(scene);
   const every = new Float64Array(256).fill(Number.POSITIVE_INFINITY);
-  let [left, drawn, total] = [scene.focus ? MAX_FOCUSED_LINES : MAX_LINES, 0, 0];
+  let [left, drawn, total] = [budget(scene, view), 0, 0];
   for (let byte = 255; byte > 0; byte--) {
     const count = counts[byte] as number;
     const weight = WEIGHT[byte] as number;

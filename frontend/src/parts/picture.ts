@@ -6,7 +6,10 @@ import { collect, type Marks } from "./marks.js";
 import { digitsFor } from "./readout.js";
 import { facing, mean, type Scene, weightsWith } from "./scene.js";
 
-/** The canvas reaches this far beyond what is visible, so that scrolling moves it with the tokens and rarely redraws. */
+/**
+ * Once it scrolls, the canvas reaches this far beyond what is visible, so that it moves with the tokens and rarely redraws.
+ * Until then it does not: rasterising is most of what a first picture or another layer costs.
+ */
 const OVERSCAN = 240;
 
 /** Two columns of tokens with a canvas behind them that holds lines and bars. It scrolls within itself. */
@@ -18,6 +21,7 @@ export class Picture {
   private scene: Scene | null = null;
   private window = { top: 0, height: 0 };
   private request = 0;
+  private overscan = 0;
 
   constructor(
     readonly columns: Record<Side, Column>,
@@ -64,15 +68,26 @@ export class Picture {
   private schedule(): void {
     this.request ||= requestAnimationFrame(() => {
       this.request = 0;
-      if (Math.abs(this.wantedWindow().top - this.window.top) > OVERSCAN / 2) this.redraw();
+      if (this.covers(OVERSCAN / 2)) return;
+      this.overscan = OVERSCAN;
+      this.redraw();
+      this.overscan = 0;
     });
+  }
+
+  /** Whether what is visible, and a margin around it, is drawn. */
+  private covers(margin: number): boolean {
+    const { scrollTop, clientHeight } = this.element;
+    const { top, height } = this.window;
+    const full = this.sheet.offsetHeight;
+    return top <= Math.max(0, scrollTop - margin) && top + height >= Math.min(full, scrollTop + clientHeight + margin);
   }
 
   private wantedWindow(): { top: number; height: number } {
     const { scrollTop, clientHeight } = this.element;
     const full = this.sheet.offsetHeight;
-    const height = Math.min(full, clientHeight + 2 * OVERSCAN);
-    return { top: Math.max(0, Math.min(scrollTop - OVERSCAN, full - height)), height };
+    const height = Math.min(full, clientHeight + 2 * this.overscan);
+    return { top: Math.max(0, Math.min(scrollTop - this.overscan, full - height)), height };
   }
 
   private draw(context: CanvasRenderingContext2D, scene: Scene, marks: Marks): void {
