@@ -100,6 +100,16 @@ def test_views_of_one_input_share_its_entry(cold_site):
     assert len(figures(built.page())) == 3
 
 
+def test_the_key_and_its_parts_are_told_on_request(site):
+    site.write("index.md", CAT)
+    log = site.build("-v").log
+    assert re.search(
+        r"key [0-9a-f]{64} = \[\('capture', 'attention'\), \('version', '1'\), \('model', 'sha256:[0-9a-f]{64}'\), "
+        r"\('dtype', 'auto'\), \('text', 'The cat sat on the mat'\), \('text_pair', None\)\]",
+        log,
+    )
+
+
 PROBE = """
 import atexit, sys, socket
 def refuse(*args): raise AssertionError("a socket was opened")
