@@ -4,7 +4,8 @@ import { type Figure, findLayer, findSequence, findStack, parseFigure } from "./
 import { hexToRgba, PALETTES } from "./palette.js";
 import { palest, type Scheme, SchemeController } from "./scheme.js";
 import { LayerStore } from "./store.js";
-import { type View, type ViewHost, views } from "./views/index.js";
+import type { View, ViewHost } from "./view.js";
+import { views } from "./views/index.js";
 import type { Layer } from "./weights.js";
 
 export interface WeightsRequest {

@@ -10,6 +10,7 @@ import { pairText, previewText, shareText } from "../parts/readout.js";
 import type { Scene } from "../parts/scene.js";
 import type { Side } from "../place.js";
 import { columnWidth } from "../token.js";
+import type { View, ViewHost } from "../view.js";
 import type { Layer } from "../weights.js";
 import css from "./head.css";
 import {
@@ -24,7 +25,6 @@ import {
   toggleHead,
   visibleRange,
 } from "./head-state.js";
-import type { View, ViewHost } from "./index.js";
 
 const FILTER_NAMES: Record<Filter, string> = {
   all: "All",
