@@ -308,11 +308,11 @@ def _unknown_key(name: str, view: str, allowed: Mapping[str, object], views: Map
 def _value(node: yaml.Node, info: FieldInfo) -> object:
     """What a node says. Where a text is wanted a scalar is that text as written: `text: No` is no boolean."""
     if isinstance(node, yaml.ScalarNode) and _wants_text(info.annotation):
-        if any("\ud800" <= character <= "\udfff" for character in node.value):
-            raise BlockError(
-                "The text holds half of a surrogate pair (\\uD800–\\uDFFF), which is no character.", _line(node)
-            )
-        return node.value
+        try:  # JSON writes an emoji as an escaped surrogate pair, and PyYAML leaves it in two halves
+            return str(node.value.encode("utf-16", "surrogatepass").decode("utf-16"))
+        except UnicodeDecodeError:
+            message = "The text holds half of a surrogate pair (\\uD800–\\uDFFF), which is no character."
+            raise BlockError(message, _line(node)) from None
     try:
         node = (_compose(node.value) or node) if node.tag == HEADER else node
         return None if node.tag == HEADER else yaml.constructor.SafeConstructor().construct_document(node)

@@ -50,6 +50,10 @@ def test_a_text_is_what_stands_there(text):
     assert read(f"model: m\ntext: {text}").text == text
 
 
+def test_an_emoji_as_json_escapes_it():
+    assert read('model: m\ntext: "\\ud83d\\ude00"').text == "😀"
+
+
 def test_options_in_the_fence_header():
     block = read("text: hello", model="m", layer="3", heads="[1, 2]")
     assert (block.model, block.options.layer, block.options.heads) == ("m", 3, (1, 2))

@@ -16,13 +16,13 @@ from mkdocs_attnviz.settings import Settings
 CAT = "```attention\nmodel: minilm\ntext: The cat sat on the mat\n```\n"
 PAIR = "```attention\nmodel: minilm\ntext: the rabbit quickly hopped\ntext_pair: The turtle slowly crawled\n```\n"
 TEXTS = {
-    5: "Attention is",
+    5: "Attention is all",
     17: "The animal did not cross the street because it was too tired to move.",
-    60: "When the turtle finally reached the gate, the rabbit, which had slept under a tree for most of the "
+    50: "When the turtle finally reached the gate, the rabbit, which had slept under a tree for most of the "
     "afternoon, woke up, rubbed its eyes and saw with some dismay that the race was over and lost, "
     "and that nobody had waited.",
-    120: "Transformers replaced recurrence by attention. " * 15,
-    200: " ".join(f"Sentence number {n} says that dogs chase cats, and cats chase mice." for n in range(13)),
+    122: "Transformers replaced recurrence by attention. " * 15,
+    198: " ".join(f"Sentence number {n} says that dogs chase cats, and cats chase mice." for n in range(14)),
 }
 
 

@@ -25,12 +25,12 @@ torch.set_num_threads(1)
 QUANTISATION = 0.00392
 
 TEXTS = {
-    5: "Attention is",
+    5: "Attention is all",
     17: "The animal did not cross the street because it was too tired to move.",
-    43: "When the turtle finally reached the gate, the rabbit, which had slept under a tree for most of the "
+    44: "When the turtle finally reached the gate, the rabbit, which had slept under a tree for most of the "
     "afternoon, woke up, rubbed its eyes and saw with some dismay that the race was over and lost.",
-    90: "Transformers replaced recurrence by attention. " * 9 + "Nothing else was needed, they said.",
-    200: " ".join(f"Sentence number {n} says that dogs chase cats, and cats chase mice." for n in range(13)),
+    82: "Transformers replaced recurrence by attention. " * 9 + "Nothing else was needed, they said.",
+    198: " ".join(f"Sentence number {n} says that dogs chase cats, and cats chase mice." for n in range(14)),
 }
 
 
@@ -86,8 +86,8 @@ def test_a_pair_and_its_boundary(minilm):
 
 def test_relative_error_of_weights_that_count(minilm):
     """Weights above 0.002 are off by less than 10 % at the 95th percentile, on a long text."""
-    entry = attention.capture(minilm, [tokenize(minilm.tokenizer, TEXTS[200], None)])[0]
-    truth = np.stack(expected(minilm.ref.path, TEXTS[200]))
+    entry = attention.capture(minilm, [tokenize(minilm.tokenizer, TEXTS[198], None)])[0]
+    truth = np.stack(expected(minilm.ref.path, TEXTS[198]))
     found = np.stack([probabilities(entry, layer) for layer in range(6)])
     counted = truth > 0.002
     assert np.percentile(np.abs(found - truth)[counted] / truth[counted], 95) < 0.10
