@@ -33,7 +33,7 @@ MARK = 'data-attnviz-source="'
 PLACEHOLDER = re.compile(rf'<!--.*?-->|<figure class="attnviz" {MARK}([A-Za-z0-9_=-]+)"></figure>', re.DOTALL)
 FIGURE_STYLE = "width:100%;max-width:none;margin-inline:0;text-align:start"
 CAPTION_STYLE = "margin-inline:0;max-width:44em;text-align:start"
-ERROR_STYLE = "border-inline-start:.25rem solid #d32f2f;padding:.5rem 1rem;margin:1em 0;overflow-wrap:anywhere"
+ERROR_STYLE = "border-inline-start:.25rem solid #d32f2f;padding:.75rem 1rem;margin:1em 0;overflow-wrap:anywhere"
 
 
 class Assets:
@@ -147,10 +147,10 @@ class Alert:
     def html(self, id: str, assets: Assets) -> str:  # noqa: ARG002
         where = html.escape(self.source.where(self.error))
         place = f" <small>({where})</small>" if where else ""
-        message = html.escape(self.error.message.replace("\0", "␀"))
+        message = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(self.error.message.replace("\0", "␀")))
         return (
             f'<div class="attnviz-error" role="alert" id="{html.escape(id)}" style="{ERROR_STYLE}">'
-            f"<p><strong>This attention block could not be drawn.</strong> {message}{place}</p></div>"
+            f'<p style="margin:0"><strong>This attention block could not be drawn.</strong> {message}{place}</p></div>'
         )
 
 

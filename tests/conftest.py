@@ -46,7 +46,11 @@ class Built:
         return BeautifulSoup(self.text(page), "html5lib")
 
     def alerts(self, page: str = "index.html") -> list[str]:
-        return [" ".join(alert.get_text().split()) for alert in self.page(page).select('[role="alert"]')]
+        """The alerts' texts, with backticks where they have code."""
+        html = self.page(page)
+        for code in html.select('[role="alert"] code'):
+            code.replace_with(f"`{code.get_text()}`")
+        return [" ".join(alert.get_text().split()) for alert in html.select('[role="alert"]')]
 
     def files(self) -> dict[str, bytes]:
         site = self.folder / "site"

@@ -64,7 +64,7 @@ def test_assets_in_a_folder(convert, tmp_path):
 
 def test_the_line_of_a_mistake(convert):
     page = convert("# Cats\n\ntext\n\n```attention\nmodel: m\n```\n")
-    assert "The block has no `text`" in page.select_one("[role=alert]").get_text()
+    assert "The block has no text" in page.select_one("[role=alert]").get_text()
     assert "(line 5)" in page.select_one("[role=alert]").get_text()
 
 

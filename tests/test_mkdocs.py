@@ -176,7 +176,7 @@ def test_headers(site):
     three, four, five = built.alerts()
     assert "The fence's header 'layer=3' cannot be read; write key=\"value\" with quotes" in three
     assert "(index.md:9)" in three
-    assert "Write ```attention without braces" in four
+    assert "Write the fence's name `attention` without braces" in four
     assert "`layer` stands both in the fence's header and in the block. (index.md:22)" in five
     assert "after" in built.page().get_text()
 

@@ -158,7 +158,8 @@ UNREADABLE = " unreadable"
 """No key an author could write: it begins with a space."""
 IN_BRACES = re.compile(rf"\{{\s*{NAME}\b")
 WITHOUT_BRACES = (
-    f"Write ```{NAME} without braces, and options as `key: value` lines; in braces it is MyST's word for a note."
+    f"Write the fence's name `{NAME}` without braces, and options as `key: value` lines; in braces it is MyST's word "
+    "for a note."
 )
 WITH_QUOTES = (
     'The fence\'s header {!r} cannot be read; write key="value" with quotes, or move the options into the block as '
