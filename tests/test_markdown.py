@@ -2,13 +2,14 @@
 
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
 import markdown
 import pytest
 from bs4 import BeautifulSoup
-from conftest import MINILM
+from conftest import INDUCTION, MINILM
 
 BLOCK = f"```attention\nmodel: {MINILM}\ntext: The cat sat on the mat\n```\n"
 
@@ -70,6 +71,14 @@ def test_the_line_of_a_mistake(convert):
 
 def test_a_page_without_figures_gets_no_script(convert):
     assert not convert("# Nothing\n\nhere").select("script")
+
+
+def test_what_failed_once_is_tried_again(convert, tmp_path):
+    """A notebook or a server converts for hours in one process."""
+    text = BLOCK.replace(MINILM, str(tmp_path / "model"))
+    assert convert(text).select("[role=alert]")
+    shutil.copytree(INDUCTION, tmp_path / "model")
+    assert convert(text).select("attn-viz")
 
 
 def test_one_worker_for_many_conversions(tmp_path):

@@ -1,7 +1,7 @@
 """Python-Markdown: claims `attention` fences, and fills them in at the end unless a larger host does that later.
 
-Decides for itself: how a fence is claimed (through SuperFences where it is there, whatever the order of
-extensions; else like the standard library's `fenced_code`), and on which line of its page a block stands.
+Decides for itself: how a fence is claimed (through the SuperFences that is there, whatever the order of extensions;
+else through one of its own that takes no other fence), and what is said of fences that cannot be read.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class AttnvizExtension(Extension):
     """Settings are those of `Settings`; `base_dir` is the folder that relative directories start from.
 
     With `assets_dir` and `assets_url` script and data go into that folder, and pages refer to it under that
-    URL; else a page holds everything itself."""
+    URL; else a page holds everything itself.
+    """
 
     def __init__(self, **kwargs: Any) -> None:
         self.config = {
@@ -199,4 +200,5 @@ class FillPlaceholders(Postprocessor):
         self.pipeline, self.assets = pipeline, assets
 
     def run(self, text: str) -> str:
+        self.pipeline.begin()
         return self.pipeline.fill(text, self.assets)
