@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import functools
-import http.server
 import importlib.util
 import re
 import subprocess
 import sys
 import tarfile
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +23,7 @@ HERE = Path(__file__).parent
 OUT = HERE / "out"
 sys.path.insert(0, str(HERE.parent / "tests"))
 import chromium  # noqa: E402
-from conftest import Site  # noqa: E402
+from conftest import Site, served  # noqa: E402, F401 — vs_bertviz.py takes the server from here
 
 CDN = "https://cdnjs.cloudflare.com/"
 # Path on the CDN: package, file. npm has no jQuery 2.0.0, but the next release of the same line; and no minified
@@ -131,25 +128,6 @@ def fetch_library(path: str) -> None:
             raise SystemExit(f"{package} has no file {member}.")
         (OUT / path).parent.mkdir(parents=True, exist_ok=True)
         (OUT / path).write_bytes(content.read())
-
-
-@contextlib.contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """A static server on a free port of this machine; yields its URL."""
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=folder))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
 
 
 @contextlib.contextmanager

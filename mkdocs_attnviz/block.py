@@ -313,14 +313,22 @@ def _value(node: yaml.Node, info: FieldInfo) -> object:
         except UnicodeDecodeError:
             message = "The text holds half of a surrogate pair (\\uD800–\\uDFFF), which is no character."
             raise BlockError(message, _line(node)) from None
+    if node.tag == HEADER:
+        return _value_in_header(node.value, info)
     try:
-        node = (_compose(node.value) or node) if node.tag == HEADER else node
-        return None if node.tag == HEADER else yaml.constructor.SafeConstructor().construct_document(node)
-    except BlockError as error:
-        raise BlockError(error.message) from None
+        return yaml.constructor.SafeConstructor().construct_document(node)
     except (yaml.YAMLError, ValueError, TypeError, OverflowError):
         written = f" {_shown(node.value)}" if isinstance(node, yaml.ScalarNode) else ""
         raise BlockError(f"The value{written} of a key cannot be read.", _line(node)) from None
+
+
+def _value_in_header(text: str, info: FieldInfo) -> object:
+    """What a header's text says where no text is wanted; lines within it are no lines of the body."""
+    try:
+        node = _compose(text)
+        return None if node is None else _value(node, info)
+    except BlockError as error:
+        raise BlockError(error.message) from None
 
 
 def _wants_text(annotation: Any) -> bool:

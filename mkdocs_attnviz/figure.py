@@ -98,19 +98,19 @@ class Figure:
         height = ROW * min(max(drawing.rows, 4), MAX_ROWS) + CHROME
         reserved = f"calc({height}px + clamp(0px,(600px - 100vw)*99,{SECOND_LINE}px))"
         sentence = html.escape(drawing.sentence)
-        scheme = "light dark" if self.block.theme == "auto" else self.block.theme
-        caption = (
-            self.block.caption
-            and f'\n<figcaption style="{CAPTION_STYLE}">{html.escape(self.block.caption)}</figcaption>'
-        )
+        # An image follows the colour scheme of its element; the page's own is inherited unless the block forces one.
+        scheme = "" if self.block.theme == "auto" else f"color-scheme:{self.block.theme}"
+        caption = ""
+        if self.block.caption:
+            caption = f'\n<figcaption style="{CAPTION_STYLE}">{html.escape(self.block.caption)}</figcaption>'
         return (
             f'<figure class="attnviz" id="{html.escape(id)}" style="{FIGURE_STYLE}">\n'
             f'<attn-viz data-figure="{html.escape(_json(self._data(assets)))}" '
             f'style="display:block;--attnviz-height:{reserved};min-height:var(--attnviz-height)">'
             f'<img src="{_data_url(picture.svg)}" alt="{sentence}" '
             f'width="{picture.width}" height="{picture.height}" '
-            f'style="max-width:100%;height:auto;{_colour_scheme(scheme)}">'
-            f"<noscript><p>{sentence}</p></noscript></attn-viz>{caption or ''}\n</figure>"
+            f'style="max-width:100%;height:auto;{scheme}">'
+            f"<noscript><p>{sentence}</p></noscript></attn-viz>{caption}\n</figure>"
         )
 
     def _data(self, assets: Assets) -> dict[str, Any]:
@@ -211,11 +211,6 @@ def _source(carried: str) -> Source | None:
 def _data_url(svg: str) -> str:
     """Quotes in our pictures' texts are escaped; those left are attributes', and cost less here as single ones."""
     return "data:image/svg+xml," + quote(svg.replace('"', "'"), safe=" ='/:;,.(){}@!-")
-
-
-def _colour_scheme(scheme: str) -> str:
-    """An image follows the colour scheme of its element; the page's own is inherited unless the block forces one."""
-    return "" if scheme == "light dark" else f"color-scheme:{scheme}"
 
 
 @cache

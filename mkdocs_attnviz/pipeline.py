@@ -56,12 +56,14 @@ class Pipeline:
         self.cache = Cache(base / os.path.expanduser(settings.cache_dir), log)  # noqa: PTH111 — pathlib's may raise
         self.worker = Worker()
         self._models: dict[tuple[str, str | None], ModelRef | str] = {}
+        self._plans: dict[str, Plan | Alert] = {}
         self._outcomes: dict[str, Outcome] = {}
         self._told: set[str] = set()
 
     def begin(self) -> None:
         """A new build: models may have changed since the last one, and everything is told again."""
         self._models.clear()
+        self._plans.clear()
         self._outcomes.clear()
         self._told.clear()
 
@@ -98,6 +100,16 @@ class Pipeline:
         self.worker.close()
 
     def _plan(self, source: Source, *, ask_hub: bool = True) -> Plan | Alert:
+        """The source's plan, made once a build; it is not settled while its model is to be looked up on the hub."""
+        key = source.to_json()
+        if key in self._plans:
+            return self._plans[key]
+        plan = self._new_plan(source, ask_hub)
+        if isinstance(plan, Alert) or plan.request.model.identity is not None:
+            self._plans[key] = plan
+        return plan
+
+    def _new_plan(self, source: Source, ask_hub: bool) -> Plan | Alert:
         try:
             block = parse(source, OPTIONS)
             model = self._model(block, ask_hub)

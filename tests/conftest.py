@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import http.server
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,6 +125,30 @@ def browser():
         browser = chromium.launch(playwright)
         yield browser
         browser.close()
+
+
+@contextlib.contextmanager
+def served(folder: Path, csp: str | None = None) -> Iterator[str]:
+    """A static server on a free port of this machine; yields its URL. The benchmarks use it, too."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def end_headers(self) -> None:
+            if csp:
+                self.send_header("Content-Security-Policy", csp)
+            super().end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=folder))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
 
 
 def draw_all(page) -> None:

@@ -1,14 +1,10 @@
 """The figure in a real browser: right numbers, BertViz's interactions, every way a page may come to be shown."""
 
-import contextlib
-import functools
-import http.server
 import re
-import threading
 
 import markdown
 import pytest
-from conftest import MINILM, ROOT, draw_all
+from conftest import MINILM, ROOT, draw_all, served
 
 from mkdocs_attnviz.models.reference import resolve
 from mkdocs_attnviz.settings import Settings
@@ -57,25 +53,6 @@ def show(site, open_page):
         return page
 
     return show
-
-
-@contextlib.contextmanager
-def served(folder, csp=None):
-    """A plain static server on a free port; yields its URL."""
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def end_headers(self):
-            if csp:
-                self.send_header("Content-Security-Policy", csp)
-            super().end_headers()
-
-        def log_message(self, *args):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=folder))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
 
 
 def state(page):

@@ -45,11 +45,15 @@ def tokenize(tokenizer: Any, text: str, text_pair: str | None) -> Tokens:
     tokens = tokenizer.convert_ids_to_tokens(ids)
     special = set(tokenizer.all_special_ids)
     type_ids = encoded.get("token_type_ids")
+    byte_level = _byte_level(tokenizer)
     return Tokens(
         ids=ids,
         type_ids=None if type_ids is None else list(type_ids),
         tokens=tokens,
-        pretty=[_pretty(tokenizer, token) for token in tokens],
+        pretty=[
+            _decoded(tokenizer, token) if byte_level and token_id not in special else _spaced(token)
+            for token_id, token in zip(ids, tokens, strict=True)
+        ],
         special=[position for position, token_id in enumerate(ids) if token_id in special],
         sentence_b_start=None if text_pair is None else _sentence_b_start(encoded, type_ids),
         words=_words(encoded, len(ids)),
@@ -76,11 +80,14 @@ def _words(encoded: Any, length: int) -> list[int | None]:
     ]
 
 
-def _pretty(tokenizer: Any, token: str) -> str:
-    if _byte_level(tokenizer) and token not in tokenizer.all_special_tokens:
-        text = str(tokenizer.convert_tokens_to_string([token]))
-        return text if text and "�" not in text else "".join(f"‹{byte:02X}›" for byte in _bytes(token))
+def _spaced(token: str) -> str:
     return token.replace("Ġ", " ").replace("▁", " ").replace("</w>", "")
+
+
+def _decoded(tokenizer: Any, token: str) -> str:
+    """A token of a byte-level vocabulary; a part of a character as its bytes."""
+    text = str(tokenizer.convert_tokens_to_string([token]))
+    return text if text and "�" not in text else "".join(f"‹{byte:02X}›" for byte in _bytes(token))
 
 
 def _byte_level(tokenizer: Any) -> bool:
