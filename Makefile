@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
 
-.PHONY: help site serve test lint bundle models bench clean
+.PHONY: help site serve test lint bundle models bench screenshots clean
 
 help: ## show this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -34,9 +34,16 @@ bundle: frontend/node_modules/.done ## rebuild the committed front end, mkdocs_a
 
 models: .venv/site ## train the example site's own models anew
 	$(BIN)/python example_site/models/induction/train.py
+	$(BIN)/python example_site/models/dates/train.py
+	$(BIN)/python example_site/models/en-de/train.py
 
-bench: .venv/bench ## side by side with BertViz
+bench: .venv/bench ## side by side with BertViz; what a capture costs
 	$(BIN)/python benchmarks/vs_bertviz.py
+	$(BIN)/python benchmarks/capture.py
+
+screenshots: .venv/dev site ## every view, light and dark, wide and narrow, into screenshots/
+	$(BIN)/python tests/chromium.py
+	$(BIN)/python tests/screenshots.py
 
 clean: ## forget everything that was built
 	rm -rf .venv frontend/node_modules example_site/site example_site/.attnviz

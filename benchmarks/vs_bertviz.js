@@ -19,6 +19,10 @@ function task() {
   });
 }
 
+/** Of both models that are measured. */
+const HEADS = 12;
+const modelView = location.pathname.includes("-model-");
+
 const attnviz = {
   async ready() {
     await customElements.whenDefined("attn-viz");
@@ -27,13 +31,13 @@ const attnviz = {
   /** `weights` resolves when the layer is fetched and inflated, `updateComplete` when it is drawn. */
   async show(layer) {
     const element = document.querySelector("attn-viz");
-    element.state = { layer };
-    await element.weights({ layer, head: 0 });
+    element.state = modelView ? { open: { layer, head: 1 } } : { layer };
+    await element.weights({ layer, head: 1 });
     await element.updateComplete;
   },
   /** It leaves weak lines out, and says so if it has. */
   share() {
-    const { textContent } = document.querySelector("attn-viz").shadowRoot.querySelector(".share");
+    const { textContent } = document.querySelector("attn-viz").shadowRoot.querySelector(".share") ?? {};
     return Number(/\d+/.exec(textContent) ?? 100);
   },
 };
@@ -43,8 +47,13 @@ const bertviz = {
   async ready() {
     while (!document.querySelector("#vis svg")) await frame();
   },
-  /** Its handler draws before it returns. */
+  /** Its handlers draw before they return. In the model view a click opens a head; the cells come in the order of layers. */
   async show(layer) {
+    if (modelView) {
+      const cells = [...document.querySelectorAll("#vis svg > g")].filter((cell) => cell.lastChild?.matches("rect"));
+      cells[layer * HEADS + 1].lastChild.dispatchEvent(new MouseEvent("click", { bubbles: true }));
+      return;
+    }
     const select = document.querySelector("select#layer");
     select.value = String(layer);
     select.dispatchEvent(new Event("change", { bubbles: true }));
@@ -54,8 +63,11 @@ const bertviz = {
 
 const tool = location.pathname.startsWith("/bertviz") ? bertviz : attnviz;
 
+let drawn = 0;
+
 async function firstPicture() {
   await tool.ready();
+  drawn = now();
   await frame();
   await frame();
   return now();
@@ -71,7 +83,15 @@ function countNodes(root) {
 
 globalThis.bench = {
   /** Milliseconds since the start of the navigation. */
-  first: firstPicture(),
+  first: firstPicture().then((time) => {
+    globalThis.bench.done = true;
+    return time;
+  }),
+  /** Addresses of what had been asked for when the first picture was drawn. */
+  before() {
+    const asked = performance.getEntriesByType("resource").filter(({ startTime }) => startTime <= drawn);
+    return asked.map(({ name }) => name);
+  },
   parsed: () => performance.getEntriesByType("navigation")[0].domInteractive,
 
   async showLayer(layer) {
@@ -100,5 +120,9 @@ globalThis.bench = {
 
   share: () => tool.share(),
 
-  picture: () => document.querySelector("attn-viz").shadowRoot.querySelector("canvas").toDataURL(),
+  /** What all canvases show. */
+  picture() {
+    const canvases = document.querySelector("attn-viz").shadowRoot.querySelectorAll("canvas");
+    return [...canvases].map((canvas) => canvas.toDataURL()).join();
+  },
 };

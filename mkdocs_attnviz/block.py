@@ -14,6 +14,7 @@ import difflib
 import json
 import types
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -23,18 +24,22 @@ from pydantic.fields import FieldInfo
 
 MAX_BODY = 100_000  # characters; a block is a few lines, anything like this is a mistake or an attack
 MAX_DEPTH = 8
+BY_MODEL = ("model", "revision", "text", "text_pair", "text_target")
+"""The keys that say which model reads what."""
 
 
 class BlockError(Exception):
     """What is wrong with one block, as one sentence for its author.
 
-    `line` counts from 0 within the block's body; None means the block as a whole.
+    `line` counts from 0 within the block's body; None means the block as a whole. `missing` tells that nothing is
+    wrong but that the cache lacks its tensors and no model may be run here.
     """
 
-    def __init__(self, message: str, line: int | None = None) -> None:
+    def __init__(self, message: str, line: int | None = None, *, missing: bool = False) -> None:
         super().__init__(message)
         self.message = message
         self.line = line
+        self.missing = missing
 
 
 @dataclass(frozen=True)
@@ -110,6 +115,7 @@ class Block(BaseModel):
         "an alias of the site, a directory, a Hugging Face model id or package:NAME/dir",
         "The model: an alias from the site's `models` setting, a local directory (relative to the site's configuration "
         "file), a Hugging Face model id, or a directory inside an installed Python package (`package:NAME/dir`).",
+        default="",
         min_length=1,
         max_length=500,
     )
@@ -120,12 +126,25 @@ class Block(BaseModel):
         min_length=1,
         max_length=200,
     )
-    text: str = key("the text the model reads", "The text the model reads.", pattern=r"\S")
+    text: str = key("the text the model reads", "The text the model reads.", default="", pattern=r"\S")
     text_pair: str | None = key(
         "the second text of a sentence pair",
         "Second text of a sentence pair; the figure then gets a filter A→A, A→B, B→A, B→B.",
         default=None,
         pattern=r"\S",
+    )
+    text_target: str | None = key(
+        "what an encoder–decoder model is to produce",
+        "What an encoder–decoder model is made to produce (teacher forcing). Default: its own greedy output.",
+        default=None,
+        pattern=r"\S",
+    )
+    tensors: str | None = key(
+        "a .safetensors file with weights of your own",
+        "Own weights in place of `model` and `text`: a `.safetensors` file, relative to the site's configuration file.",
+        default=None,
+        pattern=r"\.safetensors$",
+        max_length=500,
     )
     view: str = key("the name of a view", "How the tensors are drawn.", default="head")
     theme: Literal["auto", "light", "dark"] = key(
@@ -145,9 +164,20 @@ class Block(BaseModel):
     lines: Mapping[str, int] = Field(default_factory=dict, exclude=True)
     """Where each key stands, counted from 0 within the body, for what is found wrong later."""
 
-    def wrong(self, name: str, message: str) -> BlockError:
+    @property
+    def subject(self) -> str:
+        """What the weights are of, for messages: `model 'minilm'`."""
+        return f"model {self.model!r}" if self.tensors is None else f"file {self.tensors!r}"
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """The texts for the model, those that are given."""
+        texts = {"text": self.text, "text_pair": self.text_pair, "text_target": self.text_target}
+        return {name: text for name, text in texts.items() if text is not None}
+
+    def wrong(self, name: str, message: str, *, missing: bool = False) -> BlockError:
         """A mistake in the value of key `name` that only the model could tell."""
-        return BlockError(message, self.lines.get(name))
+        return BlockError(message, self.lines.get(name), missing=missing)
 
 
 def fields_of(options: type[Options]) -> dict[str, FieldInfo]:
@@ -174,6 +204,7 @@ def parse(source: Source, views: Mapping[str, type[Options]]) -> Block:
     for name, value in values.items():
         if value is None or (isinstance(value, str) and not value.strip()):
             raise BlockError(f"`{name}` is empty; it must be {_expects(allowed[name])}.", _line(nodes[name]))
+    _check_subject(nodes, allowed)
     lines = {name: line for name, node in nodes.items() if (line := _line(node)) is not None}
     own = set(views[view].model_fields)
     try:
@@ -184,6 +215,19 @@ def parse(source: Source, views: Mapping[str, type[Options]]) -> Block:
         raise _sentence(error, values, nodes, allowed) from None
 
 
+def _check_subject(nodes: Mapping[str, yaml.Node], allowed: Mapping[str, FieldInfo]) -> None:
+    """A model and a text, or tensors in their place."""
+    if "tensors" in nodes:
+        for name in BY_MODEL:
+            if name in nodes:
+                message = f"`tensors` brings tokens and weights of its own, so `{name}` does not belong in the block."
+                raise BlockError(message, _line(nodes[name]))
+        return
+    for name in ("model", "text"):
+        if name not in nodes:
+            raise BlockError(f"The block has no `{name}`; it must be {_expects(allowed[name])}.")
+
+
 def json_schema(views: Mapping[str, type[Options]]) -> dict[str, Any]:
     """JSON Schema (2020-12) of a block's body, for editors and for the documentation."""
     common = Block.model_json_schema()
@@ -192,7 +236,11 @@ def json_schema(views: Mapping[str, type[Options]]) -> dict[str, Any]:
             del common["properties"][name]
     common.pop("$defs", None)
     common["properties"]["view"]["enum"] = list(views)
-    common["required"] = [name for name in common["required"] if name != "options"]
+    del common["required"]
+    common["oneOf"] = [
+        {"required": ["model", "text"], "properties": {"tensors": False}},
+        {"required": ["tensors"], "properties": dict.fromkeys(BY_MODEL, False)},
+    ]
     branches = []
     for name, options in views.items():
         own = options.model_json_schema()
@@ -211,7 +259,9 @@ def json_schema(views: Mapping[str, type[Options]]) -> dict[str, Any]:
 def _as_read(schema: dict[str, Any]) -> dict[str, Any]:
     """A key may be left out, but not be empty; and where a text is wanted, 12 and true are texts, too."""
     kinds = [kind for kind in schema.pop("anyOf", []) if kind != {"type": "null"}]
-    plain = {name: value for name, value in schema.items() if name not in ("title", "expects") and value is not None}
+    plain = {
+        name: value for name, value in schema.items() if name not in ("title", "expects") and value not in (None, "")
+    }
     plain = kinds[0] | plain if len(kinds) == 1 else plain | ({"anyOf": kinds} if kinds else {})
     is_text = plain.get("type") == "string" and "enum" not in plain
     return plain | ({"type": ["string", "number", "boolean"]} if is_text else {})
@@ -252,10 +302,15 @@ def _body(body: str) -> Iterator[tuple[str, yaml.Node]]:
         yield name.value, node
 
 
+LIBYAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""Ten times as fast, where it is there."""
+
+
 def _compose(text: str) -> yaml.Node | None:
+    with suppress(yaml.YAMLError, ValueError):  # which the other parser tells in better words
+        return _composed(text, LIBYAML)
     try:
-        _refuse_expansion(text)
-        return yaml.compose(text, Loader=yaml.SafeLoader)
+        return _composed(text, yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         hint = "; put a text that holds a colon in quotes" if "mapping values" in (error.problem or "") else ""
         line = error.problem_mark.line if error.problem_mark else None
@@ -271,10 +326,16 @@ def _compose(text: str) -> yaml.Node | None:
         raise BlockError(f"The block is not valid YAML: {error}.") from None
 
 
-def _refuse_expansion(text: str) -> None:
+def _composed(text: str, loader: Any) -> yaml.Node | None:
+    _refuse_expansion(text, loader)
+    node: yaml.Node | None = yaml.compose(text, Loader=loader)
+    return node
+
+
+def _refuse_expansion(text: str, loader: Any) -> None:
     """Anchors, aliases, tags and depth are refused while nothing has been built yet."""
     depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+    for event in yaml.parse(text, Loader=loader):
         line = event.start_mark.line if event.start_mark else None
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             raise BlockError(
@@ -302,7 +363,8 @@ def _unknown_key(name: str, view: str, allowed: Mapping[str, object], views: Map
     if elsewhere:
         return f"`{name}` is a key of view {', '.join(elsewhere)}, not of view {view}."
     near = _nearest(name, allowed)
-    return f"`{_short(name)}` is not a key of the block{near}; the keys are {', '.join(sorted(allowed))}."
+    keys = "" if near else f"; the keys are {', '.join(sorted(allowed))}"
+    return f"`{_short(name)}` is not a key of the block{near}{keys}."
 
 
 def _value(node: yaml.Node, info: FieldInfo) -> object:

@@ -3,6 +3,8 @@
 An entry is what one capture of one input by one model produced. Its key is made from content alone, so there is
 no index, nothing is ever stale, and two builds may write the same folder at once: both write the same thing.
 
+Behind the folder there may be a `store` that machines share.
+
 File format: `attnviz 1 SHA256\n`, where the digest is over all that follows; one line of JSON; the blobs, one
 after another. `head -2` shows what a file holds.
 """
@@ -11,24 +13,35 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import logging
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Union
 
 MAGIC = b"attnviz 1 "
 SUFFIX = ".attnviz"
+MARKS = {
+    # No line ending is changed in an entry, no difference shown line by line, and reviews fold it.
+    ".gitattributes": f"*{SUFFIX} binary linguist-generated\n",
+    ".gitignore": "*.tmp\n",  # of a build that was killed
+}
+"""What lies in the folder for git."""
 
-Log = logging.Logger | logging.LoggerAdapter[Any]
+Log = Union[logging.Logger, "logging.LoggerAdapter[Any]"]  # no class of Python 3.10 takes a parameter here
 """A host's own logger: what is said there counts for its strict mode."""
 
 
 class DamagedEntry(Exception):
     """A file that is no whole entry; the message says what is wrong with it."""
+
+
+class StoreError(Exception):
+    """What is wrong with the shared cache, in one sentence."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +70,15 @@ class Entry:
         if hashlib.sha256(content).hexdigest().encode() != first[len(MAGIC) :]:
             raise DamagedEntry("its content does not match its digest")
         header, _, rest = content.partition(b"\n")
-        described = json.loads(header)
-        blobs, start = {}, 0
-        for name, size in described["blobs"]:
-            blobs[name] = rest[start : start + size]
-            start += size
-        return cls(described["meta"], blobs)
+        try:
+            described = json.loads(header)
+            meta, sizes = dict(described["meta"]), dict(described["blobs"])
+            ends = list(itertools.accumulate(sizes.values(), initial=0))
+        except (ValueError, TypeError, KeyError, RecursionError):
+            raise DamagedEntry("its header is none of ours") from None
+        if ends[-1] != len(rest):
+            raise DamagedEntry("its header tells other sizes than it has")
+        return cls(meta, {name: rest[end - sizes[name] : end] for name, end in zip(sizes, ends[1:], strict=True)})
 
 
 KeyParts = Sequence[tuple[str, str | None]]
@@ -73,17 +89,40 @@ def key(parts: KeyParts) -> str:
     return hashlib.sha256(json.dumps(list(parts)).encode()).hexdigest()
 
 
-class Cache:
-    """A folder of entries. What cannot be written is kept in memory, so that a build never fails for its cache."""
+def file_name(key: str) -> str:
+    """Where an entry lies in its folder."""
+    return f"{key[:2]}/{key}{SUFFIX}"
 
-    def __init__(self, folder: Path, log: Log) -> None:
-        self.folder = folder
-        self.log = log
+
+class Store(Protocol):
+    """A place behind the folder, which other machines share."""
+
+    def fetch(self, keys: Sequence[str]) -> Iterator[tuple[str, bytes]]: ...
+    def put(self, key: str, content: bytes) -> None: ...
+
+
+class Cache:
+    """A folder of entries. What cannot be written is kept in memory, so that a build never fails for its cache.
+
+    Behind it there may be a `store`: `fetch` takes from there what the folder lacks, and with `push` what is computed
+    goes there, too. A store that fails, after its own tries, is left alone until the next build.
+    """
+
+    def __init__(self, folder: Path, log: Log, store: Store | None = None, *, push: bool = False) -> None:
+        self.folder, self.log = folder, log
+        self.store, self.push = store, push
         self._unwritten: dict[str, Entry] = {}
+        self._failed: set[str] = set()
+        """What the store could not do in this build: `fetch`, `put`."""
         self._told: set[str] = set()
 
+    def begin(self) -> None:
+        """A new build: the store may answer again, and everything is told again."""
+        self._failed.clear()
+        self._told.clear()
+
     def path(self, key: str) -> Path:
-        return self.folder / key[:2] / f"{key}{SUFFIX}"
+        return self.folder / file_name(key)
 
     def has(self, key: str) -> bool:
         """Whether there is an entry, whole or not; cheap."""
@@ -97,10 +136,7 @@ class Cache:
         if key in self._unwritten:
             return self._unwritten[key]
         try:
-            entry = Entry.from_bytes(self.path(key).read_bytes())
-            if [list(part) for part in parts] != entry.meta.get("key"):
-                raise DamagedEntry("it belongs to another input")
-            return entry
+            return _checked(self.path(key).read_bytes(), parts)
         except FileNotFoundError:
             return None
         except (DamagedEntry, OSError) as error:
@@ -109,19 +145,63 @@ class Cache:
 
     def put(self, key: str, parts: KeyParts, entry: Entry) -> Entry:
         entry = Entry({**entry.meta, "key": [list(part) for part in parts]}, entry.blobs)
+        content = entry.to_bytes()
+        self._write(key, entry, content)
+        if self.store is not None and self.push and "put" not in self._failed:
+            try:
+                self.store.put(key, content)
+            except StoreError as error:
+                self._failed.add("put")
+                self._tell_once(f"{error} What is computed here stays here.", logging.WARNING)
+        return entry
+
+    def fetch(self, wanted: Mapping[str, KeyParts]) -> set[str]:
+        """Take entries from the store into the folder; the keys of those that came whole."""
+        if self.store is None or not wanted or "fetch" in self._failed:
+            return set()
+        came = set()
         try:
-            write_atomically(self.path(key), entry.to_bytes())
+            for key, content in self.store.fetch(list(wanted)):
+                try:
+                    self._write(key, _checked(content, wanted[key]), content)
+                    came.add(key)
+                except DamagedEntry as error:
+                    self._tell_once(f"Entry {file_name(key)} of the shared cache is not used: {error}.")
+        except StoreError as error:
+            self._failed.add("fetch")
+            self._tell_once(str(error), logging.WARNING)
+        return came
+
+    def _write(self, key: str, entry: Entry, content: bytes) -> None:
+        try:
+            with contextlib.suppress(OSError):  # an entry is worth more than its marks
+                self._mark()
+            write_atomically(self.path(key), content)
+            self._unwritten.pop(key, None)
         except OSError as error:
             self._unwritten[key] = entry
             self._tell_once(
                 f"The cache {self.folder} cannot be written ({error.strerror}); what is computed is not kept."
             )
-        return entry
 
-    def _tell_once(self, message: str) -> None:
+    def _mark(self) -> None:
+        """A new folder is made ready to be committed."""
+        for name, text in MARKS.items():
+            if not (self.folder / name).exists():
+                write_atomically(self.folder / name, text.encode())
+
+    def _tell_once(self, message: str, level: int = logging.INFO) -> None:
         if message not in self._told:
             self._told.add(message)
-            self.log.info(message)
+            self.log.log(level, message)
+
+
+def _checked(content: bytes, parts: KeyParts) -> Entry:
+    """The entry, if it is the one that is meant."""
+    entry = Entry.from_bytes(content)
+    if [list(part) for part in parts] != entry.meta.get("key"):
+        raise DamagedEntry("it belongs to another input")
+    return entry
 
 
 def write_atomically(path: Path, content: bytes) -> None:

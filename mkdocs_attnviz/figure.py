@@ -12,7 +12,7 @@ import hashlib
 import html
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -22,16 +22,14 @@ from urllib.parse import quote
 
 from mkdocs_attnviz.block import Block, BlockError, Source
 from mkdocs_attnviz.cache import Entry, write_atomically
-from mkdocs_attnviz.views.drawing import Drawing
-from mkdocs_attnviz.views.svg import ROW
+from mkdocs_attnviz.views.drawing import Drawing, bytes_of, fits_page
 
-INLINE = 24_000  # bytes of one figure's deflated layers; up to this a file each would cost more than it saves
-MAX_ROWS = 24
+TINY = 1_000  # bytes of a part's deflated data; a request for it would cost more than it brings
 CHROME = 104  # px: controls, headings, read-out
 SECOND_LINE = 36  # px more where the viewport is narrow, and the controls take two lines
 MARK = 'data-attnviz-source="'
 PLACEHOLDER = re.compile(rf'<!--.*?-->|<figure class="attnviz" {MARK}([A-Za-z0-9_=-]+)"></figure>', re.DOTALL)
-FIGURE_STYLE = "width:100%;max-width:none;margin-inline:0;text-align:start"
+FIGURE_STYLE = "width:100%;max-width:none;margin:1.25em 0;text-align:start"
 CAPTION_STYLE = "margin-inline:0;max-width:44em;text-align:start"
 ERROR_STYLE = "border-inline-start:.25rem solid #d32f2f;padding:.75rem 1rem;margin:1em 0;overflow-wrap:anywhere"
 
@@ -45,7 +43,7 @@ class Assets:
     def layer(self, blob: bytes) -> dict[str, str]:
         return {"data": _base64(blob)}
 
-    def keeps_inline(self, blobs: Sequence[bytes]) -> bool:  # noqa: ARG002
+    def keeps_inline(self, drawing: Drawing, entry: Entry) -> bool:  # noqa: ARG002
         return True
 
 
@@ -66,8 +64,8 @@ class AssetFolder(Assets):
         self._write(name, f'attnvizData("{name}","{_base64(blob)}")\n'.encode())
         return {"file": name}
 
-    def keeps_inline(self, blobs: Sequence[bytes]) -> bool:
-        return sum(map(len, blobs)) <= INLINE
+    def keeps_inline(self, drawing: Drawing, entry: Entry) -> bool:
+        return fits_page(drawing.data, entry)
 
     def _write(self, name: str, content: bytes) -> None:
         path = self.folder / name
@@ -95,8 +93,6 @@ class Figure:
 
     def html(self, id: str, assets: Assets) -> str:
         drawing, picture = self.drawing, self.drawing.picture
-        height = ROW * min(max(drawing.rows, 4), MAX_ROWS) + CHROME
-        reserved = f"calc({height}px + clamp(0px,(600px - 100vw)*99,{SECOND_LINE}px))"
         sentence = html.escape(drawing.sentence)
         # An image follows the colour scheme of its element; the page's own is inherited unless the block forces one.
         scheme = "" if self.block.theme == "auto" else f"color-scheme:{self.block.theme}"
@@ -106,29 +102,36 @@ class Figure:
         return (
             f'<figure class="attnviz" id="{html.escape(id)}" style="{FIGURE_STYLE}">\n'
             f'<attn-viz data-figure="{html.escape(_json(self._data(assets)))}" '
-            f'style="display:block;--attnviz-height:{reserved};min-height:var(--attnviz-height)">'
+            f'style="display:block;--attnviz-height:{self._reserved()};min-height:var(--attnviz-height)">'
             f'<img src="{_data_url(picture.svg)}" alt="{sentence}" '
             f'width="{picture.width}" height="{picture.height}" '
             f'style="max-width:100%;height:auto;{scheme}">'
             f"<noscript><p>{sentence}</p></noscript></attn-viz>{caption}\n</figure>"
         )
 
+    def _reserved(self) -> str:
+        """The height kept for the figure until it draws, as CSS: nothing may jump then."""
+        return f"calc({self.drawing.height} + {CHROME}px + clamp(0px,(600px - 100vw)*99,{SECOND_LINE}px))"
+
     def _data(self, assets: Assets) -> dict[str, Any]:
-        """The view's data, with each layer's bytes or their file in place of the blob's name."""
-        layers = [layer for stack in self.drawing.data["stacks"].values() for layer in stack["layers"]]
-        inline = assets.keeps_inline([self.entry.blobs[layer["blob"]] for layer in layers])
-        place = Assets() if inline else assets
+        """The view's data, with bytes or their file in place of each blob's name."""
+        inline = assets.keeps_inline(self.drawing, self.entry)
+        shipped: dict[str, Any] = self._shipped(self.drawing.data, Assets() if inline else assets)
+        return {**shipped, "label": self.drawing.sentence}
 
-        def ship(stack: Mapping[str, Any]) -> dict[str, Any]:
-            layers = [
-                {name: value for name, value in layer.items() if name != "blob"}
-                | place.layer(self.entry.blobs[layer["blob"]])
-                for layer in stack["layers"]
-            ]
-            return {**stack, "layers": layers}
+    def _shipped(self, value: Any, place: Assets) -> Any:
+        if isinstance(value, Mapping):
+            blob = bytes_of(value, self.entry)
+            kept = {name: self._shipped(part, place) for name, part in value.items() if _goes(name, part, place)}
+            inline = "ahead" in value or (blob is not None and len(blob) <= TINY)
+            return kept if blob is None else kept | (Assets() if inline else place).layer(blob)
+        return [self._shipped(part, place) for part in value] if isinstance(value, list) else value
 
-        stacks = {name: ship(stack) for name, stack in self.drawing.data["stacks"].items()}
-        return {**self.drawing.data, "label": self.drawing.sentence, "stacks": stacks}
+
+def _goes(name: str, part: Any, place: Assets) -> bool:
+    """Whether a part of the data gets into the page."""
+    ahead = isinstance(part, Mapping) and "ahead" in part
+    return name not in ("blob", "content", "ahead") and not (ahead and type(place) is Assets)
 
 
 @dataclass(frozen=True)
@@ -208,9 +211,16 @@ def _source(carried: str) -> Source | None:
         return None
 
 
+UNSAFE = "%<>#&?|[]^`*+$\\\n"  # the percent sign first
+NOT_ASCII = re.compile(r"[^\x20-\x7e]+")
+
+
 def _data_url(svg: str) -> str:
     """Quotes in our pictures' texts are escaped; those left are attributes', and cost less here as single ones."""
-    return "data:image/svg+xml," + quote(svg.replace('"', "'"), safe=" ='/:;,.(){}@!-")
+    url = svg.replace('"', "'")
+    for character in UNSAFE:
+        url = url.replace(character, f"%{ord(character):02X}")
+    return "data:image/svg+xml," + NOT_ASCII.sub(lambda match: quote(match[0]), url)
 
 
 @cache

@@ -10,22 +10,31 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from mkdocs_attnviz import cache
 from mkdocs_attnviz.block import Block, BlockError, Source, parse
 from mkdocs_attnviz.cache import Cache, Entry, Log
 from mkdocs_attnviz.figure import Alert, Assets, Figure, Rendered, fill, sources
-from mkdocs_attnviz.models.client import Captured, ModelFailed, Worker
-from mkdocs_attnviz.models.reference import ModelRef, resolve
-from mkdocs_attnviz.models.request import Request, too_long
+from mkdocs_attnviz.lock import Lock
+from mkdocs_attnviz.models.client import Captured, Engine, EngineFailed, Worker, by_model
+from mkdocs_attnviz.models.registry import Registry
+from mkdocs_attnviz.models.request import TENSORS, Request, too_long
 from mkdocs_attnviz.progress import Progress
 from mkdocs_attnviz.settings import Settings
+from mkdocs_attnviz.store import Store
 from mkdocs_attnviz.views import OPTIONS, VIEWS
+
+NOT_RUN = "The cache does not hold this figure's tensors, and `on_missing` forbids to run its model here"
+
+
+class Missing(Exception):
+    """The cache does not hold what it must; the message names each block and what to do."""
 
 
 @dataclass(frozen=True)
@@ -46,26 +55,56 @@ class Outcome:
     """Why there is no entry."""
     blame: str = "text"
     """The key of the block that is at fault."""
+    missing: bool = False
+    """Nothing is wrong, but no model may be run here."""
+    fetched: bool = False
+    """From the shared cache."""
 
 
 class Pipeline:
-    """The blocks of one site. `base` is the folder that relative directories start from."""
+    """The blocks of one site. `base` is the folder that relative directories start from.
 
-    def __init__(self, settings: Settings, base: Path, log: Log) -> None:
-        self.settings, self.base, self.log = settings, base, log
-        self.cache = Cache(base / os.path.expanduser(settings.cache_dir), log)  # noqa: PTH111 — pathlib's may raise
+    `warn` is told of each block that cannot be drawn; left out, `log` is, with page and line in the message. `fatal`
+    makes a host's own error of a sentence. `command` computes, where models can run, what is missing here. `engine`
+    runs models; left out, one process of this machine does. With `update` hubs are asked where their branches are now.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        base: Path,
+        log: Log,
+        warn: Callable[[Alert], None] | None = None,
+        *,
+        fatal: Callable[[str], Exception] = Missing,
+        command: str = "attnviz run",
+        engine: Engine | None = None,
+        update: bool = False,
+    ) -> None:
+        self.settings, self.base, self.log, self.fatal, self.command = settings, base, log, fatal, command
+        self.warn = warn or (lambda alert: log.warning(alert.message))
+        store = Store(settings.cache_url, log) if settings.cache_url else None
+        self.cache = Cache(_below(base, settings.cache_dir), log, store, push=settings.cache_push)
+        self.lock = Lock(_below(base, settings.lock_file), log)
         self.worker = Worker()
-        self._models: dict[tuple[str, str | None], ModelRef | str] = {}
+        self.engine: Engine = engine or self.worker
+        self.registry = Registry(settings, base, self.lock, self.worker, log, update=update)
         self._plans: dict[str, Plan | Alert] = {}
         self._outcomes: dict[str, Outcome] = {}
+        self._fresh: set[str] = set()
+        """Keys of what was computed, and is not in the lock file yet."""
         self._told: set[str] = set()
+        self.alerts: list[Alert] = []
+        """What could not be drawn in this build, each block once."""
 
     def begin(self) -> None:
         """A new build: models may have changed since the last one, and everything is told again."""
-        self._models.clear()
+        self.registry.begin()
+        self.cache.begin()
         self._plans.clear()
         self._outcomes.clear()
         self._told.clear()
+        self.alerts.clear()
 
     def render(self, sources: Sequence[Source]) -> list[Rendered]:
         """A figure or an alert for each source."""
@@ -83,21 +122,85 @@ class Pipeline:
         """Compute what `render` will need, so that the blocks of many pages go through each model together.
 
         Raises nothing that is about one block: that becomes its alert.
+
+        Raises:
+            Missing, or what `fatal` makes: the cache does not hold everything, and `on_missing` is `error`.
         """
         plans = [self._plan(source) for source in sources]
-        self._compute(plan.request for plan in plans if isinstance(plan, Plan) and not self._has(plan.request))
+        valid = [plan for plan in plans if isinstance(plan, Plan)]
+        self._compute(plan.request for plan in valid if not self._has(plan.request))
+        if self.settings.on_missing == "run":
+            self._record(valid)
+        if self.settings.on_missing == "error":
+            self._demand(plans)
         return plans
+
+    def keys(self, sources: Sequence[Source]) -> list[str | None]:
+        """The cache key of what each figure is drawn from, None where there is nothing; what is missing is computed."""
+        plans = self.prepare(sources)
+        return [
+            cache.key(plan.request.key_parts()) if isinstance(plan, Plan) and self._has(plan.request) else None
+            for plan in plans
+        ]
 
     def cached(self, sources: Sequence[Source]) -> bool:
         """Whether `render` would need no worker; if it would, one is started now, to be ready by then."""
         plans = [self._plan(source, ask_hub=False) for source in sources]
         if all(isinstance(plan, Alert) or self._has(plan.request) for plan in plans):
             return True
-        self.worker.start()
+        if self.settings.on_missing == "run" and self.engine is self.worker and self.cache.store is None:
+            self.worker.start()
         return False
 
+    def plan(self, source: Source) -> Plan | Alert:
+        """What the block needs. Nothing is computed; a hub is asked only where `on_missing` allows it."""
+        return self._plan(source)
+
+    def figure(self, plan: Plan, entry: Entry) -> Figure:
+        """The block drawn from its entry. Raises: BlockError: it wants what the entry has not."""
+        try:
+            self._check_length(plan.block, entry)
+            return Figure(plan.block, VIEWS[plan.block.view].draw(plan.block, entry), entry)
+        except Exception as error:
+            raise self._own_fault(error) from None
+
+    def outcome(self, source: Source) -> Outcome | None:
+        """What was done about the block in this build; None where its entry was there, or it has no model."""
+        plan = self._plan(source)
+        return None if isinstance(plan, Alert) else self._outcomes.get(cache.key(plan.request.key_parts()))
+
     def close(self) -> None:
+        self.engine.close()
         self.worker.close()
+
+    def _demand(self, plans: Sequence[Plan | Alert]) -> None:
+        """Raises: what `fatal` makes, by default Missing."""
+        lacking = [plan for plan in plans if self._lacks(plan)]
+        if lacking:
+            where = "".join(f"\n  {_described(plan)}" for plan in lacking)
+            raise self.fatal(
+                f"The cache does not hold the tensors of {len(lacking)} figure{'s' * (len(lacking) > 1)}, and "
+                f"`on_missing` is `error`. Compute them where the model can run: {self.command}{where}"
+            )
+
+    def _lacks(self, plan: Plan | Alert) -> bool:
+        """Whether there is no whole entry to draw from; what is wrong with a block itself is another matter."""
+        if isinstance(plan, Alert):
+            return plan.error.missing
+        return self._whole(plan.request) is None
+
+    def _record(self, plans: Iterable[Plan]) -> None:
+        """Which weights the figures are drawn from goes into the lock file."""
+        for plan in plans:
+            parts = plan.request.key_parts()
+            key = cache.key(parts)
+            entry = (
+                self.cache.get(key, parts) if self.registry.wants(plan.request.model) or key in self._fresh else None
+            )
+            if entry is not None:
+                self.registry.record(plan.request.model, entry.meta.get("made_with", {}))
+        self._fresh.clear()
+        self.lock.save()
 
     def _plan(self, source: Source, *, ask_hub: bool = True) -> Plan | Alert:
         """The source's plan, made once a build; it is not settled while its model is to be looked up on the hub."""
@@ -112,73 +215,66 @@ class Pipeline:
     def _new_plan(self, source: Source, ask_hub: bool) -> Plan | Alert:
         try:
             block = parse(source, OPTIONS)
-            model = self._model(block, ask_hub)
+            model = self.registry.get(block, ask_hub=ask_hub)
         except Exception as error:
             return Alert(source, self._own_fault(error))
-        inputs = {"text": block.text} | ({"text_pair": block.text_pair} if block.text_pair is not None else {})
-        return Plan(source, block, Request(VIEWS[block.view].CAPTURE, model, inputs))
-
-    def _model(self, block: Block, ask_hub: bool) -> ModelRef:
-        """The block's model, looked up once a build."""
-        name = (block.model, block.revision)
-        if name not in self._models:
-            try:
-                self._models[name] = resolve(*name, self.settings, self.base)
-            except BlockError as error:
-                self._models[name] = error.message
-        known = self._models[name]
-        if isinstance(known, ModelRef) and known.identity is None and ask_hub:
-            known = self._models[name] = self._ask_hub(known)
-        if isinstance(known, str):
-            raise block.wrong("model", known)
-        return known
-
-    def _ask_hub(self, model: ModelRef) -> ModelRef | str:
-        self.log.info("looking up model %s on the hub", model.name)
-        try:
-            return model.at_commit(self.worker.hub_commit(model))
-        except ModelFailed as error:
-            return str(error)
+        capture = VIEWS[block.view].CAPTURE if block.tensors is None else TENSORS
+        return Plan(source, block, Request(capture, model, block.inputs))
 
     def _has(self, request: Request) -> bool:
         return request.model.identity is not None and self.cache.has(cache.key(request.key_parts()))
 
     def _compute(self, requests: Iterable[Request]) -> None:
-        """Fill the cache; what fails is remembered for the rest of the build."""
+        """Fill the cache, from the shared one first; what fails is remembered for the rest of the build."""
         missing = {cache.key(request.key_parts()): request for request in requests}
         missing = {key: request for key, request in missing.items() if key not in self._outcomes}
-        with Progress(len(missing), self.log) as progress:
-            for group in _by_model(missing):
-                self._run(group, progress)
+        fetched = self.cache.fetch({key: request.key_parts() for key, request in missing.items()})
+        self._outcomes |= dict.fromkeys(fetched, Outcome(fetched=True))
+        missing = {key: request for key, request in missing.items() if key not in fetched}
+        if self.settings.on_missing == "run":
+            try:
+                self._run(missing)
+            except EngineFailed as error:
+                raise self.fatal(str(error)) from None
+        else:
+            not_run = Outcome(
+                error=f"{NOT_RUN}; where it can run, compute it with `{self.command}`.", blame="view", missing=True
+            )
+            self._outcomes |= dict.fromkeys(missing, not_run)
 
-    def _run(self, group: Mapping[str, Request], progress: Progress) -> None:
-        """Requests that one loaded model answers."""
-        keys, requests, settings = list(group), list(group.values()), self.settings
-        self.log.info("running model %s on %d text%s", requests[0].model.name, len(keys), "s" * (len(keys) > 1))
-        try:
-            for answer in self.worker.capture(
+    def _run(self, missing: Mapping[str, Request]) -> None:
+        keys, requests, settings = list(missing), list(missing.values()), self.settings
+        for group in by_model(requests):
+            self._announce(next(iter(group.values())), len(group))
+        with Progress(len(missing), self.log) as progress:
+            answers = self.engine.capture(
                 requests, device=settings.device, batch_size=settings.batch_size, max_tokens=settings.max_tokens
-            ):
+            )
+            for answer in answers:
                 key = keys[answer.index]
                 if isinstance(answer, Captured):
                     self.cache.put(key, requests[answer.index].key_parts(), answer.entry)
                     self._outcomes[key] = Outcome(answer.seconds)
+                    self._fresh.add(key)
                 else:
-                    self._outcomes[key] = Outcome(error=answer.message)
+                    self._outcomes[key] = Outcome(error=answer.message, blame=answer.blame)
                 progress.advance()
-        except ModelFailed as error:
-            for key in keys:
-                self._outcomes.setdefault(key, Outcome(error=str(error), blame="model"))
+
+    def _announce(self, request: Request, texts: int) -> None:
+        name = request.model.name
+        if request.capture == TENSORS:
+            self.log.info("reading %s", name)
+        else:
+            self.log.info("running model %s on %d text%s", name, texts, "s" * (texts > 1))
 
     def _draw(self, plan: Plan) -> Rendered:
         try:
             entry, note = self._entry(plan)
-            self._check_length(plan.block, entry)
-            drawing = VIEWS[plan.block.view].draw(plan.block, entry)
+            figure = self.figure(plan, entry)
         except Exception as error:
             return self._alert(Alert(plan.source, self._own_fault(error)))
         self._tell(plan, note)
-        return Figure(plan.block, drawing, entry)
+        return figure
 
     def _entry(self, plan: Plan) -> tuple[Entry, str]:
         """The plan's entry and how it was come by; one that is damaged in the cache is computed here."""
@@ -186,21 +282,30 @@ class Pipeline:
         parts = plan.request.key_parts()
         key = cache.key(parts)
         self.log.debug("key %s = %s", key, parts)
-        entry = self.cache.get(key, parts)
-        if entry is None:
-            self._compute([plan.request])
-            entry = self.cache.get(key, parts)
+        entry = self._whole(plan.request)
         outcome = self._outcomes.get(key)
         if entry is None:
             outcome = outcome or Outcome(error="Its cache entry cannot be read.")
-            raise plan.block.wrong(outcome.blame, outcome.error)
-        cached = f"cached ({1000 * (time.perf_counter() - start):.1f} ms)"
-        return entry, cached if outcome is None else f"computed ({outcome.seconds:.2f} s)"
+            raise plan.block.wrong(_blamed(plan.block, outcome), outcome.error, missing=outcome.missing)
+        if outcome is not None and not outcome.fetched:
+            return entry, f"computed ({outcome.seconds:.2f} s)"
+        return entry, f"{'cached' if outcome is None else 'fetched'} ({1000 * (time.perf_counter() - start):.1f} ms)"
+
+    def _whole(self, request: Request) -> Entry | None:
+        """The request's entry; one that is damaged in the folder is fetched or computed anew."""
+        parts = request.key_parts()
+        key = cache.key(parts)
+        entry = self.cache.get(key, parts)
+        if entry is None:
+            self._compute([request])
+            entry = self.cache.get(key, parts)
+        return entry
 
     def _check_length(self, block: Block, entry: Entry) -> None:
         """The limit holds for what an earlier build has captured, too."""
-        for sequence in entry.meta["sequences"].values():
-            if problem := too_long(len(sequence["tokens"]), self.settings.max_tokens):
+        for name, sequence in entry.meta["sequences"].items():
+            tokens = len(sequence["tokens"]) - name.endswith("+sink")  # which is no token of the text
+            if problem := too_long(tokens, self.settings.max_tokens):
                 raise block.wrong("text", problem)
 
     def _own_fault(self, error: Exception) -> BlockError:
@@ -215,11 +320,12 @@ class Pipeline:
     def _tell(self, plan: Plan, note: str) -> None:
         if self._first_time("drawn", plan.source):
             where, block = plan.source.where() or "block", plan.block
-            self.log.info("%s: %s, %s view: %s", where, block.model, block.view, note)
+            self.log.info("%s: %s, %s view: %s", where, block.model or block.tensors, block.view, note)
 
     def _alert(self, alert: Alert) -> Alert:
         if self._first_time("alert", alert.source):
-            self.log.warning(alert.message)
+            self.alerts.append(alert)
+            self.warn(alert)
         return alert
 
     def _first_time(self, kind: str, source: Source) -> bool:
@@ -231,10 +337,21 @@ class Pipeline:
         return not known
 
 
-def _by_model(requests: Mapping[str, Request]) -> list[dict[str, Request]]:
-    """Requests that one loaded model and one capture can answer, in the order of their first."""
-    groups: dict[tuple[object, ...], dict[str, Request]] = {}
-    for key, request in requests.items():
-        same = (request.capture, replace(request.model, name=""))
-        groups.setdefault(same, {})[key] = request
-    return list(groups.values())
+def _blamed(block: Block, outcome: Outcome) -> str:
+    """The key at fault: the one that the error begins with, where it does."""
+    named = re.match(r"`(\w+)`", outcome.error)
+    if named and named[1] in block.lines:
+        return named[1]
+    return outcome.blame if block.tensors is None else "tensors"
+
+
+def _described(plan: Plan | Alert) -> str:
+    """A block for a list of them: where it stands, and its model."""
+    if isinstance(plan, Alert):
+        return plan.message
+    where = plan.source.where() or "a block"
+    return f"{where}: {plan.block.model or plan.block.tensors}, {plan.block.view} view"
+
+
+def _below(base: Path, path: str) -> Path:
+    return base / os.path.expanduser(path)  # noqa: PTH111 — pathlib's may raise

@@ -21,6 +21,10 @@ class ModelSettings(BaseModel):
     model: str = Field(description="A directory, a Hugging Face model id or `package:NAME/dir`.")
     revision: str | None = Field(None, description="Branch, tag or commit on the hub.")
     dtype: Dtype | None = Field(None, description="Overrides the site's `dtype`.")
+    device_map: Literal["auto", "balanced", "balanced_low_0", "sequential"] | None = Field(
+        None,
+        description="Spread a large model over several GPUs, memory and disk, as accelerate does it (`auto`).",
+    )
     trust_remote_code: bool | None = Field(None, description="Overrides the site's `trust_remote_code`.")
     use_safetensors: bool | None = Field(None, description="Overrides the site's `use_safetensors`.")
 
@@ -33,7 +37,7 @@ class Settings(BaseModel):
     models: dict[str, str | ModelSettings] = Field(
         default_factory=dict,
         description="Aliases: a short name for a model, as a text or as a mapping with `model`, `revision`, `dtype`, "
-        "`trust_remote_code`, `use_safetensors`.",
+        "`device_map`, `trust_remote_code`, `use_safetensors`.",
     )
     only_listed_models: bool = Field(
         False,
@@ -43,13 +47,31 @@ class Settings(BaseModel):
     cache_dir: str = Field(
         ".attnviz", min_length=1, description="Folder of the cache, relative to the site's configuration file."
     )
+    cache_url: str | None = Field(
+        None,
+        min_length=1,
+        description="A cache that machines share, as a URL that fsspec reads (`s3://bucket/docs`, `gs://`, `hf://`, "
+        "`file://`): what the folder lacks is fetched from there. Needs the extra `share`.",
+    )
+    cache_push: bool = Field(False, description="What is computed here goes to `cache_url`, too.")
+    lock_file: str = Field(
+        "attnviz.lock",
+        min_length=1,
+        description="File that records which weights the figures are drawn from, relative to the site's configuration "
+        "file; commit it.",
+    )
+    on_missing: Literal["run", "warn", "error"] = Field(
+        "run",
+        description="What to do about a block that the cache does not hold: `run` its model; `warn` and leave an "
+        "alert in its place; or end the build with an `error` that names all of them.",
+    )
     device: str = Field(
         "auto",
         pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
         description="`auto` takes cuda, else mps, else cpu; or name one (`cuda:1`).",
     )
     dtype: Dtype = Field("auto", description="Precision the weights are run in; `auto` is the checkpoint's own.")
-    max_tokens: int = Field(512, gt=0, description="A longer text is an error.")
+    max_tokens: int = Field(1024, gt=0, description="A longer text is an error.")
     batch_size: int = Field(8, gt=0, le=256, description="How many texts go through the model at once, at most.")
     trust_remote_code: bool = Field(False, description="Run Python code that comes with a model.")
     use_safetensors: bool = Field(

@@ -72,7 +72,8 @@ MISTAKES = [
     ("model: m\ntext: He said: no", 1, "not valid YAML: mapping values are not allowed here; put a text that holds"),
     ("model: m\ntext: 'open", 1, "The block is not valid YAML"),
     ("model: m\ntext: a\x07b", 1, "The block holds the character U+0007, which YAML does not allow"),
-    (GOOD + "modle: x", 2, "`modle` is not a key of the block (did you mean `model`?); the keys are caption, head,"),
+    (GOOD + "modle: x", 2, "`modle` is not a key of the block (did you mean `model`?)."),
+    (GOOD + "qqq: x", 2, "`qqq` is not a key of the block; the keys are across_heads, across_layers, caption,"),
     (GOOD + "layer: two", 2, "`layer` is 'two'; it must be a layer's number, counted from 0."),
     (GOOD + "layer: -1", 2, "`layer` is -1; it must be a layer's number, counted from 0."),
     (GOOD + "layer: 1.5", 2, "`layer` is 1.5; it must be"),
@@ -83,8 +84,8 @@ MISTAKES = [
     (GOOD + "heads: {a: 1}", 2, "`heads` is {\"a\": 1}; it must be"),
     (GOOD + "heads: [1]\nhead: 2", None, "`head` and `heads` stand both in the block; keep one of them."),
     (GOOD + "theme: blue", 2, "`theme` is 'blue'; it must be auto, light or dark."),
-    (GOOD + "view: haed", 2, "`view` is 'haed'; the views are head (did you mean `head`?)."),
-    (GOOD + "view: [head]", 2, "`view` is no single word; the views are head."),
+    (GOOD + "view: haed", 2, "`view` is 'haed'; the views are head, model, neuron, matrix (did you mean `head`?)."),
+    (GOOD + "view: [head]", 2, "`view` is no single word; the views are head, model, neuron, matrix."),
     (GOOD + "layer: =", 2, "The value '=' of a key cannot be read."),
     (GOOD + "layer: 0x" + "f" * 5000, 2, "`layer` is something else; it must be a layer's number"),
     (GOOD + "id: 1a", 2, "`id` is '1a'; it must be a letter followed by"),
@@ -96,6 +97,13 @@ MISTAKES = [
     (GOOD + "heads: 1:2:3:99999999999999999999", 2, "`heads` is "),
     ('model: m\ntext: "\\uD800"', 1, "The text holds half of a surrogate pair"),
     (GOOD + "? [a]\n: b", 2, "A key of the block must be a plain word."),
+    (GOOD + "view: neuron\nmass: 1", 3, "`mass` is a key of view head, model, matrix, not of view neuron."),
+    (GOOD + "min_weight: .1\nmass: .9", None, "`min_weight` and `mass` stand both in the block; keep one of them."),
+    (GOOD + "mass: 0", 2, "`mass` is 0; it must be a number above 0, up to 1."),
+    (GOOD + "filter: ac", 2, "`filter` is 'ac'; it must be all, aa, ab, ba or bb."),
+    (GOOD + "tensors: a.safetensors", 0, "`tensors` brings tokens and weights of its own, so `model` does not belong"),
+    ("tensors: a.pt", 0, "`tensors` is 'a.pt'; it must be a .safetensors file with weights of your own."),
+    ("tensors: a.safetensors\ntext: t", 1, "so `text` does not belong in the block."),
     (GOOD + "caption: " + "x" * 200_000, None, "The block has 200,026 characters; at most 100,000 are read."),
 ]  # fmt: skip
 
@@ -137,7 +145,7 @@ def test_no_text_breaks_the_parser(body):
     except BlockError as error:
         assert error.message.endswith((".", ")."))  # noqa: PT017
     else:
-        assert block.text
+        assert block.text or block.tensors
 
 
 def test_schema_agrees_with_the_parser():
@@ -146,6 +154,8 @@ def test_schema_agrees_with_the_parser():
     checker = Draft202012Validator(schema)
     assert checker.is_valid({"model": "m", "text": "t", "layer": 2, "heads": [3]})
     assert not checker.is_valid({"model": "m"})
+    assert checker.is_valid({"tensors": "a.safetensors", "view": "matrix", "across_heads": "mean"})
+    assert not checker.is_valid({"tensors": "a.safetensors", "text": "t"})
     assert not checker.is_valid({"model": "m", "text": "t", "modle": 1})
     assert not checker.is_valid({"model": "m", "text": "t", "layer": -1})
     assert json.dumps(schema)
@@ -157,7 +167,19 @@ def valid(body):
 
 
 @pytest.mark.parametrize(
-    "more", ["", "heads: 3", "heads: [1, 2]", "head: 1", "view: head", "caption: 12", "theme: dark"]
+    "more",
+    [
+        "",
+        "heads: 3",
+        "heads: [1, 2]",
+        "head: 1",
+        "view: head",
+        "caption: 12",
+        "theme: dark",
+        "mass: 0.5",
+        "view: matrix\ncontrast: 2",
+        "text_target: x",
+    ],
 )
 def test_the_schema_takes_what_the_parser_takes(more):
     read(GOOD + more)
@@ -166,7 +188,19 @@ def test_the_schema_takes_what_the_parser_takes(more):
 
 @pytest.mark.parametrize(
     "more",
-    ["heads: []", "layer:", "layer: -1", "head: 1\nheads: [1]", "view: hed", "theme: blue", "modle: 1", "heads: [a]"],
+    [
+        *(
+            "heads: []",
+            "layer:",
+            "layer: -1",
+            "head: 1\nheads: [1]",
+            "view: hed",
+            "theme: blue",
+            "modle: 1",
+            "heads: [a]",
+        ),
+        *("mass: 0", "mass: 1\nmin_weight: 1", "contrast: 5", "view: neuron\nmass: 1", "tensors: a.safetensors"),
+    ],
 )
 def test_the_schema_refuses_what_the_parser_refuses(more):
     with pytest.raises(BlockError):
@@ -192,7 +226,26 @@ def test_values_in_the_header_are_judged(header, message):
     assert caught.value.line is None
 
 
-KEYS = ["model", "text", "text_pair", "view", "layer", "head", "heads", "include_layers", "theme", "id", "caption", "x"]
+KEYS = [
+    "model",
+    "text",
+    "text_target",
+    "tensors",
+    "mass",
+    "contrast",
+    "merge_words",
+    "across_layers",
+    "text_pair",
+    "view",
+    "layer",
+    "head",
+    "heads",
+    "include_layers",
+    "theme",
+    "id",
+    "caption",
+    "x",
+]
 SCALARS = st.one_of(
     st.text(max_size=20),
     st.sampled_from(

@@ -4,7 +4,7 @@ import re
 
 import markdown
 import pytest
-from conftest import MINILM, ROOT, draw_all, served
+from conftest import MINILM, ROOT, draw_all, served, there_and_back
 
 from mkdocs_attnviz.models.reference import resolve
 from mkdocs_attnviz.settings import Settings
@@ -57,6 +57,10 @@ def show(site, open_page):
 
 def state(page):
     return page.eval_on_selector("attn-viz", "element => element.state")
+
+
+def locked(side, *positions):
+    return {"side": side, "index": positions[0], "indices": list(positions)}
 
 
 def readout(page):
@@ -113,7 +117,7 @@ def test_hover_previews_and_click_locks(show):
     page.mouse.move(5, 5)
     assert "Point at a token" in readout(page)
     token(page, "left", 1).click()
-    assert state(page)["selected"] == {"side": "left", "index": 1}
+    assert state(page)["selected"] == locked("left", 1)
     token(page, "right", 2).hover()
     assert re.search(r"the → cat.*0\.75", readout(page))
     page.keyboard.press("Escape")
@@ -183,10 +187,11 @@ def test_the_keyboard_alone(show):
     assert 1 not in state(page)["heads"]
     page.keyboard.press("Shift+Enter")
     assert state(page)["heads"] == [1]
+    page.keyboard.press("Tab")  # the options
     page.keyboard.press("Tab")
     for key in ("ArrowDown", "ArrowDown", "Enter"):
         page.keyboard.press(key)
-    assert state(page)["selected"] == {"side": "left", "index": 2}
+    assert state(page)["selected"] == locked("left", 2)
     assert page.evaluate(f"getComputedStyle({focused}).outlineStyle") != "none"
     page.keyboard.press("ArrowRight")
     assert "rabbit →" in readout(page)
@@ -202,7 +207,9 @@ def test_state_can_be_set_and_is_checked(show):
     page = show(CAT)
     figure = page.locator("attn-viz")
     figure.evaluate("element => { element.state = {layer: 3, heads: [2], selected: {side: 'left', index: 2}} }")
-    assert state(page) == {"layer": 3, "heads": [2], "filter": "all", "selected": {"side": "left", "index": 2}}
+    expected = {"stack": "self", "layer": 3, "heads": [2], "filter": "all", "selected": locked("left", 2)}
+    expected |= {"across_layers": None, "across_heads": None, "value_weighted": False, "merge_words": False}
+    assert state(page) == expected | {"special_tokens": True, "contrast": 1, "min_weight": None, "mass": None}
     for bad in (
         {"layer": 9},
         {"heads": []},
@@ -367,14 +374,7 @@ def test_instant_navigation(site, open_page):
         site.config["site_url"] = f"{url}/"
         assert site.build("--strict").returncode == 0
         page = open_page(url)
-        page.evaluate("window.same = true")
-        for _ in range(2):
-            page.get_by_role("link", name="there").first.click()
-            page.get_by_role("heading", name="There").wait_for()
-            draw_all(page)
-            assert page.locator("attn-viz").count() == 2
-            page.go_back()
-            page.get_by_role("heading", name="Start").wait_for()
+        there_and_back(page)
         page.go_forward()
         page.get_by_role("heading", name="There").wait_for()
         draw_all(page)
@@ -443,4 +443,5 @@ def test_figures_far_away_load_nothing(site, open_page):
         page.wait_for_timeout(500)
         assert not [request for request in requests if re.search(r"/[0-9a-f]{20}\.js$", request)]
         draw_all(page)
+        page.wait_for_timeout(300)  # the first picture does not wait for its layer
         assert len([request for request in requests if re.search(r"/[0-9a-f]{20}\.js$", request)]) == 1

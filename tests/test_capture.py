@@ -4,19 +4,23 @@ import os
 import signal
 import zlib
 
+import decoding
 import numpy as np
 import pytest
+import tiny_models
 import torch
 import transformers
 from conftest import INDUCTION, MINILM, ROOT
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from mkdocs_attnviz.models import attention
+from mkdocs_attnviz.models import attention, scores
+from mkdocs_attnviz.models.calls import recording
 from mkdocs_attnviz.models.client import Captured, ModelFailed, Refused, Worker
+from mkdocs_attnviz.models.inputs import example
 from mkdocs_attnviz.models.load import load
 from mkdocs_attnviz.models.reference import resolve
 from mkdocs_attnviz.models.request import ATTENTION, Request
-from mkdocs_attnviz.models.tokens import tokenize
+from mkdocs_attnviz.models.tokens import Example, tokenize
 from mkdocs_attnviz.settings import Settings
 
 torch.set_num_threads(1)
@@ -38,12 +42,9 @@ def ref(model):
     return resolve(model, None, Settings(), ROOT)
 
 
-def probabilities(entry, layer):
+def probabilities(entry, layer, stack="self"):
     """(heads, rows, cols)"""
-    text = entry.meta["sequences"]["text"]["tokens"]
-    heads = {each["layer"]: each["heads"] for each in entry.meta["stacks"]["self"]["layers"]}[layer]
-    steps = np.frombuffer(zlib.decompress(entry.blobs[f"self/{layer}"]), np.uint8)
-    return (steps.reshape(heads, len(text), len(text)).transpose(0, 2, 1) / 255.0) ** 2
+    return decoding.weights(entry, stack, layer)
 
 
 def expected(folder, text, text_pair=None):
@@ -57,10 +58,10 @@ def expected(folder, text, text_pair=None):
     return [layer[0].float().numpy() for layer in outputs.attentions]
 
 
-def assert_equal(entry, truth):
-    assert len(entry.meta["stacks"]["self"]["layers"]) == len(truth)
+def assert_equal(entry, truth, stack="self"):
+    assert len(entry.meta["stacks"][stack]["layers"]) == len(truth)
     for layer, weights in enumerate(truth):
-        assert np.abs(probabilities(entry, layer) - weights).max() <= QUANTISATION
+        assert np.abs(probabilities(entry, layer, stack) - weights).max() <= QUANTISATION
 
 
 @pytest.fixture(scope="module")
@@ -70,13 +71,13 @@ def minilm():
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=[f"{length} tokens" for length in TEXTS])
 def test_minilm_equals_output_attentions(minilm, text):
-    entry = attention.capture(minilm, [tokenize(minilm.tokenizer, text, None)])[0]
+    entry = attention.capture(minilm, [Example(tokenize(minilm.tokenizer, text, None))])[0]
     assert_equal(entry, expected(minilm.ref.path, text))
 
 
 def test_a_pair_and_its_boundary(minilm):
     texts = ("the rabbit quickly hopped", "The turtle slowly crawled")
-    entry = attention.capture(minilm, [tokenize(minilm.tokenizer, *texts)])[0]
+    entry = attention.capture(minilm, [Example(tokenize(minilm.tokenizer, *texts))])[0]
     text = entry.meta["sequences"]["text"]
     assert text["tokens"][: text["sentence_b_start"]] == ["[CLS]", "the", "rabbit", "quickly", "hopped", "[SEP]"]
     assert text["special"] == [0, 5, 10]
@@ -86,7 +87,7 @@ def test_a_pair_and_its_boundary(minilm):
 
 def test_relative_error_of_weights_that_count(minilm):
     """Weights above 0.002 are off by less than 10 % at the 95th percentile, on a long text."""
-    entry = attention.capture(minilm, [tokenize(minilm.tokenizer, TEXTS[198], None)])[0]
+    entry = attention.capture(minilm, [Example(tokenize(minilm.tokenizer, TEXTS[198], None))])[0]
     truth = np.stack(expected(minilm.ref.path, TEXTS[198]))
     found = np.stack([probabilities(entry, layer) for layer in range(6)])
     counted = truth > 0.002
@@ -94,7 +95,7 @@ def test_relative_error_of_weights_that_count(minilm):
 
 
 def test_a_batch_equals_single_texts(minilm):
-    texts = [tokenize(minilm.tokenizer, text, None) for text in TEXTS.values()]
+    texts = [Example(tokenize(minilm.tokenizer, text, None)) for text in TEXTS.values()]
     together = attention.capture(minilm, texts)
     for text, entry in zip(texts, together, strict=True):
         alone = attention.capture(minilm, [text])[0]
@@ -106,9 +107,10 @@ def test_a_batch_equals_single_texts(minilm):
 def test_the_decoder_is_causal():
     loaded = load(ref(INDUCTION), "cpu")
     text = "the rabbit hopped over the fence and the rabbit"
-    entry = attention.capture(loaded, [tokenize(loaded.tokenizer, text, None)])[0]
+    entry = attention.capture(loaded, [Example(tokenize(loaded.tokenizer, text, None))])[0]
     assert_equal(entry, expected(INDUCTION, text))
-    for layer in range(len(entry.blobs)):
+    assert entry.meta["stacks"]["self"]["causal"]
+    for layer in range(len(entry.meta["stacks"]["self"]["layers"])):
         assert not np.triu(probabilities(entry, layer), 1).any()
 
 
@@ -134,6 +136,7 @@ GPT = {
     "eos_token_id": 2,
 }
 T5 = {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4, "vocab_size": 40, "pad_token_id": 0}
+T5 |= {"decoder_start_token_id": 0, "eos_token_id": 2}
 BART = {"d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4}
 BART |= {"decoder_attention_heads": 4, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48, "max_position_embeddings": 64}
 ARCHITECTURES = {
@@ -202,9 +205,12 @@ def make_model(tokenizer_folder, tmp_path):
 def test_architectures(make_model, model_type):
     folder = make_model(model_type, **ARCHITECTURES[model_type])
     loaded = load(ref(str(folder)), "cpu")
-    entries = attention.capture(loaded, [tokenize(loaded.tokenizer, text, None) for text in SENTENCES])
+    inputs = [{"text": text} for text in SENTENCES]
+    if loaded.encoder_decoder:
+        inputs = [{"text": text, "text_target": "a b c"} for text in SENTENCES]
+    entries = attention.capture(loaded, [example(loaded, each, 99) for each in inputs])
     for text, entry in zip(SENTENCES, entries, strict=True):
-        assert_equal(entry, expected(folder, text))
+        assert_equal(entry, expected(folder, text), "encoder" if loaded.encoder_decoder else "self")
 
 
 @pytest.mark.parametrize("model_type", ["gpt2", "llama", "gemma2", "falcon", "opt", "qwen3", "bloom"])
@@ -214,7 +220,7 @@ def test_logits_are_unchanged_by_the_capture(make_model, model_type):
     ids = torch.arange(4, 12)[None]
     with torch.no_grad():
         before = model(ids).logits
-        with attention.recording(lambda weights: 0):
+        with recording(lambda call: None):
             during = model(ids, output_attentions=True).logits
         after = model(ids).logits
     assert torch.equal(before, during)
@@ -235,6 +241,14 @@ def run(worker, model, *texts, **options):
     requests = [Request(ATTENTION, ref(model), {"text": text}) for text in texts]
     options = {"device": "cpu", "batch_size": 8, "max_tokens": 512} | options
     return sorted(worker.capture(requests, **options), key=lambda answer: answer.index)
+
+
+def assert_unusable(answers, why):
+    """Every text is refused for the model's sake."""
+    for answer in answers:
+        assert isinstance(answer, Refused)
+        assert answer.blame == "model"
+        assert why in answer.message
 
 
 def test_each_text_is_answered_for_itself(worker):
@@ -328,8 +342,7 @@ def test_a_model_that_fails_in_python_fails_only_its_text(worker, make_model):
 
 
 def test_a_device_there_is_not(worker):
-    with pytest.raises(ModelFailed, match="cannot be put on device 'cuda:7'"):
-        run(worker, MINILM, "a cat", device="cuda:7")
+    assert_unusable(run(worker, MINILM, "a cat", device="cuda:7"), "cannot be put on device 'cuda:7'")
 
 
 def test_one_token(worker, make_model):
@@ -341,7 +354,7 @@ def test_one_token(worker, make_model):
 def test_half_precision(dtype):
     model = resolve(MINILM, None, Settings(dtype=dtype), ROOT)
     loaded = load(model, "cpu")
-    entry = attention.capture(loaded, [tokenize(loaded.tokenizer, TEXTS[17], None)])[0]
+    entry = attention.capture(loaded, [Example(tokenize(loaded.tokenizer, TEXTS[17], None))])[0]
     for layer, weights in enumerate(expected(model.path, TEXTS[17])):
         assert np.abs(probabilities(entry, layer) - weights).max() < 0.05
 
@@ -359,24 +372,21 @@ def test_code_of_a_model_is_not_run_unless_trusted(worker, make_model):
     config = (folder / "config.json").read_text()
     config = config.replace("{", '{"auto_map": {"AutoConfig": "killer.K", "AutoModel": "killer.K"},', 1)
     (folder / "config.json").write_text(config.replace('"model_type": "bert"', '"model_type": "killer"'))
-    with pytest.raises(ModelFailed, match="trust_remote_code: true"):
-        run(worker, str(folder), "a b")
+    assert_unusable(run(worker, str(folder), "a b"), "trust_remote_code: true")
 
 
 def test_a_model_without_attention_is_refused_before_its_weights_are_read(worker, make_model):
     folder = make_model("bert", **SMALL)
     (folder / "config.json").write_text('{"model_type": "mamba"}')
     (folder / "model.safetensors").unlink()
-    with pytest.raises(ModelFailed, match=r"\(mamba\) has no attention to show: it is a state-space model\."):
-        run(worker, str(folder), "a b")
+    assert_unusable(run(worker, str(folder), "a b"), "(mamba) has no attention to show: it is a state-space model.")
 
 
 def test_pickled_weights_are_not_loaded(worker, make_model):
     folder = make_model("bert", **SMALL)
     (folder / "model.safetensors").unlink()
     torch.save({}, folder / "pytorch_model.bin")
-    with pytest.raises(ModelFailed, match="has no safetensors file; set `use_safetensors: false`"):
-        run(worker, str(folder), "a b")
+    assert_unusable(run(worker, str(folder), "a b"), "has no safetensors file; set `use_safetensors: false`")
 
 
 def test_a_hub_that_cannot_be_reached(worker, monkeypatch, tmp_path):
@@ -412,3 +422,208 @@ def test_byte_level_tokens_are_readable():
     backend.pre_tokenizer, backend.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=backend)
     assert tokenize(tokenizer, "ä", None).pretty == ["‹C3›", "‹A4›"]
+
+
+# ---- encoder–decoders
+
+DATES = str(ROOT / "example_site" / "models" / "dates")
+DATE = "march 5 2024"
+UNLIKE = (
+    SMALL | BART | {"encoder_layers": 3, "decoder_layers": 2, "decoder_attention_heads": 2, "decoder_start_token_id": 2}
+)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "settings"), [("bart", UNLIKE), ("t5", T5 | {"num_layers": 3, "num_decoder_layers": 2})]
+)
+def test_three_stacks_of_different_depth(make_model, model_type, settings):
+    """Several at once, so that both sides are padded."""
+    folder = make_model(model_type, auto=transformers.AutoModelForSeq2SeqLM, **settings)
+    loaded = load(ref(str(folder)), "cpu")
+    texts = [("a b c d e f g h", "a b"), ("h g f", "h g f e d"), ("a a b b c", "c")]
+    inputs = [{"text": text, "text_target": target} for text, target in texts]
+    entries = attention.capture(loaded, [example(loaded, each, 99) for each in inputs])
+    model = transformers.AutoModelForSeq2SeqLM.from_pretrained(folder, attn_implementation="eager").eval()
+    for (text, target), entry in zip(texts, entries, strict=True):
+        encoded, labels = (loaded.tokenizer(each, return_tensors="pt") for each in (text, target))
+        with torch.no_grad():
+            outputs = model(**encoded, labels=labels["input_ids"], output_attentions=True)
+        for stack in ("encoder", "decoder", "cross"):
+            assert_equal(entry, [layer[0].numpy() for layer in outputs[f"{stack}_attentions"]], stack)
+        assert [entry.meta["stacks"][stack]["causal"] for stack in ("encoder", "decoder", "cross")] == [
+            False,
+            True,
+            False,
+        ]
+        assert entry.meta["sequences"]["target"]["next"] == target.split()
+        assert entry.meta["sequences"]["target"]["tokens"][1:] == target.split()[:-1]
+        assert entry.meta["sequences"]["target"]["words"] == [None, *range(len(target.split()) - 1)]
+
+
+def test_without_a_target_the_model_writes():
+    """What it would write by transformers' own `generate`, most likely token by most likely token."""
+    loaded = load(ref(DATES), "cpu")
+    read = example(loaded, {"text": DATE}, 99)
+    model = transformers.AutoModelForSeq2SeqLM.from_pretrained(DATES).eval()
+    encoded = loaded.tokenizer(DATE, return_tensors="pt")
+    encoded.pop("token_type_ids", None)
+    with torch.no_grad():
+        written = model.generate(**encoded, do_sample=False, num_beams=1)[0].tolist()
+    assert read.target.ids == written[:-1]
+    assert read.target.next == loaded.tokenizer.convert_ids_to_tokens(written[1:])
+    entry = attention.capture(loaded, [read])[0]
+    assert entry.meta["stacks"]["cross"]["rows"] == "target"
+    assert entry.meta["stacks"]["cross"]["cols"] == "text"
+
+
+def test_a_target_is_for_encoder_decoders(worker):
+    request = Request(ATTENTION, ref(MINILM), {"text": "a cat", "text_target": "eine Katze"})
+    (answer,) = worker.capture([request], device="cpu", batch_size=8, max_tokens=99)
+    assert answer.message.startswith(f"Model {MINILM!r} has no decoder beside an encoder; `text_target` is for")
+
+
+def test_encoder_decoders_through_the_worker(worker):
+    requests = [Request(ATTENTION, ref(DATES), {"text": text}) for text in (DATE, "x" * 9000, "7 may 1999")]
+    first, long, last = sorted(
+        worker.capture(requests, device="cpu", batch_size=8, max_tokens=99), key=lambda answer: answer.index
+    )
+    assert isinstance(long, Refused)
+    assert set(first.entry.meta["stacks"]) == set(last.entry.meta["stacks"]) == {"encoder", "decoder", "cross"}
+
+
+# ---- scores, norms, sinks
+
+SCORED = {
+    "bart": ("encoder decoder cross", []),
+    "bloom": ("self", ["ALiBi"]),
+    "deberta-v2": ("self", ["disentangled position"]),
+    "gemma2": ("self", ["soft cap"]),
+    "gpt2": ("self", []),
+    "llama": ("self", []),
+    "mistral": ("self", ["mask"]),
+    "mpnet": ("self", ["relative position bias"]),
+    "t5": ("encoder decoder", ["relative position bias"]),
+}
+STRONGER = {
+    "gemma2": {"attn_logit_softcapping": 1.0},
+    "mistral": {"sliding_window": 3},
+    "bart": {"decoder_start_token_id": 2},
+}
+
+
+@pytest.mark.parametrize("model_type", SCORED)
+def test_queries_keys_and_terms_give_the_weights(make_model, model_type):
+    """In a batch, within 1e-3 of transformers' own, as decoded from what the browser gets."""
+    folder = make_model(model_type, **ARCHITECTURES[model_type] | STRONGER.get(model_type, {}))
+    loaded = load(ref(str(folder)), "cpu")
+    target = {"text_target": "a b c d"} if loaded.encoder_decoder else {}
+    read = [example(loaded, {"text": text} | target, 99) for text in SENTENCES]
+    stacks, terms = SCORED[model_type]
+    for text, entry in zip(SENTENCES, scores.capture(loaded, read), strict=True):
+        truth = expected(folder, text)
+        for name in stacks.split():
+            for layer in entry.meta["stacks"][name]["layers"]:
+                number = layer["layer"]
+                assert layer["neurons"]["terms"] == (terms if len(text) > 5 or terms != ["mask"] else [])
+                made = decoding.recomputed(entry, name, number)
+                assert np.abs(made - decoding.weights(entry, name, number)).max() <= 1e-3 + QUANTISATION
+                if name in ("self", "encoder"):
+                    assert np.abs(made - truth[number]).max() <= 1e-3
+
+
+def test_grouped_keys_are_kept_once(make_model):
+    loaded = load(ref(str(make_model("llama", **GROUPED))), "cpu")
+    entry = scores.capture(loaded, [example(loaded, {"text": "a b c"}, 99)])[0]
+    assert entry.meta["stacks"]["self"]["layers"][0]["neurons"] == {
+        "d": 8,
+        "kv_heads": 2,
+        "scale": 8**-0.5,
+        "terms": [],
+    }
+
+
+@pytest.mark.parametrize("model", [MINILM, INDUCTION])
+def test_scores_of_trained_models(model):
+    loaded = load(ref(model), "cpu")
+    text = "the rabbit hopped over the fence and the rabbit"
+    entry = scores.capture(loaded, [example(loaded, {"text": text}, 99)])[0]
+    for layer, weights in enumerate(expected(loaded.ref.path, text)):
+        assert np.abs(decoding.recomputed(entry, "self", layer) - weights).max() <= 1e-3
+
+
+def test_norms_of_values_through_the_output_projection(minilm):
+    """‖v · W_O‖ head by head, as written down; ours goes by way of W_O · W_Oᵀ."""
+    entry = attention.capture(minilm, [example(minilm, {"text": TEXTS[17]}, 99)])[0]
+    model = transformers.AutoModel.from_pretrained(minilm.ref.path).eval()
+    with torch.no_grad():
+        encoded = minilm.tokenizer(TEXTS[17], return_tensors="pt")
+        hidden = model(**encoded, output_hidden_states=True).hidden_states
+        for number, layer in enumerate(model.encoder.layer):
+            value = layer.attention.self.value(hidden[number])[0].reshape(17, 12, 32)
+            output = layer.attention.output.dense.weight.reshape(384, 12, 32)
+            truth = torch.einsum("thv,dhv->htd", value, output).norm(dim=-1).numpy()
+            found = decoding.scaled(entry.blobs[f"self/{number}/values"], 12)
+            assert np.abs(found / truth - 1).max() < 5e-3
+
+
+def test_rollout_and_overview_are_of_the_weights(minilm):
+    entry = attention.capture(minilm, [example(minilm, {"text": TEXTS[44]}, 99)])[0]
+    total = np.eye(44)
+    for number, weights in enumerate(expected(minilm.ref.path, TEXTS[44])):
+        total = (weights.mean(0) / 2 + np.eye(44) / 2) @ total
+        steps = np.frombuffer(zlib.decompress(entry.blobs[f"self/{number}/rollout"]), np.uint8).reshape(44, 44)
+        assert np.abs((steps.T / 255.0) ** 2 - total).max() < 0.02
+    assert len(zlib.decompress(entry.blobs["self/overview"])) == 6 * 12 * 24 * 24
+
+
+def test_what_a_sink_takes_is_a_column():
+    loaded = tiny_models.tiny("gpt_oss")
+    read = tiny_models.example(loaded)
+    entry = attention.capture(loaded, [read])[0]
+    assert entry.meta["stacks"]["self"]["cols"] == "text+sink"
+    cols = entry.meta["sequences"]["text+sink"]
+    assert (cols["tokens"][-1], cols["special"], cols["words"][-1]) == ("sink", [11], None)
+    with torch.no_grad():
+        truth = loaded.model(torch.tensor([read.text.ids]), output_attentions=True).attentions
+    for layer, weights in enumerate(truth):
+        rest = 1 - weights[0].sum(-1).numpy()
+        assert rest.max() > 0.01
+        assert np.abs(decoding.weights(entry, "self", layer)[..., -1] - rest).max() <= QUANTISATION
+
+
+def test_an_output_that_does_not_end_is_refused():
+    """A piece of it would be kept under the name of the whole."""
+    dates = load(ref(str(ROOT / "example_site" / "models" / "dates")), "cpu")
+    with pytest.raises(ValueError, match="has written 9 tokens and come to no end; give it a `text_target`"):
+        example(dates, {"text": "1/5/2021"}, 9)
+    assert len(example(dates, {"text": "1/5/2021"}, 1024).target.ids) == 11
+
+
+def test_words_where_a_tokenizer_takes_a_text_for_one():
+    """As Llama's: spaces are a part of the vocabulary, and nothing splits at them before."""
+    pieces = [
+        ("<unk>", 0.0),
+        ("▁the", -1.0),
+        ("▁tur", -1.0),
+        ("tle", -1.0),
+        ("▁", -5.0),
+        *((c, -9.0) for c in "thurle"),
+    ]
+    backend = Tokenizer(models.Unigram(pieces, unk_id=0))
+    backend.pre_tokenizer = pre_tokenizers.Metaspace(split=False)
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>")
+    assert set(tokenizer("the turtle").word_ids()) == {0}
+    found = tokenize(tokenizer, "the turtle", None)
+    assert (found.tokens, found.words) == (["▁the", "▁tur", "tle"], [0, 1, 1])
+
+
+def test_alibi_is_a_slope(make_model):
+    """Bloom's penalty grows by the same step from token to token, and each head has its own (Press et al. 2022)."""
+    folder = make_model("bloom", **ARCHITECTURES["bloom"])
+    loaded = load(ref(str(folder)), "cpu")
+    entry = scores.capture(loaded, [example(loaded, {"text": "a b c d e f g h"}, 99)])[0]
+    assert entry.meta["stacks"]["self"]["layers"][0]["neurons"]["terms"] == ["ALiBi"]
+    term = decoding.scaled(entry.blobs["self/0/term/0"], 4).reshape(4, 8, 8)
+    steps = np.diff(term[:, -1], axis=1)
+    assert np.abs(steps - steps[:, :1]).max() < 1e-3
+    assert np.allclose(np.abs(steps[:, 0]), [2.0 ** -(2 * n) for n in range(1, 5)], atol=1e-3)

@@ -73,6 +73,15 @@ CLAIMS = {
         (5, 3, "rabbit", "turtle", 0.65, 0.75),
         (5, 11, "turtle", "rabbit", 0.5, 0.7),
     ],
+    ("learn/notebook.md", "step-4-cross"): [
+        (1, 0, "<pad>", "She", 0.95, 1),
+        (1, 0, "sieht", "the", 0.95, 1),
+        (1, 2, "sieht", "elephant", 0.965, 0.975),
+    ],
+    ("learn/notebook.md", "crossing"): [(1, 0, "en", "seen", 0.95, 1)],
+    ("guide/views/matrix.md", "matrix"): [(1, 8, "cross", "the", 0.7, 1), (1, 8, "tired", "to", 0.5, 1)],
+    ("guide/encoder-decoder.md", "dates"): [(1, 1, "<pad>", "2", 0.9, 1)],
+    ("learn/dates.md", "letters"): [(1, 1, "<pad>", "1", 0.97, 1)],
     ("learn/induction-heads.md", "list"): [
         (1, 1, "seven", "rabbit", 0.95, 1),
         (1, 1, "rabbit", "cold", 0.95, 1),
@@ -92,10 +101,10 @@ CLAIMS = {
 def test_what_the_text_says_is_so(open_page, page, figure):
     element = open_page(built(page)).locator(f"#{figure} attn-viz")
     for layer, head, start, end, least, most in CLAIMS[page, figure]:
-        weights = element.evaluate("(element, where) => element.weights(where)", {"layer": layer, "head": head})
-        tokens = weights["rows"]
-        rows = [position for position, token in enumerate(tokens) if token == start]
-        cols = [position for position, token in enumerate(tokens) if token == end]
+        where = {"stack": element.evaluate("element => element.state.stack"), "layer": layer, "head": head}
+        weights = element.evaluate("(element, where) => element.weights(where)", where)
+        rows = [position for position, token in enumerate(weights["rows"]) if token.strip() == start]
+        cols = [position for position, token in enumerate(weights["cols"]) if token.strip() == end]
         found = max(weights["values"][row][col] for row in rows for col in cols)
         assert least <= found <= most, (layer, head, start, end, found)
 

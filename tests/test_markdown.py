@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,6 +11,10 @@ import markdown
 import pytest
 from bs4 import BeautifulSoup
 from conftest import INDUCTION, MINILM
+
+from mkdocs_attnviz import fence, fence_format, fence_validator
+from mkdocs_attnviz.hosts.markdown import Undrawn
+from mkdocs_attnviz.settings import SettingsError
 
 BLOCK = f"```attention\nmodel: {MINILM}\ntext: The cat sat on the mat\n```\n"
 
@@ -63,6 +68,13 @@ def test_assets_in_a_folder(convert, tmp_path):
         assert (tmp_path / layer["file"]).read_text().startswith(f'attnvizData("{layer["file"]}","')
 
 
+def test_relative_folders_start_from_base_dir(convert, tmp_path):
+    shutil.copytree(INDUCTION, tmp_path / "models" / "copy")
+    page = convert(BLOCK.replace(MINILM, "models/copy"), base_dir=str(tmp_path), assets_dir="made")
+    assert page.select("attn-viz")
+    assert list((tmp_path / "made").glob("attnviz-*.js"))
+
+
 def test_the_line_of_a_mistake(convert):
     page = convert("# Cats\n\ntext\n\n```attention\nmodel: m\n```\n")
     assert "The block has no text" in page.select_one("[role=alert]").get_text()
@@ -82,14 +94,129 @@ def test_what_failed_once_is_tried_again(convert, tmp_path):
 
 
 def test_one_worker_for_many_conversions(tmp_path):
+    def workers():
+        found = subprocess.run(["pgrep", "-P", str(os.getpid()), "-f", "models.worker"], capture_output=True, text=True)
+        return len(found.stdout.split())
+
+    before = workers()  # those of other tests in this process
     settings = {"cache_dir": str(tmp_path / "cache")}
     for word in ("cat", "dog", "hen"):
         text = BLOCK.replace("cat", word)
         markdown.markdown(text, extensions=["mkdocs_attnviz"], extension_configs={"mkdocs_attnviz": settings})
-    found = subprocess.run(["pgrep", "-P", str(os.getpid()), "-f", "models.worker"], capture_output=True, text=True)
-    assert len(found.stdout.split()) <= 2  # this test's, and that of the other tests in this process
+    assert workers() == before + 1
 
 
 def test_unknown_settings_are_refused(convert):
     with pytest.raises(KeyError, match="mkdocs_attnviz has no setting 'devise'"):
         convert(BLOCK, devise="cpu")
+
+
+def test_settings_must_have_values_that_they_can_have(convert):
+    with pytest.raises(SettingsError, match="Setting `strict` is 'maybe'"):
+        convert(BLOCK, strict="maybe")
+
+
+# ---- strict
+
+TWO_MISTAKES = f"{BLOCK}\n```attention\nmodle: m\n```\n\n```attention\nmodel: m\n```\n"
+
+
+def test_strict_names_every_block_that_cannot_be_drawn(convert):
+    with pytest.raises(Undrawn) as raised:
+        convert(TWO_MISTAKES, strict=True)
+    first, second = str(raised.value).splitlines()
+    assert first == "line 7: `modle` is not a key of the block (did you mean `model`?)."
+    assert second.startswith("line 10: The block has no `text`")
+
+
+def test_strict_lets_a_good_page_pass(convert):
+    assert convert(BLOCK, strict=True).select("attn-viz")
+
+
+# ---- a custom fence of SuperFences, without our extension
+
+
+def with_fence(formatter=fence):
+    entry = {"name": "attention", "class": "attention", "format": formatter, "validator": fence_validator}
+    return markdown.Markdown(
+        extensions=["pymdownx.superfences"], extension_configs={"pymdownx.superfences": {"custom_fences": [entry]}}
+    )
+
+
+@pytest.fixture
+def cached(shared_cache):
+    return fence_format(cache_dir=str(shared_cache))
+
+
+def test_a_custom_fence_gives_a_complete_fragment(cached):
+    page = BeautifulSoup(with_fence(cached).convert(BLOCK + "\n" + BLOCK.replace("cat", "dog")), "html5lib")
+    ids = [figure["id"] for figure in page.select("figure.attnviz")]
+    assert ids == ["attnviz-1", "attnviz-2"]
+    assert len(page.select("script")) == 1
+
+
+def test_a_custom_fence_has_defaults(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "<attn-viz" in with_fence().convert(BLOCK)
+    assert list(tmp_path.glob(".attnviz/*/*.attnviz"))
+
+
+@pytest.mark.parametrize("header", ['attention layer="3"', "{ .attention layer=3 }"])
+def test_options_in_a_custom_fence_s_header(cached, header):
+    page = BeautifulSoup(with_fence(cached).convert(BLOCK.replace("attention", header)), "html5lib")
+    assert json.loads(page.select_one("attn-viz")["data-figure"])["options"]["layer"] == 3
+
+
+def test_lines_in_a_custom_fence_s_messages(cached):
+    """Each conversion of one Markdown instance is a page of its own."""
+    md = with_fence(cached)
+    mistake = "```attention\nmodel: m\ntxt: a\n```\n"
+    assert "(line 5)" in md.convert(f"# Cats\n\n{mistake}")
+    assert "(line 3)" in md.reset().convert(mistake)
+    assert "(line 8)" in md.reset().convert(f"> {mistake[:-1].replace(chr(10), chr(10) + '> ')}\n\n{mistake}")
+
+
+def test_settings_of_a_custom_fence(shared_cache):
+    named = fence_format(models={"cats": MINILM}, cache_dir=str(shared_cache))
+    assert "<attn-viz" in with_fence(named).convert(BLOCK.replace(MINILM, "cats"))
+    with pytest.raises(KeyError, match="no setting 'devise'"):
+        fence_format(devise="cpu")
+
+
+def test_a_custom_fence_can_be_strict(shared_cache):
+    with pytest.raises(Undrawn, match="line 7: `modle`"):
+        with_fence(fence_format(strict=True, cache_dir=str(shared_cache))).convert(TWO_MISTAKES)
+
+
+def test_a_custom_fence_can_be_pickled(cached):
+    """Zensical does so, to know whether the configuration has changed."""
+    assert pickle.loads(pickle.dumps(cached)) == cached
+
+
+CUSTOM_FENCE = """
+site_name: Test
+theme: {{name: mkdocs, highlightjs: false}}
+plugins: []
+markdown_extensions:
+  - pymdownx.superfences:
+      custom_fences:
+        - name: attention
+          class: attention
+          format: !!python/object/apply:mkdocs_attnviz.fence_format
+            kwds: {{cache_dir: {cache}, strict: true}}
+          validator: !!python/name:mkdocs_attnviz.fence_validator
+"""
+
+
+def test_a_custom_fence_in_mkdocs_without_our_plugin(site, shared_cache):
+    site.write("index.md", BLOCK)
+    command = site.command()
+    (site.folder / "mkdocs.yml").write_text(CUSTOM_FENCE.format(cache=shared_cache))
+    built = subprocess.run(command, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    assert "<attn-viz" in (site.folder / "site" / "index.html").read_text()
+    site.write("index.md", TWO_MISTAKES)
+    built = subprocess.run(command, capture_output=True, text=True)
+    assert built.returncode == 1
+    assert "line 7: `modle` is not a key of the block" in built.stderr
+    assert "Traceback" not in built.stderr

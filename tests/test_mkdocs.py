@@ -1,5 +1,6 @@
 """The plugin, through `mkdocs build` and `mkdocs serve`."""
 
+import functools
 import json
 import os
 import re
@@ -104,8 +105,8 @@ def test_the_key_and_its_parts_are_told_on_request(site):
     site.write("index.md", CAT)
     log = site.build("-v").log
     assert re.search(
-        r"key [0-9a-f]{64} = \[\('capture', 'attention'\), \('version', '1'\), \('model', 'sha256:[0-9a-f]{64}'\), "
-        r"\('dtype', 'auto'\), \('text', 'The cat sat on the mat'\), \('text_pair', None\)\]",
+        r"key [0-9a-f]{64} = \[\('capture', 'attention'\), \('version', '3'\), \('model', 'sha256:[0-9a-f]{64}'\), "
+        r"\('dtype', 'auto'\), \('text', 'The cat sat on the mat'\), \('text_pair', None\), \('text_target', None\)\]",
         log,
     )
 
@@ -349,6 +350,21 @@ def test_search_finds_the_caption_but_no_data(site):
         assert data not in text
 
 
+def test_nothing_is_run_where_that_is_forbidden(cold_site):
+    cold_site.settings["on_missing"] = "warn"
+    cold_site.write("index.md", CAT)
+    cold_site.write("hub.md", "```attention\nmodel: gpt2\ntext: a\n```\n")
+    built = cold_site.build("-v")
+    assert built.returncode == 0
+    assert "The cache does not hold this figure's tensors, and `on_missing` forbids" in built.alerts()[0]
+    assert (
+        "No commit of model 'gpt2' is known here, and `on_missing` forbids to ask the hub"
+        in built.alerts("hub/index.html")[0]
+    )
+    assert "running model" not in built.log
+    assert cold_site.build("--strict").returncode == 1
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -385,7 +401,8 @@ def test_serve_redraws_a_changed_block_with_the_model_still_loaded(cold_site):
     ]
     log_file = cold_site.folder / "log"
     with log_file.open("w") as stream:
-        serve = subprocess.Popen(command, stderr=stream, stdout=stream)
+        heed = functools.partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+        serve = subprocess.Popen(command, stderr=stream, stdout=stream, preexec_fn=heed)  # a shell's `&` ignores it
     try:
         _wait(lambda: "Serving on" in log_file.read_text())
         worker = _child(serve.pid, "models.worker")

@@ -1,12 +1,14 @@
 import { html, LitElement, nothing, type TemplateResult, unsafeCSS } from "lit";
 import css from "./element.css";
-import { type Figure, findLayer, findSequence, findStack, parseFigure } from "./figure.js";
+import { type Blob, type Figure, findLayer, findSequence, findStack, parseFigure } from "./figure.js";
+import { asked, decodeState, encodeState } from "./link.js";
 import { hexToRgba, PALETTES } from "./palette.js";
+import { type HeadNeurons, headNeurons, neuronBlobs, neuronLayer } from "./parts/neuron-scores.js";
 import { palest, type Scheme, SchemeController } from "./scheme.js";
-import { LayerStore } from "./store.js";
+import { type Decode, Store } from "./store.js";
 import type { View, ViewHost } from "./view.js";
 import { views } from "./views/index.js";
-import type { Layer } from "./weights.js";
+import { Layer } from "./weights.js";
 
 export interface WeightsRequest {
   stack?: string;
@@ -24,10 +26,12 @@ export interface Weights {
 /** How far from the screen a figure begins to load, in screens. */
 const NEAR = "100% 0px";
 
-const FORCED: Record<"light" | "dark", Scheme> = {
-  light: { dark: false, pale: palest(hexToRgba(PALETTES.light.text), hexToRgba(PALETTES.light.background)) },
-  dark: { dark: true, pale: palest(hexToRgba(PALETTES.dark.text), hexToRgba(PALETTES.dark.background)) },
-};
+function forced(dark: boolean): Scheme {
+  const { text, background } = dark ? PALETTES.dark : PALETTES.light;
+  return { dark, pale: palest(hexToRgba(text), hexToRgba(background)), background };
+}
+
+const FORCED: Record<"light" | "dark", Scheme> = { light: forced(false), dark: forced(true) };
 
 /** As the observer would say, but at once: the first picture is not to wait for it. */
 function isNear(element: Element): boolean {
@@ -45,9 +49,13 @@ export class AttnViz extends LitElement implements ViewHost {
   private resolveReady!: () => void;
   private rejectReady!: (reason: unknown) => void;
   private figure: Figure | undefined;
-  private store: LayerStore | undefined;
+  private readonly store = new Store();
+  /** How to read what is to be fetched again. */
+  private readonly decoders = new Map<Blob, Decode<unknown>>();
   private view: View | undefined;
+  private initial = {};
   private near = false;
+  private isDrawn = false;
   private problem = "";
   private readonly surroundings = new SchemeController(this);
   private readonly approach = new IntersectionObserver((entries) => this.onApproach(entries), { rootMargin: NEAR });
@@ -61,6 +69,8 @@ export class AttnViz extends LitElement implements ViewHost {
   override connectedCallback(): void {
     if (!this.figure && !this.problem) this.read();
     super.connectedCallback();
+    addEventListener("hashchange", this.follow);
+    this.follow();
     this.near ||= isNear(this);
     if (this.near) this.requestUpdate();
     else this.approach.observe(this);
@@ -68,6 +78,7 @@ export class AttnViz extends LitElement implements ViewHost {
 
   override disconnectedCallback(): void {
     super.disconnectedCallback();
+    removeEventListener("hashchange", this.follow);
     this.approach.disconnect();
   }
 
@@ -76,14 +87,29 @@ export class AttnViz extends LitElement implements ViewHost {
       const figure = parseFigure(this.getAttribute("data-figure"));
       const ViewOfFigure = views[figure.view];
       if (!ViewOfFigure) throw new Error(`view ${figure.view}: not one of ${Object.keys(views).join(", ")}`);
-      this.store = new LayerStore(figure);
       this.view = new ViewOfFigure(this, figure);
+      this.initial = this.view.state;
       this.figure = figure;
     } catch (error) {
       this.problem = (error as Error).message;
       this.rejectReady(error);
     }
   }
+
+  /** A link to this figure brings its state with it, as changes of the first one; a bad link changes nothing. */
+  private readonly follow = (): void => {
+    const { view } = this;
+    const change = asked(this);
+    if (change === null || !view) return;
+    const old = view.state;
+    try {
+      view.state = this.initial;
+      if (change) view.state = decodeState(change);
+    } catch {
+      view.state = old; // a link of another build, or mistyped
+    }
+    requestAnimationFrame(() => this.scrollIntoView({ block: "nearest" }));
+  };
 
   private onApproach(entries: IntersectionObserverEntry[]): void {
     if (!entries.some((entry) => entry.isIntersecting)) return;
@@ -98,11 +124,13 @@ export class AttnViz extends LitElement implements ViewHost {
       return html`<slot></slot>
         <p class="alert" role="alert">This interactive figure cannot be shown: its data are damaged.</p>`;
     const forced = figure.theme === "auto" ? "" : "forced";
-    const style = `--pale:${scheme.pale * 100}%`;
+    // What is said of the first state holds for no other.
+    const label = encodeState(view.state, this.initial) ? figure.label.split(/[,:] /)[0] : figure.label;
+    const style = `--pale:${scheme.pale * 100}%;--page:${scheme.background}`;
     return html`<div class="static ${this.near ? "" : "waiting"}"><slot></slot><p>${figure.label}</p></div>
       ${
         this.near
-          ? html`<div class="figure ${scheme.dark ? "dark" : "light"} ${forced}" role="group" aria-label=${figure.label} style=${style}>
+          ? html`<div class="figure ${scheme.dark ? "dark" : "light"} ${forced}" role="group" aria-label=${label} style=${style}>
               ${view.render()}
             </div>`
           : nothing
@@ -116,30 +144,59 @@ export class AttnViz extends LitElement implements ViewHost {
     return theme === "auto" ? this.surroundings.current : FORCED[theme];
   }
 
-  layer(stack: string, layer: number): Layer | undefined {
-    const { store } = this;
-    const decoded = store?.peek(stack, layer);
-    if (!decoded && !store?.hasFailed(stack, layer)) this.load(stack, layer);
+  layer(stack: string, layer: number, whole = false): Layer | undefined {
+    const { blob, decode, ahead } = this.weightsOf(stack, layer);
+    if (whole) return this.blob(blob, decode);
+    if (ahead && !this.isDrawn) return this.blob(...ahead);
+    return this.blob(blob, decode) ?? (ahead && this.store.peek(ahead[0]));
+  }
+
+  blob<T>(blob: Blob, decode: Decode<T>): T | undefined {
+    const decoded = this.store.peek<T>(blob);
+    if (decoded === undefined && !this.store.hasFailed(blob)) this.load(blob, decode);
     return decoded;
   }
 
-  private load(stack: string, layer: number): void {
+  private load<T>(blob: Blob, decode: Decode<T>): void {
+    this.decoders.set(blob, decode);
     const update = () => this.requestUpdate();
-    this.store?.load(stack, layer).then(update, update);
+    this.store.load(blob, decode).then(update, update);
   }
 
-  notice(stack: string, layer: number): TemplateResult {
-    if (!this.store?.hasFailed(stack, layer)) return html`<span class="detail pale">Loading layer ${layer} …</span>`;
+  /** A layer's own blob, and the preview that is drawn before it is fetched. */
+  private weightsOf(
+    name: string,
+    number: number,
+  ): { blob: Blob; decode: Decode<Layer>; ahead?: [Blob, Decode<Layer>] } {
+    const { figure } = this.opened();
+    const { rows, cols, layers } = findStack(figure, name);
+    const source = findLayer({ rows, cols, layers }, number);
+    const [high, wide] = [cols, rows].map((name) => findSequence(figure, name).tokens.length) as [number, number];
+    const { heads, preview } = source;
+    const decode: Decode<Layer> = (bytes) => new Layer(bytes, heads, high, wide);
+    if (!preview) return { blob: source, decode };
+    const ahead: Decode<Layer> = (bytes) => Layer.preview(bytes, preview.share, heads, high, wide);
+    return { blob: source, decode, ahead: [preview, ahead] };
+  }
+
+  notice(what: string, blobs: readonly Blob[]): TemplateResult {
+    const failed = blobs.filter((blob) => this.store.hasFailed(blob));
+    if (failed.length === 0) return html`<span class="detail pale">Loading ${what} …</span>`;
     const retry = () => {
-      this.load(stack, layer);
+      for (const blob of failed) this.load(blob, this.decoders.get(blob) as Decode<unknown>);
       this.requestUpdate();
     };
+    const sentence = `${what[0]?.toUpperCase()}${what.slice(1)} could not be loaded.`;
     return html`<span class="failure" role="alert"
-      >Layer ${layer} could not be loaded. <button @click=${retry}>Try again</button></span>`;
+      >${sentence} <button @click=${retry}>Try again</button></span>`;
   }
 
   drawn(): void {
     this.resolveReady();
+    if (this.isDrawn) return;
+    this.isDrawn = true;
+    // Once the picture is on the screen, what a preview stands for is fetched.
+    setTimeout(() => this.requestUpdate(), 200);
   }
 
   changed(): void {
@@ -158,22 +215,36 @@ export class AttnViz extends LitElement implements ViewHost {
   }
 
   /** The weights of one head, as stored: within 0.004 of the model's. Works for hidden figures too. */
-  async weights({ stack, layer, head }: WeightsRequest): Promise<Weights> {
-    const { figure, store } = this.opened();
-    const name = stack ?? (Object.keys(figure.stacks)[0] as string);
-    const found = findStack(figure, name);
-    const { heads } = findLayer(found, layer);
-    if (!(Number.isInteger(head) && head >= 0 && head < heads))
-      throw new RangeError(`head ${head}: not one of 0 to ${heads - 1}`);
-    const weights = await store.load(name, layer);
-    const tokens = (sequence: string) => [...findSequence(figure, sequence).tokens];
-    return { rows: tokens(found.rows), cols: tokens(found.cols), values: weights.matrix(head) };
+  async weights(request: WeightsRequest): Promise<Weights> {
+    const { name, rows, cols } = this.requested(request);
+    const { blob, decode } = this.weightsOf(name, request.layer);
+    const weights = await this.store.load(blob, decode);
+    return { rows: [...rows], cols: [...cols], values: weights.matrix(request.head) };
   }
 
-  private opened(): { figure: Figure; store: LayerStore; view: View } {
+  /** What the weights of one head come of. Rejects where a figure has no queries and keys: all views but the neuron view. */
+  async neurons(request: WeightsRequest): Promise<HeadNeurons> {
+    const { source, rows, cols, causal } = this.requested(request);
+    if (!source.neurons) throw new Error("this figure has no queries and keys");
+    const load = neuronBlobs(source, rows.length, cols.length, (blob, decode) => this.store.load(blob, decode));
+    return headNeurons(neuronLayer(source, rows.length, cols.length, causal, await Promise.all(load)), request.head);
+  }
+
+  private requested({ stack, layer, head }: WeightsRequest) {
+    const { figure } = this.opened();
+    const name = stack ?? (Object.keys(figure.stacks)[0] as string);
+    const { rows, cols, causal = false, layers } = findStack(figure, name);
+    const source = findLayer({ rows, cols, layers }, layer);
+    if (!(Number.isInteger(head) && head >= 0 && head < source.heads))
+      throw new RangeError(`head ${head}: not one of 0 to ${source.heads - 1}`);
+    const tokens = (sequence: string) => findSequence(figure, sequence).tokens;
+    return { name, source, causal, rows: tokens(rows), cols: tokens(cols) };
+  }
+
+  private opened(): { figure: Figure; view: View } {
     if (!this.figure && !this.problem) this.read();
-    const { figure, store, view } = this;
-    if (!figure || !store || !view) throw new Error(this.problem);
-    return { figure, store, view };
+    const { figure, view } = this;
+    if (!figure || !view) throw new Error(this.problem);
+    return { figure, view };
   }
 }

@@ -38,6 +38,12 @@ export function loadFile(name: string): Promise<string> {
   return started;
 }
 
+/** Fetches a file that is likely to be looked at next; if that fails, it is fetched when it is. */
+export function fetchAhead(name: string | undefined): void {
+  const { connection } = navigator as Navigator & { connection?: { saveData: boolean } };
+  if (name && !connection?.saveData) loadFile(name).catch(() => {});
+}
+
 /** A damaged file is to be fetched anew on the next attempt. */
 export function forgetFile(name: string): void {
   loading.delete(name);

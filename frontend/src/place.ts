@@ -4,6 +4,11 @@ export interface TokenRef {
   index: number;
 }
 
+/** The token, or tokens of one side, whose lines are shown. */
+export interface Focus extends TokenRef {
+  indices?: number[];
+}
+
 export type Side = "left" | "right";
 
 /** Indices from start up to, not including, end. */
@@ -17,6 +22,7 @@ export const ROW_HEIGHT = 24;
 export const RESERVED_ROWS = 24;
 
 export const opposite = (side: Side): Side => (side === "left" ? "right" : "left");
+export const focused = ({ index, indices }: Focus): number[] => indices ?? [index];
 export const inRange = (index: number, { start, end }: Range): boolean => index >= start && index < end;
 export const sameRange = (a: Range, b: Range): boolean => a.start === b.start && a.end === b.end;
 

@@ -6,6 +6,8 @@ export interface Scheme {
   dark: boolean;
   /** Opacity of pale text: as pale as can be with a contrast of 4.5:1. */
   pale: number;
+  /** What is behind the figure, as CSS. */
+  background: string;
 }
 
 const PALE_CONTRAST = 4.6;
@@ -37,12 +39,13 @@ export function schemeOf(element: Element): Scheme {
   const found = backgroundOf(element);
   const assumed: Rgba = luminance(text) > 0.4 ? [18, 18, 18, 1] : [255, 255, 255, 1];
   const background = found ?? assumed;
-  return { dark: luminance(over(text, background)) > luminance(background), pale: palest(text, background) };
+  const dark = luminance(over(text, background)) > luminance(background);
+  return { dark, pale: palest(text, background), background: `rgb(${background.slice(0, 3).join(" ")})` };
 }
 
 /** Follows the scheme of the docs theme live. */
 export class SchemeController implements ReactiveController {
-  current: Scheme = { dark: false, pale: 0.75 };
+  current: Scheme = { dark: false, pale: 0.75, background: "Canvas" };
   private readonly themeAttributes = new MutationObserver(() => this.refresh());
   private readonly preference = matchMedia("(prefers-color-scheme: dark)");
 
@@ -66,9 +69,10 @@ export class SchemeController implements ReactiveController {
   }
 
   readonly refresh = (): void => {
-    const { dark, pale } = schemeOf(this.host);
-    if (dark === this.current.dark && pale === this.current.pale) return;
-    this.current = { dark, pale };
+    const found = schemeOf(this.host);
+    const { dark, pale, background } = this.current;
+    if (dark === found.dark && pale === found.pale && background === found.background) return;
+    this.current = found;
     this.host.requestUpdate();
   };
 

@@ -1,48 +1,45 @@
-import { type Figure, findLayer, findSequence, findStack } from "./figure.js";
+import type { Blob } from "./figure.js";
 import { forgetFile, loadFile } from "./files.js";
-import { inflate, Layer } from "./weights.js";
+import { inflate } from "./weights.js";
 
-/** The decoded layers of one figure; each is fetched and inflated when first asked for. */
-export class LayerStore {
-  private readonly decoded = new Map<string, Layer>();
-  private readonly pending = new Map<string, Promise<Layer>>();
-  private readonly failed = new Set<string>();
+/** Makes of a blob's bytes what a view reads. Throws if they do not fit. */
+export type Decode<T> = (bytes: Uint8Array) => T;
 
-  constructor(private readonly figure: Figure) {}
+/** The decoded blobs of one figure; each is fetched and inflated when first asked for. */
+export class Store {
+  private readonly decoded = new Map<Blob, unknown>();
+  private readonly pending = new Map<Blob, Promise<unknown>>();
+  private readonly failed = new Set<Blob>();
 
-  peek(stack: string, layer: number): Layer | undefined {
-    return this.decoded.get(`${stack}/${layer}`);
+  peek<T>(blob: Blob): T | undefined {
+    return this.decoded.get(blob) as T | undefined;
   }
 
-  hasFailed(stack: string, layer: number): boolean {
-    return this.failed.has(`${stack}/${layer}`);
+  hasFailed(blob: Blob): boolean {
+    return this.failed.has(blob);
   }
 
   /** Also tries again what has failed before. */
-  load(stack: string, layer: number): Promise<Layer> {
-    const key = `${stack}/${layer}`;
-    const running = this.pending.get(key);
-    if (running) return running;
-    const started = this.decode(stack, layer);
-    this.pending.set(key, started);
-    this.failed.delete(key);
+  load<T>(blob: Blob, decode: Decode<T>): Promise<T> {
+    const running = this.pending.get(blob);
+    if (running) return running as Promise<T>;
+    const started = this.read(blob, decode);
+    this.pending.set(blob, started);
+    this.failed.delete(blob);
     started.then(
-      (value) => this.decoded.set(key, value),
+      (value) => this.decoded.set(blob, value),
       () => {
-        this.pending.delete(key);
-        this.failed.add(key);
+        this.pending.delete(blob);
+        this.failed.add(blob);
       },
     );
     return started;
   }
 
-  private async decode(stackName: string, number: number): Promise<Layer> {
-    const stack = findStack(this.figure, stackName);
-    const { heads, data, file = "" } = findLayer(stack, number);
-    const [rows, cols] = [stack.rows, stack.cols].map((name) => findSequence(this.figure, name).tokens.length);
+  private async read<T>({ data, file = "" }: Blob, decode: Decode<T>): Promise<T> {
     const base64 = data ?? (await loadFile(file));
     try {
-      return new Layer(await inflate(base64), heads, cols as number, rows as number);
+      return decode(await inflate(base64));
     } catch (error) {
       forgetFile(file);
       throw error;

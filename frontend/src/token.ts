@@ -63,9 +63,9 @@ const WIDE = /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f
 const LONGEST = 20;
 
 /** A width for the longest of the tokens, as CSS, found without laying them out. */
-export function columnWidth(tokens: string[]): string {
-  const widths = tokens.map((token) => {
-    const text = pieces(token)
+export function columnWidth(tokens: string[], next?: string[]): string {
+  const widths = tokens.map((token, i) => {
+    const text = pieces(next ? `${token} → ${next[i]}` : token)
       .map((piece) => piece.text)
       .join("");
     return text.length + (text.match(WIDE)?.length ?? 0);

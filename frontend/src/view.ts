@@ -1,15 +1,21 @@
 import type { CSSResultGroup, ReactiveController, ReactiveControllerHost, TemplateResult } from "lit";
-import type { Figure } from "./figure.js";
+import type { Blob, Figure } from "./figure.js";
 import type { Scheme } from "./scheme.js";
+import type { Decode } from "./store.js";
 import type { Layer } from "./weights.js";
 
 /** What a view may ask of the element it lives in. */
 export interface ViewHost extends ReactiveControllerHost, HTMLElement {
   readonly scheme: Scheme;
-  /** The decoded layer, or undefined while it loads; the host renders again when it has come. */
-  layer(stack: string, layer: number): Layer | undefined;
-  /** What to say in place of a layer that is not there: that it loads, or why it cannot. */
-  notice(stack: string, layer: number): TemplateResult;
+  /**
+   * The decoded layer, or undefined while it loads; the host renders again when it has come. Until then its preview will
+   * do, unless it is to be the `whole` layer.
+   */
+  layer(stack: string, layer: number, whole?: boolean): Layer | undefined;
+  /** The same for anything else that is stored. A blob is decoded once. */
+  blob<T>(blob: Blob, decode: Decode<T>): T | undefined;
+  /** What to say in place of a picture whose blobs are not all there: that `what` loads, or that it cannot be loaded. */
+  notice(what: string, blobs: readonly Blob[]): TemplateResult;
   /** The first picture is drawn. */
   drawn(): void;
   /** The reader, not a program, has changed the state. */

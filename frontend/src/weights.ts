@@ -1,39 +1,125 @@
 /** A byte b stands for the weight (b / 255)². */
 export const WEIGHT = Float64Array.from({ length: 256 }, (_, byte) => (byte / 255) ** 2);
+const MASKED = -32768;
 
-/** The attention weights of one layer, as stored: one byte each, shape (heads, cols, rows). */
+/** The attention weights of one layer, shape (heads, cols, rows): as stored, one byte each; where computed, exact too. */
 export class Layer {
   constructor(
+    /** What is drawn; a zero is not. */
     readonly bytes: Uint8Array,
     readonly heads: number,
     readonly cols: number,
     readonly rows: number,
+    /** The weights themselves, where the bytes are not all there is to them. */
+    private readonly exact: Float32Array | Uint8Array = bytes,
   ) {
     if (bytes.length !== heads * cols * rows)
       throw new Error(`${bytes.length} bytes are not ${heads} × ${cols} × ${rows} weights`);
   }
 
+  /** Of the weight in view; less than 1 in a preview. */
+  share = 1;
+
+  /** The strongest weights alone, from a preview's bytes. */
+  static preview(bytes: Uint8Array, share: number, heads: number, cols: number, rows: number): Layer {
+    const view = new DataView(bytes.buffer, bytes.byteOffset);
+    const count = view.getUint32(0, true);
+    const layer = new Layer(new Uint8Array(heads * cols * rows), heads, cols, rows);
+    for (let i = 0; i < count; i++) layer.bytes[view.getUint32(4 + 4 * i, true)] = bytes[4 + 4 * count + i] as number;
+    layer.share = share;
+    return layer;
+  }
+
+  static of(exact: Float32Array, heads: number, cols: number, rows: number): Layer {
+    const bytes = new Uint8Array(exact.length);
+    for (let i = 0; i < bytes.length; i++) bytes[i] = Math.min(255, 255 * Math.sqrt(exact[i] as number) + 0.5);
+    return new Layer(bytes, heads, cols, rows, exact);
+  }
+
+  at(head: number, row: number, col: number): number {
+    return (head * this.cols + col) * this.rows + row;
+  }
+
   byte(head: number, row: number, col: number): number {
-    return this.bytes[(head * this.cols + col) * this.rows + row] as number;
+    return this.bytes[this.at(head, row, col)] as number;
   }
 
   weight(head: number, row: number, col: number): number {
-    return WEIGHT[this.byte(head, row, col)] as number;
+    return this.weightAt(this.at(head, row, col));
+  }
+
+  weightAt(at: number): number {
+    const value = this.exact[at] as number;
+    return this.exact instanceof Uint8Array ? (WEIGHT[value] as number) : value;
+  }
+
+  /** All weights, to compute with. */
+  floats(): Float32Array {
+    const { exact } = this;
+    if (!(exact instanceof Uint8Array)) return exact;
+    const floats = new Float32Array(exact.length);
+    for (let i = 0; i < floats.length; i++) floats[i] = WEIGHT[exact[i] as number] as number;
+    return floats;
+  }
+
+  /** The same weights, of which only those in `bytes` are drawn. */
+  drawing(bytes: Uint8Array): Layer {
+    return new Layer(bytes, this.heads, this.cols, this.rows, this.exact);
   }
 
   /** Shape (rows, cols). */
   matrix(head: number): number[][] {
-    return Array.from({ length: this.rows }, (_, row) =>
-      Array.from({ length: this.cols }, (_, col) => this.weight(head, row, col)),
-    );
+    const matrix: number[][] = [];
+    for (let row = 0; row < this.rows; row++) {
+      const line: number[] = [];
+      for (let col = 0; col < this.cols; col++) line.push(this.weight(head, row, col));
+      matrix.push(line);
+    }
+    return matrix;
   }
 }
 
-/** Base64 of a zlib stream → its bytes. */
-export async function inflate(base64: string): Promise<Uint8Array> {
+/** Values of shape (groups, length), each row with a scale of its own; what is masked is NaN. */
+export class Scaled {
+  readonly length: number;
+  private readonly rows: Float32Array[];
+
+  constructor(bytes: Uint8Array, groups: number) {
+    this.length = (bytes.length / groups - 4) / 2;
+    if (!Number.isInteger(this.length)) throw new Error(`${bytes.length} bytes are not ${groups} scaled rows`);
+    const view = new DataView(bytes.buffer, bytes.byteOffset);
+    this.rows = Array.from({ length: groups }, (_, group) => {
+      const scale = view.getFloat32(4 * group, true);
+      const from = 4 * groups + 2 * group * this.length;
+      return Float32Array.from({ length: this.length }, (_, i) => {
+        const step = view.getInt16(from + 2 * i, true);
+        return step === MASKED ? Number.NaN : step * scale;
+      });
+    });
+  }
+
+  row(group: number): Float32Array {
+    return this.rows[group] as Float32Array;
+  }
+}
+
+declare global {
+  interface Uint8ArrayConstructor {
+    fromBase64?(base64: string): Uint8Array<ArrayBuffer>;
+  }
+}
+
+function decodeBase64(base64: string): Uint8Array<ArrayBuffer> {
+  if (Uint8Array.fromBase64) return Uint8Array.fromBase64(base64);
   const binary = atob(base64);
-  const deflated = new Uint8Array(binary.length);
-  for (let i = 0; i < binary.length; i++) deflated[i] = binary.charCodeAt(i);
-  const stream = new Blob([deflated]).stream().pipeThrough(new DecompressionStream("deflate"));
+  const bytes = new Uint8Array(binary.length);
+  for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
+  return bytes;
+}
+
+/** Base64 of a zlib stream → its bytes. Not by way of a `Blob`: browsers keep those in another process. */
+export async function inflate(base64: string): Promise<Uint8Array> {
+  const { body } = new Response(decodeBase64(base64));
+  const stream = (body as ReadableStream).pipeThrough(new DecompressionStream("deflate"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }

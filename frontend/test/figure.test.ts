@@ -7,6 +7,11 @@ test("a figure is read", () => {
   assert.deepEqual(parseFigure(JSON.stringify(pairFigure())), pairFigure());
 });
 
+test("options that an older build left out have their defaults", () => {
+  const old = { ...pairFigure(), options: { layer: 1, heads: [0, 3], include_heads: null } };
+  assert.deepEqual(parseFigure(JSON.stringify(old)), pairFigure());
+});
+
 test("a malformed figure is refused with its reason", () => {
   assert.throws(() => parseFigure("{oops"), SyntaxError);
   assert.throws(() => parseFigure(null), /not an object/);

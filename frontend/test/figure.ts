@@ -17,6 +17,20 @@ export function pairFigure(): Figure {
         ],
       },
     },
-    options: { layer: 1, heads: [0, 3], include_heads: null },
+    options: {
+      stack: "self",
+      layer: 1,
+      heads: [0, 3],
+      include_heads: null,
+      filter: "all",
+      across_layers: null,
+      across_heads: null,
+      value_weighted: false,
+      merge_words: false,
+      special_tokens: true,
+      contrast: 1,
+      min_weight: null,
+      mass: null,
+    },
   };
 }

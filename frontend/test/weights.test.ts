@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { deflateSync } from "node:zlib";
-import { inflate, Layer } from "../src/weights.js";
+import { inflate, Layer, Scaled } from "../src/weights.js";
 
 test("a layer is inflated and read as (heads, cols, rows)", async () => {
   const bytes = Uint8Array.from({ length: 2 * 3 * 2 }, (_, i) => i * 20);
@@ -17,4 +17,27 @@ test("a layer is inflated and read as (heads, cols, rows)", async () => {
 test("bytes that do not fit are refused", async () => {
   assert.throws(() => new Layer(new Uint8Array(5), 1, 2, 3), /5 bytes are not 1 × 2 × 3/);
   await assert.rejects(inflate("AAAA"));
+});
+
+test("scaled values have a scale for each row, and −32768 is masked", () => {
+  const view = new DataView(new ArrayBuffer(2 * 4 + 2 * 3 * 2));
+  [0.5, 2].forEach((scale, i) => {
+    view.setFloat32(4 * i, scale, true);
+  });
+  [1, -2, -32768, 3, 0, 4].forEach((step, i) => {
+    view.setInt16(8 + 2 * i, step, true);
+  });
+  const scaled = new Scaled(new Uint8Array(view.buffer), 2);
+  assert.deepEqual([...scaled.row(0)], [0.5, -1, Number.NaN]);
+  assert.deepEqual([...scaled.row(1)], [6, 0, 8]);
+  assert.throws(() => new Scaled(new Uint8Array(11), 2), /11 bytes/);
+});
+
+test("computed weights are exact and drawn as bytes", () => {
+  const layer = Layer.of(Float32Array.of(0.1, 0, 1, 0.25), 1, 2, 2);
+  assert.deepEqual([...layer.bytes], [81, 0, 255, 128]);
+  assert.equal(layer.weight(0, 1, 1), 0.25);
+  const less = layer.drawing(Uint8Array.of(0, 0, 255, 0));
+  assert.equal(less.weight(0, 1, 1), 0.25);
+  assert.equal(less.byte(0, 1, 1), 0);
 });

@@ -1,41 +1,84 @@
-"""Python-Markdown: claims `attention` fences, and fills them in at the end unless a larger host does that later.
+"""Python-Markdown and what is made with it: Pelican, Zensical, SuperFences in any of them.
 
-Decides for itself: how a fence is claimed (through the SuperFences that is there, whatever the order of extensions;
-else through one of its own that takes no other fence), and what is said of fences that cannot be read.
+Decides for itself:
+
+- how a fence is claimed: by the extension (`fences`), or by `fence`, which stands in SuperFences' `custom_fences` and
+  needs no extension of ours;
+- when figures are drawn: at the end of each conversion, unless a larger host does that later (`page`);
+- that with `strict` a block that cannot be drawn is an exception, since not every tool heeds a warning;
+- what it takes from Zensical, which leaves word of the page it renders in a preprocessor named `rendering_context`:
+  its file (`page.path`), and `root_dir` and `docs_dir` of its `config`. Where they are missing, nothing is known.
 """
 
 from __future__ import annotations
 
 import atexit
 import logging
-import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from markdown import Markdown
 from markdown.extensions import Extension
 from markdown.postprocessors import Postprocessor
 from markdown.preprocessors import Preprocessor
-from pymdownx.superfences import (
-    CodeStash,
-    SuperFencesBlockPreprocessor,
-    SuperFencesCodeBlockProcessor,
-    SuperFencesCodeExtension,
-)
+from mkdocs.exceptions import BuildError
+from mkdocs.utils import get_relative_url
+from pydantic import Field
 
-from mkdocs_attnviz.block import Source
-from mkdocs_attnviz.figure import AssetFolder, Assets, placeholder
-from mkdocs_attnviz.hosts.page import OPENING, SourcePage
+from mkdocs_attnviz.figure import AssetFolder, Assets
+from mkdocs_attnviz.hosts.fences import ClaimFences, FindUnclosed, waiting
+from mkdocs_attnviz.hosts.page import SourcePage
 from mkdocs_attnviz.pipeline import Pipeline
 from mkdocs_attnviz.settings import Settings
 
-NAME = "attention"
+EXTENSION = "mkdocs_attnviz"
+"""Its name in a configuration."""
+FILL = "attnviz"
+"""Name of the postprocessor that draws."""
+
+log = logging.getLogger("mkdocs_attnviz")
+
+
+class MarkdownSettings(Settings):
+    """The settings of a site, and those that only a host without a site has."""
+
+    base_dir: str = Field(".", description="Folder that relative directories start from.")
+    assets_dir: str = Field("", description="Folder for script and data; empty: inside the page.")
+    assets_url: str = Field(
+        "",
+        description="URL of that folder, as pages refer to it; in Zensical a relative one starts at the site's root.",
+    )
+    strict: bool = Field(False, description="Raise an exception for a block that cannot be drawn.")
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> MarkdownSettings:
+        """As `read`, and names that are none are told apart from bad values.
+
+        Raises:
+            KeyError: there is no such setting.
+            SettingsError: as `read`.
+        """
+        for name in values:
+            if name not in cls.model_fields:
+                raise KeyError(f"mkdocs_attnviz has no setting {name!r}; it has {', '.join(cls.model_fields)}")
+        settings = cls.read(dict(values))
+        assert isinstance(settings, cls)  # noqa: S101 — `read` says only that it gives `Settings`
+        return settings
+
+
+class Undrawn(BuildError):
+    """Every block of a page that could not be drawn, where `strict` asks for an exception.
+
+    MkDocs shows its own kind of error in one line; the others show any.
+    """
 
 
 class AttnvizExtension(Extension):
-    """Settings are those of `Settings`; `base_dir` is the folder that relative directories start from.
+    """Settings are those of `MarkdownSettings`.
 
     With `assets_dir` and `assets_url` script and data go into that folder, and pages refer to it under that
     URL; else a page holds everything itself.
@@ -43,162 +86,161 @@ class AttnvizExtension(Extension):
 
     def __init__(self, **kwargs: Any) -> None:
         self.config = {
-            name: [info.get_default(call_default_factory=True), info.description] for name, info in _SETTINGS.items()
+            name: [info.get_default(call_default_factory=True), info.description]
+            for name, info in MarkdownSettings.model_fields.items()
         }
-        self.config |= {
-            "base_dir": [".", "Folder that relative directories start from."],
-            "assets_dir": ["", "Folder for script and data; empty: inside the page."],
-            "assets_url": ["", "URL of that folder, as pages refer to it."],
-            "page": [None, "The page a larger host is rendering; that host then fills the placeholders itself."],
-        }
+        self.config["page"] = [
+            None,
+            "The page a larger host is rendering; that host then fills the placeholders itself.",
+        ]
         super().__init__()
+        page = kwargs.pop("page", None)
+        self.settings = MarkdownSettings.of(kwargs)
         for name, value in kwargs.items():  # setConfig would turn texts into booleans where the default is one
-            if name not in self.config:
-                raise KeyError(f"mkdocs_attnviz has no setting {name!r}; it has {', '.join(self.config)}")
             self.config[name][0] = value
-        self.page: SourcePage = self.getConfig("page") or SourcePage()
+        self.fills = page is None
+        self.page: SourcePage = page or SourcePage()
 
     def extendMarkdown(self, md: Markdown) -> None:
         md.registerExtension(self)
         # Just above `fenced_code_block` (25), which may be registered after us.
-        md.preprocessors.register(ClaimFences(md, self), "attnviz", 25.5)
-        md.preprocessors.register(FindUnclosed(md, self), "attnviz_unclosed", 24.5)
-        if self.getConfig("page") is None:
-            pipeline = _shared(self._settings().model_dump_json(), str(Path(self.getConfig("base_dir")).resolve()))
-            md.postprocessors.register(FillPlaceholders(md, pipeline, self._assets()), "attnviz", -10)
-
-    def placeholder(self, body: str, header: Mapping[str, str], problem: str | None = None) -> str:
-        return placeholder(Source(body, dict(header), self.page.path, self.page.line_of(body), problem))
-
-    def _settings(self) -> Settings:
-        return Settings.read({name: self.getConfig(name) for name in _SETTINGS})
-
-    def _assets(self) -> Assets:
-        folder = self.getConfig("assets_dir")
-        return AssetFolder(Path(folder), self.getConfig("assets_url") or folder) if folder else Assets()
+        md.preprocessors.register(ClaimFences(md, self.page), "attnviz", 25.5)
+        md.preprocessors.register(FindUnclosed(md, self.page), "attnviz_unclosed", 24.5)
+        if self.fills:
+            md.preprocessors.register(BeginPage(md, self.page), "attnviz_begin", 25.6)
+            md.postprocessors.register(FillPlaceholders(md, self.settings), FILL, -10)
 
 
-_SETTINGS = Settings.model_fields
+@dataclass(frozen=True)
+class Fence:
+    """A formatter for SuperFences' `custom_fences`, where our extension is not on.
+
+    It is the same on every page and only sees the block: what belongs to the page stands in its postprocessor.
+    """
+
+    settings: MarkdownSettings
+
+    def __call__(
+        self,
+        source: str,
+        language: str,
+        css_class: str,
+        options: dict[str, str],
+        md: Markdown,
+        id_value: str = "",
+        **_: Any,
+    ) -> str:
+        if FILL not in md.postprocessors:
+            md.postprocessors.register(FillPlaceholders(md, self.settings), FILL, -10)
+        page = md.postprocessors[FILL].page_of(md.lines)  # type: ignore[attr-defined] # it is ours
+        return waiting(page, source, options | ({"id": id_value} if id_value else {}))
+
+
+def fence_format(**settings: Any) -> Fence:
+    """A formatter with settings; those of the extension.
+
+    Raises:
+        KeyError: there is no such setting.
+        SettingsError: names the setting, its value and what is allowed.
+    """
+    return Fence(MarkdownSettings.of(settings))
+
+
+def fence(source: str, language: str, css_class: str, options: dict[str, str], md: Markdown, **kwargs: Any) -> str:
+    """The formatter with all settings as they are by default."""
+    return fence_format()(source, language, css_class, options, md, **kwargs)
+
+
+class BeginPage(Preprocessor):
+    """While the page's lines are still as they were written."""
+
+    def __init__(self, md: Markdown, page: SourcePage) -> None:
+        super().__init__(md)
+        self.page = page
+
+    def run(self, lines: list[str]) -> list[str]:
+        self.page.begin(*Surroundings(self.md).page(lines))
+        return lines
+
+
+class FillPlaceholders(Postprocessor):
+    """Draws the blocks of one page together, when all else is done."""
+
+    def __init__(self, md: Markdown, settings: MarkdownSettings) -> None:
+        super().__init__(md)
+        self.settings = settings
+        self._page, self._lines = SourcePage(), list[str]()
+
+    def page_of(self, lines: list[str]) -> SourcePage:
+        """The page of the conversion that has these lines; each has a list of its own."""
+        if lines is not self._lines:
+            self._page.begin(*Surroundings(self.md).page(lines))
+            self._lines = lines
+        return self._page
+
+    def run(self, text: str) -> str:
+        around = Surroundings(self.md)
+        base = around.root / self.settings.base_dir
+        pipeline = _shared(self.settings.model_dump_json(include=set(Settings.model_fields)), str(base.resolve()))
+        pipeline.begin()
+        assets = self._assets(base, around)
+        there = _files(assets)
+        text = pipeline.fill(text, assets)
+        if around.is_site and there != _files(assets):
+            log.warning(LATE, self.settings.assets_dir)
+        if self.settings.strict and pipeline.alerts:
+            raise Undrawn("\n".join(alert.message for alert in pipeline.alerts))
+        return text
+
+    def _assets(self, base: Path, around: Surroundings) -> Assets:
+        settings = self.settings
+        if not settings.assets_dir:
+            return Assets()
+        return AssetFolder(base / settings.assets_dir, around.url(settings.assets_url or settings.assets_dir))
+
+
+LATE = (
+    "Files were added to %s while Zensical was building; it may not have seen them. Build once more, or run "
+    "`attnviz assets` before."
+)
+
+
+def _files(assets: Assets) -> set[Path]:
+    return set(assets.folder.glob("*.js")) if isinstance(assets, AssetFolder) else set()
+
+
+class Surroundings:
+    """What Zensical tells of the page it renders; Python-Markdown by itself tells nothing."""
+
+    def __init__(self, md: Markdown) -> None:
+        told: Any = md.preprocessors["rendering_context"] if "rendering_context" in md.preprocessors else None  # noqa: SIM401 — has no `get`
+        config: Mapping[str, Any] = getattr(told, "config", {})
+        self.root = Path(config.get("root_dir", ""))
+        self.docs = self.root / config.get("docs_dir", "")
+        self.is_site = told is not None
+        self._path: str | None = getattr(getattr(told, "page", None), "path", None)
+
+    def page(self, lines: list[str]) -> tuple[str | None, str]:
+        """The page's name and text: that of its file, since what is converted has no front matter any more."""
+        text = "\n".join(lines)
+        if self._path is None:
+            return None, text
+        try:
+            return self._path, (self.docs / self._path).read_text("utf-8", errors="replace")
+        except OSError:  # a page that was made, not written
+            return self._path, text
+
+    def url(self, url: str) -> str:
+        """A URL that starts at the site's root, as this page's file says it: Zensical turns it into the page's own."""
+        parts = urlsplit(url)
+        if self._path is None or parts.scheme or parts.netloc or url.startswith("/"):
+            return url
+        return get_relative_url(url, self._path)
 
 
 @cache
 def _shared(settings: str, base: str) -> Pipeline:
     """One worker for all conversions of a process, however many Markdown instances there are."""
-    pipeline = Pipeline(Settings.model_validate_json(settings), Path(base), logging.getLogger("mkdocs_attnviz"))
+    pipeline = Pipeline(Settings.model_validate_json(settings), Path(base), log, fatal=Undrawn)
     atexit.register(pipeline.close)
     return pipeline
-
-
-class ClaimFences(Preprocessor):
-    """Before each conversion, since the processor of fences may have been registered after us, or be another by now."""
-
-    def __init__(self, md: Markdown, extension: AttnvizExtension) -> None:
-        super().__init__(md)
-        self.extension = extension
-        self._claimed: Any = None
-        self._own: Any = None
-
-    def run(self, lines: list[str]) -> list[str]:
-        if self.extension.getConfig("page") is None:
-            self.extension.page.begin(None, "\n".join(lines))
-        there = "fenced_code_block" in self.md.preprocessors and self.md.preprocessors["fenced_code_block"]
-        if isinstance(there, SuperFencesBlockPreprocessor):
-            self._claim(there)
-            return lines
-        self._own = self._own or _only_ours(self.md)
-        self._claim(self._own)
-        return list(self._own.run(lines))
-
-    def _claim(self, fences: Any) -> None:
-        if self._claimed is not fences:
-            claim(fences, self.extension)
-            self._claimed = fences
-
-
-def _only_ours(md: Markdown) -> Any:
-    """SuperFences that sees every fence and takes none; what it leaves is for `fenced_code`, if that is there."""
-    extension = SuperFencesCodeExtension()
-    extension.stash = CodeStash()
-    extension.superfences = [{"name": "*", "test": lambda language: True, "formatter": None, "validator": _accept}]
-    fences = SuperFencesBlockPreprocessor(md)
-    fences.extension, fences.config = extension, extension.getConfigs()
-    fences.checked_hl_settings, fences.attr_list, fences.relaxed_headers = True, False, True
-    indented = SuperFencesCodeBlockProcessor(md.parser)
-    indented.extension, indented.config = extension, fences.config
-    md.parser.blockprocessors.register(indented, "code", 80)
-    return fences
-
-
-def claim(fences: Any, extension: AttnvizExtension) -> None:
-    """Let a SuperFences processor hand us `attention` fences, those included whose header it cannot read."""
-
-    def formatter(src: str, options: dict[str, str], id_value: str = "", **_: Any) -> str:
-        header = options | ({"id": id_value} if id_value else {})
-        problem = header.pop(UNREADABLE, None)
-        return extension.placeholder(src, header, problem)
-
-    def unreadable(problem: str) -> bool:
-        fences.lang, fences.options, fences.attrs, fences.formatter = NAME, {UNREADABLE: problem}, {}, formatter
-        return True
-
-    def handle_unrecognized(match: re.Match[str]) -> bool:
-        header = match["unrecognized"].strip()
-        if IN_BRACES.match(header):
-            return unreadable(WITHOUT_BRACES)
-        return unreadable(WITH_QUOTES.format(header)) if match["lang"] == NAME else bool(read_header(match))
-
-    def handle_attrs(match: re.Match[str]) -> bool:
-        return unreadable(WITHOUT_BRACES) if IN_BRACES.match(f"{{{match['attrs']}") else bool(read_attrs(match))
-
-    read_header, read_attrs = fences.handle_unrecognized, fences.handle_attrs
-    fences.handle_unrecognized, fences.handle_attrs = handle_unrecognized, handle_attrs
-    fences.extension.extend_super_fences(NAME, formatter, _accept, None)
-
-
-UNREADABLE = " unreadable"
-"""No key an author could write: it begins with a space."""
-IN_BRACES = re.compile(rf"\{{\s*{NAME}\b")
-WITHOUT_BRACES = (
-    f"Write the fence's name `{NAME}` without braces, and options as `key: value` lines; in braces it is MyST's word "
-    "for a note."
-)
-WITH_QUOTES = (
-    'The fence\'s header {!r} cannot be read; write key="value" with quotes, or move the options into the block as '
-    "`key: value` lines."
-)
-UNCLOSED = "This fence is not closed, or a line in it is indented less than its first."
-
-
-def _accept(
-    language: str, inputs: dict[str, str], options: dict[str, str], attrs: dict[str, str], md: Markdown
-) -> bool:
-    """Every option goes into the block, where it is judged with the others."""
-    options.update(inputs)
-    return True
-
-
-class FindUnclosed(Preprocessor):
-    """After all fences were taken out, an opening that is left has no end; its text would be published as it stands."""
-
-    def __init__(self, md: Markdown, extension: AttnvizExtension) -> None:
-        super().__init__(md)
-        self.extension = extension
-
-    def run(self, lines: list[str]) -> list[str]:
-        if "fenced_code_block" not in self.md.preprocessors:  # then fences that show others are still there
-            return lines
-        return [self._alert(line) if OPENING.match(line) and not line.startswith("    ") else line for line in lines]
-
-    def _alert(self, line: str) -> str:
-        source = Source(line, {}, self.extension.page.path, self.extension.page.line(line), UNCLOSED)
-        return f"{self.md.htmlStash.store(placeholder(source))}\n"
-
-
-class FillPlaceholders(Postprocessor):
-    def __init__(self, md: Markdown, pipeline: Pipeline, assets: Assets) -> None:
-        super().__init__(md)
-        self.pipeline, self.assets = pipeline, assets
-
-    def run(self, text: str) -> str:
-        self.pipeline.begin()
-        return self.pipeline.fill(text, self.assets)

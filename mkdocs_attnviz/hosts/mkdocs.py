@@ -7,25 +7,30 @@ site, since a blog's excerpts and print pages are made late. The worker stays al
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from jinja2 import Environment
 from mkdocs.config.base import BaseConfigOption, Config
 from mkdocs.config.base import ValidationError as ConfigError
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.plugins import BasePlugin, event_priority, get_plugin_logger
 from mkdocs.structure.files import Files
 from mkdocs.structure.pages import Page
 from mkdocs.utils import get_relative_url
 
 from mkdocs_attnviz.figure import MARK, AssetFolder, sources
+from mkdocs_attnviz.hosts.markdown import EXTENSION
 from mkdocs_attnviz.hosts.page import SourcePage
 from mkdocs_attnviz.pipeline import Pipeline
 from mkdocs_attnviz.settings import Settings, SettingsError
 
 ASSETS = "assets/attnviz"
-EXTENSION = "mkdocs_attnviz"
+COLLECT = "ATTNVIZ_COLLECT"
+"""In the environment, the name of a file: pages and their blocks go there, and the build ends. For the command."""
 
 log = get_plugin_logger("attnviz")
 
@@ -63,7 +68,8 @@ class AttnvizPlugin(BasePlugin[PluginSettings]):
         base = Path(config.config_file_path or "mkdocs.yml").resolve().parent
         if self.pipeline is None or (self.pipeline.settings, self.pipeline.base) != (settings, base):
             self.on_shutdown()
-            self.pipeline = Pipeline(settings, base, log)
+            command = f"attnviz run -f {Path(config.config_file_path or 'mkdocs.yml').name}"
+            self.pipeline = Pipeline(settings, base, log, fatal=PluginError, command=command)
         self.pipeline.begin()
         self.source_page = SourcePage()
         if EXTENSION not in config.markdown_extensions:
@@ -87,11 +93,14 @@ class AttnvizPlugin(BasePlugin[PluginSettings]):
         Figures come later: who copies this page's content now (a print page) could not use their addresses.
         """
         self.source_page.begin(None, "")
-        self._pipeline.cached(sources(html))
+        if COLLECT not in os.environ:
+            self._pipeline.cached(sources(html))
 
     @event_priority(50)
     def on_env(self, env: Environment, *, config: MkDocsConfig, files: Files) -> None:
         pages = [file.page for file in files.documentation_pages() if file.page is not None and file.page.content]
+        if COLLECT in os.environ:
+            self._collect(pages, config)
         self._pipeline.prepare([source for page in pages for source in sources(page.content or "")])
         for page in pages:
             page.content = self._fill(page.content or "", page)
@@ -116,6 +125,16 @@ class AttnvizPlugin(BasePlugin[PluginSettings]):
 
     def _fill(self, html: str, page: Page) -> str:
         return self._pipeline.fill(html, AssetFolder(self.site_dir / ASSETS, get_relative_url(ASSETS, page.url)))
+
+    def _collect(self, pages: list[Page], config: MkDocsConfig) -> NoReturn:
+        """As a host would raise it, this ends the build without a word, and no plugin takes it for a fault."""
+        found = {
+            "settings": self._pipeline.settings.model_dump(),
+            "docs": config.docs_dir,
+            "pages": {page.file.src_uri: page.content for page in pages},
+        }
+        Path(os.environ[COLLECT]).write_text(json.dumps(found), "utf-8")
+        raise SystemExit(0)
 
     @property
     def _pipeline(self) -> Pipeline:

@@ -1,167 +1,183 @@
-"""Attention probabilities of all layers and heads, taken while the model runs.
+"""Attention probabilities of all layers and heads, taken while the model runs, and what follows from them.
 
-Transformers' own eager attention function is wrapped for the time of one forward pass: it computes the weights
-with whatever the model adds to its scores (soft caps, biases, sinks), they are quantised and copied away at
-once, and in their place the model gets one number expanded to the same shape. So no more than one layer's
-weights exist at a time, and `output_attentions`, which then carries those numbers, tells which record belongs
-to which layer. A model that does not go through this function hands out its own weights in `output_attentions`,
-and those are taken.
-
-Stored are bytes round(255·√p). The step is finer where weights are small, which is where most weights of a long
-text are: the error is at most 0.00392 everywhere, and 2–3 % on average for weights above 0.002.
+Each layer's weights are quantised where they are computed and copied away at once: what a pass needs above what the
+model itself needs is one copy of what is kept, bytes (`encoding`). They are deflated when the pass is over, on all
+processors; while it runs, those are the model's.
 """
 
 from __future__ import annotations
 
 import os
-import zlib
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
-from transformers.modeling_utils import AttentionInterface
 
 from mkdocs_attnviz.cache import Entry
-from mkdocs_attnviz.models.load import Loaded, Unusable
-from mkdocs_attnviz.models.tokens import Tokens
+from mkdocs_attnviz.models import encoding
+from mkdocs_attnviz.models.anatomy import Anatomy, Stack, forward
+from mkdocs_attnviz.models.calls import Call
+from mkdocs_attnviz.models.inputs import collate
+from mkdocs_attnviz.models.load import Loaded
+from mkdocs_attnviz.models.norms import Projection, norms
+from mkdocs_attnviz.models.survey import anatomy
+from mkdocs_attnviz.models.tokens import Example, Tokens
 
-Blobs = list["Future[bytes]"]
-"""One deflated layer for each text of a batch."""
-
-# Deflate runs beside the forward pass (zlib releases the interpreter's lock). Level 9 is twelve times slower for 10 %.
-_deflaters = ThreadPoolExecutor(os.cpu_count())
-_LEVEL = 6
-
-
-def capture(loaded: Loaded, texts: Sequence[Tokens]) -> list[Entry]:
-    """One entry for each text: blobs `self/0`, `self/1`, …, each (heads, cols, rows) of uint8.
-
-    Cols before rows, since that compresses 5–10 % better.
-
-    Raises:
-        Unusable: the model hands out no weights of tokens by tokens.
-    """
-    lengths = [len(text.ids) for text in texts]
-    layers, heads = _layers(loaded, _collate(loaded, texts), lengths)
-    entries = []
-    for number, text in enumerate(texts):
-        blobs = {f"self/{layer}": blobs[number].result() for layer, blobs in enumerate(layers)}
-        stack = {
-            "rows": "text",
-            "cols": "text",
-            "layers": [{"layer": layer, "heads": count} for layer, count in enumerate(heads)],
-        }
-        entries.append(Entry({"sequences": {"text": text.meta()}, "stacks": {"self": stack}}, blobs))
-    return entries
+_deflaters = ThreadPoolExecutor(os.cpu_count())  # zlib releases the interpreter's lock
 
 
-def _collate(loaded: Loaded, texts: Sequence[Tokens]) -> dict[str, torch.Tensor]:
-    """Padded on the right, where no position before the padding can notice it."""
-    longest = max(len(text.ids) for text in texts)
-    pad = loaded.tokenizer.pad_token_id or 0
+@dataclass
+class Kept:
+    """What is kept of one call."""
 
-    def rows(lists: list[list[int]], fill: int) -> torch.Tensor:
-        padded = [row + [fill] * (longest - len(row)) for row in lists]
-        return torch.tensor(padded, device=loaded.device)  # (B, T)
-
-    inputs = {
-        "input_ids": rows([text.ids for text in texts], pad),
-        "attention_mask": rows([[1] * len(text.ids) for text in texts], 0),
-    }
-    if texts[0].type_ids is not None:
-        inputs["token_type_ids"] = rows([text.type_ids or [] for text in texts], 0)
-    return inputs
+    steps: torch.Tensor
+    """(B, heads, Tq, Tk) of uint8, round(255·√p)."""
+    rest: torch.Tensor | None
+    """(B, heads, Tq) of uint8: what a sink takes."""
+    norms: torch.Tensor | None
+    """(B, heads, Tk)"""
 
 
-def _layers(loaded: Loaded, inputs: dict[str, torch.Tensor], lengths: list[int]) -> tuple[list[Blobs], list[int]]:
-    """Blobs and number of heads of each layer.
+def capture(loaded: Loaded, examples: Sequence[Example]) -> list[Entry]:
+    """One entry for each example: for each layer its weights, and with them norms of values, rollout and overviews.
 
     Raises:
-        Unusable: as `_forward`.
+        Unusable: the model has no weights of tokens by tokens.
         ValueError: weights that are no probabilities.
     """
-    records: list[tuple[Blobs, int]] = []
-
-    def keep(weights: torch.Tensor) -> int:
-        records.append((_encode(weights, lengths), weights.shape[1]))
-        return len(records) - 1
-
-    with torch.inference_mode():
-        with recording(keep):
-            slots = _forward(loaded, inputs)
-        found = [_record(slot, len(records)) for slot in slots]
-        if None in found:  # the model has made something else of our numbers, or went another way: take what it gives
-            records.clear()
-            found = [keep(slot) for slot in _forward(loaded, inputs)]
-    chosen = [records[index] for index in found if index is not None]
-    return [blobs for blobs, _ in chosen], [heads for _, heads in chosen]
+    kept = take(loaded, examples)
+    found = anatomy(loaded, examples[0])
+    return entries(found, examples, lambda name, number: _stack(found.stacks[name], examples[number], number, kept))
 
 
-def _forward(loaded: Loaded, inputs: dict[str, torch.Tensor]) -> list[torch.Tensor]:
-    """The model's own `attentions`, one (B, heads, T, T) a layer that has any.
+def take(loaded: Loaded, examples: Sequence[Example]) -> dict[int, Kept]:
+    """One pass of the model; what is kept of each call that is a layer's."""
+    found = anatomy(loaded, examples[0])
+    kept: dict[int, Kept] = {}
+    wanted = {layer.call: stack for stack in found.stacks.values() for layer in stack.layers}
+    count = 0
+
+    def keep(call: Call) -> None:
+        nonlocal count
+        if count in wanted:
+            kept[count] = _kept(call, found.projections.get(count), sink=wanted[count].sink)
+        count += 1
+
+    forward(loaded, collate(loaded, examples), found, keep, operands=bool(found.projections))
+    return kept
+
+
+def _kept(call: Call, projection: Projection | None, *, sink: bool) -> Kept:
+    """The weights are overwritten: they are nobody's any more."""
+    moved = None
+    if projection is not None and call.value is not None:
+        moved = norms(call.value, projection).cpu()
+    weights = call.weights
+    rest = quantised((1 - weights.float().sum(-1)).clamp_(min=0)).cpu() if sink else None
+    return Kept(quantised(weights).cpu(), rest, moved)
+
+
+def quantised(weights: torch.Tensor) -> torch.Tensor:
+    """round(255·√p), in place where it can be.
 
     Raises:
-        Unusable: there are none, or they are not tokens by tokens.
+        ValueError: weights that are no probabilities.
     """
-    outputs = loaded.model(**inputs, output_attentions=True, return_dict=True)
-    slots = [slot for slot in (outputs.get("attentions") or ()) if slot is not None]
-    length = inputs["input_ids"].shape[1]
-    if not slots:
-        raise Unusable(f"Model {loaded.ref.name!r} ({loaded.model.config.model_type}) hands out no attention weights.")
-    for slot in slots:
-        if slot.ndim != 4 or slot.shape[2:] != (length, length):
-            raise Unusable(
-                f"The attention of model {loaded.ref.name!r} ({loaded.model.config.model_type}) is no matrix of tokens "
-                f"by tokens: for {length} tokens its shape is {tuple(slot.shape)}."
-            )
-    return slots
-
-
-@contextmanager
-def recording(keep: Callable[[torch.Tensor], int]) -> Iterator[None]:
-    """While this lasts, attention weights go to `keep`, and the model gets what `keep` returns in their place."""
-    original = AttentionInterface.get_interface
-
-    def get_interface(self: AttentionInterface, implementation: str, default: Callable[..., Any]) -> Callable[..., Any]:
-        attend = original(self, implementation, default)
-
-        def record(*args: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
-            output, weights = attend(*args, **kwargs)
-            if weights is None:
-                return output, None
-            number = torch.tensor(float(keep(weights)), device=weights.device)
-            return output, number.expand(weights.shape)  # stride 0: no memory
-
-        return record
-
-    AttentionInterface.get_interface = get_interface
-    try:
-        yield
-    finally:
-        AttentionInterface.get_interface = original
-
-
-def _record(slot: torch.Tensor, count: int) -> int | None:
-    """The number of the record that a slot stands for; None if it is no such number."""
-    if any(slot.stride()):
-        return None
-    number = float(slot[0, 0, 0, 0])
-    return int(number) if number.is_integer() and 0 <= number < count else None
-
-
-def _encode(weights: torch.Tensor, lengths: list[int]) -> Blobs:
-    """Quantise on the device; deflate each text's part, its padding left out, on the processor."""
-    steps = torch.sqrt(weights.float()).mul_(255).add_(0.5)  # (B, heads, Tq, Tk)
-    if not bool((steps < 256.5).all()):
+    steps = weights.float().sqrt_()
+    torch.add(torch.tensor(0.5, device=steps.device), steps, alpha=255, out=steps)
+    largest = float(steps.amax())  # NaN wins
+    if not largest < 256.5:
         raise ValueError("The model's attention weights are not numbers between 0 and 1 (NaN or out of range).")
-    steps = steps.clamp_(max=255).to(torch.uint8).transpose(2, 3).cpu()
-    return [
-        _deflaters.submit(_deflate, steps[number, :, :length, :length].contiguous())
-        for number, length in enumerate(lengths)
-    ]
+    steps = steps.clamp_(max=255) if largest >= 256 else steps
+    if steps.device.type == "cpu":  # NumPy's conversion is 2.5 times as fast as torch's
+        return torch.from_numpy(steps.numpy().astype(np.uint8))
+    return steps.to(torch.uint8)
 
 
-def _deflate(steps: torch.Tensor) -> bytes:
-    return zlib.compress(steps.numpy().data, _LEVEL)
+Making = Callable[[], bytes]
+"""A blob that is being made: waits for it."""
+Stacked = tuple[list[dict[str, Any]], dict[str, Making]]
+"""A stack's layers as `meta` has them, and blobs by the end of their name."""
+
+
+def making(encode: Callable[..., bytes], *args: Any) -> Making:
+    """Encode beside whatever comes next."""
+    return _deflaters.submit(encode, *args).result
+
+
+def entries(found: Anatomy, examples: Sequence[Example], stacked: Callable[[str, int], Stacked]) -> list[Entry]:
+    """An entry for each example, of what `stacked(stack, number)` makes of each stack of it."""
+    made = [{name: stacked(name, number) for name in found.stacks} for number in range(len(examples))]
+    return [_entry(found, example, stacks) for example, stacks in zip(examples, made, strict=True)]
+
+
+def _entry(found: Anatomy, example: Example, stacked: dict[str, Stacked]) -> Entry:
+    sequences, stacks = {"text": example.text.meta()}, {}
+    blobs: dict[str, bytes] = {}
+    if example.target is not None:
+        sequences["target"] = example.target.meta()
+    for name, (layers, making) in stacked.items():
+        stack = found.stacks[name]
+        cols = f"{stack.cols}+sink" if stack.sink else stack.cols
+        if stack.sink:
+            sequences[cols] = _with_sink(sequences[stack.cols])
+        stacks[name] = {"rows": stack.rows, "cols": cols, "causal": stack.causal, "layers": layers}
+        blobs |= {f"{name}/{end}": made() for end, made in making.items()}
+    return Entry({"sequences": sequences, "stacks": stacks}, blobs)
+
+
+def _with_sink(sequence: dict[str, Any]) -> dict[str, Any]:
+    """The same tokens and one more, which stands for no token."""
+    more = {name: [*sequence[name], "sink"] for name in ("tokens", "pretty")}
+    more |= {"special": [*sequence["special"], len(sequence["tokens"])], "words": [*sequence["words"], None]}
+    return {name: value for name, value in sequence.items() if name != "next"} | more
+
+
+def tokens(example: Example, sequence: str) -> Tokens:
+    if sequence == "target":
+        assert example.target is not None  # noqa: S101 — for the type checker: a decoder has read it
+        return example.target
+    return example.text
+
+
+def _stack(stack: Stack, example: Example, number: int, kept: dict[int, Kept]) -> Stacked:
+    """Blobs of one stack of one example, being made."""
+    rows, cols = (len(tokens(example, name).ids) for name in (stack.rows, stack.cols))
+    steps = [cut(kept[layer.call], number, rows, cols) for layer in stack.layers]
+    square = stack.rows == stack.cols
+    layers: list[dict[str, Any]] = []
+    blobs: dict[str, Making] = {}
+    for layer, found in zip(stack.layers, steps, strict=True):
+        blobs[str(layer.layer)] = making(encoding.weights_blob, found)
+        meta: dict[str, Any] = {"layer": layer.layer, "heads": layer.heads}
+        moved = kept[layer.call].norms
+        if moved is not None:
+            values = np.zeros((layer.heads, cols + stack.sink), np.float32)
+            values[:, :cols] = moved[number, :, :cols].numpy()
+            blobs[f"{layer.layer}/values"] = making(encoding.scaled_blob, values)
+            meta["values"] = True
+        layers.append(meta | ({"rollout": True} if square else {}))
+    blobs["overview"] = making(encoding.overview_blob, steps)
+    return layers, blobs | (_rollout(stack, steps) if square else {})
+
+
+def cut(kept: Kept, number: int, rows: int, cols: int) -> encoding.Steps:
+    """One example's part, its padding left out: (heads, cols, rows), with a sink's column where there is one."""
+    steps = kept.steps[number, :, :rows, :cols].transpose(1, 2).numpy()
+    if kept.rest is None:
+        return np.ascontiguousarray(steps)
+    found: encoding.Steps = np.concatenate([steps, kept.rest[number, :, None, :rows].numpy()], axis=1)
+    return found
+
+
+def _rollout(stack: Stack, steps: list[encoding.Steps]) -> dict[str, Making]:
+    """All layers of it are one piece of work: each needs the one before."""
+    every = _deflaters.submit(lambda: [encoding.weights_blob(layer) for layer in encoding.rollout(steps)])
+
+    def part(number: int) -> Making:
+        return lambda: every.result()[number]
+
+    return {f"{layer.layer}/rollout": part(number) for number, layer in enumerate(stack.layers)}

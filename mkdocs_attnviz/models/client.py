@@ -16,9 +16,9 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import IO, Any
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import IO, Any, Protocol
 
 from mkdocs_attnviz.cache import Entry
 from mkdocs_attnviz.models.reference import ModelRef
@@ -35,6 +35,10 @@ main()
 """
 """Not `-m`, which would import a `torch.py` that lies in the current folder."""
 
+ALLOCATION = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(256 << 20)}
+"""For the worker's glibc: one layer's memory is kept for the next, not given back and asked for anew. Where a kernel is
+slow to hand out pages, that is up to a third of a capture of small layers over many tokens."""
+
 
 class WorkerDied(Exception):
     """The worker process ended without being asked to."""
@@ -42,6 +46,10 @@ class WorkerDied(Exception):
 
 class ModelFailed(Exception):
     """A model cannot be used at all; the message is for the author."""
+
+
+class EngineFailed(Exception):
+    """Nothing can be run at all, whatever the model; the message is a sentence."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,50 @@ class Captured:
 class Refused:
     index: int
     message: str
+    blame: str = "text"
+    """The key of the block that is at fault: `text`, or `model` if that is of no use at all."""
+
+
+Answer = Captured | Refused
+
+
+class Engine(Protocol):
+    """What runs models: the worker process of this machine, or many machines."""
+
+    def capture(
+        self, requests: Sequence[Request], *, device: str, batch_size: int, max_tokens: int
+    ) -> Iterator[Answer]:
+        """Every request is answered once, in the order in which they are done; `index` is its place in `requests`.
+
+        Raises:
+            EngineFailed: what is not answered by then never is.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+def by_model(requests: Iterable[Request]) -> list[dict[int, Request]]:
+    """Requests that one loaded model and one capture can answer, by their places, in the order of their first."""
+    groups: dict[tuple[object, ...], dict[int, Request]] = {}
+    for index, request in enumerate(requests):
+        same = (request.capture, replace(request.model, name=""))
+        groups.setdefault(same, {})[index] = request
+    return list(groups.values())
+
+
+def capture_job(requests: Mapping[int, Request], *, device: str, batch_size: int, max_tokens: int) -> dict[str, Any]:
+    """What a worker process is asked for: one capture of one model, of inputs by their places."""
+    first = next(iter(requests.values()))
+    return {
+        "op": "capture",
+        "capture": first.capture.name,
+        "model": first.model.to_dict(),
+        "device": device,
+        "batch_size": batch_size,
+        "max_tokens": max_tokens,
+        "inputs": [[index, dict(request.inputs)] for index, request in requests.items()],
+    }
 
 
 def write_message(stream: IO[bytes], message: dict[str, Any], data: bytes = b"") -> None:
@@ -92,6 +144,11 @@ class Worker:
 
     def start(self) -> None:
         """Let a worker import torch while the caller does something else."""
+        if self._process is None or self._process.poll() is not None:
+            with contextlib.suppress(WorkerDied):  # whoever needs it will hear of that
+                self._send({"op": "warm"})
+
+    def _start(self) -> None:
         if self._process is not None and self._process.poll() is None:
             return
         self._stderr.clear()
@@ -100,6 +157,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            env=ALLOCATION | os.environ,
             # Ctrl-C is for the build, which then closes the pipe; the worker ends by that.
             start_new_session=os.name != "nt",
         )
@@ -136,29 +194,41 @@ class Worker:
 
     def capture(
         self, requests: Sequence[Request], *, device: str, batch_size: int, max_tokens: int
-    ) -> Iterator[Captured | Refused]:
-        """Requests for one capture of one model, answered in the order in which they are done.
+    ) -> Iterator[Answer]:
+        """As every `Engine`, one model after the other.
 
         A caller who stops half-way stops the worker too: answers that nobody waits for must not meet the next job.
+        """
+        for group in by_model(requests):
+            places, waiting = list(group), set(group)
+            answers = self._capture(list(group.values()), device=device, batch_size=batch_size, max_tokens=max_tokens)
+            try:
+                for answer in answers:
+                    place = places[answer.index]
+                    waiting.discard(place)
+                    yield replace(answer, index=place)
+            except ModelFailed as error:
+                for place in sorted(waiting):
+                    yield Refused(place, str(error), "model")
+            finally:
+                answers.close()
+
+    def _capture(
+        self, requests: Sequence[Request], *, device: str, batch_size: int, max_tokens: int
+    ) -> Generator[Answer, None, None]:
+        """Requests for one capture of one model.
 
         Raises:
             ModelFailed: the model cannot be loaded, or has nothing to capture.
         """
-        job = {
-            "op": "capture",
-            "capture": requests[0].capture.name,
-            "model": requests[0].model.to_dict(),
-            "device": device,
-            "max_tokens": max_tokens,
-        }
         waiting, alone, deaths = dict(enumerate(requests)), False, 0
         while waiting:
-            inputs = [[index, dict(request.inputs)] for index, request in waiting.items()]
+            size = 1 if alone else batch_size
+            job = capture_job(waiting, device=device, batch_size=size, max_tokens=max_tokens)
             running: list[int] = []
             finished = False
             try:
-                self._send(job | {"inputs": inputs, "batch_size": 1 if alone else batch_size})
-                for answer in self._answers(running):
+                for answer in self._answers(job, running):
                     del waiting[answer.index]
                     yield answer
                 finished = True
@@ -167,38 +237,46 @@ class Worker:
                 raise
             except WorkerDied as death:
                 finished = True
-                deaths += not running
+                unfinished = [index for index in running if index in waiting]
+                deaths += not unfinished
                 if deaths > 1:  # once may have been in its sleep, killed between two builds; twice is the model
                     raise ModelFailed(f"Model {requests[0].model.name!r} could not be run: {death}.") from None
-                if len(running) == 1:
+                if unfinished and len(running) == 1:  # of several, the last may just not have been told yet
                     del waiting[running[0]]
                     yield Refused(running[0], f"Running this text through the model failed: {death}.")
-                alone = alone or bool(running)
+                alone = alone or bool(unfinished)
             finally:
                 if not finished:
                     self.close()
 
-    def _answers(self, running: list[int]) -> Iterator[Captured | Refused]:
-        """Answers until the job is done; `running` always holds the inputs that are in the model just now."""
-        while True:
-            message, data = self._receive()
+    def _answers(self, job: dict[str, Any], running: list[int]) -> Iterator[Answer]:
+        """Answers until the job is done; `running` always holds the inputs that went into the model last."""
+        for message, data in self.messages(job):
             match message["event"]:
                 case "running":
                     running[:] = message["indices"]
                 case "captured":
-                    running.remove(message["index"])
                     yield Captured(message["index"], Entry.from_bytes(data), message["seconds"])
                 case "refused":
-                    if message["index"] in running:
-                        running.remove(message["index"])
                     yield Refused(message["index"], message["error"])
                 case "failed":
                     raise ModelFailed(message["error"])
-                case "done":
-                    return
+
+    def messages(self, job: dict[str, Any]) -> Iterator[tuple[dict[str, Any], bytes]]:
+        """All that the process says about a `capture_job`.
+
+        Raises:
+            WorkerDied: before the end.
+        """
+        self._send(job)
+        while True:
+            message, data = self._receive()
+            yield message, data
+            if message["event"] in ("done", "failed"):
+                return
 
     def _send(self, message: dict[str, Any]) -> None:
-        self.start()
+        self._start()
         process = self._process
         if process is None or process.stdin is None:
             raise WorkerDied("the worker process could not be started")
@@ -221,7 +299,10 @@ class Worker:
         code = process.wait()
         last = next((line for line in reversed(self._stderr) if line.strip()), "")
         if code == -getattr(signal, "SIGKILL", 9):
-            return WorkerDied("its process was killed (signal 9), which mostly means that memory ran out")
+            return WorkerDied(
+                "its process was killed (signal 9), which mostly means that memory ran out; a shorter text, or `dtype: "
+                "float16` or `device_map: auto` for the model, needs less of it"
+            )
         if code < 0:
             return WorkerDied(f"its process was ended by signal {-code}" + (f" ({last})" if last else ""))
         return WorkerDied(f"its process ended with exit code {code}" + (f" ({last})" if last else ""))

@@ -2,41 +2,58 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from typing import Any
+import importlib.util
+import shutil
+import tempfile
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
+import tokenizers
 import torch
 import transformers
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    GatedRepoError,
-    HfHubHTTPError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
 
+from mkdocs_attnviz.models import hub, memory
 from mkdocs_attnviz.models.reference import ModelRef
 
+if TYPE_CHECKING:
+    from mkdocs_attnviz.models.anatomy import Anatomy
+
 NO_ATTENTION = {
+    "blt": "it cuts its text into patches of bytes, and its attention is between those",
     "falcon_mamba": "it is a state-space model",
     "fnet": "it mixes tokens by a Fourier transform",
+    "longformer": "it is a band around each token, not a matrix of tokens by tokens",
     "mamba": "it is a state-space model",
     "mamba2": "it is a state-space model",
     "mra": "it never forms the whole matrix of weights",
+    "musicgen": "it writes sound, not text",
+    "musicgen_melody": "it writes sound, not text",
+    "perceiver": "it reads its text through a fixed number of latents, never token by token",
     "reformer": "its attention is hashed at random, so that no two runs agree",
     "rwkv": "it is a recurrent network",
+    "whisper": "it reads sound, not text",
     "xlstm": "it is a recurrent network",
     "yoso": "its attention is sampled at random",
 }
 """Model types that have no attention matrix to show; said before their weights are loaded."""
 
 
+VERSIONS = {
+    "torch": torch.__version__.partition("+")[0],  # whatever device it was built for
+    "transformers": transformers.__version__,
+    "tokenizers": tokenizers.__version__,
+}
+"""What a capture may depend on beside the model's own files."""
+
+
 class Unusable(Exception):
     """The model cannot be used; the message is for the author."""
+
+
+class TooLarge(Unusable):
+    """It does not fit into memory as it is now."""
 
 
 @dataclass
@@ -47,6 +64,22 @@ class Loaded:
     device: torch.device
     batches: bool | None = None
     """Whether a padded batch gives what single texts give; None until it was tried."""
+    made_with: Mapping[str, str] = field(default_factory=lambda: VERSIONS)
+    """Versions of what ran it."""
+    anatomy: Anatomy | None = None
+    """Which of the model's attention calls is which layer; None until a text was run."""
+    fits: int | None = None
+    """Texts × tokens² that one batch may have; None until memory ran out."""
+
+    @property
+    def encoder_decoder(self) -> bool:
+        return (
+            bool(getattr(self.model.config, "is_encoder_decoder", False)) and self.model.get_encoder() is not self.model
+        )
+
+    @property
+    def pad(self) -> int:
+        return self.tokenizer.pad_token_id or 0
 
     @property
     def longest(self) -> int | None:
@@ -56,56 +89,120 @@ class Loaded:
         return min((limit for limit in limits if isinstance(limit, int) and 0 < limit < 10**9), default=None)
 
 
-def resolve_commit(ref: ModelRef) -> str:
-    """The commit of a hub's model; downloads its config.json.
-
-    Raises:
-        Unusable: there is no such model or revision, or the hub cannot be reached.
-    """
-    try:
-        path = hf_hub_download(ref.path, "config.json", revision=ref.revision)
-    except Exception as error:
-        raise Unusable(_hub_sentence(ref, error)) from error
-    found = re.search(r"[/\\]snapshots[/\\]([0-9a-f]{40})[/\\]", path)
-    if found is None:
-        raise Unusable(f"Model {ref.name!r}: the hub's cache has no commit for it ({path}).")
-    return found[1]
-
-
 def load(ref: ModelRef, device: str) -> Loaded:
     """Configuration first, so that a model without attention is refused before its weights are read.
 
     Raises:
+        TooLarge: there is not enough memory for it.
         Unusable: there is no such model here, it has no attention, or its files cannot be read.
     """
-    where = {"revision": ref.revision, "trust_remote_code": ref.trust_remote_code}
     try:
-        config = transformers.AutoConfig.from_pretrained(ref.path, **where)
-        if config.model_type in NO_ATTENTION:
-            reason = NO_ATTENTION[config.model_type]
-            raise Unusable(f"Model {ref.name!r} ({config.model_type}) has no attention to show: {reason}.")
-        # Set directly: Falcon and a few others do not take it over from the argument.
-        config._attn_implementation = "eager"
-        tokenizer = transformers.AutoTokenizer.from_pretrained(ref.path, **where)
-        model = transformers.AutoModel.from_pretrained(
+        config, tokenizer = _small_files(ref)
+        model = _weights(ref, config)
+    except Unusable:
+        raise
+    except Exception as error:
+        if not memory.ran_out(error):
+            raise Unusable(_load_sentence(ref, error)) from error
+        full = memory.full(error, torch.device("cpu"))
+    else:
+        return _moved(ref, model, tokenizer, device)
+    memory.free()  # not in the clause above, whose exception holds what was read
+    raise TooLarge(memory.too_large(ref, memory.size_of_files(ref), full))
+
+
+def _small_files(ref: ModelRef) -> tuple[Any, Any]:
+    """The model's configuration and tokenizer.
+
+    Raises:
+        Unusable: it has no attention, or its `device_map` asks for what is not installed.
+    """
+    if ref.device_map and importlib.util.find_spec("accelerate") is None:
+        raise Unusable(
+            f"Model {ref.name!r} has `device_map: {ref.device_map}`, which needs accelerate; install it with "
+            "`pip install 'mkdocs-attnviz[large]'`."
+        )
+    config = transformers.AutoConfig.from_pretrained(ref.path, **_where(ref))
+    if config.model_type in NO_ATTENTION:
+        reason = NO_ATTENTION[config.model_type]
+        raise Unusable(f"Model {ref.name!r} ({config.model_type}) has no attention to show: {reason}.")
+    # Set directly: Falcon and a few others do not take it over from the argument.
+    config._attn_implementation = "eager"
+    return config, transformers.AutoTokenizer.from_pretrained(ref.path, **_where(ref))
+
+
+def _where(ref: ModelRef) -> dict[str, Any]:
+    return {"revision": ref.revision, "trust_remote_code": ref.trust_remote_code}
+
+
+def _weights(ref: ModelRef, config: Any) -> Any:
+    """The model, on the processor; spread over devices where it has a `device_map`."""
+    spread: dict[str, Any] = {}
+    if ref.device_map:  # what fits nowhere else, and is not in a safetensors file as it is needed, goes into a folder
+        folder = tempfile.mkdtemp(prefix="attnviz-")
+        spread = {"device_map": ref.device_map, "offload_folder": folder}
+    try:
+        model = _class(config).from_pretrained(
             ref.path,
             config=config,
             attn_implementation="eager",
             dtype=ref.dtype,
             use_safetensors=True if ref.use_safetensors else None,
-            **where,
+            **spread,
+            **_where(ref),
         )
-        if model.config.is_encoder_decoder:
-            model = model.get_encoder()
-    except Unusable:
+    except BaseException:
+        if spread:
+            shutil.rmtree(folder, ignore_errors=True)
         raise
-    except Exception as error:
-        raise Unusable(_load_sentence(ref, error)) from error
+    if spread:
+        weakref.finalize(model, shutil.rmtree, folder, ignore_errors=True)
+    return model.eval()
+
+
+def _moved(ref: ModelRef, model: Any, tokenizer: Any, device: str) -> Loaded:
+    """On its device, unless it is spread over some.
+
+    Raises:
+        TooLarge: there is not enough memory.
+        Unusable: there is no such device.
+    """
     try:
-        target = _device(device)
-        return Loaded(ref, model.eval().to(target), tokenizer, target)
+        target = placed(model) if ref.device_map else _device(device)
+        return Loaded(ref, model if ref.device_map else model.to(target), tokenizer, target)
     except Exception as error:
-        raise Unusable(f"Model {ref.name!r} cannot be put on device {device!r}: {_first_line(error)}") from error
+        if not memory.ran_out(error):
+            raise Unusable(f"Model {ref.name!r} cannot be put on device {device!r}: {hub.first_line(error)}") from error
+        full = memory.full(error, target)
+    size = memory.size_of(model)
+    del model
+    memory.free()
+    raise TooLarge(memory.too_large(ref, size, full))
+
+
+def placed(model: Any) -> torch.device:
+    """Where a model reads its inputs: where it is spread, the first device that computes."""
+    spread = getattr(model, "hf_device_map", None)
+    if spread is None:
+        return torch.device(model.device)
+    computing = [device for device in spread.values() if str(device) not in ("cpu", "disk")]
+    return torch.device(computing[0] if computing else "cpu")
+
+
+def _class(config: Any) -> Any:
+    """An encoder–decoder with the head it writes with; anything else without one.
+
+    A checkpoint of an encoder alone is loaded as that: a decoder made up from random numbers is not to be shown.
+    """
+    if not config.is_encoder_decoder:
+        return transformers.AutoModel
+    names = config.architectures or [""]
+    if names[0].endswith("EncoderModel") and hasattr(transformers, names[0]):
+        return getattr(transformers, names[0])
+    remote = "AutoModelForSeq2SeqLM" in (getattr(config, "auto_map", None) or {})
+    if remote or type(config) in transformers.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING:
+        return transformers.AutoModelForSeq2SeqLM
+    return transformers.AutoModel
 
 
 def _device(name: str) -> torch.device:
@@ -129,35 +226,5 @@ def _load_sentence(ref: ModelRef, error: Exception) -> str:
             "site's `models` if you trust it."
         )
     if ref.local:
-        return f"Model {ref.name!r} cannot be loaded from {ref.path}: {_first_line(error)}"
-    return _hub_sentence(ref, error)
-
-
-def _hub_sentence(ref: ModelRef, error: Exception) -> str:
-    where = f"{ref.path!r} at {ref.revision!r}" if ref.revision else repr(ref.path)
-    cause: BaseException | None = error
-    while cause is not None:
-        match cause:
-            case GatedRepoError():
-                return (
-                    f"Model {where} is gated: accept its terms on its page of the hub and log in with `hf auth login`."
-                )
-            case RevisionNotFoundError():
-                return f"Model {ref.path!r} has no revision {ref.revision!r} on the hub."
-            case LocalEntryNotFoundError() | OfflineModeIsEnabled():
-                return f"Model {where} is not on this machine, and the hub cannot be reached."
-            case RepositoryNotFoundError():
-                return (
-                    f"Model {where} is neither an alias nor a directory, and the hub has no public model of that name."
-                )
-            case EntryNotFoundError():
-                return f"Model {where} lacks a file on the hub: {_first_line(cause)}"
-            case HfHubHTTPError():
-                return f"Model {where} could not be fetched from the hub: {_first_line(cause)}"
-        cause = cause.__cause__ or cause.__context__
-    return f"Model {where} cannot be loaded: {_first_line(error)}"
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0]
+        return f"Model {ref.name!r} cannot be loaded from {ref.path}: {hub.first_line(error)}"
+    return hub.sentence(ref, error)

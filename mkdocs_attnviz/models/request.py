@@ -18,12 +18,15 @@ class Capture:
     """Goes up when the same input would give another entry: the old ones are then no longer found."""
 
 
-ATTENTION = Capture("attention", 1)
+ATTENTION = Capture("attention", 3)
+SCORES = Capture("scores", 2)
+TENSORS = Capture("tensors", 1)
+"""No model runs: an author's own file is read."""
 
 
-def too_long(tokens: int, limit: int) -> str:
+def too_long(tokens: int, limit: int, what: str = "text") -> str:
     """What is wrong with a text of so many tokens; '' if nothing is."""
-    return f"The text has {tokens} tokens; `max_tokens` is {limit}." if tokens > limit else ""
+    return f"The {what} has {tokens} tokens; `max_tokens` is {limit}." if tokens > limit else ""
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Request:
     capture: Capture
     model: ModelRef
     inputs: Mapping[str, str]
-    """`text` and, for a pair, `text_pair`."""
+    """`text`; for a pair, `text_pair`; for an encoder–decoder that is to read a given output, `text_target`."""
 
     def key_parts(self) -> KeyParts:
         """Everything that can change the entry, and nothing else: no device, no page, no option of a view."""
@@ -46,4 +49,5 @@ class Request:
             ("dtype", self.model.dtype),
             ("text", self.inputs["text"]),
             ("text_pair", self.inputs.get("text_pair")),
+            ("text_target", self.inputs.get("text_target")),
         ]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
+
+from mkdocs_attnviz.models.arrays import words_of
 
 
 @dataclass(frozen=True)
@@ -21,15 +24,27 @@ class Tokens:
     sentence_b_start: int | None
     words: list[int | None]
     """The word each token is a piece of, counted through both texts; None for special tokens."""
+    next: list[str] | None = None
+    """For what a decoder reads: the token that it is to write at each position, as a reader should see it."""
 
     def meta(self) -> dict[str, Any]:
-        return {
+        following = {} if self.next is None else {"next": self.next}
+        return following | {
             "tokens": self.tokens,
             "pretty": self.pretty,
             "special": self.special,
             "sentence_b_start": self.sentence_b_start,
             "words": self.words,
         }
+
+
+@dataclass(frozen=True)
+class Example:
+    """What one forward pass reads."""
+
+    text: Tokens
+    target: Tokens | None = None
+    """What the decoder of an encoder–decoder reads: the tokens that it has written so far, at each position."""
 
 
 def tokenize(tokenizer: Any, text: str, text_pair: str | None) -> Tokens:
@@ -42,22 +57,45 @@ def tokenize(tokenizer: Any, text: str, text_pair: str | None) -> Tokens:
     ids = list(encoded["input_ids"])
     if not ids:
         raise ValueError("The text gives no tokens.")
-    tokens = tokenizer.convert_ids_to_tokens(ids)
-    special = set(tokenizer.all_special_ids)
     type_ids = encoded.get("token_type_ids")
-    byte_level = _byte_level(tokenizer)
     return Tokens(
         ids=ids,
         type_ids=None if type_ids is None else list(type_ids),
-        tokens=tokens,
-        pretty=[
-            _decoded(tokenizer, token) if byte_level and token_id not in special else _spaced(token)
-            for token_id, token in zip(ids, tokens, strict=True)
-        ],
-        special=[position for position, token_id in enumerate(ids) if token_id in special],
+        tokens=names(tokenizer, ids),
+        pretty=pretty(tokenizer, ids),
+        special=special(tokenizer, ids),
         sentence_b_start=None if text_pair is None else _sentence_b_start(encoded, type_ids),
-        words=_words(encoded, len(ids)),
+        words=_words(tokenizer, encoded, ids),
     )
+
+
+def names(tokenizer: Any, ids: list[int]) -> list[str]:
+    """As the vocabulary has them; a model may know more ids than its tokenizer."""
+    return [
+        f"‹{n}›" if name is None else name for n, name in zip(ids, tokenizer.convert_ids_to_tokens(ids), strict=True)
+    ]
+
+
+def pretty(tokenizer: Any, ids: list[int]) -> list[str]:
+    special = set(tokenizer.all_special_ids)
+    byte_level = _byte_level(tokenizer)
+    return [
+        _decoded(tokenizer, token) if byte_level and token_id not in special else _spaced(token)
+        for token_id, token in zip(ids, names(tokenizer, ids), strict=True)
+    ]
+
+
+def special(tokenizer: Any, ids: list[int]) -> list[int]:
+    known = set(tokenizer.all_special_ids)
+    return [position for position, token_id in enumerate(ids) if token_id in known]
+
+
+def target_words(tokenizer: Any, labels: list[int], text: str) -> list[int | None]:
+    """The word each label is a piece of, if `text` is what the labels say."""
+    encoded = tokenizer(text_target=text, truncation=False, verbose=False)
+    if list(encoded["input_ids"]) != labels:
+        return [None] * len(labels)
+    return _words(tokenizer, encoded, labels)
 
 
 def _sentence_b_start(encoded: Any, type_ids: list[int] | None) -> int:
@@ -68,10 +106,21 @@ def _sentence_b_start(encoded: Any, type_ids: list[int] | None) -> int:
     return int(sequence_ids.index(1))
 
 
-def _words(encoded: Any, length: int) -> list[int | None]:
+def _words(tokenizer: Any, encoded: Any, ids: list[int]) -> list[int | None]:
+    """As the tokenizer counts words; by the marks of its vocabulary where it does not, or takes a text for one word."""
+    marks = words_of(names(tokenizer, ids), special(tokenizer, ids))
+    counted = _counted(encoded) if encoded.is_fast else None
+    if counted is None:
+        return marks
+    joined = any(
+        one is not None and one == before and mark != mark_before
+        for (before, one), (mark_before, mark) in zip(pairwise(counted), pairwise(marks), strict=True)
+    )
+    return marks if joined and any(word is not None for word in marks) else counted
+
+
+def _counted(encoded: Any) -> list[int | None]:
     """Word numbers of the second text follow on those of the first."""
-    if not encoded.is_fast:
-        return [None] * length
     words, sequences = encoded.word_ids(), encoded.sequence_ids()
     first = 1 + max((word for word, which in zip(words, sequences, strict=True) if which == 0), default=-1)
     return [

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mkdocs_attnviz.block import Block, Options
 from mkdocs_attnviz.cache import Entry
 from mkdocs_attnviz.models.request import Capture
+
+INLINE = 24_000
+"""Bytes of one figure's deflated layers; up to this a file each would cost more than it saves."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +28,34 @@ class Drawing:
     """What a view makes of a block and its entry."""
 
     data: Mapping[str, Any]
-    """For the custom element, as `frontend/src/data.ts` declares it; a layer's `blob` names its bytes in the entry."""
+    """For the custom element, as `frontend/src/figure.ts` declares it. Where that has `data` or `file`, this has the
+    name of a `blob` in the entry, or the bytes' `content`. What is `ahead` of files goes into the page."""
     picture: Picture
     sentence: str
     """What is to be seen, for those who do not see it."""
-    rows: int
-    """Rows of 24 px that the figure would like to show."""
+    height: str
+    """Of the interactive picture, without what stands around it, as a CSS expression: the page keeps room for it."""
+
+
+def bytes_of(part: Mapping[str, Any], entry: Entry) -> bytes | None:
+    """What a part of a drawing's data stands for, if it stands for bytes."""
+    content: bytes | None = entry.blobs[part["blob"]] if "blob" in part else part.get("content")
+    return content
+
+
+def fits_page(data: Any, entry: Entry) -> bool:
+    """Whether a drawing's data are so small that they travel in the page; what is `ahead` of them does not count."""
+    return sum(_sizes(data, entry)) <= INLINE
+
+
+def _sizes(value: Any, entry: Entry) -> Iterator[int]:
+    if isinstance(value, Mapping):
+        if "ahead" not in value and (content := bytes_of(value, entry)) is not None:
+            yield len(content)
+        value = list(value.values())
+    if isinstance(value, list):
+        for part in value:
+            yield from _sizes(part, entry)
 
 
 class View(Protocol):

@@ -5,11 +5,17 @@ from __future__ import annotations
 import html
 import json
 import unicodedata
+from collections.abc import Callable, Iterable
 from functools import cache
 from importlib import resources
 from typing import Any, NamedTuple
 
 ROW = 24
+
+
+def height_of(rows: int) -> str:
+    """CSS height of a list of tokens: longer ones scroll within the figure."""
+    return f"{ROW * min(max(rows, 4), 24)}px"
 
 
 class Palette(NamedTuple):
@@ -43,3 +49,21 @@ def _visible(character: str) -> str:
 
 def escape(token: str) -> str:
     return html.escape(visible(token))
+
+
+def styles(colours: Palette, rules: Callable[[dict[str, Any]], str]) -> str:
+    """CSS for both schemes, or for the one that the block forces.
+
+    With a background: where a page declares no scheme, a picture follows the system's, which may not be the page's.
+    """
+
+    def all_rules(scheme: dict[str, Any]) -> str:
+        return f"svg{{background:{scheme['background']}}}{rules(scheme)}"
+
+    dark = "" if colours.dark is None else f"@media(prefers-color-scheme:dark){{{all_rules(colours.dark)}}}"
+    return all_rules(colours.base) + dark
+
+
+def document(width: int, height: int, style: str, body: Iterable[str]) -> str:
+    box = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {box}><style>{style}</style>{"".join(body)}</svg>'

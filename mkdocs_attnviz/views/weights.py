@@ -1,24 +1,25 @@
-"""One layer's weights as a view reads them: quantised bytes, without numpy, since the base install has none."""
+"""Weights as a view reads them: quantised bytes, without NumPy, since the base install has none."""
 
 from __future__ import annotations
 
+import array
+import struct
+import sys
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
+
+WEIGHT = [(step / 255) ** 2 for step in range(256)]
+"""What a stored byte stands for."""
 
 
 class Weight(NamedTuple):
     """Token `row` attends to token `col`. Ordered by size."""
 
-    step: int
-    """The stored byte, 255·√weight."""
+    value: float
     head: int
     row: int
     col: int
-
-    @property
-    def value(self) -> float:
-        return (self.step / 255) ** 2
 
 
 class Layer:
@@ -28,28 +29,53 @@ class Layer:
         self.rows, self.cols = rows, cols
         self._steps = zlib.decompress(blob)
 
-    def strongest(self, heads: Sequence[int], without: Sequence[int] = ()) -> Weight | None:
-        """The largest weight that does not come from or go to a position in `without`; None if all are zero."""
+    def strongest(
+        self, heads: Sequence[int], without_rows: Collection[int] = (), without_cols: Collection[int] = ()
+    ) -> Weight | None:
+        """The largest weight that does not come from or go to what is left out; None if all are zero."""
         found = []
         for head in heads:
             steps = bytearray(self._head(head))
-            for position in without:
-                steps[position * self.rows : (position + 1) * self.rows] = bytes(self.rows)
-                steps[position :: self.rows] = bytes(self.cols)
+            for col in without_cols:
+                steps[col * self.rows : (col + 1) * self.rows] = bytes(self.rows)
+            for row in without_rows:
+                steps[row :: self.rows] = bytes(self.cols)
             if step := max(steps):
                 col, row = divmod(steps.index(step), self.rows)
-                found.append(Weight(step, head, row, col))
+                found.append(Weight(WEIGHT[step], head, row, col))
         return max(found, default=None)
 
-    def window(self, heads: Sequence[int], size: int) -> Iterator[Weight]:
-        """The nonzero weights among the first `size` tokens."""
-        for head in heads:
-            steps = self._head(head)
-            for col in range(min(size, self.cols)):
-                for row in range(min(size, self.rows)):
-                    if step := steps[col * self.rows + row]:
-                        yield Weight(step, head, row, col)
+    def row(self, head: int, row: int) -> list[float]:
+        """All weights of a token, (cols,)."""
+        start = head * self.rows * self.cols + row
+        return [WEIGHT[step] for step in self._steps[start : start + self.rows * self.cols : self.rows]]
+
+    def beginning(self, head: int, tokens: int) -> bytes:
+        """The steps from or to one of the first `tokens`: all of the first columns, then the first rows of the rest."""
+        steps = self._head(head)
+        others = range(tokens * self.rows, len(steps), self.rows)
+        rows = min(tokens, self.rows)
+        return steps[: tokens * self.rows] + b"".join(steps[start : start + rows] for start in others)
+
+    def offset(self, head: int, at: int, tokens: int) -> int:
+        """Where byte `at` of `beginning` lies in the layer."""
+        start, whole = head * self.rows * self.cols, min(tokens, self.cols) * self.rows
+        if at < whole:
+            return start + at
+        col, row = divmod(at - whole, min(tokens, self.rows))
+        return start + whole + col * self.rows + row
 
     def _head(self, head: int) -> bytes:
         size = self.rows * self.cols
         return self._steps[head * size : (head + 1) * size]
+
+
+def scaled(blob: bytes, groups: int) -> list[list[float]]:
+    """Values of the *scaled* encoding of `models/encoding.py`, (groups, N)."""
+    content = zlib.decompress(blob)
+    scales = struct.unpack_from(f"<{groups}f", content)
+    steps = array.array("h", content[4 * groups :])
+    if sys.byteorder == "big":
+        steps.byteswap()
+    size = len(steps) // groups
+    return [[step * scale for step in steps[n * size : (n + 1) * size]] for n, scale in enumerate(scales)]

@@ -1,6 +1,7 @@
 import { indices, ROW_HEIGHT } from "../place.js";
 import type { Frame } from "./lines.js";
 import { facing, mean, type Scene, weightsWith } from "./scene.js";
+import type { Pen } from "./svg.js";
 
 const THICKNESS = 3;
 /** A bar of full length stands for the largest mean weight, but for no less than this. */
@@ -10,7 +11,7 @@ const SHORTEST_SCALE = 0.1;
  * Under each token that faces the one in focus, a bar as long as the mean weight, one segment for each head. It starts
  * at the lines and grows outwards; `width` is the width of the column.
  */
-export function drawBars(context: CanvasRenderingContext2D, scene: Scene, frame: Frame, width: number): void {
+export function drawBars(pen: Pen, scene: Scene, frame: Frame, width: number): void {
   if (!scene.focus) return;
   const weights = indices(facing(scene)).map((index) => weightsWith(scene, index));
   const unit = width / Math.max(SHORTEST_SCALE, ...weights.map(mean)) / scene.heads.length;
@@ -21,8 +22,8 @@ export function drawBars(context: CanvasRenderingContext2D, scene: Scene, frame:
     let x = origin;
     perHead.forEach((weight, slot) => {
       const length = weight * unit;
-      context.fillStyle = scene.colors[slot] as string;
-      context.fillRect(direction > 0 ? x : x - length, y, length, THICKNESS);
+      pen.fillStyle = scene.colors[slot] as string;
+      pen.fillRect(direction > 0 ? x : x - length, y, length, THICKNESS);
       x += direction * length;
     });
   });

@@ -1,4 +1,4 @@
-import { inRange, type Range } from "../place.js";
+import { focused, inRange, type Range } from "../place.js";
 import { WEIGHT } from "../weights.js";
 import type { Scene } from "./scene.js";
 
@@ -28,10 +28,12 @@ const USUAL_TOKENS = 64;
  * pale as one. Lines of several heads here lie side by side, not on top of each other: dividing by the root of the number
  * keeps them in balance, and a power below one lets weak weights be seen. A token in focus has few lines, so they are stronger.
  */
-export function opacities({ heads, cols, focus }: Scene): Float64Array {
+export function opacities({ heads, cols, focus, contrast = 1 }: Scene): Float64Array {
   const gain = Math.max(1, (cols.end - cols.start) / USUAL_TOKENS);
   const scaled = WEIGHT.map((weight) => Math.min(1, weight * gain));
-  return scaled.map((weight) => (focus ? weight ** 0.6 : weight ** 0.75 / heads.length ** 0.5));
+  return scaled.map((weight) =>
+    focus ? weight ** (0.6 * contrast) : weight ** (0.75 * contrast) / heads.length ** 0.5,
+  );
 }
 
 /** Calls back with each stretch of bytes whose lines start or end in view; in focus, with those of the one token. */
@@ -40,14 +42,16 @@ function visit(
   view: InView,
   stretch: (from: number, to: number) => void,
 ): void {
-  const only = focus && { start: focus.index, end: focus.index + 1 };
-  const [someRows, someCols] = focus?.side === "right" ? [rows, only as Range] : [only ?? rows, cols];
+  const only = focus && focused(focus).map((index) => ({ start: index, end: index + 1 }));
+  const someCols = focus?.side === "right" ? (only as Range[]) : [cols];
+  const someRows = focus?.side === "left" ? (only as Range[]) : [rows];
   for (const head of heads)
-    for (let col = someCols.start; col < someCols.end; col++) {
-      const line = (head * layer.cols + col) * layer.rows;
-      const { start, end } = focus || inRange(col, view.cols) ? someRows : view.rows;
-      stretch(line + start, line + end);
-    }
+    for (const range of someCols)
+      for (let col = range.start; col < range.end; col++) {
+        const line = layer.at(head, 0, col);
+        for (const { start, end } of focus || inRange(col, view.cols) ? someRows : [view.rows])
+          stretch(line + start, line + end);
+      }
 }
 
 function histogram(scene: Scene, view: InView): Uint32Array {

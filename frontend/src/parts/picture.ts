@@ -4,7 +4,8 @@ import type { Column } from "./column.js";
 import { drawLines, type Frame } from "./lines.js";
 import { collect, type Marks } from "./marks.js";
 import { digitsFor } from "./readout.js";
-import { facing, mean, type Scene, weightsWith } from "./scene.js";
+import { facing, isDrawn, mean, type Scene, weightsWith } from "./scene.js";
+import type { Pen } from "./svg.js";
 
 /**
  * Once it scrolls, the canvas reaches this far beyond what is visible, so that it moves with the tokens and rarely redraws.
@@ -15,11 +16,11 @@ const OVERSCAN = 240;
 /** Two columns of tokens with a canvas behind them that holds lines and bars. It scrolls within itself. */
 export class Picture {
   readonly element = document.createElement("div");
-  private readonly sheet = document.createElement("div");
-  private readonly canvas = document.createElement("canvas");
+  protected readonly sheet = document.createElement("div");
+  protected readonly canvas = document.createElement("canvas");
   private readonly resizes = new ResizeObserver(() => this.redraw());
   private scene: Scene | null = null;
-  private window = { top: 0, height: 0 };
+  protected window = { top: 0, height: 0 };
   private request = 0;
   private overscan = 0;
 
@@ -27,7 +28,8 @@ export class Picture {
     readonly columns: Record<Side, Column>,
     private readonly redraw: () => void,
   ) {
-    this.element.className = this.long ? "scroller long" : "scroller";
+    this.element.className = "scroller";
+    columns.left.windowed = columns.right.windowed = true;
     this.sheet.className = "picture columns";
     this.canvas.setAttribute("aria-hidden", "true");
     this.sheet.append(this.canvas, columns.left.element, columns.right.element);
@@ -47,7 +49,7 @@ export class Picture {
 
   /** Whether it scrolls, and gives a scrollbar room. */
   get long(): boolean {
-    return Object.values(this.columns).some(({ sequence }) => sequence.tokens.length > RESERVED_ROWS);
+    return Object.values(this.columns).some(({ shown }) => shown.end - shown.start > RESERVED_ROWS);
   }
 
   get visible(): boolean {
@@ -56,13 +58,20 @@ export class Picture {
 
   /** Draws a scene, or nothing while there are no weights. Returns the share of the weight that is drawn. */
   show(scene: Scene | null): number {
-    this.scene = scene;
-    this.window = this.wantedWindow();
+    this.prepare(scene);
     const marks = scene && collect(scene, { rows: this.inWindow(scene.rows), cols: this.inWindow(scene.cols) });
     const context = this.clearedCanvas();
     if (context && scene && marks) this.draw(context, scene, marks);
-    this.annotate();
     return marks?.share ?? 1;
+  }
+
+  /** Finds what is visible, and sees to it that its tokens are there with their numbers. */
+  protected prepare(scene: Scene | null): void {
+    this.scene = scene;
+    this.element.classList.toggle("long", this.long);
+    this.window = this.wantedWindow();
+    for (const column of Object.values(this.columns)) column.fill(this.inWindow(column.shown, OVERSCAN));
+    this.annotate();
   }
 
   private schedule(): void {
@@ -95,13 +104,32 @@ export class Picture {
     const ends = { left: left.element.offsetLeft + left.element.offsetWidth, right: right.element.offsetLeft };
     const frame: Frame = { ...ends, ...this.window };
     drawBars(context, scene, frame, (scene.focus?.side === "left" ? right : left).element.offsetWidth);
-    drawLines(context, scene, frame, marks);
+    drawLines(context, scene, { ...frame, left: frame.left + this.beside }, marks);
   }
 
-  private clearedCanvas(): CanvasRenderingContext2D | null {
+  /** Width of what stands between the tokens on the left and their lines. */
+  protected get beside(): number {
+    return 0;
+  }
+
+  /** The tokens that a saved picture shows: all, or of many those that are visible. */
+  savedRange(range: Range, most: number): Range {
+    if (range.end - range.start <= most) return range;
+    const { scrollTop: top, clientHeight: height } = this.element;
+    const start = Math.min(range.end - 1, range.start + Math.round(top / ROW_HEIGHT));
+    return { start, end: Math.min(range.end, start + Math.round(height / ROW_HEIGHT)) };
+  }
+
+  /** The same picture, drawn whole with another pen. */
+  drawSheet(pen: Pen, scene: Scene, frame: Frame, width: number): void {
+    drawBars(pen, scene, frame, width);
+    drawLines(pen, scene, frame, collect(scene, scene));
+  }
+
+  protected clearedCanvas(): CanvasRenderingContext2D | null {
     const { canvas, window } = this;
     const ratio = devicePixelRatio;
-    const width = this.sheet.clientWidth;
+    const width = canvas.parentElement?.clientWidth ?? 0;
     const [pixels, lines] = [Math.round(width * ratio), Math.round(window.height * ratio)];
     if (canvas.width !== pixels || canvas.height !== lines) Object.assign(canvas, { width: pixels, height: lines });
     canvas.style.cssText = `top:${window.top}px;width:${width}px;height:${window.height}px`;
@@ -121,12 +149,17 @@ export class Picture {
     const range = facing(scene);
     const means = new Map(indices(range).map((index) => [index, mean(weightsWith(scene, index))]));
     const digits = digitsFor(Math.max(...means.values()));
-    columns[side].annotate(this.inWindow(range), (index) => (means.get(index) as number).toFixed(digits));
+    columns[side].annotate(
+      this.inWindow(range),
+      (index) => (means.get(index) as number).toFixed(digits),
+      (index) => !isDrawn(scene, index),
+    );
   }
 
-  private inWindow({ start, end }: Range): Range {
+  protected inWindow({ start, end }: Range, margin = 0): Range {
     const { top, height } = this.window;
-    const first = Math.min(end, start + Math.floor(top / ROW_HEIGHT));
-    return { start: first, end: Math.min(end, first + Math.ceil(height / ROW_HEIGHT) + 1) };
+    const first = Math.min(end, start + Math.max(0, Math.floor((top - margin) / ROW_HEIGHT)));
+    const last = start + Math.ceil((top + height + margin) / ROW_HEIGHT) + 1;
+    return { start: first, end: Math.min(end, Math.max(first, last)) };
   }
 }

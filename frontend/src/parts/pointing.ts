@@ -1,15 +1,18 @@
-import { opposite, type Side, type TokenRef } from "../place.js";
+import { type Focus, focused, opposite, type Side, type TokenRef } from "../place.js";
 import type { Column } from "./column.js";
 
 export interface PointingEvents {
   /** Another token is pointed at. What the keyboard does is announced, what the mouse does is not. */
   point(announce: boolean): void;
-  select(token: TokenRef | null): void;
+  /** `add`: to those that are locked on its side. */
+  select(token: TokenRef | null, add: boolean): void;
 }
 
 /** Turns what mouse, finger and keyboard do over two columns of tokens into previews and a locked token. */
 export class Pointing {
-  selected: TokenRef | null = null;
+  selected: Focus | null = null;
+  /** Taps add. */
+  several = false;
   private hovered: TokenRef | null = null;
   private focused: TokenRef | null = null;
 
@@ -23,11 +26,13 @@ export class Pointing {
     element.addEventListener("focusin", (event) => this.focusIn(event));
     element.addEventListener("focusout", () => this.setFocused(null));
     element.addEventListener("click", (event) => this.click(event));
+    // Shift and a click would select the text between two tokens.
+    element.addEventListener("mousedown", (event) => event.shiftKey && event.preventDefault());
     element.addEventListener("keydown", (event) => this.keydown(event));
   }
 
   /** The token whose lines are shown. */
-  get focus(): TokenRef | null {
+  get focus(): Focus | null {
     return this.selected ?? this.hovered ?? this.focused;
   }
 
@@ -86,14 +91,18 @@ export class Pointing {
       return;
     }
     if (touch) this.hovered = null;
-    this.events.select(same(token, selected) ? null : token);
+    this.pick(token, this.several || adds(event));
+  }
+
+  private pick(token: TokenRef | null, add: boolean): void {
+    this.events.select(add || !isAlone(token, this.selected) ? token : null, add);
   }
 
   private keydown(event: KeyboardEvent): void {
     const token = tokenAt(event);
-    if (!token || event.altKey || event.ctrlKey || event.metaKey) return;
-    if (event.key === "Enter" || event.key === " ") this.events.select(same(token, this.selected) ? null : token);
-    else if (!this.walk(event.key, token)) return;
+    if (!token || event.altKey) return;
+    if (event.key === "Enter" || event.key === " ") this.pick(token, this.several || adds(event));
+    else if (event.ctrlKey || event.metaKey || !this.walk(event.key, token)) return;
     event.preventDefault();
   }
 
@@ -113,6 +122,12 @@ export class Pointing {
     step?.()?.focus();
     return step !== undefined;
   }
+}
+
+const adds = ({ ctrlKey, metaKey, shiftKey }: MouseEvent | KeyboardEvent) => ctrlKey || metaKey || shiftKey;
+
+function isAlone(token: TokenRef | null, selected: Focus | null): boolean {
+  return same(token, selected) && focused(selected as Focus).length === 1;
 }
 
 export function same(a: TokenRef | null, b: TokenRef | null): boolean {

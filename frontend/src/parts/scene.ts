@@ -1,4 +1,4 @@
-import { opposite, type Range, type TokenRef } from "../place.js";
+import { type Focus, focused, opposite, type Range } from "../place.js";
 import type { Layer } from "../weights.js";
 
 /** What is to be drawn. */
@@ -10,16 +10,31 @@ export interface Scene {
   rows: Range;
   cols: Range;
   /** Only the lines of this token … */
-  focus: TokenRef | null;
+  focus: Focus | null;
   /** … and of these only the one to this token of the other side in full strength. */
   partner: number | null;
+  /** What has made one of several heads, and of several layers. */
+  combined?: string | null;
+  across?: string | null;
+  /** Above one weak weights are paler, below one they are stronger. */
+  contrast?: number;
 }
 
-/** The weights of the heads between the token in focus and one of the other side. */
+/** The weights of the heads between what is in focus and one token of the other side; of several tokens their sum. */
 export function weightsWith({ layer, heads, focus }: Scene, other: number): number[] {
   if (!focus) return [];
-  const [row, col] = focus.side === "left" ? [focus.index, other] : [other, focus.index];
-  return heads.map((head) => layer.weight(head, row, col));
+  const left = focus.side === "left";
+  return heads.map((head) =>
+    focused(focus).reduce((sum, own) => sum + layer.weight(head, left ? own : other, left ? other : own), 0),
+  );
+}
+
+/** Whether any weight between them is drawn, or too weak for it. */
+export function isDrawn({ layer, heads, focus }: Scene, other: number): boolean {
+  const left = focus?.side === "left";
+  return heads.some((head) =>
+    focused(focus as Focus).some((own) => layer.byte(head, left ? own : other, left ? other : own) > 0),
+  );
 }
 
 export function mean(values: number[]): number {

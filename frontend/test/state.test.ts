@@ -1,22 +1,16 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { findStack } from "../src/figure.js";
-import {
-  initialState,
-  isolateHead,
-  mergeState,
-  offeredHeads,
-  toggleHead,
-  visibleRange,
-} from "../src/views/head-state.js";
+import { initialState, isolateHead, mergeState, offeredHeads, toggleHead, visibleRange } from "../src/state.js";
 import { pairFigure } from "./figure.js";
 
 const figure = pairFigure();
 const initial = initialState(figure);
 
 test("the author's options are the first state; no heads mean all", () => {
-  assert.deepEqual(initial, { layer: 1, heads: [0, 3], filter: "all", selected: null });
-  const options = { layer: 5, heads: [], include_heads: null };
+  const { include_heads: _, ...first } = figure.options;
+  assert.deepEqual(initial, { ...first, selected: null });
+  const options = { ...figure.options, layer: 5, heads: [] };
   assert.deepEqual(initialState({ ...figure, options }).heads, [0, 1]);
 });
 
@@ -25,9 +19,15 @@ test("a change is merged, and heads that a layer lacks are dropped", () => {
   assert.deepEqual(mergeState(figure, initial, { heads: [3, 1] }).heads, [1, 3]);
 });
 
+test("where all heads were on, all of the next layer are", () => {
+  const narrow = mergeState(figure, initial, { layer: 5, heads: [0, 1] });
+  assert.deepEqual(mergeState(figure, narrow, { layer: 1 }).heads, [0, 1, 2, 3]);
+  assert.deepEqual(mergeState(figure, { ...narrow, heads: [1] }, { layer: 1 }).heads, [1]);
+});
+
 test("a selected token outside the filter is let go", () => {
-  const selected = { side: "left", index: 1 } as const;
-  const state = mergeState(figure, initial, { selected });
+  const selected = { side: "left", index: 1, indices: [1] } as const;
+  const state = mergeState(figure, initial, { selected: { side: "left", index: 1 } });
   assert.deepEqual(mergeState(figure, state, { filter: "ab" }).selected, selected);
   assert.equal(mergeState(figure, state, { filter: "ba" }).selected, null);
 });
@@ -40,7 +40,18 @@ test("bad values are named", () => {
     [{ filter: "ac" }, "filter ac: not one of all, aa, ab, ba, bb"],
     [{ selected: { side: "up", index: 0 } }, "selected.side up: not left or right"],
     [{ selected: { side: "left", index: 9 } }, "selected.index 9: no such token is shown on the left"],
-    [{ zoom: 2 }, "zoom: not a part of the state"],
+    [{ selected: { side: "left", indices: [] } }, "selected.indices: no token; null selects none"],
+    [{ zoom: "fit" }, "zoom: not a part of the state"],
+    [{ stack: "cross" }, "stack cross: not one of self"],
+    [{ across_layers: "sum" }, "across_layers sum: not one of null, mean, max"],
+    [{ across_layers: "rollout" }, "across_layers rollout: not one of null, mean, max"],
+    [{ across_heads: 3 }, "across_heads 3: not one of null, mean, max"],
+    [{ value_weighted: true }, "value_weighted true: not one of false"],
+    [{ merge_words: true }, "merge_words true: not one of false"],
+    [{ contrast: 9 }, "contrast 9: not a number from 0.25 to 4"],
+    [{ min_weight: 2 }, "min_weight 2: not a number from 0 to 1"],
+    [{ mass: 0 }, "mass 0: not a number from 0.01 to 1"],
+    [{ mass: 0.5, min_weight: 0.5 }, "min_weight and mass: at most one is set"],
   ];
   for (const [change, message] of bad)
     assert.throws(() => mergeState(figure, initial, change), new RangeError(message));

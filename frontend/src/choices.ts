@@ -1,0 +1,93 @@
+import { type Figure, type Filter, findStack, type Stack } from "./figure.js";
+import type { ViewHost } from "./view.js";
+
+const ANNOUNCE_MS = 300;
+const NOTE_MS = 4000;
+
+/** What every view lets choose. */
+export interface Chosen {
+  stack: string;
+  layer: number;
+  filter: Filter;
+}
+
+/** What a reader has chosen, and what is said of it. `merge` makes of a state and a change another state, or throws. */
+export class Choices<State extends Chosen, Change = Partial<State>> {
+  /** Which parts of the interface are open; no part of the state. */
+  readonly open = { options: false, table: false };
+  noted = "";
+  readonly live = document.createElement("div");
+  private current: State;
+  private announceTimer = 0;
+  private noteTimer = 0;
+
+  constructor(
+    readonly host: ViewHost,
+    readonly figure: Figure,
+    readonly initial: State,
+    private readonly merged: (figure: Figure, old: State, change: Change) => State,
+    private readonly summary: () => string,
+  ) {
+    this.current = initial;
+    this.live.className = "unseen";
+    this.live.setAttribute("aria-live", "polite");
+  }
+
+  disconnect(): void {
+    clearTimeout(this.announceTimer);
+    clearTimeout(this.noteTimer);
+  }
+
+  get state(): State {
+    return this.current;
+  }
+
+  get stack(): Stack {
+    return findStack(this.figure, this.current.stack);
+  }
+
+  /** What a program does. */
+  merge(change: Change): void {
+    this.current = this.merged(this.figure, this.current, change);
+    this.host.requestUpdate();
+  }
+
+  /** What the reader does. */
+  choose(change: Change): void {
+    this.merge(change);
+    this.host.changed();
+    this.announce();
+  }
+
+  toggle(part: "options" | "table"): void {
+    this.open[part] = !this.open[part];
+    this.host.requestUpdate();
+  }
+
+  /** Says what is shown, once the reader pauses. */
+  announce(): void {
+    clearTimeout(this.announceTimer);
+    this.announceTimer = window.setTimeout(() => this.say(this.summary()), ANNOUNCE_MS);
+  }
+
+  say(text: string): void {
+    this.live.textContent = text;
+  }
+
+  /** Says what was done, for ears and eyes. */
+  note(text: string): void {
+    this.noted = text;
+    this.say(text);
+    this.host.requestUpdate();
+    clearTimeout(this.noteTimer);
+    this.noteTimer = window.setTimeout(() => {
+      this.noted = "";
+      this.host.requestUpdate();
+    }, NOTE_MS);
+  }
+
+  /** "Layer 2, head 3" */
+  get where(): string {
+    return `Layer ${this.state.layer}`;
+  }
+}

@@ -1,0 +1,274 @@
+import type { Sequence } from "../figure.js";
+import { inRange, type Range } from "../place.js";
+import { type Heat, heatPicture, toCanvas } from "./heat.js";
+import { HeatLabels, labelWidth } from "./heat-labels.js";
+
+export interface MatrixCell {
+  row: number;
+  col: number;
+}
+
+export interface HeatMapEvents {
+  /** Another cell is read. What the keyboard does is announced, what the mouse does is not. */
+  point(announce: boolean): void;
+  toggle(cell: MatrixCell): void;
+}
+
+const LARGEST = 24;
+/** Cells that are large enough have a gap between them. */
+const GAPPED = 10;
+
+/**
+ * A heat map that scrolls within itself. Only what is visible is drawn: the stage stays where it is while the empty sheet
+ * behind it scrolls, so a thousand tokens cost as much as thirty, and labels need no background of their own.
+ */
+export class HeatMap {
+  readonly element = document.createElement("div");
+  private readonly sheet = document.createElement("div");
+  private readonly stage = document.createElement("div");
+  private readonly canvas = document.createElement("canvas");
+  private readonly body = document.createElement("div");
+  private readonly top = new HeatLabels("top");
+  private readonly side = new HeatLabels("side");
+  private readonly marks = ["band", "band", "outline"].map((name) =>
+    Object.assign(document.createElement("div"), { className: name }),
+  );
+  private readonly resizes = new ResizeObserver(() => this.redraw());
+  private sequences: { rows: Sequence; cols: Sequence } | undefined;
+  private shownRows: Range = { start: 0, end: 0 };
+  private shownCols: Range = { start: 0, end: 0 };
+  private heat: Heat | null = null;
+  private size = LARGEST;
+  private margin = { left: 0, top: 0 };
+  private extent = { width: 0, height: 0 };
+  private hovered: MatrixCell | null = null;
+  private walked: MatrixCell | null = null;
+  private request = 0;
+  locked: MatrixCell | null = null;
+
+  constructor(
+    private readonly events: HeatMapEvents,
+    private readonly redraw: () => void,
+  ) {
+    const { element, sheet, stage, canvas, body, top, side, marks } = this;
+    element.className = "heat-map";
+    element.tabIndex = 0;
+    element.setAttribute("role", "application");
+    element.setAttribute("aria-roledescription", "heat map");
+    stage.className = "stage";
+    body.className = "body";
+    canvas.setAttribute("aria-hidden", "true");
+    body.append(...marks, canvas);
+    stage.append(body, top.element, side.element);
+    sheet.append(stage);
+    element.append(sheet);
+    element.addEventListener("scroll", () => this.schedule(), { passive: true });
+    stage.addEventListener("pointermove", (event) => this.hover(event));
+    stage.addEventListener("pointerleave", () => this.hoverOver(null));
+    stage.addEventListener("click", (event) => this.click(event));
+    element.addEventListener("keydown", (event) => this.keydown(event));
+    element.addEventListener("blur", () => this.walkTo(null));
+  }
+
+  connect(): void {
+    this.resizes.observe(this.element);
+  }
+
+  disconnect(): void {
+    this.resizes.disconnect();
+    cancelAnimationFrame(this.request);
+    this.request = 0;
+  }
+
+  /** The cell that is read. */
+  get cell(): MatrixCell | null {
+    return this.hovered ?? this.walked ?? this.locked;
+  }
+
+  get visible(): boolean {
+    return this.element.clientWidth > 0;
+  }
+
+  /** Whether cells could be larger than they are where all fit in. */
+  fits(width: number, height: number): boolean {
+    return this.fitting(width, height) >= LARGEST;
+  }
+
+  private fitting(width: number, height: number): number {
+    const [rows, cols] = [this.shownRows.end - this.shownRows.start, this.shownCols.end - this.shownCols.start];
+    const room = Math.min((width - this.margin.left - 4) / cols, (height - this.margin.top) / rows, LARGEST);
+    return room > 4 ? Math.floor(room) : room;
+  }
+
+  arrange(rows: Sequence, cols: Sequence, shownRows: Range, shownCols: Range): void {
+    if (rows !== this.sequences?.rows || cols !== this.sequences.cols) {
+      this.hovered = this.walked = null;
+    }
+    Object.assign(this, { sequences: { rows, cols }, shownRows, shownCols });
+    this.margin = { left: labelWidth(rows.tokens), top: labelWidth(cols.tokens) };
+    this.element.setAttribute(
+      "aria-label",
+      `Weights of ${rows.tokens.length} tokens to ${cols.tokens.length}; arrow keys read them`,
+    );
+  }
+
+  /** `height`: what the page has kept for it. */
+  show(heat: Heat | null, enlarged: boolean, height: number): void {
+    this.heat = heat;
+    const { element, sheet, margin, shownRows, shownCols } = this;
+    this.size = enlarged ? LARGEST : this.fitting(element.clientWidth, height);
+    element.style.maxHeight = `${height}px`;
+    sheet.style.width = `${margin.left + (shownCols.end - shownCols.start) * this.size}px`;
+    sheet.style.height = `${margin.top + (shownRows.end - shownRows.start) * this.size}px`;
+    this.draw();
+  }
+
+  private schedule(): void {
+    this.request ||= requestAnimationFrame(() => {
+      this.request = 0;
+      this.draw();
+    });
+  }
+
+  /** Labels and marks follow the cell that is read; the weights stay as they are painted. */
+  private point(): void {
+    this.label();
+    this.mark();
+  }
+
+  private draw(): void {
+    const { element, stage, body, margin, sheet } = this;
+    const [width, height] = [
+      Math.min(element.clientWidth, sheet.offsetWidth),
+      Math.min(element.clientHeight, sheet.offsetHeight),
+    ];
+    stage.style.cssText = `width:${width}px;height:${height}px;--label-left:${margin.left}px;--label-top:${margin.top}px`;
+    const [bodyWidth, bodyHeight] = [width - margin.left, height - margin.top];
+    body.style.cssText = `left:${margin.left}px;top:${margin.top}px;width:${bodyWidth}px;height:${bodyHeight}px`;
+    this.extent = { width: bodyWidth, height: bodyHeight };
+    this.paint(bodyWidth, bodyHeight);
+    this.point();
+  }
+
+  /** Indices of rows or columns that are at least partly visible. */
+  private inView(range: Range, offset: number, extent: number): Range {
+    const start = Math.min(range.end, range.start + Math.floor(offset / this.size));
+    return { start, end: Math.min(range.end, range.start + Math.ceil((offset + extent) / this.size)) };
+  }
+
+  private paint(width: number, height: number): void {
+    const { canvas, element, heat, size } = this;
+    const ratio = devicePixelRatio;
+    Object.assign(canvas, { width: Math.round(width * ratio), height: Math.round(height * ratio) });
+    canvas.style.cssText = `width:${width}px;height:${height}px`;
+    const context = canvas.getContext("2d");
+    if (!context || !heat) return;
+    const rows = this.inView(heat.rows, element.scrollTop, height);
+    const cols = this.inView(heat.cols, element.scrollLeft, width);
+    if (rows.end <= rows.start || cols.end <= cols.start) return;
+    const x = (cols.start - heat.cols.start) * size - element.scrollLeft;
+    const y = (rows.start - heat.rows.start) * size - element.scrollTop;
+    context.scale(ratio, ratio);
+    context.imageSmoothingEnabled = false;
+    const picture = toCanvas(heatPicture(heat, rows, cols, Math.max(1, 1 / (size * ratio))));
+    context.drawImage(picture, x, y, (cols.end - cols.start) * size, (rows.end - rows.start) * size);
+    if (size < GAPPED) return;
+    for (let at = x; at < width; at += size) context.clearRect(at - 0.5, 0, 1, height);
+    for (let at = y; at < height; at += size) context.clearRect(0, at - 0.5, width, 1);
+  }
+
+  private label(): void {
+    const { element, size, sequences, cell, shownRows, shownCols, extent } = this;
+    if (!sequences) return;
+    const { scrollTop, scrollLeft } = element;
+    const side = { sequence: sequences.rows, range: shownRows, size, offset: scrollTop, pointed: cell?.row };
+    const top = { sequence: sequences.cols, range: shownCols, size, offset: scrollLeft, pointed: cell?.col };
+    this.side.show({ ...side, inView: this.inView(shownRows, scrollTop, extent.height) });
+    this.top.show({ ...top, inView: this.inView(shownCols, scrollLeft, extent.width) });
+  }
+
+  /** Row, column and outline of the cell that is read. */
+  private mark(): void {
+    const { cell, size, element, shownRows, shownCols, marks } = this;
+    for (const mark of marks) mark.hidden = cell === null;
+    if (!cell) return;
+    const x = (cell.col - shownCols.start) * size - element.scrollLeft;
+    const y = (cell.row - shownRows.start) * size - element.scrollTop;
+    const [row, col, outline] = marks as unknown as [HTMLElement, HTMLElement, HTMLElement];
+    row.style.cssText = `left:0;right:0;top:${y}px;height:${Math.max(1, size)}px`;
+    col.style.cssText = `top:0;bottom:0;left:${x}px;width:${Math.max(1, size)}px`;
+    outline.style.cssText = `left:${x - 1}px;top:${y - 1}px;width:${size + 1}px;height:${size + 1}px`;
+    outline.classList.toggle("locked", this.locked?.row === cell.row && this.locked?.col === cell.col);
+  }
+
+  private at(event: MouseEvent): MatrixCell | null {
+    const { left, top } = this.body.getBoundingClientRect();
+    const { element, size, shownRows, shownCols } = this;
+    const col = shownCols.start + Math.floor((event.clientX - left + element.scrollLeft) / size);
+    const row = shownRows.start + Math.floor((event.clientY - top + element.scrollTop) / size);
+    const inside = event.clientX >= left && event.clientY >= top;
+    return inside && inRange(row, shownRows) && inRange(col, shownCols) ? { row, col } : null;
+  }
+
+  private hover(event: PointerEvent): void {
+    if (event.pointerType !== "touch") this.hoverOver(this.at(event));
+  }
+
+  private hoverOver(cell: MatrixCell | null): void {
+    if (cell?.row === this.hovered?.row && cell?.col === this.hovered?.col) return;
+    this.hovered = cell;
+    this.point();
+    this.events.point(false);
+  }
+
+  private click(event: MouseEvent): void {
+    const cell = this.at(event);
+    if (!cell) return;
+    if ((event as PointerEvent).pointerType === "touch") this.hovered = null;
+    this.walked = null;
+    this.events.toggle(cell);
+  }
+
+  private keydown(event: KeyboardEvent): void {
+    if (event.altKey || event.ctrlKey || event.metaKey) return;
+    const { shownRows: rows, shownCols: cols } = this;
+    const { row, col } = this.walked ?? this.locked ?? { row: rows.start, col: cols.start };
+    const steps: Record<string, MatrixCell> = {
+      ArrowUp: { row: row - 1, col },
+      ArrowDown: { row: row + 1, col },
+      ArrowLeft: { row, col: col - 1 },
+      ArrowRight: { row, col: col + 1 },
+      Home: { row, col: cols.start },
+      End: { row, col: cols.end - 1 },
+    };
+    const to = steps[event.key];
+    if (to) this.walkTo(this.walked ? { row: clamp(to.row, rows), col: clamp(to.col, cols) } : { row, col });
+    else if ((event.key === "Enter" || event.key === " ") && this.walked) this.events.toggle(this.walked);
+    else return;
+    event.preventDefault();
+  }
+
+  private walkTo(cell: MatrixCell | null): void {
+    if (!cell && !this.walked) return;
+    this.walked = cell;
+    this.hovered = null;
+    if (cell) this.reveal(cell);
+    this.point();
+    this.events.point(cell !== null);
+  }
+
+  private reveal({ row, col }: MatrixCell): void {
+    const { element, size, margin, shownRows, shownCols } = this;
+    const [x, y] = [(col - shownCols.start) * size, (row - shownRows.start) * size];
+    const [width, height] = [element.clientWidth - margin.left, element.clientHeight - margin.top];
+    element.scrollLeft = Math.min(x, Math.max(element.scrollLeft, x + size - width));
+    element.scrollTop = Math.min(y, Math.max(element.scrollTop, y + size - height));
+  }
+
+  get layout() {
+    const { size, margin, shownRows, shownCols } = this;
+    return { size, margin, rows: shownRows, cols: shownCols };
+  }
+}
+
+const clamp = (index: number, { start, end }: Range): number => Math.min(Math.max(index, start), end - 1);

@@ -1,0 +1,281 @@
+import { html, render, type TemplateResult } from "lit";
+import type { Choices } from "../choices.js";
+import { findLayer, findSequence, type LayerSource, type Sequence, type Stack } from "../figure.js";
+import { headColor, hexToRgba, PALETTES } from "../palette.js";
+import type { Side, TokenRef } from "../place.js";
+import { visibleRange } from "../state.js";
+import { columnWidth } from "../token.js";
+import type { NeuronChange, NeuronState } from "../views/neuron-state.js";
+import type { Scaled } from "../weights.js";
+import { Column } from "./column.js";
+import { numberColumns } from "./neuron-columns.js";
+import type { Expansion } from "./neuron-drawing.js";
+import { neuronHeadings } from "./neuron-headings.js";
+import { NeuronPicture } from "./neuron-picture.js";
+import { neuronText, scoreText } from "./neuron-readout.js";
+import { NeuronHead, neuronBlobs, neuronLayer } from "./neuron-scores.js";
+import { neuronSheet } from "./neuron-sheet.js";
+import { NeuronStrips } from "./neuron-strips.js";
+import { NeuronToggles } from "./neuron-toggles.js";
+import { Pointing } from "./pointing.js";
+import { pairText, previewText, shareText } from "./readout.js";
+import type { Scene } from "./scene.js";
+import type { Sheet } from "./svg.js";
+
+const LOADING_MS = 150;
+const SIDES = ["left", "right"] as const;
+
+/** The tokens of one stack, and between them lines or an expanded token: what a reader sees and touches. */
+export class NeuronStage {
+  readonly name: string;
+  private readonly stack: Stack;
+  private readonly columns: Record<Side, Column>;
+  private readonly toggles: NeuronToggles;
+  private readonly strips: NeuronStrips;
+  private readonly picture: NeuronPicture;
+  private readonly pointing: Pointing;
+  private readonly headings = document.createElement("div");
+  private readonly readout = document.createElement("div");
+  private head: NeuronHead | undefined;
+  /** A token whose button is pointed at, and a heading's explanation. */
+  private offered: number | null = null;
+  private explanation: string | null = null;
+  private loadingTimer = 0;
+  private request = 0;
+
+  constructor(private readonly choices: Choices<NeuronState, NeuronChange>) {
+    const { figure, stack, state } = choices;
+    this.name = state.stack;
+    this.stack = stack;
+    this.columns = {
+      left: new Column("left", findSequence(figure, stack.rows), "Tokens that attend"),
+      right: new Column("right", findSequence(figure, stack.cols), "Tokens attended to"),
+    };
+    this.toggles = new NeuronToggles(this.columns.left.sequence, {
+      toggle: (index) => choices.choose({ expanded: this.expanded === index ? null : index, selected: null }),
+      point: (index, announce) => this.offer(index, announce),
+    });
+    this.strips = new NeuronStrips({
+      point: (announce) => this.point(announce),
+      choose: (index) => this.lock({ side: "right", index }),
+      scroll: (left) => {
+        this.headings.scrollLeft = left;
+      },
+    });
+    this.picture = new NeuronPicture(this.columns, this.toggles, this.strips, () => this.refresh());
+    this.pointing = new Pointing(this.picture.element, this.columns, {
+      point: (announce) => this.point(announce),
+      select: (token) => this.select(token),
+    });
+    // Tab goes on to the button of the token that it leaves.
+    this.columns.left.element.addEventListener("focusin", ({ target }) =>
+      this.toggles.walkTo(Number((target as HTMLElement).dataset.index)),
+    );
+    this.headings.className = "between";
+    this.readout.className = "readout";
+  }
+
+  connect(): void {
+    this.picture.connect();
+    document.addEventListener("click", this.freeFromOutside);
+  }
+
+  disconnect(): void {
+    this.picture.disconnect();
+    document.removeEventListener("click", this.freeFromOutside);
+    cancelAnimationFrame(this.request);
+    this.request = 0;
+    clearTimeout(this.loadingTimer);
+  }
+
+  private get expanded(): number | null {
+    return this.choices.state.expanded;
+  }
+
+  get text(): string {
+    return this.readout.textContent ?? "";
+  }
+
+  /** The token on the left that is pointed at. */
+  get pointed(): number | null {
+    const { pointed } = this.pointing;
+    return pointed?.side === "left" ? pointed.index : this.offered;
+  }
+
+  // What the reader does
+
+  private select(token: TokenRef | null): void {
+    this.strips.leave();
+    if (this.expanded !== null && token?.side === "left") this.choices.choose({ expanded: token.index });
+    else this.choices.choose({ selected: token });
+  }
+
+  private lock(token: TokenRef): void {
+    const { selected } = this.choices.state;
+    this.choices.choose({ selected: selected?.side === token.side && selected.index === token.index ? null : token });
+  }
+
+  private offer(index: number | null, announce: boolean): void {
+    if (index === this.offered) return;
+    this.offered = index;
+    this.point(announce);
+  }
+
+  private readonly freeFromOutside = (event: Event): void => {
+    if (!this.choices.state.selected || event.composedPath().includes(this.choices.host)) return;
+    this.pointing.reset();
+    this.choices.choose({ selected: null });
+  };
+
+  private point(announce: boolean): void {
+    this.request ||= requestAnimationFrame(() => {
+      this.request = 0;
+      if (this.isThere()) this.draw();
+    });
+    if (announce) this.choices.announce();
+  }
+
+  // What is shown
+
+  render(): TemplateResult {
+    const { state, host } = this.choices;
+    host.layer(state.stack, state.layer); // fetched while the tokens are laid out
+    const [from, to] = state.filter === "all" ? ["", ""] : [...state.filter].map((name) => ` ${name.toUpperCase()}`);
+    const { expanded } = this;
+    const [left, right] = SIDES.map((side) => this.columns[side].sequence) as [Sequence, Sequence];
+    const leftWidth = columnWidth(left.tokens, expanded === null ? left.next : undefined);
+    const hint = html`<span class="hint">Press <b>+</b> to see how a token’s weights come about</span>`;
+    return html`<div class="neuron-stage" style="--left:${leftWidth};--right:${columnWidth(right.tokens)}">
+      <div class="headings columns ${this.picture.long ? "long" : ""} ${expanded === null ? "" : "expanded"}">
+        ${expanded === null ? hint : ""}
+        <span class="from">from${from}</span>
+        ${this.headings}
+        <span class="to">${expanded === null ? "attends to" : "to"}${to}</span>
+      </div>
+      ${this.picture.element}${this.readout}
+    </div>`;
+  }
+
+  /** After each rendering: tokens and selection follow the state. */
+  updated(): void {
+    if (!this.picture.element.isConnected) return;
+    const { figure, state } = this.choices;
+    const { selected, expanded } = state;
+    for (const side of SIDES) {
+      if (this.columns[side].show(visibleRange(figure, this.stack, state.filter, side))) this.pointing.reset();
+      this.columns[side].select(selected?.side === side ? selected.index : side === "left" ? expanded : null);
+    }
+    this.toggles.show(this.columns.left.shown, expanded);
+    this.pointing.selected = selected;
+    this.refresh();
+  }
+
+  /** Draws at once if all is there; else keeps the last picture for a moment, so that nothing flickers. */
+  private refresh(): void {
+    if (!this.picture.visible) return;
+    clearTimeout(this.loadingTimer);
+    if (this.isThere()) this.draw();
+    else this.loadingTimer = window.setTimeout(() => this.draw(), LOADING_MS);
+  }
+
+  private isThere(): boolean {
+    const { state, host } = this.choices;
+    const weights = host.layer(state.stack, state.layer);
+    this.head = state.expanded === null ? undefined : this.decodedHead();
+    return weights !== undefined && (state.expanded === null || this.head !== undefined);
+  }
+
+  private get source(): LayerSource {
+    return findLayer(this.stack, this.choices.state.layer);
+  }
+
+  /** A head is computed once, however often the pointer moves. */
+  private decodedHead(): NeuronHead | undefined {
+    const { state, host } = this.choices;
+    const { source } = this;
+    const [rows, cols] = SIDES.map((side) => this.columns[side].sequence.tokens.length) as [number, number];
+    const parts = neuronBlobs(source, rows, cols, (blob, decode) => host.blob(blob, decode));
+    if (parts.some((part) => part === undefined)) return undefined;
+    if (this.head?.head === state.head && this.head.layer.q === parts[0]) return this.head;
+    return new NeuronHead(neuronLayer(source, rows, cols, this.stack.causal ?? false, parts as Scaled[]), state.head);
+  }
+
+  private draw(): void {
+    const scene = this.scene();
+    const expansion = this.expansion();
+    if (expansion) this.picture.expand(expansion);
+    const share = expansion ? 1 : this.picture.show(scene);
+    const pointed = this.pointing.pointed ?? this.pointedBeside();
+    for (const side of SIDES) this.columns[side].point(pointed?.side === side ? pointed.index : null);
+    const { layout } = this.strips;
+    const explain = (about: string | null) => {
+      this.explanation = about;
+      this.point(false);
+    };
+    render(expansion && layout ? neuronHeadings(expansion, layout, explain) : shareText(share), this.headings);
+    const there = this.expanded === null ? scene : expansion;
+    render(there ? this.readoutText(scene, expansion) : this.notice(), this.readout);
+    if (there) this.choices.host.drawn();
+  }
+
+  private scene(): Scene | null {
+    const { state, host } = this.choices;
+    const layer = host.layer(state.stack, state.layer);
+    if (!layer) return null;
+    const { left, right } = this.columns;
+    const offered = this.offered === null || state.selected ? null : ({ side: "left", index: this.offered } as const);
+    const { focus, partner } = this.pointing;
+    const heads = { heads: [state.head], colors: [headColor(state.head, host.scheme.dark)] };
+    return { layer, ...heads, rows: left.shown, cols: right.shown, focus: offered ?? focus, partner };
+  }
+
+  /** Another token on the left that is pointed at is taken apart in place of the expanded one, as a preview. */
+  private expansion(): Expansion | null {
+    const { selected, expanded } = this.choices.state;
+    const { head, pointing, strips } = this;
+    if (expanded === null || !head) return null;
+    const row = this.pointed ?? expanded;
+    const pointed = pointing.pointed?.side === "right" ? pointing.pointed.index : strips.spot.col;
+    const { dark } = this.choices.host.scheme;
+    const [negative, positive] = (dark ? PALETTES.dark : PALETTES.light).signed.map(hexToRgba);
+    return {
+      ...{ head, row, rows: this.columns.left.shown, cols: this.columns.right.shown },
+      columns: numberColumns(head, head.row(row)),
+      color: headColor(head.head, dark),
+      text: getComputedStyle(this.readout).color,
+      signed: { negative, positive } as Expansion["signed"],
+      col: pointed ?? (selected?.side === "right" ? selected.index : null),
+      neuron: strips.spot.neuron,
+    };
+  }
+
+  /** The token whose button or whose strip is pointed at. */
+  private pointedBeside(): TokenRef | null {
+    const { col } = this.strips.spot;
+    if (this.offered !== null) return { side: "left", index: this.offered };
+    return col === null ? null : { side: "right", index: col };
+  }
+
+  private readoutText(scene: Scene | null, expansion: Expansion | null): TemplateResult {
+    const [rows, cols] = SIDES.map((side) => this.columns[side].sequence.tokens) as [string[], string[]];
+    if (expansion && this.explanation) return html`<span class="detail">${this.explanation}</span>`;
+    if (expansion?.neuron != null) return neuronText(expansion, expansion.col, expansion.neuron, { rows, cols });
+    if (expansion && expansion.col !== null) return scoreText(expansion, expansion.col, { rows, cols });
+    const focus = expansion ? ({ side: "left", index: expansion.row } as const) : scene?.focus;
+    if (!scene || !focus) return html`<span class="detail pale">Point at a token to read its weights</span>`;
+    if (expansion || scene.partner === null) return previewText({ ...scene, focus }, focus, rows, cols);
+    return pairText(scene, focus, scene.partner, rows, cols);
+  }
+
+  private notice(): TemplateResult {
+    const { neurons } = this.source;
+    const blobs = neurons && this.expanded !== null ? [neurons.q, neurons.k, ...neurons.terms] : [];
+    return this.choices.host.notice(`layer ${this.choices.state.layer}`, [this.source, ...blobs]);
+  }
+
+  sheet(): Sheet | null {
+    const scene = this.scene();
+    const { scheme } = this.choices.host;
+    return scene && neuronSheet(this.picture, scene, this.expansion(), this.strips.layout, scheme);
+  }
+}

@@ -1,0 +1,95 @@
+import type { Sequence } from "../figure.js";
+import { type Range, sameRange } from "../place.js";
+import { plainText } from "../token.js";
+
+/** A button beside each token on the left: + takes its weights apart, − puts them together again. */
+export class NeuronToggles {
+  readonly element = document.createElement("div");
+  private range: Range = { start: 0, end: 0 };
+  private tabStop: HTMLElement | undefined;
+
+  constructor(
+    private readonly sequence: Sequence,
+    private readonly events: { toggle(index: number): void; point(index: number | null, announce: boolean): void },
+  ) {
+    this.element.className = "toggles";
+    this.element.setAttribute("role", "group");
+    this.element.setAttribute("aria-label", "How weights come about");
+    this.element.addEventListener("click", (event) => this.click(event));
+    this.element.addEventListener("pointerover", (event) => {
+      if (event.pointerType !== "touch") events.point(indexOf(event), false);
+    });
+    this.element.addEventListener("pointerleave", () => events.point(null, false));
+    this.element.addEventListener("focusin", (event) => this.focusIn(event));
+    this.element.addEventListener("focusout", () => events.point(null, false));
+    this.element.addEventListener("keydown", (event) => this.keydown(event));
+  }
+
+  show(range: Range, expanded: number | null): void {
+    if (!sameRange(range, this.range)) this.fill(range);
+    for (const button of this.buttons) {
+      const open = Number(button.dataset.index) === expanded;
+      button.dataset.sign = open ? "−" : "+";
+      button.setAttribute("aria-expanded", String(open));
+    }
+    if (expanded !== null) this.walkTo(expanded);
+  }
+
+  private fill(range: Range): void {
+    this.range = range;
+    const tokens = this.sequence.tokens.slice(range.start, range.end);
+    this.element.replaceChildren(...tokens.map((token, i) => button(token, range.start + i)));
+    this.walkTo(range.start);
+  }
+
+  private get buttons(): HTMLElement[] {
+    return [...this.element.children] as HTMLElement[];
+  }
+
+  /** Tab comes to this button next. */
+  walkTo(index: number): HTMLElement | undefined {
+    const button = this.element.children[index - this.range.start] as HTMLElement | undefined;
+    if (!button) return undefined;
+    if (this.tabStop) this.tabStop.tabIndex = -1;
+    this.tabStop = button;
+    button.tabIndex = 0;
+    return button;
+  }
+
+  private click(event: Event): void {
+    event.stopPropagation(); // elsewhere in the picture a click sets a locked token free
+    const index = indexOf(event);
+    if (index !== null) this.events.toggle(index);
+  }
+
+  private focusIn(event: FocusEvent): void {
+    const index = indexOf(event);
+    if (index !== null) this.walkTo(index);
+    if ((event.target as Element).matches(":focus-visible")) this.events.point(index, true);
+  }
+
+  private keydown(event: KeyboardEvent): void {
+    const index = indexOf(event);
+    if (index === null || event.altKey || event.ctrlKey || event.metaKey) return;
+    const { start, end } = this.range;
+    const to: Record<string, number> = { ArrowUp: index - 1, ArrowDown: index + 1, Home: start, End: end - 1 };
+    if (!(event.key in to)) return;
+    this.walkTo(to[event.key] as number)?.focus();
+    event.preventDefault();
+  }
+}
+
+function button(token: string, index: number): HTMLElement {
+  const made = document.createElement("button");
+  made.dataset.index = String(index);
+  made.tabIndex = -1;
+  const label = `How the weights of “${plainText(token)}” come about`;
+  made.title = label;
+  made.setAttribute("aria-label", label);
+  return made;
+}
+
+function indexOf(event: Event): number | null {
+  const button = (event.target as Element).closest("button");
+  return button ? Number(button.dataset.index) : null;
+}

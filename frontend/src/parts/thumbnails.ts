@@ -1,0 +1,240 @@
+import { OVERVIEW_LEVELS, type Overview } from "../overview.js";
+import { headColor, hexToRgba } from "../palette.js";
+import type { Range } from "../place.js";
+import { shade, toCanvas } from "./heat.js";
+import type { Sheet, SvgPen } from "./svg.js";
+
+export interface Cell {
+  layer: number;
+  head: number;
+}
+
+/** What the small pictures show. */
+export interface Thumbs {
+  overview: Overview;
+  rows: Range;
+  cols: Range;
+  dark: boolean;
+  contrast: number;
+}
+
+export interface GridEvents {
+  point(cell: Cell | null): void;
+  /** `keys`: no pointer is on the cell. */
+  toggle(cell: Cell, keys: boolean): void;
+}
+
+const SMALLEST = 24;
+const LARGEST = 56;
+/** Of a canvas; a phone's may not be larger. */
+const MOST_PIXELS = 4096;
+const STEPS: Record<string, [number, number]> = {
+  ArrowUp: [-1, 0],
+  ArrowDown: [1, 0],
+  ArrowLeft: [0, -1],
+  ArrowRight: [0, 1],
+  Home: [0, Number.NEGATIVE_INFINITY],
+  End: [0, Number.POSITIVE_INFINITY],
+};
+
+/** Layers × heads: one canvas, and over it a grid of cells to walk and click. It scrolls within itself. */
+export class Thumbnails {
+  readonly element = document.createElement("div");
+  private readonly grid = document.createElement("div");
+  private readonly canvas = document.createElement("canvas");
+  private readonly cells = new Map<string, HTMLElement>();
+  private layers: number[] = [];
+  private heads: number[] = [];
+  private tabStop: HTMLElement | undefined;
+  private pitch = SMALLEST;
+
+  constructor(private readonly events: GridEvents) {
+    this.element.className = "thumbnails";
+    this.grid.className = "grid";
+    this.grid.setAttribute("role", "grid");
+    this.grid.setAttribute("aria-label", "Heads of all layers");
+    this.canvas.setAttribute("aria-hidden", "true");
+    this.element.append(this.grid);
+    this.grid.addEventListener("pointerover", (event) => this.events.point(this.cellAt(event)));
+    this.grid.addEventListener("pointerleave", () => this.events.point(null));
+    this.grid.addEventListener("focusin", (event) => this.focusIn(event));
+    this.grid.addEventListener("focusout", () => this.events.point(null));
+    this.grid.addEventListener("click", (event) => this.click(event));
+    this.grid.addEventListener("keydown", (event) => this.keydown(event));
+  }
+
+  /** `has` tells which layers have which heads. */
+  arrange(layers: number[], heads: number[], has: (cell: Cell) => boolean): void {
+    const same = (a: number[], b: number[]) => a.join() === b.join();
+    if (same(layers, this.layers) && same(heads, this.heads)) return;
+    Object.assign(this, { layers, heads });
+    this.cells.clear();
+    const header = row([
+      element("columnheader", "head", "Layer"),
+      ...heads.map((n) => element("columnheader", `${n}`, `Head ${n}`)),
+    ]);
+    header.classList.add("header");
+    const rows = layers.map((layer) =>
+      row([
+        element("rowheader", `${layer}`, `Layer ${layer}`),
+        ...heads.map((head) => this.cell({ layer, head }, has)),
+      ]),
+    );
+    rows[0]?.firstElementChild?.classList.add("first");
+    this.grid.replaceChildren(this.canvas, header, ...rows);
+    this.tabStop = [...this.cells.values()][0];
+    if (this.tabStop) this.tabStop.tabIndex = 0;
+  }
+
+  private cell(cell: Cell, has: (cell: Cell) => boolean): HTMLElement {
+    if (!has(cell)) return element("gridcell", "", "");
+    const made = element("gridcell", "", `Layer ${cell.layer}, Head ${cell.head}`);
+    made.title = `Layer ${cell.layer}, Head ${cell.head}`;
+    made.className = "cell";
+    made.tabIndex = -1;
+    made.dataset.at = key(cell);
+    this.cells.set(key(cell), made);
+    return made;
+  }
+
+  /** Gives each picture the room there is, so that the grid is no higher than what the page has kept for it. */
+  fit(width: number, height: number): number {
+    const axis = this.grid.querySelector<HTMLElement>("[role=rowheader]")?.offsetWidth ?? 0;
+    const room = Math.min((width - axis) / this.heads.length, height / this.layers.length, LARGEST);
+    this.pitch = Math.max(SMALLEST, Math.floor(room));
+    this.grid.style.setProperty("--pitch", `${this.pitch}px`);
+    this.grid.style.setProperty("--heads", String(this.heads.length));
+    this.element.style.maxHeight = `${Math.max(height, 8 * SMALLEST) + SMALLEST}px`;
+    return this.pitch;
+  }
+
+  draw(thumbs: Thumbs): void {
+    const { canvas, pitch, gap } = this;
+    const [width, height] = [this.heads.length * pitch, this.layers.length * pitch];
+    const ratio = Math.min(devicePixelRatio, MOST_PIXELS / Math.max(width, height));
+    Object.assign(canvas, { width: Math.round(width * ratio), height: Math.round(height * ratio) });
+    canvas.style.cssText = `width:${width}px;height:${height}px`;
+    const context = canvas.getContext("2d");
+    if (!context) return;
+    context.imageSmoothingEnabled = false;
+    context.scale(ratio, ratio);
+    const [rows, cols] = [thumbs.rows.end - thumbs.rows.start, thumbs.cols.end - thumbs.cols.start];
+    const size = pitch - gap;
+    this.layers.forEach((layer, y) => {
+      const strip = toCanvas(this.strip(thumbs, layer, rows, cols));
+      this.heads.forEach((_, x) => {
+        context.drawImage(strip, x * cols, 0, cols, rows, x * pitch + gap / 2, y * pitch + gap / 2, size, size);
+      });
+    });
+  }
+
+  private get gap(): number {
+    return this.pitch < 36 ? 2 : 4;
+  }
+
+  /** The pictures of a layer's heads side by side, one pixel a part. */
+  private strip(
+    { overview, rows, cols, dark, contrast }: Thumbs,
+    layer: number,
+    height: number,
+    width: number,
+  ): ImageData {
+    const strip = new ImageData(width * this.heads.length, height);
+    this.heads.forEach((head, x) => {
+      if (!this.cells.has(key({ layer, head }))) return;
+      const [r, g, b] = hexToRgba(headColor(head, dark));
+      for (let row = 0; row < height; row++)
+        for (let col = 0, at = 4 * (row * strip.width + x * width); col < width; col++, at += 4) {
+          const level = overview.level(layer, head, rows.start + row, cols.start + col);
+          strip.data.set([r, g, b, 255 * shade((level / OVERVIEW_LEVELS) ** 2, 1, contrast)], at);
+        }
+    });
+    return strip;
+  }
+
+  /** The whole grid for a file, with its labels. */
+  sheet(pale: string): Sheet {
+    const axis = 56;
+    const { pitch, canvas, heads, layers } = this;
+    const [width, height] = [heads.length * pitch, layers.length * pitch];
+    const label = (pen: SvgPen, text: string, x: number, y: number, anchor: "middle" | "end") =>
+      pen.text(text, x, y, { anchor, size: 11, color: pale });
+    return {
+      width: axis + width,
+      height: SMALLEST + height,
+      draw: (pen) => {
+        label(pen, "head", axis - 8, 14, "end");
+        heads.forEach((head, x) => {
+          label(pen, `${head}`, axis + (x + 0.5) * pitch, 14, "middle");
+        });
+        layers.forEach((layer, y) => {
+          label(pen, y === 0 ? `layer ${layer}` : `${layer}`, axis - 8, SMALLEST + (y + 0.5) * pitch + 4, "end");
+        });
+        pen.image(canvas.toDataURL(), axis, SMALLEST, width, height);
+      },
+    };
+  }
+
+  mark(open: Cell | null): void {
+    for (const cell of this.grid.querySelectorAll("[aria-selected=true]")) cell.removeAttribute("aria-selected");
+    if (open) this.cells.get(key(open))?.setAttribute("aria-selected", "true");
+  }
+
+  focus(cell: Cell): void {
+    this.cells.get(key(cell))?.focus();
+  }
+
+  private cellAt(event: Event): Cell | null {
+    const at = (event.target as Element).closest<HTMLElement>(".cell")?.dataset.at;
+    if (!at) return null;
+    const [layer, head] = at.split(".").map(Number) as [number, number];
+    return { layer, head };
+  }
+
+  private focusIn(event: FocusEvent): void {
+    const cell = this.cellAt(event);
+    if (!cell) return;
+    if (this.tabStop) this.tabStop.tabIndex = -1;
+    this.tabStop = this.cells.get(key(cell));
+    if (this.tabStop) this.tabStop.tabIndex = 0;
+    this.events.point(cell);
+  }
+
+  private click(event: MouseEvent): void {
+    const cell = this.cellAt(event);
+    if (cell) this.events.toggle(cell, event.detail === 0);
+  }
+
+  private keydown(event: KeyboardEvent): void {
+    const cell = this.cellAt(event);
+    if (!cell || event.altKey || event.ctrlKey || event.metaKey) return;
+    const step = STEPS[event.key];
+    if (step) this.walk(cell, step);
+    else if (event.key === "Enter" || event.key === " ") this.events.toggle(cell, true);
+    else return;
+    event.preventDefault();
+  }
+
+  private walk({ layer, head }: Cell, [down, across]: [number, number]): void {
+    const to = (list: number[], value: number, by: number) =>
+      list[Math.min(Math.max(list.indexOf(value) + by, 0), list.length - 1)] as number;
+    this.focus({ layer: to(this.layers, layer, down), head: to(this.heads, head, across) });
+  }
+}
+
+const key = ({ layer, head }: Cell): string => `${layer}.${head}`;
+
+function element(role: string, text: string, label: string): HTMLElement {
+  const made = document.createElement("div");
+  made.setAttribute("role", role);
+  if (label) made.setAttribute("aria-label", label);
+  made.textContent = text;
+  return made;
+}
+
+function row(cells: HTMLElement[]): HTMLElement {
+  const made = document.createElement("div");
+  made.setAttribute("role", "row");
+  made.append(...cells);
+  return made;
+}

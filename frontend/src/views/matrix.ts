@@ -1,0 +1,202 @@
+import { html, nothing, render, type TemplateResult, unsafeCSS } from "lit";
+import { memo } from "../memo.js";
+import { headSelect, howText, layerSelect, pairSelect } from "../parts/controls.js";
+import { type Heat, heatImage, heatPicture, scaleOf, shade, toCanvas } from "../parts/heat.js";
+import { HeatMap, type MatrixCell } from "../parts/heat-map.js";
+import type { OptionsOf } from "../parts/options.js";
+import { shareText } from "../parts/readout.js";
+import type { Sheet, SvgPen } from "../parts/svg.js";
+import { ReaderView } from "../reader-view.js";
+import { inks } from "../save.js";
+import type { Shown } from "../shown.js";
+import { plainText } from "../token.js";
+import css from "./matrix.css";
+
+/** Controls and readout. */
+const AROUND = 40 + 40;
+const LOADING_MS = 150;
+const SCALE_STEPS = 64;
+
+/** One head as a heat map: tokens that attend down its side, tokens attended to along its top. */
+export class MatrixView extends ReaderView {
+  static readonly styles = [unsafeCSS(css)];
+
+  private readonly map = new HeatMap(
+    { point: (announce) => this.point(announce), toggle: (cell) => this.toggle(cell) },
+    () => this.refresh(),
+  );
+  private readonly readout = Object.assign(document.createElement("div"), { className: "readout" });
+  private readonly scale = Object.assign(document.createElement("canvas"), { ariaHidden: "true" });
+  private readonly scaled = memo(scaleOf);
+  private shown: Shown | undefined;
+  private loadingTimer = 0;
+
+  hostConnected(): void {
+    this.map.connect();
+  }
+
+  override hostDisconnected(): void {
+    super.hostDisconnected();
+    this.map.disconnect();
+    clearTimeout(this.loadingTimer);
+  }
+
+  protected controls(): unknown {
+    const { reader } = this;
+    return [layerSelect(reader), headSelect(reader), pairSelect(reader), howText(reader), this.zoomButton()];
+  }
+
+  protected options(): OptionsOf {
+    const legend = "Rows attend to columns · colour = head · opacity = weight";
+    return { heads: true, tokens: false, legend, sheet: () => this.sheet() };
+  }
+
+  protected body(): unknown {
+    return [this.map.element, this.readout, this.table()];
+  }
+
+  protected summary(): string {
+    return `${this.reader.where}: ${this.readout.querySelector(".detail")?.textContent}`;
+  }
+
+  protected free(): boolean {
+    const locked = this.reader.state.cell != null;
+    if (locked) this.reader.choose({ cell: null });
+    return locked;
+  }
+
+  private zoomButton(): TemplateResult | typeof nothing {
+    const { zoom } = this.reader.state;
+    const { element } = this.map;
+    const needless = element.clientWidth > 0 && this.map.fits(element.clientWidth, this.room(AROUND));
+    if (needless && zoom === "fit") return nothing;
+    const enlarged = zoom === "cells";
+    const change = () => this.reader.choose({ zoom: enlarged ? "fit" : "cells" });
+    return html`<button aria-pressed=${enlarged} @click=${change}>Zoom</button>`;
+  }
+
+  hostUpdated(): void {
+    if (!this.map.element.isConnected) return;
+    const { reader } = this;
+    const { left, right } = reader.tokensOfBoth();
+    this.map.arrange(left, right, reader.range("left"), reader.range("right"));
+    const { cell } = reader.state;
+    const [row, col] = [left.slots[cell?.row ?? -1] ?? -1, right.slots[cell?.col ?? -1] ?? -1];
+    this.map.locked = row >= 0 && col >= 0 ? { row, col } : null;
+    this.refresh();
+  }
+
+  private refresh(): void {
+    if (!this.map.visible) return;
+    this.shown = this.reader.shown();
+    clearTimeout(this.loadingTimer);
+    if (this.shown) this.draw();
+    else this.loadingTimer = window.setTimeout(() => this.draw(), LOADING_MS);
+  }
+
+  private draw(): void {
+    const heat = this.heat();
+    this.map.show(heat, this.reader.state.zoom === "cells", this.room(AROUND));
+    this.drawScale(heat);
+    this.tell(heat);
+    if (heat) this.host.drawn();
+  }
+
+  private heat(): Heat | null {
+    const { shown } = this;
+    if (!shown) return null;
+    const { rows, cols } = this.map.layout;
+    const [head = 0, color = "#000000"] = [shown.heads[0], shown.colors[0]];
+    const scale = this.scaled(shown.layer, head, rows, cols);
+    return { layer: shown.layer, head, color, contrast: this.reader.state.contrast, rows, cols, scale };
+  }
+
+  private drawScale(heat: Heat | null): void {
+    this.scale.width = SCALE_STEPS;
+    this.scale.height = 1;
+    const context = this.scale.getContext("2d");
+    if (heat) context?.drawImage(scaleImage(heat), 0, 0);
+  }
+
+  private toggle({ row, col }: MatrixCell): void {
+    const { left, right } = this.reader.tokensOfBoth();
+    const { locked } = this.map;
+    const same = locked?.row === row && locked.col === col;
+    const cell = { row: left.groups[row]?.[0] as number, col: right.groups[col]?.[0] as number };
+    this.reader.choose({ cell: same ? null : cell });
+  }
+
+  private point(announce: boolean): void {
+    this.tell(this.heat());
+    if (announce) this.reader.announce();
+  }
+
+  private tell(heat: Heat | null): void {
+    render(heat ? html`${this.reading(heat)}${this.legend(heat)}` : this.reader.notice(), this.readout);
+  }
+
+  private reading({ layer, head }: Heat): TemplateResult {
+    const { cell } = this.map;
+    const { left, right } = this.reader.tokensOfBoth();
+    if (!cell || cell.row >= left.tokens.length || cell.col >= right.tokens.length)
+      return html`<span class="detail pale">Point at a cell to read its weight</span>`;
+    const weight = layer.weight(head, cell.row, cell.col);
+    const name = (token: string | undefined) => html`<bdi>${plainText(token ?? "")}</bdi>`;
+    return html`<span class="detail"
+      >${name(left.tokens[cell.row])} → ${name(right.tokens[cell.col])}: ${weight.toFixed(3)}</span>`;
+  }
+
+  private legend({ scale: { most, exceeded } }: Heat): TemplateResult {
+    const kept = this.shown?.kept ?? 1;
+    const share = kept < 1 ? html`<span class="share">${shareText(kept)}</span>` : nothing;
+    return html`<span class="scale">${share}0 ${this.scale} ${exceeded ? "≥ " : ""}${most.toFixed(most < 0.1 ? 3 : 2)}</span>`;
+  }
+
+  private sheet(): Sheet | null {
+    const heat = this.heat();
+    if (!heat) return null;
+    const { size, margin, rows, cols } = this.map.layout;
+    const [width, height] = [(cols.end - cols.start) * size, (rows.end - rows.start) * size];
+    return {
+      width: margin.left + width,
+      height: margin.top + height,
+      draw: (pen) => {
+        pen.image(toCanvas(heatPicture(heat, rows, cols)).toDataURL(), margin.left, margin.top, width, height);
+        this.label(pen);
+      },
+    };
+  }
+
+  private label(pen: SvgPen): void {
+    const { size, margin, rows, cols } = this.map.layout;
+    const { left, right } = this.reader.tokensOfBoth();
+    const { ink, pale } = inks(this.host.scheme.dark, this.host.scheme.pale);
+    const every = Math.ceil(12 / size);
+    const color = (special: number[], index: number) => (special.includes(index) ? pale : ink);
+    for (let row = rows.start; row < rows.end; row += every) {
+      const style = { anchor: "end", size: 12, color: color(left.special, row) } as const;
+      pen.text(
+        plainText(left.tokens[row] as string),
+        margin.left - 6,
+        margin.top + (row - rows.start + 0.5) * size + 4,
+        style,
+      );
+    }
+    for (let col = cols.start; col < cols.end; col += every) {
+      const style = { size: 12, color: color(right.special, col), upright: true } as const;
+      pen.text(
+        plainText(right.tokens[col] as string),
+        margin.left + (col - cols.start + 0.5) * size + 4,
+        margin.top - 6,
+        style,
+      );
+    }
+  }
+}
+
+/** From nothing to the largest weight. */
+function scaleImage({ color, contrast }: Heat): HTMLCanvasElement {
+  const cols = { start: 0, end: SCALE_STEPS };
+  const image = heatImage(color, { start: 0, end: 1 }, cols, (_, step) => 255 * shade(step, SCALE_STEPS - 1, contrast));
+  return toCanvas(image);
+}

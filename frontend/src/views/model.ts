@@ -1,0 +1,181 @@
+import { html, nothing, render, type TemplateResult, unsafeCSS } from "lit";
+import { findSequence } from "../figure.js";
+import { memo } from "../memo.js";
+import { filteredParts, Overview } from "../overview.js";
+import { pairSelect } from "../parts/controls.js";
+import { HeadPicture } from "../parts/head-picture.js";
+import type { OptionsOf } from "../parts/options.js";
+import type { Sheet } from "../parts/svg.js";
+import { type Cell, Thumbnails, type Thumbs } from "../parts/thumbnails.js";
+import { ReaderView } from "../reader-view.js";
+import { inks } from "../save.js";
+import { offeredHeads } from "../state.js";
+import css from "./model.css";
+
+/** Controls and readout, which the page has kept room for as well. */
+const AROUND = 40 + 24 + 40;
+/** Of what has opened: its title. */
+const LEAST_SEEN = 32;
+
+/** The overview, pitch and pixel ratio, parts of rows and of columns, scheme, contrast. */
+type Painted = [Overview, number, number, number, number, number, number, boolean, number];
+
+/** Every head of every layer as a small picture; the one that is opened in full below. */
+export class ModelView extends ReaderView {
+  static readonly styles = [unsafeCSS(css)];
+
+  private readonly grid = new Thumbnails({
+    point: (cell) => this.point(cell),
+    toggle: (cell, keys) => this.toggle(cell, keys),
+  });
+  private readonly detail = new HeadPicture(this.reader);
+  private readonly readout = Object.assign(document.createElement("div"), { className: "readout" });
+  private readonly resizes = new ResizeObserver(() => this.layOut());
+  /** Paints anew only if what it shows, and how large, has changed. */
+  private readonly paint = memo((...[overview, , , a, b, c, d, dark, contrast]: Painted) =>
+    this.grid.draw({ overview, rows: { start: a, end: b }, cols: { start: c, end: d }, dark, contrast }),
+  );
+  private pointed: Cell | null = null;
+
+  hostConnected(): void {
+    this.detail.connect();
+    this.resizes.observe(this.grid.element);
+  }
+
+  override hostDisconnected(): void {
+    super.hostDisconnected();
+    this.detail.disconnect();
+    this.resizes.disconnect();
+  }
+
+  private overview(): Overview | undefined {
+    const { stack } = this.reader;
+    const [rows, cols] = [stack.rows, stack.cols].map((name) => findSequence(this.figure, name).tokens.length);
+    return (
+      stack.overview &&
+      this.host.blob(stack.overview, (bytes) => new Overview(bytes, stack, rows as number, cols as number))
+    );
+  }
+
+  protected override turns = (): boolean => this.reader.state.open != null;
+
+  protected controls(): unknown {
+    return pairSelect(this.reader);
+  }
+
+  protected options(): OptionsOf {
+    const legend = "Rows of a small picture attend to its columns · colour = head · opacity = weight";
+    const open = this.turns();
+    return {
+      heads: false,
+      tokens: open,
+      coarse: !open,
+      legend: open ? this.detail.legend : legend,
+      sheet: () => this.sheet(),
+    };
+  }
+
+  protected body(): unknown {
+    this.overview(); // asks for it
+    return [this.grid.element, this.readout, this.opened()];
+  }
+
+  private opened(): TemplateResult | typeof nothing {
+    const { open } = this.reader.state;
+    if (!open) return nothing;
+    const title = this.reader.where;
+    return html`<section class="opened" aria-label=${title}>
+      <p class="title">${title} <button aria-label="Close" title="Close" @click=${() => this.close()}>×</button></p>
+      ${this.detail.render()}${this.table()}
+    </section>`;
+  }
+
+  private toggle(cell: Cell, keys: boolean): void {
+    const { open } = this.reader.state;
+    const same = open?.layer === cell.layer && open.head === cell.head;
+    this.reader.choose({ open: same ? null : cell });
+    if (!same) this.host.updateComplete.then(() => this.reveal(keys));
+  }
+
+  private close(): void {
+    const { open } = this.reader.state;
+    this.reader.choose({ open: null });
+    if (open) this.grid.focus(open);
+  }
+
+  /** What has opened below the grid may be below the screen as well; but nothing moves below the pointer without need. */
+  private reveal(keys: boolean): void {
+    const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    const opened = this.detail.picture.element.closest(".opened");
+    if (keys || (opened?.getBoundingClientRect().top ?? 0) > innerHeight - LEAST_SEEN)
+      opened?.scrollIntoView({ block: "nearest", behavior: still ? "auto" : "smooth" });
+  }
+
+  protected free(): boolean {
+    const { selected, open } = this.reader.state;
+    if (selected) this.reader.choose({ selected: null });
+    else if (open) this.close();
+    return Boolean(selected ?? open);
+  }
+
+  hostUpdated(): void {
+    if (!this.grid.element.isConnected) return;
+    const { figure, reader } = this;
+    const { stack } = reader;
+    const offered = new Map(stack.layers.map(({ layer }) => [layer, offeredHeads(figure, stack, layer)]));
+    const heads = [...new Set([...offered.values()].flat())].sort((a, b) => a - b);
+    this.grid.arrange([...offered.keys()], heads, ({ layer, head }) => offered.get(layer)?.includes(head) ?? false);
+    this.grid.mark(reader.state.open ?? null);
+    this.layOut();
+    this.detail.updated();
+  }
+
+  private layOut(): void {
+    const { element } = this.grid;
+    const width = element.clientWidth;
+    if (width === 0) return;
+    const pitch = this.grid.fit(width, this.room(AROUND));
+    const thumbs = this.thumbs();
+    this.tell();
+    if (!thumbs) return;
+    const { overview, rows, cols, dark, contrast } = thumbs;
+    this.paint(overview, pitch, devicePixelRatio, rows.start, rows.end, cols.start, cols.end, dark, contrast);
+    this.host.drawn();
+  }
+
+  private thumbs(): Thumbs | undefined {
+    const overview = this.overview();
+    if (!overview) return undefined;
+    const { stack, state } = this.reader;
+    const [rows, cols] = [stack.rows, stack.cols].map((name, i) =>
+      filteredParts(findSequence(this.figure, name), state.filter, i === 0),
+    );
+    if (!rows || !cols) return undefined;
+    return { overview, rows, cols, dark: this.host.scheme.dark, contrast: state.contrast };
+  }
+
+  private point(cell: Cell | null): void {
+    this.pointed = cell;
+    this.tell();
+  }
+
+  private tell(): void {
+    const { pointed: cell } = this;
+    const { overview } = this.reader.stack;
+    const hint = html`<span class="detail pale">Choose a head to see it in full</span>`;
+    const empty = overview && !this.overview() ? this.host.notice("the overview", [overview]) : hint;
+    render(cell ? html`<span class="detail">Layer ${cell.layer}, Head ${cell.head}</span>` : empty, this.readout);
+  }
+
+  private sheet(): Sheet | null {
+    if (this.reader.state.open) return this.detail.sheet();
+    const { dark, pale } = this.host.scheme;
+    return this.overview() ? this.grid.sheet(inks(dark, pale).pale) : null;
+  }
+
+  protected summary(): string {
+    const { open, selected } = this.reader.state;
+    if (!open) return "Closed";
+    return `${this.reader.where}${selected ? ", locked" : ""}: ${this.detail.text}`;
+  }
+}

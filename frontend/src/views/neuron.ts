@@ -1,0 +1,112 @@
+import { html, nothing, type TemplateResult, unsafeCSS } from "lit";
+import { Choices } from "../choices.js";
+import type { Figure } from "../figure.js";
+import controlsCss from "../parts/controls.css";
+import { choice, layerKey, layerSelect, numbers, pairSelect, stackSelect } from "../parts/controls.js";
+import { NeuronStage } from "../parts/neuron-stage.js";
+import { files, optionsButton } from "../parts/options.js";
+import pictureCss from "../parts/picture.css";
+import { closeOptions } from "../reader-view.js";
+import { offeredHeads } from "../state.js";
+import type { View, ViewHost } from "../view.js";
+import css from "./neuron.css";
+import { initialState, mergeState, type NeuronChange, type NeuronState } from "./neuron-state.js";
+
+const LINES = "Left attends to right · opacity = weight";
+const NEURONS = "Blue = positive, orange = negative · opacity = size; of lines: weight";
+
+class NeuronChoices extends Choices<NeuronState, NeuronChange> {
+  override get where(): string {
+    return `${super.where}, head ${this.state.head}`;
+  }
+}
+
+/** One head: its lines; and, of a token that the reader expands, queries, keys and how weights come of them. */
+export class NeuronView implements View {
+  static readonly styles = [unsafeCSS(pictureCss), unsafeCSS(controlsCss), unsafeCSS(css)];
+
+  private readonly choices: NeuronChoices;
+  private stage: NeuronStage;
+
+  constructor(host: ViewHost, figure: Figure) {
+    this.choices = new NeuronChoices(host, figure, initialState(figure), mergeState, () => this.summary());
+    this.stage = new NeuronStage(this.choices);
+    host.addController(this);
+  }
+
+  get state(): NeuronState {
+    return structuredClone(this.choices.state);
+  }
+
+  set state(change: NeuronChange) {
+    this.choices.merge(change);
+  }
+
+  hostConnected(): void {
+    this.stage.connect();
+  }
+
+  hostDisconnected(): void {
+    this.stage.disconnect();
+    this.choices.disconnect();
+  }
+
+  hostUpdated(): void {
+    this.stage.updated();
+  }
+
+  render(): TemplateResult {
+    const { choices } = this;
+    if (choices.state.stack !== this.stage.name) this.changeStage();
+    return html`<div class="view neuron-view" @keydown=${this.keydown}>
+      <div class="controls">
+        ${stackSelect(choices)}${layerSelect(choices)}${this.headSelect()}${pairSelect(choices)}${optionsButton(choices)}
+      </div>
+      ${this.options()}${this.stage.render()}${choices.live}
+    </div>`;
+  }
+
+  private changeStage(): void {
+    this.stage.disconnect();
+    this.stage = new NeuronStage(this.choices);
+    this.stage.connect();
+  }
+
+  private headSelect(): TemplateResult {
+    const { figure, stack, state } = this.choices;
+    const offered = numbers(offeredHeads(figure, stack, state.layer));
+    return choice("Head", state.head, offered, (head) => this.choices.choose({ head }));
+  }
+
+  private options(): TemplateResult | typeof nothing {
+    const { choices } = this;
+    if (!choices.open.options) return nothing;
+    const legend = choices.state.expanded === null ? LINES : NEURONS;
+    return html`<div class="options" role="group" aria-label="Options">
+      <span class="actions">${files(choices, { sheet: () => this.stage.sheet(), legend })}</span>
+      <p class="legend">${legend}</p>
+    </div>`;
+  }
+
+  private readonly keydown = (event: KeyboardEvent): void => {
+    const { choices } = this;
+    const { selected, expanded } = choices.state;
+    if (layerKey(choices, event) || event.ctrlKey || event.metaKey) return;
+    const away = event.key === "Escape";
+    if (away && selected) choices.choose({ selected: null });
+    else if ((away || event.key === "-") && expanded !== null) choices.choose({ expanded: null });
+    else if (event.key === "+" && this.stage.pointed !== null) this.expand(this.stage.pointed);
+    else if (!away || !closeOptions(choices, event)) return;
+    event.preventDefault();
+  };
+
+  private expand(expanded: number): void {
+    this.choices.choose({ expanded, selected: null });
+  }
+
+  private summary(): string {
+    const { selected, expanded } = this.choices.state;
+    const how = expanded === null ? (selected ? ", locked" : "") : ", expanded";
+    return `${this.choices.where}${how}: ${this.stage.text}`;
+  }
+}

@@ -1,0 +1,26 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { decodeState, encodeState } from "../src/link.js";
+import { initialState, mergeState } from "../src/state.js";
+import { pairFigure } from "./figure.js";
+
+const figure = pairFigure();
+const initial = initialState(figure);
+
+test("only what differs is in a link, and it comes back", () => {
+  assert.equal(encodeState(initial, initial), "");
+  const change = { layer: 5, heads: [1], selected: { side: "left", indices: [1, 3] }, mass: 0.5, contrast: 2 } as const;
+  const state = mergeState(figure, initial, structuredClone(change) as never);
+  const text = encodeState(state, initial);
+  assert.equal(text, "layer=5&heads=1&contrast=2&mass=0.5&selected=left,1,3");
+  assert.deepEqual(mergeState(figure, initial, decodeState(text)), state);
+  assert.deepEqual(mergeState(figure, state, decodeState("selected=null&mass=null")).selected, null);
+});
+
+test("every kind of value", () => {
+  const text = "stack=a%26b&merge_words=true&across_heads=null&open=2,8&cell=1,5&zoom=cells";
+  assert.deepEqual(decodeState(text), {
+    ...{ stack: "a&b", merge_words: true, across_heads: null, zoom: "cells" },
+    ...{ open: { layer: 2, head: 8 }, cell: { row: 1, col: 5 } },
+  });
+});

@@ -1,0 +1,118 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { arrange, filtered } from "../src/tokens.js";
+import { acrossHeads, acrossLayers } from "../src/transforms/across.js";
+import { regroup } from "../src/transforms/regroup.js";
+import { threshold } from "../src/transforms/threshold.js";
+import { valueWeighted } from "../src/transforms/value-weighted.js";
+import { Layer, type Scaled } from "../src/weights.js";
+
+/** One head from rows of weights. */
+function layer(...heads: number[][][]): Layer {
+  const rows = heads[0] as number[][];
+  const cols = (rows[0] as number[]).length;
+  const values = heads.flatMap((head) =>
+    Array.from({ length: cols }, (_, col) => head.map((row) => row[col] as number)),
+  );
+  return Layer.of(Float32Array.from(values.flat()), heads.length, cols, rows.length);
+}
+
+function near(found: number[][], expected: number[][]): void {
+  found.flat().forEach((value, i) => {
+    assert.ok(Math.abs(value - (expected.flat()[i] as number)) < 1e-6, JSON.stringify(found));
+  });
+}
+
+const A = layer([
+  [0.5, 0.25, 0.25],
+  [0.1, 0.8, 0.1],
+  [0.2, 0.2, 0.6],
+]);
+
+test("values weigh, and rows still sum to one", () => {
+  const norms = { row: () => Float32Array.of(0, 2, 6) } as unknown as Scaled;
+  near(valueWeighted(A, norms).matrix(0), [
+    [0, 0.25, 0.75],
+    [0, 1.6 / 2.2, 0.6 / 2.2],
+    [0, 0.1, 0.9],
+  ]);
+});
+
+test("layers and heads are averaged, or their maximum is taken", () => {
+  const two = layer([[0.2, 0.8]], [[1, 0]]);
+  near(acrossHeads(two, [0, 1], "mean").matrix(0), [[0.6, 0.4]]);
+  near(acrossHeads(two, [0, 1], "max").matrix(0), [[1, 0.8]]);
+  const other = layer([[0.4, 0.6]]);
+  const mean = acrossLayers([two, other], "mean");
+  near(mean.matrix(0), [[0.3, 0.7]]);
+  near(mean.matrix(1), [[1, 0]]);
+  near(acrossLayers([other, two], "max").matrix(0), [[0.4, 0.8]]);
+});
+
+test("words: the sum over what is attended to, the mean over what attends", () => {
+  const words = [[0], [1, 2]];
+  near(regroup(A, words, words).matrix(0), [
+    [0.5, 0.5],
+    [0.15, 0.85],
+  ]);
+});
+
+test("pieces of a word are joined, where the tokenizer says so", () => {
+  const sequence = {
+    tokens: ["[CLS]", "un", "##hap", "##py", "##", "[SEP]", " ra", "bbit"],
+    special: [0, 5],
+    sentence_b_start: 6,
+    words: [null, 0, 0, 0, 1, null, 2, 2],
+  };
+  const words = arrange(sequence, true, true);
+  assert.deepEqual(words.tokens, ["[CLS]", "unhappy", "##", "[SEP]", " rabbit"]);
+  assert.deepEqual(words.special, [0, 3]);
+  assert.equal(words.sentence_b_start, 4);
+  assert.deepEqual(words.groups[1], [1, 2, 3]);
+  const bare = arrange(sequence, false, false);
+  assert.deepEqual(bare.slots, [-1, 0, 1, 2, 3, -1, 4, 5]);
+  assert.deepEqual(filtered(bare, "ab", "right"), { start: 4, end: 6 });
+});
+
+test("a word ends at the second sentence, and takes the last piece's next token", () => {
+  const sequence = {
+    tokens: ["a", "b", "c"],
+    special: [],
+    sentence_b_start: 1,
+    words: [0, 0, 0],
+    next: ["b", "c", "d"],
+  };
+  const { tokens, next } = arrange(sequence, true, true);
+  assert.deepEqual(
+    [tokens, next],
+    [
+      ["a", "bc"],
+      ["b", "d"],
+    ],
+  );
+});
+
+const ALL = { rows: { start: 0, end: 3 }, cols: { start: 0, end: 3 } };
+
+test("weak weights are not drawn, but stay readable", () => {
+  const kept = threshold(A, [0], ALL, { min_weight: 0.25, mass: null });
+  assert.ok(Math.abs(kept.share - 2.4 / 3) < 1e-6);
+  assert.equal(kept.layer.byte(0, 1, 0), 0);
+  assert.ok(Math.abs(kept.layer.weight(0, 1, 0) - 0.1) < 1e-6);
+});
+
+test("what is hidden is a part of the whole that is left out", () => {
+  const range = { rows: { start: 1, end: 3 }, cols: { start: 0, end: 2 } };
+  const none = threshold(A, [0], range, { min_weight: null, mass: null }, [2]);
+  assert.ok(Math.abs(none.share - 1.3 / 2) < 1e-6);
+  assert.ok(Math.abs(threshold(A, [0], range, { min_weight: 0.2, mass: null }, [2]).share - 1.2 / 2) < 1e-6);
+  assert.equal(none.layer.byte(0, 1, 0), A.byte(0, 1, 0));
+});
+
+test("of each row the strongest that hold the mass", () => {
+  const kept = threshold(A, [0], ALL, { min_weight: null, mass: 0.6 });
+  const drawn = [0, 1, 2].map((row) => [0, 1, 2].filter((col) => kept.layer.byte(0, row, col) > 0));
+  assert.deepEqual(drawn, [[0, 1, 2], [1], [2]], "those that are alike stay together");
+  assert.ok(Math.abs(kept.share - 2.4 / 3) < 1e-6);
+  assert.equal(threshold(A, [0], ALL, { min_weight: null, mass: 1 }).share, 1);
+});

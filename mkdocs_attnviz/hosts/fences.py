@@ -1,0 +1,136 @@
+"""How Python-Markdown comes to hand us `attention` fences, and what is said of those that cannot be read.
+
+They are claimed through the SuperFences that is there, whatever the order of extensions; else through one of our own
+that takes no other fence.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from markdown import Markdown
+from markdown.preprocessors import Preprocessor
+from pymdownx.superfences import (
+    CodeStash,
+    SuperFencesBlockPreprocessor,
+    SuperFencesCodeBlockProcessor,
+    SuperFencesCodeExtension,
+)
+
+from mkdocs_attnviz.block import Source
+from mkdocs_attnviz.figure import placeholder
+from mkdocs_attnviz.hosts.page import OPENING, SourcePage
+
+NAME = "attention"
+
+
+def fence_validator(
+    language: str, inputs: dict[str, str], options: dict[str, str], attrs: dict[str, str], md: Markdown
+) -> bool:
+    """Every option goes into the block, where it is judged with the others."""
+    options.update(inputs)
+    return True
+
+
+def waiting(page: SourcePage, body: str, header: Mapping[str, str], problem: str | None = None) -> str:
+    """The placeholder of a block that stands in `page`."""
+    return placeholder(Source(body, dict(header), page.path, page.line_of(body), problem))
+
+
+class ClaimFences(Preprocessor):
+    """Before each conversion, since the processor of fences may have been registered after us, or be another by now."""
+
+    def __init__(self, md: Markdown, page: SourcePage) -> None:
+        super().__init__(md)
+        self.page = page
+        self._claimed: Any = None
+        self._own: Any = None
+
+    def run(self, lines: list[str]) -> list[str]:
+        there = "fenced_code_block" in self.md.preprocessors and self.md.preprocessors["fenced_code_block"]
+        if isinstance(there, SuperFencesBlockPreprocessor):
+            self._claim(there)
+            return lines
+        self._own = self._own or _only_ours(self.md)
+        self._claim(self._own)
+        return list(self._own.run(lines))
+
+    def _claim(self, fences: Any) -> None:
+        if self._claimed is not fences:
+            claim(fences, self.page)
+            self._claimed = fences
+
+
+def _only_ours(md: Markdown) -> Any:
+    """SuperFences that sees every fence and takes none; what it leaves is for `fenced_code`, if that is there."""
+    extension = SuperFencesCodeExtension()
+    extension.stash = CodeStash()
+    extension.superfences = [
+        {"name": "*", "test": lambda language: True, "formatter": None, "validator": fence_validator}
+    ]
+    fences = SuperFencesBlockPreprocessor(md)
+    fences.extension, fences.config = extension, extension.getConfigs()
+    fences.checked_hl_settings, fences.attr_list, fences.relaxed_headers = True, False, True
+    indented = SuperFencesCodeBlockProcessor(md.parser)
+    indented.extension, indented.config = extension, fences.config
+    md.parser.blockprocessors.register(indented, "code", 80)
+    return fences
+
+
+def claim(fences: Any, page: SourcePage) -> None:
+    """Let a SuperFences processor hand us `attention` fences, those included whose header it cannot read."""
+
+    def formatter(src: str, options: dict[str, str], id_value: str = "", **_: Any) -> str:
+        header = options | ({"id": id_value} if id_value else {})
+        problem = header.pop(UNREADABLE, None)
+        return waiting(page, src, header, problem)
+
+    def unreadable(problem: str) -> bool:
+        fences.lang, fences.options, fences.attrs, fences.formatter = NAME, {UNREADABLE: problem}, {}, formatter
+        return True
+
+    def handle_unrecognized(match: re.Match[str]) -> bool:
+        header = match["unrecognized"].strip()
+        if IN_BRACES.match(header):
+            return unreadable(WITHOUT_BRACES)
+        return unreadable(WITH_QUOTES.format(header)) if match["lang"] == NAME else bool(read_header(match))
+
+    def handle_attrs(match: re.Match[str]) -> bool:
+        return unreadable(WITHOUT_BRACES) if IN_BRACES.match(f"{{{match['attrs']}") else bool(read_attrs(match))
+
+    read_header, read_attrs = fences.handle_unrecognized, fences.handle_attrs
+    fences.handle_unrecognized, fences.handle_attrs = handle_unrecognized, handle_attrs
+    fences.extension.extend_super_fences(NAME, formatter, fence_validator, None)
+
+
+UNREADABLE = " unreadable"
+"""No key an author could write: it begins with a space."""
+IN_BRACES = re.compile(rf"\{{\s*{NAME}\b")
+WITHOUT_BRACES = (
+    f"Write the fence's name `{NAME}` without braces, and options as `key: value` lines; in braces it is MyST's word "
+    "for a note."
+)
+WITH_QUOTES = (
+    'The fence\'s header {!r} cannot be read; write key="value" with quotes, or move the options into the block as '
+    "`key: value` lines."
+)
+UNCLOSED = "This fence is not closed, or a line in it is indented less than its first."
+
+
+class FindUnclosed(Preprocessor):
+    """After all fences were taken out, an opening that is left has no end; its text would be published as it stands."""
+
+    def __init__(self, md: Markdown, page: SourcePage) -> None:
+        super().__init__(md)
+        self.page = page
+
+    def run(self, lines: list[str]) -> list[str]:
+        if "fenced_code_block" not in self.md.preprocessors:  # then fences that show others are still there
+            return lines
+        return [self._alert(line) if OPENING.match(line) and not line.startswith("    ") else line for line in lines]
+
+    def _alert(self, line: str) -> str:
+        source = Source(line, {}, self.page.path, self.page.line(line), UNCLOSED)
+        return f"{self.md.htmlStash.store(placeholder(source))}\n"

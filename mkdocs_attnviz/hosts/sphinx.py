@@ -1,0 +1,388 @@
+"""Sphinx, with MyST and reStructuredText: `extensions = ["mkdocs_attnviz"]`.
+
+Decides for itself: what of a document is a block (a code block whose language is `attention`, and the directive
+`attnviz`; docutils' own directive `attention` stays what it is), which pages are written again although their text is
+the same (those whose figures' tensors have changed), where the assets go (`_static/attnviz/`), and what builders
+without JavaScript get: the static picture and the sentence. All blocks of a project go through the models together,
+in the main process, when everything is read and nothing is written yet; other processes only read the cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping, Set
+from contextlib import contextmanager, redirect_stdout, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from docutils import nodes
+from docutils.parsers.rst import directives
+from pymdownx.superfences import RE_NESTED_FENCE_START, RE_OPTIONS
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.environment.collectors import EnvironmentCollector
+from sphinx.errors import ConfigError, ExtensionError
+from sphinx.transforms import SphinxTransform
+from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.transforms.post_transforms.images import ImageConverter
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective, docutils_namespace, patch_docutils
+from sphinx.util.osutil import relative_uri
+
+from mkdocs_attnviz import __version__
+from mkdocs_attnviz.block import BlockError, Source, fields_of, parse
+from mkdocs_attnviz.cache import write_atomically
+from mkdocs_attnviz.figure import Alert, AssetFolder, Figure, placeholder
+from mkdocs_attnviz.hosts.fences import NAME, WITH_QUOTES
+from mkdocs_attnviz.hosts.page import OPENING
+from mkdocs_attnviz.pipeline import Pipeline
+from mkdocs_attnviz.settings import Settings, SettingsError
+from mkdocs_attnviz.views import OPTIONS
+
+ASSETS = "_static/attnviz"
+SVG = "image/svg+xml"
+IN_LISTS = re.compile(r"^[\s>]*(?:(?:[-*+]|\d+[.)])\s+)*")
+"""What stands before a fence in a quotation or on the first line of a list's item."""
+
+log = logging.getLogger(__name__)
+
+
+class attnviz(nodes.General, nodes.Element):
+    """One block; `source` is its `Source` as JSON."""
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    for name, field in Settings.model_fields.items():
+        app.add_config_value(f"attnviz_{name}", field.get_default(call_default_factory=True), "env")
+    app.add_node(attnviz, html=(_write_placeholder, None))
+    app.add_directive("attnviz", AttnvizDirective)
+    app.add_transform(ClaimCodeBlocks)
+    app.add_env_collector(Blocks)
+    app.add_post_transform(WithoutScript)
+    app.add_post_transform(ConvertSvg)
+    host = Host(app)
+    app.connect("builder-inited", host.begin)
+    app.connect("env-updated", host.prepare)
+    app.connect("html-page-context", host.fill)
+    app.connect("build-finished", host.finish)
+    return {"version": __version__, "env_version": 1, "parallel_read_safe": True, "parallel_write_safe": True}
+
+
+class Host:
+    """One run of Sphinx."""
+
+    def __init__(self, app: Sphinx) -> None:
+        self.app = app
+        self.pipeline: Pipeline | None = None
+        self.drawn_from: dict[str, list[str | None]] = {}
+        """The cache keys of each page's figures; None where there is nothing to draw from."""
+
+    def begin(self, app: Sphinx) -> None:
+        try:
+            settings = Settings.read({name: app.config[f"attnviz_{name}"] for name in Settings.model_fields})
+        except SettingsError as error:
+            raise ConfigError(f"conf.py, attnviz: {error}") from None
+        command = f"attnviz run -f {Path(os.path.relpath(app.confdir)).as_posix()}/conf.py"
+        self.pipeline = Pipeline(settings, Path(app.confdir), log, self._warn, fatal=ExtensionError, command=command)
+        app.attnviz = self  # type: ignore[attr-defined] # for what Sphinx makes by itself, transforms
+        output = hashlib.sha256(f"{app.builder.name} {app.outdir}".encode()).hexdigest()[:10]
+        self.records = Path(app.doctreedir) / "attnviz" / output
+
+    def prepare(self, app: Sphinx, env: BuildEnvironment) -> list[str]:
+        """Run what is missing; the documents whose figures are drawn from other tensors than the last time."""
+        assert self.pipeline is not None  # noqa: S101 — for the type checker
+        if not app.builder.format:  # of those that only check or collect
+            return []
+        pages = _blocks(env)
+        keys = iter(self.pipeline.keys([source for blocks in pages.values() for source in blocks]))
+        self.pipeline.close()  # other processes are forked from here
+        self.drawn_from = {page: [__version__, *(next(keys) for _ in blocks)] for page, blocks in pages.items()}
+        return [page for page in pages if self._record(page) != self.drawn_from[page]]
+
+    def fill(self, app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.Node | None) -> None:
+        if self.pipeline is not None and isinstance(context.get("body"), str):
+            url = relative_uri(app.builder.get_target_uri(page).rsplit("#", 1)[0], ASSETS)
+            assets = AssetFolder(Path(app.outdir) / ASSETS, url)
+            with self.recording(page):
+                context["body"] = self.pipeline.fill(context["body"], assets)
+
+    @contextmanager
+    def recording(self, page: str) -> Iterator[Pipeline]:
+        """While a page is drawn: what from is kept for the next build, unless an alert is to be told again then.
+
+        In a file for each page and output, since pages are written by several processes, not always all of them.
+        """
+        assert self.pipeline is not None  # noqa: S101 — for the type checker
+        alerts = len(self.pipeline.alerts)
+        yield self.pipeline
+        if page in self.drawn_from and len(self.pipeline.alerts) == alerts:
+            write_atomically(self._file(page), json.dumps(self.drawn_from[page]).encode())
+        else:
+            self._file(page).unlink(missing_ok=True)
+
+    def _record(self, page: str) -> object:
+        try:
+            return json.loads(self._file(page).read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+
+    def _file(self, page: str) -> Path:
+        return self.records / f"{page}.json"
+
+    def finish(self, app: Sphinx, error: Exception | None) -> None:
+        if self.pipeline is not None:
+            self.pipeline.close()
+
+    def _warn(self, alert: Alert) -> None:
+        where = alert.source.where(alert.error)
+        full = f"{self.app.srcdir}{os.sep}{where}"
+        location = full if alert.source.line is not None else self.app.env.path2doc(where)
+        log.warning("%s", alert.error.message, location=location, type="attnviz", subtype="block")
+
+
+class Blocks(EnvironmentCollector):
+    """The blocks of each document, kept with the environment: an incremental build reads only what has changed."""
+
+    def clear_doc(self, app: Sphinx, env: BuildEnvironment, docname: str) -> None:
+        _blocks(env).pop(docname, None)
+
+    def merge_other(self, app: Sphinx, env: BuildEnvironment, docnames: Set[str], other: BuildEnvironment) -> None:
+        found = _blocks(other)
+        _blocks(env).update({docname: found[docname] for docname in docnames if docname in found})
+
+    def process_doc(self, app: Sphinx, doctree: nodes.document) -> None:
+        if found := [Source.from_json(node["source"]) for node in doctree.findall(attnviz)]:
+            _blocks(app.env)[app.env.docname] = found
+
+
+def _blocks(env: BuildEnvironment) -> dict[str, list[Source]]:
+    found: dict[str, list[Source]] = env.__dict__.setdefault("attnviz_blocks", {})
+    return found
+
+
+@dataclass(frozen=True)
+class Project:
+    """What a project says of attention; nothing of it is built."""
+
+    settings: Settings
+    pages: Mapping[str, list[Source]]
+    """Its documents' files, as the source folder has them, and their blocks."""
+
+
+def read(folder: Path) -> Project:
+    """Read every document of the project whose conf.py lies in `folder`; nothing is written there.
+
+    Raises:
+        SphinxError, or whatever an extension does: it cannot be read.
+    """
+    log = sys.stderr
+    with TemporaryDirectory() as out, patch_docutils(folder), docutils_namespace(), redirect_stdout(log):
+        app = Sphinx(folder, folder, out, Path(out) / "doctrees", "dummy", status=None, warning=log, freshenv=True)
+        if not hasattr(app, "attnviz"):
+            raise ExtensionError("its `extensions` do not name `mkdocs_attnviz`")
+        app.builder.read()
+        host: Host = app.attnviz
+        assert host.pipeline is not None  # noqa: S101 — for the type checker
+        found, env = _blocks(app.env), app.env
+        pages = {env.doc2path(name, base=False).as_posix(): found.get(name, []) for name in sorted(env.found_docs)}
+        return Project(host.pipeline.settings, pages)
+
+
+class ClaimCodeBlocks(SphinxTransform):
+    """Code blocks of the language `attention`, however they were written: a fence, `code-block`, `literalinclude`."""
+
+    default_priority = 200
+
+    def apply(self, **kwargs: Any) -> None:
+        for node in list(self.document.findall(nodes.literal_block)):
+            if node.get("language") == NAME:
+                self._claim(node)
+
+    def _claim(self, node: nodes.literal_block) -> None:
+        body = node.astext()
+        place = Place(self.env, node.source, node.line)
+        header, problem = place.header()
+        replaced: nodes.Element = node
+        parent = node.parent
+        if isinstance(parent, nodes.container) and parent.get("literal_block"):  # of a `code-block` with a caption
+            for caption in parent.findall(nodes.caption):
+                header.setdefault("caption", caption.astext())
+            replaced = parent
+        found = _node(place.block(body, header, problem))
+        found["ids"], found["names"] = replaced["ids"], replaced["names"]
+        replaced["classes"] = []  # they are of code
+        replaced.replace_self(found)
+
+
+class AttnvizDirective(SphinxDirective):
+    """`attnviz`: the block's keys as YAML in the body, or as options."""
+
+    has_content = True
+    option_spec = {  # noqa: RUF012 — docutils declares it so
+        "name": directives.unchanged,
+        **{key: directives.unchanged for options in OPTIONS.values() for key in fields_of(options)},
+    }
+
+    def run(self) -> list[nodes.Node]:
+        header = {key: str(value) for key, value in self.options.items() if key != "name"}
+        place = Place(self.env, *self.get_source_info())
+        found = _node(place.block("\n".join(self.content), header, None))
+        self.add_name(found)
+        return [found]
+
+
+def _node(source: Source) -> attnviz:
+    """The caption is its child, for whatever looks for words in a document, such as search."""
+    found = attnviz("", source=source.to_json())
+    with suppress(BlockError):
+        if caption := parse(source, OPTIONS).caption:
+            found += nodes.caption("", caption)
+    return found
+
+
+class Place:
+    """Where a block stands: in the document's file, one that it includes, or neither (a docstring)."""
+
+    def __init__(self, env: BuildEnvironment, path: str | None, line: int | None) -> None:
+        document = Path(env.doc2path(env.docname))
+        file = Path(path) if path else document
+        text = file.read_text("utf-8", errors="replace") if file.is_file() else ""
+        if file.suffix == ".ipynb" and line is not None:
+            text, line = _cell(text, line)
+        self.lines = text.splitlines()
+        known = line is not None and 0 < line <= len(self.lines)
+        self.line = line if known else None
+        self.page = os.path.relpath(file if known else document, env.srcdir).replace(os.sep, "/")
+
+    def header(self) -> tuple[dict[str, str], str | None]:
+        """What stands behind the fence's name, which MyST drops, and what is wrong with it."""
+        line = IN_LISTS.sub("", self.lines[self.line - 1]) if self.line else ""
+        fence = RE_NESTED_FENCE_START.match(line)
+        if fence is None or not OPENING.match(line):
+            return {}, None
+        if fence["options"] is None:
+            rest = fence["unrecognized"] or fence["attrs"]
+            return {}, WITH_QUOTES.format(rest.strip()) if rest else None
+        options = [(option["key"], option["value"]) for option in RE_OPTIONS.finditer(fence["options"])]
+        return {key: key if value is None else value for key, value in options}, None
+
+    def block(self, body: str, header: dict[str, str], problem: str | None) -> Source:
+        return Source(body, header, self.page, self._above(body), problem)
+
+    def _above(self, body: str) -> int | None:
+        """The line above the body's first: a directive's options may stand between."""
+        first = next(iter(body.splitlines()), "").strip()
+        if self.line is None or not first:
+            return self.line
+        below = enumerate(self.lines[self.line :], self.line)
+        return next((number for number, text in below if text.strip("> \t") == first), self.line)
+
+
+def _cell(notebook: str, line: int) -> tuple[str, int]:
+    """A cell's text and the line in it, of what MyST-NB calls line 10,000 · cell + line + 1."""
+    number, line = divmod(line - 1, 10_000)
+    cells = json.loads(notebook)["cells"]
+    return ("".join(cells[number - 1]["source"]) if 0 < number <= len(cells) else ""), line
+
+
+def _write_placeholder(translator: Any, node: attnviz) -> None:
+    """The figure takes its place when the whole page is there."""
+    targets = "".join(f'<span id="{id}"></span>' for id in node["ids"])
+    translator.body.append(f"{targets}{placeholder(Source.from_json(node['source']))}\n")
+    raise nodes.SkipNode
+
+
+class WithoutScript(SphinxPostTransform):
+    """For builders whose pages run no script: a picture, if they take any, a caption and the sentence."""
+
+    default_priority = 100  # before images are converted and collected
+
+    def is_supported(self) -> bool:
+        builder = self.app.builder
+        return builder.format not in ("", "html") or bool(getattr(builder, "embedded", False))
+
+    def run(self, **kwargs: Any) -> None:
+        found = list(self.document.findall(attnviz))
+        sources = [Source.from_json(node["source"]) for node in found]
+        host: Host = self.app.attnviz  # type: ignore[attr-defined]
+        with host.recording(self.env.docname) as pipeline:
+            rendered = pipeline.render(sources)
+        for node, drawn in zip(found, rendered, strict=True):
+            assert isinstance(drawn, Figure | Alert)  # noqa: S101 — for the type checker
+            put = self._figure(drawn) if isinstance(drawn, Figure) else _alert(drawn)
+            # LaTeX gives a label to a target, not to a container.
+            targets = [nodes.target("", "", ids=node["ids"], names=node["names"])] if node["ids"] else []
+            node.parent.replace(node, [*targets, put])
+
+    def _figure(self, figure: Figure) -> nodes.Element:
+        texts = (figure.drawing.sentence, figure.block.caption)
+        put = nodes.container("", *(nodes.paragraph("", text) for text in texts if text))
+        if self.app.builder.supported_image_types and self._takes_svg():
+            put.insert(0, self._image(figure))
+        return put
+
+    def _image(self, figure: Figure) -> nodes.image:
+        picture = figure.drawing.picture
+        content = picture.svg.encode()
+        path = Path(self.env.doctreedir) / "attnviz" / f"attnviz-{hashlib.sha256(content).hexdigest()[:20]}.svg"
+        write_atomically(path, content)
+        image = nodes.image("", uri=str(path), candidates={SVG: str(path)}, alt=figure.drawing.sentence, attnviz=True)
+        self.env.images.add_file(self.env.docname, str(path))
+        return image
+
+    def _takes_svg(self) -> bool:
+        taken = self.app.builder.supported_image_types
+        if SVG in taken or any(_converts(converter, taken) for converter in self._converters()):
+            return True
+        log.warning(
+            "The %s builder takes no SVG, so figures have no picture there; `pip install 'mkdocs-attnviz[pdf]'`, or "
+            "any extension that converts SVG, changes that.",
+            self.app.builder.name,
+            once=True,
+            type="attnviz",
+            subtype="picture",
+        )
+        return False
+
+    def _converters(self) -> Iterator[ImageConverter]:
+        for transform in self.app.registry.get_post_transforms():
+            if issubclass(transform, ImageConverter):
+                yield transform(self.document)
+
+
+def _converts(converter: ImageConverter, taken: list[str]) -> bool:
+    return any((SVG, to) in converter.conversion_rules for to in taken) and converter.is_available()
+
+
+class ConvertSvg(ImageConverter):
+    """Our pictures for LaTeX and others, where no other extension converts them."""
+
+    default_priority = 210  # after others
+    conversion_rules = [(SVG, "application/pdf"), (SVG, "image/png")]  # noqa: RUF012 — Sphinx declares it so
+
+    def match(self, node: nodes.image) -> bool:
+        return "attnviz" in node and super().match(node)
+
+    def is_available(self) -> bool:
+        try:
+            importlib.import_module("cairosvg")
+        except (ImportError, OSError):  # OSError: the system's library is missing
+            return False
+        return True
+
+    def convert(self, _from: str | os.PathLike[str], _to: str | os.PathLike[str]) -> bool:
+        cairosvg: Any = importlib.import_module("cairosvg")
+        write = cairosvg.svg2pdf if Path(_to).suffix == ".pdf" else cairosvg.svg2png
+        write(url=os.fspath(_from), write_to=os.fspath(_to))
+        return True
+
+
+def _alert(alert: Alert) -> nodes.Element:
+    return nodes.error("", nodes.paragraph("", f"This attention block could not be drawn. {alert.message}"))

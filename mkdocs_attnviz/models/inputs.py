@@ -1,0 +1,163 @@
+"""Author's inputs → what a model reads, the decoder's side of an encoder–decoder included.
+
+A decoder reads what it has written so far. That is either given (`text_target`: teacher forcing, the ids as the model
+itself makes them from labels) or the model's own greedy output. One forward pass over it gives the same attention as
+writing it step by step does.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from mkdocs_attnviz.models.load import Loaded
+from mkdocs_attnviz.models.request import too_long
+from mkdocs_attnviz.models.tokens import Example, Tokens, names, pretty, special, target_words, tokenize
+
+
+def example(loaded: Loaded, inputs: Mapping[str, str], max_tokens: int) -> Example:
+    """The tokens that a block's texts give.
+
+    Raises:
+        ValueError: too long for the site or the model, or a text that this model does not read.
+    """
+    text = tokenize(loaded.tokenizer, inputs["text"], inputs.get("text_pair"))
+    _check_length(loaded, "text", len(text.ids), max_tokens)
+    given = inputs.get("text_target")
+    if not loaded.encoder_decoder:
+        if given is not None:
+            raise ValueError(
+                f"Model {loaded.ref.name!r} has no decoder beside an encoder; `text_target` is for models that turn "
+                "one text into another."
+            )
+        return Example(text)
+    target = _written(loaded, text, max_tokens) if given is None else _given(loaded, given)
+    _check_length(loaded, "target", len(target.ids), max_tokens)
+    return Example(text, target)
+
+
+def _check_length(loaded: Loaded, what: str, tokens: int, max_tokens: int) -> None:
+    if problem := too_long(tokens, max_tokens, what):
+        raise ValueError(problem)
+    if loaded.longest is not None and tokens > loaded.longest:
+        raise ValueError(f"The {what} has {tokens} tokens; model {loaded.ref.name!r} reads at most {loaded.longest}.")
+
+
+def _given(loaded: Loaded, text: str) -> Tokens:
+    """The decoder's side for an output that the author gives."""
+    labels = list(loaded.tokenizer(text_target=text, truncation=False, verbose=False)["input_ids"])
+    if not labels:
+        raise ValueError("`text_target` gives no tokens.")
+    return _target(loaded, shifted(loaded, labels), labels, text)
+
+
+def _written(loaded: Loaded, text: Tokens, max_tokens: int) -> Tokens:
+    """The decoder's side for what the model itself writes, most likely token by most likely token."""
+    if not loaded.model.can_generate():
+        raise ValueError(f"Model {loaded.ref.name!r} cannot write: its decoder needs `text_target`.")
+    inputs = collate(loaded, [Example(text)])
+    most = min(max_tokens, loaded.longest or max_tokens)
+    with torch.inference_mode():
+        ids = loaded.model.generate(**inputs, do_sample=False, num_beams=1, max_length=most + 1, max_new_tokens=None)
+    written: list[int] = ids[0].tolist()
+    if len(written) > most and written[-1] not in _ends(loaded):
+        name = loaded.ref.name
+        raise ValueError(f"Model {name!r} has written {most} tokens and come to no end; give it a `text_target`.")
+    said = loaded.tokenizer.decode(written, skip_special_tokens=True)
+    return _target(loaded, written[:-1], written[1:], said)
+
+
+def _ends(loaded: Loaded) -> set[int]:
+    """Tokens that end an output."""
+    end = loaded.model.generation_config.eos_token_id
+    return set(end) if isinstance(end, list) else {end}
+
+
+def _target(loaded: Loaded, ids: list[int], labels: list[int], text: str) -> Tokens:
+    """`ids` are what the decoder reads, `labels` what it is to write there: one further on."""
+    tokenizer = loaded.tokenizer
+    words = [None, *target_words(tokenizer, labels, text)[:-1]]
+    return Tokens(
+        ids=ids,
+        type_ids=None,
+        tokens=names(tokenizer, ids),
+        pretty=pretty(tokenizer, ids),
+        special=sorted({0, *special(tokenizer, ids)}),
+        sentence_b_start=None,
+        words=words if ids[1:] == labels[:-1] else [None] * len(ids),
+        next=pretty(tokenizer, labels),
+    )
+
+
+def shifted(loaded: Loaded, labels: list[int]) -> list[int]:
+    """The ids that the model's decoder is given for these labels: by its own code where it has any for that."""
+    made = torch.tensor([labels], device=loaded.device)
+    if hasattr(loaded.model, "prepare_decoder_input_ids_from_labels"):
+        ids = loaded.model.prepare_decoder_input_ids_from_labels(labels=made)
+        return list(map(int, ids[0].tolist()))
+    ids = _seen_by_the_decoder(loaded, made)
+    if ids is not None:
+        return list(map(int, ids[0].tolist()))
+    config = loaded.model.config
+    start = getattr(config, "decoder_start_token_id", None)
+    start = getattr(config.get_text_config(decoder=True), "bos_token_id", None) if start is None else start
+    if start is None:
+        raise ValueError(f"Model {loaded.ref.name!r} does not say with which token its decoder starts.")
+    return [int(start), *labels[:-1]]
+
+
+class _Seen(Exception):
+    pass
+
+
+def _seen_by_the_decoder(loaded: Loaded, labels: torch.Tensor) -> torch.Tensor | None:
+    """What the decoder is given when the model is given labels; the pass ends there."""
+    if "labels" not in accepted(loaded.model):
+        return None
+    seen: list[torch.Tensor] = []
+
+    def look(_: Any, args: Any, kwargs: Any) -> None:
+        ids = kwargs.get("input_ids", args[0] if args else None)
+        if ids is not None:
+            seen.append(ids)
+        raise _Seen
+
+    hook = loaded.model.get_decoder().register_forward_pre_hook(look, with_kwargs=True)
+    try:
+        with torch.inference_mode():
+            loaded.model(input_ids=labels, labels=labels)
+    except _Seen:
+        pass
+    finally:
+        hook.remove()
+    return seen[0] if seen else None
+
+
+def accepted(model: Any) -> set[str]:
+    """Names of what the model's forward takes."""
+    return set(inspect.signature(model.forward).parameters)
+
+
+def collate(loaded: Loaded, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
+    """Padded on the right, where no position before the padding can notice it."""
+    texts = [each.text for each in examples]
+    inputs = {
+        "input_ids": _rows(loaded, [text.ids for text in texts], loaded.pad),
+        "attention_mask": _rows(loaded, [[1] * len(text.ids) for text in texts], 0),
+    }
+    if texts[0].type_ids is not None:
+        inputs["token_type_ids"] = _rows(loaded, [text.type_ids or [] for text in texts], 0)
+    targets = [each.target for each in examples if each.target is not None]
+    if targets:
+        inputs["decoder_input_ids"] = _rows(loaded, [target.ids for target in targets], loaded.pad)
+        inputs["decoder_attention_mask"] = _rows(loaded, [[1] * len(target.ids) for target in targets], 0)
+    taken = accepted(loaded.model)
+    return {name: value for name, value in inputs.items() if name in taken or "kwargs" in taken}
+
+
+def _rows(loaded: Loaded, lists: list[list[int]], fill: int) -> torch.Tensor:
+    longest = max(map(len, lists))
+    return torch.tensor([row + [fill] * (longest - len(row)) for row in lists], device=loaded.device)  # (B, T)

@@ -1,0 +1,84 @@
+"""Captures of a model that the caller has in memory, in the caller's own process: for notebooks."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import transformers
+
+from mkdocs_attnviz.cache import Entry
+from mkdocs_attnviz.models.inputs import example
+from mkdocs_attnviz.models.load import NO_ATTENTION, Loaded, Unusable, placed
+from mkdocs_attnviz.models.reference import ModelRef
+from mkdocs_attnviz.models.request import Capture
+
+
+def name(model: Any) -> str:
+    """What the model is called: as on the hub; a folder's path is nobody's business, its class then says more."""
+    known = str(getattr(model, "name_or_path", "") or "")
+    return type(model).__name__ if not known or Path(known).is_dir() else known
+
+
+def entry(model: Any, tokenizer: Any, inputs: Mapping[str, str], wanted: Capture, max_tokens: int) -> Entry:
+    """What `wanted` takes of one input; the model is left as it was.
+
+    Raises:
+        ValueError: the model has nothing to show, or does not read such a text.
+    """
+    _check("model", model, transformers.PreTrainedModel)
+    _check("tokenizer", tokenizer, transformers.PreTrainedTokenizerBase)
+    ref = ModelRef(name(model), name(model), True, None, None, "auto", False, True)
+    capture = importlib.import_module(f"mkdocs_attnviz.models.{wanted.name}").capture
+    try:
+        with eager(model):
+            loaded = Loaded(ref, model, tokenizer, placed(model))
+            made: Entry = capture(loaded, [example(loaded, inputs, max_tokens)])[0]
+            return made
+    except Unusable as error:
+        raise ValueError(str(error)) from None
+
+
+def _check(what: str, value: Any, kind: type) -> None:
+    if not isinstance(value, kind):
+        raise ValueError(f"`{what}` is {value!r:.60}; it must be a {what} of transformers ({kind.__name__}).")
+
+
+@contextmanager
+def eager(model: Any) -> Iterator[None]:
+    """While this lasts, the model computes its weights in full, and drops none of them at random.
+
+    Raises:
+        Unusable: it has no weights, or was made to compute them in another way for good.
+    """
+    kind = model.config.model_type
+    if kind in NO_ATTENTION:
+        raise Unusable(f"Model {name(model)!r} ({kind}) has no attention to show: {NO_ATTENTION[kind]}.")
+    before = [(config, config._attn_implementation) for config in _configs(model)]
+    training = [(module, module.training) for module in model.modules()]
+    try:
+        model.set_attn_implementation("eager")
+        if (fixed := model.config._attn_implementation) != "eager":
+            raise Unusable(
+                f"Model {name(model)!r} ({kind}) computes its attention by {fixed!r}, which gives no weights, and can "
+                "only change that when it is loaded: `from_pretrained(…, attn_implementation='eager')`."
+            )
+        model.eval()
+        yield
+    finally:
+        for config, implementation in before:  # its public counterpart would set that of all its parts, too
+            config._attn_implementation_internal = implementation
+        for module, was in training:
+            module.training = was
+
+
+def _configs(model: Any) -> Iterator[Any]:
+    """The configurations of a model and of all its parts; some come twice."""
+    waiting = [module.config for module in model.modules() if isinstance(module, transformers.PreTrainedModel)]
+    while waiting:
+        config = waiting.pop()
+        yield config
+        waiting += [part for name in config.sub_configs if (part := getattr(config, name, None)) is not None]

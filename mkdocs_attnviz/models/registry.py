@@ -1,0 +1,81 @@
+"""The models of one build, each looked up once: on this machine, in the lock file, on the hub."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from mkdocs_attnviz.block import Block, BlockError
+from mkdocs_attnviz.cache import Log
+from mkdocs_attnviz.lock import Lock
+from mkdocs_attnviz.models.client import ModelFailed, Worker
+from mkdocs_attnviz.models.reference import ModelRef, resolve, resolve_tensors
+from mkdocs_attnviz.settings import Settings
+
+
+class Registry:
+    """With `update`, hubs are asked where their branches are now, and the lock file goes along."""
+
+    def __init__(
+        self, settings: Settings, base: Path, lock: Lock, worker: Worker, log: Log, *, update: bool = False
+    ) -> None:
+        self.settings, self.base, self.log = settings, base, log
+        self.lock, self.worker, self.update = lock, worker, update
+        self._known: dict[tuple[str, str, str | None], ModelRef | BlockError] = {}
+
+    def begin(self) -> None:
+        """Directories and branches may have changed since the last build."""
+        self._known.clear()
+        self.lock.read()
+
+    def get(self, block: Block, *, ask_hub: bool) -> ModelRef:
+        """The block's model; its identity is None only where the hub would have to be asked, and may not yet.
+
+        Raises:
+            BlockError: there is no such model, or it cannot be known here.
+        """
+        key, name = ("model", block.model) if block.tensors is None else ("tensors", block.tensors)
+        place = (key, name, block.revision)
+        if place not in self._known:
+            self._known[place] = self._look_up(key, name, block.revision)
+        known = self._known[place]
+        if isinstance(known, ModelRef) and known.identity is None and ask_hub:
+            known = self._known[place] = self._ask_hub(known)
+        if isinstance(known, BlockError):
+            raise block.wrong(key, known.message, missing=known.missing)
+        return known
+
+    def wants(self, model: ModelRef) -> bool:
+        """Whether the lock file does not know the model as it is."""
+        known = self.lock.get(model.reference)
+        return known is None or known.identity != model.identity
+
+    def record(self, model: ModelRef, made_with: Mapping[str, str]) -> None:
+        """Figures of this build are drawn from the model."""
+        if model.identity is not None:
+            self.lock.record(model.reference, model.identity, made_with)
+
+    def _look_up(self, key: str, name: str, revision: str | None) -> ModelRef | BlockError:
+        locked = {reference: known.identity for reference, known in self.lock.known.items()}
+        try:
+            if key == "tensors":
+                found = resolve_tensors(name, self.settings, self.base, locked)
+            else:
+                found = resolve(name, revision, self.settings, self.base, locked, update=self.update)
+        except BlockError as error:
+            return error
+        if found.moved:
+            self.lock.moves(found.reference, found.moved)
+        return found
+
+    def _ask_hub(self, model: ModelRef) -> ModelRef | BlockError:
+        if self.settings.on_missing != "run":
+            return BlockError(
+                f"No commit of model {model.name!r} is known here, and `on_missing` forbids to ask the hub for one.",
+                missing=True,
+            )
+        self.log.info("looking up model %s on the hub", model.name)
+        try:
+            return model.at_commit(self.worker.hub_commit(model))
+        except ModelFailed as error:
+            return BlockError(str(error))

@@ -1,0 +1,131 @@
+"""How a block stands: are the tensors here that its figure is drawn from? Nothing is run, fetched or written.
+
+Entries of this machine are read whole and drawn from, so that what is `cached` here is certain to be drawn by a build
+elsewhere. Of the shared cache only the list is read: a build checks what it fetches.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+from mkdocs_attnviz import cache
+from mkdocs_attnviz.block import Block, BlockError, Source, parse
+from mkdocs_attnviz.cache import StoreError
+from mkdocs_attnviz.figure import Alert
+from mkdocs_attnviz.models.client import ModelFailed
+from mkdocs_attnviz.models.reference import MOVED, ModelRef, resolve
+from mkdocs_attnviz.pipeline import Pipeline
+from mkdocs_attnviz.store import Store
+from mkdocs_attnviz.views import OPTIONS
+
+State = Literal["cached", "shared", "missing", "damaged", "bad"]
+"""`shared`: only in the shared cache. `bad`: the block itself is wrong."""
+STATES: tuple[State, ...] = get_args(State)
+GOOD = ("cached", "shared")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One block of a site."""
+
+    source: Source
+    where: str
+    """`page.md:12`: of the block, or of what is wrong in it."""
+    state: State
+    block: Block | None = None
+    """None where it cannot be read."""
+    model: ModelRef | None = None
+    key: str | None = None
+    """Of its entry; None where that cannot be known."""
+    size: int | None = None
+    """Bytes of its entry, on this machine or else in the shared cache."""
+    changed: float | None = None
+    """When its entry was written on this machine, in seconds since 1970."""
+    problem: str = ""
+    """Why no figure can be drawn, in a sentence."""
+
+
+def standings(pipeline: Pipeline, sources: Sequence[Source]) -> list[Standing]:
+    """Where each block stands. The pipeline is one that may not run models, and has begun."""
+    found = [_here(pipeline, source) for source in sources]
+    url = pipeline.settings.cache_url
+    if url is None or not any(_elsewhere(each) for each in found):
+        return found
+    try:
+        sizes = Store(url, pipeline.log).sizes()
+    except StoreError as error:
+        return [replace(each, problem=f"{each.problem} {error}") if _elsewhere(each) else each for each in found]
+    return [_shared(each, sizes) if _elsewhere(each) else each for each in found]
+
+
+def _elsewhere(standing: Standing) -> bool:
+    """Whether its entry may be in the shared cache alone."""
+    return standing.state == "missing" and standing.key is not None
+
+
+def _shared(standing: Standing, sizes: Mapping[str, int]) -> Standing:
+    size = sizes.get(standing.key or "")
+    return standing if size is None else replace(standing, state="shared", size=size, problem="")
+
+
+def _here(pipeline: Pipeline, source: Source) -> Standing:
+    """As far as this machine can tell."""
+    plan = pipeline.plan(source)
+    if isinstance(plan, Alert):
+        return _without_plan(plan)
+    key = cache.key(parts := plan.request.key_parts())
+    known = Standing(source, source.where(), "cached", plan.block, plan.request.model, key)
+    path = pipeline.cache.path(key)
+    try:
+        about = path.stat()
+    except OSError:
+        return replace(known, state="missing", problem="The cache does not hold its tensors.")
+    known = replace(known, size=about.st_size, changed=about.st_mtime)
+    entry = pipeline.cache.get(key, parts)
+    if entry is None:
+        name = f"{pipeline.settings.cache_dir}/{cache.file_name(key)}"
+        return replace(known, state="damaged", problem=f"Its cache entry {name} is damaged.")
+    try:
+        pipeline.figure(plan, entry)
+    except BlockError as error:
+        return replace(known, state="bad", where=source.where(error), problem=error.message)
+    return known
+
+
+def _without_plan(alert: Alert) -> Standing:
+    """A block that is wrong, or whose model nobody has looked up."""
+    source, error = alert.source, alert.error
+    block = None
+    with contextlib.suppress(BlockError):
+        block = parse(source, OPTIONS)
+    if not error.missing or block is None:
+        return Standing(source, source.where(error), "bad", block, problem=error.message)
+    problem = f"No commit of its model {block.model!r} is known here."
+    return Standing(source, source.where(), "missing", block, problem=problem)
+
+
+def unlocked(pipeline: Pipeline, found: Sequence[Standing]) -> list[str]:
+    """Models whose entries the blocks use and that the lock file does not know, by their names there."""
+    used = {each.model.reference for each in found if each.model is not None and each.state in GOOD}
+    return sorted(used - set(pipeline.lock.known))
+
+
+def moved_on_hub(pipeline: Pipeline, found: Sequence[Standing]) -> Iterator[str]:
+    """For each branch that its hub has elsewhere now: how, in a sentence, or that it could not be asked."""
+    models = {each.model.reference: each for each in found if each.model is not None}
+    for each in models.values():
+        if each.model is None or each.block is None or not (each.model.identity or "").startswith("commit:"):
+            continue
+        branch = resolve(each.block.model, each.block.revision, pipeline.settings, pipeline.base, update=True)
+        if branch.identity is not None:  # it is pinned
+            continue
+        try:
+            commit = pipeline.worker.hub_commit(branch)
+        except ModelFailed as error:
+            yield str(error)
+        else:
+            if commit != each.model.revision:
+                yield MOVED.format(branch.path, branch.revision or "main", commit, each.model.revision)

@@ -1,0 +1,171 @@
+"""A cache that many machines share: entries under a URL that fsspec reads (`s3://`, `gs://`, `hf://`, `file://` …).
+
+What comes from it is checked like any entry. What cannot be read or written after several tries is told once, and
+costs no more: the folder of this machine and the models are still there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mkdocs_attnviz.cache import SUFFIX, Log, StoreError, file_name, write_atomically
+
+Result = TypeVar("Result")
+
+TRIES = 5
+AT_ONCE = 64  # entries that are asked for together; what came is in the folder before more is held in memory
+NOT_THERE = (FileNotFoundError, NotADirectoryError)
+FINAL = (*NOT_THERE, PermissionError, ImportError, ValueError, NotImplementedError)
+"""Errors that no second try mends."""
+
+
+class Store:
+    """The place that `url` names; its layout is that of the cache's folder."""
+
+    def __init__(self, url: str, log: Log, wait: float = 0.2) -> None:
+        self.url, self.log, self.wait = url, log, wait
+        self._opened: Any = None
+
+    def fetch(self, keys: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """The contents of those that are there, whole or not, many asked for at once and yielded as they come.
+
+        Raises:
+            StoreError: so many tries in a row brought nothing.
+        """
+        waiting = {self._path(key): key for key in keys}
+        with self._told("read"):
+            while waiting:
+                yield from self._tried(self._fetch_some, waiting).items()
+
+    def _fetch_some(self, waiting: dict[str, str]) -> dict[str, bytes]:
+        """One try for the first of `waiting`; what is settled is taken from there.
+
+        Raises: one of the errors, if nothing could be settled.
+        """
+        paths = list(itertools.islice(waiting, AT_ONCE))
+        came, failures = {}, []
+        for path, answer in zip(paths, self._files().cat_ranges(paths, None, None, on_error="return"), strict=True):
+            if isinstance(answer, bytes):
+                came[waiting.pop(path)] = answer
+            elif isinstance(answer, NOT_THERE):
+                del waiting[path]
+            else:
+                failures.append(answer)
+        if len(failures) == len(paths):
+            raise failures[0]
+        if failures:
+            time.sleep(self.wait)  # the store may ask for slower
+        return came
+
+    def put(self, key: str, content: bytes) -> None:
+        """Write one entry, under its name only when it is whole, where the filesystem can do that.
+
+        Raises:
+            StoreError: after the last try.
+        """
+        path = self._path(key)
+        with self._told("written"):
+            self._tried(self._put, path, content)
+
+    def _put(self, path: str, content: bytes) -> None:
+        from fsspec.implementations.local import LocalFileSystem
+
+        files = self._files()
+        if isinstance(files, LocalFileSystem):  # its own transaction copies from the folder for temporary files
+            write_atomically(Path(path), content)
+            return
+        files.makedirs(path.rpartition("/")[0], exist_ok=True)
+        try:
+            whole = files.transaction
+        except NotImplementedError:  # hf: each file is a commit of its own
+            whole = contextlib.nullcontext()
+        with whole:
+            files.pipe_file(path, content)
+
+    def sizes(self) -> Mapping[str, int]:
+        """Bytes of each entry, by its key.
+
+        Raises:
+            StoreError: after the last try.
+        """
+        with self._told("listed"):
+            self._files().invalidate_cache()
+            listed = {each["name"].rpartition("/")[2]: each["size"] for each in self._listed()}
+        return {name.removesuffix(SUFFIX): size for name, size in listed.items() if name.endswith(SUFFIX)}
+
+    def _listed(self) -> list[dict[str, Any]]:
+        """About each file."""
+        from fsspec import AbstractFileSystem
+
+        files = self._files()
+        if getattr(files.find, "__func__", None) is not AbstractFileSystem.find:
+            return self._about(lambda: files.find(self._root(), detail=True).values())
+        # That of all others lists folder by folder, and passes over what cannot be listed.
+        ls = functools.partial(files.ls, detail=True)
+        folders = [each["name"] for each in self._about(lambda: ls(self._root())) if each["type"] == "directory"]
+        return [each for folder in folders for each in self._about(functools.partial(ls, folder))]
+
+    def _about(self, listing: Callable[[], Iterable[dict[str, Any]]]) -> list[dict[str, Any]]:
+        with contextlib.suppress(*NOT_THERE):
+            return list(self._tried(listing))
+        return []
+
+    def remove(self, key: str) -> None:
+        """Raises: StoreError: after the last try."""
+        path = self._path(key)
+        with self._told("written"), contextlib.suppress(*NOT_THERE):
+            self._tried(self._files().rm_file, path)
+
+    def _files(self) -> Any:
+        return self._open()[0]
+
+    def _root(self) -> str:
+        root: str = self._open()[1]
+        return root
+
+    def _open(self) -> tuple[Any, str]:
+        """Filesystem and path; opened when it is first needed, since a full cache needs no network."""
+        if self._opened is None:
+            from fsspec.core import url_to_fs
+
+            self._opened = url_to_fs(self.url)
+        opened: tuple[Any, str] = self._opened
+        return opened
+
+    def _path(self, key: str) -> str:
+        with self._told("opened"):
+            return f"{self._root().rstrip('/')}/{file_name(key)}"
+
+    def _tried(self, call: Callable[..., Result], *arguments: Any, **options: Any) -> Result:
+        """What the call returns, or the error of its last try."""
+        from tenacity import Retrying, retry_if_not_exception_type, stop_after_attempt, wait_exponential, wait_random
+
+        again = Retrying(
+            stop=stop_after_attempt(TRIES),
+            wait=wait_exponential(self.wait, max=10) + wait_random(0, self.wait),
+            retry=retry_if_not_exception_type(FINAL),
+            reraise=True,
+        )
+        return again(call, *arguments, **options)
+
+    @contextlib.contextmanager
+    def _told(self, done: str) -> Iterator[None]:
+        """What a filesystem raises is its own affair, and no two raise alike."""
+        try:
+            yield
+        except StoreError:
+            raise
+        except ImportError as error:
+            raise StoreError(
+                f"The shared cache {self.url} cannot be opened: {error}; `pip install 'mkdocs-attnviz[share]'`, and "
+                "what fsspec asks for s3, gs or abfs."
+            ) from None
+        except Exception as error:
+            reason = ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
+            raise StoreError(f"The shared cache {self.url} cannot be {done} ({reason}).") from None

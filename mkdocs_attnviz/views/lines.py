@@ -1,0 +1,76 @@
+"""The static picture of a head view: tokens left and right, and a line for each of the strongest weights."""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+from mkdocs_attnviz.views.drawing import Picture
+from mkdocs_attnviz.views.svg import ROW, document, escape, palette, styles
+from mkdocs_attnviz.views.weights import Weight
+from mkdocs_attnviz.views.window import Side, Window
+
+LINES = 250
+LEFT, RIGHT, WIDTH = 160, 400, 560
+SPAN, BEND = 240, 96
+WEAKEST = 0.002
+
+
+def picture(window: Window, theme: str) -> Picture:
+    height = max(len(window.rows.texts), len(window.cols.texts)) * ROW
+    body = [*_strokes(_strongest(window), len(window.heads))]
+    body += _column(window.rows, LEFT - 8, ' text-anchor="end"')
+    body += _column(window.cols, RIGHT + 8, "")
+    used = sorted({_colour(head) for head in window.heads})
+
+    def rules(scheme: dict[str, Any]) -> str:
+        colours = {str(number): colour for number, colour in enumerate(scheme["heads"])} | {"m": scheme["text"]}
+        strokes = "".join(f".h{name}{{stroke:{colours[name]}}}" for name in used)
+        return f"text{{fill:{scheme['text']}}}.s{{fill:{scheme['pale']}}}{strokes}"
+
+    style = f"text{{font:14px system-ui,sans-serif}}path{{stroke-width:2;fill:none}}{styles(palette(theme), rules)}"
+    return Picture(document(WIDTH, height, style, body), WIDTH, height)
+
+
+def _strongest(window: Window) -> list[Weight]:
+    """The largest first. Most weights are told apart as bare numbers: there are thousands in each figure."""
+    every = sorted((weight for rows in window.weights for cols in rows for weight in cols), reverse=True)
+    least = max(every[min(LINES, len(every)) - 1], WEAKEST)
+    found = [
+        Weight(weight, -1 if (colour := window.heads[head]) is None else colour, row, col)
+        for head, rows in enumerate(window.weights)
+        for row, cols in enumerate(rows)
+        if max(cols) >= least
+        for col, weight in enumerate(cols)
+        if weight >= least and weight > WEAKEST
+    ]
+    return heapq.nlargest(LINES, found)
+
+
+def _colour(head: int | None) -> str:
+    return "m" if head is None or head < 0 else str(head % 10)
+
+
+def _strokes(lines: list[Weight], active: int) -> Iterator[str]:
+    """One path for all lines of a head and a tenth of opacity: a line then costs a dozen bytes."""
+    paths: dict[tuple[int, int], list[str]] = defaultdict(list)
+    for line in lines:
+        tenth = round(10 * opacity(line.value, active))
+        if tenth:
+            y1, y2 = (position * ROW + ROW // 2 for position in (line.row, line.col))
+            paths[line.head, tenth].append(f"M{LEFT} {y1}c{BEND} 0 {SPAN - BEND} {y2 - y1} {SPAN} {y2 - y1}")
+    for (head, tenth), path in sorted(paths.items()):
+        yield f'<path class="h{_colour(head)}" opacity="{tenth / 10:g}" d="{"".join(path)}"/>'
+
+
+def opacity(weight: float, active: int) -> float:
+    """As in `frontend/src/parts/marks.ts`: BertViz's weight ÷ active heads makes twelve heads invisible."""
+    return min(1.0, float(weight**0.75 / active**0.5))
+
+
+def _column(side: Side, x: int, anchor: str) -> Iterator[str]:
+    for position, text in enumerate(side.texts):
+        pale = ' class="s"' if side.special[position] else ""
+        yield f'<text x="{x}" y="{position * ROW + 16}"{anchor}{pale}>{escape(text)}</text>'

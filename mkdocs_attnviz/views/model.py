@@ -1,0 +1,70 @@
+"""Model view: every head of every layer as a small picture, and the one that is opened in full.
+
+After BertViz's model view. The small pictures come from the overview, so that no layer is fetched for them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mkdocs_attnviz.block import Block
+from mkdocs_attnviz.cache import Entry
+from mkdocs_attnviz.models.request import ATTENTION
+from mkdocs_attnviz.views.cells import small_multiples
+from mkdocs_attnviz.views.choice import Reading, Shown, data, offered, shown
+from mkdocs_attnviz.views.drawing import Drawing, Picture
+from mkdocs_attnviz.views.overview import Overview
+from mkdocs_attnviz.views.sentence import STACKS
+from mkdocs_attnviz.views.svg import height_of
+
+CAPTURE = ATTENTION
+CELL = 48  # px, at most
+AXIS = 40
+DETAIL = 80  # title, headings, read-out
+
+
+class Options(Reading):
+    """`layer` with `head` opens that head at first."""
+
+
+def draw(block: Block, entry: Entry) -> Drawing:
+    options = block.options
+    assert isinstance(options, Options)  # noqa: S101 — for the type checker: parse() made it
+    found = shown(block, entry)
+    opened = None if options.head is None else {"layer": found.layer, "head": options.head}
+    made = data("model", block, entry, found)
+    for name, layers in found.stacks.items():
+        made["stacks"][name]["overview"] = {"content": Overview(entry, name).blob(layers)}
+    made["options"] |= {"open": opened, "heads": offered(found.stacks[found.stack][found.layer], options.include_heads)}
+    return Drawing(made, _picture(block, entry, found), _sentence(block, found, opened), _height(made, found))
+
+
+def _height(made: dict[str, Any], found: Shown) -> str:
+    """Of the small pictures, which shrink with a narrow viewport; and of the head that is open at first."""
+    count, heads = len(found.stacks[found.stack]), len(made["options"]["heads"])
+    grid = f"min({CELL * count + AXIS}px,{85 * count / heads:.3g}vw + {AXIS}px)"
+    if made["options"]["open"] is None:
+        return grid
+    stack = made["stacks"][found.stack]
+    tokens = max(len(made["sequences"][stack[side]]["tokens"]) for side in ("rows", "cols"))
+    return f"{grid} + {height_of(tokens)} + {DETAIL}px"
+
+
+def _picture(block: Block, entry: Entry, found: Shown) -> Picture:
+    options = block.options
+    assert isinstance(options, Options)  # noqa: S101
+    overview = Overview(entry, found.stack)
+    grids = {
+        layer: {head: overview.grid(layer, head) for head in offered(heads, options.include_heads)}
+        for layer, heads in found.stacks[found.stack].items()
+    }
+    return small_multiples(grids, block.theme)
+
+
+def _sentence(block: Block, found: Shown, opened: dict[str, int] | None) -> str:
+    layers = found.stacks[found.stack]
+    heads = sorted(set(layers.values()))
+    each = str(heads[0]) if len(heads) == 1 else f"{heads[0]} to {heads[-1]}"
+    what = f"{STACKS[found.stack]} of {block.model or block.tensors}"
+    said = f"{what}: {len(layers)} layers of {each} heads, each a small picture."
+    return said if opened is None else f"{said} Opened: layer {opened['layer']}, head {opened['head']}."

@@ -1,0 +1,74 @@
+"""What a cache's folder and a built page hold, read back for a test; and a process that may not write there."""
+
+from __future__ import annotations
+
+import base64
+import ctypes
+import json
+import os
+import re
+import zlib
+from pathlib import Path
+
+import numpy as np
+from conftest import Built
+
+from mkdocs_attnviz import cache
+from mkdocs_attnviz.cache import Entry
+
+
+def entries(folder: Path) -> dict[str, Entry]:
+    """Every entry by its key; each must be whole, and lie where its key says."""
+    found = {}
+    for path in sorted(folder.rglob("*.attnviz")):
+        entry = Entry.from_bytes(path.read_bytes())
+        key = cache.key([(name, value) for name, value in entry.meta["key"]])
+        assert path == folder / cache.file_name(key)
+        found[key] = entry
+    return found
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """What writers have left half-done."""
+    return sorted(folder.rglob("*.tmp"))
+
+
+def stored(entry: Entry) -> np.ndarray:
+    """All bytes of an entry, one blob after another."""
+    return np.concatenate([_inflated(blob) for _, blob in sorted(entry.blobs.items())])
+
+
+def weights(built: Built, page: str = "index.html") -> list[np.ndarray]:
+    """The stored bytes of all layers of each figure of a page, one after another, as a browser gets them."""
+    figures = [json.loads(element["data-figure"]) for element in built.page(page).select("attn-viz")]
+    return [
+        np.concatenate([_bytes(built, layer) for stack in figure["stacks"].values() for layer in stack["layers"]])
+        for figure in figures
+    ]
+
+
+def _bytes(built: Built, layer: dict[str, str]) -> np.ndarray:
+    coded = layer.get("data")
+    if coded is None:
+        (path,) = (built.folder / "site").rglob(layer["file"])
+        coded = re.fullmatch(r'attnvizData\("\w+\.js","(.*)"\)\n', path.read_text())[1]
+    return _inflated(base64.b64decode(coded))
+
+
+def _inflated(blob: bytes) -> np.ndarray:
+    return np.frombuffer(zlib.decompress(blob), np.uint8).astype(int)
+
+
+def alike(some: list[np.ndarray], others: list[np.ndarray]) -> bool:
+    """To one step of 255: batches and threads change the order of sums."""
+    return len(some) == len(others) and all(
+        one.shape == other.shape and np.abs(one - other).max() <= 1 for one, other in zip(some, others, strict=True)
+    )
+
+
+def obey() -> None:
+    """Permission bits mean nothing to root, until it gives up the right to pass over them."""
+    if os.geteuid() == 0:
+        drop, override, read_search = 24, 1, 2  # PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+        for right in (override, read_search):
+            assert ctypes.CDLL(None).prctl(drop, right, 0, 0, 0) == 0

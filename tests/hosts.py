@@ -1,0 +1,197 @@
+"""The tools that documentation is written with, each run by its own command line on pages of the same blocks."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from conftest import INDUCTION, MINILM, Built
+
+
+class Host(ABC):
+    """A site in a folder of its own, built into its `site` folder."""
+
+    suffix = ".md"
+
+    def __init__(self, folder: Path, cache: Path) -> None:
+        self.folder = folder
+        self.settings: dict[str, Any] = {
+            "models": {"minilm": MINILM, "induction": INDUCTION},
+            "cache_dir": str(cache),
+        }
+        self.source = folder / "docs"
+        self.environment: dict[str, str] = {}
+
+    def write(self, page: str, *bodies: str) -> None:
+        """A page with these blocks; `page` has no suffix."""
+        path = self.source / f"{page}{self.suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("\n\n".join([self.heading("Page"), *map(self.block, bodies)]) + "\n")
+
+    def heading(self, text: str) -> str:
+        return f"# {text}"
+
+    def block(self, body: str) -> str:
+        return f"```attention\n{body.strip()}\n```"
+
+    @abstractmethod
+    def build(self, *, strict: bool = False) -> Built: ...
+
+    def run(self, *command: str) -> Built:
+        run = subprocess.run(
+            [sys.executable, "-m", *command],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            env=os.environ | {"NO_MKDOCS_2_WARNING": "1", "SOURCE_DATE_EPOCH": "1700000000"} | self.environment,
+            timeout=600,
+        )
+        return Built(self.folder, run.returncode, run.stdout + run.stderr)
+
+    def page_of(self, page: str) -> str:
+        """The built page's path in the site folder."""
+        return f"{page}.html"
+
+    def data(self) -> dict[str, bytes]:
+        """The data files of a built site."""
+        found = (self.folder / "site").rglob("*.js")
+        return {path.name: path.read_bytes() for path in found if re.fullmatch(r"[0-9a-f]{20}\.js", path.name)}
+
+
+class MkDocs(Host):
+    command = "mkdocs"
+
+    def __init__(self, folder: Path, cache: Path) -> None:
+        super().__init__(folder, cache)
+        self.theme: dict[str, Any] = {"name": "mkdocs", "highlightjs": False}
+        self.plugins: list[Any] = ["search"]
+
+    def build(self, *, strict: bool = False) -> Built:
+        config = {
+            "site_name": "Test",
+            "use_directory_urls": False,
+            "theme": self.theme,
+            "markdown_extensions": ["pymdownx.superfences"],
+            "plugins": [*self.plugins, {"attnviz": self.settings}],
+        }
+        (self.folder / "mkdocs.yml").write_text(yaml.safe_dump(config))
+        return self.run(self.command, "build", "-f", "mkdocs.yml", *["--strict"] * strict)
+
+
+class ProperDocs(MkDocs):
+    command = "properdocs"
+
+    def __init__(self, folder: Path, cache: Path) -> None:
+        super().__init__(folder, cache)
+        self.theme = {"name": "material", "font": False}  # it has none of its own
+
+
+class Zensical(Host):
+    def __init__(self, folder: Path, cache: Path) -> None:
+        super().__init__(folder, cache)
+        self.theme: dict[str, Any] = {"font": False}
+
+    def build(self, *, strict: bool = False) -> Built:
+        extension = self.settings | {
+            "assets_dir": "docs/assets/attnviz",
+            "assets_url": "assets/attnviz",
+            "strict": strict,
+        }
+        config = {
+            "site_name": "Test",
+            "use_directory_urls": False,
+            "theme": self.theme,
+            "markdown_extensions": ["pymdownx.superfences", {"mkdocs_attnviz": extension}],
+        }
+        (self.folder / "mkdocs.yml").write_text(yaml.safe_dump(config))
+        assets = self.run("mkdocs_attnviz", "assets", "-f", "mkdocs.yml")
+        built = self.run("zensical", "build", "--clean", "-f", "mkdocs.yml", *["--strict"] * strict)
+        return Built(self.folder, built.returncode, assets.log + built.log)
+
+
+class PythonMarkdown(Host):
+    """`python -m markdown`, a page at a time, and a minimal frame around what it gives."""
+
+    frame = '<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>Page</title>\n<body>\n{}\n</body></html>'
+
+    def build(self, *, strict: bool = False) -> Built:
+        log, worst = "", 0
+        site = self.folder / "site"
+        shutil.rmtree(site, ignore_errors=True)
+        for page in sorted(self.source.rglob("*.md")):
+            path = (site / page.relative_to(self.source)).with_suffix(".html")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            extension = self.settings | {
+                "assets_dir": str(site / "assets"),
+                "assets_url": os.path.relpath(site / "assets", path.parent),
+                "strict": strict,
+            }
+            config = self.folder / "extensions.json"
+            config.write_text(json.dumps({"mkdocs_attnviz": extension}))
+            built = self.run("markdown", "-x", "mkdocs_attnviz", "-c", str(config), "-f", str(path), str(page))
+            fragment = path.read_text() if path.exists() else ""
+            path.write_text(self.frame.format(fragment))
+            log, worst = log + built.log, max(worst, built.returncode)
+        return Built(self.folder, worst, log)
+
+
+class Sphinx(Host):
+    """With MyST."""
+
+    extensions: Sequence[str] = ("myst_parser", "mkdocs_attnviz.hosts.sphinx")
+
+    def __init__(self, folder: Path, cache: Path) -> None:
+        super().__init__(folder, cache)
+        self.theme = "alabaster"
+        self.config: dict[str, Any] = {}
+        self.options: list[str] = []
+
+    def build(self, *, strict: bool = False, builder: str = "html") -> Built:
+        values = {
+            "project": "Test",
+            "version": "1",
+            "copyright": "nobody",
+            "html_theme": self.theme,
+            "extensions": list(self.extensions),
+            "suppress_warnings": ["toc.not_included"],
+            **{f"attnviz_{name}": value for name, value in self.settings.items()},
+        } | self.config
+        conf = "".join(f"{name} = {value!r}\n" for name, value in values.items())
+        self.source.mkdir(parents=True, exist_ok=True)
+        if not (self.source / "conf.py").exists() or (self.source / "conf.py").read_text() != conf:
+            (self.source / "conf.py").write_text(conf)
+        output = "site" if builder == "html" else builder
+        doctrees = ["-d", str(self.folder / "doctrees")]
+        options = [*doctrees, *self.options, *["-W", "--keep-going"] * strict]
+        return self.run("sphinx", "-b", builder, *options, str(self.source), str(self.folder / output))
+
+
+class SphinxRst(Sphinx):
+    extensions = ("mkdocs_attnviz.hosts.sphinx",)
+    suffix = ".rst"
+
+    def heading(self, text: str) -> str:
+        return f"{text}\n{'=' * len(text)}"
+
+    def block(self, body: str) -> str:
+        return f".. code-block:: attention\n\n{textwrap.indent(body.strip(), '   ')}"
+
+
+HOSTS: dict[str, type[Host]] = {
+    "mkdocs": MkDocs,
+    "properdocs": ProperDocs,
+    "zensical": Zensical,
+    "sphinx-myst": Sphinx,
+    "sphinx-rst": SphinxRst,
+    "python-markdown": PythonMarkdown,
+}

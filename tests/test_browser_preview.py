@@ -1,0 +1,92 @@
+"""The first picture of a long text needs no data file: its lines come with the page, the layer follows."""
+
+import re
+
+import pytest
+from conftest import draw_all
+
+LONG = " ".join(f"Sentence number {n} says that dogs chase cats, and cats chase mice." for n in range(8))
+DATA = re.compile(r"/[0-9a-f]{20}\.js$")
+PICTURE = "element => element.shadowRoot.querySelector('canvas').toDataURL()"
+
+
+@pytest.fixture
+def built(site):
+    site.write("index.md", f"# Page\n\n```attention\nmodel: minilm\ntext: {LONG}\nlayer: 3\n```\n")
+    built = site.build("--strict")
+    assert built.returncode == 0, built.log
+    return built.folder / "site" / "index.html"
+
+
+def test_the_first_picture_is_there_while_its_layer_is_not(open_page, built):
+    page = open_page("about:blank")
+    waiting = []
+    page.route(DATA, lambda route: waiting.append(route))
+    page.goto(built.as_uri(), wait_until="domcontentloaded")  # a held request may hold "load", too
+    draw_all(page)
+    element = page.locator("attn-viz")
+    first = element.evaluate(PICTURE)
+    page.wait_for_timeout(200)
+    assert len(waiting) == 1  # that layer, and no other
+    share = element.locator(".share").inner_text()
+    assert "drawn" in share
+    element.locator(".left [role=option]").nth(2).hover()
+    element.locator(".readout", has_text="Loading layer 3").wait_for()
+    page.mouse.move(0, 0)
+    waiting[0].continue_()
+    element.locator(".readout", has_text="Point at a token").wait_for()
+    page.wait_for_timeout(200)
+    assert element.evaluate(PICTURE) == first  # nothing moves when the layer has come
+    assert element.locator(".share").inner_text() == share
+    element.locator(".left [role=option]").nth(2).hover()
+    element.locator(".readout", has_text="→").wait_for()
+
+
+def test_programs_get_whole_layers(open_page, built):
+    """`weights()` never reads a preview."""
+    page = open_page(built)
+    draw_all(page)
+    values = page.eval_on_selector("attn-viz", "e => e.weights({ layer: 3, head: 0 })")["values"]
+    assert all(abs(sum(row) - 1) < 0.05 for row in values)
+
+
+FILES = "element => JSON.parse(element.dataset.figure).stacks.self.layers.map(({ file, layer }) => [file, layer])"
+
+
+def opened(page, built):
+    """The figure, and the layers whose files have been asked for, in this order."""
+    asked = []
+    page.on("request", lambda request: asked.extend(DATA.findall(request.url)))
+    page.goto(built.as_uri())
+    draw_all(page)
+    element = page.locator("attn-viz")
+    layers = {f"/{file}": layer for file, layer in element.evaluate(FILES)}
+    page.wait_for_timeout(500)
+    return element, lambda: [layers[path] for path in asked]
+
+
+def test_the_next_layer_is_fetched_ahead_for_a_reader_who_is_about_to_turn_to_it(open_page, built):
+    page = open_page("about:blank")
+    element, asked = opened(page, built)
+    assert asked() == [3]
+    element.locator("select").hover()
+    page.wait_for_timeout(200)
+    assert asked() == [3, 4]
+    element.locator(".left [role=option]").first.focus()
+    page.keyboard.press("]")
+    page.wait_for_timeout(100)
+    assert asked() == [3, 4]
+    page.wait_for_timeout(500)
+    assert asked() == [3, 4, 5]
+    page.keyboard.press("]")
+    page.wait_for_timeout(500)
+    assert asked() == [3, 4, 5]
+
+
+def test_nothing_is_fetched_ahead_for_a_reader_who_saves_data(open_page, built):
+    page = open_page("about:blank")
+    page.add_init_script("Object.defineProperty(navigator, 'connection', { value: { saveData: true } })")
+    element, asked = opened(page, built)
+    element.locator("select").hover()
+    page.wait_for_timeout(200)
+    assert asked() == [3]

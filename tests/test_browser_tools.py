@@ -1,0 +1,506 @@
+"""What readers do to the weights: transforms, thresholds, several tokens, tables, files, links to a state."""
+
+import base64
+import json
+import re
+import zlib
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from conftest import draw_all
+
+import mkdocs_attnviz
+
+PAIR = (
+    "```attention\nmodel: minilm\ntext: the strawberry unhinged the rabbit\ntext_pair: The turtle crawled\n"
+    "layer: 2\nheads: [1, 4]\nid: try\n```\n"
+)
+SVG = "{http://www.w3.org/2000/svg}"
+QUANTISED = 0.004
+
+
+@pytest.fixture(scope="module")
+def minilm_page(tmp_path_factory, shared_cache):
+    """One built page for all tests that only look at it."""
+    from conftest import Site
+
+    site = Site(tmp_path_factory.mktemp("tools"), shared_cache)
+    site.write("index.md", f"# Page\n\n{PAIR}")
+    built = site.build("--strict")
+    assert built.returncode == 0, built.log
+    return built.folder / "site" / "index.html"
+
+
+@pytest.fixture
+def page(minilm_page, open_page):
+    page = open_page(minilm_page)
+    draw_all(page)
+    return page
+
+
+def fragment(tmp_path, html):
+    file = tmp_path / "page.html"
+    file.write_text(f"<!doctype html><html lang=en><meta charset=utf-8><title>t</title>{html.data}", "utf-8")
+    return file
+
+
+def state(page):
+    return page.eval_on_selector("attn-viz", "element => element.state")
+
+
+def change(page, **change):
+    page.eval_on_selector("attn-viz", "(element, change) => { element.state = change }", change)
+    page.wait_for_timeout(100)
+
+
+def options(page):
+    button = page.get_by_role("button", name="Options", exact=True)
+    if button.get_attribute("aria-expanded") == "false":
+        button.click()
+
+
+def token(page, side, position):
+    return page.locator(f'attn-viz .column.{side} [role="option"]').nth(position)
+
+
+def tokens(page, side):
+    return [name.strip() for name in page.locator(f"attn-viz .column.{side} .token").all_inner_texts()]
+
+
+def stored(page, layer=2, head=1):
+    found = page.eval_on_selector("attn-viz", f"e => e.weights({{layer: {layer}, head: {head}}})")
+    return np.array(found["values"])
+
+
+def shown(page):
+    """The numbers of the accessible table: rows × cols, three digits."""
+    options(page)
+    if page.get_by_role("button", name="Table").get_attribute("aria-pressed") == "false":
+        page.get_by_role("button", name="Table").click()
+    page.wait_for_timeout(150)
+    rows = page.locator("attn-viz table tbody tr")
+    return np.array([[float(text) for text in row.locator("td").all_inner_texts()] for row in rows.all()])
+
+
+# ---- transforms
+
+
+def test_the_table_holds_the_stored_weights(page):
+    change(page, heads=[1])
+    assert np.abs(shown(page) - stored(page)).max() < 0.0006
+    headers = page.locator("attn-viz table thead th[scope=col]").all_inner_texts()
+    assert headers == tokens(page, "right")
+    assert page.locator("attn-viz table tbody th[scope=row]").all_inner_texts() == tokens(page, "left")
+    change(page, heads=[1, 4])
+    assert np.abs(shown(page) - (stored(page) + stored(page, head=4)) / 2).max() < 0.0006
+
+
+def test_across_heads(page):
+    both = np.stack([stored(page, head=head) for head in (1, 4)])
+    options(page)
+    page.get_by_role("combobox", name="Heads").select_option("maximum")
+    assert state(page)["across_heads"] == "max"
+    assert np.abs(shown(page) - both.max(0)).max() < 0.0006
+    change(page, across_heads="mean")
+    assert np.abs(shown(page) - both.mean(0)).max() < 0.0006
+
+
+def test_across_layers_and_rollout(page):
+    change(page, heads=[1])
+    layers = [np.stack([stored(page, layer, head) for head in range(12)]) for layer in range(6)]
+    options(page)
+    page.get_by_role("combobox", name="Layers").select_option("mean of 6")
+    page.wait_for_timeout(500)
+    assert np.abs(shown(page) - np.mean([layer[1] for layer in layers], 0)).max() < 0.0006
+    assert page.get_by_role("combobox", name=re.compile("^Layer ")).count() == 0, "there is none to choose"
+    page.get_by_role("combobox", name="Layers").select_option("rollout")
+    page.wait_for_timeout(500)
+    total = np.eye(len(layers[0][0]))
+    for layer in layers[:3]:
+        mean = layer.mean(0)
+        total = (mean / mean.sum(1, keepdims=True) / 2 + np.eye(len(mean)) / 2) @ total
+    assert np.abs(shown(page) - total).max() < QUANTISED
+    assert page.get_by_role("button", name="Head 1", exact=True).count() == 0
+    assert page.locator("attn-viz .how").inner_text() == "Rollout to layer 2"
+    assert page.locator("attn-viz caption").inner_text().startswith("Rollout to layer 2: ")
+
+
+def test_value_weighted(page):
+    change(page, heads=[1])
+    weights = stored(page)
+    figure = json.loads(page.locator("attn-viz").get_attribute("data-figure"))
+    layer = figure["stacks"]["self"]["layers"][2]
+    blob = zlib.decompress(base64.b64decode(layer["values"]["data"]))
+    scales = np.frombuffer(blob, "<f4", 12)
+    norms = np.frombuffer(blob, "<i2", offset=48).reshape(12, -1) * scales[:, None]
+    options(page)
+    page.get_by_label("Value-weighted").check()
+    page.wait_for_timeout(300)
+    expected = weights * norms[1]
+    expected /= expected.sum(1, keepdims=True)
+    assert np.abs(expected - weights).max() > 0.02
+    assert np.abs(shown(page) - expected).max() < 0.0006
+
+
+def test_whole_words(page):
+    change(page, heads=[1])
+    before = tokens(page, "left")
+    assert [name for name in before if name.startswith("##")]
+    page.get_by_role("button", name="Options").click()
+    page.get_by_label("Whole words").check()
+    page.wait_for_timeout(100)
+    words = ["[CLS]", "the", "strawberry", "unhinged", "the", "rabbit", "[SEP]", "the", "turtle", "crawled", "[SEP]"]
+    assert tokens(page, "left") == tokens(page, "right") == words
+    groups, start = [], 0
+    for index in range(1, len(before) + 1):
+        if index == len(before) or not before[index].startswith("##"):
+            groups.append(slice(start, index))
+            start = index
+    weights = stored(page)
+    expected = [[weights[row, col].sum(1).mean() for col in groups] for row in groups]
+    found = shown(page)
+    assert np.abs(found - expected).max() < 0.0006
+    assert np.abs(found.sum(1) - weights.sum(1).mean()).max() < 0.02
+    token(page, "left", 2).click()
+    assert state(page)["selected"]["indices"] == list(range(groups[2].start, groups[2].stop))
+    change(page, merge_words=False)
+    assert page.locator("attn-viz .left [aria-selected=true]").count() == groups[2].stop - groups[2].start
+
+
+def test_special_tokens_left_out(page):
+    change(page, heads=[1])
+    weights = stored(page)
+    special = [index for index, name in enumerate(tokens(page, "left")) if name.startswith("[")]
+    page.get_by_role("button", name="Options").click()
+    page.get_by_label("Special tokens").uncheck()
+    page.wait_for_timeout(100)
+    rest = np.delete(weights, special, 0)
+    kept = np.delete(rest, special, 1)
+    assert np.abs(shown(page) - kept).max() < 0.0006
+    said = page.locator("attn-viz .share").inner_text()
+    assert abs(float(re.match(r"[\d.]+", said)[0]) / 100 - kept.sum() / rest.sum()) < 0.006
+    change(page, selected={"side": "left", "index": 0})
+    assert page.locator("attn-viz .left [aria-selected=true]").count() == 0
+
+
+@pytest.mark.parametrize(
+    ("across", "limit"),
+    [(None, {}), ("max", {}), (None, {"mass": 0.5}), ("mean", {"mass": 0.5}), ("max", {"min_weight": 0.1})],
+)
+def test_the_share_that_is_drawn(page, across, limit):
+    """Of what A attends to in B, special tokens of B included."""
+    names = tokens(page, "left")
+    boundary = names.index("[SEP]") + 1
+    rows, cols = slice(1, boundary - 1), slice(boundary, len(names) - 1)
+    heads = np.stack([stored(page, head=head) for head in (1, 4)])
+    if across:
+        heads = getattr(heads, across)(0, keepdims=True)
+    kept = heads[:, rows, cols].copy()
+    if "min_weight" in limit:
+        kept[kept < 0.1] = 0
+    for row in kept.reshape(-1, kept.shape[-1]) if "mass" in limit else []:
+        ranked = np.sort(row)[::-1]
+        row[row < ranked[np.searchsorted(np.cumsum(ranked), row.sum() / 2)]] = 0
+    kept[kept**0.75 / len(heads) ** 0.5 < 0.01] = 0  # too pale a line
+    expected = kept.sum() / heads[:, rows, boundary:].sum()
+    change(page, filter="ab", special_tokens=False, across_heads=across, **limit)
+    said = page.locator("attn-viz .share").inner_text()
+    assert abs(float(re.match(r"[\d.]+", said)[0]) / 100 - expected) < 0.01
+
+
+def test_what_is_combined_is_no_head(page):
+    for transforms, expected in (
+        ({}, "→ the: head [14] "),
+        ({"across_heads": "mean"}, "→ the: mean 0"),
+        ({"across_heads": "max"}, "→ the: max 0"),
+        ({"across_heads": None, "across_layers": "mean"}, "→ the, mean of layers: head [14] "),
+        ({"across_layers": "rollout"}, "→ the: rollout 0"),
+    ):
+        change(page, **transforms, selected={"side": "left", "index": 2})
+        page.wait_for_timeout(300)
+        page.mouse.move(2, 2)
+        token(page, "right", 1).hover()
+        page.wait_for_timeout(100)
+        assert re.search(expected, page.locator("attn-viz .readout").inner_text()), expected
+
+
+# ---- thresholds, contrast
+
+
+def lines_left(page):
+    return page.locator("attn-viz .share").inner_text()
+
+
+def test_thresholds(page):
+    change(page, heads=[1])
+    weights = stored(page)
+    options(page)
+    page.get_by_role("combobox", name="Show").select_option("weights of at least")
+    assert state(page)["min_weight"] == 0.1
+    page.wait_for_timeout(100)
+    kept = weights[weights >= 0.1].sum() / weights.sum()
+    assert abs(float(re.match(r"[\d.]+", lines_left(page))[0]) / 100 - kept) < 0.006
+    page.get_by_role("combobox", name="Show").select_option("the strongest of each row")
+    assert (state(page)["min_weight"], state(page)["mass"]) == (None, 0.8)
+    page.wait_for_timeout(100)
+    assert 80 <= float(re.match(r"[\d.]+", lines_left(page))[0]) < 95
+    page.get_by_role("combobox", name="Show").select_option("all weights")
+    assert (state(page)["min_weight"], state(page)["mass"]) == (None, None)
+
+
+def ink(page):
+    return page.locator("attn-viz canvas").first.evaluate(
+        """canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data
+             .reduce((sum, value, i) => i % 4 === 3 ? sum + value : sum, 0)"""
+    )
+
+
+def test_contrast(page):
+    as_is = ink(page)
+    options(page)
+    slider = page.get_by_role("slider", name="Contrast")
+    slider.focus()
+    page.keyboard.press("Home")
+    page.wait_for_timeout(100)
+    assert state(page)["contrast"] == 0.25
+    strong = ink(page)
+    page.keyboard.press("End")
+    page.wait_for_timeout(100)
+    assert state(page)["contrast"] == 4
+    assert strong > as_is > ink(page)
+
+
+# ---- several tokens
+
+
+def test_several_tokens_and_their_sum(page):
+    change(page, heads=[1])
+    weights = stored(page)
+    token(page, "left", 1).click()
+    token(page, "left", 3).click(modifiers=["Control"])
+    token(page, "left", 4).click(modifiers=["Shift"])
+    assert state(page)["selected"] == {"side": "left", "index": 1, "indices": [1, 3, 4]}
+    page.mouse.move(2, 2)
+    page.wait_for_timeout(100)
+    for col in (0, 2, 5):
+        number = token(page, "right", col).locator(".value").inner_text()
+        assert abs(float(number) - weights[[1, 3, 4], col].sum()) < 0.006
+    assert " + " in page.locator("attn-viz .readout").inner_text()
+    token(page, "left", 3).click(modifiers=["Control"])
+    assert state(page)["selected"]["indices"] == [1, 4]
+    token(page, "left", 1).click()
+    assert state(page)["selected"]["indices"] == [1]
+
+
+def test_several_tokens_with_the_keyboard(page):
+    token(page, "right", 0).focus()
+    for key in ("Enter", "ArrowDown", "Control+Enter", "ArrowDown", "Control+Space"):
+        page.keyboard.press(key)
+    assert state(page)["selected"] == {"side": "right", "index": 0, "indices": [0, 1, 2]}
+
+
+def test_several_tokens_with_a_finger(minilm_page, browser):
+    context = browser.new_context(has_touch=True, viewport={"width": 360, "height": 800})
+    page = context.new_page()
+    page.goto(minilm_page.as_uri())
+    draw_all(page)
+    page.get_by_role("button", name="Options").tap()
+    page.get_by_label("Select several").tap()
+    token(page, "left", 1).tap()
+    token(page, "left", 2).tap()
+    assert state(page)["selected"]["indices"] == [1, 2]
+    context.close()
+
+
+# ---- to keep and to share
+
+
+def saved(page, name):
+    options(page)
+    with page.expect_download() as download:
+        page.get_by_role("button", name=name).click()
+    return download.value
+
+
+def test_save_svg(page):
+    file = saved(page, "Save SVG")
+    assert file.suggested_filename == "try.svg"
+    root = ElementTree.parse(file.path()).getroot()
+    texts = [text.text for text in root.iter(f"{SVG}text")]
+    assert texts[0] == "Layer 2, 2 heads"
+    assert texts.count("[CLS]") == 2
+    assert "Left attends to right · colour = head · opacity = weight" in texts
+    assert root.find(f"{SVG}title").text == "Layer 2, 2 heads"
+    assert len(list(root.iter(f"{SVG}path"))) > 100
+
+
+def test_what_is_saved_says_what_it_shows(page):
+    change(page, layer=3, filter="ab", merge_words=True, value_weighted=True, min_weight=0.2)
+    page.wait_for_timeout(300)
+    root = ElementTree.parse(saved(page, "Save SVG").path()).getroot()
+    texts = [text.text for text in root.iter(f"{SVG}text")]
+    assert texts[0] == "Layer 3, 2 heads, value-weighted, whole words, sentence A → B"
+    assert root.find(f"{SVG}title").text == texts[0]
+    assert re.fullmatch(r"\d+\u202f% of the weight drawn", texts[-1]), texts
+    assert texts[-2].startswith("Left attends to right")
+
+
+@pytest.mark.parametrize("view", ["head_view", "matrix_view"])
+def test_a_narrow_picture_has_room_for_title_and_legend(view, tmp_path, open_page):
+    """In the browser's own font and in a wide one."""
+    weights = np.array([[[[1, 0], [0.5, 0.5]]] * 2], np.float32)
+    html = getattr(mkdocs_attnviz, view)([weights[0][None]] * 2, ["a", "b"], html_action="return")
+    page = open_page(fragment(tmp_path, html))
+    draw_all(page)
+    change(page, across_layers="mean", across_heads="max", min_weight=0.4)
+    page.wait_for_timeout(300)
+    file = saved(page, "Save SVG").path().read_text("utf-8")
+    page.set_content(file)
+    beyond = """texts => texts.map(text => text.getBBox()).filter(box =>
+        box.x < 0 || box.x + box.width > text.ownerSVGElement.width.baseVal.value)"""
+    beyond = beyond.replace("text.ownerSVGElement", "document.querySelector('svg')")
+    assert page.eval_on_selector_all("svg text:not([transform])", beyond) == []
+    page.eval_on_selector("svg", "svg => svg.setAttribute('font-family', 'DejaVu Sans, Verdana')")
+    assert page.eval_on_selector_all("svg text:not([transform])", beyond) == []
+    heights = "([svg]) => [...svg.querySelectorAll('text')].every(t => t.getBBox().y < svg.height.baseVal.value - 12)"
+    assert page.eval_on_selector_all("svg", heights)
+
+
+def test_save_png(page):
+    file = saved(page, "Save PNG")
+    content = file.path().read_bytes()
+    assert content.startswith(b"\x89PNG")
+    width = int.from_bytes(content[16:20], "big")
+    svg = ElementTree.parse(saved(page, "Save SVG").path()).getroot()
+    assert width == 2 * int(svg.get("width"))
+
+
+@pytest.mark.parametrize("view", ["head_view", "model_view", "matrix_view"])
+def test_what_is_saved_is_well_formed(view, tmp_path, open_page):
+    nasty = ["</svg><script>", "a&b", "\x00\x1b", '"quoted"', "\ud800", "שלום", "日本", "👩‍👩‍👧", "]]>"]
+    weights = np.full((1, 2, 9, 9), 1 / 9, np.float32)
+    html = getattr(mkdocs_attnviz, view)(
+        [weights] * 2, [name.replace("\ud800", "�") for name in nasty], html_action="return"
+    )
+    page = open_page(fragment(tmp_path, html))
+    draw_all(page)
+    root = ElementTree.parse(saved(page, "Save SVG").path()).getroot()
+    assert len(list(root.iter(f"{SVG}text"))) >= 4
+    assert not list(root.iter(f"{SVG}script"))
+    assert saved(page, "Save PNG").path().stat().st_size > 1000
+
+
+def test_a_link_brings_the_state_with_it(minilm_page, page, open_page):
+    wanted = {"layer": 4, "heads": [3], "selected": {"side": "left", "indices": [2, 3]}, "filter": "aa", "mass": 0.5}
+    first = state(page)
+    change(page, **wanted, merge_words=True, contrast=2)
+    expected = state(page)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    options(page)
+    page.get_by_role("button", name="Copy link").click()
+    page.get_by_text("Link copied").first.wait_for(timeout=3000)
+    link = page.evaluate("navigator.clipboard.readText()")
+    assert link.startswith(minilm_page.as_uri() + "#try~")
+    assert "special_tokens" not in link, "only what differs"
+    other = open_page(link)
+    draw_all(other)
+    assert state(other) == expected
+    other.evaluate("location.hash = '#try~layer=1'")
+    other.wait_for_timeout(200)
+    assert state(other) == {**first, "layer": 1}, "what the first link has chosen is gone"
+    assert other.locator("attn-viz .figure").get_attribute("aria-label") == "Attention of minilm"
+    other.evaluate("location.hash = '#try~layer=77'")
+    other.wait_for_timeout(100)
+    assert state(other)["layer"] == 1, "a bad link changes nothing"
+    other.evaluate("location.hash = '#try~'")
+    other.wait_for_timeout(100)
+    assert state(other) == first
+    assert "The strongest weight" in other.locator("attn-viz .figure").get_attribute("aria-label")
+
+
+def test_escape_closes_the_options_and_keeps_the_focus(page):
+    options(page)
+    page.get_by_label("Whole words").focus()
+    page.keyboard.press("Escape")
+    button = page.get_by_role("button", name="Options", exact=True)
+    assert button.get_attribute("aria-expanded") == "false"
+    assert button.evaluate("button => button.getRootNode().activeElement === button")
+    options(page)
+    token(page, "left", 2).focus()
+    page.keyboard.press("Escape")
+    assert button.get_attribute("aria-expanded") == "false"
+    assert token(page, "left", 2).evaluate("row => row.getRootNode().activeElement === row")
+
+
+def test_a_pair_of_many_heads_can_be_read_on_a_phone(minilm_page, browser):
+    context = browser.new_context(viewport={"width": 360, "height": 900}, has_touch=True)
+    page = context.new_page()
+    page.goto(minilm_page.as_uri())
+    draw_all(page)
+    below = page.locator("attn-viz").bounding_box()
+    change(page, heads=list(range(12)))
+    token(page, "left", 2).tap()
+    token(page, "right", 3).tap()
+    page.wait_for_timeout(100)
+    detail = page.locator("attn-viz .readout .detail")
+    assert detail.inner_text().count("head ") == 12
+    scrolled = "e => { e.scrollTop = 1000; return e.scrollTop + e.clientHeight >= e.scrollHeight - 1 }"
+    assert detail.evaluate(scrolled)
+    hidden = detail.evaluate("e => e.scrollHeight - e.clientHeight")
+    assert hidden > 0
+    assert detail.evaluate("e => e.clientHeight % 16") == 8, "half a line says that there is more"
+    assert page.locator("attn-viz").bounding_box() == below
+    context.close()
+
+
+@pytest.mark.parametrize("bad", ["layer=99", "nonsense", "heads=a", "selected=up,1", "%", "layer=2&x=1", "open=1,1"])
+def test_a_bad_link_changes_nothing(bad, minilm_page, page, open_page):
+    other = open_page(f"{minilm_page.as_uri()}#try~{bad}")
+    draw_all(other)
+    assert state(other) == state(page)
+
+
+def test_what_cannot_apply_is_not_there(tmp_path, open_page):
+    weights = np.full((1, 2, 3, 3), 1 / 3, np.float32)
+    html = mkdocs_attnviz.head_view([weights], ["a", "b", "c"], html_action="return")
+    page = open_page(fragment(tmp_path, html))
+    draw_all(page)
+    options(page)
+    there = page.locator("attn-viz .options label").all_inner_texts()
+    for absent in ("Value-weighted", "Whole words", "Special tokens"):
+        assert absent not in there
+    assert page.get_by_role("combobox", name="Pairs").count() == 0
+
+
+# ---- a thousand tokens
+
+
+def test_a_thousand_tokens(tmp_path, open_page):
+    size = 1024
+    near = np.exp(-np.abs(np.arange(size)[:, None] - np.arange(size)[None]) / 2)
+    weights = (near / near.sum(1, keepdims=True)).astype(np.float32)[None, None].repeat(4, 1)
+    names = [f"w{number}" for number in range(size)]
+    page = open_page(fragment(tmp_path, mkdocs_attnviz.head_view([weights], names, html_action="return")))
+    draw_all(page)
+    rows = page.locator("attn-viz .left [role=option]")
+    assert rows.count() < 120
+    assert rows.first.get_attribute("aria-setsize") == "1024"
+    page.locator("attn-viz .scroller").evaluate("e => { e.scrollTop = 500 * 24 }")
+    page.wait_for_timeout(200)
+    row = page.locator("attn-viz .left [role=option]", has_text=re.compile("^w505$"))
+    assert row.get_attribute("aria-posinset") == "506"
+    row.click()
+    assert state(page)["selected"]["index"] == 505
+    page.locator("attn-viz .left [tabindex='0']").focus()
+    for key in ("Home", "End", "ArrowUp"):
+        page.keyboard.press(key)
+    page.wait_for_timeout(100)
+    focused = page.evaluate("document.querySelector('attn-viz').shadowRoot.activeElement.dataset.index")
+    assert focused == "1022"
+    page.keyboard.press("Enter")
+    assert state(page)["selected"]["index"] == 1022
+    options(page)
+    page.get_by_role("button", name="Table").click()
+    first = page.locator("attn-viz table tbody tr").first
+    assert len(first.locator("td").all()) == 6, "the strongest five and what they hold"

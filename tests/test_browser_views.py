@@ -1,0 +1,384 @@
+"""Model view, matrix, and stacks of encoder–decoder models in the browser."""
+
+import re
+
+import numpy as np
+import pytest
+from conftest import draw_all
+
+import mkdocs_attnviz
+
+HEAD = (
+    "<!doctype html><html lang=en><meta charset=utf-8><title>t</title><meta name=viewport content='width=device-width'>"
+    "<style>:root { color-scheme: light dark }</style>"
+)
+WORDS = ["[CLS]", "the", "rabbit", "hopped", "[SEP]", "the", "turtle", "slowly", "crawled", "[SEP]"]
+
+
+def random(layers, heads, rows, cols=None, seed=0):
+    """Attention as transformers returns it: one (1, heads, rows, cols) a layer."""
+    scores = np.random.default_rng(seed).normal(size=(layers, 1, heads, rows, cols or rows)) * 2
+    weights = np.exp(scores)
+    return list((weights / weights.sum(-1, keepdims=True)).astype(np.float32))
+
+
+@pytest.fixture
+def show(tmp_path, open_page):
+    """`show(view, attention, tokens, …)` → the page, its figure drawn."""
+
+    def show(view, *arrays, width=1280, dark=False, **options):
+        html = getattr(mkdocs_attnviz, f"{view}_view")(*arrays, html_action="return", **options)
+        file = tmp_path / f"{view}.html"
+        file.write_text(f"{HEAD}<main>{html.data}</main>", "utf-8")
+        page = open_page(file, width=width, dark=dark)
+        draw_all(page)
+        return page
+
+    return show
+
+
+def state(page):
+    return page.eval_on_selector("attn-viz", "element => element.state")
+
+
+def change(page, **change):
+    page.eval_on_selector("attn-viz", "(element, change) => { element.state = change }", change)
+    page.wait_for_timeout(150)
+
+
+def refused(page, **change):
+    script = (
+        "(element, bad) => { try { element.state = bad } catch (error) { return `${error.name}: ${error.message}` } }"
+    )
+    return page.eval_on_selector("attn-viz", script, change)
+
+
+def readout(page):
+    page.wait_for_timeout(60)
+    return page.locator("attn-viz .readout").first.inner_text()
+
+
+def cell(page, layer, head):
+    return page.get_by_role("gridcell", name=f"Layer {layer}, Head {head}", exact=True)
+
+
+def select(page, label):
+    return page.get_by_role("combobox", name=re.compile(f"^{label}"))
+
+
+def listed(page, side):
+    return [name.strip() for name in page.locator(f"attn-viz .column.{side} .token:not(.next)").all_inner_texts()]
+
+
+# ---- model view
+
+
+def test_the_grid_has_every_head(show):
+    page = show("model", random(3, 4, 10), WORDS)
+    assert page.locator("attn-viz .cell").count() == 12
+    assert page.get_by_role("columnheader").all_inner_texts() == ["head", "0", "1", "2", "3"]
+    assert page.get_by_role("rowheader").all_inner_texts() == ["0", "1", "2"]
+    assert page.locator("attn-viz .column").count() == 0, "no detail is open"
+
+
+def test_included_layers_and_heads_keep_their_numbers(show):
+    page = show("model", random(6, 8, 10), WORDS, include_layers=[1, 4], include_heads=[2, 7])
+    assert page.get_by_role("columnheader").all_inner_texts() == ["head", "2", "7"]
+    assert page.get_by_role("rowheader").all_inner_texts() == ["1", "4"]
+    cell(page, 4, 7).click()
+    assert page.locator("attn-viz .title").inner_text().startswith("Layer 4, head 7")
+
+
+def test_thumbnails_show_the_weights(show):
+    """Of few tokens a thumbnail has every weight: its pixels are as opaque as the weights are large."""
+    attention = random(2, 2, 10)
+    page = show("model", attention, WORDS)
+    opacity = page.locator("attn-viz .grid canvas").evaluate(
+        """canvas => {
+          const {width, height} = canvas, size = width / 2;
+          const data = canvas.getContext('2d').getImageData(0, 0, width, height).data;
+          const at = (layer, head, row, col) => {
+            const gap = 4 * devicePixelRatio, inner = size - gap;
+            const x = Math.floor(head * size + gap / 2 + (col + 0.5) * inner / 10);
+            const y = Math.floor(layer * size + gap / 2 + (row + 0.5) * inner / 10);
+            return data[(y * width + x) * 4 + 3] / 255;
+          };
+          const range = n => [...Array(n).keys()];
+          return range(2).map(l => range(2).map(h => range(10).map(r => range(10).map(c => at(l, h, r, c)))));
+        }"""
+    )
+    expected = (np.round(15 * np.sqrt(np.stack(attention)[:, 0])) / 15) ** 1.5
+    assert np.abs(np.array(opacity) - expected).mean() < 0.02
+
+
+def test_click_opens_replaces_and_closes(show):
+    page = show("model", random(3, 4, 10), WORDS)
+    cell(page, 1, 2).hover()
+    assert readout(page) == "Layer 1, Head 2"
+    cell(page, 1, 2).click()
+    assert state(page)["open"] == {"layer": 1, "head": 2}
+    assert page.get_by_role("region", name="Layer 1, Head 2").is_visible()
+    assert cell(page, 1, 2).get_attribute("aria-selected") == "true"
+    cell(page, 2, 0).click()
+    assert state(page)["open"] == {"layer": 2, "head": 0}
+    assert page.locator("attn-viz .title").count() == 1
+    cell(page, 2, 0).click()
+    assert state(page)["open"] is None
+    assert page.locator("attn-viz .title").count() == 0
+
+
+def test_the_detail_is_a_head_view(show):
+    attention = random(3, 4, 10)
+    page = show("model", attention, WORDS)
+    cell(page, 1, 2).click()
+    page.locator("attn-viz .left [role=option]").nth(2).click()
+    page.locator("attn-viz .right [role=option]").nth(6).hover()
+    found = page.locator("attn-viz .opened .readout").inner_text()
+    assert re.search(r"rabbit → turtle: head 2", found)
+    assert abs(float(found.split()[-1]) - attention[1][0, 2, 2, 6]) < 0.006
+    page.keyboard.press("]")
+    assert state(page)["open"] == {"layer": 2, "head": 2}
+
+
+def test_the_title_of_the_detail_says_what_it_shows(show):
+    page = show("model", random(3, 4, 10), WORDS)
+    cell(page, 1, 2).click()
+    change(page, across_layers="mean")
+    assert page.get_by_role("region", name="Mean of 3 layers, head 2").is_visible()
+    assert page.locator("attn-viz .title").inner_text().startswith("Mean of 3 layers, head 2")
+
+
+def test_with_nothing_open_there_are_no_options_of_a_detail(show):
+    page = show("model", random(3, 4, 10), WORDS)
+    page.get_by_role("button", name="Options").click()
+    labels = page.locator("attn-viz .options label, attn-viz .options button")
+    assert [text.split()[0] for text in labels.all_inner_texts()] == ["Contrast", "Save", "Save", "Copy"]
+    assert page.locator("attn-viz .legend").inner_text().startswith("Rows of a small picture")
+    cell(page, 1, 2).click()
+    assert select(page, "Layers").is_visible()
+    assert page.get_by_role("button", name="Table").is_visible()
+    assert page.locator("attn-viz .legend").inner_text().startswith("Left attends to right")
+
+
+def test_nothing_moves_below_the_pointer(show):
+    page = show("model", random(12, 12, 24), [f"w{number}" for number in range(24)])
+    page.evaluate("document.querySelector('main').style.paddingBottom = '2000px'")
+    for height, moved in ((960, False), (500, True)):
+        page.set_viewport_size({"width": 1280, "height": height})
+        page.evaluate("scrollTo(0, 0)")
+        page.wait_for_timeout(100)
+        box = cell(page, 4, 3).bounding_box()
+        page.mouse.click(box["x"] + 9, box["y"] + 9)
+        page.wait_for_timeout(700)
+        assert (page.evaluate("scrollY") > 0) == moved
+        change(page, open=None)
+    page.set_viewport_size({"width": 1280, "height": 960})
+    page.evaluate("scrollTo(0, 0)")
+    cell(page, 4, 3).focus()
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(700)
+    assert page.evaluate("scrollY") > 0
+
+
+def test_the_grid_with_the_keyboard(show):
+    page = show("model", random(3, 4, 10), WORDS)
+    cell(page, 0, 0).focus()
+    for key in ("ArrowRight", "ArrowDown", "End", "ArrowUp", "ArrowUp", "ArrowLeft", "Enter"):
+        page.keyboard.press(key)
+    assert state(page)["open"] == {"layer": 0, "head": 2}
+    page.keyboard.press("Escape")
+    assert state(page)["open"] is None
+    focused = "document.querySelector('attn-viz').shadowRoot.activeElement"
+    assert page.evaluate(f"{focused}.getAttribute('aria-label')") == "Layer 0, Head 2"
+    page.keyboard.press("Space")
+    page.wait_for_timeout(500)
+    assert "Layer 0, head 2" in page.locator("attn-viz [aria-live]").inner_text()
+    page.get_by_role("button", name="Close").click()
+    assert state(page)["open"] is None
+
+
+def test_the_pair_filter_cuts_thumbnails_and_detail(show):
+    page = show("model", random(2, 2, 10), WORDS, sentence_b_start=5)
+    select(page, "Pairs").select_option("ab")
+    cell(page, 0, 1).click()
+    page.wait_for_timeout(150)
+    assert listed(page, "left") == WORDS[:5]
+    assert listed(page, "right") == WORDS[5:]
+
+
+def test_bad_states_of_the_model_view(show):
+    page = show("model", random(3, 4, 10), WORDS)
+    assert refused(page, open={"layer": 7, "head": 0}) == "RangeError: layer 7: not one of 0, 1, 2"
+    assert refused(page, open={"layer": 1, "head": 4}) == "RangeError: head 4: not one of 0, 1, 2, 3"
+    assert refused(page, zoom="fit").startswith("RangeError: zoom")
+    change(page, open={"layer": 1, "head": 3})
+    assert page.locator("attn-viz .title").inner_text().startswith("Layer 1, head 3")
+
+
+def test_a_thousand_heads(show):
+    page = show("model", random(32, 32, 24), [f"w{number}" for number in range(24)], width=360)
+    assert page.locator("attn-viz .cell").count() == 1024
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    cell(page, 31, 31).scroll_into_view_if_needed()
+    header = page.get_by_role("rowheader", name="Layer 31", exact=True)
+    assert header.bounding_box()["x"] >= page.locator("attn-viz").bounding_box()["x"] - 1, "labels stay"
+    cell(page, 31, 31).click()
+    assert state(page)["open"] == {"layer": 31, "head": 31}
+
+
+# ---- matrix
+
+
+def body(page):
+    return page.locator("attn-viz .heat-map .body")
+
+
+def test_cells_are_read(show):
+    attention = random(2, 3, 10)
+    page = show("matrix", attention, WORDS, layer=1, head=2)
+    box = body(page).bounding_box()
+    size = page.locator("attn-viz .outline").evaluate("e => e.offsetWidth")
+    assert size == 0
+    page.mouse.move(box["x"] + 5, box["y"] + 5)
+    assert readout(page).startswith("[CLS] → [CLS]: ")
+    size = page.locator("attn-viz .outline").evaluate("e => e.offsetWidth - 1")
+    for row, col in ((3, 6), (8, 1)):
+        page.mouse.move(box["x"] + (col + 0.5) * size, box["y"] + (row + 0.5) * size)
+        found = re.match(r"(.+) → (.+): ([\d.]+)", readout(page))
+        assert found.groups()[:2] == (WORDS[row], WORDS[col])
+        assert abs(float(found[3]) - attention[1][0, 2, row, col]) < 0.004
+        assert page.locator("attn-viz .labels.side .pointed").inner_text() == WORDS[row]
+    page.mouse.click(box["x"] + 1.5 * size, box["y"] + 2.5 * size)
+    page.mouse.move(2, 2)
+    assert readout(page).startswith("rabbit → the: ")
+    assert state(page)["cell"] == {"row": 2, "col": 1}
+    page.mouse.click(box["x"] + 1.5 * size, box["y"] + 2.5 * size)
+    assert state(page)["cell"] is None
+
+
+def test_cells_with_the_keyboard(show):
+    page = show("matrix", random(2, 3, 10), WORDS)
+    page.locator("attn-viz .heat-map").focus()
+    for key in ("ArrowDown", "ArrowDown", "ArrowRight", "ArrowDown", "Enter"):
+        page.keyboard.press(key)
+    assert state(page)["cell"] == {"row": 2, "col": 1}
+    page.wait_for_timeout(500)
+    assert re.match(r"Layer 0, head 0: rabbit → the: 0\.\d+", page.locator("attn-viz [aria-live]").inner_text())
+    page.keyboard.press("]")
+    assert state(page)["layer"] == 1
+    page.keyboard.press("Escape")
+    assert state(page)["cell"] is None
+
+
+def test_layers_and_heads_of_the_matrix(show):
+    page = show("matrix", random(2, 3, 10), WORDS)
+    select(page, "Layer").select_option("1")
+    select(page, "Head").select_option("2")
+    assert (state(page)["layer"], state(page)["heads"]) == (1, [2])
+    assert refused(page, heads=[0, 1]).startswith("RangeError: heads 0, 1")
+    assert refused(page, cell={"row": 0, "col": 10}).startswith("RangeError: cell 0, 10")
+    page.get_by_role("button", name="Options").click()
+    page.get_by_role("combobox", name="Heads").select_option("mean")
+    assert state(page)["across_heads"] == "mean"
+    assert select(page, "Head ").count() == 0
+
+
+def test_the_matrix_says_what_it_shows(show):
+    page = show("matrix", random(2, 3, 10), WORDS, across_layers="mean", across_heads="max")
+    how = page.locator("attn-viz .how")
+    assert how.inner_text() == "Mean of 2 layers, maximum of 3 heads"
+    change(page, across_layers=None, across_heads=None)
+    assert how.count() == 0
+    page = show("matrix", random(2, 3, 10), WORDS, across_heads="mean", include_heads=[1])
+    assert how.count() == 0, "one head is no mean"
+
+
+def test_a_large_matrix_is_zoomed_and_stays_small(show):
+    names = [f"w{number}" for number in range(600)]
+    attention = random(1, 1, 600)
+    page = show("matrix", attention, names)
+    assert page.locator("attn-viz .heat-map").evaluate("e => e.scrollWidth <= e.clientWidth")
+    page.get_by_role("button", name="Zoom").click()
+    assert state(page)["zoom"] == "cells"
+    page.locator("attn-viz .heat-map").evaluate("e => e.scrollTo(400 * 24, 300 * 24)")
+    page.wait_for_timeout(150)
+    box = body(page).bounding_box()
+    page.mouse.move(box["x"] + 12, box["y"] + 12)
+    found = re.match(r"w300 → w400: ([\d.]+)", readout(page))
+    assert abs(float(found[1]) - attention[0][0, 0, 300, 400]) < 0.001
+    assert page.locator("attn-viz .labels > div").count() < 120
+    assert page.locator("attn-viz .labels.side").inner_text().split()[0] == "w300"
+
+
+# ---- encoder–decoder
+
+
+SOURCE, TARGET = ["the", "house", "is", "small", "</s>"], ["<pad>", "das", "Haus", "ist", "klein", "."]
+
+
+@pytest.fixture
+def stacks():
+    return {
+        "encoder_attention": random(4, 6, 5, seed=1),
+        "decoder_attention": random(2, 3, 6, seed=2),
+        "cross_attention": random(2, 3, 6, 5, seed=3),
+        "encoder_tokens": SOURCE,
+        "decoder_tokens": TARGET,
+    }
+
+
+@pytest.mark.parametrize("view", ["head", "matrix", "model"])
+def test_each_stack_has_its_own_layers_heads_and_tokens(show, stacks, view):
+    page = show(view, **stacks)
+    assert state(page)["stack"] == "encoder"
+    change(page, **({"open": {"layer": 3, "head": 5}} if view == "model" else {"layer": 3, "heads": [5]}))
+    select(page, "Attention").select_option("cross")
+    page.wait_for_timeout(150)
+    assert state(page)["stack"] == "cross"
+    assert state(page)["layer"] == 0, "the decoder has no fourth"
+    assert max(state(page)["heads"]) <= 2
+    if view != "matrix":
+        assert (listed(page, "left"), listed(page, "right")) == (TARGET, SOURCE)
+    found = page.eval_on_selector("attn-viz", "e => e.weights({stack: 'cross', layer: 1, head: 2})")
+    assert (found["rows"], found["cols"]) == (TARGET, SOURCE)
+    assert np.abs(np.array(found["values"]) - stacks["cross_attention"][1][0, 2]).max() < 0.004
+
+
+# ---- looks
+
+
+@pytest.mark.parametrize("view", ["head", "model", "matrix"])
+@pytest.mark.parametrize("width", [1280, 360])
+def test_nothing_is_wider_than_the_page(show, stacks, view, width):
+    page = show(view, **stacks, width=width)
+    page.get_by_role("button", name="Options").click()
+    if view == "model":
+        cell(page, 0, 0).click()
+    page.get_by_role("button", name="Table").click()
+    page.wait_for_timeout(200)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+AXE = "frontend/node_modules/axe-core/axe.min.js"
+
+
+@pytest.mark.parametrize("view", ["head", "model", "matrix"])
+@pytest.mark.parametrize("dark", [False, True])
+def test_axe_finds_nothing_serious(show, view, dark):
+    from conftest import ROOT
+
+    options = {"sentence_b_start": 5, "dark": dark}
+    page = show(view, random(3, 4, 10), WORDS, **options)
+    page.get_by_role("button", name="Options").click()
+    if view == "model":
+        cell(page, 1, 1).click()
+    page.get_by_role("button", name="Table").click()
+    page.wait_for_timeout(400)
+    page.add_script_tag(path=str(ROOT / AXE))
+    found = page.evaluate(
+        "axe.run(document.querySelector('main'), {resultTypes: ['violations']}).then(r => r.violations)"
+    )
+    serious = [
+        (each["id"], each["nodes"][0]["html"][:200]) for each in found if each["impact"] in ("serious", "critical")
+    ]
+    assert serious == []

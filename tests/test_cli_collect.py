@@ -1,0 +1,183 @@
+"""Which pages and blocks `attnviz` sees: those that the site's own tool sees. Nothing here runs a model."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import INDUCTION
+
+MADE_BY_A_HOOK = """\
+from mkdocs.structure.files import File
+
+def on_files(files, config):
+    print("a hook prints what it likes")
+    files.append(File.generated(config, "made.md", content={page!r}))
+"""
+
+
+def fence(text):
+    return f"```attention\nmodel: {INDUCTION}\ntext: {text}\n```\n"
+
+
+class Folder:
+    """A folder in which the command is typed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def write(self, name: str, text: str) -> None:
+        (self.path / name).parent.mkdir(parents=True, exist_ok=True)
+        (self.path / name).write_text(text)
+
+    def configure(self, name: str = "mkdocs.yml", **config) -> None:
+        self.write(name, yaml.safe_dump({"site_name": "Test", "plugins": ["search", "attnviz"]} | config))
+
+    def run(self, *arguments):
+        command = [sys.executable, "-m", "mkdocs_attnviz", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, cwd=self.path, env=os.environ, timeout=600)
+
+    def blocks(self, *arguments) -> list[str]:
+        made = self.run("status", "--json", *arguments)
+        assert made.returncode == 0, made.stderr
+        return sorted(f"{block['page']}:{block['line']}" for block in json.loads(made.stdout)["blocks"])
+
+    def files(self) -> list[Path]:
+        return sorted(self.path.rglob("*"))
+
+
+@pytest.fixture
+def folder(tmp_path) -> Folder:
+    return Folder(tmp_path)
+
+
+@pytest.mark.parametrize("config", ["mkdocs.yml", "properdocs.yml"])
+def test_pages_are_those_of_the_tool_with_its_plugins(folder, config):
+    theme = {"name": "material", "font": False}
+    plugins = ["search", "macros", "attnviz"]
+    folder.configure(config, theme=theme, plugins=plugins, hooks=["hook.py"], exclude_docs="drafts/", strict=True)
+    folder.write("hook.py", MADE_BY_A_HOOK.format(page=f"# Made\n\n{fence('made')}"))
+    folder.write(
+        "docs/index.md", "# Home\n\n{% for word in ['one', 'two'] %}\n" + fence("{{ word }}") + "\n{% endfor %}"
+    )
+    folder.write("docs/drafts/page.md", fence("a draft"))
+    folder.write("docs/folder/page.md", "\n\n" + fence("a page"))
+    before = folder.files()
+
+    texts = {"folder/page.md:3", "made.md:3"}
+    found = folder.blocks()
+    assert texts < set(found)
+    assert len([block for block in found if block.startswith("index.md")]) == 2
+    assert len(found) == 4
+    assert "a hook prints what it likes" in folder.run("status").stderr
+    assert folder.blocks("docs/folder") == ["folder/page.md:3"]
+    assert folder.files() == before
+
+
+def test_where_mkdocs_cannot_read_the_site_its_markdown_is_read(folder):
+    folder.configure(plugins=["no-such-plugin", "attnviz"])
+    folder.write("docs/index.md", fence("home"))
+    assert folder.blocks() == ["index.md:1"]
+    said = folder.run("status").stderr
+    assert said.startswith(
+        "MkDocs cannot read mkdocs.yml here (Config value 'plugins': The \"no-such-plugin\" plugin is"
+    )
+    assert "its Markdown is read without plugins." in said
+
+
+def test_paths_beside_the_site(folder):
+    """pre-commit names every file that changes."""
+    folder.configure(exclude_docs="drafts/")
+    folder.write("docs/index.md", fence("home"))
+    folder.write("docs/drafts/page.md", fence("a draft"))
+    folder.write("README.md", fence("read me"))
+    assert folder.blocks("README.md", "docs/index.md") == [f"{Path('README.md')}:1", "index.md:1"]
+    made = folder.run("check", "docs/drafts/page.md")
+    assert (made.returncode, made.stdout) == (0, "0 blocks on 0 pages: nothing is missing\n")
+    assert made.stderr == "docs/drafts/page.md is no page of the site.\n"
+
+
+CONF = """\
+import sys
+print("conf.py prints what it likes")
+extensions = ["myst_parser", "mkdocs_attnviz"]
+attnviz_cache_dir = "cache"
+exclude_patterns = ["drafts"]
+suppress_warnings = ["toc.not_included"]
+"""
+
+
+@pytest.fixture
+def sphinx(folder) -> Folder:
+    folder.write("docs/conf.py", CONF)
+    folder.write(
+        "docs/index.rst",
+        f"Home\n====\n\n.. attnviz::\n   :model: {INDUCTION}\n\n   text: home\n\n.. include:: part.txt\n",
+    )
+    folder.write("docs/part.txt", f".. code-block:: attention\n\n   model: {INDUCTION}\n   text: a part\n")
+    folder.write("docs/sub/page.md", f"# Page\n\n{fence('a page')}")
+    folder.write("docs/drafts/page.md", fence("a draft"))
+    return folder
+
+
+def test_a_sphinx_project(sphinx):
+    before = sphinx.files()
+    assert sphinx.blocks("-f", "docs/conf.py") == ["index.rst:6", "part.txt:2", "sub/page.md:3"]
+    assert sphinx.blocks("-f", "docs/conf.py", "docs/sub/page.md") == ["sub/page.md:3"]
+    made = sphinx.run("check", "-f", "docs/conf.py", "docs/sub")
+    assert made.returncode == 1
+    assert (
+        "sub/page.md:3: The cache does not hold its tensors. `attnviz run -f docs/conf.py` computes them."
+        in made.stderr
+    )
+    assert [path for path in sphinx.files() if "__pycache__" not in path.parts] == before
+    assert len(Folder(sphinx.path / "docs").blocks()) == 3  # the conf.py in the current folder, since it names us
+
+
+def test_a_sphinx_project_is_computed_and_built_from_the_cache(sphinx):
+    made = sphinx.run("run", "-f", "docs/conf.py")
+    assert (made.returncode, made.stdout) == (0, "3 blocks on 2 pages: 3 computed, 0 cached, 0 bad\n"), made.stderr
+    assert sphinx.run("check", "-f", "docs/conf.py").returncode == 0
+    assert (sphinx.path / "docs" / "attnviz.lock").is_file()
+    options = ["-W", "-D", "attnviz_on_missing=error"]
+    built = subprocess.run(
+        [sys.executable, "-m", "sphinx", "-q", *options, "docs", "site"],
+        cwd=sphinx.path,
+        capture_output=True,
+        text=True,
+    )
+    assert built.returncode == 0, built.stderr
+
+
+def test_export_takes_settings_from_conf_py(sphinx):
+    alias = f"attnviz_models = {{'mine': {INDUCTION!r}}}\nattnviz_on_missing = 'warn'\n"
+    sphinx.write("docs/conf.py", CONF + alias)
+    sphinx.write("page.md", "```attention\nmodel: mine\ntext: not computed\n```\n")
+    made = sphinx.run("export", "page.md", "-f", "docs/conf.py", "-o", "page.html")
+    assert made.returncode == 1
+    assert "page.md:1: The cache does not hold this figure's tensors" in made.stderr
+
+
+SPHINX_MISUSE = {
+    ("assets", "-f", "docs/conf.py", "-o", "x"): "Error: Sphinx writes script and data itself, when it builds; ",
+    ("status", "-f", "broken/conf.py"): "Error: broken/conf.py cannot be read by Sphinx: ",
+    ("export", "page.md", "-f", "broken/conf.py"): "Error: broken/conf.py cannot be read by itself: NameError: ",
+    ("status", "-f", "other/conf.py"): "other/conf.py cannot be read by Sphinx: its `extensions` do not name "
+    "`mkdocs_attnviz`.",
+    ("status", "-f", "wrong/conf.py"): "Setting `max_tokens` is 'many': ",
+}
+
+
+@pytest.mark.parametrize("arguments", SPHINX_MISUSE, ids=" ".join)
+def test_misuse_of_a_sphinx_project_is_told_in_a_sentence(sphinx, arguments):
+    sphinx.write("page.md", "# Notes")
+    sphinx.write("broken/conf.py", "mkdocs_attnviz")
+    sphinx.write("other/conf.py", "project = 'Nothing'")
+    sphinx.write("wrong/conf.py", "extensions = ['mkdocs_attnviz']\nattnviz_max_tokens = 'many'")
+    made = sphinx.run(*arguments)
+    assert made.returncode == 2
+    assert SPHINX_MISUSE[arguments] in made.stderr
+    assert "Traceback" not in made.stderr

@@ -1,0 +1,338 @@
+"""Notebooks: figures of own tensors and of models in memory, in Jupyter's own tools and in the two that make pages."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+
+import nbformat
+import numpy as np
+import pytest
+import torch
+import transformers
+from bs4 import BeautifulSoup
+from conftest import MINILM, ROOT, Site, draw_all
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from test_bertviz import make_tokenizer
+from test_tensors import figure, weights
+from tiny_models import tiny
+
+import mkdocs_attnviz
+from mkdocs_attnviz.models.reference import resolve
+from mkdocs_attnviz.settings import Settings
+from mkdocs_attnviz.views import VIEWS
+
+torch.set_num_threads(1)
+
+QUANTISATION = 0.00392
+TEXT = "The cat sat on the mat"
+EN_DE = str(ROOT / "example_site" / "models" / "en-de")
+
+
+# ---- a live model
+
+
+def folder():
+    return resolve(MINILM, None, Settings(), ROOT).path
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return transformers.AutoTokenizer.from_pretrained(folder())
+
+
+@pytest.fixture
+def model():
+    """As most have it: with fused attention, which gives no weights; and in training."""
+    return transformers.AutoModel.from_pretrained(folder(), attn_implementation="sdpa").train()
+
+
+def handed_out(model, **inputs):
+    """Transformers' own `output_attentions` of a model."""
+    model.set_attn_implementation("eager")
+    with torch.no_grad():
+        return model.eval()(**inputs, output_attentions=True)
+
+
+def check(stack, expected):
+    for layer, heads in zip(stack["layers"], expected, strict=True):
+        rows, cols = heads.shape[2:]
+        assert np.abs(weights(layer, rows, cols) - heads[0].float().numpy()).max() <= QUANTISATION
+
+
+def state(model):
+    """What a call must leave as it was: how attention is computed, in each part, and what is in training."""
+    modules = dict(model.named_modules())
+    configs = {
+        name: module.config._attn_implementation for name, module in modules.items() if hasattr(module, "config")
+    }
+    return (
+        configs,
+        {name: module.training for name, module in modules.items()},
+        str(getattr(model, "generation_config", None)),
+    )
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_model_in_memory_in_every_view(model, tokenizer, view):
+    before = state(model)
+    shown = figure(mkdocs_attnviz.show(model, tokenizer, TEXT, "It lay", view=view, html_action="return"))
+    assert state(model) == before
+    assert shown["view"] == view
+    expected = handed_out(model, **tokenizer(TEXT, "It lay", return_tensors="pt")).attentions
+    check(shown["stacks"]["self"], expected)
+
+
+def test_further_keys_are_those_of_a_block(model, tokenizer):
+    html = mkdocs_attnviz.show(
+        model, tokenizer, TEXT, layer=2, heads=[1, 3], id="cat", theme="dark", html_action="return"
+    )
+    assert 'id="cat"' in html.data
+    shown = figure(html)
+    assert (shown["theme"], shown["options"]["layer"], shown["options"]["heads"]) == ("dark", 2, [1, 3])
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "bloom"])
+def test_a_decoder(kind):
+    """Three ways of computing attention: transformers' own function, the same behind other names, code of its own."""
+    model, tokenizer = tiny(kind).model, make_tokenizer("gpt2")
+    text = "the cat sat on the mat"
+    for view in ("head", "neuron"):
+        shown = figure(mkdocs_attnviz.show(model, tokenizer, text, view=view, html_action="return"))
+        assert shown["stacks"]["self"]["causal"]
+        expected = handed_out(model, **tokenizer(text, return_tensors="pt")).attentions
+        check(shown["stacks"]["self"], expected)
+
+
+@pytest.mark.parametrize("target", [None, "Sie sieht den kleinen Elefanten."])
+def test_an_encoder_decoder(target):
+    """Its output is its own where none is given; what it is set to write with is left alone."""
+    model = transformers.AutoModelForSeq2SeqLM.from_pretrained(EN_DE)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(EN_DE)
+    text = "She sees the small elephant."
+    before = state(model)
+    shown = figure(mkdocs_attnviz.show(model, tokenizer, text, text_target=target, view="model", html_action="return"))
+    assert state(model) == before
+    inputs = tokenizer(text, return_tensors="pt")
+    written = model.eval().generate(**inputs, do_sample=False, num_beams=1)
+    labels = written[:, 1:] if target is None else tokenizer(text_target=target, return_tensors="pt").input_ids
+    outputs = handed_out(model, **inputs, labels=labels)
+    for name, stack in shown["stacks"].items():
+        check(stack, outputs[f"{name}_attentions"])
+
+
+def test_it_is_left_as_it_was_after_an_error(model, tokenizer):
+    before = state(model)
+    with pytest.raises(ValueError, match="has no decoder beside an encoder"):
+        mkdocs_attnviz.show(model, tokenizer, TEXT, text_target="Die Katze", html_action="return")
+    model.embeddings.register_forward_hook(lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        mkdocs_attnviz.show(model, tokenizer, TEXT, html_action="return")
+    assert state(model) == before
+
+
+def fused_for_good():
+    """Falcon chooses how it computes its attention when it is made."""
+    config = tiny("falcon").model.config
+    return transformers.AutoModel.from_config(config, attn_implementation="sdpa")
+
+
+MISTAKES = [
+    ({"tokenizer": "bert"}, "`tokenizer` is 'bert'; it must be a tokenizer of transformers"),
+    ({"model": "gpt2"}, "`model` is 'gpt2'; it must be a model of transformers"),
+    ({"text": " "}, "`text` is empty; it must be the text the model reads."),
+    ({"view": "heat"}, "`view` is 'heat'; the views are head, model, neuron, matrix (did you mean `head`?)."),
+    ({"layer": 9}, "`layer` is 9; model 'BertModel' has layers 0 to 5."),
+    ({"hedas": 1}, "`hedas` is not a key of the block (did you mean `heads`?)"),
+    ({"max_tokens": 5}, "The text has 8 tokens; `max_tokens` is 5."),
+    ({"html_action": "show"}, "`html_action` is 'show'; it must be 'view' or 'return'."),
+]
+
+
+@pytest.mark.parametrize(("given", "message"), MISTAKES, ids=[message for _, message in MISTAKES])
+def test_mistakes(model, tokenizer, given, message):
+    usual = {"model": model, "tokenizer": tokenizer, "text": TEXT, "html_action": "return"}
+    with pytest.raises(ValueError, match=re.escape(message)):
+        mkdocs_attnviz.show(**usual | given)
+
+
+def test_a_model_that_cannot_give_its_weights(tokenizer):
+    with pytest.raises(ValueError, match=re.escape("`from_pretrained(…, attn_implementation='eager')`")):
+        mkdocs_attnviz.show(fused_for_good(), tokenizer, TEXT, html_action="return")
+    with pytest.raises(ValueError, match="has no attention to show: it is a state-space model"):
+        mkdocs_attnviz.show(tiny("mamba").model, tokenizer, TEXT, html_action="return")
+
+
+def test_the_package_is_light():
+    """It is imported by every build, also where no model may run."""
+    heavy = ("torch", "transformers", "IPython", "numpy")
+    code = f"import sys, mkdocs_attnviz; print([name for name in {heavy} if name in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+# ---- in a notebook
+
+OWN = """\
+import numpy as np
+from mkdocs_attnviz import head_view, matrix_view, show
+
+scores = np.random.default_rng(0).normal(0, 2, (2, 1, 3, 6, 6))
+attention = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
+tokens = ["[CLS]", "The", "em", "##bed", "##ding", "[SEP]"]
+head_view(attention, tokens, id="own")
+"""
+LAST_VALUE = 'matrix_view(attention, tokens, id="last", caption="A cell’s last value", html_action="return")'
+LIVE = f"""\
+from transformers import AutoModel, AutoTokenizer
+
+model, tokenizer = AutoModel.from_pretrained({folder()!r}), AutoTokenizer.from_pretrained({folder()!r})
+show(model, tokenizer, "{TEXT}", view="neuron", layer=2, head=3, id="live")
+"""
+FENCE = f"```attention\nmodel: minilm\ntext: {TEXT}\n```"
+IDS = ["own", "last", "live"]
+
+
+def jupyter(*arguments):
+    """`jupyter nbconvert`, or another of its commands."""
+    environment = os.environ | {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    command = [sys.executable, "-m", "jupyter", *map(str, arguments)]
+    run = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+@pytest.fixture(scope="module")
+def notebook(tmp_path_factory):
+    """Executed by Jupyter; all pages below are made of it."""
+    path = tmp_path_factory.mktemp("notebook") / "demo.ipynb"
+    cells = [new_markdown_cell(f"# Demo\n\n{FENCE}"), *map(new_code_cell, (OWN, LAST_VALUE, LIVE))]
+    nbformat.write(new_notebook(cells=cells), path)
+    jupyter("nbconvert", "--to", "notebook", "--execute", "--inplace", path)
+    return path
+
+
+WITHOUT_CDN = [f"--HTMLExporter.{name}_url=data:," for name in ("require_js", "mathjax", "mermaid_js")]
+
+
+def exported(notebook, folder, *options):
+    jupyter("nbconvert", "--to", "html", "--output-dir", folder, *WITHOUT_CDN, *options, notebook)
+    return folder / "demo.html"
+
+
+def expected(id, layer, head):
+    """The weights that a figure was made from."""
+    if id in ("own", "last"):
+        scores = np.random.default_rng(0).normal(0, 2, (2, 1, 3, 6, 6))
+        return (np.exp(scores) / np.exp(scores).sum(-1, keepdims=True))[layer, 0, head]
+    tokenizer, model = (each.from_pretrained(folder()) for each in (transformers.AutoTokenizer, transformers.AutoModel))
+    return handed_out(model, **tokenizer(TEXT, return_tensors="pt")).attentions[layer][0, head].numpy()
+
+
+def check_figures(page, ids=IDS):
+    """They draw, beside one another, with the numbers they were made from."""
+    draw_all(page)
+    assert page.locator("figure.attnviz").evaluate_all("all => all.map(e => e.id)") == ids
+    for id in ids:
+        element = page.locator(f"#{id} attn-viz")
+        found = element.evaluate("e => e.weights({stack: 'self', layer: 1, head: 2})")
+        assert np.abs(np.array(found["values"]) - expected(id, 1, 2)).max() <= QUANTISATION
+        assert element.bounding_box()["width"] > 300
+
+
+def is_dark(page):
+    count = page.locator("attn-viz .figure.dark").count()
+    assert count in (0, len(IDS))
+    return count > 0
+
+
+def test_what_a_notebook_keeps(notebook):
+    """HTML, and a sentence where none is shown."""
+    outputs = [o for c in nbformat.read(notebook, 4).cells for o in c.get("outputs", []) if "data" in o]
+    assert [output.output_type for output in outputs] == ["display_data", "execute_result", "display_data"]
+    for output in outputs:
+        assert set(output.data) == {"text/html", "text/plain"}
+        assert re.match(
+            r"Attention of (own tensors|BertModel), layer \d, .* over \d tokens\.", output.data["text/plain"]
+        )
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_exported_by_nbconvert(notebook, tmp_path, open_page, theme):
+    page = open_page(exported(notebook, tmp_path, "--theme", theme))
+    check_figures(page)
+    assert is_dark(page) == (theme == "dark")
+
+
+def test_the_theme_is_switched_as_jupyterlab_does_it(notebook, tmp_path, open_page):
+    """Another style sheet is loaded, and then the body says so; nbconvert's pages have JupyterLab's style sheets."""
+    (tmp_path / "dark").mkdir()
+    dark = BeautifulSoup(exported(notebook, tmp_path / "dark", "--theme", "dark").read_text("utf-8"), "html5lib")
+    page = open_page(exported(notebook, tmp_path, "--theme", "light"))
+    draw_all(page)
+    page.add_style_tag(content="".join(style.string for style in dark.select("head style")))
+    assert not is_dark(page)
+    page.evaluate("document.body.dataset.jpThemeLight = 'false'")
+    page.locator("#live attn-viz .figure.dark").wait_for(timeout=2000)
+    assert is_dark(page)
+
+
+def test_a_notebook_that_is_not_trusted(notebook):
+    """JupyterLab drops script and unknown elements, and keeps what is in those: static picture, sentence, caption."""
+    html = nbformat.read(notebook, 4).cells[2].outputs[0].data["text/html"]
+    kept = BeautifulSoup(html, "html5lib")
+    for dropped in kept.select("script, meta"):
+        dropped.decompose()
+    for unknown in kept.select("attn-viz, noscript"):
+        unknown.unwrap()
+    picture, sentence = kept.select_one("figure img"), kept.select_one("figure p")
+    assert picture["src"].startswith("data:image/svg+xml,")
+    assert picture["alt"] == sentence.get_text() != ""
+    assert kept.select_one("figcaption").get_text() == "A cell’s last value"
+
+
+def test_exported_without_html(notebook, tmp_path):
+    """`--sanitize-html` prints script and data as text, whoever made them; an export without HTML has sentences."""
+    first = [f"--NbConvertBase.display_data_priority={kind}" for kind in ("image/png", "text/plain")]
+    page = exported(notebook, tmp_path, "--sanitize-html", *first)
+    text = BeautifulSoup(page.read_text("utf-8"), "html5lib").body.get_text()
+    assert text.count("The strongest weight is") == len(IDS)
+    assert "customElements" not in text
+
+
+# ---- as a page
+
+
+def test_a_page_of_mkdocs_jupyter(notebook, tmp_path, shared_cache, open_page):
+    """Beside a page of Markdown; mkdocs-jupyter reads Markdown cells by itself, so that a block there stays code."""
+    site = Site(tmp_path, shared_cache)
+    site.plugins.append({"mkdocs-jupyter": {"cache": False, "custom_mathjax_url": "data:,"}})
+    site.write("index.md", f"# Cats\n\n{FENCE}\n")
+    (tmp_path / "docs" / "demo.ipynb").write_bytes(notebook.read_bytes())
+    built = site.build("--strict")
+    assert built.returncode == 0, built.log
+    assert "model: minilm" in built.page("demo/index.html").select_one("pre").get_text()
+    check_figures(open_page(built.folder / "site" / "demo" / "index.html"))
+    check_figures(open_page(built.folder / "site" / "index.html"), ["attnviz-1"])
+
+
+def test_a_page_of_myst_nb(notebook, tmp_path, shared_cache, open_page):
+    """With our extension, blocks in Markdown cells are figures, too."""
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "conf.py").write_text(
+        "extensions = ['myst_nb', 'mkdocs_attnviz']\nnb_execution_mode = 'off'\nhtml_theme = 'furo'\n"
+        f"attnviz_models = {{'minilm': {MINILM!r}}}\nattnviz_cache_dir = {str(shared_cache)!r}\n"
+    )
+    (docs / "index.ipynb").write_bytes(notebook.read_bytes())
+    for builder in ("html", "text"):
+        command = [sys.executable, "-m", "sphinx", "-W", "-q", "-b", builder, docs, tmp_path / builder]
+        run = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        assert run.returncode == 0, run.stderr
+    page = open_page(tmp_path / "html" / "index.html", dark=True)
+    check_figures(page, ["attnviz-1", *IDS])
+    assert page.locator("attn-viz .figure.dark").count() == 4
+    text = " ".join((tmp_path / "text" / "index.txt").read_text("utf-8").split())
+    assert text.count("The strongest weight is") == 4

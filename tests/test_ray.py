@@ -1,0 +1,333 @@
+"""The engine `ray`, on a real cluster of two nodes on this machine, one CPU each."""
+
+import collections
+import contextlib
+import io
+import json
+import logging
+import os
+import re
+import socket
+import subprocess
+import sys
+import zlib
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import INDUCTION, MINILM, ROOT
+from safetensors.numpy import save_file
+
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # before ray is imported: its nodes are this process's children
+
+from ray.cluster_utils import Cluster
+
+from mkdocs_attnviz.block import Source
+from mkdocs_attnviz.cache import Entry
+from mkdocs_attnviz.models.client import Captured, EngineFailed, Refused
+from mkdocs_attnviz.models.ray import RayEngine
+from mkdocs_attnviz.models.reference import resolve, resolve_tensors
+from mkdocs_attnviz.models.request import ATTENTION, TENSORS, Request
+from mkdocs_attnviz.models.schedule import Waiting, chunks
+from mkdocs_attnviz.pipeline import Pipeline
+from mkdocs_attnviz.settings import Settings
+
+EN_DE = str(ROOT / "example_site" / "models" / "en-de")
+NODE = {"num_cpus": 1, "object_store_memory": 80 << 20}
+WEIGHTS = re.compile(r"(self|encoder|decoder|cross)/\d+")
+log = logging.getLogger("tests")
+
+
+class TwoNodes(Cluster):
+    """The first is the head, where the build runs; the other may be lost."""
+
+    def __init__(self):
+        super().__init__(initialize_head=True, head_node_args=NODE | {"include_dashboard": False})
+        self.other = self.add_node(**NODE)
+
+    def lose(self):
+        self.remove_node(self.other, allow_graceful=False)
+
+    def replace_lost(self):
+        self.other = self.add_node(**NODE)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with contextlib.redirect_stdout(io.StringIO()):
+        cluster = started()
+        yield cluster
+        cluster.shutdown()
+
+
+def started():
+    """Ray gives each node half a minute to come up, which a busy machine may exceed."""
+    for _ in range(3):
+        with contextlib.suppress(Exception):
+            return TwoNodes()
+    return TwoNodes()
+
+
+@pytest.fixture
+def engine(cluster):
+    with closing(RayEngine(cluster.address, log, patience=60)) as engine:
+        yield engine
+
+
+def ref(model, **settings):
+    return resolve(str(model), None, Settings(**settings), ROOT)
+
+
+def run(engine, *requests, **options):
+    """Answers by their places, each text answered once."""
+    options = {"device": "auto", "batch_size": 8, "max_tokens": 512} | options
+    answers = list(engine.capture(requests, **options))
+    assert sorted(answer.index for answer in answers) == list(range(len(requests)))
+    return sorted(answers, key=lambda answer: answer.index)
+
+
+def asked(model, *texts):
+    return [Request(ATTENTION, model, {"text": text}) for text in texts]
+
+
+def sixty_blocks():
+    """Three models, two kinds of capture, texts of many lengths."""
+    words = [
+        "the",
+        "rabbit",
+        "hopped",
+        "over",
+        "the",
+        "fence",
+        "while",
+        "the",
+        "turtle",
+        "slept",
+        "near",
+        "the",
+        "river",
+    ]
+    for number in range(20):
+        text = " ".join(words[: 1 + number % len(words)] * (1 + number // 7)) + f" {number}"
+        view = "neuron" if number % 5 == 0 else "head"
+        yield Source(f"model: {MINILM}\nview: {view}\ntext: {text}")
+        yield Source(f"model: {INDUCTION}\ntext: {text}")
+        yield Source(f"model: {EN_DE}\ntext: She sees the small elephant{'.' * number}")
+
+
+SPREAD = """
+import json, logging, sys
+from contextlib import closing
+from pathlib import Path
+from mkdocs_attnviz.block import Source
+from mkdocs_attnviz.models.ray import RayEngine
+from mkdocs_attnviz.pipeline import Pipeline
+from mkdocs_attnviz.settings import Settings
+address, base, folder = sys.argv[1:]
+engine = RayEngine(address, logging.getLogger())
+settings = Settings(cache_dir=folder, lock_file=f"{folder}/attnviz.lock")
+with closing(engine), closing(Pipeline(settings, Path(base), logging.getLogger(), engine=engine)) as pipeline:
+    pipeline.prepare([Source(body) for body in json.load(sys.stdin)])
+print(sorted(sys.modules.keys() & {"torch", "transformers", "numpy"}))
+"""
+
+
+def largest_step(one, other):
+    """Between the weights of two entries, of 255."""
+    arrays = [[blob for name, blob in entry.blobs.items() if WEIGHTS.fullmatch(name)] for entry in (one, other)]
+    assert [one.meta[part] for part in ("key", "sequences")] == [other.meta[part] for part in ("key", "sequences")]
+    first, second = (np.frombuffer(b"".join(map(zlib.decompress, blobs)), np.uint8).astype(int) for blobs in arrays)
+    return np.abs(first - second).max()
+
+
+def entries(folder):
+    """By file name, which is the key."""
+    return {path.name: Entry.from_bytes(path.read_bytes()) for path in folder.rglob("*.attnviz")}
+
+
+def test_sixty_blocks_as_the_local_engine_has_them(cluster, tmp_path):
+    """Under the same keys; batches and threads may flip a last bit, no more. The build's end needs no torch."""
+    blocks = list(sixty_blocks())
+    told = subprocess.run(
+        [sys.executable, "-c", SPREAD, cluster.address, str(ROOT), str(tmp_path / "ray")],
+        input=json.dumps([block.body for block in blocks]),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert told.stdout == "[]\n", told.stderr
+    settings = Settings(cache_dir=str(tmp_path / "local"), lock_file=str(tmp_path / "attnviz.lock"))
+    with closing(Pipeline(settings, ROOT, log)) as pipeline:
+        pipeline.prepare(blocks)
+    spread, local = entries(tmp_path / "ray"), entries(tmp_path / "local")
+    assert len(local) == 60
+    assert local.keys() == spread.keys()
+    assert max(largest_step(spread[key], local[key]) for key in local) <= 1
+
+
+def test_a_lost_node_costs_no_text(cluster, engine, caplog):
+    caplog.set_level(logging.INFO)
+    texts = [f"sentence {number} says that dogs chase cats " * 8 for number in range(20)]
+    requests = [
+        *asked(ref(MINILM), *texts),
+        *asked(ref(INDUCTION), *texts),
+        *asked(ref(EN_DE), *(f"She sees the elephant{'.' * number}" for number in range(20))),
+    ]
+    came = []
+    try:
+        for answer in engine.capture(requests, device="auto", batch_size=1, max_tokens=512):
+            came.append(answer)
+            if len(came) == 10:
+                cluster.lose()
+    finally:
+        cluster.replace_lost()
+    assert "was lost" in caplog.text
+    assert all(isinstance(answer, Captured) for answer in came)
+    assert sorted(answer.index for answer in came) == list(range(60))
+
+
+FATAL = """
+import os
+from transformers.models.bert.modeling_bert import BertModel
+class FatalModel(BertModel):
+    def forward(self, input_ids, **kwargs):
+        if (input_ids == {token}).any():
+            open({deaths!r}, "a").write("x")
+            os._exit(7)
+        return super().forward(input_ids, **kwargs)
+"""
+
+
+@pytest.fixture
+def fatal(tmp_path):
+    """MiniLM, but "fox" ends the process; and the file that counts how often."""
+    original, folder, deaths = Path(ref(MINILM).path), tmp_path / "fatal", tmp_path / "deaths"
+    folder.mkdir()
+    for file in original.iterdir():
+        (folder / file.name).symlink_to(file)
+    token = json.loads((original / "tokenizer.json").read_text())["model"]["vocab"]["fox"]
+    config = json.loads((original / "config.json").read_text()) | {"auto_map": {"AutoModel": "code.FatalModel"}}
+    (folder / "config.json").unlink()
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "code.py").write_text(FATAL.format(token=token, deaths=str(deaths)))
+    return ref(folder, trust_remote_code=True), deaths
+
+
+def test_a_text_that_ends_three_workers_fails_alone(engine, fatal):
+    model, deaths = fatal
+    *good, bad = run(engine, *asked(model, "a cat", "a dog", "the river runs", "the fox"))
+    assert all(isinstance(answer, Captured) for answer in good)
+    assert isinstance(bad, Refused)
+    assert bad.blame == "text"
+    assert bad.message == (
+        "Running this text through the model ended 3 workers, the last time: its process ended with exit code 7."
+    )
+    assert deaths.read_text() == "xxx"
+
+
+@pytest.fixture(scope="module")
+def answered(cluster, tmp_path_factory):
+    """What came of one run of all sorts of requests, by the name of each."""
+    folder = tmp_path_factory.mktemp("own")
+    weights = np.full((2, 3, 3), 1 / 3, np.float32)
+    save_file({"self.0": weights}, folder / "own.safetensors", {"tokens": '["a", "b", "c"]'})
+    (folder / "not.safetensors").write_text("no")
+    (folder / "config.json").write_text('{"model_type": "mamba"}')
+    own, damaged = (resolve_tensors(f"{name}.safetensors", Settings(), folder) for name in ("own", "not"))
+    requests = {
+        "own": Request(TENSORS, own, {"text": ""}),
+        "damaged": Request(TENSORS, damaged, {"text": ""}),
+        "too long": Request(ATTENTION, ref(MINILM), {"text": "x " * 300}),
+        "package elsewhere": Request(ATTENTION, replace(ref(MINILM), path="/nowhere"), {"text": "a cat"}),
+        "other files": Request(ATTENTION, replace(ref(INDUCTION), identity="sha256:0123"), {"text": "a cat"}),
+        "no attention": Request(ATTENTION, ref(folder), {"text": "a cat"}),
+        "good": Request(ATTENTION, ref(INDUCTION), {"text": "a cat"}),
+    }
+    with closing(RayEngine(cluster.address, log)) as engine:
+        return dict(zip(requests, run(engine, *requests.values(), max_tokens=100), strict=True))
+
+
+def test_the_good_are_answered_whatever_else_is_asked(answered):
+    assert isinstance(answered["good"], Captured)
+
+
+def test_what_the_local_engine_refuses(answered):
+    assert answered["too long"].blame == "text"
+    assert answered["too long"].message == "The text has 302 tokens; `max_tokens` is 100."
+    assert answered["no attention"].blame == "model"
+    assert "(mamba) has no attention to show" in answered["no attention"].message
+
+
+def test_a_directory_must_be_the_same_on_the_nodes(answered):
+    """Another one of that name would be drawn under a key that is not its own."""
+    refused = answered["other files"]
+    assert refused.blame == "model"
+    assert f"is the directory {INDUCTION}, which node {socket.gethostname()} of the Ray cluster" in refused.message
+    assert "does not hold with the same files" in refused.message
+
+
+def test_a_package_may_lie_elsewhere_on_the_nodes(answered):
+    assert isinstance(answered["package elsewhere"], Captured)
+
+
+def test_an_authors_own_file_is_sent_along(answered):
+    assert answered["own"].entry.meta["sequences"]["text"]["tokens"] == ["a", "b", "c"]
+    assert answered["damaged"].message.startswith("not.safetensors is no whole safetensors file")
+
+
+def test_a_cluster_without_what_a_worker_needs(cluster):
+    with closing(RayEngine(cluster.address, log, patience=6)) as engine:
+        (answer,) = run(engine, *asked(ref(INDUCTION), "a cat"), device="cuda")
+    assert answer == Refused(
+        0, "No worker of the Ray cluster came up in 6 s; it needs a node with 1 CPU and 1 GPU free.", "model"
+    )
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1"])
+def test_an_address_where_nobody_answers(address):
+    with closing(RayEngine(address, log)) as engine, pytest.raises(EngineFailed) as told:
+        run(engine, *asked(ref(INDUCTION), "a cat"))
+    assert str(told.value).startswith(f"The Ray cluster {address!r} cannot be used: [Errno 111] Connection refused.")
+
+
+# ---- who does what; no cluster needed
+
+
+def texts(model, number, characters=100):
+    return [Request(ATTENTION, model, {"text": f"{each:{characters}}"}) for each in range(number)]
+
+
+def taken(waiting, workers):
+    """How many of so many workers get a first chunk of each model."""
+    at_work = collections.Counter()
+    for _ in range(workers):
+        chunk = waiting.take(None, (), at_work)
+        if chunk is not None:
+            at_work[chunk.model] += 1
+    return {model.path: number for model, number in at_work.items()}
+
+
+def test_workers_are_shared_out_by_work():
+    """Nine chunks of one model, three of another."""
+    waiting = Waiting(texts(ref(MINILM), 9 * 32) + texts(ref(INDUCTION), 3 * 32), batch_size=8)
+    assert taken(waiting, 4) == {ref(MINILM).path: 3, INDUCTION: 1}
+
+
+def test_a_model_with_little_work_is_loaded_once():
+    waiting = Waiting(texts(ref(MINILM), 32), batch_size=8)
+    assert taken(waiting, 3) == {ref(MINILM).path: 1}
+
+
+def test_a_worker_stays_with_the_model_it_has():
+    waiting = Waiting(texts(ref(MINILM), 320) + texts(ref(INDUCTION), 64), batch_size=8)
+    loaded = waiting.take(None, {replace(ref(MINILM), name="")}, {}).model
+    assert loaded.path == INDUCTION
+    assert waiting.take(loaded, (), {}).model == loaded
+
+
+def test_long_texts_come_first_and_few_at_a_time():
+    requests = texts(ref(MINILM), 40, 100) + texts(ref(MINILM), 40, 4000)
+    sizes = [[len(request.inputs["text"]) for request in chunk.requests.values()] for chunk in chunks(requests, 8)]
+    assert sizes == [[4000] * 7] * 5 + [[4000] * 5 + [100] * 27, [100] * 13]
