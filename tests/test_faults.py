@@ -163,9 +163,9 @@ def children(pid):
     return [int(child) for child in subprocess.run(["pgrep", "-P", str(pid)], capture_output=True).stdout.split()]
 
 
-def kill(pid):
+def kill(pid, how=signal.SIGKILL):
     with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, how)
 
 
 def gone(pid):
@@ -180,9 +180,11 @@ def shot(warm, site, victim, moment):
     """A build of which `victim` was killed when the moment had come, and the workers that it had then."""
     pid = warm.start(site)
     moment()
+    kill(pid, signal.SIGSTOP)  # else it would go on while its workers are looked up, which takes longer than an entry
     workers = children(pid)
     for each in [pid] if victim == "build" else workers:
         kill(each)
+    kill(pid, signal.SIGCONT)
     return warm.wait(site, pid), workers
 
 
@@ -217,7 +219,7 @@ def _wait(condition, what):
     deadline = time.monotonic() + 30
     while not condition():
         assert time.monotonic() < deadline, what
-        time.sleep(0.002)
+        time.sleep(0.0002)
 
 
 def test_the_command_line_killed_at_any_moment(warm, right, tmp_path):

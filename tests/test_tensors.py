@@ -183,6 +183,10 @@ def test_a_file_in_a_page(cold_site, file):
     (cold_site.folder / "own.safetensors").write_bytes(b"changed")
     assert "is no whole safetensors file" in cold_site.build().alerts()[0]
     (cold_site.folder / "own.safetensors").unlink()
+    drawn = cold_site.build()
+    assert drawn.alerts() == [], "the lock file knows which entry it was"
+    assert json.loads(drawn.page().select_one("attn-viz")["data-figure"]) == shown
+    (cold_site.folder / "attnviz.lock").unlink()
     assert "there is no such file" in cold_site.build().alerts()[0]
 
 
