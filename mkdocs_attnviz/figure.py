@@ -2,7 +2,7 @@
 
 A block travels through Markdown as a *placeholder* that carries its own source; `fill` puts the figures in
 their places, numbers them in page order and adds the one script a page needs. Data are inline while they are
-small; larger ones go, a layer a file, into content-named scripts beside ours, since `fetch` fails on `file://`.
+small; larger ones go into content-named scripts beside ours, since `fetch` fails on `file://`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import hashlib
 import html
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -21,14 +21,17 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from mkdocs_attnviz.block import Block, BlockError, Source
-from mkdocs_attnviz.cache import Entry, write_atomically
+from mkdocs_attnviz.cache import Entry
 from mkdocs_attnviz.views.drawing import Drawing, bytes_of, fits_page
 
 TINY = 1_000  # bytes of a part's deflated data; a request for it would cost more than it brings
+FILE = 32_000  # bytes of the parts in one file: what 1.6 Mbit/s bring while a phone waits for an answer
 CHROME = 104  # px: controls, headings, read-out
 SECOND_LINE = 36  # px more where the viewport is narrow, and the controls take two lines
 MARK = 'data-attnviz-source="'
 PLACEHOLDER = re.compile(rf'<!--.*?-->|<figure class="attnviz" {MARK}([A-Za-z0-9_=-]+)"></figure>', re.DOTALL)
+ID = re.compile(r'id="([^"]*)"')
+PART_OF_NAME = re.compile(r"[\w-]")
 FIGURE_STYLE = "width:100%;max-width:none;margin:1.25em 0;text-align:start"
 CAPTION_STYLE = "margin-inline:0;max-width:44em;text-align:start"
 ERROR_STYLE = "border-inline-start:.25rem solid #d32f2f;padding:.75rem 1rem;margin:1em 0;overflow-wrap:anywhere"
@@ -40,8 +43,9 @@ class Assets:
     def script(self) -> str:
         return f"<script>{_script()}</script>"
 
-    def layer(self, blob: bytes) -> dict[str, str]:
-        return {"data": _base64(blob)}
+    def place(self, parts: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+        """For each part of one figure's data where it is, as `Blob` in `frontend/src/figure.ts` has it."""
+        return ({"data": _base64(part)} for part in parts)
 
     def keeps_inline(self, drawing: Drawing, entry: Entry) -> bool:  # noqa: ARG002
         return True
@@ -59,18 +63,36 @@ class AssetFolder(Assets):
         self._write(name, content)
         return f'<script defer src="{html.escape(self.url)}/{name}"></script>'
 
-    def layer(self, blob: bytes) -> dict[str, str]:
-        name = f"{hashlib.sha256(blob).hexdigest()[:20]}.js"
-        self._write(name, f'attnvizData("{name}","{_base64(blob)}")\n'.encode())
-        return {"file": name}
+    def place(self, parts: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+        for together in _files(parts):
+            content = ",".join(f'"{_base64(part)}"' for part in together)
+            name = f"{hashlib.sha256(content.encode()).hexdigest()[:20]}.js"
+            self._write(name, f'attnvizData("{name}",{content})\n'.encode())
+            yield from ({"file": name, "part": number} if number else {"file": name} for number in range(len(together)))
 
     def keeps_inline(self, drawing: Drawing, entry: Entry) -> bool:
         return fits_page(drawing.data, entry)
 
     def _write(self, name: str, content: bytes) -> None:
+        """The name is the content: a file of its size is whole, unless a build was ended while it wrote it."""
         path = self.folder / name
-        if not path.exists():  # the name is the content
-            write_atomically(path, content)
+        if not (path.exists() and path.stat().st_size == len(content)):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+
+
+def _files(parts: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Parts that follow each other, and go into one file: for small ones, requests cost more than bytes."""
+    together: list[bytes] = []
+    size = 0
+    for part in parts:
+        if together and size + len(part) > FILE:
+            yield together
+            together, size = [], 0
+        together.append(part)
+        size += len(part)
+    if together:
+        yield together
 
 
 class Rendered(Protocol):
@@ -79,6 +101,10 @@ class Rendered(Protocol):
     @property
     def wanted_id(self) -> str | None: ...
     def html(self, id: str, assets: Assets) -> str: ...
+
+
+Parts = list[tuple[dict[str, Any], bytes]]
+"""Parts of a figure's data, and the bytes that they still lack."""
 
 
 @dataclass(frozen=True)
@@ -115,23 +141,29 @@ class Figure:
 
     def _data(self, assets: Assets) -> dict[str, Any]:
         """The view's data, with bytes or their file in place of each blob's name."""
-        inline = assets.keeps_inline(self.drawing, self.entry)
-        shipped: dict[str, Any] = self._shipped(self.drawing.data, Assets() if inline else assets)
+        here: Parts = []
+        elsewhere: Parts = here if assets.keeps_inline(self.drawing, self.entry) else []
+        shipped: dict[str, Any] = self._shipped(self.drawing.data, here, elsewhere)
+        for place, parts in ((Assets().place, here), (assets.place, elsewhere if elsewhere is not here else [])):
+            for (part, _), found in zip(parts, place([blob for _, blob in parts]), strict=True):
+                part.update(found)
         return {**shipped, "label": self.drawing.sentence}
 
-    def _shipped(self, value: Any, place: Assets) -> Any:
-        if isinstance(value, Mapping):
-            blob = bytes_of(value, self.entry)
-            kept = {name: self._shipped(part, place) for name, part in value.items() if _goes(name, part, place)}
-            inline = "ahead" in value or (blob is not None and len(blob) <= TINY)
-            return kept if blob is None else kept | (Assets() if inline else place).layer(blob)
-        return [self._shipped(part, place) for part in value] if isinstance(value, list) else value
-
-
-def _goes(name: str, part: Any, place: Assets) -> bool:
-    """Whether a part of the data gets into the page."""
-    ahead = isinstance(part, Mapping) and "ahead" in part
-    return name not in ("blob", "content", "ahead") and not (ahead and type(place) is Assets)
+    def _shipped(self, value: Any, here: Parts, elsewhere: Parts) -> Any:
+        """A copy without bytes; parts that have some wait in one of the lists."""
+        if isinstance(value, list):
+            return [self._shipped(part, here, elsewhere) for part in value]
+        if not isinstance(value, Mapping):
+            return value
+        kept: dict[str, Any] = {}
+        blob = bytes_of(value, self.entry)
+        if blob is not None:
+            (here if "ahead" in value or len(blob) <= TINY else elsewhere).append((kept, blob))
+        for name, part in value.items():
+            needless = here is elsewhere and isinstance(part, Mapping) and "ahead" in part
+            if name not in ("blob", "content", "ahead") and not needless:
+                kept[name] = self._shipped(part, here, elsewhere)
+        return kept
 
 
 @dataclass(frozen=True)
@@ -172,7 +204,7 @@ def fill(text: str, rendered: Callable[[Source], Rendered], assets: Assets, aler
 
     `alert` is told of what only shows here: an `id` that its page has already.
     """
-    taken = set(re.findall(r'(?<![\w-])id="([^"]*)"', text))
+    taken = _ids(text)
     number = 0
     scripted = False
 
@@ -195,6 +227,12 @@ def fill(text: str, rendered: Callable[[Source], Rendered], assets: Assets, aler
         return figure.html(id, assets) + script
 
     return PLACEHOLDER.sub(put, text)
+
+
+def _ids(text: str) -> set[str]:
+    """All that begins with `id` is looked at twice: a look behind each character takes ten times as long."""
+    found = ID.finditer(text)
+    return {match[1] for match in found if not PART_OF_NAME.fullmatch(text[match.start() - 1 : match.start()])}
 
 
 def _free(id: str, taken: set[str]) -> str:

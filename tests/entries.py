@@ -51,7 +51,8 @@ def _bytes(built: Built, layer: dict[str, str]) -> np.ndarray:
     coded = layer.get("data")
     if coded is None:
         (path,) = (built.folder / "site").rglob(layer["file"])
-        coded = re.fullmatch(r'attnvizData\("\w+\.js","(.*)"\)\n', path.read_text())[1]
+        parts = re.fullmatch(r'attnvizData\("\w+\.js","(.*)"\)\n', path.read_text())[1].split('","')
+        coded = parts[layer.get("part", 0)]
     return _inflated(base64.b64decode(coded))
 
 

@@ -10,6 +10,8 @@ import yaml
 from bs4 import BeautifulSoup
 from conftest import MINILM, draw_all
 
+from mkdocs_attnviz.figure import FILE
+
 CAT = f"model: {MINILM}\ntext: The cat sat on the mat"
 ALIAS = "model: minilm\ntext: The cat sat on the mat"
 PAGE = f'# Cats & “mats”\n\nSome words.\n\n```attention layer="3"\n{CAT}\ncaption: A cat.\n```\n'
@@ -205,8 +207,13 @@ def test_assets_writes_what_pages_refer_to(attnviz, mkdocs_yml, tmp_path):
     assert made.returncode == 0, made.stderr
     script, *layers = sorted((tmp_path / "made").iterdir(), key=lambda path: len(path.name))
     assert script.name.startswith("attnviz-")
-    assert len(layers) == 18  # of six layers: weights, their values and their path through the layers
     assert all(path.read_text().startswith(f'attnvizData("{path.name}","') for path in layers)
+    parts = [path.read_text().count('","') for path in layers]
+    assert sum(parts) == 18  # of six layers: weights, their values and their path through the layers
+    assert max(parts) > 1
+    assert all(
+        path.stat().st_size < 4 / 3 * FILE + 100 or count == 1 for path, count in zip(layers, parts, strict=True)
+    )
 
 
 # ---- misuse

@@ -20,9 +20,9 @@ BLOCK = f"```attention\nmodel: {MINILM}\ntext: The cat sat on the mat\n```\n"
 
 
 @pytest.fixture
-def convert(shared_cache):
+def convert(shared_cache, tmp_path):
     def convert(text, *extensions, **settings):
-        settings = {"cache_dir": str(shared_cache)} | settings
+        settings = {"cache_dir": str(shared_cache), "lock_file": str(tmp_path / "attnviz.lock")} | settings
         html = markdown.markdown(
             text, extensions=["mkdocs_attnviz", *extensions], extension_configs={"mkdocs_attnviz": settings}
         )

@@ -19,10 +19,12 @@ export interface Sequence {
   next?: string[];
 }
 
-/** Deflated bytes: as base64, or as the name of the script that holds it. */
+/** Deflated bytes: as base64, or as the script that holds it. */
 export interface Blob {
   data?: string;
   file?: string;
+  /** Which of those in the script; the first if absent. */
+  part?: number;
 }
 
 /** The attention of one set of layers: tokens of `rows` attend to tokens of `cols`. */

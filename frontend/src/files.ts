@@ -1,35 +1,35 @@
 /**
  * Data files are classic scripts, because `fetch` does not work from disk. Each calls the one global function
- * `attnvizData(name, base64)`. A file is loaded once a page, however many figures look at it.
+ * `attnvizData(name, base64, …)`. A file is loaded once a page, however many figures look at it.
  */
 const folder = new URL(".", (document.currentScript as HTMLScriptElement | null)?.src || document.baseURI);
-const received = new Map<string, string>();
-const loading = new Map<string, Promise<string>>();
+const received = new Map<string, string[]>();
+const loading = new Map<string, Promise<string[]>>();
 
 declare global {
-  var attnvizData: (name: string, base64: string) => void;
+  var attnvizData: (name: string, ...parts: string[]) => void;
 }
 
 export function installReceiver(): void {
-  globalThis.attnvizData = (name, base64) => void received.set(name, base64);
+  globalThis.attnvizData = (name, ...parts) => void received.set(name, parts);
 }
 
-function insertScript(name: string): Promise<string> {
+function insertScript(name: string): Promise<string[]> {
   return new Promise((resolve, reject) => {
     const script = document.createElement("script");
     script.src = new URL(name, folder).href;
     script.onload = script.onerror = () => {
       script.remove();
-      const base64 = received.get(name);
+      const parts = received.get(name);
       received.delete(name);
-      if (base64 === undefined) reject(new Error(`${name} could not be loaded`));
-      else resolve(base64);
+      if (parts) resolve(parts);
+      else reject(new Error(`${name} could not be loaded`));
     };
     document.head.append(script);
   });
 }
 
-export function loadFile(name: string): Promise<string> {
+export function loadFile(name: string): Promise<string[]> {
   const running = loading.get(name);
   if (running) return running;
   const started = insertScript(name);

@@ -36,10 +36,10 @@ export class Store {
     return started;
   }
 
-  private async read<T>({ data, file = "" }: Blob, decode: Decode<T>): Promise<T> {
-    const base64 = data ?? (await loadFile(file));
+  private async read<T>({ data, file = "", part = 0 }: Blob, decode: Decode<T>): Promise<T> {
+    const base64 = data ?? (await loadFile(file))[part];
     try {
-      return decode(await inflate(base64));
+      return decode(await inflate(base64 ?? ""));
     } catch (error) {
       forgetFile(file);
       throw error;

@@ -52,9 +52,9 @@ def _sizes(value: Any, entry: Entry) -> Iterator[int]:
     if isinstance(value, Mapping):
         if "ahead" not in value and (content := bytes_of(value, entry)) is not None:
             yield len(content)
-        value = list(value.values())
-    if isinstance(value, list):
-        for part in value:
+        value = value.values()
+    for part in value:
+        if isinstance(part, (dict, list)):
             yield from _sizes(part, entry)
 
 

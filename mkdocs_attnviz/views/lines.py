@@ -5,12 +5,13 @@ from __future__ import annotations
 import heapq
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from mkdocs_attnviz.views.drawing import Picture
 from mkdocs_attnviz.views.svg import ROW, document, escape, palette, styles
 from mkdocs_attnviz.views.weights import Weight
-from mkdocs_attnviz.views.window import Side, Window
+from mkdocs_attnviz.views.window import TOKENS, Side, Window
 
 LINES = 250
 LEFT, RIGHT, WIDTH = 160, 400, 560
@@ -59,12 +60,18 @@ def _strokes(lines: list[Weight], active: int) -> Iterator[str]:
     for line in lines:
         tenth = round(10 * opacity(line.value, active))
         if tenth:
-            y1, y2 = (position * ROW + ROW // 2 for position in (line.row, line.col))
-            paths[line.head, tenth].append(f"M{LEFT} {y1}c{BEND} 0 {SPAN - BEND} {y2 - y1} {SPAN} {y2 - y1}")
+            paths[line.head, tenth].append(_curve(line.row, line.col))
     for (head, tenth), path in sorted(paths.items()):
         yield f'<path class="h{_colour(head)}" opacity="{tenth / 10:g}" d="{"".join(path)}"/>'
 
 
+@lru_cache(maxsize=TOKENS**2)
+def _curve(row: int, col: int) -> str:
+    start, fall = row * ROW + ROW // 2, (col - row) * ROW
+    return f"M{LEFT} {start}c{BEND} 0 {SPAN - BEND} {fall} {SPAN} {fall}"
+
+
+@lru_cache(maxsize=10_000)
 def opacity(weight: float, active: int) -> float:
     """As in `frontend/src/parts/marks.ts`: BertViz's weight ÷ active heads makes twelve heads invisible."""
     return min(1.0, float(weight**0.75 / active**0.5))

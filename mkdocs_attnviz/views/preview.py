@@ -38,7 +38,7 @@ def preview(layer: Layer, heads: Sequence[int]) -> tuple[bytes, float]:
         offsets.byteswap()
     total = sum(WEIGHT[step] * count for step, count in counts.items()) or 1
     content = len(values).to_bytes(4, "little") + offsets.tobytes() + bytes(values)
-    return zlib.compress(content, 9), sum(WEIGHT[step] for step in values) / total
+    return zlib.compress(content, 6), sum(WEIGHT[step] for step in values) / total
 
 
 def _every(counts: Counter[int]) -> dict[int, int]:
@@ -52,11 +52,12 @@ def _every(counts: Counter[int]) -> dict[int, int]:
 
 
 def _chosen(layer: Layer, seen: dict[int, bytes], every: dict[int, int]) -> Iterator[tuple[int, int]]:
-    passed = Counter[int]()
+    passed = [0] * 256
     wanted = re.compile(b"[%b]" % re.escape(bytes(every)), re.DOTALL) if every else re.compile(b"(?!)")
     for head, steps in seen.items():
         for match in wanted.finditer(steps):
-            step = steps[match.start()]
-            if passed[step] % every[step] == 0:
-                yield layer.offset(head, match.start(), TOKENS), step
+            at = match.start()
+            step = steps[at]
+            if every[step] == 1 or passed[step] % every[step] == 0:
+                yield layer.offset(head, at, TOKENS), step
             passed[step] += 1

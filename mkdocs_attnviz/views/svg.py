@@ -6,7 +6,7 @@ import html
 import json
 import unicodedata
 from collections.abc import Callable, Iterable
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import Any, NamedTuple
 
@@ -47,6 +47,7 @@ def _visible(character: str) -> str:
     return "�" if unicodedata.category(character) in ("Cc", "Cs", "Cn") else character
 
 
+@lru_cache(maxsize=10_000)
 def escape(token: str) -> str:
     return html.escape(visible(token))
 
