@@ -99,7 +99,7 @@ def test_one_worker_for_many_conversions(tmp_path):
         return len(found.stdout.split())
 
     before = workers()  # those of other tests in this process
-    settings = {"cache_dir": str(tmp_path / "cache")}
+    settings = {"cache_dir": str(tmp_path / "cache"), "lock_file": str(tmp_path / "attnviz.lock")}
     for word in ("cat", "dog", "hen"):
         text = BLOCK.replace("cat", word)
         markdown.markdown(text, extensions=["mkdocs_attnviz"], extension_configs={"mkdocs_attnviz": settings})

@@ -11,7 +11,8 @@ import re
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import compress
 
 from mkdocs_attnviz.views.weights import WEIGHT, Layer
 
@@ -31,9 +32,11 @@ def preview(layer: Layer, heads: Sequence[int]) -> tuple[bytes, float]:
     every = _every(counts)
     offsets = array.array("I")
     values = bytearray()
-    for offset, step in _chosen(layer, seen, every):
-        offsets.append(offset)
-        values.append(step)
+    passed = Counter[int]()
+    for head, steps in seen.items():
+        chosen = _chosen(steps, every, passed)
+        offsets.extend(layer.offsets(head, compress(range(len(steps)), chosen), TOKENS))
+        values += bytes(compress(steps, chosen))
     if sys.byteorder == "big":
         offsets.byteswap()
     total = sum(WEIGHT[step] * count for step, count in counts.items()) or 1
@@ -51,13 +54,11 @@ def _every(counts: Counter[int]) -> dict[int, int]:
     return every
 
 
-def _chosen(layer: Layer, seen: dict[int, bytes], every: dict[int, int]) -> Iterator[tuple[int, int]]:
-    passed = [0] * 256
-    wanted = re.compile(b"[%b]" % re.escape(bytes(every)), re.DOTALL) if every else re.compile(b"(?!)")
-    for head, steps in seen.items():
-        for match in wanted.finditer(steps):
-            at = match.start()
-            step = steps[at]
-            if every[step] == 1 or passed[step] % every[step] == 0:
-                yield layer.offset(head, at, TOKENS), step
+def _chosen(steps: bytes, every: dict[int, int], passed: Counter[int]) -> bytes:
+    """For each step 1 where its line is drawn, else 0."""
+    chosen = bytearray(steps.translate(bytes(every.get(step) == 1 for step in range(256))))
+    for step in (step for step, one_in in every.items() if one_in > 1):
+        for match in re.finditer(re.escape(bytes([step])), steps):
+            chosen[match.start()] = passed[step] % every[step] == 0
             passed[step] += 1
+    return bytes(chosen)

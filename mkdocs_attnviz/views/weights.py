@@ -6,7 +6,7 @@ import array
 import struct
 import sys
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 WEIGHT = [(step / 255) ** 2 for step in range(256)]
@@ -57,13 +57,13 @@ class Layer:
         rows = min(tokens, self.rows)
         return steps[: tokens * self.rows] + b"".join(steps[start : start + rows] for start in others)
 
-    def offset(self, head: int, at: int, tokens: int) -> int:
-        """Where byte `at` of `beginning` lies in the layer."""
-        start, whole = head * self.rows * self.cols, min(tokens, self.cols) * self.rows
-        if at < whole:
-            return start + at
-        col, row = divmod(at - whole, min(tokens, self.rows))
-        return start + whole + col * self.rows + row
+    def offsets(self, head: int, positions: Iterable[int], tokens: int) -> list[int]:
+        """Where these bytes of `beginning` lie in the layer."""
+        start, whole, seen = head * self.rows * self.cols, min(tokens, self.cols) * self.rows, min(tokens, self.rows)
+        return [
+            start + (at if at < whole else whole + (at - whole) // seen * self.rows + (at - whole) % seen)
+            for at in positions
+        ]
 
     def _head(self, head: int) -> bytes:
         size = self.rows * self.cols
