@@ -152,15 +152,15 @@ class Figure:
     def _shipped(self, value: Any, here: Parts, elsewhere: Parts) -> Any:
         """A copy without bytes; parts that have some wait in one of the lists."""
         if isinstance(value, list):
-            return [self._shipped(part, here, elsewhere) for part in value]
-        if not isinstance(value, Mapping):
+            return [self._shipped(part, here, elsewhere) if isinstance(part, (dict, list)) else part for part in value]
+        if not isinstance(value, dict):
             return value
         kept: dict[str, Any] = {}
         blob = bytes_of(value, self.entry)
         if blob is not None:
             (here if "ahead" in value or len(blob) <= TINY else elsewhere).append((kept, blob))
         for name, part in value.items():
-            needless = here is elsewhere and isinstance(part, Mapping) and "ahead" in part
+            needless = here is elsewhere and isinstance(part, dict) and "ahead" in part
             if name not in ("blob", "content", "ahead") and not needless:
                 kept[name] = self._shipped(part, here, elsewhere)
         return kept

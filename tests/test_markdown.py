@@ -145,7 +145,7 @@ def with_fence(formatter=fence):
 
 @pytest.fixture
 def cached(shared_cache):
-    return fence_format(cache_dir=str(shared_cache))
+    return fence_format(cache_dir=str(shared_cache), lock_file=str(shared_cache / "attnviz.lock"))
 
 
 def test_a_custom_fence_gives_a_complete_fragment(cached):
@@ -177,7 +177,9 @@ def test_lines_in_a_custom_fence_s_messages(cached):
 
 
 def test_settings_of_a_custom_fence(shared_cache):
-    named = fence_format(models={"cats": MINILM}, cache_dir=str(shared_cache))
+    named = fence_format(
+        models={"cats": MINILM}, cache_dir=str(shared_cache), lock_file=str(shared_cache / "attnviz.lock")
+    )
     assert "<attn-viz" in with_fence(named).convert(BLOCK.replace(MINILM, "cats"))
     with pytest.raises(KeyError, match="no setting 'devise'"):
         fence_format(devise="cpu")
@@ -203,7 +205,7 @@ markdown_extensions:
         - name: attention
           class: attention
           format: !!python/object/apply:mkdocs_attnviz.fence_format
-            kwds: {{cache_dir: {cache}, strict: true}}
+            kwds: {{cache_dir: {cache}, lock_file: {cache}/attnviz.lock, strict: true}}
           validator: !!python/name:mkdocs_attnviz.fence_validator
 """
 

@@ -27,7 +27,7 @@ class Picture:
 class Drawing:
     """What a view makes of a block and its entry."""
 
-    data: Mapping[str, Any]
+    data: dict[str, Any]
     """For the custom element, as `frontend/src/figure.ts` declares it. Where that has `data` or `file`, this has the
     name of a `blob` in the entry, or the bytes' `content`. What is `ahead` of files goes into the page."""
     picture: Picture
@@ -49,7 +49,7 @@ def fits_page(data: Any, entry: Entry) -> bool:
 
 
 def _sizes(value: Any, entry: Entry) -> Iterator[int]:
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         if "ahead" not in value and (content := bytes_of(value, entry)) is not None:
             yield len(content)
         value = value.values()

@@ -33,8 +33,9 @@ def preview(layer: Layer, heads: Sequence[int]) -> tuple[bytes, float]:
     offsets = array.array("I")
     values = bytearray()
     passed = Counter[int]()
+    kept = bytes(every.get(step) == 1 for step in range(256))
     for head, steps in seen.items():
-        chosen = _chosen(steps, every, passed)
+        chosen = _chosen(steps.translate(kept), steps, every, passed)
         offsets.extend(layer.offsets(head, compress(range(len(steps)), chosen), TOKENS))
         values += bytes(compress(steps, chosen))
     if sys.byteorder == "big":
@@ -54,9 +55,9 @@ def _every(counts: Counter[int]) -> dict[int, int]:
     return every
 
 
-def _chosen(steps: bytes, every: dict[int, int], passed: Counter[int]) -> bytes:
-    """For each step 1 where its line is drawn, else 0."""
-    chosen = bytearray(steps.translate(bytes(every.get(step) == 1 for step in range(256))))
+def _chosen(kept: bytes, steps: bytes, every: dict[int, int], passed: Counter[int]) -> bytes:
+    """For each step 1 where its line is drawn, else 0; `kept` has those of which each one is."""
+    chosen = bytearray(kept)
     for step in (step for step, one_in in every.items() if one_in > 1):
         for match in re.finditer(re.escape(bytes([step])), steps):
             chosen[match.start()] = passed[step] % every[step] == 0
