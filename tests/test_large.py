@@ -10,6 +10,7 @@ import sys
 import tempfile
 import weakref
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -348,6 +349,8 @@ def test_a_batch_is_halved_until_it_fits(limited, wide, monkeypatch):
     assert all(isinstance(answer, Captured) for answer in answers)
     assert sizes[:3] == [8, 4, 2]
     assert sizes == sorted(sizes, reverse=True), "memory that is in pieces may halve them once more"
+    done = [size for size, following in pairwise([*sizes, sizes[-1]]) if size == following]  # else it did not fit
+    assert sum(done) == 16, "nothing is run twice"
 
 
 @on_linux
