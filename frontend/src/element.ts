@@ -137,6 +137,14 @@ export class AttnViz extends LitElement implements ViewHost {
       }`;
   }
 
+  /** Resolves when all is drawn that the present state shows: what is fetched for it, and the frame it is drawn in. */
+  protected override async getUpdateComplete(): Promise<boolean> {
+    const complete = await super.getUpdateComplete();
+    if (await this.store.settled()) return this.updateComplete;
+    await new Promise(requestAnimationFrame);
+    return complete;
+  }
+
   // What a view may ask
 
   get scheme(): Scheme {

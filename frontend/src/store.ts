@@ -19,6 +19,13 @@ export class Store {
     return this.failed.has(blob);
   }
 
+  /** All that is asked for now is here, or has failed; false if nothing was. */
+  async settled(): Promise<boolean> {
+    const waiting = [...this.pending].filter(([blob]) => !this.decoded.has(blob));
+    await Promise.allSettled(waiting.map(([, pending]) => pending));
+    return waiting.length > 0;
+  }
+
   /** Also tries again what has failed before. */
   load<T>(blob: Blob, decode: Decode<T>): Promise<T> {
     const running = this.pending.get(blob);
