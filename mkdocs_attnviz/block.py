@@ -19,13 +19,17 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, ValidationError, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
+
+from mkdocs_attnviz.part import Generate, Intervention, Message, Part, key
 
 MAX_BODY = 100_000  # characters; a block is a few lines, anything like this is a mistake or an attack
 MAX_DEPTH = 8
-BY_MODEL = ("model", "revision", "text", "text_pair", "text_target")
-"""The keys that say which model reads what."""
+BY_MODEL = ("model", "revision", "text", "text_pair", "text_target", "chat", "generate", "interventions")
+"""The keys that say which model reads what, and how it is run."""
+EITHER = {"chat": ("text", "text_pair", "text_target"), "generate": ("text_pair", "text_target")}
+"""Keys that others exclude."""
 
 
 class BlockError(Exception):
@@ -71,39 +75,14 @@ class Source:
         return cls(**json.loads(text))
 
 
-def _unique(value: object) -> object:
-    """`3` → `(3,)`, `[5, 3, 5]` → `(3, 5)`: order and repetition of numbers mean nothing."""
-    numbers = value if isinstance(value, list) else [value]
-    if all(type(number) is int for number in numbers):
-        return tuple(sorted(set(numbers)))
-    return tuple(numbers)
-
-
-Index = Annotated[StrictInt, Field(ge=0, le=10**6)]
-Indices = Annotated[
-    tuple[Index, ...],
-    BeforeValidator(_unique),
-    Field(min_length=1),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "integer", "minimum": 0},
-                {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1},
-            ]
-        }
-    ),
-]
-
-
 class Options(BaseModel):
     """The keys that one view adds to the block. Each view declares a subclass."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-
-def key(expects: str, description: str, **more: Any) -> Any:
-    """A key of the block: `expects` completes the sentence "it must be …"."""
-    return Field(description=description, json_schema_extra={"expects": expects}, **more)
+    def parameters(self) -> dict[str, Any]:
+        """What the capture has to know, as plain JSON; it becomes a part of the key."""
+        return {}
 
 
 class Block(BaseModel):
@@ -139,6 +118,25 @@ class Block(BaseModel):
         default=None,
         pattern=r"\S",
     )
+    chat: tuple[Message, ...] | None = key(
+        "a list of messages, each with `role` and `content`",
+        "A conversation in place of `text`, written as the model's own chat template has it.",
+        default=None,
+        min_length=1,
+        max_length=1000,
+    )
+    generate: Generate | None = key(
+        "what the model is to write, like {max_new_tokens: 20}",
+        "The model writes on, and the figure shows what it has written, too.",
+        default=None,
+    )
+    interventions: tuple[Intervention, ...] | None = key(
+        "a list of interventions, each with `layer` and `heads` or `neurons`",
+        "What is changed in the model while it runs; the figure shows it as it is, too.",
+        default=None,
+        min_length=1,
+        max_length=1000,
+    )
     tensors: str | None = key(
         "a .safetensors file with weights of your own",
         "Own weights in place of `model` and `text`: a `.safetensors` file, relative to the site's configuration file.",
@@ -170,10 +168,16 @@ class Block(BaseModel):
         return f"model {self.model!r}" if self.tensors is None else f"file {self.tensors!r}"
 
     @property
-    def inputs(self) -> dict[str, str]:
-        """The texts for the model, those that are given."""
-        texts = {"text": self.text, "text_pair": self.text_pair, "text_target": self.text_target}
-        return {name: text for name, text in texts.items() if text is not None}
+    def inputs(self) -> dict[str, Any]:
+        """What the model reads and how it writes, as far as it is given; plain JSON."""
+        inputs = {
+            "text": self.text if self.chat is None else None,
+            "text_pair": self.text_pair,
+            "text_target": self.text_target,
+            "chat": self.chat and [message.to_dict() for message in self.chat],
+            "generate": self.generate and self.generate.to_dict(),
+        }
+        return {name: value for name, value in inputs.items() if value is not None}
 
     def wrong(self, name: str, message: str, *, missing: bool = False) -> BlockError:
         """A mistake in the value of key `name` that only the model could tell."""
@@ -200,7 +204,7 @@ def parse(source: Source, views: Mapping[str, type[Options]]) -> Block:
     for name, node in nodes.items():
         if name not in allowed:
             raise BlockError(_unknown_key(name, view, allowed, views), _line(node))
-    values = {name: _value(node, allowed[name]) for name, node in nodes.items()}
+    values = {name: _value(node, allowed[name].annotation) for name, node in nodes.items()}
     for name, value in values.items():
         if value is None or (isinstance(value, str) and not value.strip()):
             raise BlockError(f"`{name}` is empty; it must be {_expects(allowed[name])}.", _line(nodes[name]))
@@ -223,8 +227,14 @@ def _check_subject(nodes: Mapping[str, yaml.Node], allowed: Mapping[str, FieldIn
                 message = f"`tensors` brings tokens and weights of its own, so `{name}` does not belong in the block."
                 raise BlockError(message, _line(nodes[name]))
         return
+    for name, others in EITHER.items():
+        for other in others:
+            if name in nodes and other in nodes:
+                raise BlockError(
+                    f"`{name}` and `{other}` stand both in the block; keep one of them.", _line(nodes[other])
+                )
     for name in ("model", "text"):
-        if name not in nodes:
+        if name not in nodes and not (name == "text" and "chat" in nodes):
             raise BlockError(f"The block has no `{name}`; it must be {_expects(allowed[name])}.")
 
 
@@ -234,24 +244,28 @@ def json_schema(views: Mapping[str, type[Options]]) -> dict[str, Any]:
     for name, info in Block.model_fields.items():
         if info.exclude:
             del common["properties"][name]
-    common.pop("$defs", None)
     common["properties"]["view"]["enum"] = list(views)
     del common["required"]
+    without = {name: dict.fromkeys(others, False) for name, others in EITHER.items()}
+    common["dependentSchemas"] = {name: {"properties": others} for name, others in without.items()}
     common["oneOf"] = [
-        {"required": ["model", "text"], "properties": {"tensors": False}},
+        {"required": ["model", "text"], "properties": {"tensors": False, "chat": False}},
+        {"required": ["model", "chat"], "properties": {"tensors": False}},
         {"required": ["tensors"], "properties": dict.fromkeys(BY_MODEL, False)},
     ]
     branches = []
     for name, options in views.items():
         own = options.model_json_schema()
         common["properties"] |= own["properties"]
+        common["$defs"] = common.get("$defs", {}) | own.get("$defs", {})
         others = set().union(*(view.model_fields for view in views.values())) - set(own["properties"])
         chosen: dict[str, Any] = {"properties": {"view": {"const": name}}}
         if name != Block.model_fields["view"].default:
             chosen["required"] = ["view"]
         rules = {"properties": dict.fromkeys(sorted(others), False)} | ({"not": own["not"]} if "not" in own else {})
         branches.append({"if": chosen, "then": rules})
-    common["properties"] = {name: _as_read(schema) for name, schema in common["properties"].items()}
+    for part in [common, *common["$defs"].values()]:
+        part["properties"] = {name: _as_read(schema) for name, schema in part["properties"].items()}
     common |= {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "attention block"}
     return common | {"description": "Body of an `attention` block of mkdocs-attnviz.", "allOf": branches}
 
@@ -367,16 +381,23 @@ def _unknown_key(name: str, view: str, allowed: Mapping[str, object], views: Map
     return f"`{_short(name)}` is not a key of the block{near}{keys}."
 
 
-def _value(node: yaml.Node, info: FieldInfo) -> object:
+def _value(node: yaml.Node, annotation: Any) -> object:
     """What a node says. Where a text is wanted a scalar is that text as written: `text: No` is no boolean."""
-    if isinstance(node, yaml.ScalarNode) and _wants_text(info.annotation):
+    kinds = list(_kinds(annotation))
+    items = [get_args(kind)[0] for kind in kinds if get_origin(kind) is tuple]
+    if isinstance(node, yaml.ScalarNode) and any(map(_is_text, [*kinds, *items])):
         try:  # JSON writes an emoji as an escaped surrogate pair, and PyYAML leaves it in two halves
             return str(node.value.encode("utf-16", "surrogatepass").decode("utf-16"))
         except UnicodeDecodeError:
             message = "The text holds half of a surrogate pair (\\uD800–\\uDFFF), which is no character."
             raise BlockError(message, _line(node)) from None
     if node.tag == HEADER:
-        return _value_in_header(node.value, info)
+        return _value_in_header(node.value, annotation)
+    parts = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Part)]
+    if isinstance(node, yaml.MappingNode) and parts:
+        return _part(node, parts[0])
+    if isinstance(node, yaml.SequenceNode) and items:
+        return [_value(each, items[0]) for each in node.value]
     try:
         return yaml.constructor.SafeConstructor().construct_document(node)
     except (yaml.YAMLError, ValueError, TypeError, OverflowError):
@@ -384,19 +405,45 @@ def _value(node: yaml.Node, info: FieldInfo) -> object:
         raise BlockError(f"The value{written} of a key cannot be read.", _line(node)) from None
 
 
-def _value_in_header(text: str, info: FieldInfo) -> object:
+def _part(node: yaml.MappingNode, part: type[Part]) -> dict[str, object]:
+    """A mapping within the block, whose keys are known as the block's own are."""
+    found: dict[str, object] = {}
+    for name, value in node.value:
+        if name.value not in part.model_fields:
+            near = _nearest(str(name.value), part.model_fields) or f"; there are {', '.join(part.model_fields)}"
+            raise BlockError(f"`{_short(str(name.value))}` is not a key of {_called(part)}{near}.", _line(name))
+        found[name.value] = _value(value, part.model_fields[name.value].annotation)
+    return found
+
+
+def _called(part: type[Part]) -> str:
+    """`Generate` → `generate`, `Message` → `a message`."""
+    name = part.__name__.lower()
+    return f"`{name}`" if name in Block.model_fields else f"{'an' if name[0] in 'aeio' else 'a'} {name}"
+
+
+def _value_in_header(text: str, annotation: Any) -> object:
     """What a header's text says where no text is wanted; lines within it are no lines of the body."""
     try:
         node = _compose(text)
-        return None if node is None else _value(node, info)
+        return None if node is None else _value(node, annotation)
     except BlockError as error:
         raise BlockError(error.message) from None
 
 
-def _wants_text(annotation: Any) -> bool:
+def _kinds(annotation: Any) -> Iterator[Any]:
+    """The types that a value may have."""
     if get_origin(annotation) in (Union, types.UnionType):
-        return any(_wants_text(part) for part in get_args(annotation))
-    return annotation is str or get_origin(annotation) is Literal
+        for part in get_args(annotation):
+            yield from _kinds(part)
+    elif get_origin(annotation) is Annotated:
+        yield from _kinds(get_args(annotation)[0])
+    else:
+        yield annotation
+
+
+def _is_text(kind: Any) -> bool:
+    return kind is str or get_origin(kind) is Literal
 
 
 def _sentence(
@@ -408,11 +455,31 @@ def _sentence(
     detail = error.errors()[0]
     if not detail["loc"]:  # a rule about several keys at once: the view has written the sentence itself
         return BlockError(detail["msg"].removeprefix("Value error, "))
-    name = str(detail["loc"][0])
+    name, *within = detail["loc"]
+    line = _line(nodes[name]) if name in nodes else None
+    if detail["type"] == "value_error" and detail["loc"]:  # several keys of a part
+        return BlockError(detail["msg"].removeprefix("Value error, "), line)
+    where, info, value = str(name), allowed[str(name)], values.get(str(name))
+    for number, step in zip([None, *within], within, strict=False):
+        fields = _fields_within(info.annotation)
+        if isinstance(step, int) or step not in fields:  # a list's own mistakes are told of the list
+            continue
+        if isinstance(number, int) and isinstance(value, (list, tuple)):
+            value = value[number]
+        where, info = f"{where}.{step}", fields[step]
+        value = value.get(step) if isinstance(value, dict) else None
     if detail["type"] == "missing":
-        return BlockError(f"The block has no `{name}`; it must be {_expects(allowed[name])}.")
-    value = values[name]
-    return BlockError(f"`{name}` is {_shown(value)}; it must be {_expects(allowed[name])}.", _line(nodes[name]))
+        whole = "The block" if not within else f"`{name}`"
+        return BlockError(f"{whole} has no `{where.rpartition('.')[2]}`; it must be {_expects(info)}.", line)
+    return BlockError(f"`{where}` is {_shown(value)}; it must be {_expects(info)}.", line)
+
+
+def _fields_within(annotation: Any) -> Mapping[str, FieldInfo]:
+    """The keys of the part that a value is, or is a list of."""
+    kinds = list(_kinds(annotation))
+    kinds += [get_args(kind)[0] for kind in kinds if get_origin(kind) is tuple]
+    parts = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Part)]
+    return parts[0].model_fields if parts else {}
 
 
 def _expects(info: FieldInfo) -> str:

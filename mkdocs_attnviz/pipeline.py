@@ -44,6 +44,12 @@ class Plan:
     source: Source
     block: Block
     request: Request
+    before: Request | None = None
+    """The same without the block's interventions: what it is compared with."""
+
+    @property
+    def requests(self) -> list[Request]:
+        return [self.request] if self.before is None else [self.request, self.before]
 
 
 @dataclass(frozen=True)
@@ -128,7 +134,7 @@ class Pipeline:
         """
         plans = [self._plan(source) for source in sources]
         valid = [plan for plan in plans if isinstance(plan, Plan)]
-        self._compute(plan.request for plan in valid if not self._has(plan.request))
+        self._compute(request for plan in valid for request in plan.requests if not self._has(request))
         if self.settings.on_missing == "run":
             self._record(valid)
         if self.settings.on_missing == "error":
@@ -136,17 +142,22 @@ class Pipeline:
         return plans
 
     def keys(self, sources: Sequence[Source]) -> list[str | None]:
-        """The cache key of what each figure is drawn from, None where there is nothing; what is missing is computed."""
+        """The cache key of what each figure is drawn from, None where there is nothing; what is missing is computed.
+
+        Of a figure that is drawn from two entries, both, with a space between.
+        """
         plans = self.prepare(sources)
         return [
-            cache.key(plan.request.key_parts()) if isinstance(plan, Plan) and self._has(plan.request) else None
+            " ".join(cache.key(request.key_parts()) for request in plan.requests)
+            if isinstance(plan, Plan) and all(map(self._has, plan.requests))
+            else None
             for plan in plans
         ]
 
     def cached(self, sources: Sequence[Source]) -> bool:
         """Whether `render` would need no worker; if it would, one is started now, to be ready by then."""
         plans = [self._plan(source, ask_hub=False) for source in sources]
-        if all(isinstance(plan, Alert) or self._has(plan.request) for plan in plans):
+        if all(isinstance(plan, Alert) or all(map(self._has, plan.requests)) for plan in plans):
             return True
         if self.settings.on_missing == "run" and self.engine is self.worker and self.cache.store is None:
             self.worker.start()
@@ -156,18 +167,23 @@ class Pipeline:
         """What the block needs. Nothing is computed; a hub is asked only where `on_missing` allows it."""
         return self._plan(source)
 
-    def figure(self, plan: Plan, entry: Entry) -> Figure:
-        """The block drawn from its entry. Raises: BlockError: it wants what the entry has not."""
+    def figure(self, plan: Plan, entries: Sequence[Entry]) -> Figure:
+        """The block drawn from the entries of its requests. Raises: BlockError: it wants what they have not."""
         try:
-            self._check_length(plan.block, entry)
-            return Figure(plan.block, VIEWS[plan.block.view].draw(plan.block, entry), entry)
+            for entry in entries:
+                self._check_length(plan.block, entry)
+            drawings = [VIEWS[plan.block.view].draw(plan.block, entry) for entry in entries]
+            return Figure(plan.block, drawings[0], entries[0], *zip(drawings[1:], entries[1:], strict=True))
         except Exception as error:
             raise self._own_fault(error) from None
 
     def outcome(self, source: Source) -> Outcome | None:
         """What was done about the block in this build; None where its entry was there, or it has no model."""
         plan = self._plan(source)
-        return None if isinstance(plan, Alert) else self._outcomes.get(cache.key(plan.request.key_parts()))
+        if isinstance(plan, Alert):
+            return None
+        outcomes = [self._outcomes.get(cache.key(request.key_parts())) for request in plan.requests]
+        return next((outcome for outcome in outcomes if outcome is not None), None)
 
     def close(self) -> None:
         self.engine.close()
@@ -187,18 +203,17 @@ class Pipeline:
         """Whether there is no whole entry to draw from; what is wrong with a block itself is another matter."""
         if isinstance(plan, Alert):
             return plan.error.missing
-        return self._whole(plan.request) is None
+        return any(self._whole(request) is None for request in plan.requests)
 
     def _record(self, plans: Iterable[Plan]) -> None:
         """Which weights the figures are drawn from goes into the lock file."""
-        for plan in plans:
-            parts = plan.request.key_parts()
+        for request in (request for plan in plans for request in plan.requests):
+            parts = request.key_parts()
             key = cache.key(parts)
-            entry = (
-                self.cache.get(key, parts) if self.registry.wants(plan.request.model) or key in self._fresh else None
-            )
+            wanted = self.registry.wants(request.model) or key in self._fresh
+            entry = self.cache.get(key, parts) if wanted else None
             if entry is not None:
-                self.registry.record(plan.request.model, entry.meta.get("made_with", {}))
+                self.registry.record(request.model, entry.meta.get("made_with", {}))
         self._fresh.clear()
         self.lock.save()
 
@@ -218,8 +233,15 @@ class Pipeline:
             model = self.registry.get(block, ask_hub=ask_hub)
         except Exception as error:
             return Alert(source, self._own_fault(error))
-        capture = VIEWS[block.view].CAPTURE if block.tensors is None else TENSORS
-        return Plan(source, block, Request(capture, model, block.inputs))
+        view = VIEWS[block.view]
+        if block.tensors is not None:
+            if not view.CAPTURE.attention:
+                message = f"`tensors` holds attention, which the {block.view} view does not show; it needs a `model`."
+                return Alert(source, block.wrong("tensors", message))
+            return Plan(source, block, Request(TENSORS, model, block.inputs))
+        interventions = [each.to_dict() for each in block.interventions or ()]
+        request = Request(view.CAPTURE, model, block.inputs, block.options.parameters(), interventions)
+        return Plan(source, block, request, request.without_interventions() if interventions else None)
 
     def _has(self, request: Request) -> bool:
         return request.model.identity is not None and self.cache.has(cache.key(request.key_parts()))
@@ -269,24 +291,24 @@ class Pipeline:
 
     def _draw(self, plan: Plan) -> Rendered:
         try:
-            entry, note = self._entry(plan)
-            figure = self.figure(plan, entry)
+            found = [self._entry(plan.block, request) for request in plan.requests]
+            figure = self.figure(plan, [entry for entry, _ in found])
         except Exception as error:
             return self._alert(Alert(plan.source, self._own_fault(error)))
-        self._tell(plan, note)
+        self._tell(plan, found[0][1])
         return figure
 
-    def _entry(self, plan: Plan) -> tuple[Entry, str]:
-        """The plan's entry and how it was come by; one that is damaged in the cache is computed here."""
+    def _entry(self, block: Block, request: Request) -> tuple[Entry, str]:
+        """The request's entry and how it was come by; one that is damaged in the cache is computed here."""
         start = time.perf_counter()
-        parts = plan.request.key_parts()
+        parts = request.key_parts()
         key = cache.key(parts)
         self.log.debug("key %s = %s", key, parts)
-        entry = self._whole(plan.request)
+        entry = self._whole(request)
         outcome = self._outcomes.get(key)
         if entry is None:
             outcome = outcome or Outcome(error="Its cache entry cannot be read.")
-            raise plan.block.wrong(_blamed(plan.block, outcome), outcome.error, missing=outcome.missing)
+            raise block.wrong(_blamed(block, outcome), outcome.error, missing=outcome.missing)
         if outcome is not None and not outcome.fetched:
             return entry, f"computed ({outcome.seconds:.2f} s)"
         return entry, f"{'cached' if outcome is None else 'fetched'} ({1000 * (time.perf_counter() - start):.1f} ms)"
@@ -303,7 +325,7 @@ class Pipeline:
 
     def _check_length(self, block: Block, entry: Entry) -> None:
         """The limit holds for what an earlier build has captured, too."""
-        for name, sequence in entry.meta["sequences"].items():
+        for name, sequence in entry.meta.get("sequences", {}).items():
             tokens = len(sequence["tokens"]) - name.endswith("+sink")  # which is no token of the text
             if problem := too_long(tokens, self.settings.max_tokens):
                 raise block.wrong("text", problem)

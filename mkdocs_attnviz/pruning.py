@@ -45,8 +45,9 @@ def unused(pipeline: Pipeline, sources: Sequence[Source], *, shared: bool = Fals
         StoreError: the shared cache cannot be listed.
     """
     plans = _plans(pipeline, sources)
-    keys = {cache.key(plan.request.key_parts()) for plan in plans}
-    models = {plan.request.model.reference for plan in plans}
+    requests = [request for plan in plans for request in plan.requests]
+    keys = {cache.key(request.key_parts()) for request in requests}
+    models = {request.model.reference for request in requests}
     files = [*_entries(pipeline.cache.folder, keys), *_left(pipeline.cache.folder)]
     within = pipeline.settings.cache_dir
     found = [replace(each, name=f"{within}/{each.name}") for each in files]

@@ -76,20 +76,22 @@ def _here(pipeline: Pipeline, source: Source) -> Standing:
     plan = pipeline.plan(source)
     if isinstance(plan, Alert):
         return _without_plan(plan)
-    key = cache.key(parts := plan.request.key_parts())
-    known = Standing(source, source.where(), "cached", plan.block, plan.request.model, key)
-    path = pipeline.cache.path(key)
+    entries = []
+    for request in reversed(plan.requests):  # the block's own last, which is the one that is told
+        key = cache.key(parts := request.key_parts())
+        known = Standing(source, source.where(), "cached", plan.block, request.model, key)
+        try:
+            about = pipeline.cache.path(key).stat()
+        except OSError:
+            return replace(known, state="missing", problem="The cache does not hold its tensors.")
+        known = replace(known, size=about.st_size, changed=about.st_mtime)
+        entry = pipeline.cache.get(key, parts)
+        if entry is None:
+            name = f"{pipeline.settings.cache_dir}/{cache.file_name(key)}"
+            return replace(known, state="damaged", problem=f"Its cache entry {name} is damaged.")
+        entries.insert(0, entry)
     try:
-        about = path.stat()
-    except OSError:
-        return replace(known, state="missing", problem="The cache does not hold its tensors.")
-    known = replace(known, size=about.st_size, changed=about.st_mtime)
-    entry = pipeline.cache.get(key, parts)
-    if entry is None:
-        name = f"{pipeline.settings.cache_dir}/{cache.file_name(key)}"
-        return replace(known, state="damaged", problem=f"Its cache entry {name} is damaged.")
-    try:
-        pipeline.figure(plan, entry)
+        pipeline.figure(plan, entries)
     except BlockError as error:
         return replace(known, state="bad", where=source.where(error), problem=error.message)
     return known

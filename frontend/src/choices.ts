@@ -4,7 +4,7 @@ import type { ViewHost } from "./view.js";
 const ANNOUNCE_MS = 300;
 const NOTE_MS = 4000;
 
-/** What every view lets choose. */
+/** What every view of attention lets choose. */
 export interface Chosen {
   stack: string;
   layer: number;
@@ -12,7 +12,7 @@ export interface Chosen {
 }
 
 /** What a reader has chosen, and what is said of it. `merge` makes of a state and a change another state, or throws. */
-export class Choices<State extends Chosen, Change = Partial<State>> {
+export class Choices<State extends object, Change = Partial<State>> {
   /** Which parts of the interface are open; no part of the state. */
   readonly open = { options: false, table: false };
   noted = "";
@@ -43,7 +43,7 @@ export class Choices<State extends Chosen, Change = Partial<State>> {
   }
 
   get stack(): Stack {
-    return findStack(this.figure, this.current.stack);
+    return findStack(this.figure, (this.current as State & Chosen).stack);
   }
 
   /** What a program does. */
@@ -88,6 +88,6 @@ export class Choices<State extends Chosen, Change = Partial<State>> {
 
   /** "Layer 2, head 3" */
   get where(): string {
-    return `Layer ${this.state.layer}`;
+    return `Layer ${(this.state as State & Chosen).layer}`;
   }
 }

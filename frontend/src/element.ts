@@ -1,4 +1,4 @@
-import { html, LitElement, nothing, type TemplateResult, unsafeCSS } from "lit";
+import { adoptStyles, html, LitElement, nothing, type TemplateResult, unsafeCSS } from "lit";
 import css from "./element.css";
 import { type Blob, type Figure, findLayer, findSequence, findStack, parseFigure } from "./figure.js";
 import { asked, decodeState, encodeState } from "./link.js";
@@ -6,8 +6,8 @@ import { hexToRgba, PALETTES } from "./palette.js";
 import { type HeadNeurons, headNeurons, neuronBlobs, neuronLayer } from "./parts/neuron-scores.js";
 import { palest, type Scheme, SchemeController } from "./scheme.js";
 import { type Decode, Store } from "./store.js";
-import type { View, ViewHost } from "./view.js";
-import { views } from "./views/index.js";
+import { installReceiver } from "./files.js";
+import type { View, ViewClass, ViewHost } from "./view.js";
 import { Layer } from "./weights.js";
 
 export interface WeightsRequest {
@@ -41,7 +41,22 @@ function isNear(element: Element): boolean {
 
 /** `<attn-viz>`: reads its figure, waits until the reader comes near, then lets a view draw. */
 export class AttnViz extends LitElement implements ViewHost {
-  static override styles = [unsafeCSS(css), ...Object.values(views).map((view) => view.styles)];
+  private static readonly views: Record<string, ViewClass> = {};
+
+  /** Instant navigation may run this script again on the same page, or another that has more views. */
+  static define(views: Record<string, ViewClass>): void {
+    const known = customElements.get("attn-viz") as typeof AttnViz | undefined;
+    if (!known) installReceiver();
+    (known ?? AttnViz).add(views);
+    if (!known) customElements.define("attn-viz", AttnViz);
+  }
+
+  private static add(views: Record<string, ViewClass>): void {
+    Object.assign(AttnViz.views, views);
+    AttnViz.styles = [unsafeCSS(css), ...Object.values(AttnViz.views).map((view) => view.styles)];
+    AttnViz.elementStyles = AttnViz.finalizeStyles(AttnViz.styles);
+    for (const figure of document.querySelectorAll<AttnViz>("attn-viz")) figure.retry?.();
+  }
 
   /** The first picture is drawn. Rejects if the figure's data cannot be read. */
   readonly ready: Promise<void>;
@@ -82,11 +97,20 @@ export class AttnViz extends LitElement implements ViewHost {
     this.approach.disconnect();
   }
 
+  /** A script has brought more views; this figure's may be among them. */
+  private retry(): void {
+    if (this.view || !this.isConnected) return;
+    adoptStyles(this.renderRoot as ShadowRoot, AttnViz.elementStyles);
+    this.read();
+    this.follow();
+    this.requestUpdate();
+  }
+
   private read(): void {
     try {
       const figure = parseFigure(this.getAttribute("data-figure"));
-      const ViewOfFigure = views[figure.view];
-      if (!ViewOfFigure) throw new Error(`view ${figure.view}: not one of ${Object.keys(views).join(", ")}`);
+      const ViewOfFigure = AttnViz.views[figure.view];
+      if (!ViewOfFigure) return; // it comes with a script that is still on its way
       this.view = new ViewOfFigure(this, figure);
       this.initial = this.view.state;
       this.figure = figure;
@@ -121,8 +145,10 @@ export class AttnViz extends LitElement implements ViewHost {
   override render(): TemplateResult {
     const { figure, view, scheme } = this;
     if (!figure || !view)
-      return html`<slot></slot>
-        <p class="alert" role="alert">This interactive figure cannot be shown: its data are damaged.</p>`;
+      return html`<slot></slot>${
+        this.problem &&
+        html`<p class="alert" role="alert">This interactive figure cannot be shown: its data are damaged.</p>`
+      }`;
     const forced = figure.theme === "auto" ? "" : "forced";
     // What is said of the first state holds for no other.
     const label = encodeState(view.state, this.initial) ? figure.label.split(/[,:] /)[0] : figure.label;
@@ -238,6 +264,13 @@ export class AttnViz extends LitElement implements ViewHost {
     return headNeurons(neuronLayer(source, rows.length, cols.length, causal, await Promise.all(load)), request.head);
   }
 
+  /** What the figure shows, as numbers; `request` says of what, where there is a choice. For views of other things. */
+  async values(request: object = {}): Promise<object> {
+    const { view } = this.opened();
+    if (!view.values) throw new Error("this figure shows attention: weights()");
+    return view.values(request);
+  }
+
   private requested({ stack, layer, head }: WeightsRequest) {
     const { figure } = this.opened();
     const name = stack ?? (Object.keys(figure.stacks)[0] as string);
@@ -253,6 +286,6 @@ export class AttnViz extends LitElement implements ViewHost {
     if (!this.figure && !this.problem) this.read();
     const { figure, view } = this;
     if (!figure || !view) throw new Error(this.problem);
-    return { figure, view };
+    return { figure: view.present ?? figure, view };
   }
 }

@@ -116,7 +116,8 @@ export function parseFigure(json: string | null): Figure {
   const figure = JSON.parse(json ?? "null") as Figure | null;
   expect(figure && typeof figure === "object", "is not an object");
   expect(figure.options && typeof figure.label === "string", "has no options or no label");
-  const stacks = Object.entries(figure.stacks ?? {});
+  if (!figure.stacks) return figure; // of something else than attention
+  const stacks = Object.entries(figure.stacks);
   expect(stacks.length > 0, "has no stack");
   for (const [name, stack] of stacks) {
     for (const side of [stack.rows, stack.cols])

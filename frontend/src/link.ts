@@ -1,4 +1,4 @@
-import type { Choices, Chosen } from "./choices.js";
+import type { Choices } from "./choices.js";
 import type { Change } from "./state.js";
 
 /** The address of a figure's state: `#figure~layer=2&heads=3,5`. Only what differs from the first state is in it. */
@@ -59,12 +59,12 @@ function decoded(text: string): string {
   }
 }
 
-export function linkTo<State extends Chosen>({ host, state, initial }: Choices<State, never>): string {
+export function linkTo<State extends object>({ host, state, initial }: Choices<State, never>): string {
   return `${location.href.replace(/#.*/, "")}#${encodeURIComponent(idOf(host))}~${encodeState(state, initial)}`;
 }
 
 /** Where the clipboard is closed to us, the link goes to the address bar. */
-export async function copyLink<State extends Chosen>(reader: Choices<State, never>): Promise<void> {
+export async function copyLink<State extends object>(reader: Choices<State, never>): Promise<void> {
   const link = linkTo(reader);
   try {
     await navigator.clipboard.writeText(link);

@@ -1,8 +1,4 @@
 import { AttnViz } from "./element.js";
-import { installReceiver } from "./files.js";
+import { attention } from "./views/index.js";
 
-// Instant navigation may run this script again on the same page.
-if (!customElements.get("attn-viz")) {
-  installReceiver();
-  customElements.define("attn-viz", AttnViz);
-}
+AttnViz.define(attention);

@@ -1,5 +1,5 @@
 import { html, type TemplateResult } from "lit";
-import type { Choices, Chosen } from "./choices.js";
+import type { Choices } from "./choices.js";
 import type { Figure } from "./figure.js";
 import { layerKey, stackSelect } from "./parts/controls.js";
 import { type OptionsOf, optionsButton, optionsPanel } from "./parts/options.js";
@@ -9,7 +9,7 @@ import type { Change, State } from "./state.js";
 import type { View, ViewHost } from "./view.js";
 
 /** Closes the options if they are open; the keyboard, if it was in there, comes back to their button. */
-export function closeOptions(choices: Pick<Choices<Chosen>, "open" | "toggle">, event: KeyboardEvent): boolean {
+export function closeOptions(choices: Pick<Choices<object>, "open" | "toggle">, event: KeyboardEvent): boolean {
   if (!choices.open.options) return false;
   choices.toggle("options");
   if ((event.target as Element).closest(".options"))

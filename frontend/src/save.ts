@@ -5,7 +5,7 @@ import { hexToRgba, PALETTES } from "./palette.js";
 import { escapeXml, type Sheet, SvgPen } from "./parts/svg.js";
 
 /** Of what a reader has chosen: all that a file needs to know. */
-type Saved = Pick<Choices<Chosen>, "host" | "where" | "state" | "note">;
+type Saved = Pick<Choices<object>, "host" | "where" | "note"> & { state: Partial<Chosen> };
 
 const MARGIN = 16;
 const TITLE_HEIGHT = 32;
@@ -29,7 +29,7 @@ export function inks(dark: boolean, pale: number): { ink: string; pale: string; 
 /** The whole document: title, picture, legend. */
 export function svgOf(sheet: Sheet, { host, where, state: { filter } }: Saved, legend: string): string {
   const { ink, pale, background } = inks(host.scheme.dark, host.scheme.pale);
-  const title = filter === "all" ? where : `${where}, sentence ${[...filter].join(" → ").toUpperCase()}`;
+  const title = !filter || filter === "all" ? where : `${where}, sentence ${[...filter].join(" → ").toUpperCase()}`;
   const share = host.shadowRoot?.querySelector(SHARE)?.textContent;
   const lines = share ? [legend, share] : [legend];
   const widths = [TITLE_WIDTH * title.length, ...lines.map((line) => LINE_WIDTH * line.length)];

@@ -26,7 +26,11 @@ export interface ViewHost extends ReactiveControllerHost, HTMLElement {
 export interface View extends ReactiveController {
   /** Reading gives a copy. Writing merges; a bad value throws a RangeError that names it. */
   state: object;
+  /** What it shows now, where that is not all that it was given. */
+  readonly present?: Figure;
   render(): TemplateResult;
+  /** What it shows as numbers, where that is no attention. */
+  values?(request: object): Promise<object>;
 }
 
 export interface ViewClass {

@@ -89,7 +89,8 @@ def push_rest(pipeline: Pipeline, pages: Pages) -> int:
 def _contents(pipeline: Pipeline, pages: Pages) -> Iterator[tuple[str, bytes]]:
     """The pages' entries that are here whole, each once, as they lie in the folder."""
     plans = [plan for plan in map(pipeline.plan, pages.blocks) if isinstance(plan, Plan)]
-    wanted = {cache.key(parts): parts for parts in (plan.request.key_parts() for plan in plans)}
+    every = [request.key_parts() for plan in plans for request in plan.requests]
+    wanted = {cache.key(parts): parts for parts in every}
     for key, parts in wanted.items():
         entry = pipeline.cache.get(key, parts)
         if entry is not None:

@@ -69,7 +69,9 @@ def show(
     given = {"model": live.name(model), "text": text, "text_pair": text_pair, "text_target": text_target, "view": view}
 
     def captured(block: Block) -> Entry:
-        return live.entry(model, tokenizer, block.inputs, VIEWS[block.view].CAPTURE, max_tokens)
+        return live.entry(
+            model, tokenizer, block.inputs, VIEWS[block.view].CAPTURE, max_tokens, block.options.parameters()
+        )
 
     return _shown(given | options, captured, html_action)
 

@@ -87,7 +87,7 @@ def _made(shelf: Shelf, loaded: Loaded, take: Take, batch: dict[int, Example]) -
     examples = list(batch.values())
     try:
         entries = take(loaded, examples)
-        if loaded.batches is None and (padded := _padded(batch)) is not None:
+        if loaded.batches is None and "stacks" in entries[0].meta and (padded := _padded(batch)) is not None:
             loaded.batches = _alike(entries[padded], take(loaded, [examples[padded]])[0])
         return None if loaded.batches is False and len(batch) > 1 else entries
     except shelf.load.Unusable:

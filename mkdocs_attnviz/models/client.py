@@ -91,7 +91,7 @@ def by_model(requests: Iterable[Request]) -> list[dict[int, Request]]:
     """Requests that one loaded model and one capture can answer, by their places, in the order of their first."""
     groups: dict[tuple[object, ...], dict[int, Request]] = {}
     for index, request in enumerate(requests):
-        same = (request.capture, replace(request.model, name=""))
+        same = (request.capture, replace(request.model, name=""), json.dumps(request.run(), sort_keys=True))
         groups.setdefault(same, {})[index] = request
     return list(groups.values())
 
@@ -106,6 +106,7 @@ def capture_job(requests: Mapping[int, Request], *, device: str, batch_size: int
         "device": device,
         "batch_size": batch_size,
         "max_tokens": max_tokens,
+        **first.run(),
         "inputs": [[index, dict(request.inputs)] for index, request in requests.items()],
     }
 

@@ -15,18 +15,21 @@ import torch
 
 from mkdocs_attnviz.models.load import Loaded
 from mkdocs_attnviz.models.request import too_long
-from mkdocs_attnviz.models.tokens import Example, Tokens, names, pretty, special, target_words, tokenize
+from mkdocs_attnviz.models.tokens import Example, Tokens, continued, names, pretty, special, target_words, tokenize
 
 
-def example(loaded: Loaded, inputs: Mapping[str, str], max_tokens: int) -> Example:
-    """The tokens that a block's texts give.
+def example(loaded: Loaded, inputs: Mapping[str, Any], max_tokens: int) -> Example:
+    """The tokens that a block's texts give, and those that the model writes where it is to.
 
     Raises:
         ValueError: too long for the site or the model, or a text that this model does not read.
     """
-    text = tokenize(loaded.tokenizer, inputs["text"], inputs.get("text_pair"))
+    text = _text(loaded, inputs)
     _check_length(loaded, "text", len(text.ids), max_tokens)
-    given = inputs.get("text_target")
+    given, generate = inputs.get("text_target"), inputs.get("generate")
+    if not loaded.encoder_decoder and generate is not None:
+        text = _written_on(loaded, text, generate)
+        _check_length(loaded, "text", len(text.ids), max_tokens)
     if not loaded.encoder_decoder:
         if given is not None:
             raise ValueError(
@@ -34,9 +37,24 @@ def example(loaded: Loaded, inputs: Mapping[str, str], max_tokens: int) -> Examp
                 "one text into another."
             )
         return Example(text)
-    target = _written(loaded, text, max_tokens) if given is None else _given(loaded, given)
+    target = _written(loaded, text, max_tokens, generate) if given is None else _given(loaded, given)
     _check_length(loaded, "target", len(target.ids), max_tokens)
     return Example(text, target)
+
+
+def _text(loaded: Loaded, inputs: Mapping[str, Any]) -> Tokens:
+    """What the model reads: a text, or a conversation as its chat template writes it, special tokens included."""
+    if "chat" not in inputs:
+        return tokenize(loaded.tokenizer, inputs["text"], inputs.get("text_pair"))
+    if not getattr(loaded.tokenizer, "chat_template", None):
+        raise ValueError(f"`chat` needs a chat template, and the tokenizer of model {loaded.ref.name!r} has none.")
+    try:
+        text = loaded.tokenizer.apply_chat_template(
+            inputs["chat"], tokenize=False, add_generation_prompt="generate" in inputs
+        )
+    except Exception as error:  # the template's own: it may raise anything
+        raise ValueError(f"`chat` does not fit the chat template of model {loaded.ref.name!r}: {error}") from None
+    return tokenize(loaded.tokenizer, text, None, add_special_tokens=False)
 
 
 def _check_length(loaded: Loaded, what: str, tokens: int, max_tokens: int) -> None:
@@ -54,16 +72,39 @@ def _given(loaded: Loaded, text: str) -> Tokens:
     return _target(loaded, shifted(loaded, labels), labels, text)
 
 
-def _written(loaded: Loaded, text: Tokens, max_tokens: int) -> Tokens:
-    """The decoder's side for what the model itself writes, most likely token by most likely token."""
+def _written_on(loaded: Loaded, text: Tokens, how: Mapping[str, Any]) -> Tokens:
+    """A text with what a decoder writes after it."""
+    if not loaded.model.can_generate():
+        kind = loaded.model.config.model_type
+        raise ValueError(f"`generate` needs a model that writes, which {loaded.ref.name!r} ({kind}) is not.")
+    room = (loaded.longest or 10**9) - len(text.ids)
+    if room < 1:
+        raise ValueError(f"The text has {len(text.ids)} tokens, and model {loaded.ref.name!r} can have no more.")
+    written = _generated(loaded, text, {**how, "max_new_tokens": min(how["max_new_tokens"], room)})
+    return continued(loaded.tokenizer, text, written[len(text.ids) :])
+
+
+def _generated(loaded: Loaded, text: Tokens, how: Mapping[str, Any]) -> list[int]:
+    """What transformers' `generate` returns for one text. Sampling leaves the random state as it was."""
+    options = {name: value for name, value in how.items() if name != "seed"}
+    options = {"do_sample": False, "num_beams": 1} | options
+    with torch.inference_mode(), torch.random.fork_rng():
+        torch.manual_seed(how.get("seed") or 0)
+        ids = loaded.model.generate(**collate(loaded, [Example(text)]), **options)
+    found: list[int] = ids[0].tolist()
+    return found
+
+
+def _written(loaded: Loaded, text: Tokens, max_tokens: int, how: Mapping[str, Any] | None = None) -> Tokens:
+    """The decoder's side for what the model itself writes: where nothing is said, most likely token by token."""
     if not loaded.model.can_generate():
         raise ValueError(f"Model {loaded.ref.name!r} cannot write: its decoder needs `text_target`.")
-    inputs = collate(loaded, [Example(text)])
     most = min(max_tokens, loaded.longest or max_tokens)
-    with torch.inference_mode():
-        ids = loaded.model.generate(**inputs, do_sample=False, num_beams=1, max_length=most + 1, max_new_tokens=None)
-    written: list[int] = ids[0].tolist()
-    if len(written) > most and written[-1] not in _ends(loaded):
+    if how is None:
+        written = _generated(loaded, text, {"max_length": most + 1, "max_new_tokens": None})
+    else:
+        written = _generated(loaded, text, {**how, "max_new_tokens": min(how["max_new_tokens"], most)})
+    if how is None and len(written) > most and written[-1] not in _ends(loaded):
         name = loaded.ref.name
         raise ValueError(f"Model {name!r} has written {most} tokens and come to no end; give it a `text_target`.")
     said = loaded.tokenizer.decode(written, skip_special_tokens=True)

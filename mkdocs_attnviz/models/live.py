@@ -23,7 +23,14 @@ def name(model: Any) -> str:
     return type(model).__name__ if not known or Path(known).is_dir() else known
 
 
-def entry(model: Any, tokenizer: Any, inputs: Mapping[str, str], wanted: Capture, max_tokens: int) -> Entry:
+def entry(
+    model: Any,
+    tokenizer: Any,
+    inputs: Mapping[str, Any],
+    wanted: Capture,
+    max_tokens: int,
+    parameters: Mapping[str, Any],
+) -> Entry:
     """What `wanted` takes of one input; the model is left as it was.
 
     Raises:
@@ -36,7 +43,8 @@ def entry(model: Any, tokenizer: Any, inputs: Mapping[str, str], wanted: Capture
     try:
         with eager(model):
             loaded = Loaded(ref, model, tokenizer, placed(model))
-            made: Entry = capture(loaded, [example(loaded, inputs, max_tokens)])[0]
+            more = {"parameters": parameters} if parameters else {}
+            made: Entry = capture(loaded, [example(loaded, inputs, max_tokens)], **more)[0]
             return made
     except Unusable as error:
         raise ValueError(str(error)) from None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import tokenizers
 import torch
 import transformers
+from transformers.models.auto import modeling_auto
 
 from mkdocs_attnviz.models import hub, memory
 from mkdocs_attnviz.models.reference import ModelRef
@@ -39,6 +40,19 @@ NO_ATTENTION = {
 }
 """Model types that have no attention matrix to show; said before their weights are loaded."""
 
+
+TASKS: Mapping[str, str] = {
+    name: task
+    for task, names in (
+        ("classes", modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES),
+        ("masked", modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES),
+        ("next", modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES),
+        ("target", modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES),
+    )
+    for known in names.values()
+    for name in ([known] if isinstance(known, str) else known)
+}
+"""What a model of a class with a head predicts: classes, masked tokens, the next token, or a target's tokens."""
 
 VERSIONS = {
     "torch": torch.__version__.partition("+")[0],  # whatever device it was built for
@@ -78,6 +92,11 @@ class Loaded:
         )
 
     @property
+    def task(self) -> str | None:
+        """What the model predicts, as `TASKS` has it; None for one without a head."""
+        return TASKS.get(type(self.model).__name__) or ("next" if self.model.can_generate() else None)
+
+    @property
     def pad(self) -> int:
         return self.tokenizer.pad_token_id or 0
 
@@ -89,16 +108,17 @@ class Loaded:
         return min((limit for limit in limits if isinstance(limit, int) and 0 < limit < 10**9), default=None)
 
 
-def load(ref: ModelRef, device: str) -> Loaded:
-    """Configuration first, so that a model without attention is refused before its weights are read.
+def load(ref: ModelRef, device: str, *, head: bool = False, attention: bool = True) -> Loaded:
+    """Configuration first, so that a model without attention, or without a head where one is needed, is refused before
+    its weights are read.
 
     Raises:
         TooLarge: there is not enough memory for it.
         Unusable: there is no such model here, it has no attention, or its files cannot be read.
     """
     try:
-        config, tokenizer = _small_files(ref)
-        model = _weights(ref, config)
+        config, tokenizer = _small_files(ref, attention=attention)
+        model = _weights(ref, config, _headed(ref, config) if head else _class(config))
     except Unusable:
         raise
     except Exception as error:
@@ -111,7 +131,7 @@ def load(ref: ModelRef, device: str) -> Loaded:
     raise TooLarge(memory.too_large(ref, memory.size_of_files(ref), full))
 
 
-def _small_files(ref: ModelRef) -> tuple[Any, Any]:
+def _small_files(ref: ModelRef, *, attention: bool) -> tuple[Any, Any]:
     """The model's configuration and tokenizer.
 
     Raises:
@@ -123,7 +143,7 @@ def _small_files(ref: ModelRef) -> tuple[Any, Any]:
             "`pip install 'mkdocs-attnviz[large]'`."
         )
     config = transformers.AutoConfig.from_pretrained(ref.path, **_where(ref))
-    if config.model_type in NO_ATTENTION:
+    if attention and config.model_type in NO_ATTENTION:
         reason = NO_ATTENTION[config.model_type]
         raise Unusable(f"Model {ref.name!r} ({config.model_type}) has no attention to show: {reason}.")
     # Set directly: Falcon and a few others do not take it over from the argument.
@@ -135,15 +155,20 @@ def _where(ref: ModelRef) -> dict[str, Any]:
     return {"revision": ref.revision, "trust_remote_code": ref.trust_remote_code}
 
 
-def _weights(ref: ModelRef, config: Any) -> Any:
-    """The model, on the processor; spread over devices where it has a `device_map`."""
+def _weights(ref: ModelRef, config: Any, kind: Any) -> Any:
+    """The model, on the processor; spread over devices where it has a `device_map`.
+
+    Raises:
+        Unusable: its files lack the weights of its head.
+    """
     spread: dict[str, Any] = {}
     if ref.device_map:  # what fits nowhere else, and is not in a safetensors file as it is needed, goes into a folder
         folder = tempfile.mkdtemp(prefix="attnviz-")
         spread = {"device_map": ref.device_map, "offload_folder": folder}
     try:
-        model = _class(config).from_pretrained(
+        model, report = kind.from_pretrained(
             ref.path,
+            output_loading_info=True,
             config=config,
             attn_implementation="eager",
             dtype=ref.dtype,
@@ -157,7 +182,20 @@ def _weights(ref: ModelRef, config: Any) -> Any:
         raise
     if spread:
         weakref.finalize(model, shutil.rmtree, folder, ignore_errors=True)
+    lacking = _head_weights(model) & {name.rpartition(".")[0] for name in report["missing_keys"]}
+    if lacking:
+        raise Unusable(
+            f"Model {ref.name!r} has no trained head: its files lack the weights of {', '.join(sorted(lacking))}."
+        )
     return model.eval()
+
+
+def _head_weights(model: Any) -> set[str]:
+    """Modules outside of the model's base, where it has one around it."""
+    base = getattr(model, "base_model_prefix", "")
+    if type(model).__name__ not in TASKS:
+        return set()
+    return {name for name, _ in model.named_modules() if name and name.partition(".")[0] != base}
 
 
 def _moved(ref: ModelRef, model: Any, tokenizer: Any, device: str) -> Loaded:
@@ -187,6 +225,25 @@ def placed(model: Any) -> torch.device:
         return torch.device(model.device)
     computing = [device for device in spread.values() if str(device) not in ("cpu", "disk")]
     return torch.device(computing[0] if computing else "cpu")
+
+
+def _headed(ref: ModelRef, config: Any) -> Any:
+    """The class that the model was saved as, with its head.
+
+    Raises:
+        Unusable: it was saved without one.
+    """
+    names = list(config.architectures or [])
+    for name in names:
+        if name in TASKS:
+            return getattr(transformers, name)
+    for auto in ("AutoModelForCausalLM", "AutoModelForSeq2SeqLM") if ref.trust_remote_code else ():
+        if auto in (getattr(config, "auto_map", None) or {}):
+            return getattr(transformers, auto)
+    saved = names[0] if names else config.model_type
+    raise Unusable(
+        f"Model {ref.name!r} ({saved}) was saved without a head that predicts tokens or classes, which this view needs."
+    )
 
 
 def _class(config: Any) -> Any:

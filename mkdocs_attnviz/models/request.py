@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from mkdocs_attnviz.cache import KeyParts
 from mkdocs_attnviz.models.reference import ModelRef
@@ -16,12 +18,17 @@ class Capture:
     name: str
     version: int
     """Goes up when the same input would give another entry: the old ones are then no longer found."""
+    head: bool = False
+    """Whether it needs the head that the model was trained with: what turns its last vectors into predictions."""
+    attention: bool = True
+    """Whether it needs attention weights, which not every model has."""
 
 
 ATTENTION = Capture("attention", 3)
 SCORES = Capture("scores", 2)
 TENSORS = Capture("tensors", 1)
 """No model runs: an author's own file is read."""
+PREDICTIONS = Capture("predictions", 1, head=True, attention=False)
 
 
 def too_long(tokens: int, limit: int, what: str = "text") -> str:
@@ -35,19 +42,46 @@ class Request:
 
     capture: Capture
     model: ModelRef
-    inputs: Mapping[str, str]
-    """`text`; for a pair, `text_pair`; for an encoder–decoder that is to read a given output, `text_target`."""
+    inputs: Mapping[str, Any]
+    """`text`, or `chat`; for a pair, `text_pair`; for an encoder–decoder that is to read a given output, `text_target`;
+    for a model that is to write, `generate`. Plain JSON."""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """What the capture itself lets choose. Plain JSON."""
+    interventions: Sequence[Mapping[str, Any]] = ()
+    """What is changed in the model while it runs. Plain JSON."""
+
+    @property
+    def head(self) -> bool:
+        return self.capture.head or "generate" in self.inputs
+
+    def run(self) -> dict[str, Any]:
+        """How the model is loaded and run: what requests must share to be answered together."""
+        return {
+            "head": self.head,
+            "attention": self.capture.attention,
+            "parameters": dict(self.parameters),
+            "interventions": list(self.interventions),
+        }
+
+    def without_interventions(self) -> Request:
+        return replace(self, interventions=())
 
     def key_parts(self) -> KeyParts:
-        """Everything that can change the entry, and nothing else: no device, no page, no option of a view."""
+        """Everything that can change the entry, and nothing else: no device, no page, no option of a view.
+
+        What came later than the first entries is left out where it is not given, so that those are still found.
+        """
         if self.model.identity is None:
             raise ValueError(f"{self.model.name} has no identity yet")
+        later = {name: self.inputs.get(name) for name in ("chat", "generate")}
+        later |= {"parameters": self.parameters, "interventions": self.interventions}
         return [
             ("capture", self.capture.name),
             ("version", str(self.capture.version)),
             ("model", self.model.identity),
             ("dtype", self.model.dtype),
-            ("text", self.inputs["text"]),
+            ("text", self.inputs.get("text")),
             ("text_pair", self.inputs.get("text_pair")),
             ("text_target", self.inputs.get("text_target")),
+            *((name, json.dumps(value, sort_keys=True)) for name, value in later.items() if value),
         ]

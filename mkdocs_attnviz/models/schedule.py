@@ -46,7 +46,7 @@ class Chunk:
 
 def _size(request: Request) -> int:
     """Characters; a text that has none is work, too."""
-    return 1 + sum(map(len, request.inputs.values()))
+    return 1 + sum(len(str(value)) for value in request.inputs.values())
 
 
 def chunks(requests: Sequence[Request], batch_size: int) -> Iterator[Chunk]:

@@ -26,10 +26,12 @@ class Tokens:
     """The word each token is a piece of, counted through both texts; None for special tokens."""
     next: list[str] | None = None
     """For what a decoder reads: the token that it is to write at each position, as a reader should see it."""
+    generated: int | None = None
+    """Position of the first token that the model has written itself."""
 
     def meta(self) -> dict[str, Any]:
-        following = {} if self.next is None else {"next": self.next}
-        return following | {
+        more = {"next": self.next, "generated": self.generated}
+        return {name: value for name, value in more.items() if value is not None} | {
             "tokens": self.tokens,
             "pretty": self.pretty,
             "special": self.special,
@@ -47,13 +49,13 @@ class Example:
     """What the decoder of an encoder–decoder reads: the tokens that it has written so far, at each position."""
 
 
-def tokenize(tokenizer: Any, text: str, text_pair: str | None) -> Tokens:
+def tokenize(tokenizer: Any, text: str, text_pair: str | None, *, add_special_tokens: bool = True) -> Tokens:
     """Token ids with special tokens as the tokenizer adds them, nothing cut off.
 
     Raises:
         ValueError: the text gives no token, or a pair cannot be told apart.
     """
-    encoded = tokenizer(text, text_pair, truncation=False, verbose=False)
+    encoded = tokenizer(text, text_pair, truncation=False, verbose=False, add_special_tokens=add_special_tokens)
     ids = list(encoded["input_ids"])
     if not ids:
         raise ValueError("The text gives no tokens.")
@@ -66,6 +68,25 @@ def tokenize(tokenizer: Any, text: str, text_pair: str | None) -> Tokens:
         special=special(tokenizer, ids),
         sentence_b_start=None if text_pair is None else _sentence_b_start(encoded, type_ids),
         words=_words(tokenizer, encoded, ids),
+    )
+
+
+def continued(tokenizer: Any, text: Tokens, ids: list[int]) -> Tokens:
+    """A text and the `ids` that a model has written after it."""
+    whole = [*text.ids, *ids]
+    last = max((word for word in text.words if word is not None), default=-1)
+    written = words_of(names(tokenizer, whole), special(tokenizer, whole))[len(text.ids) :]
+    first = next((word for word in written if word is not None), 0)
+    follows = bool(ids) and not names(tokenizer, ids)[0].startswith(("Ġ", "▁")) and text.words[-1] is not None
+    return Tokens(
+        ids=whole,
+        type_ids=None if text.type_ids is None else [*text.type_ids, *[0] * len(ids)],
+        tokens=names(tokenizer, whole),
+        pretty=pretty(tokenizer, whole),
+        special=special(tokenizer, whole),
+        sentence_b_start=None,
+        words=[*text.words, *(None if word is None else word - first + last + (not follows) for word in written)],
+        generated=len(text.ids),
     )
 
 

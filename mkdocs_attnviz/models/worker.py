@@ -5,6 +5,7 @@ The only module that is run by itself; `client` starts it and is its other end.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import sys
@@ -15,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import IO, TYPE_CHECKING, Any
 
-from mkdocs_attnviz.models.batches import Failed, Message, batches, failure, refusal, run, said
+from mkdocs_attnviz.models.batches import Failed, Message, Take, batches, failure, refusal, run, said
 from mkdocs_attnviz.models.client import read_message, write_message
 from mkdocs_attnviz.models.reference import ModelRef
 from mkdocs_attnviz.models.request import TENSORS
@@ -56,7 +57,7 @@ class Shelf:
 
     def __init__(self) -> None:
         self.problem = ""
-        self.loaded: OrderedDict[tuple[ModelRef, str], Loaded] = OrderedDict()
+        self.loaded: OrderedDict[tuple[ModelRef, str, bool], Loaded] = OrderedDict()
         try:
             self.load = _quiet_import()
             self.memory = importlib.import_module("mkdocs_attnviz.models.memory")
@@ -66,9 +67,9 @@ class Shelf:
                 "install them with `pip install 'mkdocs-attnviz[torch]'`, or build where the cache is complete."
             )
 
-    def get(self, ref: ModelRef, device: str) -> Loaded:
-        """Raises: Unusable."""
-        key = (ref, device)
+    def get(self, ref: ModelRef, device: str, *, head: bool, attention: bool) -> Loaded:
+        """The model with its head, or without; `attention` tells whether it must have some. Raises: Unusable."""
+        key = (ref, device, head)
         if key not in self.loaded:
             if len(self.loaded) >= KEPT:
                 self.loaded.popitem(last=False)
@@ -76,13 +77,13 @@ class Shelf:
             if ref.device_map:  # which is made for the memory that is free
                 self.keep_only(None)
             try:
-                self.loaded[key] = self.load.load(ref, device)
+                self.loaded[key] = self.load.load(ref, device, head=head, attention=attention)
             except self.load.TooLarge:
                 if not self.loaded:
                     raise
         if key not in self.loaded:  # it does not fit beside others
             self.keep_only(None)
-            self.loaded[key] = self.load.load(ref, device)
+            self.loaded[key] = self.load.load(ref, device, head=head, attention=attention)
         self.loaded.move_to_end(key)
         return self.loaded[key]
 
@@ -127,27 +128,34 @@ def _capture(shelf: Shelf, job: dict[str, Any]) -> Iterator[Message]:
         yield from _read(job)
         return
     try:
-        loaded = shelf.get(ModelRef(**job["model"]), job["device"])
+        loaded = shelf.get(ModelRef(**job["model"]), job["device"], head=job["head"], attention=job["attention"])
         take = importlib.import_module(f"mkdocs_attnviz.models.{job['capture']}").capture
-        read = importlib.import_module("mkdocs_attnviz.models.inputs").example
-        examples: dict[int, Example] = {}
-        for index, inputs in job["inputs"]:
-            if loaded.encoder_decoder:  # which may run the model: for what it writes
-                yield {"event": "running", "indices": [index]}, b""
-            try:
-                examples[index] = read(loaded, inputs, job["max_tokens"])
-            except Exception as error:
-                failed = failure(shelf, loaded, None, error)
-            else:
-                continue
-            if failed.memory:
-                shelf.memory.free()
-            yield refusal(index, failed)
-        for batch in batches(examples, job["batch_size"], loaded):
-            yield from run(shelf, loaded, take, batch)
+        if job["parameters"]:
+            take = functools.partial(take, parameters=job["parameters"])
+        yield from _captured(shelf, loaded, take, job)
         yield {"event": "done"}, b""
     except shelf.load.Unusable as error:
         yield {"event": "failed", "error": str(error)}, b""
+
+
+def _captured(shelf: Shelf, loaded: Loaded, take: Take, job: dict[str, Any]) -> Iterator[Message]:
+    """Raises: Unusable."""
+    read = importlib.import_module("mkdocs_attnviz.models.inputs").example
+    examples: dict[int, Example] = {}
+    for index, inputs in job["inputs"]:
+        if loaded.encoder_decoder or "generate" in inputs:  # which may run the model: for what it writes
+            yield {"event": "running", "indices": [index]}, b""
+        try:
+            examples[index] = read(loaded, inputs, job["max_tokens"])
+        except Exception as error:
+            failed = failure(shelf, loaded, None, error)
+        else:
+            continue
+        if failed.memory:
+            shelf.memory.free()
+        yield refusal(index, failed)
+    for batch in batches(examples, job["batch_size"], loaded):
+        yield from run(shelf, loaded, take, batch)
 
 
 def _read(job: dict[str, Any]) -> Iterator[Message]:

@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, model_validator
 
-from mkdocs_attnviz.block import Block, Index, Indices, key
+from mkdocs_attnviz.block import Block
 from mkdocs_attnviz.block import Options as BlockOptions
 from mkdocs_attnviz.cache import Entry
+from mkdocs_attnviz.part import Index, Indices, key
 
 Filter = Literal["all", "aa", "ab", "ba", "bb"]
 ONE_OF_TWO = {"head": "heads", "min_weight": "mass"}

@@ -1,5 +1,5 @@
 import { html, nothing, type TemplateResult } from "lit";
-import type { Choices, Chosen } from "../choices.js";
+import type { Choices } from "../choices.js";
 import { copyLink } from "../link.js";
 import type { Reader } from "../reader.js";
 import { savePng, saveSvg } from "../save.js";
@@ -20,7 +20,7 @@ export interface OptionsOf {
   sheet(): Sheet | null;
 }
 
-export function optionsButton(reader: Pick<Choices<Chosen>, "open" | "toggle">): TemplateResult {
+export function optionsButton(reader: Pick<Choices<object>, "open" | "toggle">): TemplateResult {
   return html`<button
     class="more"
     aria-expanded=${reader.open.options}
@@ -168,7 +168,7 @@ function actions(reader: Reader, view: OptionsOf): TemplateResult {
 }
 
 /** What can be taken away from any view. */
-export function files<State extends Chosen, Change>(
+export function files<State extends object, Change>(
   reader: Choices<State, Change>,
   { sheet, legend }: Pick<OptionsOf, "sheet" | "legend">,
 ): TemplateResult {

@@ -4,8 +4,8 @@ import { MatrixView } from "./matrix.js";
 import { ModelView } from "./model.js";
 import { NeuronView } from "./neuron.js";
 
-/** One line for each file in this folder. */
-export const views: Record<string, ViewClass> = {
+/** Views of attention: the script of pages that have no others. */
+export const attention: Record<string, ViewClass> = {
   head: HeadView,
   matrix: MatrixView,
   model: ModelView,

@@ -1,0 +1,9 @@
+import type { ViewClass } from "../view.js";
+import { attention } from "./index.js";
+import { TokensView } from "./tokens.js";
+
+/** One line for each file in this folder. */
+export const all: Record<string, ViewClass> = {
+  ...attention,
+  tokens: TokensView,
+};

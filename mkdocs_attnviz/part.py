@@ -1,0 +1,137 @@
+"""What a key of a block may hold beside a word or a number: how a model is run. Declared once; `block.py` reads it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, WithJsonSchema, model_validator
+
+
+def key(expects: str, description: str, **more: Any) -> Any:
+    """A key of the block, or of a part of it: `expects` completes the sentence "it must be …"."""
+    return Field(description=description, json_schema_extra={"expects": expects}, **more)
+
+
+def _unique(value: object) -> object:
+    """`3` → `(3,)`, `[5, 3, 5]` → `(3, 5)`: order and repetition of numbers mean nothing."""
+    numbers = value if isinstance(value, list) else [value]
+    if all(type(number) is int for number in numbers):
+        return tuple(sorted(set(numbers)))
+    return tuple(numbers)
+
+
+def _listed(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else (value,)
+
+
+Index = Annotated[StrictInt, Field(ge=0, le=10**6)]
+Indices = Annotated[
+    tuple[Index, ...],
+    BeforeValidator(_unique),
+    Field(min_length=1),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 0},
+                {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1},
+            ]
+        }
+    ),
+]
+Texts = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_listed),
+    Field(min_length=1),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": ["string", "number", "boolean"]},
+                {"type": "array", "items": {"type": ["string", "number", "boolean"]}, "minItems": 1},
+            ]
+        }
+    ),
+]
+"""One text or several."""
+
+
+class Part(BaseModel):
+    """A mapping within a block."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON, of what is given or has a default."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
+class Generate(Part):
+    """How a model writes on, by the names of transformers' `generate`."""
+
+    max_new_tokens: int = key("a number from 1 to 1000", "How many tokens, at most.", default=20, ge=1, le=1000)
+    min_new_tokens: int | None = key(
+        "a number from 1 to 1000", "How many tokens, at least.", default=None, ge=1, le=1000
+    )
+    do_sample: bool = key(
+        "true or false", "Draw each token by its probability; else the most likely one.", default=False, strict=True
+    )
+    temperature: float | None = key(
+        "a number above 0", "Of sampling: below 1, likely tokens are more likely still.", default=None, gt=0, le=100
+    )
+    top_k: int | None = key("a number from 1", "Of sampling: only among so many of the likeliest.", default=None, ge=1)
+    top_p: float | None = key(
+        "a number above 0, up to 1",
+        "Of sampling: only among the likeliest that hold this probability.",
+        default=None,
+        gt=0,
+        le=1,
+    )
+    num_beams: int | None = key("a number from 1 to 64", "Beam search with so many beams.", default=None, ge=1, le=64)
+    repetition_penalty: float | None = key(
+        "a number above 0", "Above 1, what is there already is less likely.", default=None, gt=0, le=100
+    )
+    seed: int | None = key(
+        "a whole number", "Of sampling: the same seed draws the same tokens.", default=None, ge=0, lt=2**63
+    )
+
+    @model_validator(mode="after")
+    def _sampling(self) -> Generate:
+        for name in ("temperature", "top_k", "top_p", "seed"):
+            if getattr(self, name) is not None and not self.do_sample:
+                raise ValueError(f"`generate` has `{name}`, which only has an effect with `do_sample: true`.")
+        if self.min_new_tokens is not None and self.min_new_tokens > self.max_new_tokens:
+            raise ValueError(
+                f"`generate` has `min_new_tokens: {self.min_new_tokens}`, which is more than `max_new_tokens`, "
+                f"{self.max_new_tokens}."
+            )
+        return self
+
+
+class Message(Part):
+    """One message of a conversation."""
+
+    role: str = key("a role that the model's chat template knows, like user", "Who speaks.", min_length=1)
+    content: str = key("a text", "What is said.")
+
+
+class Intervention(Part):
+    """A change of some heads, or some neurons, of one layer."""
+
+    stack: Literal["self", "encoder", "decoder", "cross"] | None = key(
+        "self, encoder, decoder or cross", "Of an encoder–decoder model: in which attention.", default=None
+    )
+    layer: Index = key("a layer's number, counted from 0", "In which layer.")
+    heads: Indices | None = key(
+        "a list of heads' numbers, counted from 0", "Which heads: what they move is scaled.", default=None
+    )
+    neurons: Indices | None = key(
+        "a list of neurons' numbers, counted from 0",
+        "Which neurons of the feed-forward layer: their activation is scaled.",
+        default=None,
+    )
+    scale: float = key("a number", "By how much; 0 takes them out of the model.", default=0.0, ge=-1000, le=1000)
+
+    @model_validator(mode="after")
+    def _something(self) -> Intervention:
+        if self.heads is None and self.neurons is None:
+            raise ValueError("An intervention names `heads`, `neurons`, or both; one of these has none.")
+        return self
