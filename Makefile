@@ -52,7 +52,7 @@ clean: ## forget everything that was built
 	$(PYTHON) -m venv .venv
 
 .venv/site: .venv/bin/pip pyproject.toml constraints.txt
-	$(PIP) -e '.[torch,site]'
+	$(PIP) -e '.[torch,explain,site]'
 	@touch $@
 
 .venv/dev: .venv/site

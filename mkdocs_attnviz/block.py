@@ -456,7 +456,7 @@ def _sentence(
     if not detail["loc"]:  # a rule about several keys at once: the view has written the sentence itself
         return BlockError(detail["msg"].removeprefix("Value error, "))
     name, *within = detail["loc"]
-    line = _line(nodes[name]) if name in nodes else None
+    line = _line(nodes.get(str(name)))
     if detail["type"] == "value_error" and detail["loc"]:  # several keys of a part
         return BlockError(detail["msg"].removeprefix("Value error, "), line)
     where, info, value = str(name), allowed[str(name)], values.get(str(name))

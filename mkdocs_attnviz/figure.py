@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 from mkdocs_attnviz.block import Block, BlockError, Source
 from mkdocs_attnviz.cache import Entry
-from mkdocs_attnviz.views.drawing import Drawing, bytes_of, fits_page
+from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing, bytes_of, fits_page
 
 TINY = 1_000  # bytes of a part's deflated data; a request for it would cost more than it brings
 FILE = 32_000  # bytes of the parts in one file: what 1.6 Mbit/s bring while a phone waits for an answer
@@ -40,8 +40,8 @@ ERROR_STYLE = "border-inline-start:.25rem solid #d32f2f;padding:.75rem 1rem;marg
 class Assets:
     """Where the script and the data of a page's figures are. This one: all inline, for a page that stands alone."""
 
-    def script(self) -> str:
-        return f"<script>{_script()}</script>"
+    def script(self, name: str) -> str:
+        return f"<script>{_script(name)}</script>"
 
     def place(self, parts: Iterable[bytes]) -> Iterator[dict[str, Any]]:
         """For each part of one figure's data where it is, as `Blob` in `frontend/src/figure.ts` has it."""
@@ -57,11 +57,11 @@ class AssetFolder(Assets):
     def __init__(self, folder: Path, url: str) -> None:
         self.folder, self.url = folder, url
 
-    def script(self) -> str:
-        content = _script().encode()
-        name = f"attnviz-{hashlib.sha256(content).hexdigest()[:10]}.js"
-        self._write(name, content)
-        return f'<script defer src="{html.escape(self.url)}/{name}"></script>'
+    def script(self, name: str) -> str:
+        content = _script(name).encode()
+        file = f"{name}-{hashlib.sha256(content).hexdigest()[:10]}.js"
+        self._write(file, content)
+        return f'<script defer src="{html.escape(self.url)}/{file}"></script>'
 
     def place(self, parts: Iterable[bytes]) -> Iterator[dict[str, Any]]:
         for together in _files(parts):
@@ -100,6 +100,10 @@ class Rendered(Protocol):
 
     @property
     def wanted_id(self) -> str | None: ...
+    @property
+    def script(self) -> str | None:
+        """What it needs; None for what is no figure."""
+
     def html(self, id: str, assets: Assets) -> str: ...
 
 
@@ -109,13 +113,20 @@ Parts = list[tuple[dict[str, Any], bytes]]
 
 @dataclass(frozen=True)
 class Figure:
+    """A block drawn from its entry. With `before`: from two, of which that one is of the model as it is."""
+
     block: Block
     drawing: Drawing
     entry: Entry
+    before: tuple[Drawing, Entry] | None = None
 
     @property
     def wanted_id(self) -> str | None:
         return self.block.id
+
+    @property
+    def script(self) -> str:
+        return self.drawing.script if self.before is None else ALL_SCRIPT
 
     def html(self, id: str, assets: Assets) -> str:
         drawing, picture = self.drawing, self.drawing.picture
@@ -173,6 +184,7 @@ class Alert:
     source: Source
     error: BlockError
     wanted_id: str | None = None
+    script: str | None = None
 
     @property
     def message(self) -> str:
@@ -206,14 +218,15 @@ def fill(text: str, rendered: Callable[[Source], Rendered], assets: Assets, aler
     """
     taken = _ids(text)
     number = 0
-    scripted = False
+    figures = {source.to_json(): rendered(source) for source in sources(text)}
+    script = needed(figures.values())
 
     def put(match: re.Match[str]) -> str:
-        nonlocal number, scripted
+        nonlocal number, script
         source = _source(match[1]) if match[1] else None
         if source is None:
             return match[0]
-        figure = rendered(source)
+        figure = figures[source.to_json()]
         number += 1
         id = figure.wanted_id or _free(f"attnviz-{number}", taken)
         if id in taken:
@@ -222,11 +235,19 @@ def fill(text: str, rendered: Callable[[Source], Rendered], assets: Assets, aler
                 message = f"`id` is {figure.wanted_id!r}, which something else on this page has."
                 figure = alert(Alert(source, BlockError(message)))
         taken.add(id)
-        script = "" if scripted or isinstance(figure, Alert) else f"\n{assets.script()}"
-        scripted = scripted or bool(script)
-        return figure.html(id, assets) + script
+        shown = figure.html(id, assets)
+        if script is not None and figure.script is not None:
+            shown += f"\n{assets.script(script)}"
+            script = None
+        return shown
 
     return PLACEHOLDER.sub(put, text)
+
+
+def needed(figures: Iterable[Rendered]) -> str | None:
+    """The script that has the views of all of these; None if there are none."""
+    scripts = {figure.script for figure in figures} - {None}
+    return ALL_SCRIPT if ALL_SCRIPT in scripts else next(iter(scripts), None)
 
 
 def _ids(text: str) -> set[str]:
@@ -262,8 +283,8 @@ def _data_url(svg: str) -> str:
 
 
 @cache
-def _script() -> str:
-    return (resources.files("mkdocs_attnviz") / "static" / "attnviz.js").read_text("utf-8")
+def _script(name: str) -> str:
+    return (resources.files("mkdocs_attnviz") / "static" / f"{name}.js").read_text("utf-8")
 
 
 def _json(data: Mapping[str, Any]) -> str:

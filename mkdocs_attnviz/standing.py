@@ -13,7 +13,7 @@ from typing import Literal, get_args
 
 from mkdocs_attnviz import cache
 from mkdocs_attnviz.block import Block, BlockError, Source, parse
-from mkdocs_attnviz.cache import StoreError
+from mkdocs_attnviz.cache import Entry, StoreError
 from mkdocs_attnviz.figure import Alert
 from mkdocs_attnviz.models.client import ModelFailed
 from mkdocs_attnviz.models.reference import MOVED, ModelRef, resolve
@@ -76,7 +76,7 @@ def _here(pipeline: Pipeline, source: Source) -> Standing:
     plan = pipeline.plan(source)
     if isinstance(plan, Alert):
         return _without_plan(plan)
-    entries = []
+    entries: list[Entry] = []
     for request in reversed(plan.requests):  # the block's own last, which is the one that is told
         key = cache.key(parts := request.key_parts())
         known = Standing(source, source.where(), "cached", plan.block, request.model, key)

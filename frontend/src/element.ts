@@ -1,12 +1,12 @@
 import { adoptStyles, html, LitElement, nothing, type TemplateResult, unsafeCSS } from "lit";
 import css from "./element.css";
 import { type Blob, type Figure, findLayer, findSequence, findStack, parseFigure } from "./figure.js";
+import { installReceiver } from "./files.js";
 import { asked, decodeState, encodeState } from "./link.js";
 import { hexToRgba, PALETTES } from "./palette.js";
 import { type HeadNeurons, headNeurons, neuronBlobs, neuronLayer } from "./parts/neuron-scores.js";
 import { palest, type Scheme, SchemeController } from "./scheme.js";
 import { type Decode, Store } from "./store.js";
-import { installReceiver } from "./files.js";
 import type { View, ViewClass, ViewHost } from "./view.js";
 import { Layer } from "./weights.js";
 

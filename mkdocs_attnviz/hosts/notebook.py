@@ -271,7 +271,7 @@ def _html(figure: Figure) -> Html:
     assets = Assets()
     plain = figure.html("", assets)
     id = figure.wanted_id or f"attnviz-{hashlib.sha256(plain.encode()).hexdigest()[:10]}"
-    data = f'<meta charset="utf-8">\n{figure.html(id, assets)}\n{assets.script()}'
+    data = f'<meta charset="utf-8">\n{figure.html(id, assets)}\n{assets.script(figure.script)}'
     return Html(data, figure.drawing.sentence)
 
 

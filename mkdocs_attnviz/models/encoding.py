@@ -13,8 +13,10 @@ every head at once, and *rollout*.
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -69,6 +71,11 @@ def scaled_blob(values: Floats, masked: npt.NDArray[np.bool_] | None = None) -> 
     if masked is not None:
         steps = np.where(masked, MASKED, steps)
     return zlib.compress(scales.astype("<f4").tobytes() + steps.astype("<i2").tobytes(), 6)
+
+
+def json_blob(value: Any) -> bytes:
+    """Lists and texts that are no array, as JSON."""
+    return zlib.compress(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(), 6)
 
 
 def overview_blob(layers: Sequence[Steps]) -> bytes:

@@ -14,6 +14,10 @@ INLINE = 24_000
 """Bytes of one figure's deflated layers; up to this a file each would cost more than it saves."""
 
 
+ATTENTION_SCRIPT, ALL_SCRIPT = "attnviz", "attnviz-all"
+"""The second has everything that is in the first."""
+
+
 @dataclass(frozen=True)
 class Picture:
     """A static picture, of which one unit is one CSS pixel."""
@@ -35,6 +39,8 @@ class Drawing:
     """What is to be seen, for those who do not see it."""
     height: str
     """Of the interactive picture, without what stands around it, as a CSS expression: the page keeps room for it."""
+    script: str = ATTENTION_SCRIPT
+    """Which of the scripts in `static/` has the view."""
 
 
 def bytes_of(part: Mapping[str, Any], entry: Entry) -> bytes | None:

@@ -1,0 +1,4 @@
+/** A blob that holds JSON. */
+export function json<T>(bytes: Uint8Array): T {
+  return JSON.parse(new TextDecoder().decode(bytes)) as T;
+}

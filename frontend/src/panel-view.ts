@@ -1,0 +1,130 @@
+import { html, nothing, render, type TemplateResult } from "lit";
+import { Choices } from "./choices.js";
+import type { Figure } from "./figure.js";
+import { files, optionsButton } from "./parts/options.js";
+import type { Sheet } from "./parts/svg.js";
+import { closeOptions } from "./reader-view.js";
+import type { View, ViewHost } from "./view.js";
+
+/** `key: value` pairs that are checked before they become the state; throws a RangeError that names the bad value. */
+export type Check<State> = (next: State) => void;
+
+class PanelChoices<State extends object> extends Choices<State> {
+  title = "";
+
+  override get where(): string {
+    return this.title;
+  }
+}
+
+/** A value that must be one of some. */
+export function oneOf(name: string, value: unknown, allowed: readonly unknown[]): void {
+  if (!allowed.includes(value)) throw new RangeError(`${name} ${value}: not one of ${allowed.map(String).join(", ")}`);
+}
+
+/** A position from 0 to below `end`, or none. */
+export function position(name: string, value: unknown, end: number): void {
+  if (value !== null && !(Number.isInteger(value) && (value as number) >= 0 && (value as number) < end))
+    throw new RangeError(`${name} ${value}: not a number from 0 to ${end - 1}`);
+}
+
+/**
+ * What views of other things than attention share: one line of controls, options behind a button, a body, a read-out
+ * below it, keys. A state is flat: texts, numbers, true or false, and null.
+ */
+export abstract class PanelView<State extends object, Shown extends Figure = Figure> implements View {
+  protected readonly choices: PanelChoices<State>;
+  protected readonly readout = Object.assign(document.createElement("div"), { className: "panel-readout" });
+
+  constructor(
+    protected readonly host: ViewHost,
+    protected readonly figure: Shown,
+    initial: State,
+  ) {
+    const merged = (_: Figure, old: State, change: Partial<State>): State => {
+      for (const key of Object.keys(change)) if (!(key in old)) throw new RangeError(`${key}: not a part of the state`);
+      const next = { ...old, ...change };
+      this.check(next);
+      return next;
+    };
+    this.choices = new PanelChoices(host, figure, initial, merged, () => `${this.where}: ${this.readout.textContent}`);
+    host.addController(this);
+  }
+
+  get state(): State {
+    return structuredClone(this.choices.state);
+  }
+
+  set state(change: Partial<State>) {
+    this.choices.merge(change);
+  }
+
+  /** Throws a RangeError that names what cannot be. */
+  protected abstract check(next: State): void;
+  /** What is shown, in a few words: the title of a saved picture, and what is announced first. */
+  protected abstract get where(): string;
+  /** What stands in the line of controls; may be nothing. */
+  protected controls(): unknown {
+    return nothing;
+  }
+  /** What stands behind the button beside the files. */
+  protected more(): unknown {
+    return nothing;
+  }
+  /** How the picture is to be read. */
+  protected abstract legend(): string;
+  protected abstract body(): unknown;
+  /** Draws after each rendering; false while something is still to come. */
+  protected abstract draw(): boolean;
+  /** What is said of what is pointed at. */
+  protected abstract reading(): unknown;
+  protected abstract sheet(): Sheet | null;
+  /** Frees what is locked; false if there is nothing. */
+  protected free(): boolean {
+    return false;
+  }
+
+  abstract values(request: object): Promise<object>;
+
+  hostConnected(): void {}
+
+  hostDisconnected(): void {
+    this.choices.disconnect();
+  }
+
+  hostUpdated(): void {
+    if (!this.readout.isConnected || this.host.clientWidth === 0) return;
+    if (this.draw()) {
+      this.tell();
+      this.host.drawn();
+    }
+  }
+
+  /** The read-out follows what is pointed at. */
+  protected tell(announce = false): void {
+    render(this.reading(), this.readout);
+    if (announce) this.choices.announce();
+  }
+
+  render(): TemplateResult {
+    const { choices, figure } = this;
+    choices.title = this.where;
+    return html`<div class="view panel ${figure.view}-view" @keydown=${this.keydown}>
+      <div class="controls">${this.controls()}${optionsButton(choices)}</div>
+      ${this.options()}${this.body()}${this.readout}${choices.live}
+    </div>`;
+  }
+
+  private options(): TemplateResult | typeof nothing {
+    if (!this.choices.open.options) return nothing;
+    const legend = this.legend();
+    return html`<div class="options" role="group" aria-label="Options">
+      ${this.more()}<span class="actions">${files(this.choices, { sheet: () => this.sheet(), legend })}</span>
+      <p class="legend">${legend}</p>
+    </div>`;
+  }
+
+  private readonly keydown = (event: KeyboardEvent): void => {
+    if (event.key === "Escape" && (this.free() || closeOptions(this.choices, event))) event.preventDefault();
+  };
+}

@@ -1,0 +1,166 @@
+import { plainText, tokenElement } from "../token.js";
+
+/** A token of a text that is set as text: line by line, in the order of reading. */
+export interface FlowToken {
+  text: string;
+  special: boolean;
+  /** What stands small below it; its position, where nothing else is to be said. */
+  note: string;
+  /** Cannot be chosen. */
+  inactive?: boolean;
+}
+
+/** Tokens that belong together, under a heading. */
+export interface FlowGroup {
+  heading: string;
+  tokens: FlowToken[];
+}
+
+/** How a token looks: as CSS. `ink` is the colour of its text, where the background asks for one. */
+export interface Paint {
+  background?: string;
+  ink?: string;
+  title?: string;
+}
+
+export interface FlowEvents {
+  /** Another token is pointed at, or none. What the keyboard does is announced, what the mouse does is not. */
+  point(index: number | null, announce: boolean): void;
+  choose(index: number): void;
+}
+
+/**
+ * A text's tokens as a listbox that wraps like text. Positions count through all groups. Plain DOM, since hovering
+ * repaints some of a thousand tokens sixty times a second.
+ */
+export class Flow {
+  readonly element = document.createElement("div");
+  private rows: HTMLElement[] = [];
+  private shown: FlowGroup[] = [];
+  private tabStop = 0;
+
+  constructor(
+    label: string,
+    private readonly events: FlowEvents,
+  ) {
+    const { element } = this;
+    element.className = "flow";
+    element.setAttribute("role", "listbox");
+    element.setAttribute("aria-label", label);
+    element.addEventListener("pointerover", (event) => {
+      if (event.pointerType !== "touch") events.point(this.indexOf(event), false);
+    });
+    element.addEventListener("pointerleave", (event) => {
+      if (event.pointerType !== "touch") events.point(null, false);
+    });
+    element.addEventListener("focusin", (event) => {
+      const index = this.indexOf(event);
+      if (index !== null && (event.target as Element).matches(":focus-visible")) events.point(index, true);
+    });
+    element.addEventListener("focusout", () => events.point(null, false));
+    element.addEventListener("click", (event) => this.choose(event));
+    element.addEventListener("keydown", (event) => this.keydown(event));
+  }
+
+  /** Shows other tokens; the same ones stay as they are. */
+  show(groups: FlowGroup[]): void {
+    if (groups === this.shown) return;
+    this.shown = groups;
+    this.rows = [];
+    this.element.replaceChildren(...groups.flatMap((group) => this.group(group)));
+    const first = this.rows.findIndex((row) => !row.classList.contains("inactive"));
+    this.tabStop = Math.max(0, first);
+    const stop = this.rows[this.tabStop];
+    if (stop) stop.tabIndex = 0;
+  }
+
+  private group({ heading, tokens }: FlowGroup): HTMLElement[] {
+    const title = Object.assign(document.createElement("span"), { className: "heading", textContent: heading });
+    title.setAttribute("role", "presentation");
+    return [...(heading ? [title] : []), ...tokens.flatMap((token) => this.token(token))];
+  }
+
+  private token({ text, special, note, inactive }: FlowToken): HTMLElement[] {
+    const row = document.createElement("div");
+    row.setAttribute("role", "option");
+    row.setAttribute("aria-selected", "false");
+    row.dataset.index = String(this.rows.length);
+    row.tabIndex = -1;
+    row.title = plainText(text);
+    if (inactive) {
+      row.classList.add("inactive");
+      row.setAttribute("aria-disabled", "true");
+    }
+    row.append(tokenElement(text, special), Object.assign(document.createElement("small"), { textContent: note }));
+    this.rows.push(row);
+    if (!text.includes("\n")) return [row];
+    return [row, Object.assign(document.createElement("span"), { className: "break" })];
+  }
+
+  /** Each token's looks. */
+  paint(paint: (index: number) => Paint): void {
+    this.rows.forEach((row, index) => {
+      const { background = "", ink = "", title } = paint(index);
+      row.style.background = background;
+      row.style.color = ink;
+      if (title !== undefined) row.title = title;
+    });
+  }
+
+  note(text: (index: number) => string): void {
+    this.rows.forEach((row, index) => {
+      const note = row.lastElementChild as HTMLElement;
+      const wanted = text(index);
+      if (note.textContent !== wanted) note.textContent = wanted;
+    });
+  }
+
+  mark(pointed: number | null, selected: number | null): void {
+    this.rows.forEach((row, index) => {
+      row.classList.toggle("pointed", index === pointed);
+      row.setAttribute("aria-selected", String(index === selected));
+    });
+  }
+
+  private indexOf(event: Event): number | null {
+    const row = (event.target as Element).closest<HTMLElement>("[role=option]");
+    return row && !row.classList.contains("inactive") ? Number(row.dataset.index) : null;
+  }
+
+  private choose(event: Event): void {
+    const index = this.indexOf(event);
+    if (index !== null) this.events.choose(index);
+  }
+
+  private keydown(event: KeyboardEvent): void {
+    const index = this.indexOf(event);
+    if (index === null || event.altKey || event.ctrlKey || event.metaKey) return;
+    if (event.key === "Enter" || event.key === " ") this.events.choose(index);
+    else if (!this.walk(event.key, index)) return;
+    event.preventDefault();
+  }
+
+  private walk(key: string, index: number): boolean {
+    const active = this.rows.flatMap((row, at) => (row.classList.contains("inactive") ? [] : [at]));
+    const at = active.indexOf(index);
+    const steps: Record<string, number> = {
+      ArrowLeft: at - 1,
+      ArrowUp: at - 1,
+      ArrowRight: at + 1,
+      ArrowDown: at + 1,
+      Home: 0,
+      End: active.length - 1,
+    };
+    const step = steps[key];
+    if (step === undefined) return false;
+    const to = active[Math.min(Math.max(step, 0), active.length - 1)] as number;
+    for (const [from, value] of [
+      [this.tabStop, -1],
+      [to, 0],
+    ] as const)
+      (this.rows[from] as HTMLElement).tabIndex = value;
+    this.tabStop = to;
+    this.rows[to]?.focus();
+    return true;
+  }
+}

@@ -1,0 +1,26 @@
+import { html, type TemplateResult } from "lit";
+import { plainText } from "../token.js";
+
+/** What a model holds likely, the likeliest first. */
+export interface Top {
+  tokens: string[];
+  probabilities: number[];
+}
+
+/** Three digits, so that small ones say something, too. */
+export function percent(probability: number): string {
+  if (probability > 0 && probability < 0.0001) return "< 0.01 %";
+  return `${(100 * probability).toFixed(probability < 0.1 ? 2 : 1)} %`;
+}
+
+/** A bar for each, over the full width for what is certain. */
+export function topList({ tokens, probabilities }: Top, color: string, actual?: string): TemplateResult {
+  const line = (token: string, i: number) => {
+    const probability = probabilities[i] as number;
+    return html`<li>
+      <bdi class="token ${token === actual ? "actual" : ""}">${plainText(token)}</bdi><span>${percent(probability)}</span>
+      <span class="bar" style="width:${(100 * probability).toFixed(2)}%;--accent:${color}"></span>
+    </li>`;
+  };
+  return html`<ol class="alternatives">${tokens.map(line)}</ol>`;
+}

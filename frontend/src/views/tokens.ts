@@ -1,0 +1,193 @@
+import { html, unsafeCSS } from "lit";
+import type { Blob, Figure, Sequence } from "../figure.js";
+import { json } from "../json-blob.js";
+import { memo } from "../memo.js";
+import { oneOf, PanelView, position } from "../panel-view.js";
+import { choice } from "../parts/controls.js";
+import flowCss from "../parts/flow.css";
+import { Flow, type FlowGroup, type Paint } from "../parts/flow.js";
+import { flowSheet } from "../parts/flow-sheet.js";
+import type { Sheet } from "../parts/svg.js";
+import { accent, tint } from "../parts/tint.js";
+import { percent, topList } from "../parts/top.js";
+import { inks } from "../save.js";
+import { plainText } from "../token.js";
+import type { ViewHost } from "../view.js";
+import css from "./tokens.css";
+
+const SHADES = ["probability", "rank", "none"] as const;
+
+interface TokensFigure extends Figure {
+  /** In the order of reading: what the model reads, and what it is to produce. */
+  texts: { name: string; heading: string; start: number; end: number }[];
+  predictions: Blob;
+  /** Of which sequence they are. */
+  predicted: string;
+  initial: TokensState;
+}
+
+interface TokensState {
+  shade: (typeof SHADES)[number];
+  /** The token that is held; counted through all that is shown. */
+  selected: number | null;
+}
+
+/** For each position of the predicted sequence; null where nothing predicts its token. */
+interface Predictions {
+  vocabulary: string[];
+  top: (number[] | null)[];
+  probabilities: (number[] | null)[];
+  actual: ([probability: number, rank: number] | null)[];
+  entropy: (number | null)[];
+}
+
+/** A text's tokens, each with what the model held likely in its place. */
+export class TokensView extends PanelView<TokensState, TokensFigure> {
+  static readonly styles = [unsafeCSS(flowCss), unsafeCSS(css)];
+
+  private pointed: number | null = null;
+  private readonly flow = new Flow("Tokens", {
+    point: (index, announce) => {
+      if (index === this.pointed) return;
+      this.pointed = index;
+      this.mark();
+      this.tell(announce);
+    },
+    choose: (index) => this.choices.choose({ selected: this.choices.state.selected === index ? null : index }),
+  });
+  private readonly groups = memo((figure: TokensFigure) => groupsOf(figure));
+
+  constructor(host: ViewHost, figure: Figure) {
+    super(host, figure as TokensFigure, (figure as TokensFigure).initial);
+  }
+
+  protected check({ shade, selected }: TokensState): void {
+    oneOf("shade", shade, SHADES);
+    position("selected", selected, this.places.length);
+  }
+
+  protected get where(): string {
+    return this.figure.texts.length > 1 ? "Input and output" : "Tokens";
+  }
+
+  protected override controls(): unknown {
+    const names = { probability: "probability", rank: "rank", none: "nothing" };
+    const options = SHADES.map((shade) => [shade, names[shade]] as const);
+    return choice("Colour", this.choices.state.shade, options, (shade) => this.choices.choose({ shade }));
+  }
+
+  protected legend(): string {
+    return "Full colour: the model held the token likely · numbers are positions";
+  }
+
+  protected body(): unknown {
+    return this.flow.element;
+  }
+
+  /** Sequence and position of each token that is shown. */
+  private get places(): { name: string; index: number }[] {
+    return this.figure.texts.flatMap(({ name, start, end }) =>
+      Array.from({ length: end - start }, (_, i) => ({ name, index: start + i })),
+    );
+  }
+
+  private get predictions(): Predictions | undefined {
+    return this.host.blob(this.figure.predictions, (bytes) => json<Predictions>(bytes));
+  }
+
+  protected draw(): boolean {
+    this.flow.show(this.groups(this.figure));
+    const { predictions } = this;
+    if (!predictions) return false;
+    this.flow.paint((index) => this.paint(index, predictions));
+    this.mark();
+    return true;
+  }
+
+  private mark(): void {
+    this.flow.mark(this.pointed, this.choices.state.selected);
+  }
+
+  private actual(index: number, { actual }: Predictions): [number, number] | null {
+    const place = this.places[index];
+    return place?.name === this.figure.predicted ? (actual[place.index] ?? null) : null;
+  }
+
+  private paint(index: number, predictions: Predictions): Paint {
+    const { shade } = this.choices.state;
+    const actual = this.actual(index, predictions);
+    if (!actual || shade === "none") return {};
+    const share = shade === "probability" ? actual[0] : 1 / actual[1];
+    return tint(accent(this.host.scheme), 0.85 * share, this.host.scheme);
+  }
+
+  protected reading(): unknown {
+    const { predictions } = this;
+    const { selected } = this.choices.state;
+    const index = this.pointed ?? selected;
+    if (!predictions) return this.host.notice("predictions", [this.figure.predictions]);
+    if (index === null)
+      return html`<span class="detail pale">Point at a token to see what was likely in its place</span>`;
+    const place = this.places[index];
+    const sequence = this.figure.sequences[place?.name ?? ""] as Sequence;
+    const token = sequence.tokens[place?.index ?? 0] as string;
+    const actual = this.actual(index, predictions);
+    const found = place?.name === this.figure.predicted ? this.top(place.index, predictions) : null;
+    if (!actual || !found)
+      return html`<span class="detail"><bdi>${plainText(token)}</bdi>: given, not predicted</span>`;
+    const said = html`<span class="detail"><bdi>${plainText(token)}</bdi>: ${percent(actual[0])}, rank ${actual[1]}</span>`;
+    return html`${said}${topList(found, accent(this.host.scheme), token)}`;
+  }
+
+  private top(index: number, { vocabulary, top, probabilities }: Predictions) {
+    const [ids, values] = [top[index], probabilities[index]];
+    return ids && values ? { tokens: ids.map((id) => vocabulary[id] as string), probabilities: values } : null;
+  }
+
+  protected override free(): boolean {
+    const held = this.choices.state.selected !== null;
+    if (held) this.choices.choose({ selected: null });
+    return held;
+  }
+
+  protected sheet(): Sheet | null {
+    const { predictions } = this;
+    const { dark, pale } = this.host.scheme;
+    return predictions
+      ? flowSheet(this.groups(this.figure), (index) => this.paint(index, predictions), inks(dark, pale))
+      : null;
+  }
+
+  /** For each token of the predicted sequence its probability, rank and entropy, and the likeliest in its place. */
+  async values(): Promise<object> {
+    await this.host.updateComplete;
+    const { predictions } = this;
+    if (!predictions) throw new Error("the predictions could not be loaded");
+    const { tokens } = this.figure.sequences[this.figure.predicted] as Sequence;
+    return tokens.map((token, index) => {
+      const actual = predictions.actual[index];
+      const top = this.top(index, predictions);
+      return {
+        token,
+        probability: actual?.[0] ?? null,
+        rank: actual?.[1] ?? null,
+        entropy: predictions.entropy[index],
+        top,
+      };
+    });
+  }
+}
+
+function groupsOf({ texts, sequences }: TokensFigure): FlowGroup[] {
+  return texts.map(({ name, heading, start, end }) => {
+    const { tokens, special } = sequences[name] as Sequence;
+    return {
+      heading,
+      tokens: tokens.slice(start, end).map((text, i) => ({
+        text,
+        special: special.includes(start + i),
+        note: String(start + i),
+      })),
+    };
+  });
+}

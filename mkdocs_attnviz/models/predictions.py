@@ -1,0 +1,120 @@
+"""What a model held likely at each position: probability and rank of the token that stands there, and the likeliest.
+
+Of a model that writes, each token is predicted from those before it. Of a masked language model a `[MASK]` is; where a
+text has none, each token is masked in turn (Salazar et al. 2020, "Masked Language Model Scoring"). Of a classifier it
+is the classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from mkdocs_attnviz.cache import Entry
+from mkdocs_attnviz.models.encoding import json_blob
+from mkdocs_attnviz.models.inputs import collate
+from mkdocs_attnviz.models.load import Loaded, Unusable
+from mkdocs_attnviz.models.tokens import Example, Tokens, pretty
+
+DIGITS = 5
+AT_ONCE = 16
+"""Copies of a text with one token masked that go through a model together."""
+
+
+def capture(loaded: Loaded, examples: Sequence[Example], parameters: Mapping[str, Any]) -> list[Entry]:
+    """One entry for each example; `parameters` has `top_k`.
+
+    Raises:
+        Unusable: the model predicts nothing.
+    """
+    with torch.inference_mode():
+        return [_entry(loaded, example, parameters["top_k"]) for example in examples]
+
+
+def _entry(loaded: Loaded, example: Example, top_k: int) -> Entry:
+    task = loaded.task
+    if task is None:
+        raise Unusable(f"Model {loaded.ref.name!r} predicts neither tokens nor classes.")
+    sequences = {"text": example.text.meta()}
+    if example.target is not None:
+        sequences["target"] = example.target.meta()
+    meta: dict[str, Any] = {"sequences": sequences, "task": task}
+    if task == "classes":
+        return Entry(meta, {"predictions": json_blob(_classes(loaded, example, top_k))})
+    predicted = predictions(loaded, example, task)
+    text = example.target if example.target is not None and task == "target" else example.text
+    found = _described(loaded, predicted, [*text.ids, None], top_k)
+    meta["predicted"] = "text" if text is example.text else "target"
+    return Entry(meta, {"predictions": json_blob(found)})
+
+
+def predictions(loaded: Loaded, example: Example, task: str) -> dict[int, torch.Tensor]:
+    """Logits by the position that they predict, each (V,). What follows the last position is predicted, too."""
+    if task == "masked":
+        return dict(_masked(loaded, example.text))
+    logits = loaded.model(**collate(loaded, [example]), return_dict=True).logits[0].float()  # (T, V)
+    return {position + 1: row for position, row in enumerate(logits)}
+
+
+def _masked(loaded: Loaded, text: Tokens) -> Iterator[tuple[int, torch.Tensor]]:
+    mask = loaded.tokenizer.mask_token_id
+    if mask is None:
+        raise ValueError(
+            f"The tokenizer of model {loaded.ref.name!r} has no mask token, so that nothing can be predicted."
+        )
+    inputs = collate(loaded, [Example(text)])
+    masked = [position for position, token in enumerate(text.ids) if token == mask]
+    if masked:
+        logits = loaded.model(**inputs, return_dict=True).logits[0].float()
+        yield from ((position, logits[position]) for position in masked)
+        return
+    positions = [position for position in range(len(text.ids)) if position not in text.special]
+    for start in range(0, len(positions), AT_ONCE):
+        part = positions[start : start + AT_ONCE]
+        copies = {name: value.repeat(len(part), 1) for name, value in inputs.items()}
+        copies["input_ids"][torch.arange(len(part)), torch.tensor(part)] = mask
+        logits = loaded.model(**copies, return_dict=True).logits.float()  # (B, T, V)
+        yield from ((position, logits[number, position]) for number, position in enumerate(part))
+
+
+def _described(
+    loaded: Loaded, predicted: Mapping[int, torch.Tensor], actual: Sequence[int | None], top_k: int
+) -> dict[str, Any]:
+    """Lists by position; null where nothing is predicted."""
+    length = max(len(actual), *(position + 1 for position in predicted))
+    names: dict[int, int] = {}
+    found: dict[str, list[Any]] = {name: [None] * length for name in ("top", "probabilities", "actual", "entropy")}
+    for position, logits in predicted.items():
+        logs = torch.log_softmax(logits, -1)
+        probabilities = logs.exp()
+        top = probabilities.topk(min(top_k, len(probabilities)))
+        ids = top.indices.tolist()
+        found["top"][position] = [names.setdefault(token, len(names)) for token in ids]
+        found["probabilities"][position] = [_short(value) for value in top.values.tolist()]
+        found["entropy"][position] = _short(float(-(probabilities * logs.nan_to_num(neginf=0)).sum()))
+        token = actual[position] if position < len(actual) else None
+        if token is not None:
+            rank = 1 + int((logits > logits[token]).sum())
+            found["actual"][position] = [_short(float(probabilities[token])), rank]
+    return {"vocabulary": pretty(loaded.tokenizer, list(names)), **found}
+
+
+def _classes(loaded: Loaded, example: Example, top_k: int) -> dict[str, Any]:
+    logits = loaded.model(**collate(loaded, [example]), return_dict=True).logits[0].float()
+    config = loaded.model.config
+    several = config.problem_type == "multi_label_classification" or len(logits) == 1
+    probabilities = logits.sigmoid() if several else logits.softmax(-1)
+    top = probabilities.topk(min(top_k, len(probabilities)))
+    return {
+        "vocabulary": [str(config.id2label[index]) for index in top.indices.tolist()],
+        "top": [list(range(len(top.indices)))],
+        "probabilities": [[_short(value) for value in top.values.tolist()]],
+        "actual": [None],
+        "entropy": [None],
+    }
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.{DIGITS}g}")

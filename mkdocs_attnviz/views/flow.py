@@ -1,0 +1,109 @@
+"""A text's tokens as text: what views of tokens share, and their static picture."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from mkdocs_attnviz.cache import Entry
+from mkdocs_attnviz.views.drawing import Picture
+from mkdocs_attnviz.views.svg import document, escape, palette, styles, visible
+
+WIDTH, ROW, CHARACTER = 680, 44, 8
+ROWS = 12
+"""As many as a static picture shows."""
+
+
+def json_of(blob: bytes) -> Any:
+    return json.loads(zlib.decompress(blob))
+
+
+def sequences(entry: Entry, *, pretty: bool) -> dict[str, dict[str, Any]]:
+    """Every sequence of the entry, as the figure shows it."""
+    return {
+        name: {"tokens": meta["pretty" if pretty else "tokens"], "special": meta["special"], "sentence_b_start": None}
+        for name, meta in entry.meta["sequences"].items()
+    }
+
+
+def texts(entry: Entry) -> list[dict[str, Any]]:
+    """The stretches that are shown, in the order of reading: what the model reads, and what it writes."""
+    meta = entry.meta["sequences"]
+    length, generated = len(meta["text"]["tokens"]), meta["text"].get("generated")
+    if "target" in meta:
+        target = len(meta["target"]["tokens"])
+        found = [("text", "Input", 0, length), ("target", "Output", 1, target)]
+    elif generated is not None:
+        found = [("text", "Input", 0, generated), ("text", "Written by the model", generated, length)]
+    else:
+        found = [("text", "", 0, length)]
+    names = ("name", "heading", "start", "end")
+    return [dict(zip(names, each, strict=True)) for each in found if each[3] > each[2]]
+
+
+def picture(
+    shown: Sequence[Mapping[str, Any]],
+    tokens: Mapping[str, Mapping[str, Any]],
+    share: Callable[[str, int], float],
+    theme: str,
+) -> Picture:
+    """The tokens, each on a ground whose opacity is its `share`, from -1 to 1; negative ones in the other colour."""
+    body: list[str] = []
+    x, row = 0, 0
+    for part in shown:
+        if row >= ROWS:
+            break
+        if part["heading"]:
+            row += x > 0
+            body.append(f'<text class="p" x="0" y="{row * ROW + 14}" font-size="12">{escape(part["heading"])}</text>')
+            x = 8 * len(part["heading"]) + 12
+        for position in range(part["start"], part["end"]):
+            text = visible(tokens[part["name"]]["tokens"][position]) or "∅"
+            width = max(24, CHARACTER * len(text) + 10)
+            if x and x + width > WIDTH:
+                x, row = 0, row + 1
+            if row >= ROWS:
+                break
+            body += _token(
+                escape(tokens[part["name"]]["tokens"][position]),
+                x,
+                row * ROW,
+                width,
+                share(part["name"], position),
+                position,
+            )
+            x += width + 2
+    height = (row + (x > 0)) * ROW
+    style = "text{font:13px system-ui,sans-serif}" + styles(palette(theme), _rules)
+    return Picture(document(WIDTH, height, style, body), WIDTH, height)
+
+
+def _token(text: str, x: int, y: int, width: int, share: float, position: int) -> list[str]:
+    kind = "n" if share < 0 else "f"
+    ground = (
+        f'<rect class="{kind}" opacity="{min(1.0, abs(share)) * 0.6:.2g}" x="{x}" y="{y}" width="{width}" height="22"/>'
+    )
+    middle = x + width / 2
+    return [
+        ground if share else "",
+        f'<text x="{middle:g}" y="{y + 16}" text-anchor="middle">{text or "∅"}</text>',
+        f'<text class="p" x="{middle:g}" y="{y + 34}" text-anchor="middle" font-size="10">{position}</text>',
+    ]
+
+
+def _rules(scheme: dict[str, Any]) -> str:
+    negative, positive = scheme["signed"]
+    return f"text{{fill:{scheme['text']}}}.p{{fill:{scheme['pale']}}}.f{{fill:{positive}}}.n{{fill:{negative}}}"
+
+
+def height(shown: Sequence[Mapping[str, Any]], tokens: Mapping[str, Mapping[str, Any]]) -> str:
+    """CSS height of a flow: as long as its characters, at a width of 85 of 100 of the viewport's, at most 680 px."""
+    characters = sum(
+        max(24, CHARACTER * len(tokens[part["name"]]["tokens"][position]) + 12)
+        for part in shown
+        for position in range(part["start"], part["end"])
+    )
+    rows = max(1, -(-characters // 620)) + len(shown)
+    return f"{min(480, 44 * rows)}px"

@@ -1,0 +1,85 @@
+"""Tokens view: a text as the model reads it, and what it held likely in each token's place.
+
+After Ecco's token view, with probability and rank of each token.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from mkdocs_attnviz.block import Block
+from mkdocs_attnviz.block import Options as BlockOptions
+from mkdocs_attnviz.cache import Entry
+from mkdocs_attnviz.models.request import PREDICTIONS
+from mkdocs_attnviz.part import key
+from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing
+from mkdocs_attnviz.views.flow import height, json_of, picture, sequences, texts
+
+CAPTURE = PREDICTIONS
+
+
+class Options(BlockOptions):
+    top_k: int = key(
+        "a number from 1 to 100",
+        "How many of the likeliest tokens are kept for each position.",
+        default=10,
+        ge=1,
+        le=100,
+    )
+    shade: Literal["probability", "rank", "none"] = key(
+        "probability, rank or none", "What a token's colour says at first.", default="probability"
+    )
+    prettify_tokens: bool = key(
+        "true or false",
+        "Show a vocabulary's marks of word boundaries (`Ġ`, `▁`, `</w>`) as the spaces they stand for.",
+        default=True,
+        strict=True,
+    )
+
+    def parameters(self) -> dict[str, Any]:
+        return {"top_k": self.top_k}
+
+
+def draw(block: Block, entry: Entry) -> Drawing:
+    options = block.options
+    assert isinstance(options, Options)  # noqa: S101 — for the type checker: parse() made it
+    if entry.meta["task"] == "classes":
+        raise block.wrong(
+            "view", f"The tokens view needs a model that predicts tokens, and {block.subject} predicts classes."
+        )
+    shown, tokens = texts(entry), sequences(entry, pretty=options.prettify_tokens)
+    predicted, actual = entry.meta["predicted"], json_of(entry.blobs["predictions"])["actual"]
+    data = {
+        "view": "tokens",
+        "theme": block.theme,
+        "sequences": tokens,
+        "texts": shown,
+        "predicted": predicted,
+        "predictions": {"blob": "predictions"},
+        "initial": {"shade": options.shade, "selected": None},
+        "options": {},
+    }
+
+    def share(name: str, position: int) -> float:
+        found = actual[position] if name == predicted else None
+        if found is None or options.shade == "none":
+            return 0.0
+        return float(found[0] if options.shade == "probability" else 1 / found[1])
+
+    return Drawing(
+        data,
+        picture(shown, tokens, share, block.theme),
+        _sentence(block, entry, actual),
+        height(shown, tokens),
+        ALL_SCRIPT,
+    )
+
+
+def _sentence(block: Block, entry: Entry, actual: list[list[float] | None]) -> str:
+    known = [each for each in actual if each is not None]
+    tokens = sum(part["end"] - part["start"] for part in texts(entry))
+    said = f"{tokens} tokens of {block.model}, coloured by how likely the model held each."
+    if not known:
+        return said
+    first = sum(rank == 1 for _, rank in known)
+    return f"{said} Of {len(known)} that it predicted, {first} were its first choice."
