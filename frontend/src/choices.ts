@@ -64,10 +64,13 @@ export class Choices<State extends object, Change = Partial<State>> {
     this.host.requestUpdate();
   }
 
-  /** Says what is shown, once the reader pauses. */
+  /** Says what is shown, once the reader pauses and it is there. */
   announce(): void {
     clearTimeout(this.announceTimer);
-    this.announceTimer = window.setTimeout(() => this.say(this.summary()), ANNOUNCE_MS);
+    this.announceTimer = window.setTimeout(async () => {
+      await this.host.updateComplete;
+      this.say(this.summary());
+    }, ANNOUNCE_MS);
   }
 
   say(text: string): void {

@@ -164,9 +164,10 @@ export class AttnViz extends LitElement implements ViewHost {
   }
 
   /** Resolves when all is drawn that the present state shows: what is fetched for it, and the frame it is drawn in. */
-  protected override async getUpdateComplete(): Promise<boolean> {
+  protected override async getUpdateComplete(before = 0): Promise<boolean> {
     const complete = await super.getUpdateComplete();
-    if (await this.store.settled()) return this.updateComplete;
+    const asked = await this.store.settled();
+    if (asked > before) return this.getUpdateComplete(asked); // what has come may ask for more
     await new Promise(requestAnimationFrame);
     return complete;
   }

@@ -19,11 +19,9 @@ export class Store {
     return this.failed.has(blob);
   }
 
-  /** All that is asked for now is here, or has failed; false if nothing was. */
-  async settled(): Promise<boolean> {
-    const waiting = [...this.pending].filter(([blob]) => !this.decoded.has(blob));
-    await Promise.allSettled(waiting.map(([, pending]) => pending));
-    return waiting.length > 0;
+  /** How much has been asked for, once all of it is here or has failed. */
+  async settled(): Promise<number> {
+    return (await Promise.allSettled(this.pending.values())).length;
   }
 
   /** Also tries again what has failed before. */

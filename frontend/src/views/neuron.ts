@@ -1,11 +1,9 @@
 import { html, nothing, type TemplateResult, unsafeCSS } from "lit";
 import { Choices } from "../choices.js";
 import type { Figure } from "../figure.js";
-import controlsCss from "../parts/controls.css";
 import { choice, layerKey, layerSelect, numbers, pairSelect, stackSelect } from "../parts/controls.js";
 import { NeuronStage } from "../parts/neuron-stage.js";
 import { files, optionsButton } from "../parts/options.js";
-import pictureCss from "../parts/picture.css";
 import { closeOptions } from "../reader-view.js";
 import { offeredHeads } from "../state.js";
 import type { View, ViewHost } from "../view.js";
@@ -23,7 +21,7 @@ class NeuronChoices extends Choices<NeuronState, NeuronChange> {
 
 /** One head: its lines; and, of a token that the reader expands, queries, keys and how weights come of them. */
 export class NeuronView implements View {
-  static readonly styles = [unsafeCSS(pictureCss), unsafeCSS(controlsCss), unsafeCSS(css)];
+  static readonly styles = [unsafeCSS(css)];
 
   private readonly choices: NeuronChoices;
   private stage: NeuronStage;
