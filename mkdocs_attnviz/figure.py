@@ -138,7 +138,7 @@ class Figure:
             caption = f'\n<figcaption style="{CAPTION_STYLE}">{html.escape(self.block.caption)}</figcaption>'
         return (
             f'<figure class="attnviz" id="{html.escape(id)}" style="{FIGURE_STYLE}">\n'
-            f'<attn-viz data-figure="{html.escape(_json(self._data(assets)))}" '
+            f"<attn-viz data-figure='{_in_single_quotes(_json(self._data(assets)))}' "
             f'style="display:block;--attnviz-height:{self._reserved()};min-height:var(--attnviz-height)">'
             f'<img src="{_data_url(picture.svg)}" alt="{sentence}" '
             f'width="{picture.width}" height="{picture.height}" '
@@ -280,6 +280,11 @@ def _data_url(svg: str) -> str:
     for character in UNSAFE:
         url = url.replace(character, f"%{ord(character):02X}")
     return "data:image/svg+xml," + NOT_ASCII.sub(lambda match: quote(match[0]), url)
+
+
+def _in_single_quotes(json: str) -> str:
+    """As the value of an attribute. JSON is full of double quotes, and an escape for each would be a fifth of a page."""
+    return html.escape(json, quote=False).replace("'", "&#39;")
 
 
 @cache

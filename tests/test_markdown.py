@@ -19,6 +19,12 @@ from mkdocs_attnviz.settings import SettingsError
 BLOCK = f"```attention\nmodel: {MINILM}\ntext: The cat sat on the mat\n```\n"
 
 
+@pytest.fixture(autouse=True)
+def a_folder_of_its_own(tmp_path, monkeypatch):
+    """Where nothing is said, lock file and cache are made in the present folder."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture
 def convert(shared_cache, tmp_path):
     def convert(text, *extensions, **settings):
