@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from mkdocs_attnviz.block import BlockError, Source, json_schema, parse
-from mkdocs_attnviz.views import OPTIONS
+from mkdocs_attnviz.views import OPTIONS, VIEWS
 
 
 def read(body, **header):
@@ -84,8 +84,8 @@ MISTAKES = [
     (GOOD + "heads: {a: 1}", 2, "`heads` is {\"a\": 1}; it must be"),
     (GOOD + "heads: [1]\nhead: 2", None, "`head` and `heads` stand both in the block; keep one of them."),
     (GOOD + "theme: blue", 2, "`theme` is 'blue'; it must be auto, light or dark."),
-    (GOOD + "view: haed", 2, "`view` is 'haed'; the views are head, model, neuron, matrix (did you mean `head`?)."),
-    (GOOD + "view: [head]", 2, "`view` is no single word; the views are head, model, neuron, matrix."),
+    (GOOD + "view: haed", 2, f"`view` is 'haed'; the views are {', '.join(VIEWS)} (did you mean `head`?)."),
+    (GOOD + "view: [head]", 2, f"`view` is no single word; the views are {', '.join(VIEWS)}."),
     (GOOD + "layer: =", 2, "The value '=' of a key cannot be read."),
     (GOOD + "layer: 0x" + "f" * 5000, 2, "`layer` is something else; it must be a layer's number"),
     (GOOD + "id: 1a", 2, "`id` is '1a'; it must be a letter followed by"),
