@@ -274,7 +274,9 @@ def built(tmp_path_factory, shared_cache):
     from conftest import Site
 
     site = Site(tmp_path_factory.mktemp("predict"), shared_cache)
-    site.config["theme"] = {"name": "mkdocs", "highlightjs": False, "color_mode": "auto"}
+    schemes = {"light": "default", "dark": "slate"}
+    palette = [{"media": f"(prefers-color-scheme: {name})", "scheme": scheme} for name, scheme in schemes.items()]
+    site.config["theme"] = {"name": "material", "font": False, "palette": palette}
     site.settings["models"]["en-de"] = EN_DE
     site.write("index.md", PAGE)
     done = site.build("--strict")
@@ -354,12 +356,12 @@ def test_hovering_a_token_reads_it_out(show):
     known = values(element)
     least = min((each for each in known if each["probability"]), key=lambda each: each["probability"])
     assert readout(element).startswith(f"Least expected: {least['token'].strip()}: ")
-    before = element.bounding_box()
+    before = element.evaluate("e => e.offsetHeight")
     token(element, 12).hover()
     expected = known[12]
     assert re.match(rf"{expected['token'].strip()}: [\d.]+ %, rank {expected['rank']}", readout(element))
     assert [name.strip("· ") for name, _ in bars(element)] == [name.strip() for name in expected["top"]["tokens"]]
-    assert element.bounding_box() == before, "nothing moves"
+    assert element.evaluate("e => e.offsetHeight") == before, "nothing below moves"
     token(element, 0).hover()
     assert readout(element) == "the: given, not predicted"
 
