@@ -1,6 +1,7 @@
 """What an author may write, and what he is told where it is wrong."""
 
 import json
+import re
 
 import pytest
 import yaml
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from mkdocs_attnviz.block import BlockError, Source, json_schema, parse
-from mkdocs_attnviz.views import OPTIONS
+from mkdocs_attnviz.views import OPTIONS, VIEWS
 
 
 def read(body, **header):
@@ -84,8 +85,8 @@ MISTAKES = [
     (GOOD + "heads: {a: 1}", 2, "`heads` is {\"a\": 1}; it must be"),
     (GOOD + "heads: [1]\nhead: 2", None, "`head` and `heads` stand both in the block; keep one of them."),
     (GOOD + "theme: blue", 2, "`theme` is 'blue'; it must be auto, light or dark."),
-    (GOOD + "view: haed", 2, "`view` is 'haed'; the views are head, model, neuron, matrix (did you mean `head`?)."),
-    (GOOD + "view: [head]", 2, "`view` is no single word; the views are head, model, neuron, matrix."),
+    (GOOD + "view: haed", 2, f"`view` is 'haed'; the views are {', '.join(VIEWS)} (did you mean `head`?)."),
+    (GOOD + "view: [head]", 2, f"`view` is no single word; the views are {', '.join(VIEWS)}."),
     (GOOD + "layer: =", 2, "The value '=' of a key cannot be read."),
     (GOOD + "layer: 0x" + "f" * 5000, 2, "`layer` is something else; it must be a layer's number"),
     (GOOD + "id: 1a", 2, "`id` is '1a'; it must be a letter followed by"),
@@ -226,8 +227,185 @@ def test_values_in_the_header_are_judged(header, message):
     assert caught.value.line is None
 
 
+# ---- keys within keys
+
+TALK = "model: m\nchat:\n  - role: user\n    content: hi\n"
+
+
+def test_generate_has_its_defaults():
+    assert read(GOOD + "generate: {}").inputs["generate"] == {"max_new_tokens": 20, "do_sample": False}
+    how = "max_new_tokens: 5, do_sample: true, temperature: 0.7, top_k: 3, top_p: 0.9, seed: 0"
+    assert read(GOOD + f"generate: {{{how}}}").inputs["generate"] == yaml.safe_load(f"{{{how}}}")
+    assert "generate" not in read(GOOD).inputs
+
+
+def test_a_conversation_takes_the_place_of_a_text():
+    talk = [{"role": "user", "content": "No"}, {"role": "assistant", "content": "12:30"}]
+    block = read("model: m\nchat:\n- {role: user, content: No}\n- {role: assistant, content: 12:30}")
+    assert block.inputs == {"chat": talk}, "what stands there is a text"
+
+
+def test_interventions():
+    block = read(GOOD + "interventions:\n  - {layer: 1, heads: 3}\n  - {layer: 0, neurons: [5, 2], scale: 10}")
+    assert [each.to_dict() for each in block.interventions] == [
+        {"layer": 1, "heads": [3], "scale": 0.0},
+        {"layer": 0, "neurons": [2, 5], "scale": 10.0},
+    ]
+    assert "interventions" not in block.inputs, "what the model reads stays the same"
+
+
+WITHIN = [
+    (GOOD + "generate: 3", 2, "`generate` is 3; it must be what the model is to write, like {max_new_tokens: 20}."),
+    (GOOD + "generate: [1]", 2, "`generate` is [1]; it must be what the model is to write"),
+    (GOOD + "generate:", 2, "`generate` is empty; it must be what the model is to write"),
+    (GOOD + "generate: yes please", 2, "`generate` is 'yes please'; it must be what the model is to write"),
+    (
+        GOOD + "generate:\n  max_new_tokens: 5\n  top_q: 1",
+        4,
+        "`top_q` is not a key of `generate` (did you mean `top_k`?).",
+    ),
+    (GOOD + "generate: {xyzzy: 1}", 2, "`xyzzy` is not a key of `generate`; there are max_new_tokens, min_new_tokens"),
+    (GOOD + "generate: {max_new_tokens: 0}", 2, "`generate.max_new_tokens` is 0; it must be a number from 1 to 1000."),
+    (GOOD + "generate: {max_new_tokens: many}", 2, "`generate.max_new_tokens` is 'many'; it must be a number from 1"),
+    (GOOD + "generate: {do_sample: maybe}", 2, "`generate.do_sample` is 'maybe'; it must be true or false."),
+    (
+        GOOD + "generate: {do_sample: true, top_p: 2}",
+        2,
+        "`generate.top_p` is 2; it must be a number above 0, up to 1.",
+    ),
+    (
+        GOOD + "generate: {temperature: 2}",
+        2,
+        "`generate` has `temperature`, which only has an effect with `do_sample: true`.",
+    ),
+    (
+        GOOD + "generate: {max_new_tokens: 3, min_new_tokens: 4}",
+        2,
+        "`generate` has `min_new_tokens: 4`, which is more than `max_new_tokens`, 3.",
+    ),
+    (
+        GOOD + "text_target: x\ngenerate: {}",
+        2,
+        "`generate` and `text_target` stand both in the block; keep one of them.",
+    ),
+    (GOOD + "text_pair: x\ngenerate: {}", 2, "`generate` and `text_pair` stand both in the block; keep one of them."),
+    (TALK + "text: t", 4, "`chat` and `text` stand both in the block; keep one of them."),
+    ("model: m\nchat: hello", 1, "`chat` is 'hello'; it must be a list of messages, each with `role` and `content`."),
+    ("model: m\nchat: []", 1, "`chat` is []; it must be a list of messages"),
+    ("model: m\nchat:\n  - hello", 1, '`chat` is ["hello"]; it must be a list of messages'),
+    ("model: m\nchat:\n  - role: user", 1, "`chat` has no `content`; it must be a text."),
+    (TALK + "  - {role: user, contnt: hi}", 4, "`contnt` is not a key of a message (did you mean `content`?)."),
+    ("model: m\nchat:\n  - {role: '', content: a}", 1, "`chat.role` is ''; it must be a role that"),
+    ("tensors: a.safetensors\ngenerate: {}", 1, "so `generate` does not belong in the block."),
+    (
+        "tensors: a.safetensors\ninterventions: [{layer: 1, heads: 1}]",
+        1,
+        "so `interventions` does not belong in the block.",
+    ),
+    (GOOD + "interventions: {layer: 1}", 2, '`interventions` is {"layer": 1}; it must be a list of interventions'),
+    (
+        GOOD + "interventions:\n  - {layer: 1}",
+        2,
+        "An intervention names `heads`, `neurons`, or both; one of these has none.",
+    ),
+    (GOOD + "interventions:\n  - {heads: 1}", 2, "`interventions` has no `layer`; it must be a layer's number"),
+    (
+        GOOD + "interventions:\n  - layer: 1\n    head: 3",
+        4,
+        "`head` is not a key of an intervention (did you mean `heads`?).",
+    ),
+    (
+        GOOD + "interventions: [{layer: 1, heads: [a]}]",
+        2,
+        '`interventions.heads` is ["a"]; it must be a list of heads\' numbers',
+    ),
+    (
+        GOOD + "interventions: [{layer: 1, heads: 1, scale: .inf}]",
+        2,
+        "`interventions.scale` is inf; it must be a number.",
+    ),
+    (
+        GOOD + "interventions: [{layer: 1, heads: 1, stack: middle}]",
+        2,
+        "`interventions.stack` is 'middle'; it must be self, encoder, decoder or cross.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("body", "line", "message"), WITHIN, ids=[message[:60] for _, _, message in WITHIN])
+def test_mistakes_within_keys(body, line, message):
+    with pytest.raises(BlockError) as caught:
+        read(body)
+    assert message in caught.value.message
+    assert caught.value.line == line
+
+
+@pytest.mark.parametrize(
+    ("header", "given"),
+    [
+        ({"generate": "{max_new_tokens: 3}"}, {"generate": {"max_new_tokens": 3, "do_sample": False}}),
+        ({"generate": '{"max_new_tokens": 3}'}, {"generate": {"max_new_tokens": 3, "do_sample": False}}),
+        ({}, {}),
+    ],
+)
+def test_generate_in_the_header(header, given):
+    assert read(GOOD, **header).inputs == {"text": "t", **given}
+
+
+def test_a_conversation_in_the_header():
+    assert read("model: m", chat="[{role: user, content: No}]").inputs == {"chat": [{"role": "user", "content": "No"}]}
+
+
+def test_a_mistake_within_a_key_of_the_header_is_reported_at_the_fence():
+    for text, message in (
+        ("{max_new: 3}", "`max_new` is not a key of `generate`"),
+        ("{top_k: 0, do_sample: true}", "`generate.top_k` is 0; it must be a number from 1."),
+        ("{", "The block is not valid YAML"),
+    ):
+        with pytest.raises(BlockError, match=re.escape(message)) as caught:
+            read(GOOD, generate=text)
+        assert caught.value.line is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        GOOD + "generate: {}",
+        GOOD + "generate: {max_new_tokens: 3, do_sample: true, top_p: 0.5, seed: 3}",
+        TALK,
+        TALK + "generate: {num_beams: 2}",
+        TALK + "  - {role: 1, content: 12}",
+        GOOD + "interventions: [{layer: 1, heads: 3}, {layer: 0, neurons: [1], scale: 2}]",
+        GOOD + "view: tokens\nshade: rank\ntop_k: 3",
+        GOOD + "view: predict\nposition: 3",
+    ],
+)
+def test_the_schema_takes_keys_within_keys(body):
+    read(body)
+    assert valid(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(body for body, _, message in WITHIN if "only has an effect" not in message and "more than" not in message),
+        GOOD + "view: predict\nposition: -1",
+        GOOD + "view: predict\nshade: rank",
+        GOOD + "position: 1",
+        GOOD + "view: tokens\ntop_k: 0",
+    ],
+)
+def test_the_schema_refuses_mistakes_within_keys(body):
+    with pytest.raises(BlockError):
+        read(body)
+    assert not valid(body)
+
+
 KEYS = [
     "model",
+    "chat",
+    "generate",
+    "interventions",
     "text",
     "text_target",
     "tensors",

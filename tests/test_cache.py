@@ -295,6 +295,9 @@ CHANGES_THE_KEY = {
     "pair": {"body": f"{BLOCK}text_pair: a dog\n"},
     "target": {"body": f"{BLOCK}text_target: a cat\n"},
     "capture": {"body": f"{BLOCK}view: neuron\n"},
+    "what it is to write": {"body": f"{BLOCK}generate: {{}}\n"},
+    "a conversation": {"body": "model: mine\nchat: [{role: user, content: a cat}]\n"},
+    "an intervention": {"body": f"{BLOCK}interventions: [{{layer: 0, heads: 1}}]\n"},
     "dtype of the site": {"dtype": "float16"},
     "dtype of the model": {"models": {"mine": {"model": "models/mine", "dtype": "bfloat16"}}},
 }
@@ -321,6 +324,42 @@ def test_a_tokenizer_file_that_is_new_changes_the_key(key_of, tmp_path):
 
 
 @pytest.mark.parametrize("other", [{"version": 99}, {"name": "other"}])
+PAIRS_OF_KEYS = {
+    "number of tokens": ("generate: {max_new_tokens: 3}", "generate: {max_new_tokens: 4}"),
+    "seed": ("generate: {do_sample: true, seed: 1}", "generate: {do_sample: true, seed: 2}"),
+    "beams": ("generate: {}", "generate: {num_beams: 2}"),
+    "scale": ("interventions: [{layer: 0, heads: 1}]", "interventions: [{layer: 0, heads: 1, scale: 2}]"),
+    "head": ("interventions: [{layer: 0, heads: 1}]", "interventions: [{layer: 0, heads: 0}]"),
+    "likeliest tokens": ("view: tokens", "view: tokens\ntop_k: 3"),
+}
+
+
+@pytest.mark.parametrize(("one", "other"), PAIRS_OF_KEYS.values(), ids=PAIRS_OF_KEYS)
+def test_what_is_within_a_key_changes_the_key(key_of, one, other):
+    assert len({key_of(BLOCK + more) for more in ("", one, other)}) == 3
+
+
+def test_another_role_changes_the_key(key_of):
+    roles = ("user", "assistant")
+    assert len({key_of(f"model: mine\nchat: [{{role: {role}, content: a cat}}]\n") for role in roles}) == 2
+
+
+SAME_KEYS = {
+    "a default that is given": ("generate: {}", "generate: {max_new_tokens: 20, do_sample: false}"),
+    "order": ("generate: {num_beams: 2, max_new_tokens: 3}", "generate: {max_new_tokens: 3, num_beams: 2}"),
+    "order of heads": ("interventions: [{layer: 0, heads: [1, 0]}]", "interventions: [{heads: [0, 1], layer: 0}]"),
+    "views of one capture": ("view: tokens", "view: predict"),
+    "what a view shows at first": ("view: tokens", "view: tokens\nshade: rank"),
+    "a place": ("view: predict", "view: predict\nposition: 1"),
+    "the usual number of likeliest tokens": ("view: predict", "view: predict\ntop_k: 10"),
+}
+
+
+@pytest.mark.parametrize(("one", "other"), SAME_KEYS.values(), ids=SAME_KEYS)
+def test_what_says_the_same_has_the_same_key(key_of, one, other):
+    assert key_of(BLOCK + one) == key_of(BLOCK + other)
+
+
 def test_the_captures_schema_changes_the_key(key_of, monkeypatch, other):
     before = key_of()
     monkeypatch.setattr(head, "CAPTURE", dataclasses.replace(ATTENTION, **other))
@@ -392,3 +431,19 @@ def test_parts_cannot_pass_for_each_other():
 def test_the_key_is_what_it_was():
     """Another key would lose every cache there is; then `version` must go up, on purpose."""
     assert KEY == "93f9848842aed5100737a5c3145ceffb66135b6ffcb94eb8e4ba8696c06193dd"
+
+
+def test_keys_of_all_that_was_not_thought_of_at_first():
+    """A request without them has the parts that it had before there were any."""
+    later = {"parameters": {"top_k": 10}, "interventions": [{"layer": 0, "heads": [1], "scale": 0.0}]}
+    assert [name for name, _ in REQUEST.key_parts()] == [
+        *("capture", "version", "model", "dtype", "text", "text_pair", "text_target"),
+    ]
+    more = dataclasses.replace(REQUEST, inputs={**REQUEST.inputs, "generate": {"max_new_tokens": 3}}, **later)
+    added = more.key_parts()[len(PARTS) :]
+    assert added == [
+        ("generate", '{"max_new_tokens": 3}'),
+        ("parameters", '{"top_k": 10}'),
+        ("interventions", '[{"heads": [1], "layer": 0, "scale": 0.0}]'),
+    ]
+    assert more.key_parts()[: len(PARTS)] == PARTS

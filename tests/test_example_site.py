@@ -109,6 +109,36 @@ def test_what_the_text_says_is_so(open_page, page, figure):
         assert least <= found <= most, (layer, head, start, end, found)
 
 
+PREDICTIONS = {
+    ("guide/views/predict.md", "next"): [(1, None, 0, 0.02), (10, "hopped", 0.985, 0.995)],
+    ("guide/views/predict.md", "article"): [(3, "den", 0.99, 1)],
+    ("guide/views/tokens.md", "tokens"): [(7, "red", 0.925, 0.935)],
+    ("guide/views/tokens.md", "corrected"): [(5, "Elefant", 0.99, 1)],
+}
+"""Position, the likeliest token there, its probability."""
+
+
+@pytest.mark.parametrize(("page", "figure"), PREDICTIONS, ids=lambda name: name)
+def test_what_the_text_says_is_likely_is_so(open_page, page, figure):
+    element = open_page(built(page)).locator(f"#{figure} attn-viz")
+    element.scroll_into_view_if_needed()
+    element.evaluate("element => element.ready")
+    for position, token, least, most in PREDICTIONS[page, figure]:
+        found = element.evaluate("(element, where) => element.values(where)", {"position": position})
+        top = (found[position] if isinstance(found, list) else found)["top"]
+        assert token in (None, top["tokens"][0].strip())
+        assert least <= top["probabilities"][0] <= most
+
+
+def test_the_induction_model_writes_the_list_on(open_page):
+    element = open_page(built("guide/views/tokens.md")).locator("#tokens attn-viz")
+    element.scroll_into_view_if_needed()
+    element.evaluate("element => element.ready")
+    found = element.evaluate("element => element.values()")
+    assert [each["token"].strip() for each in found][9:] == ["blue", "three", "green", "one"]
+    assert found[3]["rank"] == 45
+
+
 @pytest.mark.parametrize(("page", "figure", "layer", "head"), [
     ("learn/inner-workings.md", "previous", 0, 2),
     ("learn/induction-heads.md", "previous-token", 0, 1),
@@ -140,13 +170,17 @@ def test_the_induction_model_says_what_comes_next():
 
 
 def test_every_key_and_setting_is_documented():
-    from mkdocs_attnviz.block import fields_of
+    from mkdocs_attnviz.block import _fields_within, fields_of
     from mkdocs_attnviz.settings import Settings
     from mkdocs_attnviz.views import OPTIONS
 
     def listed(page):
         return re.findall(r"^\| `(\w+)` \|", (DOCS / "guide" / page).read_text(), re.MULTILINE)
 
-    keys = {key for options in OPTIONS.values() for key in fields_of(options)}
+    fields = {key: field for options in OPTIONS.values() for key, field in fields_of(options).items()}
+    keys = set(fields)
+    within = {f"{key}.{name}" for key, field in fields.items() for name in _fields_within(field.annotation)}
+    listed_within = re.findall(r"^\| `(\w+\.\w+)` \|", (DOCS / "guide" / "block.md").read_text(), re.MULTILINE)
+    assert sorted(listed_within) == sorted(within)
     assert sorted(listed("block.md")) == sorted(keys)
     assert sorted(listed("settings.md")) == sorted(Settings.model_fields)

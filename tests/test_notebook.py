@@ -21,6 +21,7 @@ from tiny_models import tiny
 
 import mkdocs_attnviz
 from mkdocs_attnviz.models.reference import resolve
+from mkdocs_attnviz.models.request import ATTENTION, SCORES
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views import VIEWS
 
@@ -75,7 +76,7 @@ def state(model):
     )
 
 
-@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("view", [name for name, view in VIEWS.items() if view.CAPTURE in (ATTENTION, SCORES)])
 def test_a_model_in_memory_in_every_view(model, tokenizer, view):
     before = state(model)
     shown = figure(mkdocs_attnviz.show(model, tokenizer, TEXT, "It lay", view=view, html_action="return"))
@@ -83,6 +84,22 @@ def test_a_model_in_memory_in_every_view(model, tokenizer, view):
     assert shown["view"] == view
     expected = handed_out(model, **tokenizer(TEXT, "It lay", return_tensors="pt")).attentions
     check(shown["stacks"]["self"], expected)
+
+
+@pytest.mark.parametrize("view", ["tokens", "predict"])
+def test_a_model_in_memory_that_predicts(view):
+    model = transformers.AutoModelForSeq2SeqLM.from_pretrained(EN_DE)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(EN_DE)
+    before = state(model)
+    shown = figure(mkdocs_attnviz.show(model, tokenizer, "She sees the cat.", view=view, html_action="return"))
+    assert state(model) == before
+    assert shown["view"] == view
+    assert [part["heading"] for part in shown["texts"]] == ["Input", "Output"]
+
+
+def test_a_model_in_memory_that_predicts_nothing(model, tokenizer):
+    with pytest.raises(ValueError, match="Model 'BertModel' predicts neither tokens nor classes"):
+        mkdocs_attnviz.show(model, tokenizer, TEXT, view="predict", html_action="return")
 
 
 def test_further_keys_are_those_of_a_block(model, tokenizer):
@@ -143,7 +160,7 @@ MISTAKES = [
     ({"tokenizer": "bert"}, "`tokenizer` is 'bert'; it must be a tokenizer of transformers"),
     ({"model": "gpt2"}, "`model` is 'gpt2'; it must be a model of transformers"),
     ({"text": " "}, "`text` is empty; it must be the text the model reads."),
-    ({"view": "heat"}, "`view` is 'heat'; the views are head, model, neuron, matrix (did you mean `head`?)."),
+    ({"view": "heat"}, f"`view` is 'heat'; the views are {', '.join(VIEWS)} (did you mean `head`?)."),
     ({"layer": 9}, "`layer` is 9; model 'BertModel' has layers 0 to 5."),
     ({"hedas": 1}, "`hedas` is not a key of the block (did you mean `heads`?)"),
     ({"max_tokens": 5}, "The text has 8 tokens; `max_tokens` is 5."),

@@ -80,8 +80,14 @@ def _written_on(loaded: Loaded, text: Tokens, how: Mapping[str, Any]) -> Tokens:
     room = (loaded.longest or 10**9) - len(text.ids)
     if room < 1:
         raise ValueError(f"The text has {len(text.ids)} tokens, and model {loaded.ref.name!r} can have no more.")
-    written = _generated(loaded, text, {**how, "max_new_tokens": min(how["max_new_tokens"], room)})
+    written = _generated(loaded, text, _at_most(room, how))
     return continued(loaded.tokenizer, text, written[len(text.ids) :])
+
+
+def _at_most(room: int, how: Mapping[str, Any]) -> dict[str, Any]:
+    """`how`, with no more new tokens than there is room for."""
+    limits = {name: min(how[name], room) for name in ("min_new_tokens", "max_new_tokens") if name in how}
+    return {**how, **limits}
 
 
 def _generated(loaded: Loaded, text: Tokens, how: Mapping[str, Any]) -> list[int]:
@@ -103,7 +109,7 @@ def _written(loaded: Loaded, text: Tokens, max_tokens: int, how: Mapping[str, An
     if how is None:
         written = _generated(loaded, text, {"max_length": most + 1, "max_new_tokens": None})
     else:
-        written = _generated(loaded, text, {**how, "max_new_tokens": min(how["max_new_tokens"], most)})
+        written = _generated(loaded, text, _at_most(most, how))
     if how is None and len(written) > most and written[-1] not in _ends(loaded):
         name = loaded.ref.name
         raise ValueError(f"Model {name!r} has written {most} tokens and come to no end; give it a `text_target`.")

@@ -45,7 +45,9 @@ def _entry(loaded: Loaded, example: Example, top_k: int) -> Entry:
         return Entry(meta, {"predictions": json_blob(_classes(loaded, example, top_k))})
     predicted = predictions(loaded, example, task)
     text = example.target if example.target is not None and task == "target" else example.text
-    found = _described(loaded, predicted, [*text.ids, None], top_k)
+    mask = loaded.tokenizer.mask_token_id if task == "masked" else None
+    given = [None if token == mask else token for token in text.ids]
+    found = _described(loaded, predicted, [*given, None], top_k)
     meta["predicted"] = "text" if text is example.text else "target"
     return Entry(meta, {"predictions": json_blob(found)})
 
@@ -82,8 +84,8 @@ def _masked(loaded: Loaded, text: Tokens) -> Iterator[tuple[int, torch.Tensor]]:
 def _described(
     loaded: Loaded, predicted: Mapping[int, torch.Tensor], actual: Sequence[int | None], top_k: int
 ) -> dict[str, Any]:
-    """Lists by position; null where nothing is predicted."""
-    length = max(len(actual), *(position + 1 for position in predicted))
+    """Lists by position; null where nothing is predicted, and where no token is given to compare with."""
+    length = max([len(actual), *(position + 1 for position in predicted)])
     names: dict[int, int] = {}
     found: dict[str, list[Any]] = {name: [None] * length for name in ("top", "probabilities", "actual", "entropy")}
     for position, logits in predicted.items():

@@ -7,13 +7,32 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from mkdocs_attnviz.block import Options
 from mkdocs_attnviz.cache import Entry
+from mkdocs_attnviz.part import key
 from mkdocs_attnviz.views.drawing import Picture
 from mkdocs_attnviz.views.svg import document, escape, palette, styles, visible
 
 WIDTH, ROW, CHARACTER = 680, 44, 8
+WIDE, NARROW, LINE = 660, 300, 40
+"""Of a line that is set as text: how long it is on a desk, and on a phone; how high."""
 ROWS = 12
 """As many as a static picture shows."""
+
+
+class Likeliest(Options):
+    """Of views of what a model held likely."""
+
+    top_k: int = key(
+        "a number from 1 to 100",
+        "How many of the likeliest tokens are kept for each position.",
+        default=10,
+        ge=1,
+        le=100,
+    )
+
+    def parameters(self) -> dict[str, Any]:
+        return {"top_k": self.top_k}
 
 
 def json_of(blob: bytes) -> Any:
@@ -98,12 +117,22 @@ def _rules(scheme: dict[str, Any]) -> str:
     return f"text{{fill:{scheme['text']}}}.p{{fill:{scheme['pale']}}}.f{{fill:{positive}}}.n{{fill:{negative}}}"
 
 
-def height(shown: Sequence[Mapping[str, Any]], tokens: Mapping[str, Mapping[str, Any]]) -> str:
-    """CSS height of a flow: as long as its characters, at a width of 85 of 100 of the viewport's, at most 680 px."""
-    characters = sum(
-        max(24, CHARACTER * len(tokens[part["name"]]["tokens"][position]) + 12)
-        for part in shown
-        for position in range(part["start"], part["end"])
-    )
-    rows = max(1, -(-characters // 620)) + len(shown)
-    return f"{min(480, 44 * rows)}px"
+def height(
+    shown: Sequence[Mapping[str, Any]],
+    tokens: Mapping[str, Mapping[str, Any]],
+    below: int = 0,
+    most: int = 480,
+) -> str:
+    """CSS height of a flow of at most so many pixels, and of so many `below`: on a phone it has more lines."""
+    wide, narrow = (min(most, _height(shown, tokens, width)) for width in (WIDE, NARROW))
+    return f"{wide + below}px + clamp(0px,(600px - 100vw)*99,{narrow - wide}px)"
+
+
+def _height(shown: Sequence[Mapping[str, Any]], tokens: Mapping[str, Mapping[str, Any]], width: int) -> int:
+    """Pixels, found without laying the tokens out."""
+    total = 8
+    for part in shown:
+        texts = tokens[part["name"]]["tokens"][part["start"] : part["end"]]
+        length = sum(max(24, CHARACTER * len(text) + 10) for text in texts)
+        total += LINE * -(-length // width) + (24 if part["heading"] else 0)
+    return total

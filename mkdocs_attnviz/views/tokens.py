@@ -5,27 +5,21 @@ After Ecco's token view, with probability and rank of each token.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from mkdocs_attnviz.block import Block
-from mkdocs_attnviz.block import Options as BlockOptions
 from mkdocs_attnviz.cache import Entry
 from mkdocs_attnviz.models.request import PREDICTIONS
 from mkdocs_attnviz.part import key
 from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing
-from mkdocs_attnviz.views.flow import height, json_of, picture, sequences, texts
+from mkdocs_attnviz.views.flow import Likeliest, height, json_of, picture, sequences, texts
 
 CAPTURE = PREDICTIONS
+READOUT = 124
+"""Pixels of the likeliest tokens below the text."""
 
 
-class Options(BlockOptions):
-    top_k: int = key(
-        "a number from 1 to 100",
-        "How many of the likeliest tokens are kept for each position.",
-        default=10,
-        ge=1,
-        le=100,
-    )
+class Options(Likeliest):
     shade: Literal["probability", "rank", "none"] = key(
         "probability, rank or none", "What a token's colour says at first.", default="probability"
     )
@@ -35,9 +29,6 @@ class Options(BlockOptions):
         default=True,
         strict=True,
     )
-
-    def parameters(self) -> dict[str, Any]:
-        return {"top_k": self.top_k}
 
 
 def draw(block: Block, entry: Entry) -> Drawing:
@@ -70,7 +61,7 @@ def draw(block: Block, entry: Entry) -> Drawing:
         data,
         picture(shown, tokens, share, block.theme),
         _sentence(block, entry, actual),
-        height(shown, tokens),
+        height(shown, tokens, READOUT),
         ALL_SCRIPT,
     )
 

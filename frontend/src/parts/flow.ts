@@ -103,6 +103,7 @@ export class Flow {
       const { background = "", ink = "", title } = paint(index);
       row.style.background = background;
       row.style.color = ink;
+      row.classList.toggle("painted", Boolean(background || ink));
       if (title !== undefined) row.title = title;
     });
   }

@@ -1,4 +1,4 @@
-import { over, type Rgba } from "../color.js";
+import { over, type Rgba, toRgba } from "../color.js";
 import { hexToRgba, inkOn, PALETTES } from "../palette.js";
 import type { Scheme } from "../scheme.js";
 import type { Paint } from "./flow.js";
@@ -9,12 +9,14 @@ const hex = (rgba: Rgba): string =>
     .map((channel) => Math.round(channel).toString(16).padStart(2, "0"))
     .join("")}`;
 
+/** Less of a colour than this is not seen. */
+const SEEN = 0.02;
+
 /** A share, 0 to 1, of a colour on the page's background, and an ink that can be read on it. */
-export function tint(color: string, share: number, { dark }: Scheme): Paint {
-  if (!(share > 0)) return {};
+export function tint(color: string, share: number, scheme: Scheme): Paint {
+  if (!(share > SEEN)) return {};
   const [r, g, b] = hexToRgba(color);
-  const page = hexToRgba((dark ? PALETTES.dark : PALETTES.light).background);
-  const background = hex(over([r, g, b, Math.min(1, share)], page));
+  const background = hex(over([r, g, b, Math.min(1, share)], toRgba(scheme.background)));
   return { background, ink: inkOn(background) };
 }
 

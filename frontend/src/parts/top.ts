@@ -1,5 +1,5 @@
 import { html, type TemplateResult } from "lit";
-import { plainText } from "../token.js";
+import { tokenElement } from "../token.js";
 
 /** What a model holds likely, the likeliest first. */
 export interface Top {
@@ -13,14 +13,13 @@ export function percent(probability: number): string {
   return `${(100 * probability).toFixed(probability < 0.1 ? 2 : 1)} %`;
 }
 
-/** A bar for each, over the full width for what is certain. */
+/** A bar for each, over the full width for what is certain, its number at its end. */
 export function topList({ tokens, probabilities }: Top, color: string, actual?: string): TemplateResult {
   const line = (token: string, i: number) => {
     const probability = probabilities[i] as number;
-    return html`<li>
-      <bdi class="token ${token === actual ? "actual" : ""}">${plainText(token)}</bdi><span>${percent(probability)}</span>
-      <span class="bar" style="width:${(100 * probability).toFixed(2)}%;--accent:${color}"></span>
+    return html`<li class=${token === actual ? "actual" : ""} style="--share:${probability.toFixed(4)}">
+      ${tokenElement(token, false)}<span class="bar"></span><span class="at-end">${percent(probability)}</span>
     </li>`;
   };
-  return html`<ol class="alternatives">${tokens.map(line)}</ol>`;
+  return html`<ol class="alternatives" style="--accent:${color}">${tokens.map(line)}</ol>`;
 }

@@ -9,6 +9,7 @@ import { Flow, type FlowGroup, type Paint } from "../parts/flow.js";
 import { flowSheet } from "../parts/flow-sheet.js";
 import type { Sheet } from "../parts/svg.js";
 import { accent, tint } from "../parts/tint.js";
+import topCss from "../parts/top.css";
 import { percent, topList } from "../parts/top.js";
 import { inks } from "../save.js";
 import { plainText } from "../token.js";
@@ -33,7 +34,7 @@ interface TokensState {
 }
 
 /** For each position of the predicted sequence; null where nothing predicts its token. */
-interface Predictions {
+export interface Predictions {
   vocabulary: string[];
   top: (number[] | null)[];
   probabilities: (number[] | null)[];
@@ -43,7 +44,7 @@ interface Predictions {
 
 /** A text's tokens, each with what the model held likely in its place. */
 export class TokensView extends PanelView<TokensState, TokensFigure> {
-  static readonly styles = [unsafeCSS(flowCss), unsafeCSS(css)];
+  static readonly styles = [unsafeCSS(flowCss), unsafeCSS(topCss), unsafeCSS(css)];
 
   private pointed: number | null = null;
   private readonly flow = new Flow("Tokens", {
@@ -124,19 +125,29 @@ export class TokensView extends PanelView<TokensState, TokensFigure> {
   protected reading(): unknown {
     const { predictions } = this;
     const { selected } = this.choices.state;
-    const index = this.pointed ?? selected;
     if (!predictions) return this.host.notice("predictions", [this.figure.predictions]);
-    if (index === null)
-      return html`<span class="detail pale">Point at a token to see what was likely in its place</span>`;
-    const place = this.places[index];
-    const sequence = this.figure.sequences[place?.name ?? ""] as Sequence;
-    const token = sequence.tokens[place?.index ?? 0] as string;
+    const chosen = this.pointed ?? selected;
+    const index = chosen ?? this.least(predictions);
+    if (index === null) return html`<span class="detail pale">The model has predicted none of these tokens</span>`;
+    const { name, index: at } = this.places[index] as { name: string; index: number };
+    const token = (this.figure.sequences[name] as Sequence).tokens[at] as string;
+    const shown = html`<bdi>${plainText(token)}</bdi>`;
+    const found = name === this.figure.predicted ? this.top(at, predictions) : null;
+    if (!found) return html`<span class="detail">${shown}: given, not predicted</span>`;
     const actual = this.actual(index, predictions);
-    const found = place?.name === this.figure.predicted ? this.top(place.index, predictions) : null;
-    if (!actual || !found)
-      return html`<span class="detail"><bdi>${plainText(token)}</bdi>: given, not predicted</span>`;
-    const said = html`<span class="detail"><bdi>${plainText(token)}</bdi>: ${percent(actual[0])}, rank ${actual[1]}</span>`;
+    const held = actual ? `${percent(actual[0])}, rank ${actual[1]}` : "to be filled in";
+    const said = html`<span class="detail">${chosen === null && actual ? "Least expected: " : ""}${shown}: ${held}</span>`;
     return html`${said}${topList(found, accent(this.host.scheme), token)}`;
+  }
+
+  /** The token that the model held least likely; where it was to fill one in, that one. */
+  private least(predictions: Predictions): number | null {
+    const known = this.places.flatMap(({ name, index }, at) =>
+      name === this.figure.predicted && predictions.top[index]
+        ? [{ at, probability: predictions.actual[index]?.[0] ?? -1 }]
+        : [],
+    );
+    return known.length ? known.reduce((a, b) => (b.probability < a.probability ? b : a)).at : null;
   }
 
   private top(index: number, { vocabulary, top, probabilities }: Predictions) {

@@ -1,0 +1,203 @@
+import { html, unsafeCSS } from "lit";
+import type { Blob, Figure, Sequence } from "../figure.js";
+import { json } from "../json-blob.js";
+import { memo } from "../memo.js";
+import { oneOf, PanelView } from "../panel-view.js";
+import flowCss from "../parts/flow.css";
+import { Flow, type FlowGroup } from "../parts/flow.js";
+import type { Sheet } from "../parts/svg.js";
+import { accent } from "../parts/tint.js";
+import topCss from "../parts/top.css";
+import { percent, type Top, topList } from "../parts/top.js";
+import { inks } from "../save.js";
+import { plainText } from "../token.js";
+import type { ViewHost } from "../view.js";
+import css from "./predict.css";
+import type { Predictions } from "./tokens.js";
+
+interface PredictFigure extends Figure {
+  texts: { name: string; heading: string; start: number; end: number }[];
+  task: "next" | "target" | "masked" | "classes";
+  predictions: Blob;
+  /** Of which sequence they are, and in which places. */
+  predicted: string;
+  positions: number[];
+  initial: PredictState;
+}
+
+interface PredictState {
+  /** In which token's place; for what follows the text, its length. */
+  position: number;
+}
+
+const [ROW, NAMES, LENGTH, NUMBER] = [24, 180, 420, 80];
+const PALE = "color-mix(in srgb, currentColor var(--pale), transparent)";
+
+/** What a model held likely in one place, as bars; which place is chosen in the text above. */
+export class PredictView extends PanelView<PredictState, PredictFigure> {
+  static readonly styles = [unsafeCSS(flowCss), unsafeCSS(topCss), unsafeCSS(css)];
+
+  private pointed: number | null = null;
+  private readonly flow = new Flow("Tokens", {
+    point: (index, announce) => {
+      if (index === this.pointed) return;
+      this.pointed = index;
+      this.host.requestUpdate();
+      if (announce) this.choices.announce();
+    },
+    choose: (index) => this.choices.choose({ position: this.places[index] as number }),
+  });
+  private readonly groups = memo((figure: PredictFigure) => groupsOf(figure));
+
+  constructor(host: ViewHost, figure: Figure) {
+    super(host, figure as PredictFigure, (figure as PredictFigure).initial);
+  }
+
+  protected check({ position }: PredictState): void {
+    oneOf("position", position, this.figure.positions);
+  }
+
+  /** The position that each token of the flow stands for; null for one of another sequence. */
+  private get places(): (number | null)[] {
+    const { figure } = this;
+    return figure.texts.flatMap(({ name, start }, i) =>
+      (this.groups(figure)[i] as FlowGroup).tokens.map((_, at) => (name === figure.predicted ? start + at : null)),
+    );
+  }
+
+  /** What is shown: the place that is pointed at, else the one that is chosen. */
+  private get shown(): number {
+    return (this.pointed === null ? null : this.places[this.pointed]) ?? this.choices.state.position;
+  }
+
+  private token(position: number): string | undefined {
+    return (this.figure.sequences[this.figure.predicted] as Sequence).tokens[position];
+  }
+
+  protected get where(): string {
+    const { figure, shown } = this;
+    if (figure.task === "classes") return "Likeliest classes";
+    const token = this.token(shown);
+    if (token === undefined) return "What comes next";
+    return `In place of ${shown}, ${plainText(token)}`;
+  }
+
+  protected legend(): string {
+    return "A bar over the full width: certain";
+  }
+
+  private get predictions(): Predictions | undefined {
+    return this.host.blob(this.figure.predictions, (bytes) => json<Predictions>(bytes));
+  }
+
+  private top(position: number, { vocabulary, top, probabilities }: Predictions): Top {
+    const [ids, values] = [top[position] as number[], probabilities[position] as number[]];
+    return { tokens: ids.map((id) => vocabulary[id] as string), probabilities: values };
+  }
+
+  protected override controls(): unknown {
+    return html`<span class="title">${this.where}</span>`;
+  }
+
+  protected body(): unknown {
+    const { predictions, shown } = this;
+    const bars = predictions && topList(this.top(shown, predictions), accent(this.host.scheme), this.given(shown));
+    return html`${this.flow.element}<div class="asked" ?hidden=${!predictions}>${bars}</div>`;
+  }
+
+  /** What stands there, where the model was not asked to fill it in. */
+  private given(position: number): string | undefined {
+    return this.predictions?.actual[position] ? this.token(position) : undefined;
+  }
+
+  protected draw(): boolean {
+    const { figure, shown, predictions, choices } = this;
+    this.flow.show(this.groups(figure));
+    const { places } = this;
+    const later = figure.task === "next" || figure.task === "target";
+    this.flow.paint((index) => {
+      const place = places[index] as number | null;
+      return later && place !== null && place > shown ? { ink: PALE } : {};
+    });
+    this.flow.mark(this.pointed, figure.task === "classes" ? null : places.indexOf(choices.state.position));
+    return predictions !== undefined;
+  }
+
+  protected reading(): unknown {
+    const { predictions, shown } = this;
+    if (!predictions) return this.host.notice("predictions", [this.figure.predictions]);
+    const { probabilities, tokens } = this.top(shown, predictions);
+    const together = percent(probabilities.reduce((sum, each) => sum + each, 0));
+    const [actual, entropy] = [predictions.actual[shown], predictions.entropy[shown]];
+    const known = actual
+      ? html`<bdi>${plainText(this.token(shown) as string)}</bdi>: ${percent(actual[0])}, rank ${actual[1]} · `
+      : "";
+    const spread =
+      typeof entropy === "number" ? ` · as undecided as between ${equally(entropy)} equally likely ones` : "";
+    const sum = this.figure.task === "classes" ? "" : `these ${tokens.length} together: ${together}`;
+    return html`<span class="detail">${known}${sum}${spread}</span>`;
+  }
+
+  protected override free(): boolean {
+    const { state, initial } = this.choices;
+    const moved = state.position !== initial.position;
+    if (moved) this.choices.choose({ ...initial });
+    return moved;
+  }
+
+  protected sheet(): Sheet | null {
+    const { predictions, shown } = this;
+    if (!predictions) return null;
+    const { dark, pale } = this.host.scheme;
+    const { tokens, probabilities } = this.top(shown, predictions);
+    const [color, ink] = [accent(this.host.scheme), inks(dark, pale)];
+    return {
+      width: NAMES + LENGTH + NUMBER,
+      height: ROW * tokens.length,
+      draw: (pen) =>
+        tokens.forEach((token, row) => {
+          const [y, share] = [ROW * row, probabilities[row] as number];
+          pen.text(plainText(token), NAMES - 8, y + 17, { anchor: "end" });
+          pen.fillStyle = color;
+          pen.fillRect(NAMES, y + 5, Math.max(1, LENGTH * share), 14);
+          pen.text(percent(share), NAMES + LENGTH * share + 8, y + 17, { color: ink.pale });
+        }),
+    };
+  }
+
+  /** What was held likely in the place of `position`; left out, of the one that is chosen. */
+  async values({ position = this.choices.state.position }: Partial<PredictState>): Promise<object> {
+    this.check({ position });
+    await this.host.updateComplete;
+    const { predictions } = this;
+    if (!predictions) throw new Error("the predictions could not be loaded");
+    const [probability, rank] = predictions.actual[position] ?? [null, null];
+    const token = this.given(position) ?? null;
+    const top = this.top(position, predictions);
+    return { position, token, probability, rank, entropy: predictions.entropy[position], top };
+  }
+}
+
+/** Of so many equally likely ones the entropy would be this (perplexity). */
+function equally(entropy: number): string {
+  const many = Math.exp(entropy);
+  return many < 100 ? many.toFixed(1) : Math.round(many).toLocaleString("en");
+}
+
+/** The text, and a place for what follows it where that is predicted. */
+function groupsOf({ texts, sequences, predicted, positions, task }: PredictFigure): FlowGroup[] {
+  const chosen = new Set(task === "classes" ? [] : positions);
+  return texts.map(({ name, heading, start, end }, i) => {
+    const { tokens, special } = sequences[name] as Sequence;
+    const own = name === predicted;
+    const next =
+      own && i === texts.length - 1 && chosen.has(end) ? [{ text: "…", special: true, note: String(end) }] : [];
+    const shown = tokens.slice(start, end).map((text, at) => ({
+      text,
+      special: special.includes(start + at),
+      note: String(start + at),
+      inactive: !(own && chosen.has(start + at)),
+    }));
+    return { heading, tokens: [...shown, ...next] };
+  });
+}

@@ -1,0 +1,137 @@
+"""Predict view: what a model held likely in one place, as bars.
+
+Of a model that writes, what comes next; of a masked language model, what a `[MASK]` hides; of a classifier, the class.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+from mkdocs_attnviz.block import Block
+from mkdocs_attnviz.cache import Entry
+from mkdocs_attnviz.models.request import PREDICTIONS
+from mkdocs_attnviz.part import Index, key
+from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing, Picture
+from mkdocs_attnviz.views.flow import Likeliest, height, json_of, sequences, texts
+from mkdocs_attnviz.views.svg import ROW, document, escape, palette, styles, visible
+
+CAPTURE = PREDICTIONS
+BARS = 12
+"""As many as are seen without scrolling."""
+FLOW = 168
+"""Pixels of the text above the bars; longer ones scroll."""
+NAMES, LENGTH, NUMBER = 180, 420, 80
+
+
+class Options(Likeliest):
+    position: Index | None = key(
+        "a token's position, counted from 0",
+        "In which token's place. Default: what follows the text, or stands behind the first `[MASK]`.",
+        default=None,
+    )
+
+
+def draw(block: Block, entry: Entry) -> Drawing:
+    options = block.options
+    assert isinstance(options, Options)  # noqa: S101 — for the type checker: parse() made it
+    predictions = json_of(entry.blobs["predictions"])
+    positions = [position for position, top in enumerate(predictions["top"]) if top]
+    position = _position(block, positions, predictions["actual"], options.position)
+    shown, tokens = texts(entry), sequences(entry, pretty=True)
+    data = {
+        "view": "predict",
+        "theme": block.theme,
+        "task": entry.meta["task"],
+        "sequences": tokens,
+        "texts": shown,
+        "predicted": entry.meta.get("predicted", "text"),
+        "positions": positions,
+        "predictions": {"blob": "predictions"},
+        "initial": {"position": position},
+        "options": {},
+    }
+    top = _top(predictions, position)
+    bars = min(BARS, len(top))
+    return Drawing(
+        data,
+        _picture(top, block.theme),
+        _sentence(block, entry, top, position),
+        height(shown, tokens, ROW * bars + 12, FLOW),
+        ALL_SCRIPT,
+    )
+
+
+def _position(block: Block, positions: list[int], actual: list[Any], wanted: int | None) -> int:
+    """The position asked for; else the first one of which the text does not say what stands there.
+
+    Raises:
+        BlockError: nothing is predicted there.
+    """
+    if not positions:
+        raise block.wrong("text", f"The text has no token that {block.subject} could predict.")
+    if wanted is None:
+        return next((position for position in positions if actual[position] is None), positions[-1])
+    if wanted not in positions:
+        message = f"`position` is {wanted}; {block.subject} predicts what stands at {_ranges(positions)}."
+        raise block.wrong("position", message)
+    return wanted
+
+
+def _ranges(positions: list[int]) -> str:
+    """[1, 2, 3, 7] → `1 to 3, 7`."""
+    gaps = [(one, later) for one, later in pairwise(positions) if later > one + 1]
+    starts, ends = [positions[0], *(later for _, later in gaps)], [*(one for one, _ in gaps), positions[-1]]
+    return ", ".join(f"{one}" if one == last else f"{one} to {last}" for one, last in zip(starts, ends, strict=True))
+
+
+def _top(predictions: dict[str, Any], position: int) -> list[tuple[str, float]]:
+    names = [predictions["vocabulary"][token] for token in predictions["top"][position]]
+    return list(zip(names, predictions["probabilities"][position], strict=True))
+
+
+def percent(probability: float) -> str:
+    """As `frontend/src/parts/top.ts` has it."""
+    if 0 < probability < 0.0001:
+        return "< 0.01 %"
+    return f"{100 * probability:.{2 if probability < 0.1 else 1}f} %"
+
+
+def _quoted(token: str) -> str:
+    return f"“{visible(token.strip() or token)}”"
+
+
+def _sentence(block: Block, entry: Entry, top: list[tuple[str, float]], position: int) -> str:
+    (first, most), *others = top
+    task = entry.meta["task"]
+    then = f", then {_quoted(others[0][0])} with {percent(others[0][1])}" if others else ""
+    if task == "classes":
+        return f"{block.model} takes the text for {_quoted(first)}, with {percent(most)}{then}."
+    tokens = sequences(entry, pretty=True)[entry.meta["predicted"]]["tokens"]
+    if task == "masked":
+        where = f"In the place of token {position}"
+    else:
+        before = "".join(tokens[max(0, position - 3) : position]).strip()
+        where = f"After {'… ' * (position > 3)}{visible(before).replace('·', ' ')}" if before else "At the beginning"
+    return f"{where}, {block.model} holds {_quoted(first)} likeliest, with {percent(most)}{then}."
+
+
+def _picture(top: list[tuple[str, float]], theme: str) -> Picture:
+    """A bar for each of the likeliest; the full length is what is certain."""
+    shown = top[:BARS]
+    body: list[str] = []
+    for row, (token, probability) in enumerate(shown):
+        y, length = ROW * row, LENGTH * probability
+        name = token if len(token) <= 22 else f"{token[:21]}…"
+        body += [
+            f'<text x="{NAMES - 8}" y="{y + 17}" text-anchor="end">{escape(name) or "∅"}</text>',
+            f'<rect class="f" x="{NAMES}" y="{y + 5}" width="{max(1, length):.3g}" height="14" rx="2"/>',
+            f'<text class="p" x="{NAMES + max(1, length) + 8:.4g}" y="{y + 17}">{percent(probability)}</text>',
+        ]
+    style = "text{font:13px system-ui,sans-serif}" + styles(palette(theme), _rules)
+    width, tall = NAMES + LENGTH + NUMBER, ROW * len(shown)
+    return Picture(document(width, tall, style, body), width, tall)
+
+
+def _rules(scheme: dict[str, Any]) -> str:
+    return f"text{{fill:{scheme['text']}}}.p{{fill:{scheme['pale']}}}.f{{fill:{scheme['signed'][1]}}}"
