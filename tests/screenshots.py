@@ -10,7 +10,7 @@ import itertools
 from pathlib import Path
 
 import chromium
-from conftest import ROOT
+from conftest import ROOT, settle
 from playwright.sync_api import sync_playwright
 
 SITE = ROOT / "example_site" / "site"
@@ -51,7 +51,7 @@ def take(page, figure, path: Path) -> None:
     page.goto((SITE / place / "index.html").as_uri())
     page.locator(f"#{id}").scroll_into_view_if_needed()
     page.eval_on_selector(f"#{id} attn-viz", "(e, state) => e.ready.then(() => Object.assign(e, { state }))", state)
-    page.wait_for_timeout(400)
+    settle(page)
     page.locator(f"#{id}").screenshot(path=path)
 
 

@@ -4,7 +4,8 @@ import re
 
 import markdown
 import pytest
-from conftest import MINILM, ROOT, draw_all, served, there_and_back
+from conftest import MINILM, ROOT, becomes, draw_all, served, settle, there_and_back
+from playwright.sync_api import expect
 
 from mkdocs_attnviz.models.reference import resolve
 from mkdocs_attnviz.settings import Settings
@@ -50,12 +51,14 @@ def show(site, open_page):
         page = open_page(built.folder / "site" / "index.html", **options)
         if options.get("javascript", True) and page.locator("attn-viz:visible").count():
             draw_all(page)
+            settle(page)
         return page
 
     return show
 
 
 def state(page):
+    settle(page)
     return page.eval_on_selector("attn-viz", "element => element.state")
 
 
@@ -64,7 +67,7 @@ def locked(side, *positions):
 
 
 def readout(page):
-    page.wait_for_timeout(50)
+    settle(page)
     return page.locator("attn-viz .readout").first.inner_text()
 
 
@@ -127,7 +130,7 @@ def test_hover_previews_and_click_locks(show):
 def test_a_right_token_shows_who_looks_at_it(show):
     page = show(block("The cat sat on the mat", layer=2, head=8))
     token(page, "right", 2).hover()
-    page.wait_for_timeout(50)
+    settle(page)
     assert token(page, "left", 1).inner_text().split() == ["the", "0.75"]
     assert token(page, "right", 1).inner_text().split() == ["the"]
 
@@ -138,13 +141,10 @@ def test_head_squares(show):
     square(page, 3).click()
     assert 3 not in state(page)["heads"]
     assert square(page, 3).get_attribute("aria-pressed") == "false"
-    page.wait_for_timeout(600)
     square(page, 5).dblclick()
     assert state(page)["heads"] == [5]
-    page.wait_for_timeout(600)
     square(page, 5).click()
     assert state(page)["heads"] == [5], "the last one stays on"
-    page.wait_for_timeout(600)
     square(page, 5).dblclick()
     assert state(page)["heads"] == list(range(12))
 
@@ -163,10 +163,10 @@ def test_sentence_pairs(show):
     assert (tokens("left"), tokens("right")) == (11, 11)
     for value, left, right in (("aa", 6, 6), ("ab", 6, 5), ("ba", 5, 6), ("bb", 5, 5), ("all", 11, 11)):
         select(page, "Pairs").select_option(value)
-        page.wait_for_timeout(50)
+        settle(page)
         assert (tokens("left"), tokens("right")) == (left, right), value
     select(page, "Pairs").select_option("ab")
-    page.wait_for_timeout(50)
+    settle(page)
     assert token(page, "left", 0).inner_text().strip() == "[CLS]"
     assert token(page, "right", 0).inner_text().strip() == "the"
 
@@ -197,8 +197,7 @@ def test_the_keyboard_alone(show):
     assert "rabbit →" in readout(page)
     page.keyboard.press("]")
     assert state(page)["layer"] == 1
-    page.wait_for_timeout(500)
-    assert "Layer 1, head 1, locked" in page.locator("attn-viz [aria-live]").inner_text()
+    expect(page.locator("attn-viz [aria-live]")).to_contain_text("Layer 1, head 1, locked")
     page.keyboard.press("Escape")
     assert state(page)["selected"] is None
 
@@ -229,6 +228,7 @@ def test_state_can_be_set_and_is_checked(show):
 
 def pixels(page):
     """Mean red, green and blue of what is drawn on the canvas, by opacity."""
+    settle(page)
     return page.locator("attn-viz canvas").first.evaluate(
         """canvas => {
           const {data} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
@@ -257,8 +257,7 @@ def test_the_theme_s_switch_is_followed_at_once(show, theme):
     light = pixels(page)
     assert page.locator("attn-viz .figure.light").count() == 1
     page.evaluate(SWITCHES[theme])
-    page.locator("attn-viz .figure.dark").wait_for(timeout=2000)
-    page.wait_for_timeout(300)
+    page.locator("attn-viz .figure.dark").wait_for()
     assert sum(pixels(page)) > sum(light) + 60, "head colours are brighter on dark"
 
 
@@ -276,7 +275,7 @@ def test_the_system_s_dark_mode_and_a_page_that_holds_everything(open_page, tmp_
     draw_all(page)
     assert page.locator("attn-viz .figure.dark").count() == 1
     page.emulate_media(color_scheme="light")
-    page.locator("attn-viz .figure.light").wait_for(timeout=2000)
+    page.locator("attn-viz .figure.light").wait_for()
 
 
 @pytest.mark.parametrize("theme", ["material", "mkdocs", "readthedocs"])
@@ -304,7 +303,8 @@ def test_nothing_moves_when_it_draws(site, open_page, width):
     )
     page.goto((built.folder / "site" / "index.html").as_uri())
     draw_all(page)
-    page.wait_for_timeout(300)
+    settle(page)
+    page.wait_for_timeout(300)  # a shift is told a moment later
     assert page.evaluate("window.shift") == 0
 
 
@@ -361,7 +361,7 @@ def test_figures_in_tabs(show):
         extensions=[{"pymdownx.tabbed": {"alternate_style": True}}],
     )
     page.get_by_text("Two", exact=True).click()
-    page.wait_for_timeout(300)
+    page.locator("attn-viz").nth(1).wait_for()
     draw_all(page)
     assert page.locator("attn-viz:visible [role=option]").nth(2).inner_text().strip() == "dog"
 
@@ -381,6 +381,10 @@ def test_instant_navigation(site, open_page):
         assert page.evaluate("window.same"), "navigation was instant"
 
 
+def data_files(requests):
+    return sum(bool(re.search(r"/[0-9a-f]{20}\.js$", request)) for request in requests)
+
+
 @pytest.mark.parametrize("directory_urls", [True, False])
 def test_under_a_sub_path_with_a_strict_policy(site, open_page, directory_urls):
     site.config["use_directory_urls"] = directory_urls
@@ -396,11 +400,11 @@ def test_under_a_sub_path_with_a_strict_policy(site, open_page, directory_urls):
         page.on("request", lambda request: requests.append(request.url))
         page.goto(f"{url}/docs/a/page/" if directory_urls else f"{url}/docs/a/page.html")
         draw_all(page)
+        becomes(page, lambda: data_files(requests), 1)
+        settle(page)
+        assert data_files(requests) == 1, "only the layer that is shown"
         assert all(request.startswith((url, "data:")) for request in requests)
-        fetched = [request for request in requests if re.search(r"/[0-9a-f]{20}\.js$", request)]
-        assert len(fetched) == 1, "only the layer that is shown"
         select(page, "Layer").select_option("3")
-        page.wait_for_timeout(500)
         assert sum(pixels(page)) > 0
     assert built.returncode == 0
 
@@ -415,10 +419,10 @@ def test_a_layer_that_cannot_be_loaded(site, open_page):
     )
     with served(built.folder / "site") as url:
         page.goto(url)
-        page.get_by_text("Layer 0 could not be loaded.").wait_for(timeout=5000)
+        page.get_by_text("Layer 0 could not be loaded.").wait_for()
         page.unroute_all()
         page.get_by_role("button", name="Try again").click()
-        draw_all(page)
+        page.locator("attn-viz .readout", has_text="Point at a token").wait_for()
 
 
 def test_damaged_data_leave_the_static_picture(site, open_page):
@@ -440,8 +444,9 @@ def test_figures_far_away_load_nothing(site, open_page):
         requests = []
         page.on("request", lambda request: requests.append(request.url))
         page.goto(url)
-        page.wait_for_timeout(500)
-        assert not [request for request in requests if re.search(r"/[0-9a-f]{20}\.js$", request)]
+        page.wait_for_timeout(500)  # nothing comes
+        assert data_files(requests) == 0
         draw_all(page)
-        page.wait_for_timeout(300)  # the first picture does not wait for its layer
-        assert len([request for request in requests if re.search(r"/[0-9a-f]{20}\.js$", request)]) == 1
+        becomes(page, lambda: data_files(requests), 1)  # the first picture does not wait for its layer
+        settle(page)
+        assert data_files(requests) == 1

@@ -5,7 +5,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from conftest import MINILM, ROOT, draw_all
+from conftest import MINILM, ROOT, draw_all, settle
+from playwright.sync_api import expect
 
 from mkdocs_attnviz.models.reference import resolve
 from mkdocs_attnviz.settings import Settings
@@ -25,22 +26,24 @@ def show(site, open_page):
         assert built.returncode == 0, built.log
         page = open_page(built.folder / "site" / "index.html", **options)
         draw_all(page)
+        settle(page)
         return page
 
     return show
 
 
 def state(page):
+    settle(page)
     return page.eval_on_selector("attn-viz", "element => element.state")
 
 
 def set_state(page, **change):
     page.eval_on_selector("attn-viz", "(element, change) => { element.state = change }", change)
-    page.wait_for_timeout(100)
+    settle(page)
 
 
 def readout(page):
-    page.wait_for_timeout(50)
+    settle(page)
     return page.locator("attn-viz .readout").first.inner_text()
 
 
@@ -58,7 +61,7 @@ def select(page, label):
 
 def column(page, heading):
     """The numbers of a column as they are set, one a row."""
-    page.wait_for_timeout(100)
+    settle(page)
     headings = page.locator("attn-viz .number-heading").all()
     nth = next(n for n, one in enumerate(headings) if heading in one.inner_text())
     texts = [page.locator("attn-viz .number").nth(2 * nth + kind).text_content().split("\n") for kind in (0, 1)]
@@ -135,7 +138,7 @@ def test_collapsed_it_is_a_head_view_of_one_head(show):
     }  # fmt: skip
     assert page.get_by_text(re.compile("to see how a token’s weights come about")).is_visible()
     token(page, "left", 1).hover()
-    page.wait_for_timeout(50)
+    settle(page)
     assert token(page, "right", 2).inner_text().split() == ["cat", "0.75"]
     assert "the → cat 0.75" in readout(page)
     token(page, "left", 1).click()
@@ -143,7 +146,7 @@ def test_collapsed_it_is_a_head_view_of_one_head(show):
     page.keyboard.press("Escape")
     assert state(page)["selected"] is None
     token(page, "right", 2).hover()
-    page.wait_for_timeout(50)
+    settle(page)
     assert token(page, "left", 1).inner_text().split() == ["the", "0.75"]
 
 
@@ -154,7 +157,7 @@ def test_plus_expands_and_minus_collapses(show):
     assert button.is_visible()
     assert button.get_attribute("aria-expanded") == "false"
     button.hover()
-    page.wait_for_timeout(50)
+    settle(page)
     assert token(page, "right", 0).inner_text().split() == ["[CLS]", "0.63"], "its lines are shown before it is pressed"
     button.click()
     assert state(page)["expanded"] == 2
@@ -207,6 +210,7 @@ def test_a_token_on_the_right_reads_its_numbers(show):
 def test_a_neuron_reads_its_values(show):
     page = show(CAT)
     plus(page, 2).click()
+    settle(page)
     found = neurons(page, 2, 8)
     sheet = page.locator("attn-viz .strips-sheet").bounding_box()
     strips = [one.bounding_box() for one in page.locator("attn-viz .neuron-heading.strip").all()]
@@ -230,6 +234,7 @@ def test_a_neuron_reads_its_values(show):
 def test_headings_explain_themselves(show):
     page = show(CAT)
     plus(page, 2).click()
+    settle(page)
     page.locator("attn-viz .neuron-heading").nth(2).hover()
     assert "blue where both have the same sign" in readout(page)
     ends = page.locator("attn-viz .spectrum-ends").first
@@ -243,16 +248,13 @@ def test_layer_head_and_pairs(show):
     select(page, "Layer").select_option("4")
     select(page, "Head").select_option("3")
     assert (state(page)["layer"], state(page)["head"], state(page)["expanded"]) == (4, 3, 2)
-    page.wait_for_timeout(100)
     whole = column(page, "Softmax")
     assert whole == [f"{weight:.2f}" for weight in softmax(neurons(page, 4, 3)["scores"])[2]]
     select(page, "Pairs").select_option("ab")
-    page.wait_for_timeout(100)
     cut = column(page, "Softmax")
     assert [float(weight) for weight in cut] == pytest.approx([float(weight) for weight in whole[6:]], abs=0.0051)
     assert token(page, "right", 0).inner_text().strip() == "the"
     select(page, "Pairs").select_option("ba")
-    page.wait_for_timeout(100)
     assert state(page)["expanded"] is None, "it is not among the tokens shown"
     assert page.locator("attn-viz .toggles button").count() == 5
 
@@ -274,8 +276,8 @@ def test_the_keyboard_alone(show):
     assert page.evaluate(f"getComputedStyle({focused}).outlineStyle") != "none"
     page.keyboard.press("Enter")
     assert state(page)["expanded"] == 2
-    page.wait_for_timeout(400)
-    assert "Layer 2, head 8, expanded: cat → [CLS] 0.63" in page.locator("attn-viz [aria-live]").inner_text()
+    live = page.locator("attn-viz [aria-live]")
+    expect(live).to_contain_text("Layer 2, head 8, expanded: cat → [CLS] 0.63")
     page.keyboard.press("Tab")
     assert page.evaluate(f"{focused}.getAttribute('role')") == "slider"
     first = readout(page)
@@ -312,6 +314,7 @@ def test_escape_closes_the_options_and_keeps_the_focus(show):
     page.get_by_role("button", name="Options").click()
     page.get_by_role("button", name="Copy link").focus()
     page.keyboard.press("Escape")
+    settle(page)
     button = page.get_by_role("button", name="Options")
     assert button.get_attribute("aria-expanded") == "false"
     assert is_focused(button)
@@ -357,7 +360,6 @@ def test_encoder_decoder_and_cross_attention(show, site):
     weights = column(page, "Softmax")
     assert sum(float(weight) for weight in weights) == pytest.approx(1, abs=0.06)
     select(page, "Attention").select_option("Decoder")
-    page.wait_for_timeout(100)
     assert (state(page)["stack"], state(page)["expanded"]) == ("decoder", None)
     set_state(page, expanded=1)
     assert column(page, "q · k")[2:] == ["masked"] * (len(column(page, "q · k")) - 2)
@@ -373,7 +375,7 @@ def test_encoder_decoder_and_cross_attention(show, site):
 def test_a_link_brings_the_state_with_it(show):
     page = show(CAT + "\n[there](#attnviz-1~layer=3&head=5&expanded=2&selected=right,4)\n")
     page.get_by_role("link", name="there").click()
-    page.wait_for_timeout(200)
+    page.wait_for_function("document.querySelector('attn-viz').state.expanded === 2")
     assert state(page) == {
         "stack": "self", "layer": 3, "head": 5, "filter": "all", "expanded": 2,
         "selected": {"side": "right", "index": 4},
@@ -412,7 +414,7 @@ def test_it_fits(show, site, theme, width):
     page = show(CAT + "\n" + LONG, width=width)
     for figure in page.locator("attn-viz").all():
         figure.evaluate("element => { element.state = {expanded: 2} }")
-        page.wait_for_timeout(150)
+        settle(page)
         box, parent = figure.bounding_box(), figure.locator("xpath=..").bounding_box()
         assert box["x"] >= parent["x"] - 1
         assert box["x"] + box["width"] <= parent["x"] + parent["width"] + 1
@@ -428,7 +430,7 @@ def test_on_a_phone_the_numbers_scroll_into_view_under_their_headings(show):
     to = page.locator("attn-viz .column.right")
     assert to.evaluate(sign) == '"›"', "there is more"
     strips.evaluate("element => { element.scrollLeft = 1000 }")
-    page.wait_for_timeout(100)
+    settle(page)
     assert to.evaluate(sign) == "none"
     heading = page.locator("attn-viz .number-heading").last.bounding_box()
     number = page.locator("attn-viz .number").last.bounding_box()
@@ -442,7 +444,7 @@ def test_expanding_moves_nothing_below(show, width):
     below = page.get_by_text("Below.", exact=True)
     before = below.bounding_box()["y"]
     plus(page, 2).click()
-    page.wait_for_timeout(100)
+    settle(page)
     assert below.bounding_box()["y"] == before
 
 
@@ -451,7 +453,6 @@ def test_long_texts_scroll_and_draw_what_is_visible(show):
     set_state(page, expanded=3)
     scroller = page.locator("attn-viz .scroller")
     scroller.evaluate("element => { element.scrollTop = element.scrollHeight }")
-    page.wait_for_timeout(200)
     scores = neurons(page, 2, 8)["scores"][3]
     last = column(page, "q · k")[-1]
     assert last.replace("−", "-") == f"{scores[-1]:.1f}"

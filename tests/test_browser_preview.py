@@ -1,9 +1,10 @@
 """The first picture of a long text needs no data file: its lines come with the page, the layer follows."""
 
 import re
+import time
 
 import pytest
-from conftest import draw_all
+from conftest import becomes, draw_all, settle
 
 LONG = " ".join(f"Sentence number {n} says that dogs chase cats, and cats chase mice." for n in range(8))
 DATA = re.compile(r"/[0-9a-f]{20}\.js$")
@@ -26,8 +27,9 @@ def test_the_first_picture_is_there_while_its_layer_is_not(open_page, built):
     draw_all(page)
     element = page.locator("attn-viz")
     first = element.evaluate(PICTURE)
-    page.wait_for_timeout(200)
-    assert len(waiting) == 1  # that layer, and no other
+    becomes(page, lambda: len(waiting), 1)
+    page.wait_for_timeout(200)  # no other is asked for
+    assert len(waiting) == 1
     share = element.locator(".share").inner_text()
     assert "drawn" in share
     element.locator(".left [role=option]").nth(2).hover()
@@ -35,7 +37,7 @@ def test_the_first_picture_is_there_while_its_layer_is_not(open_page, built):
     page.mouse.move(0, 0)
     waiting[0].continue_()
     element.locator(".readout", has_text="Point at a token").wait_for()
-    page.wait_for_timeout(200)
+    settle(page)
     assert element.evaluate(PICTURE) == first  # nothing moves when the layer has come
     assert element.locator(".share").inner_text() == share
     element.locator(".left [role=option]").nth(2).hover()
@@ -61,25 +63,24 @@ def opened(page, built):
     draw_all(page)
     element = page.locator("attn-viz")
     layers = {f"/{file}": layer for file, layer in element.evaluate(FILES)}
-    page.wait_for_timeout(500)
     return element, lambda: [layers[path] for path in asked]
 
 
 def test_the_next_layer_is_fetched_ahead_for_a_reader_who_is_about_to_turn_to_it(open_page, built):
     page = open_page("about:blank")
     element, asked = opened(page, built)
+    becomes(page, asked, [3])
+    page.wait_for_timeout(500)  # no other is asked for
     assert asked() == [3]
     element.locator("select").hover()
-    page.wait_for_timeout(200)
-    assert asked() == [3, 4]
+    becomes(page, asked, [3, 4])
     element.locator(".left [role=option]").first.focus()
+    turned = time.monotonic()
     page.keyboard.press("]")
-    page.wait_for_timeout(100)
-    assert asked() == [3, 4]
-    page.wait_for_timeout(500)
-    assert asked() == [3, 4, 5]
+    becomes(page, asked, [3, 4, 5])
+    assert time.monotonic() > turned + 0.3, "the layer that is turned to comes first"
     page.keyboard.press("]")
-    page.wait_for_timeout(500)
+    page.wait_for_timeout(500)  # no other is asked for
     assert asked() == [3, 4, 5]
 
 
@@ -87,6 +88,7 @@ def test_nothing_is_fetched_ahead_for_a_reader_who_saves_data(open_page, built):
     page = open_page("about:blank")
     page.add_init_script("Object.defineProperty(navigator, 'connection', { value: { saveData: true } })")
     element, asked = opened(page, built)
+    becomes(page, asked, [3])
     element.locator("select").hover()
-    page.wait_for_timeout(200)
+    page.wait_for_timeout(200)  # no other is asked for
     assert asked() == [3]

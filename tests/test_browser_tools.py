@@ -8,7 +8,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from conftest import draw_all
+from conftest import becomes, draw_all, settle
+from playwright.sync_api import expect
 
 import mkdocs_attnviz
 
@@ -36,6 +37,7 @@ def minilm_page(tmp_path_factory, shared_cache):
 def page(minilm_page, open_page):
     page = open_page(minilm_page)
     draw_all(page)
+    settle(page)
     return page
 
 
@@ -46,18 +48,21 @@ def fragment(tmp_path, html):
 
 
 def state(page):
+    settle(page)
     return page.eval_on_selector("attn-viz", "element => element.state")
 
 
 def change(page, **change):
     page.eval_on_selector("attn-viz", "(element, change) => { element.state = change }", change)
-    page.wait_for_timeout(100)
+    settle(page)
 
 
 def options(page):
+    settle(page)
     button = page.get_by_role("button", name="Options", exact=True)
     if button.get_attribute("aria-expanded") == "false":
         button.click()
+        settle(page)
 
 
 def token(page, side, position):
@@ -65,6 +70,7 @@ def token(page, side, position):
 
 
 def tokens(page, side):
+    settle(page)
     return [name.strip() for name in page.locator(f"attn-viz .column.{side} .token").all_inner_texts()]
 
 
@@ -78,7 +84,7 @@ def shown(page):
     options(page)
     if page.get_by_role("button", name="Table").get_attribute("aria-pressed") == "false":
         page.get_by_role("button", name="Table").click()
-    page.wait_for_timeout(150)
+    settle(page)
     rows = page.locator("attn-viz table tbody tr")
     return np.array([[float(text) for text in row.locator("td").all_inner_texts()] for row in rows.all()])
 
@@ -111,11 +117,9 @@ def test_across_layers_and_rollout(page):
     layers = [np.stack([stored(page, layer, head) for head in range(12)]) for layer in range(6)]
     options(page)
     page.get_by_role("combobox", name="Layers").select_option("mean of 6")
-    page.wait_for_timeout(500)
     assert np.abs(shown(page) - np.mean([layer[1] for layer in layers], 0)).max() < 0.0006
     assert page.get_by_role("combobox", name=re.compile("^Layer ")).count() == 0, "there is none to choose"
     page.get_by_role("combobox", name="Layers").select_option("rollout")
-    page.wait_for_timeout(500)
     total = np.eye(len(layers[0][0]))
     for layer in layers[:3]:
         mean = layer.mean(0)
@@ -136,7 +140,6 @@ def test_value_weighted(page):
     norms = np.frombuffer(blob, "<i2", offset=48).reshape(12, -1) * scales[:, None]
     options(page)
     page.get_by_label("Value-weighted").check()
-    page.wait_for_timeout(300)
     expected = weights * norms[1]
     expected /= expected.sum(1, keepdims=True)
     assert np.abs(expected - weights).max() > 0.02
@@ -149,7 +152,6 @@ def test_whole_words(page):
     assert [name for name in before if name.startswith("##")]
     page.get_by_role("button", name="Options").click()
     page.get_by_label("Whole words").check()
-    page.wait_for_timeout(100)
     words = ["[CLS]", "the", "strawberry", "unhinged", "the", "rabbit", "[SEP]", "the", "turtle", "crawled", "[SEP]"]
     assert tokens(page, "left") == tokens(page, "right") == words
     groups, start = [], 0
@@ -174,7 +176,6 @@ def test_special_tokens_left_out(page):
     special = [index for index, name in enumerate(tokens(page, "left")) if name.startswith("[")]
     page.get_by_role("button", name="Options").click()
     page.get_by_label("Special tokens").uncheck()
-    page.wait_for_timeout(100)
     rest = np.delete(weights, special, 0)
     kept = np.delete(rest, special, 1)
     assert np.abs(shown(page) - kept).max() < 0.0006
@@ -218,10 +219,9 @@ def test_what_is_combined_is_no_head(page):
         ({"across_layers": "rollout"}, "→ the: rollout 0"),
     ):
         change(page, **transforms, selected={"side": "left", "index": 2})
-        page.wait_for_timeout(300)
         page.mouse.move(2, 2)
         token(page, "right", 1).hover()
-        page.wait_for_timeout(100)
+        settle(page)
         assert re.search(expected, page.locator("attn-viz .readout").inner_text()), expected
 
 
@@ -229,6 +229,7 @@ def test_what_is_combined_is_no_head(page):
 
 
 def lines_left(page):
+    settle(page)
     return page.locator("attn-viz .share").inner_text()
 
 
@@ -238,18 +239,17 @@ def test_thresholds(page):
     options(page)
     page.get_by_role("combobox", name="Show").select_option("weights of at least")
     assert state(page)["min_weight"] == 0.1
-    page.wait_for_timeout(100)
     kept = weights[weights >= 0.1].sum() / weights.sum()
     assert abs(float(re.match(r"[\d.]+", lines_left(page))[0]) / 100 - kept) < 0.006
     page.get_by_role("combobox", name="Show").select_option("the strongest of each row")
     assert (state(page)["min_weight"], state(page)["mass"]) == (None, 0.8)
-    page.wait_for_timeout(100)
     assert 80 <= float(re.match(r"[\d.]+", lines_left(page))[0]) < 95
     page.get_by_role("combobox", name="Show").select_option("all weights")
     assert (state(page)["min_weight"], state(page)["mass"]) == (None, None)
 
 
 def ink(page):
+    settle(page)
     return page.locator("attn-viz canvas").first.evaluate(
         """canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data
              .reduce((sum, value, i) => i % 4 === 3 ? sum + value : sum, 0)"""
@@ -262,11 +262,9 @@ def test_contrast(page):
     slider = page.get_by_role("slider", name="Contrast")
     slider.focus()
     page.keyboard.press("Home")
-    page.wait_for_timeout(100)
     assert state(page)["contrast"] == 0.25
     strong = ink(page)
     page.keyboard.press("End")
-    page.wait_for_timeout(100)
     assert state(page)["contrast"] == 4
     assert strong > as_is > ink(page)
 
@@ -282,7 +280,7 @@ def test_several_tokens_and_their_sum(page):
     token(page, "left", 4).click(modifiers=["Shift"])
     assert state(page)["selected"] == {"side": "left", "index": 1, "indices": [1, 3, 4]}
     page.mouse.move(2, 2)
-    page.wait_for_timeout(100)
+    settle(page)
     for col in (0, 2, 5):
         number = token(page, "right", col).locator(".value").inner_text()
         assert abs(float(number) - weights[[1, 3, 4], col].sum()) < 0.006
@@ -300,6 +298,11 @@ def test_several_tokens_with_the_keyboard(page):
     assert state(page)["selected"] == {"side": "right", "index": 0, "indices": [0, 1, 2]}
 
 
+def selected(page):
+    """What is locked; what a tap does comes a moment later."""
+    return (state(page)["selected"] or {}).get("indices")
+
+
 def test_several_tokens_with_a_finger(minilm_page, browser):
     context = browser.new_context(has_touch=True, viewport={"width": 360, "height": 800})
     page = context.new_page()
@@ -307,9 +310,11 @@ def test_several_tokens_with_a_finger(minilm_page, browser):
     draw_all(page)
     page.get_by_role("button", name="Options").tap()
     page.get_by_label("Select several").tap()
+    expect(page.get_by_label("Select several")).to_be_checked()
     token(page, "left", 1).tap()
+    becomes(page, lambda: selected(page), [1])
     token(page, "left", 2).tap()
-    assert state(page)["selected"]["indices"] == [1, 2]
+    becomes(page, lambda: selected(page), [1, 2])
     context.close()
 
 
@@ -337,7 +342,6 @@ def test_save_svg(page):
 
 def test_what_is_saved_says_what_it_shows(page):
     change(page, layer=3, filter="ab", merge_words=True, value_weighted=True, min_weight=0.2)
-    page.wait_for_timeout(300)
     root = ElementTree.parse(saved(page, "Save SVG").path()).getroot()
     texts = [text.text for text in root.iter(f"{SVG}text")]
     assert texts[0] == "Layer 3, 2 heads, value-weighted, whole words, sentence A → B"
@@ -354,7 +358,6 @@ def test_a_narrow_picture_has_room_for_title_and_legend(view, tmp_path, open_pag
     page = open_page(fragment(tmp_path, html))
     draw_all(page)
     change(page, across_layers="mean", across_heads="max", min_weight=0.4)
-    page.wait_for_timeout(300)
     file = saved(page, "Save SVG").path().read_text("utf-8")
     page.set_content(file)
     beyond = """texts => texts.map(text => text.getBBox()).filter(box =>
@@ -391,6 +394,14 @@ def test_what_is_saved_is_well_formed(view, tmp_path, open_page):
     assert saved(page, "Save PNG").path().stat().st_size > 1000
 
 
+def follow(page, link):
+    """To another place of the page, until all that listens has heard of it."""
+    page.evaluate(
+        "link => new Promise(heard => { addEventListener('hashchange', heard, {once: true}); location.hash = link })",
+        link,
+    )
+
+
 def test_a_link_brings_the_state_with_it(minilm_page, page, open_page):
     wanted = {"layer": 4, "heads": [3], "selected": {"side": "left", "indices": [2, 3]}, "filter": "aa", "mass": 0.5}
     first = state(page)
@@ -399,22 +410,19 @@ def test_a_link_brings_the_state_with_it(minilm_page, page, open_page):
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     options(page)
     page.get_by_role("button", name="Copy link").click()
-    page.get_by_text("Link copied").first.wait_for(timeout=3000)
+    page.get_by_text("Link copied").first.wait_for()
     link = page.evaluate("navigator.clipboard.readText()")
     assert link.startswith(minilm_page.as_uri() + "#try~")
     assert "special_tokens" not in link, "only what differs"
     other = open_page(link)
     draw_all(other)
     assert state(other) == expected
-    other.evaluate("location.hash = '#try~layer=1'")
-    other.wait_for_timeout(200)
+    follow(other, "#try~layer=1")
     assert state(other) == {**first, "layer": 1}, "what the first link has chosen is gone"
     assert other.locator("attn-viz .figure").get_attribute("aria-label") == "Attention of minilm"
-    other.evaluate("location.hash = '#try~layer=77'")
-    other.wait_for_timeout(100)
+    follow(other, "#try~layer=77")
     assert state(other)["layer"] == 1, "a bad link changes nothing"
-    other.evaluate("location.hash = '#try~'")
-    other.wait_for_timeout(100)
+    follow(other, "#try~")
     assert state(other) == first
     assert "The strongest weight" in other.locator("attn-viz .figure").get_attribute("aria-label")
 
@@ -423,12 +431,14 @@ def test_escape_closes_the_options_and_keeps_the_focus(page):
     options(page)
     page.get_by_label("Whole words").focus()
     page.keyboard.press("Escape")
+    settle(page)
     button = page.get_by_role("button", name="Options", exact=True)
     assert button.get_attribute("aria-expanded") == "false"
     assert button.evaluate("button => button.getRootNode().activeElement === button")
     options(page)
     token(page, "left", 2).focus()
     page.keyboard.press("Escape")
+    settle(page)
     assert button.get_attribute("aria-expanded") == "false"
     assert token(page, "left", 2).evaluate("row => row.getRootNode().activeElement === row")
 
@@ -438,13 +448,15 @@ def test_a_pair_of_many_heads_can_be_read_on_a_phone(minilm_page, browser):
     page = context.new_page()
     page.goto(minilm_page.as_uri())
     draw_all(page)
+    settle(page)
     below = page.locator("attn-viz").bounding_box()
     change(page, heads=list(range(12)))
     token(page, "left", 2).tap()
+    becomes(page, lambda: selected(page), [2])
     token(page, "right", 3).tap()
-    page.wait_for_timeout(100)
     detail = page.locator("attn-viz .readout .detail")
-    assert detail.inner_text().count("head ") == 12
+    becomes(page, lambda: detail.inner_text().count("head "), 12)
+    settle(page)
     scrolled = "e => { e.scrollTop = 1000; return e.scrollTop + e.clientHeight >= e.scrollHeight - 1 }"
     assert detail.evaluate(scrolled)
     hidden = detail.evaluate("e => e.scrollHeight - e.clientHeight")
@@ -487,7 +499,7 @@ def test_a_thousand_tokens(tmp_path, open_page):
     assert rows.count() < 120
     assert rows.first.get_attribute("aria-setsize") == "1024"
     page.locator("attn-viz .scroller").evaluate("e => { e.scrollTop = 500 * 24 }")
-    page.wait_for_timeout(200)
+    settle(page)
     row = page.locator("attn-viz .left [role=option]", has_text=re.compile("^w505$"))
     assert row.get_attribute("aria-posinset") == "506"
     row.click()
@@ -495,12 +507,13 @@ def test_a_thousand_tokens(tmp_path, open_page):
     page.locator("attn-viz .left [tabindex='0']").focus()
     for key in ("Home", "End", "ArrowUp"):
         page.keyboard.press(key)
-    page.wait_for_timeout(100)
+    settle(page)
     focused = page.evaluate("document.querySelector('attn-viz').shadowRoot.activeElement.dataset.index")
     assert focused == "1022"
     page.keyboard.press("Enter")
     assert state(page)["selected"]["index"] == 1022
     options(page)
     page.get_by_role("button", name="Table").click()
+    settle(page)
     first = page.locator("attn-viz table tbody tr").first
     assert len(first.locator("td").all()) == 6, "the strongest five and what they hold"

@@ -4,7 +4,8 @@ import re
 
 import numpy as np
 import pytest
-from conftest import draw_all
+from conftest import ROOT, draw_all, settle
+from playwright.sync_api import expect
 
 import mkdocs_attnviz
 
@@ -32,18 +33,20 @@ def show(tmp_path, open_page):
         file.write_text(f"{HEAD}<main>{html.data}</main>", "utf-8")
         page = open_page(file, width=width, dark=dark)
         draw_all(page)
+        settle(page)
         return page
 
     return show
 
 
 def state(page):
+    settle(page)
     return page.eval_on_selector("attn-viz", "element => element.state")
 
 
 def change(page, **change):
     page.eval_on_selector("attn-viz", "(element, change) => { element.state = change }", change)
-    page.wait_for_timeout(150)
+    settle(page)
 
 
 def refused(page, **change):
@@ -54,7 +57,7 @@ def refused(page, **change):
 
 
 def readout(page):
-    page.wait_for_timeout(60)
+    settle(page)
     return page.locator("attn-viz .readout").first.inner_text()
 
 
@@ -67,6 +70,7 @@ def select(page, label):
 
 
 def listed(page, side):
+    settle(page)
     return [name.strip() for name in page.locator(f"attn-viz .column.{side} .token:not(.next)").all_inner_texts()]
 
 
@@ -86,6 +90,7 @@ def test_included_layers_and_heads_keep_their_numbers(show):
     assert page.get_by_role("columnheader").all_inner_texts() == ["head", "2", "7"]
     assert page.get_by_role("rowheader").all_inner_texts() == ["1", "4"]
     cell(page, 4, 7).click()
+    settle(page)
     assert page.locator("attn-viz .title").inner_text().startswith("Layer 4, head 7")
 
 
@@ -133,6 +138,7 @@ def test_the_detail_is_a_head_view(show):
     cell(page, 1, 2).click()
     page.locator("attn-viz .left [role=option]").nth(2).click()
     page.locator("attn-viz .right [role=option]").nth(6).hover()
+    settle(page)
     found = page.locator("attn-viz .opened .readout").inner_text()
     assert re.search(r"rabbit → turtle: head 2", found)
     assert abs(float(found.split()[-1]) - attention[1][0, 2, 2, 6]) < 0.006
@@ -151,10 +157,12 @@ def test_the_title_of_the_detail_says_what_it_shows(show):
 def test_with_nothing_open_there_are_no_options_of_a_detail(show):
     page = show("model", random(3, 4, 10), WORDS)
     page.get_by_role("button", name="Options").click()
+    settle(page)
     labels = page.locator("attn-viz .options label, attn-viz .options button")
     assert [text.split()[0] for text in labels.all_inner_texts()] == ["Contrast", "Save", "Save", "Copy"]
     assert page.locator("attn-viz .legend").inner_text().startswith("Rows of a small picture")
     cell(page, 1, 2).click()
+    settle(page)
     assert select(page, "Layers").is_visible()
     assert page.get_by_role("button", name="Table").is_visible()
     assert page.locator("attn-viz .legend").inner_text().startswith("Left attends to right")
@@ -166,18 +174,21 @@ def test_nothing_moves_below_the_pointer(show):
     for height, moved in ((960, False), (500, True)):
         page.set_viewport_size({"width": 1280, "height": height})
         page.evaluate("scrollTo(0, 0)")
-        page.wait_for_timeout(100)
+        settle(page)
         box = cell(page, 4, 3).bounding_box()
         page.mouse.click(box["x"] + 9, box["y"] + 9)
-        page.wait_for_timeout(700)
+        settle(page)
+        if moved:
+            page.wait_for_function("scrollY > 0")
+        page.wait_for_timeout(700)  # it scrolls for a while, or not at all
         assert (page.evaluate("scrollY") > 0) == moved
         change(page, open=None)
     page.set_viewport_size({"width": 1280, "height": 960})
     page.evaluate("scrollTo(0, 0)")
     cell(page, 4, 3).focus()
+    assert page.evaluate("scrollY") == 0
     page.keyboard.press("Enter")
-    page.wait_for_timeout(700)
-    assert page.evaluate("scrollY") > 0
+    page.wait_for_function("scrollY > 0")
 
 
 def test_the_grid_with_the_keyboard(show):
@@ -191,8 +202,7 @@ def test_the_grid_with_the_keyboard(show):
     focused = "document.querySelector('attn-viz').shadowRoot.activeElement"
     assert page.evaluate(f"{focused}.getAttribute('aria-label')") == "Layer 0, Head 2"
     page.keyboard.press("Space")
-    page.wait_for_timeout(500)
-    assert "Layer 0, head 2" in page.locator("attn-viz [aria-live]").inner_text()
+    expect(page.locator("attn-viz [aria-live]")).to_contain_text("Layer 0, head 2")
     page.get_by_role("button", name="Close").click()
     assert state(page)["open"] is None
 
@@ -201,7 +211,6 @@ def test_the_pair_filter_cuts_thumbnails_and_detail(show):
     page = show("model", random(2, 2, 10), WORDS, sentence_b_start=5)
     select(page, "Pairs").select_option("ab")
     cell(page, 0, 1).click()
-    page.wait_for_timeout(150)
     assert listed(page, "left") == WORDS[:5]
     assert listed(page, "right") == WORDS[5:]
 
@@ -262,8 +271,8 @@ def test_cells_with_the_keyboard(show):
     for key in ("ArrowDown", "ArrowDown", "ArrowRight", "ArrowDown", "Enter"):
         page.keyboard.press(key)
     assert state(page)["cell"] == {"row": 2, "col": 1}
-    page.wait_for_timeout(500)
-    assert re.match(r"Layer 0, head 0: rabbit → the: 0\.\d+", page.locator("attn-viz [aria-live]").inner_text())
+    live = page.locator("attn-viz [aria-live]")
+    expect(live).to_have_text(re.compile(r"^Layer 0, head 0: rabbit → the: 0\.\d+"))
     page.keyboard.press("]")
     assert state(page)["layer"] == 1
     page.keyboard.press("Escape")
@@ -301,7 +310,7 @@ def test_a_large_matrix_is_zoomed_and_stays_small(show):
     page.get_by_role("button", name="Zoom").click()
     assert state(page)["zoom"] == "cells"
     page.locator("attn-viz .heat-map").evaluate("e => e.scrollTo(400 * 24, 300 * 24)")
-    page.wait_for_timeout(150)
+    settle(page)
     box = body(page).bounding_box()
     page.mouse.move(box["x"] + 12, box["y"] + 12)
     found = re.match(r"w300 → w400: ([\d.]+)", readout(page))
@@ -333,7 +342,6 @@ def test_each_stack_has_its_own_layers_heads_and_tokens(show, stacks, view):
     assert state(page)["stack"] == "encoder"
     change(page, **({"open": {"layer": 3, "head": 5}} if view == "model" else {"layer": 3, "heads": [5]}))
     select(page, "Attention").select_option("cross")
-    page.wait_for_timeout(150)
     assert state(page)["stack"] == "cross"
     assert state(page)["layer"] == 0, "the decoder has no fourth"
     assert max(state(page)["heads"]) <= 2
@@ -355,7 +363,7 @@ def test_nothing_is_wider_than_the_page(show, stacks, view, width):
     if view == "model":
         cell(page, 0, 0).click()
     page.get_by_role("button", name="Table").click()
-    page.wait_for_timeout(200)
+    settle(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
@@ -365,15 +373,13 @@ AXE = "frontend/node_modules/axe-core/axe.min.js"
 @pytest.mark.parametrize("view", ["head", "model", "matrix"])
 @pytest.mark.parametrize("dark", [False, True])
 def test_axe_finds_nothing_serious(show, view, dark):
-    from conftest import ROOT
-
     options = {"sentence_b_start": 5, "dark": dark}
     page = show(view, random(3, 4, 10), WORDS, **options)
     page.get_by_role("button", name="Options").click()
     if view == "model":
         cell(page, 1, 1).click()
     page.get_by_role("button", name="Table").click()
-    page.wait_for_timeout(400)
+    settle(page)
     page.add_script_tag(path=str(ROOT / AXE))
     found = page.evaluate(
         "axe.run(document.querySelector('main'), {resultTypes: ['violations']}).then(r => r.violations)"

@@ -187,7 +187,7 @@ def test_a_write_that_fails_in_its_middle(tmp_path):
     result = context.Queue()
     process = context.Process(target=_fill_up, args=(tmp_path / "cache", result))
     process.start()
-    assert result.get(timeout=60)
+    assert result.get(timeout=300)
     process.join()
     assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file() and path.name[:4] != ".git"] == []
 

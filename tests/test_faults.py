@@ -190,12 +190,17 @@ def shot(warm, site, victim, moment):
 
 @pytest.mark.parametrize("victim", ["build", "worker"])
 def test_killed_at_any_moment(warm, right, tmp_path, victim):
-    """20 moments of a build's own work, each on an empty cache: any moment, or just when another entry is there."""
+    """20 moments of a build's own work, each on an empty cache: any moment, or just when another entry is there.
+
+    And more of them, until enough have met what they are meant for.
+    """
     chance = random.Random(victim)
     start = time.monotonic()
     warm.build(make_site(tmp_path / "whole", tmp_path / "cache"))
     takes, held, hit = time.monotonic() - start, set(), 0
-    for number in range(20):
+    for number in range(200):
+        if number >= 20 and hit >= 10 and (victim == "worker" or len(held) > 2):
+            break
         site, cache = make_site(tmp_path / f"{number}", tmp_path / f"{number}" / "cache"), tmp_path / f"{number}/cache"
         any_time, enough = takes * chance.random(), 1 + number // 2 % 7
         written = lambda cache=cache, enough=enough: len(list(cache.rglob("*.attnviz"))) >= enough  # noqa: E731
@@ -216,7 +221,7 @@ def test_killed_at_any_moment(warm, right, tmp_path, victim):
 
 
 def _wait(condition, what):
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < deadline, what
         time.sleep(0.0002)
@@ -233,7 +238,7 @@ def test_the_command_line_killed_at_any_moment(warm, right, tmp_path):
         time.sleep(chance.uniform(0.1, 5))
         for victim in children(build.pid) if number % 2 else [build.pid]:
             kill(victim)
-        build.wait(timeout=120)
+        build.wait(timeout=600)
         return entries(cache)
 
     with ThreadPoolExecutor(2) as both:

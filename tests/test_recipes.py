@@ -53,7 +53,7 @@ def shell(command: str, folder: Path, commands: Path, **environment: str) -> sub
         env=kept | {"PATH": path, "NO_MKDOCS_2_WARNING": "1"} | environment,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
 
 

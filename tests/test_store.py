@@ -176,13 +176,13 @@ def test_a_store_that_always_fails_is_told_once_and_left_alone(machine, tmp_path
     ],
 )
 def test_what_no_second_try_mends_is_told_at_once(url, sentence):
-    store, start = Store(url, LOG, wait=60), time.monotonic()
+    store, start = Store(url, LOG, wait=600), time.monotonic()
     with pytest.raises(StoreError) as caught:
         store.put(KEY, b"")
     assert str(caught.value).startswith(sentence)
     if url.startswith("abfs"):
         assert "`pip install 'mkdocs-attnviz[share]'`, and what fsspec asks for" in str(caught.value)
-    assert time.monotonic() - start < 30
+    assert time.monotonic() - start < 300
 
 
 def test_what_may_not_be_read_or_written(tmp_path):
@@ -194,13 +194,13 @@ def test_what_may_not_be_read_or_written(tmp_path):
     (store / KEY[:2]).chmod(0o555)
     script = (
         "import logging, sys; from mkdocs_attnviz.store import Store, StoreError\n"
-        f"store = Store({store.as_uri()!r}, logging.getLogger(), wait=60)\n"
+        f"store = Store({store.as_uri()!r}, logging.getLogger(), wait=600)\n"
         f"for act in (lambda: list(store.fetch([{KEY!r}])), lambda: store.put({KEY!r}, b''),"
         f" lambda: store.remove({KEY!r})):\n"
         "    try: act()\n"
         "    except StoreError as error: print(error)\n"
     )
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, preexec_fn=obey, timeout=50)
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, preexec_fn=obey, timeout=300)
     said = run.stdout.splitlines()
     assert [line.partition(" (")[0].rpartition(" ")[2] for line in said] == ["read", "written", "written"], run
     assert all("(PermissionError: [Errno 13] Permission denied" in line for line in said)
@@ -239,7 +239,7 @@ def test_no_part_of_an_entry_is_ever_seen(tmp_path, monkeypatch):
     seen, ended = [], threading.Event()
 
     def look():
-        while not ended.is_set():
+        while not (seen and ended.is_set()):
             with contextlib.suppress(FileNotFoundError):
                 seen.append(path.stat().st_size)
 
