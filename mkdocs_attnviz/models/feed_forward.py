@@ -84,8 +84,9 @@ def _run(loaded: Loaded, example: Example, modules: Mapping[str, nn.Module]) -> 
     widths: dict[str, int] = {}
 
     def linear(name: str) -> Any:
-        def look(_: nn.Module, args: tuple[Any, ...], output: torch.Tensor) -> None:
-            calls.append(_Call(name, tuple(args[0].shape), output.shape[-1]))
+        def look(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+            if isinstance(output, torch.Tensor):  # a router is a linear layer that returns more
+                calls.append(_Call(name, tuple(args[0].shape), output.shape[-1]))
 
         return look
 
