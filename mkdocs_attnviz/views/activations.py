@@ -18,6 +18,8 @@ from mkdocs_attnviz.views.weights import scaled
 
 CAPTURE = ACTIVATIONS
 WIDTH, SIDE, ROW = 680, 120, 20
+SATURATED = 0.1
+"""Of the kept neurons, the share whose largest activations all have the full colour: one may be far above the rest."""
 ROWS = 24
 """As many tokens as a static picture shows, or the interactive one without scrolling."""
 
@@ -123,7 +125,8 @@ def _no_layer(block: Block, name: str, number: int, known: list[int]) -> Excepti
 def _picture(words: list[str], values: list[list[float]], theme: str) -> Picture:
     """Tokens down the side, a column for each neuron; (neurons, tokens)."""
     shown = words[:ROWS]
-    most = max((abs(value) for row in values for value in row), default=0.0) or 1.0
+    largest = sorted((max(map(abs, row)) for row in values), reverse=True)
+    most = largest[int(len(largest) * SATURATED)] or 1.0
     wide = (WIDTH - SIDE) / len(values)
     body = [
         f'<text x="{SIDE - 8}" y="{row * ROW + 14}" text-anchor="end">{escape(word[:16]) or "∅"}</text>'
@@ -134,7 +137,9 @@ def _picture(words: list[str], values: list[list[float]], theme: str) -> Picture
             share = neuron[row] / most
             if abs(share) >= 0.02:
                 place = f'x="{SIDE + column * wide:.1f}" y="{row * ROW}" width="{wide:.1f}" height="{ROW}"'
-                body.append(f'<rect class="{"n" if share < 0 else "f"}" {place} opacity="{abs(share) ** 0.75:.2f}"/>')
+                body.append(
+                    f'<rect class="{"n" if share < 0 else "f"}" {place} opacity="{min(1.0, abs(share)) ** 0.75:.2f}"/>'
+                )
     height = ROW * len(shown)
     style = "text{font:12px system-ui,sans-serif}" + styles(palette(theme), _rules)
     return Picture(document(WIDTH, height, style, body), WIDTH, height)
@@ -153,6 +158,6 @@ def _sentence(block: Block, layer: Mapping[str, Any], words: list[str], lists: M
     )
     return (
         f"Activations of the {layer['kept']} most active of {layer['neurons']} feed-forward neurons of {block.model}, "
-        f"layer {layer['layer']}{stack}, at {len(words)} tokens. The strongest is neuron {neuron} at “{words[token]}”, "
-        f"{value:.3g}."
+        f"layer {layer['layer']}{stack}, at {len(words)} tokens. The strongest is neuron {neuron} at "
+        f"“{words[token].strip()}”, {value:.3g}."
     )

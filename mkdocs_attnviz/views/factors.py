@@ -90,7 +90,7 @@ def _sentence(block: Block, meta: Mapping[str, Any], found: Mapping[str, Any], w
     layers, stack = meta["layers"], "" if meta["stack"] == "self" else f" of the {meta['stack']}"
     named = f"layer {layers[0]}" if len(layers) == 1 else f"layers {layers[0]} to {layers[-1]}"
     peaks = [max(range(len(words)), key=row.__getitem__) for row in found["strengths"]]
-    said = ", ".join(f"{number} at “{words[at]}”" for number, at in enumerate(peaks[:3], 1))
+    said = ", ".join(f"{number} at “{words[at].strip()}”" for number, at in enumerate(peaks[:3], 1))
     several = f"{len(peaks)} factors" if len(peaks) > 1 else "One factor"
     return (
         f"{several} of {meta['neurons']} feed-forward neurons of {block.model}, {named}{stack}, which together hold "

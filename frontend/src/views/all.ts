@@ -1,4 +1,6 @@
 import type { ViewClass } from "../view.js";
+import { ActivationsView } from "./activations.js";
+import { FactorsView } from "./factors.js";
 import { attention } from "./index.js";
 import { TokensView } from "./tokens.js";
 
@@ -6,4 +8,6 @@ import { TokensView } from "./tokens.js";
 export const all: Record<string, ViewClass> = {
   ...attention,
   tokens: TokensView,
+  activations: ActivationsView,
+  factors: FactorsView,
 };
