@@ -91,10 +91,10 @@ def _sentence(block: Block, meta: Mapping[str, Any], found: Mapping[str, Any], w
     named = f"layer {layers[0]}" if len(layers) == 1 else f"layers {layers[0]} to {layers[-1]}"
     peaks = [max(range(len(words)), key=row.__getitem__) for row in found["strengths"]]
     said = ", ".join(f"{number} at “{words[at].strip()}”" for number, at in enumerate(peaks[:3], 1))
-    several = f"{len(peaks)} factors" if len(peaks) > 1 else "One factor"
+    several = f"{len(peaks)} factors hold" if len(peaks) > 1 else "One factor holds"
     return (
-        f"{several} of {meta['neurons']} feed-forward neurons of {block.model}, {named}{stack}, which together hold "
-        f"{100 * meta['explained']:.0f} % of the squared activations. Strongest: factor {said}."
+        f"{several} {100 * meta['explained']:.0f} % of the squared activations of {meta['neurons']} feed-forward "
+        f"neurons of {block.model}, {named}{stack}. Strongest: factor {said}."
     )
 
 
