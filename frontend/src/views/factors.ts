@@ -233,7 +233,8 @@ export class FactorsView extends PanelView<FactorsState, FactorsFigure> {
     const { factors } = this;
     if (!factors) throw new Error("the factors could not be loaded");
     const neurons = factors.neurons.map((list) => list.map(([layer, neuron, weight]) => ({ layer, neuron, weight })));
-    return { ...this.figure.about, tokens: this.sequence.tokens, strengths: factors.strengths, neurons };
+    const { stack, layers, explained } = this.figure.about;
+    return { stack, layers, explained, tokens: this.sequence.tokens, strengths: factors.strengths, neurons };
   }
 }
 
