@@ -150,6 +150,40 @@ def test_previous_token_heads(open_page, page, figure, layer, head):
     assert min(weights) > (0.995 if page.endswith("workings.md") else 0.9)
 
 
+def test_the_neurons_that_the_text_names(open_page):
+    element = open_page(built("guide/views/activations.md")).locator("#activations attn-viz")
+    found = element.evaluate("element => element.values({layer: 3})")
+    strongest = [max(range(17), key=lambda token: abs(row[token])) for row in found["activations"][:2]]
+    assert [found["tokens"][token] for token in strongest] == ["[CLS]", "not"]
+    assert found["neurons"][:2] == [358, 318]
+    assert found["activations"][0][strongest[0]] > 2 * found["activations"][1][strongest[1]] > 0
+    element = open_page(built("guide/views/activations.md")).locator("#activations-decoder attn-viz")
+    assert min(map(min, element.evaluate("element => element.values({})")["activations"])) == 0
+
+
+def test_the_factors_that_the_text_names(open_page):
+    page = open_page(built("guide/views/factors.md"))
+
+    def peaks(figure, count):
+        """Of each factor the tokens at which it is the strongest one, the strongest first."""
+        found = page.locator(f"#{figure} attn-viz").evaluate("element => element.values({})")
+        strengths, tokens = found["strengths"], found["tokens"]
+        best = [max(range(8), key=lambda factor: strengths[factor][at]) for at in range(len(tokens))]
+        where = lambda row: sorted(range(len(tokens)), key=lambda at: -row[at])  # noqa: E731
+        return found, [[tokens[at] for at in where(row)[:count] if best[at] == n] for n, row in enumerate(strengths)]
+
+    found, (articles, first, _, nouns, prepositions, _, verbs, _) = peaks("factors", 4)
+    assert round(100 * found["explained"]) == 73
+    assert set(articles) == {"the"}
+    assert first == ["[CLS]"]
+    assert set(nouns) == {"money", "bank"}
+    assert set(prepositions[:3]) == {"on", "in", "of"}
+    assert set(verbs) == {"put", "was", "lent", "lay"}
+    _, late = peaks("factors-late", 5)
+    assert set(late[3]) == {"money", "lent"}
+    assert set(late[4]) == {"bank", "boat", "river"}
+
+
 def test_the_induction_model_says_what_comes_next():
     import torch
     import transformers

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mkdocs_attnviz.views import head, matrix, model, neuron, predict, tokens
+from mkdocs_attnviz.views import activations, factors, head, matrix, model, neuron, predict, tokens
 from mkdocs_attnviz.views.drawing import View
 
 VIEWS: Mapping[str, View] = {
@@ -18,5 +18,7 @@ VIEWS: Mapping[str, View] = {
     "matrix": matrix,
     "tokens": tokens,
     "predict": predict,
+    "activations": activations,
+    "factors": factors,
 }
 OPTIONS = {name: view.Options for name, view in VIEWS.items()}

@@ -69,6 +69,11 @@ class Choice(BlockOptions):
         return self
 
 
+def shared(name: str) -> Any:
+    """A key that views of other things than attention have, too; in all of them it means the same."""
+    return Choice.model_fields[name]
+
+
 class Reading(Choice):
     """The keys of views in which a reader may look at weights in more than one way."""
 

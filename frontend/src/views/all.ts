@@ -1,4 +1,6 @@
 import type { ViewClass } from "../view.js";
+import { ActivationsView } from "./activations.js";
+import { FactorsView } from "./factors.js";
 import { attention } from "./index.js";
 import { PredictView } from "./predict.js";
 import { TokensView } from "./tokens.js";
@@ -8,4 +10,6 @@ export const all: Record<string, ViewClass> = {
   ...attention,
   tokens: TokensView,
   predict: PredictView,
+  activations: ActivationsView,
+  factors: FactorsView,
 };

@@ -1,0 +1,277 @@
+import { html, nothing, type TemplateResult, unsafeCSS } from "lit";
+import type { Blob, Figure, Sequence } from "../figure.js";
+import { json } from "../json-blob.js";
+import { memo } from "../memo.js";
+import { headColor } from "../palette.js";
+import { PanelView, position } from "../panel-view.js";
+import flowCss from "../parts/flow.css";
+import { Flow, type FlowGroup, type Paint } from "../parts/flow.js";
+import { flowSheet } from "../parts/flow-sheet.js";
+import type { Sheet, SvgPen } from "../parts/svg.js";
+import { tint } from "../parts/tint.js";
+import { signed, valueList } from "../parts/values.js";
+import { inks } from "../save.js";
+import { plainText } from "../token.js";
+import type { ViewHost } from "../view.js";
+import css from "./factors.css";
+import listCss from "./tokens.css";
+
+interface FactorsFigure extends Figure {
+  /** Stretches of the one sequence that the neurons' layers read. */
+  texts: { name: string; heading: string; start: number; end: number }[];
+  about: { stack: string; layers: number[]; neurons: number; explained: number };
+  count: number;
+  factors: Blob;
+  initial: FactorsState;
+}
+
+interface FactorsState {
+  /** The factor that is shown alone, counted from 0. */
+  factor: number | null;
+  /** The token that is held. */
+  selected: number | null;
+}
+
+interface Factors {
+  /** (factors, T) */
+  strengths: number[][];
+  /** Of each factor its strongest neurons. */
+  neurons: [layer: number, neuron: number, weight: number][][];
+}
+
+const [LINE, LEFT, WIDTH] = [28, 32, 680];
+const OPACITY = 0.85;
+
+/** Groups of neurons as lines over the text, and its tokens in the colour of the group that is strongest there. */
+export class FactorsView extends PanelView<FactorsState, FactorsFigure> {
+  static readonly styles = [unsafeCSS(flowCss), unsafeCSS(listCss), unsafeCSS(css)];
+
+  private pointed: number | null = null;
+  private hovered: number | null = null;
+  private readonly flow = new Flow("Tokens", {
+    point: (index, announce) => {
+      if (index === this.pointed) return;
+      this.pointed = index;
+      this.host.requestUpdate();
+      if (announce) this.choices.announce();
+    },
+    choose: (index) => this.choices.choose({ selected: this.choices.state.selected === index ? null : index }),
+  });
+  private readonly groups = memo((figure: FactorsFigure) => groupsOf(figure));
+  private readonly most = memo((strengths: number[][]) => Math.max(...strengths.map((row) => Math.max(...row))));
+
+  constructor(host: ViewHost, figure: Figure) {
+    super(host, figure as FactorsFigure, (figure as FactorsFigure).initial);
+  }
+
+  protected check({ factor, selected }: FactorsState): void {
+    position("factor", factor, this.figure.count);
+    position("selected", selected, this.sequence.tokens.length);
+  }
+
+  private get sequence(): Sequence {
+    return this.figure.sequences[this.figure.texts[0]?.name ?? ""] as Sequence;
+  }
+
+  private get factors(): Factors | undefined {
+    return this.host.blob(this.figure.factors, (bytes) => json<Factors>(bytes));
+  }
+
+  /** The factor that is shown alone. */
+  private get alone(): number | null {
+    return this.hovered ?? this.choices.state.factor;
+  }
+
+  private color(factor: number): string {
+    return headColor(factor, this.host.scheme.dark);
+  }
+
+  protected get where(): string {
+    const { stack, layers } = this.figure.about;
+    const range = layers.length > 1 ? `layers ${layers[0]} to ${layers.at(-1)}` : `layer ${layers[0]}`;
+    return `Factors of ${stack === "self" ? "" : `the ${stack}’s `}${range}`;
+  }
+
+  protected override controls(): unknown {
+    const { neurons, explained } = this.figure.about;
+    return html`<span class="how">${this.where}: ${neurons} neurons, ${Math.round(100 * explained)} % explained</span>`;
+  }
+
+  protected legend(): string {
+    return "A line: how strong a factor is at each token, up to its own maximum · a token: its strongest factor, opacity = strength";
+  }
+
+  protected body(): unknown {
+    const { factors } = this;
+    const list = factors?.strengths.map((row, factor) => this.sparkline(row, factor)) ?? nothing;
+    return html`<div class="factors" role="group" aria-label="Factors" style="min-height:${LINE * this.figure.count}px"
+      @keydown=${this.walk}>${list}</div>${this.flow.element}`;
+  }
+
+  private sparkline(row: number[], factor: number): TemplateResult {
+    const { alone, pointed } = this;
+    const { state } = this.choices;
+    const at = pointed ?? state.selected;
+    const over = (index: number | null) => (event: Event) => {
+      if ((event as PointerEvent).pointerType === "touch") return;
+      if (event.type === "focus" && !(event.target as Element).matches(":focus-visible")) return;
+      this.hovered = index;
+      this.host.requestUpdate();
+    };
+    const choose = () => {
+      this.hovered = null;
+      this.choices.choose({ factor: state.factor === factor ? null : factor });
+    };
+    const others = alone !== null && alone !== factor;
+    const mark = at === null ? nothing : `M${at} 0V1`;
+    return html`<button class=${others ? "others" : ""} aria-pressed=${state.factor === factor}
+      aria-label="Factor ${factor + 1}" style="--accent:${this.color(factor)}"
+      @pointerenter=${over(factor)} @pointerleave=${over(null)} @focus=${over(factor)} @blur=${over(null)} @click=${choose}>
+      <span>${factor + 1}</span>
+      <svg aria-hidden="true" viewBox="0 0 ${Math.max(1, row.length - 1)} 1" preserveAspectRatio="none"><path
+        d=${`M${points(row).join("L")}`}></path><path class="at" d=${mark}></path></svg>
+    </button>`;
+  }
+
+  private readonly walk = (event: KeyboardEvent): void => {
+    const buttons = [...(event.currentTarget as Element).children] as HTMLElement[];
+    const at = buttons.indexOf(event.target as HTMLElement);
+    const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: buttons.length - 1 }[event.key];
+    if (to === undefined) return;
+    buttons[to]?.focus();
+    event.preventDefault();
+  };
+
+  protected draw(): boolean {
+    this.flow.show(this.groups(this.figure));
+    const { factors } = this;
+    if (!factors) return false;
+    this.flow.paint((index) => this.paint(index, factors));
+    this.flow.mark(this.pointed, this.choices.state.selected);
+    return true;
+  }
+
+  /** By the token's strongest factor; of one alone by that, of its own maximum. */
+  private paint(index: number, { strengths }: Factors): Paint {
+    const { alone } = this;
+    const factor = alone ?? strongest(strengths, index);
+    const row = strengths[factor] as number[];
+    const most = alone === null ? this.most(strengths) : Math.max(...row);
+    return tint(this.color(factor), most > 0 ? (OPACITY * (row[index] as number)) / most : 0, this.host.scheme);
+  }
+
+  protected reading(): unknown {
+    const { factors, pointed, hovered } = this;
+    const { factor, selected } = this.choices.state;
+    if (!factors) return this.host.notice("factors", [this.figure.factors]);
+    if (hovered === null && (pointed !== null || (factor === null && selected !== null)))
+      return this.ofToken(pointed ?? (selected as number), factors);
+    if (this.alone !== null) return this.ofFactor(this.alone, factors);
+    return html`<span class="detail pale">Point at a factor to see where it is active, or at a token</span>`;
+  }
+
+  private ofToken(index: number, { strengths }: Factors): TemplateResult {
+    const lines = strengths.map((row, factor) => ({
+      name: `factor ${factor + 1}`,
+      value: row[index] as number,
+      color: this.color(factor),
+    }));
+    const shown = lines.filter(({ value }) => value > 0).sort((a, b) => b.value - a.value);
+    const token = html`<bdi>${plainText(this.sequence.tokens[index] as string)}</bdi>`;
+    if (!shown.length) return html`<span class="detail">${token}: in no factor</span>`;
+    const { name, value } = shown[0] as (typeof shown)[0];
+    return html`<span class="detail">${token}: ${name}, ${signed(value)}</span>${valueList(shown, this.host.scheme)}`;
+  }
+
+  private ofFactor(factor: number, { strengths, neurons }: Factors): TemplateResult {
+    const row = strengths[factor] as number[];
+    const at = row.indexOf(Math.max(...row));
+    const lines = (neurons[factor] ?? []).map(([layer, neuron, value]) => ({
+      name: `layer ${layer}, neuron ${neuron}`,
+      value,
+      color: this.color(factor),
+    }));
+    const token = plainText(this.sequence.tokens[at] as string);
+    return html`<span class="detail">Factor ${factor + 1}: strongest at <bdi>${token}</bdi>, ${signed(row[at] as number)}; its neurons</span>${valueList(lines, this.host.scheme)}`;
+  }
+
+  protected override free(): boolean {
+    const { factor, selected } = this.choices.state;
+    const held = factor !== null || selected !== null;
+    if (held) this.choices.choose({ factor: null, selected: null });
+    return held;
+  }
+
+  protected sheet(): Sheet | null {
+    const { factors } = this;
+    if (!factors) return null;
+    const { dark, pale } = this.host.scheme;
+    const colors = inks(dark, pale);
+    const flow = flowSheet(this.groups(this.figure), (index) => this.paint(index, factors), colors);
+    const top = LINE * factors.strengths.length + 12;
+    return {
+      width: WIDTH,
+      height: top + flow.height,
+      draw: (pen) => {
+        factors.strengths.forEach((row, factor) => {
+          pen.text(String(factor + 1), LEFT - 10, LINE * factor + 18, { anchor: "end", size: 13, color: colors.pale });
+          pen.strokeStyle = this.color(factor);
+          pen.globalAlpha = this.alone === null || this.alone === factor ? 1 : 0.3;
+          line(pen, row, LINE * factor + 4);
+        });
+        pen.globalAlpha = 1;
+        pen.moveBy(0, top);
+        flow.draw(pen);
+        pen.moveBy(0, -top);
+      },
+    };
+  }
+
+  /** Strengths, (factors, tokens), and each factor's strongest neurons. */
+  async values(): Promise<object> {
+    await this.host.updateComplete;
+    const { factors } = this;
+    if (!factors) throw new Error("the factors could not be loaded");
+    const neurons = factors.neurons.map((list) => list.map(([layer, neuron, weight]) => ({ layer, neuron, weight })));
+    const { stack, layers, explained } = this.figure.about;
+    return { stack, layers, explained, tokens: this.sequence.tokens, strengths: factors.strengths, neurons };
+  }
+}
+
+function strongest(strengths: number[][], index: number): number {
+  const column = strengths.map((row) => row[index] as number);
+  return column.indexOf(Math.max(...column));
+}
+
+/** "x y", x a token's position, y from 1 below to 0 at the factor's maximum. */
+function points(row: number[]): string[] {
+  const most = Math.max(...row) || 1;
+  const all = row.map((value, at) => `${at} ${(1 - value / most).toFixed(3)}`);
+  return all.length > 1 ? all : [...all, "1 1"];
+}
+
+function line(pen: SvgPen, row: number[], top: number): void {
+  const [most, step] = [Math.max(...row) || 1, (WIDTH - LEFT) / Math.max(1, row.length - 1)];
+  pen.lineWidth = 1.5;
+  pen.beginPath();
+  row.forEach((value, at) => {
+    const [x, y] = [LEFT + at * step, top + (LINE - 8) * (1 - value / most)];
+    if (at === 0) pen.moveTo(x, y);
+    else pen.quadraticCurveTo(x, y, x, y);
+  });
+  pen.stroke();
+}
+
+function groupsOf({ texts, sequences }: FactorsFigure): FlowGroup[] {
+  return texts.map(({ name, heading, start, end }) => {
+    const { tokens, special } = sequences[name] as Sequence;
+    return {
+      heading,
+      tokens: tokens.slice(start, end).map((text, i) => ({
+        text,
+        special: special.includes(start + i),
+        note: String(start + i),
+      })),
+    };
+  });
+}

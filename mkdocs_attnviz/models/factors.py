@@ -1,0 +1,111 @@
+"""Groups of neurons that are active together: non-negative matrix factorisation of a text's activations.
+
+After Ecco's `run_nmf` and Olah et al. 2018, "The Building Blocks of Interpretability": max(activations, 0), the neurons
+of all layers of a range stacked, (neurons, T) ≈ W·H. Here each column of W has length 1, so that rows of H, one a
+factor, can be compared with one another: without that their scale would be arbitrary.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mkdocs_attnviz.cache import Entry
+from mkdocs_attnviz.models.activations import SEQUENCES, recorded, sequences
+from mkdocs_attnviz.models.encoding import json_blob
+from mkdocs_attnviz.models.load import Loaded, Unusable
+from mkdocs_attnviz.models.tokens import Example
+
+Floats = npt.NDArray[np.float32]
+
+TOP = 10
+"""Neurons that are listed for each factor."""
+STEPS = 1000
+
+
+def capture(loaded: Loaded, examples: Sequence[Example], parameters: Mapping[str, Any]) -> list[Entry]:
+    """One entry for each example; `parameters` has `n_components`, `from_layer`, `to_layer`, `stack`, `seed`.
+
+    Raises:
+        Unusable: the model has no such neurons, or scikit-learn is not installed.
+        ValueError: it has no such stack or layer.
+    """
+    return [_entry(loaded, example, parameters) for example in examples]
+
+
+def _entry(loaded: Loaded, example: Example, parameters: Mapping[str, Any]) -> Entry:
+    found = recorded(loaded, example)
+    stack = parameters["stack"] or next(iter(found))
+    if stack not in found:
+        raise ValueError(f"`stack` is {stack}; of model {loaded.ref.name!r} it must be {' or '.join(found)}.")
+    layers = _range(found[stack], parameters)
+    active = np.concatenate([found[stack][layer].T for layer in layers]).clip(0)  # (neurons, T)
+    neurons, strengths, explained = factorised(active, parameters["n_components"], parameters["seed"])
+    owners = [(layer, neuron) for layer in layers for neuron in range(found[stack][layer].shape[1])]
+    listed = [
+        [[*owners[at], _short(column[at])] for at in np.argsort(-column, kind="stable")[:TOP] if column[at] > 0]
+        for column in neurons.T
+    ]
+    meta = {
+        "sequences": sequences(example),
+        "sequence": SEQUENCES[stack],
+        "stack": stack,
+        "layers": layers,
+        "neurons": len(active),
+        "explained": _short(explained),
+    }
+    lists = {"strengths": [[_short(value) for value in row] for row in strengths], "neurons": listed}
+    return Entry(meta, {"factors": json_blob(lists)})
+
+
+def _range(found: Mapping[int, Floats], parameters: Mapping[str, Any]) -> list[int]:
+    """The layers from the one to the other, both included. Raises: ValueError."""
+    known = sorted(found)
+    for name in ("from_layer", "to_layer"):
+        if parameters[name] is not None and parameters[name] not in found:
+            numbers = f"{known[0]} to {known[-1]}" if known[-1] - known[0] == len(known) - 1 else str(known)[1:-1]
+            raise ValueError(f"`{name}` is {parameters[name]}; the layers with neurons are {numbers}.")
+    first = known[0] if parameters["from_layer"] is None else parameters["from_layer"]
+    last = known[-1] if parameters["to_layer"] is None else parameters["to_layer"]
+    return [layer for layer in known if first <= layer <= last]
+
+
+def factorised(active: Floats, factors: int, seed: int | None) -> tuple[Floats, Floats, float]:
+    """(neurons, T) → W (neurons, factors), each column of length 1; H (factors, T), the strongest factor first; and the
+    share of the squared activations that W·H holds. There are at most as many factors as tokens or neurons.
+
+    Starts from NNDSVD (Boutsidis & Gallopoulos 2008), which is the same each time; with a seed, from random numbers.
+
+    Raises:
+        Unusable: scikit-learn is not installed.
+    """
+    try:
+        from sklearn.decomposition import NMF
+    except ImportError:
+        raise Unusable(
+            "The factors view needs scikit-learn; install it with `pip install 'mkdocs-attnviz[explain]'`."
+        ) from None
+    model = NMF(
+        min(factors, *active.shape),
+        init="nndsvd" if seed is None else "random",
+        random_state=seed or 0,
+        max_iter=STEPS,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it could be a little better still
+        neurons = model.fit_transform(active)
+    lengths = np.linalg.norm(neurons, axis=0)
+    strengths = model.components_ * lengths[:, None]
+    neurons = neurons / np.where(lengths > 0, lengths, 1)
+    order = np.argsort(-np.square(strengths).sum(axis=1), kind="stable")
+    total = float(np.square(active).sum())
+    left = float(np.square(active - neurons @ strengths).sum())
+    return neurons[:, order], strengths[order], 1 - left / total if total > 0 else 0.0
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.5g}")

@@ -1,0 +1,163 @@
+"""Activations view: the neurons of a layer's feed-forward network, and how active each is at each token."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from mkdocs_attnviz.block import Block
+from mkdocs_attnviz.block import Options as BlockOptions
+from mkdocs_attnviz.cache import Entry
+from mkdocs_attnviz.models.request import ACTIVATIONS
+from mkdocs_attnviz.part import Index, Indices, key
+from mkdocs_attnviz.views.choice import shared
+from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing, Picture
+from mkdocs_attnviz.views.flow import json_of, sequences
+from mkdocs_attnviz.views.svg import document, escape, palette, styles
+from mkdocs_attnviz.views.weights import scaled
+
+CAPTURE = ACTIVATIONS
+WIDTH, SIDE, ROW = 680, 120, 20
+SATURATED = 0.1
+"""Of the kept neurons, the share whose largest activations all have the full colour: one may be far above the rest."""
+ROWS = 24
+"""As many tokens as a static picture shows, or the interactive one without scrolling."""
+
+
+class Options(BlockOptions):
+    stack: Literal["self", "encoder", "decoder", "cross"] | None = shared("stack")
+    layer: Index | None = shared("layer")
+    include_layers: Indices | None = shared("include_layers")
+    neurons: int = key(
+        "a number from 1 to 1000",
+        "How many neurons of each layer are kept: those with the largest |activation| at any token.",
+        default=64,
+        ge=1,
+        le=1000,
+    )
+    order: Literal["cluster", "strength", "number"] = key(
+        "cluster, strength or number",
+        "How the neurons stand at first: neurons that are active at the same tokens together, the strongest first, or "
+        "by number.",
+        default="cluster",
+    )
+    prettify_tokens: bool = shared("prettify_tokens")
+
+    def parameters(self) -> dict[str, Any]:
+        return {"neurons": self.neurons}
+
+
+def draw(block: Block, entry: Entry) -> Drawing:
+    options = block.options
+    assert isinstance(options, Options)  # noqa: S101 — for the type checker: parse() made it
+    layers, shown = _chosen(block, options, entry)
+    tokens = sequences(entry, pretty=options.prettify_tokens)
+    texts = {layer["stack"]: "target" if layer["stack"] == "decoder" else "text" for layer in layers}
+    data = {
+        "view": "activations",
+        "theme": block.theme,
+        "sequences": tokens,
+        "layers": [
+            layer
+            | {"sequence": texts[layer["stack"]]}
+            | {"values": {"blob": _name(layer)}, "lists": {"blob": f"{_name(layer)}.lists"}}
+            for layer in layers
+        ],
+        "initial": {
+            "stack": shown["stack"],
+            "layer": shown["layer"],
+            "order": options.order,
+            "token": None,
+            "neuron": None,
+        },
+        "options": {},
+    }
+    words = tokens[texts[shown["stack"]]]["tokens"]
+    lists = json_of(entry.blobs[f"{_name(shown)}.lists"])
+    order = ordered(lists, options.order)
+    values = scaled(entry.blobs[_name(shown)], shown["kept"])
+    picture = _picture(words, [values[at] for at in order], block.theme)
+    sentence = _sentence(block, shown, words, lists)
+    return Drawing(data, picture, sentence, f"{ROW * min(len(words), ROWS) + 18}px", ALL_SCRIPT)
+
+
+def ordered(lists: Mapping[str, Any], order: str) -> list[int]:
+    """Which of the kept neurons stands where."""
+    if order == "cluster":
+        found: list[int] = lists["cluster"]
+        return found
+    kept = range(len(lists["neurons"]))
+    return list(kept) if order == "strength" else sorted(kept, key=lists["neurons"].__getitem__)
+
+
+def _name(layer: Mapping[str, Any]) -> str:
+    return f"{layer['stack']}.{layer['layer']}"
+
+
+def _chosen(block: Block, options: Options, entry: Entry) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The layers that a reader can choose from, and the one shown at first.
+
+    Raises:
+        BlockError: the model has no such stack or layer.
+    """
+    layers: list[dict[str, Any]] = entry.meta["layers"]
+    stacks = list(dict.fromkeys(layer["stack"] for layer in layers))
+    stack = options.stack or stacks[0]
+    if stack not in stacks:
+        raise block.wrong("stack", f"`stack` is {stack}; the neurons of {block.subject} are in {' and '.join(stacks)}.")
+    known = [layer["layer"] for layer in layers if layer["stack"] == stack]
+    wanted = known if options.include_layers is None else options.include_layers
+    for number in wanted:
+        if number not in known:
+            raise _no_layer(block, "include_layers", number, known)
+    offered = [layer for layer in layers if options.include_layers is None or layer["layer"] in wanted]
+    first = wanted[0] if options.layer is None else options.layer
+    if first not in wanted:
+        raise _no_layer(block, "layer", first, list(wanted))
+    return offered, next(layer for layer in offered if layer["layer"] == first and layer["stack"] == stack)
+
+
+def _no_layer(block: Block, name: str, number: int, known: list[int]) -> Exception:
+    numbers = ", ".join(map(str, known))
+    return block.wrong(name, f"`{name}` has layer {number}; the layers of {block.subject} with neurons are {numbers}.")
+
+
+def _picture(words: list[str], values: list[list[float]], theme: str) -> Picture:
+    """Tokens down the side, a column for each neuron; (neurons, tokens)."""
+    shown = words[:ROWS]
+    largest = sorted((max(map(abs, row)) for row in values), reverse=True)
+    most = largest[int(len(largest) * SATURATED)] or 1.0
+    wide = (WIDTH - SIDE) / len(values)
+    body = [
+        f'<text x="{SIDE - 8}" y="{row * ROW + 14}" text-anchor="end">{escape(word[:16]) or "∅"}</text>'
+        for row, word in enumerate(shown)
+    ]
+    for column, neuron in enumerate(values):
+        for row in range(len(shown)):
+            share = neuron[row] / most
+            if abs(share) >= 0.02:
+                place = f'x="{SIDE + column * wide:.1f}" y="{row * ROW}" width="{wide:.1f}" height="{ROW}"'
+                body.append(
+                    f'<rect class="{"n" if share < 0 else "f"}" {place} opacity="{min(1.0, abs(share)) ** 0.75:.2f}"/>'
+                )
+    height = ROW * len(shown)
+    style = "text{font:12px system-ui,sans-serif}" + styles(palette(theme), _rules)
+    return Picture(document(WIDTH, height, style, body), WIDTH, height)
+
+
+def _rules(scheme: dict[str, Any]) -> str:
+    negative, positive = scheme["signed"]
+    return f"text{{fill:{scheme['text']}}}.f{{fill:{positive}}}.n{{fill:{negative}}}"
+
+
+def _sentence(block: Block, layer: Mapping[str, Any], words: list[str], lists: Mapping[str, Any]) -> str:
+    stack = "" if layer["stack"] == "self" else f", {layer['stack']}"
+    _, value, neuron, token = max(
+        (abs(values[0]), values[0], neurons[0], at)
+        for at, (neurons, values) in enumerate(zip(lists["top"], lists["values"], strict=True))
+    )
+    return (
+        f"Activations of the {layer['kept']} most active of {layer['neurons']} feed-forward neurons of {block.model}, "
+        f"layer {layer['layer']}{stack}, at {len(words)} tokens. The strongest is neuron {neuron} at "
+        f"“{words[token].strip()}”, {value:.3g}."
+    )

@@ -1,0 +1,144 @@
+"""Factors view: groups of neurons that are active together, and at which tokens each is. After Ecco's NMF explorer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from pydantic import model_validator
+
+from mkdocs_attnviz.block import Block
+from mkdocs_attnviz.block import Options as BlockOptions
+from mkdocs_attnviz.cache import Entry
+from mkdocs_attnviz.models.request import FACTORS
+from mkdocs_attnviz.part import Index, key
+from mkdocs_attnviz.views.choice import shared
+from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing, Picture
+from mkdocs_attnviz.views.flow import json_of, sequences, texts
+from mkdocs_attnviz.views.svg import document, escape, palette, styles, visible
+
+CAPTURE = FACTORS
+WIDTH, LINE, ROW, CHARACTER = 680, 28, 30, 8
+LEFT = 40
+"""Where sparklines begin."""
+ROWS = 12
+"""Lines of tokens in a static picture."""
+
+
+class Options(BlockOptions):
+    n_components: int = key(
+        "a number from 1 to 20",
+        "How many factors; at most as many as there are tokens.",
+        default=6,
+        ge=1,
+        le=20,
+    )
+    from_layer: Index | None = key(
+        "a layer's number, counted from 0", "The first layer whose neurons are used. Default: the first.", default=None
+    )
+    to_layer: Index | None = key(
+        "a layer's number, counted from 0",
+        "The last layer whose neurons are used, itself included. Default: the last.",
+        default=None,
+    )
+    stack: Literal["self", "encoder", "decoder", "cross"] | None = shared("stack")
+    seed: int | None = key(
+        "a whole number",
+        "Start from random numbers of this seed. Default: from NNDSVD, which is the same each time.",
+        default=None,
+        ge=0,
+        lt=2**32,
+    )
+    prettify_tokens: bool = shared("prettify_tokens")
+
+    def parameters(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("n_components", "from_layer", "to_layer", "stack", "seed")}
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Options:
+        if self.from_layer is not None and self.to_layer is not None and self.from_layer > self.to_layer:
+            raise ValueError(f"`from_layer` is {self.from_layer}, which is more than `to_layer`, {self.to_layer}.")
+        return self
+
+
+def draw(block: Block, entry: Entry) -> Drawing:
+    options = block.options
+    assert isinstance(options, Options)  # noqa: S101 — for the type checker: parse() made it
+    meta = entry.meta
+    tokens = sequences(entry, pretty=options.prettify_tokens)
+    shown = [part for part in texts(entry) if part["name"] == meta["sequence"]]
+    words = tokens[meta["sequence"]]["tokens"]
+    found = json_of(entry.blobs["factors"])
+    data = {
+        "view": "factors",
+        "theme": block.theme,
+        "sequences": tokens,
+        "texts": shown,
+        "about": {name: meta[name] for name in ("stack", "layers", "neurons", "explained")},
+        "count": len(found["strengths"]),
+        "factors": {"blob": "factors"},
+        "initial": {"factor": None, "selected": None},
+        "options": {},
+    }
+    lines = -(-sum(_width(word) + 2 for word in words) // 620)
+    height = f"{LINE * len(found['strengths']) + min(480, 42 * lines) + 16}px"
+    picture = _picture(words, found["strengths"], block.theme)
+    return Drawing(data, picture, _sentence(block, meta, found, words), height, ALL_SCRIPT)
+
+
+def _sentence(block: Block, meta: Mapping[str, Any], found: Mapping[str, Any], words: Sequence[str]) -> str:
+    layers, stack = meta["layers"], "" if meta["stack"] == "self" else f" of the {meta['stack']}"
+    named = f"layer {layers[0]}" if len(layers) == 1 else f"layers {layers[0]} to {layers[-1]}"
+    peaks = [max(range(len(words)), key=row.__getitem__) for row in found["strengths"]]
+    said = ", ".join(f"{number} at “{words[at].strip()}”" for number, at in enumerate(peaks[:3], 1))
+    several = f"{len(peaks)} factors hold" if len(peaks) > 1 else "One factor holds"
+    return (
+        f"{several} {100 * meta['explained']:.0f} % of the squared activations of {meta['neurons']} feed-forward "
+        f"neurons of {block.model}, {named}{stack}. Strongest: factor {said}."
+    )
+
+
+def dominant(strengths: Sequence[Sequence[float]], at: int) -> tuple[int, float]:
+    """The strongest factor of a token, and how strong it is, of the largest strength that there is."""
+    most = max(map(max, strengths)) or 1.0
+    factor = max(range(len(strengths)), key=lambda number: strengths[number][at])
+    return factor, strengths[factor][at] / most
+
+
+def _picture(words: Sequence[str], strengths: Sequence[Sequence[float]], theme: str) -> Picture:
+    """Sparklines, then tokens in the colour of their strongest factor."""
+    body = [part for number, row in enumerate(strengths) for part in _sparkline(number, row)]
+    x, y = 0, LINE * len(strengths) + 12
+    last = y + ROW * (ROWS - 1)
+    for at, word in enumerate(words):
+        wide = _width(word)
+        if x and x + wide > WIDTH:
+            x, y = 0, y + ROW
+        if y > last:
+            break
+        factor, share = dominant(strengths, at)
+        body.append(
+            f'<rect class="c{factor % 10}" opacity="{0.6 * share:.2f}" x="{x}" y="{y}" width="{wide}" height="22"/>'
+            f'<text x="{x + wide / 2:g}" y="{y + 16}" text-anchor="middle">{escape(word) or "∅"}</text>'
+        )
+        x += wide + 2
+    height = min(y, last) + ROW
+    style = "text{font:13px system-ui,sans-serif}path{fill:none;stroke-width:1.5}" + styles(palette(theme), _rules)
+    return Picture(document(WIDTH, height, style, body), WIDTH, height)
+
+
+def _width(word: str) -> int:
+    return max(24, CHARACTER * len(visible(word)) + 10)
+
+
+def _sparkline(number: int, row: Sequence[float]) -> list[str]:
+    most, step = max(row) or 1.0, (WIDTH - LEFT) / max(1, len(row) - 1)
+    top, tall = number * LINE + 4, LINE - 8
+    points = " ".join(f"{LEFT + at * step:.1f} {top + tall * (1 - value / most):.1f}" for at, value in enumerate(row))
+    name = f'<text class="p" x="{LEFT - 10}" y="{top + 14}" text-anchor="end">{number + 1}</text>'
+    return [name, f'<path class="s{number % 10}" d="M{points}"/>']
+
+
+def _rules(scheme: dict[str, Any]) -> str:
+    colours = "".join(f".c{at}{{fill:{colour}}}.s{at}{{stroke:{colour}}}" for at, colour in enumerate(scheme["heads"]))
+    return f"text{{fill:{scheme['text']}}}.p{{fill:{scheme['pale']}}}{colours}"
