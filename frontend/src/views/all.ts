@@ -1,9 +1,11 @@
 import type { ViewClass } from "../view.js";
+import { ComparedView } from "./compared.js";
 import { attention } from "./index.js";
 import { TokensView } from "./tokens.js";
 
 /** One line for each file in this folder. */
 export const all: Record<string, ViewClass> = {
   ...attention,
+  compared: ComparedView,
   tokens: TokensView,
 };
