@@ -8,15 +8,19 @@ feed-forward layer is one number of the input of its down-projection (`feed_forw
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
+from transformers.pytorch_utils import Conv1D
 
-from mkdocs_attnviz.models.anatomy import Anatomy, Layer
+from mkdocs_attnviz.models.anatomy import Anatomy
+from mkdocs_attnviz.models.feed_forward import Projections, down_projections
 from mkdocs_attnviz.models.inputs import target_tokens, text_tokens
 from mkdocs_attnviz.models.load import Loaded, Unusable
+from mkdocs_attnviz.models.norms import Projection
 from mkdocs_attnviz.models.survey import anatomy
 from mkdocs_attnviz.models.tokens import Example
 
@@ -27,103 +31,127 @@ Scales = dict[int, float]
 
 
 @contextmanager
-def intervening(loaded: Loaded, interventions: Interventions, inputs: Mapping[str, Any]) -> Iterator[None]:
-    """While this lasts, the model runs with them; `inputs` are some that it reads, to look at it first as it is.
+def intervening(loaded: Loaded, interventions: Interventions, several: Iterable[Mapping[str, Any]]) -> Iterator[None]:
+    """While this lasts, the model runs with them. `several` are inputs; one that it can read shows it as it is.
 
     Raises:
-        ValueError: the model has no such layer, head or neuron, or does not show where it is.
-        Unusable: the model has no attention.
+        ValueError: the model has no such layer, head or neuron.
+        Unusable: it does not show where its heads or neurons are.
     """
     with ExitStack() as stack:
-        if interventions:
-            probe = _probe(loaded, inputs)
+        probe = _probe(loaded, several) if interventions else None
+        if probe is not None:
             heads = [each for each in interventions if each.get("heads") is not None]
             neurons = [each for each in interventions if each.get("neurons") is not None]
-            if heads:
-                _scale_heads(stack, loaded, heads, anatomy(loaded, probe))
-            if neurons:
-                _scale_neurons(stack, loaded, neurons, probe)
+            places = [*_heads(loaded, heads, anatomy(loaded, probe))] if heads else []
+            places += [*_neurons(loaded, neurons, down_projections(loaded, probe))] if neurons else []
+            for place in places:  # all are found before anything is changed
+                _scale(stack, loaded, place)
         yield
 
 
-def _probe(loaded: Loaded, inputs: Mapping[str, Any]) -> Example:
-    """Something to look at the model with, for which it need not write."""
-    text = text_tokens(loaded, inputs)
-    if not loaded.encoder_decoder:
-        return Example(text)
-    said = inputs.get("text_target") or inputs.get("text") or inputs["chat"][0]["content"]
-    return Example(text, target_tokens(loaded, said))
+def _probe(loaded: Loaded, several: Iterable[Mapping[str, Any]]) -> Example | None:
+    """Something to look at the model with, for which it need not write; None where it can read none of the inputs."""
+    for inputs in several:
+        with suppress(ValueError):
+            text = text_tokens(loaded, inputs)
+            if not loaded.encoder_decoder:
+                return Example(text)
+            said = inputs.get("text_target") or inputs.get("text") or inputs["chat"][0]["content"]
+            return Example(text, target_tokens(loaded, said))
+    return None
 
 
-def _scale_heads(stack: ExitStack, loaded: Loaded, interventions: Interventions, found: Anatomy) -> None:
-    scales = _by_place(loaded, interventions, "heads", list(found.stacks))
-    wanted: dict[int, Scales] = {}
-    for (name, number), heads in scales.items():
-        layer = _layer(loaded, name, number, found)
-        _check_range(loaded, "head", heads, layer.heads, name, number, len(found.stacks))
-        if layer.call not in found.projections:
+@dataclass
+class _Place:
+    """A linear layer whose input is scaled in the `use`-th of its `uses` calls of a pass."""
+
+    linear: torch.nn.Module
+    factors: torch.Tensor
+    use: int
+    uses: int
+    projection: Projection | None = None
+
+
+def _heads(loaded: Loaded, interventions: Interventions, found: Anatomy) -> Iterator[_Place]:
+    """Raises: ValueError, Unusable."""
+    stacks = {name: {layer.layer: layer for layer in stack.layers} for name, stack in found.stacks.items()}
+    for place, scales in _by_place(loaded, interventions, "heads", stacks).items():
+        layer = stacks[place.stack][place.layer]
+        place.check("head", scales, layer.heads)
+        projection = found.projections.get(layer.call)
+        if projection is None:
             raise Unusable(
-                f"`interventions` scales heads, and where those of {_of(loaded, name, number, len(found.stacks))} go "
-                "on to could not be found."
+                f"`interventions` scales heads, and where those of {place.where} go on to could not be found."
             )
-        wanted[layer.call] = heads
-    for call, heads in wanted.items():
-        projection = found.projections[call]
-        factors = _factors(heads, projection.heads)
-        projection.scales = factors
-        stack.callback(setattr, projection, "scales", None)
-        uses = sorted(other for other, each in found.projections.items() if each.linear is projection.linear)
-        _hook(stack, loaded, projection.linear, factors, uses.index(call), len(uses))
+        uses = [call for call, each in sorted(found.projections.items()) if each.linear is projection.linear]
+        factors = _factors(scales, layer.heads)
+        yield _Place(projection.linear, factors, uses.index(layer.call), len(uses), projection)
 
 
-def _scale_neurons(stack: ExitStack, loaded: Loaded, interventions: Interventions, probe: Example) -> None:
-    raise NotImplementedError
+def _neurons(loaded: Loaded, interventions: Interventions, found: Projections) -> Iterator[_Place]:
+    """Raises: ValueError."""
+    for place, scales in _by_place(loaded, interventions, "neurons", found).items():
+        layers = found[place.stack]
+        linear = layers[place.layer]
+        count = int(linear.nx if isinstance(linear, Conv1D) else linear.in_features)  # type: ignore[arg-type]
+        place.check("neuron", scales, count)
+        uses = [layer for layer, each in sorted(layers.items()) if each is linear]
+        yield _Place(linear, _factors(scales, count), uses.index(place.layer), len(uses))
+
+
+class _Where(NamedTuple):
+    stack: str
+    layer: int
+    where: str
+    """Both and the model, as messages say it."""
+
+    def check(self, what: str, numbers: Iterable[int], count: int) -> None:
+        beyond = next((number for number in numbers if number >= count), None)
+        if beyond is not None:
+            raise ValueError(
+                f"`interventions` names {what} {beyond}; the {what}s of {self.where} are 0 to {count - 1}."
+            )
 
 
 def _by_place(
-    loaded: Loaded, interventions: Interventions, what: str, stacks: Sequence[str]
-) -> dict[tuple[str, int], Scales]:
-    """What is scaled in each layer of each stack; what is named twice is scaled twice."""
-    found: dict[tuple[str, int], Scales] = defaultdict(dict)
+    loaded: Loaded, interventions: Interventions, what: str, stacks: Mapping[str, Mapping[int, Any]]
+) -> dict[_Where, Scales]:
+    """What is scaled in each layer of each stack; what is named twice is scaled twice.
+
+    Raises:
+        ValueError: there is no such stack or layer.
+    """
+    found: dict[_Where, Scales] = defaultdict(dict)
     for each in interventions:
-        place = _stack(loaded, each.get("stack"), what, stacks), each["layer"]
+        stack, layer = _stack(loaded, each.get("stack"), what, stacks), each["layer"]
+        model = f"model {loaded.ref.name!r}"
+        if layer not in stacks[stack]:
+            of = model if len(stacks) == 1 else f"the {stack} of {model}"
+            raise ValueError(
+                f"`interventions` names layer {layer}; the layers with {what} of {of} are {_listed(stacks[stack])}."
+            )
+        name = f"layer {layer}" if len(stacks) == 1 else f"{stack} layer {layer}"
+        scales = found[_Where(stack, layer, f"{name} of {model}")]
         for number in each[what]:
-            found[place][number] = found[place].get(number, 1.0) * each["scale"]
+            scales[number] = scales.get(number, 1.0) * each["scale"]
     return found
 
 
-def _stack(loaded: Loaded, name: str | None, what: str, stacks: Sequence[str]) -> str:
-    there = f"model {loaded.ref.name!r} has {what} in: {', '.join(stacks)}."
+def _stack(loaded: Loaded, name: str | None, what: str, stacks: Mapping[str, Any]) -> str:
+    there = f"model {loaded.ref.name!r} has {what} in {', '.join(stacks)}."
     if name is None and len(stacks) > 1:
         raise ValueError(f"`interventions` does not say which `stack` it means; {there}")
     if name is not None and name not in stacks:
         raise ValueError(f"`interventions` names the stack {name!r}; {there}")
-    return name or stacks[0]
+    return name or next(iter(stacks))
 
 
-def _layer(loaded: Loaded, stack: str, number: int, found: Anatomy) -> Layer:
-    layers = {layer.layer: layer for layer in found.stacks[stack].layers}
-    if number not in layers:
-        raise ValueError(no_layer(loaded, stack, number, list(layers), len(found.stacks)))
-    return layers[number]
-
-
-def no_layer(loaded: Loaded, stack: str, number: int, layers: Sequence[int], stacks: int) -> str:
-    there = f"0 to {len(layers) - 1}" if list(layers) == list(range(len(layers))) else ", ".join(map(str, layers))
-    where = f"model {loaded.ref.name!r}" if stacks == 1 else f"the {stack} stack of model {loaded.ref.name!r}"
-    return f"`interventions` names layer {number}; the layers of {where} are {there}."
-
-
-def _check_range(loaded: Loaded, what: str, numbers: Scales, count: int, stack: str, layer: int, stacks: int) -> None:
-    beyond = next((number for number in numbers if number >= count), None)
-    if beyond is not None:
-        where = _of(loaded, stack, layer, stacks)
-        raise ValueError(f"`interventions` names {what} {beyond}; the {what}s of {where} are 0 to {count - 1}.")
-
-
-def _of(loaded: Loaded, stack: str, layer: int, stacks: int) -> str:
-    name = f"layer {layer}" if stacks == 1 else f"{stack} layer {layer}"
-    return f"{name} of model {loaded.ref.name!r}"
+def _listed(numbers: Iterable[int]) -> str:
+    listed = list(numbers)
+    if len(listed) > 1 and listed == list(range(len(listed))):
+        return f"0 to {len(listed) - 1}"
+    return ", ".join(map(str, listed))
 
 
 def _factors(scales: Scales, count: int) -> torch.Tensor:
@@ -133,10 +161,8 @@ def _factors(scales: Scales, count: int) -> torch.Tensor:
     return factors
 
 
-def _hook(
-    stack: ExitStack, loaded: Loaded, linear: torch.nn.Module, factors: torch.Tensor, use: int, uses: int
-) -> None:
-    """Scale the input of the layer's `use`-th call in every pass: a module may serve several layers (ALBERT)."""
+def _scale(stack: ExitStack, loaded: Loaded, place: _Place) -> None:
+    """A module may serve several layers (ALBERT): its calls are counted from the beginning of each pass."""
     count = 0
 
     def restart(*_: Any) -> None:
@@ -146,11 +172,14 @@ def _hook(
     def scale(_: torch.nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
         nonlocal count
         count += 1
-        if (count - 1) % uses != use:
+        if (count - 1) % place.uses != place.use:
             return None
-        given = args[0]
-        each = factors.repeat_interleave(given.shape[-1] // len(factors)).to(given)
-        return given * each, *args[1:]
+        given = args[0]  # (…, heads · dv) or (…, neurons)
+        each = place.factors.repeat_interleave(given.shape[-1] // len(place.factors))
+        return given * each.to(given), *args[1:]
 
-    for hook in (loaded.model.register_forward_pre_hook(restart), linear.register_forward_pre_hook(scale)):
+    for hook in (loaded.model.register_forward_pre_hook(restart), place.linear.register_forward_pre_hook(scale)):
         stack.callback(hook.remove)
+    if place.projection is not None:  # what a head adds is scaled, and so are the norms of it
+        place.projection.scales = place.factors
+        stack.callback(setattr, place.projection, "scales", None)

@@ -46,7 +46,7 @@ def entry(
         with eager(model):
             loaded = Loaded(ref, model, tokenizer, placed(model))
             more = {"parameters": parameters} if parameters else {}
-            with intervening(loaded, interventions, inputs):
+            with intervening(loaded, interventions, [inputs]):
                 made: Entry = capture(loaded, [example(loaded, inputs, max_tokens)], **more)[0]
             return made
     except Unusable as error:

@@ -147,7 +147,7 @@ def _captured(shelf: Shelf, loaded: Loaded, take: Take, job: dict[str, Any]) -> 
             intervening = importlib.import_module("mkdocs_attnviz.models.interventions").intervening
             yield {"event": "running", "indices": indices}, b""  # to find heads and neurons, the model runs
             try:
-                stack.enter_context(intervening(loaded, job["interventions"], job["inputs"][0][1]))
+                stack.enter_context(intervening(loaded, job["interventions"], (inputs for _, inputs in job["inputs"])))
             except shelf.load.Unusable:
                 raise
             except Exception as error:
