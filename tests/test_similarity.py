@@ -171,6 +171,13 @@ text: {TEXT}
 view: similarity
 id: one
 ```
+
+```attention
+model: minilm
+text: The animal did not cross the street because it was too tired to move.
+view: similarity
+id: seven
+```
 """
 
 
@@ -196,6 +203,7 @@ def states():
 def page(built, open_page):
     page = open_page(built.folder / "site" / "index.html")
     draw_all(page)
+    page.locator("#seven").evaluate("figure => figure.remove()")
     return page
 
 
@@ -254,8 +262,25 @@ def test_on_a_phone(built, open_page, dark):
     page = open_page(built.folder / "site" / "index.html", width=360, dark=dark)
     draw_all(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
-    height, kept = page.locator("attn-viz").evaluate("e => [e.offsetHeight, parseFloat(getComputedStyle(e).minHeight)]")
-    assert height <= kept + 1
+    for element in page.locator("attn-viz").all():
+        height, kept = element.evaluate("e => [e.offsetHeight, parseFloat(getComputedStyle(e).minHeight)]")
+        assert height <= kept + 1
+        right = "e => e.getBoundingClientRect().right"
+        grid = element.locator(".similar")
+        assert grid.evaluate(right) <= element.evaluate(right)
+        assert grid.locator("span:not(.label)").count() == grid.locator("canvas").evaluate("c => c.width ** 2")
+
+
+def test_it_follows_the_width(built, open_page):
+    page = open_page(built.folder / "site" / "index.html")
+    draw_all(page)
+    element = page.locator("#seven attn-viz")
+    wide = element.locator(".similar").evaluate("e => e.offsetWidth")
+    element.evaluate("e => { e.style.width = '200px' }")
+    page.wait_for_function(
+        "document.querySelector('#seven attn-viz').shadowRoot.querySelector('.similar').offsetWidth <= 200"
+    )
+    assert wide > 300
 
 
 def test_the_sentence_tells_what_is_seen_and_warns(site, built, states):

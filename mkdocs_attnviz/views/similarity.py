@@ -6,6 +6,7 @@ After Ecco's `cka`, `cca`, `svcca` and `pwcca`; all four are stored, and the rea
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any, Literal
 
 from mkdocs_attnviz.block import Block
@@ -21,6 +22,8 @@ CAPTURE = SIMILARITY
 NAMES: Mapping[str, str] = {"cka": "CKA", "cca": "CCA", "svcca": "SVCCA", "pwcca": "PWCCA"}
 SIZE, EDGE, LARGEST = 360, 40, 48
 """Pixels: of the picture's side, of its labels, and of a cell at most."""
+DEEPEST = 0.85
+"""Of the full colour."""
 WRITTEN = 30
 """Cells of so many pixels have room for their number."""
 
@@ -70,7 +73,7 @@ def label(layer: int) -> str:
 def _sentence(block: Block, stack: str, about: Mapping[str, Any], values: list[list[float]]) -> str:
     options, layers = block.options, len(values)
     assert isinstance(options, Options)  # noqa: S101 — for the type checker
-    where = f"{stack} of {block.model}" if stack else str(block.model)
+    where = f"the {stack} of {block.model}" if stack else str(block.model)
     said = (
         f"{NAMES[options.measure]} between the embeddings and the {layers - 1} layers of {where}, over "
         f"{about['tokens']} tokens."
@@ -96,14 +99,16 @@ def _picture(values: list[list[float]], theme: str) -> Picture:
     size = EDGE + cell * layers
     style = "text{font:12px system-ui,sans-serif}" + styles(palette(theme), _rules)
     body = [*_labels(layers, cell)]
+    light = _black_on_dark()
     for row, line in enumerate(values):
         for col, value in enumerate(line):
             x, y = EDGE + col * cell, EDGE + row * cell
-            opacity = f"{0.85 * max(0.0, min(1.0, value)):.2g}"
+            opacity = f"{DEEPEST * max(0.0, min(1.0, value)):.2g}"
             body.append(f'<rect class="f" opacity="{opacity}" x="{x}" y="{y}" width="{cell - 1}" height="{cell - 1}"/>')
             if cell >= WRITTEN:
                 middle = f'x="{x + cell / 2:g}" y="{y + cell / 2 + 4:g}" text-anchor="middle"'
-                body.append(f'<text class="{"n" if value > 0.5 else ""}" {middle}>{value:.2f}</text>')
+                ink = ' class="n"' if value > light else ""
+                body.append(f"<text{ink} {middle}>{value:.2f}</text>")
     return Picture(document(size, size, style, body), size, size)
 
 
@@ -121,7 +126,26 @@ def _labels(layers: int, cell: int) -> Iterator[str]:
 
 
 def _rules(scheme: dict[str, Any]) -> str:
-    return (
-        f"text{{fill:{scheme['text']}}}.p{{fill:{scheme['pale']}}}.f{{fill:{scheme['signed'][1]}}}"
-        f".n{{fill:{scheme['background']}}}"
-    )
+    return f"text{{fill:{scheme['text']}}}.p{{fill:{scheme['pale']}}}.f{{fill:{scheme['signed'][1]}}}.n{{fill:#000}}"
+
+
+@cache
+def _black_on_dark() -> float:
+    """From which similarity on a cell of a dark picture is so light that black reads better on it (WCAG's luminance);
+    on those of a light picture it always does."""
+    scheme = palette("dark").base
+    ground, full = (_channels(scheme["background"]), _channels(scheme["signed"][1]))
+    for step in range(101):
+        share = DEEPEST * step / 100
+        linear = [_linear(low + share * (high - low)) for low, high in zip(ground, full, strict=True)]
+        if sum(part * weight for part, weight in zip(linear, (0.2126, 0.7152, 0.0722), strict=True)) > 0.179:
+            return step / 100
+    return 1.0
+
+
+def _channels(colour: str) -> list[float]:
+    return [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+
+
+def _linear(channel: float) -> float:
+    return channel / 12.92 if channel <= 0.04045 else float(((channel + 0.055) / 1.055) ** 2.4)

@@ -59,7 +59,9 @@ export class SimilarityView extends PanelView<SimilarityState, SimilarityFigure>
   private readonly grid = document.createElement("div");
   private readonly canvas = document.createElement("canvas");
   private readonly outline = Object.assign(document.createElement("div"), { className: "outline" });
+  private readonly resizes = new ResizeObserver(() => this.resized());
   private pointed: Cell | null = null;
+  private drawn = 0;
 
   constructor(host: ViewHost, figure: Figure) {
     super(host, figure as SimilarityFigure, (figure as SimilarityFigure).initial);
@@ -76,6 +78,19 @@ export class SimilarityView extends PanelView<SimilarityState, SimilarityFigure>
     grid.addEventListener("blur", () => this.point(null));
   }
 
+  override hostConnected(): void {
+    this.resizes.observe(this.host);
+  }
+
+  override hostDisconnected(): void {
+    super.hostDisconnected();
+    this.resizes.disconnect();
+  }
+
+  private resized(): void {
+    if (this.drawn && this.drawn !== this.cell) this.host.requestUpdate();
+  }
+
   protected check({ stack, measure, row, col }: SimilarityState): void {
     oneOf("stack", stack, Object.keys(this.figure.similar));
     oneOf("measure", measure, MEASURES);
@@ -89,7 +104,8 @@ export class SimilarityView extends PanelView<SimilarityState, SimilarityFigure>
   }
 
   private get cell(): number {
-    return Math.max(4, Math.min(LARGEST, Math.floor((SIZE - EDGE) / this.similar.layers)));
+    const room = Math.min(SIZE, this.host.clientWidth) - EDGE;
+    return Math.max(2, Math.min(LARGEST, Math.floor(room / this.similar.layers)));
   }
 
   private get locked(): Cell | null {
@@ -149,6 +165,7 @@ export class SimilarityView extends PanelView<SimilarityState, SimilarityFigure>
     const image = heatImage(accent(this.host.scheme), all, all, paint);
     Object.assign(canvas, { width: image.width, height: image.height });
     canvas.getContext("2d")?.putImageData(image, 0, 0);
+    this.drawn = cell;
     const side = cell * values.length;
     canvas.style.width = canvas.style.height = `${side}px`;
     grid.style.width = grid.style.height = `${EDGE + side}px`;
