@@ -22,11 +22,14 @@ from urllib.parse import quote
 
 from mkdocs_attnviz.block import Block, BlockError, Source
 from mkdocs_attnviz.cache import Entry
-from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing, bytes_of, fits_page
+from mkdocs_attnviz.part import words
+from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing, Picture, bytes_of, fits_page
+from mkdocs_attnviz.views.svg import titled
 
 TINY = 1_000  # bytes of a part's deflated data; a request for it would cost more than it brings
 FILE = 32_000  # bytes of the parts in one file: what 1.6 Mbit/s bring while a phone waits for an answer
 CHROME = 104  # px: controls, headings, read-out
+SWITCH = 32  # px: the line of a figure that is drawn of a changed model and of the model as it is
 SECOND_LINE = 36  # px more where the viewport is narrow, and the controls take two lines
 MARK = 'data-attnviz-source="'
 PLACEHOLDER = re.compile(rf'<!--.*?-->|<figure class="attnviz" {MARK}([A-Za-z0-9_=-]+)"></figure>', re.DOTALL)
@@ -128,9 +131,28 @@ class Figure:
     def script(self) -> str:
         return self.drawing.script if self.before is None else ALL_SCRIPT
 
+    @property
+    def sentence(self) -> str:
+        """What is to be seen; of a changed model, how it is changed, and what is to be seen of it as it is."""
+        if self.before is None:
+            return self.drawing.sentence
+        as_it_is = self.before[0].sentence
+        return f"{self.drawing.sentence} The model is changed: {self._changed}. As it is: {as_it_is}"
+
+    @property
+    def _changed(self) -> str:
+        return words(self.block.interventions or ())
+
+    def _picture(self) -> Picture:
+        picture = self.drawing.picture
+        return (
+            picture
+            if self.before is None
+            else titled(picture, f"The model is changed: {self._changed}", self.block.theme)
+        )
+
     def html(self, id: str, assets: Assets) -> str:
-        drawing, picture = self.drawing, self.drawing.picture
-        sentence = html.escape(drawing.sentence)
+        picture, sentence = self._picture(), html.escape(self.sentence)
         # An image follows the colour scheme of its element; the page's own is inherited unless the block forces one.
         scheme = "" if self.block.theme == "auto" else f"color-scheme:{self.block.theme}"
         caption = ""
@@ -139,7 +161,7 @@ class Figure:
         return (
             f'<figure class="attnviz" id="{html.escape(id)}" style="{FIGURE_STYLE}">\n'
             f"<attn-viz data-figure='{_in_single_quotes(_json(self._data(assets)))}' "
-            f'style="display:block;--attnviz-height:{self._reserved()};min-height:var(--attnviz-height)">'
+            f'style="display:block;--attnviz-height:{self._reserved()};min-height:var(--attnviz-height){self._more()}">'
             f'<img src="{_data_url(picture.svg)}" alt="{sentence}" '
             f'width="{picture.width}" height="{picture.height}" '
             f'style="max-width:100%;height:auto;{scheme}">'
@@ -150,30 +172,52 @@ class Figure:
         """The height kept for the figure until it draws, as CSS: nothing may jump then."""
         return f"calc({self.drawing.height} + {CHROME}px + clamp(0px,(600px - 100vw)*99,{SECOND_LINE}px))"
 
+    def _more(self) -> str:
+        """Room for the line that turns to the model as it is, beside what views themselves count with."""
+        return "" if self.before is None else f";box-sizing:content-box;padding-bottom:{SWITCH}px"
+
     def _data(self, assets: Assets) -> dict[str, Any]:
-        """The view's data, with bytes or their file in place of each blob's name."""
+        """The view's data; of two drawings both."""
+        shown = self._one(self.drawing, self.entry, assets)
+        if self.before is None:
+            return shown
+        return {
+            "view": "compared",
+            "label": self.sentence,
+            "theme": self.block.theme,
+            "interventions": self._changed,
+            "of": shown,
+            "before": self._one(*self.before, assets),
+            "options": {},
+        }
+
+    def _one(self, drawing: Drawing, entry: Entry, assets: Assets) -> dict[str, Any]:
+        """A drawing's data, with bytes or their file in place of each blob's name."""
         here: Parts = []
-        elsewhere: Parts = here if assets.keeps_inline(self.drawing, self.entry) else []
-        shipped: dict[str, Any] = self._shipped(self.drawing.data, here, elsewhere)
+        elsewhere: Parts = here if assets.keeps_inline(drawing, entry) else []
+        shipped: dict[str, Any] = self._shipped(drawing.data, entry, here, elsewhere)
         for place, parts in ((Assets().place, here), (assets.place, elsewhere if elsewhere is not here else [])):
             for (part, _), found in zip(parts, place([blob for _, blob in parts]), strict=True):
                 part.update(found)
-        return {**shipped, "label": self.drawing.sentence}
+        return {**shipped, "label": drawing.sentence}
 
-    def _shipped(self, value: Any, here: Parts, elsewhere: Parts) -> Any:
+    def _shipped(self, value: Any, entry: Entry, here: Parts, elsewhere: Parts) -> Any:
         """A copy without bytes; parts that have some wait in one of the lists."""
         if isinstance(value, list):
-            return [self._shipped(part, here, elsewhere) if isinstance(part, (dict, list)) else part for part in value]
+            return [
+                self._shipped(part, entry, here, elsewhere) if isinstance(part, (dict, list)) else part
+                for part in value
+            ]
         if not isinstance(value, dict):
             return value
         kept: dict[str, Any] = {}
-        blob = bytes_of(value, self.entry)
+        blob = bytes_of(value, entry)
         if blob is not None:
             (here if "ahead" in value or len(blob) <= TINY else elsewhere).append((kept, blob))
         for name, part in value.items():
             needless = here is elsewhere and isinstance(part, dict) and "ahead" in part
             if name not in ("blob", "content", "ahead") and not needless:
-                kept[name] = self._shipped(part, here, elsewhere)
+                kept[name] = self._shipped(part, entry, here, elsewhere)
         return kept
 
 
@@ -283,7 +327,7 @@ def _data_url(svg: str) -> str:
 
 
 def _in_single_quotes(json: str) -> str:
-    """As the value of an attribute. JSON is full of double quotes, and an escape for each would be a fifth of a page."""
+    """As an attribute's value. JSON is full of double quotes, and an escape for each would be a fifth of a page."""
     return html.escape(json, quote=False).replace("'", "&#39;")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, WithJsonSchema, model_validator
@@ -135,3 +136,32 @@ class Intervention(Part):
         if self.heads is None and self.neurons is None:
             raise ValueError("An intervention names `heads`, `neurons`, or both; one of these has none.")
         return self
+
+    @property
+    def words(self) -> str:
+        """`heads 1 and 2 of encoder layer 0 × 0`"""
+        changed = [
+            _counted(what, numbers)
+            for what, numbers in (("head", self.heads), ("neuron", self.neurons))
+            if numbers is not None
+        ]
+        stack = "" if self.stack is None else f"{self.stack} "
+        return f"{' and '.join(changed)} of {stack}layer {self.layer} × {self.scale:g}"
+
+
+MOST_NAMED = 4
+
+
+def words(interventions: Sequence[Intervention]) -> str:
+    """What is changed in a model, as a part of a sentence."""
+    said = [each.words for each in interventions[:MOST_NAMED]]
+    more = len(interventions) - len(said)
+    return "; ".join([*said, f"{more} more"] if more else said)
+
+
+def _counted(what: str, numbers: Sequence[int]) -> str:
+    if len(numbers) == 1:
+        return f"{what} {numbers[0]}"
+    if len(numbers) > MOST_NAMED:
+        return f"{len(numbers)} {what}s"
+    return f"{what}s {', '.join(map(str, numbers[:-1]))} and {numbers[-1]}"

@@ -44,6 +44,8 @@ class Standing:
     """Bytes of its entry, on this machine or else in the shared cache."""
     changed: float | None = None
     """When its entry was written on this machine, in seconds since 1970."""
+    lacking: tuple[str, ...] = ()
+    """Keys of what it is drawn from and is not on this machine: of a changed model, and of the model as it is."""
     problem: str = ""
     """Why no figure can be drawn, in a sentence."""
 
@@ -63,12 +65,14 @@ def standings(pipeline: Pipeline, sources: Sequence[Source]) -> list[Standing]:
 
 def _elsewhere(standing: Standing) -> bool:
     """Whether its entry may be in the shared cache alone."""
-    return standing.state == "missing" and standing.key is not None
+    return bool(standing.lacking)
 
 
 def _shared(standing: Standing, sizes: Mapping[str, int]) -> Standing:
-    size = sizes.get(standing.key or "")
-    return standing if size is None else replace(standing, state="shared", size=size, problem="")
+    if any(key not in sizes for key in standing.lacking):
+        return standing
+    size = sizes.get(standing.key or "", standing.size)
+    return replace(standing, state="shared", size=size, problem="")
 
 
 def _here(pipeline: Pipeline, source: Source) -> Standing:
@@ -76,20 +80,26 @@ def _here(pipeline: Pipeline, source: Source) -> Standing:
     plan = pipeline.plan(source)
     if isinstance(plan, Alert):
         return _without_plan(plan)
+    known = Standing(source, source.where(), "cached", plan.block, plan.request.model)
     entries: list[Entry] = []
+    lacking: list[str] = []
     for request in reversed(plan.requests):  # the block's own last, which is the one that is told
         key = cache.key(parts := request.key_parts())
-        known = Standing(source, source.where(), "cached", plan.block, request.model, key)
+        known = replace(known, key=key, size=None, changed=None)
         try:
             about = pipeline.cache.path(key).stat()
         except OSError:
-            return replace(known, state="missing", problem="The cache does not hold its tensors.")
+            lacking.append(key)
+            continue
         known = replace(known, size=about.st_size, changed=about.st_mtime)
         entry = pipeline.cache.get(key, parts)
         if entry is None:
             name = f"{pipeline.settings.cache_dir}/{cache.file_name(key)}"
             return replace(known, state="damaged", problem=f"Its cache entry {name} is damaged.")
         entries.insert(0, entry)
+    if lacking:
+        problem = "The cache does not hold its tensors."
+        return replace(known, state="missing", lacking=tuple(lacking), problem=problem)
     try:
         pipeline.figure(plan, entries)
     except BlockError as error:

@@ -68,7 +68,7 @@ export class AttnViz extends LitElement implements ViewHost {
   /** How to read what is to be fetched again. */
   private readonly decoders = new Map<Blob, Decode<unknown>>();
   private view: View | undefined;
-  private initial = {};
+  initial = {};
   private near = false;
   private isDrawn = false;
   private problem = "";

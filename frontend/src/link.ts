@@ -59,8 +59,8 @@ function decoded(text: string): string {
   }
 }
 
-export function linkTo<State extends object>({ host, state, initial }: Choices<State, never>): string {
-  return `${location.href.replace(/#.*/, "")}#${encodeURIComponent(idOf(host))}~${encodeState(state, initial)}`;
+export function linkTo<State extends object>({ host }: Choices<State, never>): string {
+  return `${location.href.replace(/#.*/, "")}#${encodeURIComponent(idOf(host))}~${encodeState(host.state, host.initial)}`;
 }
 
 /** Where the clipboard is closed to us, the link goes to the address bar. */

@@ -7,6 +7,9 @@ import type { Layer } from "./weights.js";
 /** What a view may ask of the element it lives in. */
 export interface ViewHost extends ReactiveControllerHost, HTMLElement {
   readonly scheme: Scheme;
+  /** What the reader sees, and saw first. */
+  readonly state: object;
+  readonly initial: object;
   /**
    * The decoded layer, or undefined while it loads; the host renders again when it has come. Until then its preview will
    * do, unless it is to be the `whole` layer.

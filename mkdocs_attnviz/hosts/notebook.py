@@ -55,8 +55,8 @@ def show(
     """A model of transformers that you have in memory, in any view: what a block does, with a model in hand.
 
     The model runs here, in the caller's process, with its weights where they are, and is left as it was. `text_pair`,
-    `text_target` and `options` are the keys of a block: `layer`, `heads`, `theme`, `caption` … A text of more than
-    `max_tokens` is an error, and so is an output that the model has not ended by then.
+    `text_target` and `options` are the keys of a block: `layer`, `heads`, `theme`, `caption`, `interventions` …
+    A text of more than `max_tokens` is an error, and so is an output that the model has not ended by then.
 
     Returns:
         The figure, if `html_action` is 'return'; else it is displayed.
@@ -68,10 +68,13 @@ def show(
 
     given = {"model": live.name(model), "text": text, "text_pair": text_pair, "text_target": text_target, "view": view}
 
-    def captured(block: Block) -> Entry:
-        return live.entry(
-            model, tokenizer, block.inputs, VIEWS[block.view].CAPTURE, max_tokens, block.options.parameters()
-        )
+    def captured(block: Block) -> list[Entry]:
+        changes = [each.to_dict() for each in block.interventions or ()]
+        capture, parameters = VIEWS[block.view].CAPTURE, block.options.parameters()
+        return [
+            live.entry(model, tokenizer, block.inputs, capture, max_tokens, parameters, interventions)
+            for interventions in ([changes, []] if changes else [[]])
+        ]
 
     return _shown(given | options, captured, html_action)
 
@@ -208,7 +211,7 @@ class Texts:
 
 def _own(view: str, stacks: Stacks, texts: Texts, options: Mapping[str, Any], html_action: str) -> Html | None:
     given = {"model": SUBJECT, "text": SUBJECT, "view": view}
-    return _shown({**given, **options}, lambda _: _entry(stacks.by_name(), texts), html_action)
+    return _shown({**given, **options}, lambda _: [_entry(stacks.by_name(), texts)], html_action)
 
 
 def _entry(stacks: Mapping[str, Attention], texts: Texts) -> Entry:
@@ -246,15 +249,16 @@ def _layers(stack: str, attention: Attention) -> Iterable[tuple[int, Any]]:
         yield number, array[0]
 
 
-def _shown(given: Mapping[str, Any], captured: Callable[[Block], Entry], html_action: str) -> Html | None:
-    """The figure of a block whose keys are `given`, those that are not None, and whose entry is `captured`."""
+def _shown(given: Mapping[str, Any], captured: Callable[[Block], list[Entry]], html_action: str) -> Html | None:
+    """The figure of a block whose keys are `given`, those that are not None, and whose entries are `captured`: one, or
+    that of the changed model and that of the model as it is."""
     if html_action not in ("view", "return"):
         raise ValueError(f"`html_action` is {html_action!r}; it must be 'view' or 'return'.")
     body = {name: value for name, value in given.items() if value is not None}
     try:
         block = parse(Source(json.dumps(body, default=_as_number)), OPTIONS)
-        entry = captured(block)
-        html = _html(Figure(block, VIEWS[block.view].draw(block, entry), entry))
+        (shown, *before) = [(VIEWS[block.view].draw(block, entry), entry) for entry in captured(block)]
+        html = _html(Figure(block, *shown, *before))
     except BlockError as error:
         raise ValueError(error.message) from None
     if html_action == "return":
@@ -272,7 +276,7 @@ def _html(figure: Figure) -> Html:
     plain = figure.html("", assets)
     id = figure.wanted_id or f"attnviz-{hashlib.sha256(plain.encode()).hexdigest()[:10]}"
     data = f'<meta charset="utf-8">\n{figure.html(id, assets)}\n{assets.script(figure.script)}'
-    return Html(data, figure.drawing.sentence)
+    return Html(data, figure.sentence)
 
 
 def _as_number(value: Any) -> Any:

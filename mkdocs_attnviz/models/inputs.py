@@ -24,7 +24,7 @@ def example(loaded: Loaded, inputs: Mapping[str, Any], max_tokens: int) -> Examp
     Raises:
         ValueError: too long for the site or the model, or a text that this model does not read.
     """
-    text = _text(loaded, inputs)
+    text = text_tokens(loaded, inputs)
     _check_length(loaded, "text", len(text.ids), max_tokens)
     given, generate = inputs.get("text_target"), inputs.get("generate")
     if not loaded.encoder_decoder and generate is not None:
@@ -37,12 +37,12 @@ def example(loaded: Loaded, inputs: Mapping[str, Any], max_tokens: int) -> Examp
                 "one text into another."
             )
         return Example(text)
-    target = _written(loaded, text, max_tokens, generate) if given is None else _given(loaded, given)
+    target = _written(loaded, text, max_tokens, generate) if given is None else target_tokens(loaded, given)
     _check_length(loaded, "target", len(target.ids), max_tokens)
     return Example(text, target)
 
 
-def _text(loaded: Loaded, inputs: Mapping[str, Any]) -> Tokens:
+def text_tokens(loaded: Loaded, inputs: Mapping[str, Any]) -> Tokens:
     """What the model reads: a text, or a conversation as its chat template writes it, special tokens included."""
     if "chat" not in inputs:
         return tokenize(loaded.tokenizer, inputs["text"], inputs.get("text_pair"))
@@ -64,7 +64,7 @@ def _check_length(loaded: Loaded, what: str, tokens: int, max_tokens: int) -> No
         raise ValueError(f"The {what} has {tokens} tokens; model {loaded.ref.name!r} reads at most {loaded.longest}.")
 
 
-def _given(loaded: Loaded, text: str) -> Tokens:
+def target_tokens(loaded: Loaded, text: str) -> Tokens:
     """The decoder's side for an output that the author gives."""
     labels = list(loaded.tokenizer(text_target=text, truncation=False, verbose=False)["input_ids"])
     if not labels:

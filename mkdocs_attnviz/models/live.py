@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import transformers
 
 from mkdocs_attnviz.cache import Entry
 from mkdocs_attnviz.models.inputs import example
+from mkdocs_attnviz.models.interventions import intervening
 from mkdocs_attnviz.models.load import NO_ATTENTION, Loaded, Unusable, placed
 from mkdocs_attnviz.models.reference import ModelRef
 from mkdocs_attnviz.models.request import Capture
@@ -30,8 +31,9 @@ def entry(
     wanted: Capture,
     max_tokens: int,
     parameters: Mapping[str, Any],
+    interventions: Sequence[Mapping[str, Any]] = (),
 ) -> Entry:
-    """What `wanted` takes of one input; the model is left as it was.
+    """What `wanted` takes of one input, while the model runs with `interventions`; it is left as it was.
 
     Raises:
         ValueError: the model has nothing to show, or does not read such a text.
@@ -44,7 +46,8 @@ def entry(
         with eager(model):
             loaded = Loaded(ref, model, tokenizer, placed(model))
             more = {"parameters": parameters} if parameters else {}
-            made: Entry = capture(loaded, [example(loaded, inputs, max_tokens)], **more)[0]
+            with intervening(loaded, interventions, [inputs]):
+                made: Entry = capture(loaded, [example(loaded, inputs, max_tokens)], **more)[0]
             return made
     except Unusable as error:
         raise ValueError(str(error)) from None

@@ -23,6 +23,8 @@ class Projection:
 
     linear: torch.nn.Module
     heads: int
+    scales: torch.Tensor | None = None
+    """(heads,): what an intervention multiplies each head's share of its input by."""
     _gram: torch.Tensor | None = None
 
     def gram(self) -> torch.Tensor:
@@ -50,7 +52,8 @@ def _present(linear: torch.nn.Module) -> AbstractContextManager[None]:
 def norms(value: torch.Tensor, projection: Projection) -> torch.Tensor:
     """(B, kv_heads, T, dv) → (B, heads, T)"""
     value = value.float().repeat_interleave(projection.heads // value.shape[1], dim=1)
-    return ((value @ projection.gram()) * value).sum(-1).clamp_(min=0).sqrt_()
+    found = ((value @ projection.gram()) * value).sum(-1).clamp_(min=0).sqrt_()
+    return found if projection.scales is None else found * projection.scales.abs().to(found)[:, None]
 
 
 @contextmanager

@@ -31,6 +31,7 @@ TENSORS = Capture("tensors", 1)
 PREDICTIONS = Capture("predictions", 1, head=True, attention=False)
 ACTIVATIONS = Capture("activations", 1, attention=False)
 FACTORS = Capture("factors", 1, attention=False)
+SIMILARITY = Capture("similarity", 1, attention=False)
 
 
 def too_long(tokens: int, limit: int, what: str = "text") -> str:

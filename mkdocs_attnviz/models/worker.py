@@ -5,6 +5,7 @@ The only module that is run by itself; `client` starts it and is its other end.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import os
@@ -139,6 +140,24 @@ def _capture(shelf: Shelf, job: dict[str, Any]) -> Iterator[Message]:
 
 
 def _captured(shelf: Shelf, loaded: Loaded, take: Take, job: dict[str, Any]) -> Iterator[Message]:
+    """With the job's interventions at work in the model. Raises: Unusable."""
+    indices = [index for index, _ in job["inputs"]]
+    with contextlib.ExitStack() as stack:
+        if job["interventions"]:
+            intervening = importlib.import_module("mkdocs_attnviz.models.interventions").intervening
+            yield {"event": "running", "indices": indices}, b""  # to find heads and neurons, the model runs
+            try:
+                stack.enter_context(intervening(loaded, job["interventions"], (inputs for _, inputs in job["inputs"])))
+            except shelf.load.Unusable:
+                raise
+            except Exception as error:
+                failed = failure(shelf, loaded, None, error)
+                yield from (refusal(index, failed) for index in indices)
+                return
+        yield from _answers(shelf, loaded, take, job)
+
+
+def _answers(shelf: Shelf, loaded: Loaded, take: Take, job: dict[str, Any]) -> Iterator[Message]:
     """Raises: Unusable."""
     read = importlib.import_module("mkdocs_attnviz.models.inputs").example
     examples: dict[int, Example] = {}

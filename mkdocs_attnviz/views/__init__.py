@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mkdocs_attnviz.views import activations, factors, head, matrix, model, neuron, predict, tokens
+from mkdocs_attnviz.views import activations, factors, head, matrix, model, neuron, predict, similarity, tokens
 from mkdocs_attnviz.views.drawing import View
 
 VIEWS: Mapping[str, View] = {
@@ -20,5 +20,6 @@ VIEWS: Mapping[str, View] = {
     "predict": predict,
     "activations": activations,
     "factors": factors,
+    "similarity": similarity,
 }
 OPTIONS = {name: view.Options for name, view in VIEWS.items()}

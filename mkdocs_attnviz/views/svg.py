@@ -10,6 +10,8 @@ from functools import cache, lru_cache
 from importlib import resources
 from typing import Any, NamedTuple
 
+from mkdocs_attnviz.views.drawing import Picture
+
 ROW = 24
 
 
@@ -68,3 +70,25 @@ def styles(colours: Palette, rules: Callable[[dict[str, Any]], str]) -> str:
 def document(width: int, height: int, style: str, body: Iterable[str]) -> str:
     box = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
     return f'<svg xmlns="http://www.w3.org/2000/svg" {box}><style>{style}</style>{"".join(body)}</svg>'
+
+
+TITLE = 28
+
+
+def titled(picture: Picture, title: str, theme: str) -> Picture:
+    """A picture under a line that says what it is of."""
+    width, height = max(picture.width, min(680, 7 * len(title))), picture.height + TITLE
+    style = ".title{font:12px system-ui,sans-serif}" + styles(
+        palette(theme), lambda scheme: f".title{{fill:{scheme['text']}}}"
+    )
+    within = picture.svg.replace("<svg ", f'<svg y="{TITLE}" ', 1)
+    return Picture(
+        document(width, height, style, [f'<text class="title" y="14">{escape_words(title)}</text>', within]),
+        width,
+        height,
+    )
+
+
+def escape_words(text: str) -> str:
+    """A text that is no token: its spaces are spaces."""
+    return " ".join(map(escape, text.split(" ")))

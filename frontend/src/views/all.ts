@@ -1,8 +1,10 @@
 import type { ViewClass } from "../view.js";
 import { ActivationsView } from "./activations.js";
+import { ComparedView } from "./compared.js";
 import { FactorsView } from "./factors.js";
 import { attention } from "./index.js";
 import { PredictView } from "./predict.js";
+import { SimilarityView } from "./similarity.js";
 import { TokensView } from "./tokens.js";
 
 /** One line for each file in this folder. */
@@ -12,4 +14,6 @@ export const all: Record<string, ViewClass> = {
   predict: PredictView,
   activations: ActivationsView,
   factors: FactorsView,
+  similarity: SimilarityView,
+  compared: ComparedView,
 };

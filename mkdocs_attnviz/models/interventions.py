@@ -1,0 +1,185 @@
+"""Heads and neurons scaled while a model runs, the steps of its own writing included: 0 takes them out.
+
+What a head moves is its slice of the input of W_O, the linear layer that the attention's output goes through (`norms`
+finds it): scaling that slice scales what the head adds to the residual stream, and nothing else. A neuron of a
+feed-forward layer is one number of the input of its down-projection (`feed_forward`).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from transformers.pytorch_utils import Conv1D
+
+from mkdocs_attnviz.models.anatomy import Anatomy
+from mkdocs_attnviz.models.feed_forward import Projections, down_projections
+from mkdocs_attnviz.models.inputs import target_tokens, text_tokens
+from mkdocs_attnviz.models.load import Loaded, Unusable
+from mkdocs_attnviz.models.norms import Projection
+from mkdocs_attnviz.models.survey import anatomy
+from mkdocs_attnviz.models.tokens import Example
+
+Interventions = Sequence[Mapping[str, Any]]
+"""As `part.Intervention` has them, in plain JSON."""
+Scales = dict[int, float]
+"""By head, or by neuron."""
+
+
+@contextmanager
+def intervening(loaded: Loaded, interventions: Interventions, several: Iterable[Mapping[str, Any]]) -> Iterator[None]:
+    """While this lasts, the model runs with them. `several` are inputs; one that it can read shows it as it is.
+
+    Raises:
+        ValueError: the model has no such layer, head or neuron.
+        Unusable: it does not show where its heads or neurons are.
+    """
+    with ExitStack() as stack:
+        probe = _probe(loaded, several) if interventions else None
+        if probe is not None:
+            heads = [each for each in interventions if each.get("heads") is not None]
+            neurons = [each for each in interventions if each.get("neurons") is not None]
+            places = [*_heads(loaded, heads, anatomy(loaded, probe))] if heads else []
+            places += [*_neurons(loaded, neurons, down_projections(loaded, probe))] if neurons else []
+            for place in places:  # all are found before anything is changed
+                _scale(stack, loaded, place)
+        yield
+
+
+def _probe(loaded: Loaded, several: Iterable[Mapping[str, Any]]) -> Example | None:
+    """Something to look at the model with, for which it need not write; None where it can read none of the inputs."""
+    for inputs in several:
+        with suppress(ValueError):
+            text = text_tokens(loaded, inputs)
+            if not loaded.encoder_decoder:
+                return Example(text)
+            said = inputs.get("text_target") or inputs.get("text") or inputs["chat"][0]["content"]
+            return Example(text, target_tokens(loaded, said))
+    return None
+
+
+@dataclass
+class _Place:
+    """A linear layer whose input is scaled in the `use`-th of its `uses` calls of a pass."""
+
+    linear: torch.nn.Module
+    factors: torch.Tensor
+    use: int
+    uses: int
+    projection: Projection | None = None
+
+
+def _heads(loaded: Loaded, interventions: Interventions, found: Anatomy) -> Iterator[_Place]:
+    """Raises: ValueError, Unusable."""
+    stacks = {name: {layer.layer: layer for layer in stack.layers} for name, stack in found.stacks.items()}
+    for place, scales in _by_place(loaded, interventions, "heads", stacks).items():
+        layer = stacks[place.stack][place.layer]
+        place.check("head", scales, layer.heads)
+        projection = found.projections.get(layer.call)
+        if projection is None:
+            raise Unusable(
+                f"`interventions` scales heads, and where those of {place.where} go on to could not be found."
+            )
+        uses = [call for call, each in sorted(found.projections.items()) if each.linear is projection.linear]
+        factors = _factors(scales, layer.heads)
+        yield _Place(projection.linear, factors, uses.index(layer.call), len(uses), projection)
+
+
+def _neurons(loaded: Loaded, interventions: Interventions, found: Projections) -> Iterator[_Place]:
+    """Raises: ValueError."""
+    for place, scales in _by_place(loaded, interventions, "neurons", found).items():
+        layers = found[place.stack]
+        linear = layers[place.layer]
+        count = int(linear.nx if isinstance(linear, Conv1D) else linear.in_features)  # type: ignore[arg-type]
+        place.check("neuron", scales, count)
+        uses = [layer for layer, each in sorted(layers.items()) if each is linear]
+        yield _Place(linear, _factors(scales, count), uses.index(place.layer), len(uses))
+
+
+class _Where(NamedTuple):
+    stack: str
+    layer: int
+    where: str
+    """Both and the model, as messages say it."""
+
+    def check(self, what: str, numbers: Iterable[int], count: int) -> None:
+        beyond = next((number for number in numbers if number >= count), None)
+        if beyond is not None:
+            raise ValueError(
+                f"`interventions` names {what} {beyond}; the {what}s of {self.where} are 0 to {count - 1}."
+            )
+
+
+def _by_place(
+    loaded: Loaded, interventions: Interventions, what: str, stacks: Mapping[str, Mapping[int, Any]]
+) -> dict[_Where, Scales]:
+    """What is scaled in each layer of each stack; what is named twice is scaled twice.
+
+    Raises:
+        ValueError: there is no such stack or layer.
+    """
+    found: dict[_Where, Scales] = defaultdict(dict)
+    for each in interventions:
+        stack, layer = _stack(loaded, each.get("stack"), what, stacks), each["layer"]
+        model = f"model {loaded.ref.name!r}"
+        if layer not in stacks[stack]:
+            of = model if len(stacks) == 1 else f"the {stack} of {model}"
+            raise ValueError(
+                f"`interventions` names layer {layer}; the layers with {what} of {of} are {_listed(stacks[stack])}."
+            )
+        name = f"layer {layer}" if len(stacks) == 1 else f"{stack} layer {layer}"
+        scales = found[_Where(stack, layer, f"{name} of {model}")]
+        for number in each[what]:
+            scales[number] = scales.get(number, 1.0) * each["scale"]
+    return found
+
+
+def _stack(loaded: Loaded, name: str | None, what: str, stacks: Mapping[str, Any]) -> str:
+    there = f"model {loaded.ref.name!r} has {what} in {', '.join(stacks)}."
+    if name is None and len(stacks) > 1:
+        raise ValueError(f"`interventions` does not say which `stack` it means; {there}")
+    if name is not None and name not in stacks:
+        raise ValueError(f"`interventions` names the stack {name!r}; {there}")
+    return name or next(iter(stacks))
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    listed = list(numbers)
+    if len(listed) > 1 and listed == list(range(len(listed))):
+        return f"0 to {len(listed) - 1}"
+    return ", ".join(map(str, listed))
+
+
+def _factors(scales: Scales, count: int) -> torch.Tensor:
+    factors = torch.ones(count)
+    for number, scale in scales.items():
+        factors[number] = scale
+    return factors
+
+
+def _scale(stack: ExitStack, loaded: Loaded, place: _Place) -> None:
+    """A module may serve several layers (ALBERT): its calls are counted from the beginning of each pass."""
+    count = 0
+
+    def restart(*_: Any) -> None:
+        nonlocal count
+        count = 0
+
+    def scale(_: torch.nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        nonlocal count
+        count += 1
+        if (count - 1) % place.uses != place.use:
+            return None
+        given = args[0]  # (…, heads · dv) or (…, neurons)
+        each = place.factors.repeat_interleave(given.shape[-1] // len(place.factors))
+        return given * each.to(given), *args[1:]
+
+    for hook in (loaded.model.register_forward_pre_hook(restart), place.linear.register_forward_pre_hook(scale)):
+        stack.callback(hook.remove)
+    if place.projection is not None:  # what a head adds is scaled, and so are the norms of it
+        place.projection.scales = place.factors
+        stack.callback(setattr, place.projection, "scales", None)
