@@ -7,6 +7,7 @@ included, and positions are counted from the ids as ever.
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -297,14 +298,13 @@ METHODS: Mapping[str, Callable[..., Taken]] = {
 }
 
 
-def _captum() -> Any:
+def _captum(part: str = "captum.attr") -> Any:
     try:
-        import captum.attr
+        return importlib.import_module(part)
     except ImportError:
         raise Unusable(
             "The saliency view needs captum; install it with `pip install 'mkdocs-attnviz[explain]'`."
         ) from None
-    return captum.attr
 
 
 def _check_reuse(function: Explained, loaded: Loaded, embeddings: Embeddings) -> None:
@@ -313,7 +313,7 @@ def _check_reuse(function: Explained, loaded: Loaded, embeddings: Embeddings) ->
     Raises:
         Unusable: the model has one.
     """
-    kinds = tuple(_deep_lift().SUPPORTED_NON_LINEAR)
+    kinds = tuple(_captum("captum.attr._core.deep_lift").SUPPORTED_NON_LINEAR)
     modules = [module for module in loaded.model.modules() if isinstance(module, kinds)]
     with torch.no_grad(), _counting(modules) as calls:
         function(*embeddings)
@@ -322,13 +322,6 @@ def _check_reuse(function: Explained, loaded: Loaded, embeddings: Embeddings) ->
             f"`method` is deep_lift, which needs a module of its own for each non-linear step, and model "
             f"{loaded.ref.name!r} runs one several times."
         )
-
-
-def _deep_lift() -> Any:
-    _captum()
-    from captum.attr._core import deep_lift
-
-    return deep_lift
 
 
 @contextmanager
@@ -350,12 +343,12 @@ def _counting(modules: Sequence[torch.nn.Module]) -> Iterator[dict[int, int]]:
 @contextmanager
 def _seeded(seed: int | None) -> Iterator[None]:
     """Captum draws by NumPy's and torch's own states, which are left as they were."""
-    state = np.random.get_state()  # noqa: NPY002 — the state that Captum draws from
+    state = np.random.get_state()
     try:
         with torch.random.fork_rng():
             if seed is not None:
-                np.random.seed(seed)  # noqa: NPY002
+                np.random.seed(seed)
                 torch.manual_seed(seed)
             yield
     finally:
-        np.random.set_state(state)  # noqa: NPY002
+        np.random.set_state(state)

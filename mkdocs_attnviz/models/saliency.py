@@ -198,7 +198,7 @@ def _outputs(loaded: Loaded, example: Example, target: Sequence[str] | None) -> 
     if loaded.task == "masked":
         return _masked(loaded, example.text, target)
     if loaded.task == "target" and example.target is not None:
-        return _produced(loaded, example, example.target, target)
+        return _produced(example, example.target, target)
     if loaded.task == "next":
         return _continued(loaded, example.text, target)
     raise Unusable(f"Model {loaded.ref.name!r} predicts neither tokens nor classes.")
@@ -257,7 +257,7 @@ def _continued(loaded: Loaded, text: Tokens, target: Sequence[str] | None) -> li
     return [output(position) for position in wanted]
 
 
-def _produced(loaded: Loaded, example: Example, target: Tokens, chosen: Sequence[str] | None) -> list[Output]:
+def _produced(example: Example, target: Tokens, chosen: Sequence[str] | None) -> list[Output]:
     """What an encoder–decoder writes: at position p what it writes after its first p tokens."""
     labels = target.labels or []
     allowed = list(range(1, len(labels) + 1))

@@ -24,6 +24,8 @@ CAPTURE = SALIENCY
 
 COMPARED = ("integrated_gradients", "deep_lift", "gradient_shap", "occlusion", "feature_ablation")
 """Methods that compare with a baseline."""
+GRADIENTS = ("saliency", "guided_backprop", "deconvolution")
+"""Methods that give gradients alone. Their sum says nothing: where a layer norm follows the embedding, it is always 0."""
 BELONGS = {
     "steps": ("integrated_gradients", "gradient_shap"),
     "seed": ("gradient_shap",),
@@ -54,10 +56,11 @@ class Options(BlockOptions):
         "The method, by its name in Captum.",
         default="input_x_gradient",
     )
-    norm: Literal["sum", "l2"] = key(
+    norm: Literal["sum", "l2"] | None = key(
         "sum or l2",
-        "How a token's embedding becomes one number: the signed sum over its dimensions, or its length.",
-        default="sum",
+        "How a token's embedding becomes one number: the signed sum over its dimensions, or its length. Default: l2 "
+        "for saliency, guided_backprop and deconvolution, sum for the others.",
+        default=None,
     )
     explain: Literal["logit", "log_probability", "probability"] = key(
         "logit, log_probability or probability", "What of an output is explained.", default="logit"
@@ -124,7 +127,8 @@ class Options(BlockOptions):
         return self
 
     def parameters(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"method": self.method, "norm": self.norm, "explain": self.explain}
+        norm = self.norm or ("l2" if self.method in GRADIENTS else "sum")
+        found: dict[str, Any] = {"method": self.method, "norm": norm, "explain": self.explain}
         if self.contrast is not None:
             found["contrast"] = self.contrast
         if self.target is not None:
@@ -140,7 +144,7 @@ def draw(block: Block, entry: Entry) -> Drawing:
     options = block.options
     assert isinstance(options, Options)  # noqa: S101 — for the type checker: parse() made it
     outputs = entry.meta["outputs"]
-    tokens = sequences(entry, pretty=options.prettify_tokens)
+    tokens = dict(sorted(sequences(entry, pretty=options.prettify_tokens).items(), key=lambda part: part[0] != "text"))
     inputs = [(name, position) for name, part in tokens.items() for position in range(len(part["tokens"]))]
     extra = [output["token"] for output in outputs if output["name"] == "outputs"]
     tokens["outputs"] = {"tokens": extra, "special": [], "sentence_b_start": None}
@@ -193,6 +197,9 @@ def _sorted(found: Mapping[Place, float]) -> list[tuple[Place, float]]:
 def _texts(entry: Entry, extra: int) -> list[dict[str, Any]]:
     """What the model reads, and what is explained of what it produces."""
     shown = texts(entry)
+    for part in shown:
+        if part["name"] == "target":  # what a decoder starts with is read, too
+            part["start"] = 0
     if extra:
         headings = {"classes": "Class" if extra == 1 else "Classes", "next": "Next token"}
         shown[0]["heading"] = shown[0]["heading"] or "Input"
