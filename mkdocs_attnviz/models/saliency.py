@@ -15,7 +15,7 @@ import torch
 
 from mkdocs_attnviz.cache import Entry
 from mkdocs_attnviz.models.attribution import Found, attribute
-from mkdocs_attnviz.models.encoding import json_blob, scaled_blob
+from mkdocs_attnviz.models.encoding import scaled_blob
 from mkdocs_attnviz.models.inputs import collate
 from mkdocs_attnviz.models.load import Loaded, Unusable
 from mkdocs_attnviz.models.tokens import Example, Tokens, names, pretty
@@ -73,7 +73,7 @@ def _entry(loaded: Loaded, example: Example, parameters: Mapping[str, Any]) -> E
         "contrast": _contrast(loaded, parameters)[1],
     }
     masked = np.isnan(values)
-    return Entry(meta, {"attributions": scaled_blob(values, masked), "outputs": json_blob(outputs)})
+    return Entry(meta, {"attributions": scaled_blob(values, masked)})
 
 
 def _row(values: Sequence[torch.Tensor], lengths: Sequence[int]) -> np.ndarray[Any, np.dtype[np.float32]]:
