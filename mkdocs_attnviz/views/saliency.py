@@ -25,7 +25,7 @@ CAPTURE = SALIENCY
 COMPARED = ("integrated_gradients", "deep_lift", "gradient_shap", "occlusion", "feature_ablation")
 """Methods that compare with a baseline."""
 GRADIENTS = ("saliency", "guided_backprop", "deconvolution")
-"""Methods that give gradients alone. Their sum says nothing: where a layer norm follows the embedding, it is always 0."""
+"""Methods that give gradients alone. Their sum says nothing: where a layer norm follows the embedding, it is 0."""
 BELONGS = {
     "steps": ("integrated_gradients", "gradient_shap"),
     "seed": ("gradient_shap",),
