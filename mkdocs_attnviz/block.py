@@ -13,7 +13,7 @@ from __future__ import annotations
 import difflib
 import json
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -254,20 +254,36 @@ def json_schema(views: Mapping[str, type[Options]]) -> dict[str, Any]:
         {"required": ["tensors"], "properties": dict.fromkeys(BY_MODEL, False)},
     ]
     branches = []
-    for name, options in views.items():
-        own = options.model_json_schema()
-        common["properties"] |= own["properties"]
+    schemas = {name: options.model_json_schema() for name, options in views.items()}
+    several = _with_several_meanings(schemas.values())
+    for name, own in schemas.items():
+        for option, schema in own["properties"].items():
+            common["properties"].setdefault(option, {} if option in several else schema)
         common["$defs"] = common.get("$defs", {}) | own.get("$defs", {})
         others = set().union(*(view.model_fields for view in views.values())) - set(own["properties"])
         chosen: dict[str, Any] = {"properties": {"view": {"const": name}}}
         if name != Block.model_fields["view"].default:
             chosen["required"] = ["view"]
-        rules = {"properties": dict.fromkeys(sorted(others), False)} | ({"not": own["not"]} if "not" in own else {})
+        meant = {key: _as_read(schema) for key, schema in own["properties"].items() if key in several}
+        rules = {"properties": dict.fromkeys(sorted(others), False) | meant}
+        rules |= {"not": own["not"]} if "not" in own else {}
         branches.append({"if": chosen, "then": rules})
     for part in [common, *common["$defs"].values()]:
         part["properties"] = {name: _as_read(schema) for name, schema in part["properties"].items()}
     common |= {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "attention block"}
     return common | {"description": "Body of an `attention` block of mkdocs-attnviz.", "allOf": branches}
+
+
+def _with_several_meanings(schemas: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Keys that one view reads as something else than another does."""
+    told = ("description", "default", "title", "expects")
+    meanings: dict[str, dict[str, Any]] = {}
+    several = set()
+    for name, schema in (item for each in schemas for item in each["properties"].items()):
+        rule = {key: value for key, value in schema.items() if key not in told}
+        if meanings.setdefault(name, rule) != rule:
+            several.add(name)
+    return several
 
 
 def _as_read(schema: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mkdocs_attnviz.views import activations, factors, head, matrix, model, neuron, predict, similarity, tokens
+from mkdocs_attnviz.views import (
+    activations,
+    factors,
+    head,
+    matrix,
+    model,
+    neuron,
+    predict,
+    saliency,
+    similarity,
+    tokens,
+)
 from mkdocs_attnviz.views.drawing import View
 
 VIEWS: Mapping[str, View] = {
@@ -18,6 +29,7 @@ VIEWS: Mapping[str, View] = {
     "matrix": matrix,
     "tokens": tokens,
     "predict": predict,
+    "saliency": saliency,
     "activations": activations,
     "factors": factors,
     "similarity": similarity,

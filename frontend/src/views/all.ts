@@ -4,6 +4,7 @@ import { ComparedView } from "./compared.js";
 import { FactorsView } from "./factors.js";
 import { attention } from "./index.js";
 import { PredictView } from "./predict.js";
+import { SaliencyView } from "./saliency.js";
 import { SimilarityView } from "./similarity.js";
 import { TokensView } from "./tokens.js";
 
@@ -12,6 +13,7 @@ export const all: Record<string, ViewClass> = {
   ...attention,
   tokens: TokensView,
   predict: PredictView,
+  saliency: SaliencyView,
   activations: ActivationsView,
   factors: FactorsView,
   similarity: SimilarityView,

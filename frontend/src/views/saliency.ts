@@ -1,0 +1,312 @@
+import { html, nothing, unsafeCSS } from "lit";
+import type { Blob, Figure, Sequence } from "../figure.js";
+import { memo } from "../memo.js";
+import { oneOf, PanelView, position } from "../panel-view.js";
+import { choice } from "../parts/controls.js";
+import flowCss from "../parts/flow.css";
+import { Flow, type FlowGroup, type Paint } from "../parts/flow.js";
+import { flowSheet } from "../parts/flow-sheet.js";
+import type { Sheet } from "../parts/svg.js";
+import { signedTint } from "../parts/tint.js";
+import { percent } from "../parts/top.js";
+import { inks } from "../save.js";
+import { plainText } from "../token.js";
+import type { ViewHost } from "../view.js";
+import { Scaled } from "../weights.js";
+
+const STYLES = ["background", "bars"] as const;
+
+interface Output {
+  /** Where it stands among what is shown. */
+  name: string;
+  index: number;
+  position: number;
+  token: string;
+  probability: number;
+  value: number;
+  baseline: number | null;
+  delta: number | null;
+}
+
+interface SaliencyFigure extends Figure {
+  /** In the order of reading: what the model reads, and what it produces. */
+  texts: { name: string; heading: string; start: number; end: number }[];
+  outputs: Output[];
+  /** Inputs that have no part in the scale. */
+  ignored: number[];
+  /** Scaled, (outputs, inputs); the inputs are all tokens of the text, then those of the target. */
+  attributions: Blob;
+  method: {
+    method: string;
+    norm: "sum" | "l2";
+    explain: string;
+    contrast: string | null;
+    steps?: number;
+    seed?: number;
+    baseline?: string;
+    layer?: number;
+    window?: number;
+  };
+  initial: SaliencyState;
+}
+
+interface SaliencyState {
+  style: (typeof STYLES)[number];
+  /** The output that is held; null: the one that is pointed at. */
+  selected: number | null;
+}
+
+/** What is shown of a token: which input it is, and which output. */
+interface Place {
+  input: number | null;
+  output: number | null;
+}
+
+/** Three digits, with a sign that is as long as the digits. */
+const short = (value: number): string =>
+  (value !== 0 && Math.abs(value) < 0.001 ? value.toExponential(1) : String(Number(value.toPrecision(3)))).replace(
+    /-/g,
+    "−",
+  );
+
+/** The sequences that are read, as their tokens are counted. */
+const READ = ["text", "target"];
+
+/** A text's tokens, each with what it adds to the output that is chosen. */
+export class SaliencyView extends PanelView<SaliencyState, SaliencyFigure> {
+  static readonly styles = unsafeCSS(flowCss);
+
+  private pointed: number | null = null;
+  /** The output that was pointed at last. */
+  private near = 0;
+  private readonly flow = new Flow("Tokens", {
+    point: (index, announce) => this.point(index, announce),
+    choose: (index) => {
+      const { output } = this.places(this.figure)[index] as Place;
+      if (output === null) return;
+      this.near = output;
+      this.choices.choose({ selected: this.choices.state.selected === output ? null : output });
+    },
+  });
+  private readonly groups = memo((figure: SaliencyFigure) => groupsOf(figure));
+  private readonly places = memo((figure: SaliencyFigure) => placesOf(figure));
+
+  constructor(host: ViewHost, figure: Figure) {
+    super(host, figure as SaliencyFigure, (figure as SaliencyFigure).initial);
+  }
+
+  protected check({ style, selected }: SaliencyState): void {
+    oneOf("style", style, STYLES);
+    position("selected", selected, this.figure.outputs.length);
+  }
+
+  protected get where(): string {
+    return `What led to “${plainText(this.output.token)}”`;
+  }
+
+  protected override controls(): unknown {
+    const options = STYLES.map((style) => [style, style === "bars" ? "bars and percent" : style] as const);
+    return choice("Style", this.choices.state.style, options, (style) => this.choices.choose({ style }));
+  }
+
+  protected legend(): string {
+    const { method, norm, contrast, baseline, steps, seed, layer, window } = this.figure.method;
+    const perturbing = method === "occlusion" || method === "feature_ablation";
+    const summed = norm === "l2" ? "L2 norm over the embedding" : "signed sum over the embedding";
+    return [
+      `${method} (Captum)`,
+      perturbing ? "change of the output without the token" : summed,
+      `of ${this.explained}${contrast === null ? "" : `, less that of “${plainText(contrast)}”`}`,
+      baseline && `baseline: ${baseline === "zero" ? "zero embeddings" : "the padding token"}`,
+      steps && `${steps} ${method === "gradient_shap" ? `samples, seed ${seed}` : "steps"}`,
+      layer !== undefined && `at the output of layer ${layer}`,
+      window && window > 1 && `${window} tokens at a time`,
+      norm === "l2" ? "blue: much" : "blue: for, orange: against",
+      "full colour: the largest value of this output",
+    ]
+      .filter(Boolean)
+      .join(" · ");
+  }
+
+  private get explained(): string {
+    return `the ${this.figure.method.explain.replace("_", "-")}`;
+  }
+
+  protected body(): unknown {
+    return this.flow.element;
+  }
+
+  private get current(): number {
+    return this.choices.state.selected ?? this.near;
+  }
+
+  private get output(): Output {
+    return this.figure.outputs[this.current] as Output;
+  }
+
+  /** What is added by each input; NaN where it was not read. */
+  private get scaled(): Scaled | undefined {
+    const { attributions, outputs } = this.figure;
+    return this.host.blob(attributions, (bytes) => new Scaled(bytes, outputs.length));
+  }
+
+  private point(index: number | null, announce: boolean): void {
+    if (index === this.pointed) return;
+    this.pointed = index;
+    const output = index === null ? null : (this.places(this.figure)[index]?.output ?? null);
+    const { selected } = this.choices.state;
+    const turned = output !== null && selected === null && output !== this.near;
+    if (turned) this.near = output;
+    if (turned) this.show();
+    else this.mark();
+    this.tell(announce);
+  }
+
+  protected draw(): boolean {
+    this.flow.show(this.groups(this.figure));
+    return this.show();
+  }
+
+  /** Colours and numbers of the output that is chosen. */
+  private show(): boolean {
+    const { scaled } = this;
+    if (!scaled) return false;
+    const bars = this.choices.state.style === "bars";
+    this.flow.paint(this.painter(scaled, bars));
+    const shares = this.shares(scaled.row(this.current));
+    const notes = this.groups(this.figure).flatMap(({ tokens }) => tokens.map(({ note }) => note));
+    this.flow.note((index) => {
+      const share = shares[this.places(this.figure)[index]?.input ?? -1];
+      return bars && share !== undefined && !Number.isNaN(share) ? signed(share) : (notes[index] as string);
+    });
+    this.mark();
+    return true;
+  }
+
+  private mark(): void {
+    const chosen = this.places(this.figure).findIndex(({ output }) => output === this.current);
+    this.flow.mark(this.pointed, chosen);
+  }
+
+  /** Of the sum of absolute values, with their signs; NaN for what was not read or is left out. */
+  private shares(row: Float32Array): Float32Array {
+    const counted = row.map((value, input) => (this.figure.ignored.includes(input) ? Number.NaN : value));
+    const sum = counted.reduce((sum, value) => sum + (Number.isNaN(value) ? 0 : Math.abs(value)), 0) || 1;
+    return counted.map((value) => value / sum);
+  }
+
+  private painter(scaled: Scaled, bars: boolean): (index: number) => Paint {
+    const shares = this.shares(scaled.row(this.current));
+    const most = shares.reduce((most, share) => Math.max(most, Math.abs(share) || 0), 0);
+    const places = this.places(this.figure);
+    const { scheme } = this.host;
+    return (index) => {
+      const share = shares[places[index]?.input ?? -1] ?? Number.NaN;
+      if (Number.isNaN(share)) return {};
+      if (!bars) return signedTint(0.85 * share, most, scheme);
+      const { background } = signedTint(0.85 * Math.sign(share), 1, scheme);
+      return background ? { background: bar(background, most > 0 ? Math.abs(share) / most : 0) } : {};
+    };
+  }
+
+  protected reading(): unknown {
+    const { scaled, output, explained } = this;
+    if (!scaled) return this.host.notice("attributions", [this.figure.attributions]);
+    const { method, contrast } = this.figure.method;
+    const than = contrast === null ? nothing : html` rather than <bdi>${plainText(contrast)}</bdi>`;
+    const of = html`<bdi>${plainText(output.token)}</bdi>${than} (${percent(output.probability)}): ${explained}${contrast === null ? "" : "’s difference"} is ${short(output.value)}`;
+    const before = output.baseline === null ? nothing : html`, ${short(output.baseline)} at the baseline`;
+    const delta = output.delta === null ? nothing : html` · convergence delta ${short(output.delta)}`;
+    return html`<span class="detail">${this.pointedReading(scaled)}${of}${before}${delta}
+      <span class="pale"> · ${method}</span></span>`;
+  }
+
+  /** What a token adds, where one is pointed at that was read. */
+  private pointedReading(scaled: Scaled): unknown {
+    const input = this.places(this.figure)[this.pointed ?? -1]?.input ?? null;
+    if (input === null) return nothing;
+    const row = scaled.row(this.current);
+    const value = row[input] as number;
+    const token = html`<bdi>${plainText(this.inputs[input] as string)}</bdi>`;
+    if (Number.isNaN(value))
+      return this.places(this.figure)[this.pointed ?? -1]?.output === this.current
+        ? nothing
+        : html`${token}: not read for this output · `;
+    const share = this.shares(row)[input] as number;
+    return html`${token}: ${short(value)}${Number.isNaN(share) ? ", not in the scale" : ` (${signed(share)})`} · `;
+  }
+
+  private get inputs(): string[] {
+    return READ.flatMap((name) => this.figure.sequences[name]?.tokens ?? []);
+  }
+
+  protected override free(): boolean {
+    const held = this.choices.state.selected !== null;
+    if (held) this.choices.choose({ selected: null });
+    return held;
+  }
+
+  protected sheet(): Sheet | null {
+    const { scaled } = this;
+    const { dark, pale } = this.host.scheme;
+    return scaled ? flowSheet(this.groups(this.figure), this.painter(scaled, false), inks(dark, pale)) : null;
+  }
+
+  /**
+   * Attributions, (outputs, inputs), null for what was not read; their shares of each output's sum of absolute values;
+   * and how far each sum is from complete, where the method says so.
+   */
+  async values(): Promise<object> {
+    await this.host.updateComplete;
+    const { scaled, inputs } = this;
+    if (!scaled) throw new Error("the attributions could not be loaded");
+    const { outputs, method } = this.figure;
+    const list = (row: Float32Array) => Array.from(row, (value) => (Number.isNaN(value) ? null : value));
+    return {
+      ...method,
+      inputs,
+      outputs: outputs.map(({ token, position, probability, value, baseline }) => ({
+        token,
+        position,
+        probability,
+        value,
+        baseline,
+      })),
+      values: outputs.map((_, i) => list(scaled.row(i))),
+      shares: outputs.map((_, i) => list(this.shares(scaled.row(i)))),
+      delta: outputs.map(({ delta }) => delta),
+    };
+  }
+}
+
+const signed = (share: number): string => `${share < 0 ? "−" : ""}${percent(Math.abs(share))}`;
+
+/** A strip at the foot of a token, as wide as its share of the largest. */
+const bar = (color: string, share: number): string =>
+  `linear-gradient(${color}, ${color}) 0 20px / ${(100 * share).toFixed(1)}% 3px no-repeat`;
+
+function placesOf({ texts, sequences, outputs }: SaliencyFigure): Place[] {
+  const starts: Record<string, number> = { text: 0, target: sequences.text?.tokens.length ?? 0 };
+  return texts.flatMap(({ name, start, end }) =>
+    Array.from({ length: end - start }, (_, i) => {
+      const output = outputs.findIndex((each) => each.name === name && each.index === start + i);
+      return {
+        input: name === "outputs" ? null : (starts[name] as number) + start + i,
+        output: output < 0 ? null : output,
+      };
+    }),
+  );
+}
+
+function groupsOf({ texts, sequences, outputs }: SaliencyFigure): FlowGroup[] {
+  return texts.map(({ name, heading, start, end }) => {
+    const { tokens, special } = sequences[name] as Sequence;
+    return {
+      heading,
+      tokens: tokens.slice(start, end).map((text, i) => {
+        const output = outputs.find((each) => each.name === name && each.index === start + i);
+        return { text, special: special.includes(start + i), note: String(output?.position ?? start + i) };
+      }),
+    };
+  });
+}

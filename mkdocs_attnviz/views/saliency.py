@@ -1,0 +1,246 @@
+"""Saliency view: how much each token that a model read adds to one that it produced.
+
+After Ecco's `primary_attributions`; the methods are Captum's, under its names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from pydantic import model_validator
+
+from mkdocs_attnviz.block import Block
+from mkdocs_attnviz.block import Options as BlockOptions
+from mkdocs_attnviz.cache import Entry
+from mkdocs_attnviz.models.request import SALIENCY
+from mkdocs_attnviz.part import Index, Texts, key
+from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing
+from mkdocs_attnviz.views.flow import height, picture, sequences, texts
+from mkdocs_attnviz.views.svg import visible
+from mkdocs_attnviz.views.weights import scaled
+
+CAPTURE = SALIENCY
+
+COMPARED = ("integrated_gradients", "deep_lift", "gradient_shap", "occlusion", "feature_ablation")
+"""Methods that compare with a baseline."""
+GRADIENTS = ("saliency", "guided_backprop", "deconvolution")
+"""Methods that give gradients alone. Their sum says nothing: where a layer norm follows the embedding, it is 0."""
+BELONGS = {
+    "steps": ("integrated_gradients", "gradient_shap"),
+    "seed": ("gradient_shap",),
+    "baseline": COMPARED,
+    "layer": ("layer_gradient_x_activation",),
+    "window": ("occlusion",),
+}
+"""Keys that only some methods know."""
+DEFAULTS: dict[str, Any] = {"steps": 50, "seed": 0, "baseline": "zero", "layer": 0, "window": 1}
+SPECIAL = "special"
+
+
+class Options(BlockOptions):
+    method: Literal[
+        "saliency",
+        "input_x_gradient",
+        "integrated_gradients",
+        "deep_lift",
+        "gradient_shap",
+        "guided_backprop",
+        "deconvolution",
+        "layer_gradient_x_activation",
+        "occlusion",
+        "feature_ablation",
+    ] = key(
+        "saliency, input_x_gradient, integrated_gradients, deep_lift, gradient_shap, guided_backprop, deconvolution, "
+        "layer_gradient_x_activation, occlusion or feature_ablation",
+        "The method, by its name in Captum.",
+        default="input_x_gradient",
+    )
+    norm: Literal["sum", "l2"] | None = key(
+        "sum or l2",
+        "How a token's embedding becomes one number: the signed sum over its dimensions, or its length. Default: l2 "
+        "for saliency, guided_backprop and deconvolution, sum for the others.",
+        default=None,
+    )
+    explain: Literal["logit", "log_probability", "probability"] = key(
+        "logit, log_probability or probability", "What of an output is explained.", default="logit"
+    )
+    contrast: str | None = key(
+        "a token or a class",
+        "Explain why the model produced its output rather than this one: the difference of the two.",
+        default=None,
+        min_length=1,
+    )
+    target: Texts | None = key(
+        "all, or a list of positions or classes",
+        "Which outputs are explained. Default: all that a model has produced; the next token after a text; the first "
+        "masked one; the likeliest class.",
+        default=None,
+    )
+    steps: int | None = key(
+        "a number from 1 to 1000",
+        "Points on the path of integrated gradients, samples of gradient_shap. Default: 50.",
+        default=None,
+        ge=1,
+        le=1000,
+    )
+    seed: int | None = key(
+        "a whole number", "Of gradient_shap: the same seed draws the same samples.", default=None, ge=0, lt=2**32
+    )
+    baseline: Literal["zero", "pad"] | None = key(
+        "zero or pad",
+        "What an embedding is compared with: zeros, or the padding token's. Default: zero.",
+        default=None,
+    )
+    layer: Index | None = key(
+        "a layer's number, counted from 0",
+        "Of layer_gradient_x_activation: at which layer's output. Default: 0.",
+        default=None,
+    )
+    window: int | None = key(
+        "a number from 1 to 100",
+        "Of occlusion: how many tokens in a row are taken out together. Default: 1.",
+        default=None,
+        ge=1,
+        le=100,
+    )
+    style: Literal["background", "bars"] = key(
+        "background or bars", "How attributions are shown at first.", default="background"
+    )
+    ignore_tokens: Texts | None = key(
+        "a list of tokens, or special",
+        "Tokens that are left out of the colours' scale; `special` stands for all special tokens.",
+        default=None,
+    )
+    prettify_tokens: bool = key(
+        "true or false",
+        "Show a vocabulary's marks of word boundaries (`Ġ`, `▁`, `</w>`) as the spaces they stand for.",
+        default=True,
+        strict=True,
+    )
+
+    @model_validator(mode="after")
+    def _known_to_the_method(self) -> Options:
+        for name, methods in BELONGS.items():
+            if getattr(self, name) is not None and self.method not in methods:
+                raise ValueError(f"`{name}` belongs to `method` {' and '.join(methods)}, not to {self.method}.")
+        return self
+
+    def parameters(self) -> dict[str, Any]:
+        norm = self.norm or ("l2" if self.method in GRADIENTS else "sum")
+        found: dict[str, Any] = {"method": self.method, "norm": norm, "explain": self.explain}
+        if self.contrast is not None:
+            found["contrast"] = self.contrast
+        if self.target is not None:
+            found["target"] = list(self.target)
+        return found | self._of_the_method()
+
+    def _of_the_method(self) -> dict[str, Any]:
+        given = {name: getattr(self, name) for name, methods in BELONGS.items() if self.method in methods}
+        return {name: DEFAULTS[name] if value is None else value for name, value in given.items()}
+
+
+def draw(block: Block, entry: Entry) -> Drawing:
+    options = block.options
+    assert isinstance(options, Options)  # noqa: S101 — for the type checker: parse() made it
+    outputs = entry.meta["outputs"]
+    tokens = dict(sorted(sequences(entry, pretty=options.prettify_tokens).items(), key=lambda part: part[0] != "text"))
+    inputs = [(name, position) for name, part in tokens.items() for position in range(len(part["tokens"]))]
+    extra = [output["token"] for output in outputs if output["name"] == "outputs"]
+    tokens["outputs"] = {"tokens": extra, "special": [], "sentence_b_start": None}
+    shown = _texts(entry, len(extra))
+    ignored = _ignored(options, entry, inputs)
+    data = {
+        "view": "saliency",
+        "theme": block.theme,
+        "sequences": tokens,
+        "texts": shown,
+        "outputs": _placed(outputs),
+        "ignored": ignored,
+        "attributions": {"blob": "attributions"},
+        "method": options.parameters() | {"contrast": entry.meta["contrast"]},
+        "initial": {"style": options.style, "selected": None},
+        "options": {},
+    }
+    found = _first(entry, inputs, ignored)
+    most = max(map(abs, found.values()), default=0.0) or 1.0
+    return Drawing(
+        data,
+        picture(shown, tokens, lambda name, position: found.get((name, position), 0.0) / most, block.theme),
+        _sentence(block, entry, {tokens[name]["tokens"][at]: value for (name, at), value in _sorted(found)}),
+        height(shown, tokens),
+        ALL_SCRIPT,
+    )
+
+
+Place = tuple[str, int]
+"""A sequence, and a position in it."""
+
+
+def _first(entry: Entry, inputs: Sequence[Place], ignored: Sequence[int]) -> dict[Place, float]:
+    """What is attributed to the tokens that were read for the first output, without those left out."""
+    output = entry.meta["outputs"][0]
+    row = scaled(entry.blobs["attributions"], len(entry.meta["outputs"]))[0]
+    read = {"next": {"text": output["index"]}, "target": {"target": output["index"]}}.get(entry.meta["task"], {})
+    return {
+        (name, position): row[number]
+        for number, (name, position) in enumerate(inputs)
+        if number not in ignored and position < read.get(name, position + 1)
+    }
+
+
+def _sorted(found: Mapping[Place, float]) -> list[tuple[Place, float]]:
+    """The largest last, so that of equal tokens it is the one that is kept."""
+    return sorted(found.items(), key=lambda item: abs(item[1]))
+
+
+def _texts(entry: Entry, extra: int) -> list[dict[str, Any]]:
+    """What the model reads, and what is explained of what it produces."""
+    shown = texts(entry)
+    for part in shown:
+        if part["name"] == "target":  # what a decoder starts with is read, too
+            part["start"] = 0
+    if extra:
+        headings = {"classes": "Class" if extra == 1 else "Classes", "next": "Next token"}
+        shown[0]["heading"] = shown[0]["heading"] or "Input"
+        shown.append({"name": "outputs", "heading": headings.get(entry.meta["task"], ""), "start": 0, "end": extra})
+    return shown
+
+
+def _placed(outputs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Where each output stands among what is shown; its `position` is what a reader is told."""
+    found: list[dict[str, Any]] = []
+    for output in outputs:
+        before = sum(each["name"] == "outputs" for each in found)
+        index = before if output["name"] == "outputs" else output["index"]
+        found.append({**output, "index": index, "position": output["index"]})
+    return found
+
+
+def _ignored(options: Options, entry: Entry, inputs: Sequence[Place]) -> list[int]:
+    """Numbers of the inputs that are left out of the scale."""
+    wanted = set(options.ignore_tokens or ())
+
+    def is_ignored(name: str, position: int) -> bool:
+        meta = entry.meta["sequences"][name]
+        token, pretty = meta["tokens"][position], meta["pretty"][position]
+        is_special = SPECIAL in wanted and position in meta["special"]
+        return is_special or not wanted.isdisjoint((token, pretty, pretty.strip()))
+
+    return [number for number, place in enumerate(inputs) if is_ignored(*place)]
+
+
+def _sentence(block: Block, entry: Entry, found: Mapping[str, float]) -> str:
+    options, outputs = block.options, entry.meta["outputs"]
+    assert isinstance(options, Options)  # noqa: S101 — for the type checker: parse() made it
+    contrast = entry.meta["contrast"]
+    what = f"the {options.explain.replace('_', '-')} of “{visible(outputs[0]['token'].strip())}”"
+    if contrast is not None:
+        what += f" less that of “{visible(contrast.strip())}”"
+    more = f", the first of {len(outputs)} outputs," if len(outputs) > 1 else ""
+    said = f"What each token adds to {what}{more} in {block.model}, by {options.method}."
+    strongest = list(found.items())[-3:][::-1]
+    if not strongest or not strongest[0][1]:
+        return said
+    named = ", ".join(f"“{visible(token.strip()) or '·'}” ({value:+.3g})" for token, value in strongest)
+    return f"{said} Largest: {named}."
