@@ -130,6 +130,7 @@ def _target(loaded: Loaded, ids: list[int], labels: list[int], text: str) -> Tok
         sentence_b_start=None,
         words=words if ids[1:] == labels[:-1] else [None] * len(ids),
         next=pretty(tokenizer, labels),
+        next_ids=labels,
     )
 
 

@@ -29,6 +29,7 @@ SCORES = Capture("scores", 2)
 TENSORS = Capture("tensors", 1)
 """No model runs: an author's own file is read."""
 PREDICTIONS = Capture("predictions", 1, head=True, attention=False)
+LENS = Capture("lens", 1, head=True, attention=False)
 
 
 def too_long(tokens: int, limit: int, what: str = "text") -> str:

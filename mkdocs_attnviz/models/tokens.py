@@ -26,6 +26,8 @@ class Tokens:
     """The word each token is a piece of, counted through both texts; None for special tokens."""
     next: list[str] | None = None
     """For what a decoder reads: the token that it is to write at each position, as a reader should see it."""
+    next_ids: list[int] | None = None
+    """The same as ids."""
     generated: int | None = None
     """Position of the first token that the model has written itself."""
 

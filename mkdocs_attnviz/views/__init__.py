@@ -8,8 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mkdocs_attnviz.views import head, matrix, model, neuron, tokens
+from mkdocs_attnviz.views import head, lens, matrix, model, neuron, tokens
 from mkdocs_attnviz.views.drawing import View
 
-VIEWS: Mapping[str, View] = {"head": head, "model": model, "neuron": neuron, "matrix": matrix, "tokens": tokens}
+VIEWS: Mapping[str, View] = {
+    "head": head,
+    "model": model,
+    "neuron": neuron,
+    "matrix": matrix,
+    "tokens": tokens,
+    "lens": lens,
+}
 OPTIONS = {name: view.Options for name, view in VIEWS.items()}
