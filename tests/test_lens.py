@@ -2,12 +2,13 @@
 
 import json
 import zlib
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 import transformers
-from conftest import INDUCTION, ROOT
+from conftest import INDUCTION, ROOT, Site, draw_all
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from mkdocs_attnviz.models import lens
@@ -255,3 +256,257 @@ def test_layers_that_do_not_tell_all(make):
     loaded.model.transformer.ln_f.register_forward_hook(lambda module, args, output: output + 9 * seen[-1])
     with pytest.raises(Unusable, match="do not follow from the vectors of its last layer alone"):
         lens.capture(loaded, [example(loaded, {"text": "a b c d"}, 99)], PARAMETERS)
+
+
+# ---- in the page
+
+
+TEXT = "the rabbit quickly hopped over the fence and the rabbit quickly"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory, shared_cache):
+    """A page with a short lens, and one with a long lens of a deep random model."""
+    folder = tmp_path_factory.mktemp("lens")
+    torch.manual_seed(0)
+    deep = transformers.AutoConfig.for_model("gpt2", **GPT | {"n_layer": 24, "n_positions": 128, "vocab_size": 5000})
+    transformers.AutoModelForCausalLM.from_config(deep).save_pretrained(folder / "deep")
+    transformers.AutoTokenizer.from_pretrained(INDUCTION).save_pretrained(folder / "deep")
+    site = Site(folder, shared_cache)
+    site.settings["models"] |= {"deep": str(folder / "deep")}
+    blocks = {
+        "index": f"model: induction\ntext: {TEXT}\nview: lens\nwatch: [hopped, rabbit]\nid: figure",
+        "deep": f"model: deep\ntext: {' '.join([TEXT] * 5)}\nview: lens\nshow: rank\nid: figure",
+        "raw": f"model: induction\ntext: {TEXT}\nview: lens\nfinal_norm: false\nshow: kl\nid: figure",
+        "wrong": f"model: induction\ntext: {TEXT}\nview: lens\nwatch: [the rabbit]",
+        "unwatched": f"model: induction\ntext: {TEXT}\nview: lens\ncells: watch",
+    }
+    for name, block in blocks.items():
+        site.write(f"{name}.md", f"# Lens\n\n```attention\n{block}\n```\n")
+    built = site.build()
+    assert not built.alerts() and not built.alerts("deep/index.html"), built.log
+    return built
+
+
+@pytest.fixture
+def shown(built, open_page):
+    """`shown(page)` → the page and its figure, drawn."""
+
+    def shown(name="index", **options):
+        folder = built.folder / "site"
+        page = open_page(folder / "index.html" if name == "index" else folder / name / "index.html", **options)
+        page.set_default_timeout(10_000)
+        draw_all(page)
+        return page, page.locator("attn-viz")
+
+    return shown
+
+
+def values(element, **request):
+    return element.evaluate("(element, request) => element.values(request)", request)
+
+
+def state(element):
+    return element.evaluate("element => element.state")
+
+
+def change(element, **change):
+    element.evaluate("(e, change) => { e.state = change; return e.updateComplete }", change)
+
+
+def cell(page, row, col):
+    return page.locator(f"attn-viz td[data-row='{row}'][data-col='{col}']")
+
+
+def readout(page):
+    page.locator("attn-viz").evaluate("element => element.updateComplete")
+    return " ".join(page.locator("attn-viz .panel-readout").inner_text().split())
+
+
+@pytest.fixture(scope="module")
+def truth():
+    """The induction model's own numbers: (rows, T, V) probabilities, ids, tokenizer."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(INDUCTION)
+    ids = tokenizer(TEXT)["input_ids"]
+    logits, _ = by_hand(INDUCTION, ids, "transformer.ln_f", "lm_head")
+    return logits.softmax(-1).numpy(), ids, tokenizer
+
+
+def test_the_data_of_the_page(shown, truth):
+    _, element = shown()
+    probabilities, ids, tokenizer = truth
+    found = values(element)
+    assert np.shape(probabilities)[:2] == (len(found), len(found[0])) == (3, len(ids))
+    for layer, position in np.ndindex(3, len(ids)):
+        one, expected = found[layer][position], probabilities[layer, position]
+        assert (one["layer"], one["position"]) == (layer - 1, position)
+        top = [tokenizer.convert_tokens_to_ids(token) for token in one["top"]["tokens"]]
+        assert np.allclose(one["top"]["probabilities"], expected[top], atol=1e-5)
+        assert np.allclose(np.sort(expected)[::-1][:5], expected[top], atol=1e-5)
+        assert abs(one["entropy"] + (expected * np.log(expected)).sum()) < 1e-3
+        if position + 1 < len(ids):
+            assert one["actual"] == tokenizer.convert_ids_to_tokens(ids[position + 1])
+            assert one["rank"] == 1 + (expected > expected[ids[position + 1]]).sum()
+        for watched in one["watched"]:
+            token = tokenizer.convert_tokens_to_ids(watched["token"])
+            assert watched["rank"] == 1 + (expected > expected[token]).sum()
+    assert values(element, layer=1, position=3) == found[2][3]
+    assert values(element, layer=-1) == found[0]
+    assert values(element, position=2) == [row[2] for row in found]
+    with pytest.raises(Exception, match=r"RangeError: layer 2: not a number from -1"):
+        values(element, layer=2)
+
+
+def test_the_answer_appears_in_the_last_layer(built, truth):
+    """The induction heads are in layer 1: before it the model does not know that the phrase comes again."""
+    probabilities, _, tokenizer = truth
+    hopped = tokenizer.convert_tokens_to_ids("hopped")
+    assert [row[-1].argmax() == hopped for row in probabilities] == [False, False, True]
+    alt = built.page().find("img")["alt"]
+    assert "holds “hopped” the likeliest (98 %); it is the first choice from layer 1 on." in alt
+
+
+def test_what_is_pointed_at_is_read_out(shown):
+    page, element = shown()
+    last = values(element, layer=1, position=10)
+    assert readout(page).startswith("layer 1, after 10 quickly · entropy")
+    assert f"{100 * last['top']['probabilities'][0]:.1f} %" in readout(page)
+    cell(page, 1, 2).hover()
+    one = values(element, layer=0, position=2)
+    assert readout(page).startswith("layer 0, after 2 quickly · hopped")
+    assert f"rank {one['rank']} · entropy {one['entropy']:.2f} · KL {one['kl']:.2f}" in readout(page)
+    cell(page, 1, 2).click()
+    assert state(element) | {"show": None} == {
+        "show": None,
+        "cells": "top",
+        "watched": 0,
+        "layer": 0,
+        "position": 2,
+    }
+    page.mouse.move(0, 0)
+    assert readout(page).startswith("layer 0, after 2 quickly"), "it stays"
+    page.keyboard.press("Escape")
+    assert state(element)["layer"] is None
+
+
+def test_keyboard(shown):
+    page, element = shown()
+    page.get_by_role("combobox").last.focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    assert page.locator("attn-viz td:focus").get_attribute("data-row") == "0"
+    for key in ("ArrowDown", "ArrowDown", "ArrowDown", "ArrowRight", "ArrowRight", "ArrowLeft"):
+        page.keyboard.press(key)
+    assert readout(page).startswith("embeddings, after 1 rabbit")
+    page.keyboard.press("End")
+    page.keyboard.press("Enter")
+    assert (state(element)["layer"], state(element)["position"]) == (-1, 10)
+    assert page.locator("attn-viz td[aria-selected=true]").get_attribute("data-col") == "10"
+    assert page.locator("attn-viz td[tabindex='0']").count() == 1
+
+
+def test_what_the_cells_say(shown):
+    page, element = shown()
+    assert page.get_by_role("rowheader").all_inner_texts() == ["actual", "layer 1", "layer 0", "embeddings", "input"]
+    found = values(element)
+    assert cell(page, 0, 2).inner_text() == found[2][2]["top"]["tokens"][0]
+    page.get_by_role("combobox", name="Cells").select_option(label="rank of the actual token")
+    assert [cell(page, 1, col).inner_text() for col in range(10)] == [str(one["rank"]) for one in found[1][:10]]
+    assert cell(page, 1, 10).inner_text() == "–"
+    page.get_by_role("combobox", name="Cells").select_option(label="rank of “rabbit”")
+    assert (state(element)["cells"], state(element)["watched"]) == ("watch", 1)
+    assert cell(page, 2, 5).inner_text() == str(found[0][5]["watched"][1]["rank"])
+
+
+def strength(page, row, col):
+    """Distance of a cell's ground from white."""
+    color = cell(page, row, col).evaluate("cell => getComputedStyle(cell).backgroundColor")
+    numbers = [float(part) for part in color[color.index("(") + 1 : -1].split(",")]
+    return 0 if len(numbers) == 4 and numbers[3] == 0 else sum(255 - number for number in numbers[:3])
+
+
+@pytest.mark.parametrize("show", ["probability", "rank", "entropy", "kl"])
+def test_the_ground_is_what_is_chosen(shown, show):
+    """The stronger the larger the number, except that a small rank is a strong one."""
+    page, element = shown()
+    change(element, show=show)
+    of = {
+        "probability": lambda one: one["top"]["probabilities"][0],
+        "rank": lambda one: -np.log(one["rank"]),
+        "entropy": lambda one: one["entropy"],
+        "kl": lambda one: one["kl"],
+    }[show]
+    cells = [(row, col) for row in range(3) for col in range(10)]
+    found = values(element)
+    numbers = [of(found[2 - row][col]) for row, col in cells]
+    grounds = [strength(page, row, col) for row, col in cells]
+    in_order = [ground for _, ground in sorted(zip(numbers, grounds, strict=True))]
+    assert max(grounds) > 100
+    assert all(after >= before - 2 for before, after in pairwise(in_order))
+
+
+def test_bad_states_are_refused(shown):
+    _, element = shown()
+    script = "(e, bad) => { try { e.state = bad } catch (error) { return `${error.name}: ${error.message}` } }"
+    for bad, message in (
+        ({"show": "x"}, "RangeError: show x: not one of probability, rank, entropy, kl"),
+        ({"layer": 2, "position": 0}, "RangeError: layer 2: not a number from -1 (the embeddings) to 1"),
+        ({"layer": 0, "position": 11}, "RangeError: position 11: not a number from 0 to 10"),
+        ({"layer": 0}, "RangeError: layer and position: one without the other"),
+        ({"watched": 2}, "RangeError: watched 2: not a number from 0 to 1"),
+        ({"other": 1}, "RangeError: other: not a part of the state"),
+    ):
+        assert element.evaluate(script, bad) == message
+    assert state(element)["layer"] is None
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (360, True)])
+def test_a_long_lens_scrolls_within_the_figure(shown, width, dark):
+    page, _ = shown("deep", width=width, dark=dark)
+    names = [f"layer {n}" for n in range(23, -1, -1)]
+    assert page.get_by_role("rowheader").all_inner_texts()[1:-1] == [*names, "embeddings"]
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    cell(page, 0, 0).focus()
+    page.keyboard.press("PageDown")
+    page.keyboard.press("End")
+    assert readout(page).startswith("embeddings, after 54 quickly")
+    seen = page.evaluate(
+        """() => {
+          const root = document.querySelector('attn-viz').shadowRoot;
+          const box = element => element.getBoundingClientRect();
+          const cell = box(root.activeElement), grid = box(root.querySelector('.token-grid'));
+          const row = box(root.activeElement.parentElement.firstElementChild);
+          const [top, foot] = ['thead', 'tfoot'].map(name => box(root.querySelector(`${name} th:last-child`)));
+          return [cell.left >= row.right - 1, cell.right <= grid.right + 1, cell.bottom <= foot.top + 1,
+                  row.left >= grid.left - 1, Math.abs(top.top - grid.top) < 2, foot.bottom <= grid.bottom + 1];
+        }"""
+    )
+    assert seen == [True] * 6, "the cell is not hidden by headers, which have stayed"
+    ink, ground = (
+        cell(page, 24, 54).evaluate("(e, name) => getComputedStyle(e)[name]", name)
+        for name in ("color", "backgroundColor")
+    )
+    assert ink != ground
+
+
+def test_the_raw_lens_says_so(shown, built):
+    page, _ = shown("raw")
+    assert page.get_by_text("raw: without the final norm", exact=False).is_visible()
+    assert "without the final norm (raw)" in built.page("raw/index.html").find("img")["alt"]
+
+
+def test_saved_as_a_file(shown):
+    page, _ = shown()
+    page.get_by_role("button", name="Options").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="SVG").click()
+    svg = download.value.path().read_text("utf-8")
+    for text in ("Logit lens", "layer 1", "embeddings", "hopped", "Last layer on top"):
+        assert text in svg
+
+
+def test_mistakes(built):
+    (alert,) = built.alerts("wrong/index.html")
+    assert "`watch` has 'the rabbit', which is not one token of the vocabulary of model 'induction'" in alert
+    (alert,) = built.alerts("unwatched/index.html")
+    assert "`cells` is watch, and the block has no `watch`" in alert

@@ -150,8 +150,8 @@ def _keeping(calls: dict[str, list[Call]], name: str) -> Callable[..., None]:
 def _chain(calls: Mapping[str, Sequence[Call]]) -> list[Call]:
     """The longest row of layers, no parts of layers, of which each reads what the one before it returns."""
     outer = [row for name, row in calls.items() if not any(name.startswith(f"{other}.") for other in calls)]
-    rows = [row for row in outer if _is_chain(row)]
-    return list(max(rows, key=lambda row: len(row), default=()))
+    rows = [list(row) for row in outer if _is_chain(row)]
+    return max(rows, key=lambda row: len(row), default=[])
 
 
 def _is_chain(row: Sequence[Call]) -> bool:

@@ -22,7 +22,10 @@ CAPTURE = LENS
 WIDTH, ROW, CHARACTER, SIDE = 680, 26, 8, 84
 POSITIONS, LAYERS, LONGEST = 10, 14, 12
 """What a static picture has at most: columns, rows, and characters in a cell."""
-TALLEST = 480
+TALLEST, NUMBERS, ROW_OF_TOP = 480, 14, 24
+"""Heights on the page, in px: of the grid at most, of the positions' numbers, of each token in the read-out."""
+BESIDES = 28
+"""Of what is kept for controls, headings and a read-out anyway, this is not needed."""
 
 
 class Options(BlockOptions):
@@ -88,8 +91,8 @@ def draw(block: Block, entry: Entry) -> Drawing:
         "initial": {"show": options.show, "cells": options.cells, "watched": 0, "layer": None, "position": None},
         "options": {},
     }
-    rows = entry.meta["layers"] + 3
-    height = min(TALLEST, ROW * rows) + 24 * (options.top_k + 2)
+    height = min(TALLEST, ROW * (entry.meta["layers"] + 2 + (data["expected"] is not None)) + NUMBERS)
+    height += ROW_OF_TOP * options.top_k - BESIDES
     return Drawing(data, _picture(lens, data, block.theme), _sentence(block, entry, lens), f"{height}px", ALL_SCRIPT)
 
 
