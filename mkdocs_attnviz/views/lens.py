@@ -92,7 +92,7 @@ def draw(block: Block, entry: Entry) -> Drawing:
         "options": {},
     }
     height = min(TALLEST, ROW * (entry.meta["layers"] + 2 + (data["expected"] is not None)) + NUMBERS)
-    height += ROW_OF_TOP * options.top_k - BESIDES
+    height += ROW_OF_TOP * (options.top_k + bool(entry.meta["watch"])) - BESIDES
     return Drawing(data, _picture(lens, data, block.theme), _sentence(block, entry, lens), f"{height}px", ALL_SCRIPT)
 
 

@@ -80,7 +80,8 @@ export class LensView extends PanelView<LensState, LensFigure> {
 
   constructor(host: ViewHost, figure: Figure) {
     super(host, figure as LensFigure, (figure as LensFigure).initial);
-    this.readout.style.minHeight = `${24 * (this.figure.top_k + 1) + 12}px`;
+    const { top_k, watch } = this.figure;
+    this.readout.style.minHeight = `${24 * (top_k + 1 + Math.min(1, watch.length)) + 12}px`;
   }
 
   protected check({ show, cells, watched, layer, position: at }: LensState): void {
@@ -202,13 +203,16 @@ export class LensView extends PanelView<LensState, LensFigure> {
     const [row, col] = [this.layerOf(place.row) + 1, place.col];
     const [actual, ranked] = [this.actualToken(col), lens.actual[row]?.[col]];
     const named = (token: string, [probability, rank]: Ranked) =>
-      html` · <bdi>${plainText(token)}</bdi> ${percent(probability)}, rank ${rank}`;
+      html`<bdi>${plainText(token)}</bdi> ${percent(probability)}, rank ${rank}`;
     const at = this.figure.expected ? "after" : "at";
-    return html`<span class="detail">${layerName(row)}, ${at} ${col} <bdi>${plainText(this.tokens[col] as string)}</bdi>${
-      actual !== null && ranked ? named(actual, ranked) : nothing
-    } · entropy ${lens.entropy[row]?.[col]?.toFixed(2)} · KL ${lens.kl[row]?.[col]?.toFixed(2)}${this.figure.watch.map(
-      (token, i) => named(token, lens.watched[row]?.[col]?.[i] as Ranked),
-    )}</span>${topList(this.top(lens, row, col), accent(this.host.scheme), actual ?? undefined)}`;
+    const watched = this.figure.watch.map(
+      (token, i) => html`${i ? " · " : ""}${named(token, lens.watched[row]?.[col]?.[i] as Ranked)}`,
+    );
+    return html`<div class="detail">${layerName(row)}, ${at} ${col} <bdi>${plainText(this.tokens[col] as string)}</bdi>${
+      actual !== null && ranked ? html` · ${named(actual, ranked)}` : nothing
+    } · entropy ${lens.entropy[row]?.[col]?.toFixed(2)} · KL ${lens.kl[row]?.[col]?.toFixed(2)}</div>
+    ${watched.length > 0 ? html`<div class="detail pale">Watched: ${watched}</div>` : nothing}
+    ${topList(this.top(lens, row, col), accent(this.host.scheme), actual ?? undefined)}`;
   }
 
   protected override free(): boolean {
