@@ -33,6 +33,7 @@ ACTIVATIONS = Capture("activations", 1, attention=False)
 FACTORS = Capture("factors", 1, attention=False)
 SIMILARITY = Capture("similarity", 1, attention=False)
 SALIENCY = Capture("saliency", 1, head=True, attention=False)
+LENS = Capture("lens", 1, head=True, attention=False)
 
 
 def too_long(tokens: int, limit: int, what: str = "text") -> str:

@@ -3,6 +3,7 @@ import { ActivationsView } from "./activations.js";
 import { ComparedView } from "./compared.js";
 import { FactorsView } from "./factors.js";
 import { attention } from "./index.js";
+import { LensView } from "./lens.js";
 import { PredictView } from "./predict.js";
 import { SaliencyView } from "./saliency.js";
 import { SimilarityView } from "./similarity.js";
@@ -14,6 +15,7 @@ export const all: Record<string, ViewClass> = {
   tokens: TokensView,
   predict: PredictView,
   saliency: SaliencyView,
+  lens: LensView,
   activations: ActivationsView,
   factors: FactorsView,
   similarity: SimilarityView,

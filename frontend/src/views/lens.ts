@@ -1,0 +1,305 @@
+import { html, nothing, unsafeCSS } from "lit";
+import type { Blob, Figure, Sequence } from "../figure.js";
+import { json } from "../json-blob.js";
+import { memo } from "../memo.js";
+import { oneOf, PanelView, position } from "../panel-view.js";
+import { choice } from "../parts/controls.js";
+import type { Sheet } from "../parts/svg.js";
+import { accent, tint } from "../parts/tint.js";
+import { type Grid, type GridCell, type GridPlace, TokenGrid } from "../parts/token-grid.js";
+import { percent, type Top, topList } from "../parts/top.js";
+import { inks } from "../save.js";
+import { pieces, plainText } from "../token.js";
+import type { ViewHost } from "../view.js";
+import css from "./lens.css";
+import topCss from "./tokens.css";
+
+const SHOWS = { probability: "probability", rank: "rank", entropy: "entropy", kl: "KL to the model" } as const;
+const CELLS = ["top", "actual", "watch"] as const;
+const [ROW, CHARACTER] = [26, 8];
+/** A ground paler than this says nothing. */
+const LEAST = 0.03;
+
+interface LensFigure extends Figure {
+  /** The sequence whose positions are the columns. */
+  read: string;
+  /** The token that follows each position; null where positions say what stands there. */
+  expected: (string | null)[] | null;
+  layers: number;
+  vocabulary: number;
+  watch: string[];
+  /** Without the final norm. */
+  raw: boolean;
+  top_k: number;
+  lens: Blob;
+  initial: LensState;
+}
+
+interface LensState {
+  show: keyof typeof SHOWS;
+  cells: (typeof CELLS)[number];
+  watched: number;
+  /** The cell that is held. Layer −1 is the embeddings. */
+  layer: number | null;
+  position: number | null;
+}
+
+type Ranked = [probability: number, rank: number];
+
+/** By row, of which 0 is the embeddings, and position. */
+interface Lens {
+  vocabulary: string[];
+  top: number[][][];
+  probabilities: number[][][];
+  entropy: number[][];
+  kl: number[][];
+  actual: (Ranked | null)[][];
+  watched: Ranked[][][];
+}
+
+/** Layers × positions: what the model would say if a layer were its last. */
+export class LensView extends PanelView<LensState, LensFigure> {
+  static readonly styles = [unsafeCSS(topCss), unsafeCSS(css)];
+
+  private pointed: GridPlace | null = null;
+  private readonly grid = new TokenGrid("Logit lens: layers by positions, the last layer on top", {
+    point: (place, announce) => {
+      if (place?.row === this.pointed?.row && place?.col === this.pointed?.col) return;
+      this.pointed = place;
+      this.mark();
+      this.tell(announce);
+    },
+    choose: ({ row, col }) => {
+      const { layer, position } = this.choices.state;
+      const same = layer === this.layerOf(row) && position === col;
+      this.choices.choose(same ? { layer: null, position: null } : { layer: this.layerOf(row), position: col });
+    },
+  });
+  private readonly gridOf = memo((figure: LensFigure) => gridOf(figure));
+  private readonly most = memo((lens: Lens) => lens.kl.flat().reduce((most, kl) => Math.max(most, kl), 0));
+
+  constructor(host: ViewHost, figure: Figure) {
+    super(host, figure as LensFigure, (figure as LensFigure).initial);
+    const { top_k, watch } = this.figure;
+    this.readout.style.minHeight = `${24 * (top_k + 1 + Math.min(1, watch.length)) + 12}px`;
+  }
+
+  protected check({ show, cells, watched, layer, position: at }: LensState): void {
+    const { layers, watch } = this.figure;
+    oneOf("show", show, Object.keys(SHOWS));
+    oneOf("cells", cells, watch.length > 0 ? CELLS : CELLS.slice(0, 2));
+    position("watched", watched, Math.max(1, watch.length));
+    if (layer !== null && !(Number.isInteger(layer) && layer >= -1 && layer < layers))
+      throw new RangeError(`layer ${layer}: not a number from -1 (the embeddings) to ${layers - 1}`);
+    position("position", at, this.tokens.length);
+    if ((layer === null) !== (at === null)) throw new RangeError("layer and position: one without the other");
+  }
+
+  private get tokens(): string[] {
+    return (this.figure.sequences[this.figure.read] as Sequence).tokens;
+  }
+
+  private get lens(): Lens | undefined {
+    return this.host.blob(this.figure.lens, (bytes) => json<Lens>(bytes));
+  }
+
+  /** The grid's first row is the last layer. */
+  private layerOf(row: number): number {
+    return this.figure.layers - 1 - row;
+  }
+
+  protected get where(): string {
+    return this.figure.raw ? "Logit lens without the final norm (raw)" : "Logit lens";
+  }
+
+  protected override controls(): unknown {
+    const { raw, watch } = this.figure;
+    const { cells, show, watched } = this.choices.state;
+    const shown = [
+      ["top", "top token"],
+      ["actual", "rank of the actual token"],
+      ...watch.map((token, i) => [`watch ${i}`, `rank of “${plainText(token)}”`]),
+    ] as [string, string][];
+    const choose = (value: string) => {
+      const [cells, number = "0"] = value.split(" ");
+      this.choices.choose({ cells: cells as LensState["cells"], watched: Number(number) });
+    };
+    const colours = Object.entries(SHOWS) as [LensState["show"], string][];
+    return html`${choice("Cells", cells === "watch" ? `watch ${watched}` : cells, shown, choose)}
+    ${choice("Colour", show, colours, (show) => this.choices.choose({ show }))}
+    ${raw ? html`<span class="how">raw: without the final norm</span>` : nothing}`;
+  }
+
+  protected legend(): string {
+    const { cells, show } = this.choices.state;
+    const whose = cells === "watch" ? "the watched token" : "the actual token";
+    const full = {
+      probability: `the ${cells === "top" ? "top token" : whose.slice(4)} is certain`,
+      rank: `${whose} ranks first`,
+      entropy: "high entropy, undecided",
+      kl: "far from the model's own distribution",
+    }[show];
+    return `Last layer on top · full colour: ${full} · entropy and KL divergence in nats`;
+  }
+
+  protected body(): unknown {
+    return this.grid.element;
+  }
+
+  protected draw(): boolean {
+    this.grid.show(this.gridOf(this.figure));
+    const { lens } = this;
+    if (!lens) return false;
+    this.grid.paint((place) => this.cell(place, lens));
+    this.mark();
+    return true;
+  }
+
+  private get held(): GridPlace | null {
+    const { layer, position } = this.choices.state;
+    return layer === null || position === null ? null : { row: this.layerOf(layer), col: position };
+  }
+
+  private mark(): void {
+    this.grid.mark(this.pointed, this.held);
+  }
+
+  /** Of what the cells tell: the actual token, or the watched one. */
+  private ranked(lens: Lens, row: number, col: number): Ranked | null {
+    const { cells, watched } = this.choices.state;
+    return (cells === "watch" ? lens.watched[row]?.[col]?.[watched] : lens.actual[row]?.[col]) ?? null;
+  }
+
+  private cell({ row: line, col }: GridPlace, lens: Lens): GridCell {
+    const { cells, show } = this.choices.state;
+    const row = this.layerOf(line) + 1;
+    const top = this.top(lens, row, col);
+    const ranked = this.ranked(lens, row, col);
+    const most = Math.log(this.figure.vocabulary);
+    const share = {
+      probability: () => (cells === "top" ? (top.probabilities[0] as number) : (ranked?.[0] ?? 0)),
+      rank: () => (ranked ? 1 - Math.log(ranked[1]) / most : 0),
+      entropy: () => (lens.entropy[row]?.[col] ?? 0) / most,
+      kl: () => (lens.kl[row]?.[col] ?? 0) / (this.most(lens) || 1),
+    }[show]();
+    const text = cells === "top" ? (top.tokens[0] as string) : String(ranked?.[1] ?? "–");
+    return { text, ...tint(accent(this.host.scheme), share < LEAST ? 0 : 0.85 * share, this.host.scheme) };
+  }
+
+  private top({ vocabulary, top, probabilities }: Lens, row: number, col: number): Top {
+    const ids = top[row]?.[col] as number[];
+    return { tokens: ids.map((id) => vocabulary[id] as string), probabilities: probabilities[row]?.[col] as number[] };
+  }
+
+  private actualToken(col: number): string | null {
+    const { expected } = this.figure;
+    return (expected ? expected[col] : this.tokens[col]) ?? null;
+  }
+
+  protected reading(): unknown {
+    const { lens } = this;
+    if (!lens) return this.host.notice("lens", [this.figure.lens]);
+    const place = this.pointed ?? this.held ?? { row: 0, col: this.tokens.length - 1 };
+    const [row, col] = [this.layerOf(place.row) + 1, place.col];
+    const [actual, ranked] = [this.actualToken(col), lens.actual[row]?.[col]];
+    const named = (token: string, [probability, rank]: Ranked) =>
+      html`<bdi>${plainText(token)}</bdi> ${percent(probability)}, rank ${rank}`;
+    const at = this.figure.expected ? "after" : "at";
+    const watched = this.figure.watch.map(
+      (token, i) => html`${i ? " · " : ""}${named(token, lens.watched[row]?.[col]?.[i] as Ranked)}`,
+    );
+    return html`<div class="detail">${layerName(row)}, ${at} ${col} <bdi>${plainText(this.tokens[col] as string)}</bdi>${
+      actual !== null && ranked ? html` · ${named(actual, ranked)}` : nothing
+    } · entropy ${lens.entropy[row]?.[col]?.toFixed(2)} · KL ${lens.kl[row]?.[col]?.toFixed(2)}</div>
+    ${watched.length > 0 ? html`<div class="detail pale">Watched: ${watched}</div>` : nothing}
+    ${topList(this.top(lens, row, col), accent(this.host.scheme), actual ?? undefined)}`;
+  }
+
+  protected override free(): boolean {
+    const held = this.held !== null;
+    if (held) this.choices.choose({ layer: null, position: null });
+    return held;
+  }
+
+  protected sheet(): Sheet | null {
+    const { lens } = this;
+    if (!lens) return null;
+    const { dark, pale } = this.host.scheme;
+    return gridSheet(this.gridOf(this.figure), (place) => this.cell(place, lens), inks(dark, pale));
+  }
+
+  /** Of one cell, of all positions of a layer, or of all layers, the embeddings first. */
+  async values({ layer, position: at }: { layer?: number; position?: number } = {}): Promise<object> {
+    await this.host.updateComplete;
+    const { lens } = this;
+    if (!lens) throw new Error("the lens could not be loaded");
+    const { state } = this.choices;
+    this.check({ ...state, layer: layer ?? 0, position: at ?? 0 });
+    const row = (layer: number) =>
+      at === undefined ? this.tokens.map((_, col) => this.value(lens, layer, col)) : this.value(lens, layer, at);
+    return layer === undefined ? Array.from({ length: this.figure.layers + 1 }, (_, i) => row(i - 1)) : row(layer);
+  }
+
+  private value(lens: Lens, layer: number, col: number): object {
+    const row = layer + 1;
+    const [probability = null, rank = null] = lens.actual[row]?.[col] ?? [];
+    return {
+      ...{ layer, position: col, token: this.tokens[col], actual: this.actualToken(col), probability, rank },
+      ...{ entropy: lens.entropy[row]?.[col], kl: lens.kl[row]?.[col], top: this.top(lens, row, col) },
+      watched: this.figure.watch.map((token, i) => {
+        const found = lens.watched[row]?.[col]?.[i];
+        return { token, probability: found?.[0], rank: found?.[1] };
+      }),
+    };
+  }
+}
+
+/** Row 0 is what the first layer reads. */
+const layerName = (row: number) => (row === 0 ? "embeddings" : `layer ${row - 1}`);
+
+function gridOf({ layers, expected, sequences, read }: LensFigure): Grid {
+  const { tokens, special } = sequences[read] as Sequence;
+  return {
+    rows: Array.from({ length: layers + 1 }, (_, i) => layerName(layers - i)),
+    above: expected && { name: "actual", tokens: expected },
+    below: { name: "input", tokens, special },
+  };
+}
+
+/** A grid of tokens for a file. */
+function gridSheet(
+  { rows, above, below }: Grid,
+  cell: (place: GridPlace) => GridCell,
+  { ink, pale }: { ink: string; pale: string },
+): Sheet {
+  const shown = (token: string | null | undefined) =>
+    pieces(token ?? " ")
+      .map(({ text }) => text)
+      .join("");
+  const lines = [
+    ...(above ? [{ name: above.name, cells: above.tokens.map((token): GridCell => ({ text: token ?? "" })) }] : []),
+    ...rows.map((name, row) => ({ name, cells: below.tokens.map((_, col) => cell({ row, col })) })),
+    { name: below.name, cells: below.tokens.map((text): GridCell => ({ text })) },
+  ];
+  const widths = below.tokens.map((_, col) =>
+    Math.max(32, ...lines.map(({ cells }) => CHARACTER * shown(cells[col]?.text).length + 12)),
+  );
+  const starts = widths.map((_, col) => widths.slice(0, col).reduce((sum, width) => sum + width, 96));
+  return {
+    width: widths.reduce((sum, width) => sum + width, 96),
+    height: ROW * lines.length,
+    draw: (pen) =>
+      lines.forEach(({ name, cells }, line) => {
+        const y = ROW * line;
+        pen.text(name, 0, y + 18, { color: pale });
+        cells.forEach(({ text, background, ink: own }, col) => {
+          const [x, width] = [starts[col] as number, widths[col] as number];
+          if (background) {
+            pen.fillStyle = background;
+            pen.fillRect(x + 1, y + 1, width - 2, ROW - 2);
+          }
+          if (text !== "") pen.text(shown(text), x + width / 2, y + 18, { anchor: "middle", color: own || ink });
+        });
+      }),
+  };
+}

@@ -1,0 +1,174 @@
+"""Lens view: layers × positions, in each cell what the model would say if that layer were its last.
+
+After nostalgebraist 2020, "interpreting GPT: the logit lens", and Ecco's rankings and rankings_watch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from mkdocs_attnviz.block import Block
+from mkdocs_attnviz.block import Options as BlockOptions
+from mkdocs_attnviz.cache import Entry
+from mkdocs_attnviz.models.request import LENS
+from mkdocs_attnviz.part import Texts, key
+from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing, Picture
+from mkdocs_attnviz.views.flow import json_of, sequences
+from mkdocs_attnviz.views.svg import document, escape, palette, styles, visible
+
+CAPTURE = LENS
+WIDTH, ROW, CHARACTER, SIDE = 680, 26, 8, 84
+POSITIONS, LAYERS, LONGEST = 10, 14, 12
+"""What a static picture has at most: columns, rows, and characters in a cell."""
+TALLEST, NUMBERS, ROW_OF_TOP = 480, 14, 24
+"""Heights on the page, in px: of the grid at most, of the positions' numbers, of each token in the read-out."""
+BESIDES = 28
+"""Of what is kept for controls, headings and a read-out anyway, this is not needed."""
+
+
+class Options(BlockOptions):
+    top_k: int = key(
+        "a number from 1 to 100",
+        "How many of the likeliest tokens are kept for each cell.",
+        default=5,
+        ge=1,
+        le=100,
+    )
+    final_norm: bool = key(
+        "true or false",
+        "Apply the model's final norm before its head, as the model does. `false`: the raw lens, without it.",
+        default=True,
+        strict=True,
+    )
+    watch: Texts | None = key(
+        "a token or a list of tokens",
+        "Tokens whose probability and rank are kept for every layer and position.",
+        default=None,
+        max_length=20,
+    )
+    show: Literal["probability", "rank", "entropy", "kl"] = key(
+        "probability, rank, entropy or kl", "What the ground of a cell says at first.", default="probability"
+    )
+    cells: Literal["top", "actual", "watch"] = key(
+        "top, actual or watch",
+        "What is written in the cells at first: the likeliest token, the rank of the actual token, or the rank of the "
+        "first one in `watch`.",
+        default="top",
+    )
+    prettify_tokens: bool = key(
+        "true or false",
+        "Show a vocabulary's marks of word boundaries (`Ġ`, `▁`, `</w>`) as the spaces they stand for.",
+        default=True,
+        strict=True,
+    )
+
+    def parameters(self) -> dict[str, Any]:
+        return {"top_k": self.top_k, "final_norm": self.final_norm, "watch": list(self.watch or ())}
+
+
+def draw(block: Block, entry: Entry) -> Drawing:
+    options = block.options
+    assert isinstance(options, Options)  # noqa: S101 — for the type checker: parse() made it
+    if options.cells == "watch" and not options.watch:
+        raise block.wrong("cells", "`cells` is watch, and the block has no `watch`; it must list at least one token.")
+    lens = json_of(entry.blobs["lens"])
+    tokens = sequences(entry, pretty=options.prettify_tokens)
+    name = "target" if "target" in tokens else "text"
+    data = {
+        "view": "lens",
+        "theme": block.theme,
+        "sequences": tokens,
+        "read": name,
+        "expected": _expected(entry, tokens[name]["tokens"]),
+        "layers": entry.meta["layers"],
+        "vocabulary": entry.meta["vocabulary"],
+        "watch": entry.meta["watch"],
+        "raw": not options.final_norm,
+        "top_k": options.top_k,
+        "lens": {"blob": "lens"},
+        "initial": {"show": options.show, "cells": options.cells, "watched": 0, "layer": None, "position": None},
+        "options": {},
+    }
+    height = min(TALLEST, ROW * (entry.meta["layers"] + 2 + (data["expected"] is not None)) + NUMBERS)
+    height += ROW_OF_TOP * (options.top_k + bool(entry.meta["watch"])) - BESIDES
+    return Drawing(data, _picture(lens, data, block.theme), _sentence(block, entry, lens), f"{height}px", ALL_SCRIPT)
+
+
+def _expected(entry: Entry, tokens: Sequence[str]) -> list[str | None] | None:
+    """The token that follows each position; None for a model whose positions say what stands there."""
+    if entry.meta["task"] == "masked":
+        return None
+    target = entry.meta["sequences"].get("target")
+    return [*tokens[1:], None] if target is None else list(target["next"])
+
+
+def layer_name(row: int) -> str:
+    """Row 0 is what the first layer reads."""
+    return "embeddings" if row == 0 else f"layer {row - 1}"
+
+
+def _clipped(token: str) -> str:
+    text = visible(token)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
+def _picture(lens: dict[str, Any], data: dict[str, Any], theme: str) -> Picture:
+    """The first positions, the last layer on top."""
+    rows = _rows(data["layers"] + 1)
+    read, expected = data["sequences"][data["read"]]["tokens"], data["expected"]
+    columns: list[tuple[int, list[str], int]] = []
+    width = SIDE
+    for position in range(min(POSITIONS, len(read))):
+        said = [lens["vocabulary"][lens["top"][row][position][0]] for row in rows]
+        texts = [] if expected is None else [expected[position] or ""]
+        texts = [_clipped(text) for text in [*texts, *said, read[position]]]
+        wide = max(32, CHARACTER * max(map(len, texts)) + 12)
+        if position and width + wide > WIDTH:
+            break
+        columns.append((position, texts, width))
+        width += wide
+    ends = [x for _, _, x in columns[1:]] + [width]
+    headed = expected is not None
+    labels = [*(["actual"] if headed else []), *map(layer_name, rows), "input"]
+    body = [f'<text class="p" x="0" y="{ROW * i + 17}">{label}</text>' for i, label in enumerate(labels)]
+    for (position, texts, x), end in zip(columns, ends, strict=True):
+        for i, text in enumerate(texts):
+            row = i - headed
+            if 0 <= row < len(rows):
+                share = 0.6 * lens["probabilities"][rows[row]][position][0]
+                box = f'x="{x + 1}" y="{ROW * i + 1}" width="{end - x - 2}" height="{ROW - 2}"'
+                body.append(f'<rect class="f" {box} opacity="{share:.2g}"/>')
+            body.append(f'<text x="{(x + end) / 2:g}" y="{ROW * i + 17}" text-anchor="middle">{escape(text)}</text>')
+    height = ROW * len(labels)
+    style = "text{font:12px system-ui,sans-serif}" + styles(palette(theme), _rules)
+    return Picture(document(width, height, style, body), width, height)
+
+
+def _rows(count: int) -> list[int]:
+    """The last first; of many some, evenly."""
+    if count <= LAYERS:
+        return list(range(count))[::-1]
+    return sorted({round(i * (count - 1) / (LAYERS - 1)) for i in range(LAYERS)}, reverse=True)
+
+
+def _rules(scheme: dict[str, Any]) -> str:
+    return f"text{{fill:{scheme['text']}}}.p{{fill:{scheme['pale']}}}.f{{fill:{scheme['signed'][1]}}}"
+
+
+def _sentence(block: Block, entry: Entry, lens: dict[str, Any]) -> str:
+    """From which layer on the model has its final answer, at the last position."""
+    layers, positions = entry.meta["layers"], len(lens["top"][0])
+    raw = "" if block.options.final_norm else " without the final norm (raw)"  # type: ignore[attr-defined]
+    said = f"Logit lens{raw} of {block.model}: embeddings and {layers} layers at {positions} positions."
+    first = [row[-1][0] for row in lens["top"]]
+    answer, since = first[-1], len(first) - 1
+    while since and first[since - 1] == answer:
+        since -= 1
+    shown = visible(lens["vocabulary"][answer])
+    share = 100 * lens["probabilities"][-1][-1][0]
+    percent = f"{share:.0f} %" if math.isclose(share, 100) or share < 99.5 else "over 99 %"
+    where = "in the embeddings already" if since == 0 else f"from {layer_name(since)} on"
+    last = f"At the last position its last layer holds “{shown}” the likeliest ({percent})"
+    return f"{said} {last}; it is the first choice {where}."
