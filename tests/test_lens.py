@@ -221,6 +221,15 @@ def test_the_model_is_left_as_it_was(make):
     assert not any("forward" in vars(module) for module in loaded.model.modules())
 
 
+def test_the_encoder_runs_once(make):
+    loaded = load(ref(make("target", "t5")), "cpu", head=True, attention=False)
+    given = example(loaded, {"text": "a b c", "text_target": "c b"}, 99)
+    runs = []
+    loaded.model.get_encoder().block[0].register_forward_hook(lambda *call: runs.append(call))
+    lens.capture(loaded, [given], PARAMETERS)
+    assert len(runs) == 1
+
+
 # ---- refusals
 
 
@@ -284,7 +293,8 @@ def built(tmp_path_factory, shared_cache):
     for name, block in blocks.items():
         site.write(f"{name}.md", f"# Lens\n\n```attention\n{block}\n```\n")
     built = site.build()
-    assert built.alerts() == built.alerts("deep/index.html") == [], built.log
+    assert not built.alerts(), built.log
+    assert not built.alerts("deep/index.html"), built.log
     return built
 
 
@@ -411,18 +421,25 @@ def test_what_the_cells_say(shown):
     found = values(element)
     assert cell(page, 0, 2).inner_text() == found[2][2]["top"]["tokens"][0]
     page.get_by_role("combobox", name="Cells").select_option(label="rank of the actual token")
-    assert [cell(page, 1, col).inner_text() for col in range(10)] == [str(one["rank"]) for one in found[1][:10]]
+    line = page.locator("attn-viz td[data-row='1']").all_inner_texts()
+    assert line[:10] == [str(one["rank"]) for one in found[1][:10]]
     assert cell(page, 1, 10).inner_text() == "–"
     page.get_by_role("combobox", name="Cells").select_option(label="rank of “rabbit”")
     assert (state(element)["cells"], state(element)["watched"]) == ("watch", 1)
     assert cell(page, 2, 5).inner_text() == str(found[0][5]["watched"][1]["rank"])
 
 
-def strength(page, row, col):
-    """Distance of a cell's ground from white."""
-    color = cell(page, row, col).evaluate("cell => getComputedStyle(cell).backgroundColor")
-    numbers = [float(part) for part in color[color.index("(") + 1 : -1].split(",")]
-    return 0 if len(numbers) == 4 and numbers[3] == 0 else sum(255 - number for number in numbers[:3])
+GROUNDS = "cells => cells.map(cell => getComputedStyle(cell).backgroundColor)"
+
+
+def strengths(page):
+    """Distance of each cell's ground from white, row by row."""
+
+    def strength(color):
+        numbers = [float(part) for part in color[color.index("(") + 1 : -1].split(",")]
+        return 0 if numbers[3:] == [0] else sum(255 - number for number in numbers[:3])
+
+    return [strength(color) for color in page.locator("attn-viz td").evaluate_all(GROUNDS)]
 
 
 @pytest.mark.parametrize("show", ["probability", "rank", "entropy", "kl"])
@@ -436,10 +453,11 @@ def test_the_ground_is_what_is_chosen(shown, show):
         "entropy": lambda one: one["entropy"],
         "kl": lambda one: one["kl"],
     }[show]
-    cells = [(row, col) for row in range(3) for col in range(10)]
     found = values(element)
-    numbers = [of(found[2 - row][col]) for row, col in cells]
-    grounds = [strength(page, row, col) for row, col in cells]
+    known = [(row, col) for row in range(3) for col in range(10)]
+    numbers = [of(found[2 - row][col]) for row, col in known]
+    all_grounds = strengths(page)
+    grounds = [all_grounds[11 * row + col] for row, col in known]
     in_order = [ground for _, ground in sorted(zip(numbers, grounds, strict=True))]
     assert max(grounds) > 100
     assert all(after >= before - 2 for before, after in pairwise(in_order))

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
-from transformers.modeling_outputs import BaseModelOutput
 
 from mkdocs_attnviz.models.inputs import accepted, collate
 from mkdocs_attnviz.models.load import Loaded, Unusable
@@ -45,12 +44,11 @@ class Tail:
         self.inputs: dict[str, Any] = dict(collate(loaded, [example]))
         if "use_cache" in accepted(loaded.model):
             self.inputs["use_cache"] = False
-        with _calls(_stack(loaded)) as calls:
-            outputs = loaded.model(**self.inputs, return_dict=True)
-        encoded = getattr(outputs, "encoder_last_hidden_state", None)
-        if encoded is not None and "encoder_outputs" in accepted(loaded.model):
-            self.inputs["encoder_outputs"] = BaseModelOutput(last_hidden_state=encoded)
-        self.own: torch.Tensor = outputs.logits[0].float()
+        with _calls(_stack(loaded)) as calls, _encoded(loaded) as encoded:
+            logits = loaded.model(**self.inputs, return_dict=True).logits
+        if encoded and "encoder_outputs" in accepted(loaded.model):
+            self.inputs["encoder_outputs"] = encoded[0]  # so that the encoder runs but once
+        self.own: torch.Tensor = logits[0].float()
         """The model's own logits, (T, V)."""
         self.calls = _chain(calls)
         if not self.calls:
@@ -123,6 +121,17 @@ def _kind(loaded: Loaded) -> str:
 def _stack(loaded: Loaded) -> nn.Module:
     found: nn.Module = loaded.model.get_decoder() if loaded.encoder_decoder else loaded.model
     return found
+
+
+@contextmanager
+def _encoded(loaded: Loaded) -> Iterator[list[Any]]:
+    """What the encoder returns, where there is one beside a decoder."""
+    found: list[Any] = []
+    with ExitStack() as hooks:
+        if loaded.encoder_decoder:
+            encoder = loaded.model.get_encoder()
+            hooks.enter_context(_removed(encoder.register_forward_hook(lambda *call: found.append(call[2]))))
+        yield found
 
 
 @contextmanager

@@ -95,8 +95,11 @@ export class TokenGrid {
     line.append(header(name, "row"));
     tokens.forEach((token, col) => {
       const head = header("", "col");
-      if (token !== null) head.append(tokenElement(token, special.includes(col)));
-      if (token !== null) head.title = plainText(token);
+      if (token === null) head.setAttribute("role", "presentation");
+      else {
+        head.append(tokenElement(token, special.includes(col)));
+        head.title = plainText(token);
+      }
       if (numbered) head.append(Object.assign(document.createElement("small"), { textContent: String(col) }));
       this.heads[col]?.push(head);
       line.append(head);
