@@ -229,7 +229,7 @@ export class FactorsView extends PanelView<FactorsState, FactorsFigure> {
 
   /** Strengths, (factors, tokens), and each factor's strongest neurons. */
   async values(): Promise<object> {
-    await this.host.updateComplete;
+    if (!this.factors) await this.host.updateComplete; // having asked for them
     const { factors } = this;
     if (!factors) throw new Error("the factors could not be loaded");
     const neurons = factors.neurons.map((list) => list.map(([layer, neuron, weight]) => ({ layer, neuron, weight })));
