@@ -23,6 +23,7 @@ DOWN = {
     "falcon": ("h.{}.mlp.dense_4h_to_h", 48),
     "gemma": ("layers.{}.mlp.down_proj", 48),
     "gpt2": ("h.{}.mlp.c_proj", 128),
+    "openai-gpt": ("h.{}.mlp.c_proj", 128),
     "gpt_neox": ("layers.{}.mlp.dense_4h_to_h", 48),
     "llama": ("layers.{}.mlp.down_proj", 48),
     "mistral": ("layers.{}.mlp.down_proj", 48),
@@ -47,6 +48,15 @@ def test_found_by_running(model_type):
     assert found == {"self": expected}
     shapes = [each.shape for each in feed_forward.activations(loaded, given, found)["self"].values()]
     assert shapes == [(11, neurons)] * 2
+
+
+def test_a_narrow_network_beside_it_is_not_taken_for_it(monkeypatch):
+    """Gemma 3n has one that mixes in what it knows of each token, after the feed-forward network."""
+    narrow = tiny_models.OVERRIDES["gemma3n_text"] | {"hidden_size_per_layer_input": 16}
+    monkeypatch.setitem(tiny_models.OVERRIDES, "gemma3n_text", narrow)
+    loaded = tiny_models.tiny("gemma3n_text")
+    found = feed_forward.down_projections(loaded, tiny_models.example(loaded))["self"]
+    assert found == {layer: each.mlp.down_proj for layer, each in enumerate(loaded.model.layers)}
 
 
 @pytest.mark.parametrize("model_type", BOTH)
@@ -85,7 +95,7 @@ def test_a_real_model_with_its_head():
     assert found["self"] == {layer: block.mlp.c_proj for layer, block in enumerate(loaded.model.transformer.h)}
 
 
-@pytest.mark.parametrize("model_type", ["mixtral", "qwen2_moe", "mamba"])
+@pytest.mark.parametrize("model_type", ["mixtral", "qwen2_moe", "mamba", "mobilebert"])
 def test_a_model_without_them_is_refused(model_type):
     loaded = tiny_models.tiny(model_type)
     with pytest.raises(Unusable, match=rf"The feed-forward neurons of model '{model_type}' \({model_type}\) cannot"):

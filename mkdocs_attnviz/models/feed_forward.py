@@ -1,6 +1,6 @@
 """Where a layer's feed-forward neurons are: what its last linear layer reads, after the non-linearity and any gate.
 
-Found by running, not by name: within each numbered layer the last linear layer that writes the layer's own width from
+Found by running, not by name: within each numbered layer the widest linear layer that writes the layer's own width from
 another one, and is no attention's and no state-space mixer's.
 """
 
@@ -21,7 +21,7 @@ from mkdocs_attnviz.models.inputs import collate
 from mkdocs_attnviz.models.load import Loaded, Unusable
 from mkdocs_attnviz.models.tokens import Example
 
-NO_NEURONS = re.compile(r"attention|attn|mixer|mamba|recurrentblock|deltanet|adapter", re.IGNORECASE)
+NO_NEURONS = re.compile(r"attention|attn|mixer|mamba|recurrentblock|deltanet|adapter|bottleneck", re.IGNORECASE)
 """In the class of a module: what lies within it is no feed-forward network of the whole layer."""
 
 LIST = re.compile(r"\.\d+(?:\.|$)")
@@ -92,7 +92,7 @@ def _run(loaded: Loaded, example: Example, modules: Mapping[str, nn.Module]) -> 
 
     def layer(name: str) -> Any:
         def look(_: nn.Module, __: Any, output: Any) -> None:
-            first = output[0] if isinstance(output, tuple) else output
+            first = output[0] if isinstance(output, tuple | list) else output
             if isinstance(first, torch.Tensor):
                 widths[name] = first.shape[-1]
 
@@ -139,16 +139,16 @@ def _layer_of(modules: Mapping[str, nn.Module], name: str) -> str:
 def _layers(
     modules: Mapping[str, nn.Module], calls: list[_Call], widths: Mapping[str, int], length: int
 ) -> dict[int, nn.Module]:
-    """By layer its last linear layer that fits. Of several lists of layers the one with most."""
-    last = {
-        layer: call.name
-        for call in calls
-        if (layer := _layer_of(modules, call.name))
-        and math.prod(call.read[:-1]) == length
-        and call.written == widths.get(layer) != call.read[-1]
-        and not _apart(modules, layer, call.name)
-        and not _mixed(modules[layer])
-    }
+    """By layer the one of its linear layers that fits: with the most neurons, of several the last. Some layers have a
+    narrow network beside the wide one. Of several lists of layers the one with most.
+    """
+    fitting: dict[str, _Call] = {}
+    for call in calls:
+        layer = _layer_of(modules, call.name)
+        width = fitting[layer].read[-1] if layer in fitting else 0
+        if layer and call.read[-1] >= width and _fits(modules, layer, call, widths.get(layer), length):
+            fitting[layer] = call
+    last = {layer: call.name for layer, call in fitting.items()}
     lists = Counter(LIST.split(layer)[0] for layer in last)
     if not lists:
         return {}
@@ -158,6 +158,12 @@ def _layers(
     if len(order) > len(set(chosen.values())):  # weights that layers share, or lists of lists
         return {layer: modules[name] for layer, name in enumerate(order)}
     return {chosen[name]: modules[name] for name in sorted(chosen, key=chosen.__getitem__)}
+
+
+def _fits(modules: Mapping[str, nn.Module], layer: str, call: _Call, width: int | None, length: int) -> bool:
+    """Whether a linear layer reads every token, writes the layer's own width from another, and is no attention's."""
+    alike = math.prod(call.read[:-1]) == length and call.written == width != call.read[-1]
+    return alike and not _apart(modules, layer, call.name) and not _mixed(modules[layer])
 
 
 def _apart(modules: Mapping[str, nn.Module], layer: str, name: str) -> bool:

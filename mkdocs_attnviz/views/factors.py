@@ -80,8 +80,8 @@ def draw(block: Block, entry: Entry) -> Drawing:
         "initial": {"factor": None, "selected": None},
         "options": {},
     }
-    lines = -(-sum(_width(word) + 2 for word in words) // 620)
-    height = f"{LINE * len(found['strengths']) + min(480, 42 * lines) + 16}px"
+    lines = -(-sum(max(24, 7 * len(word) + 10) + 2 for word in words) // WIDTH)
+    height = f"{LINE * len(found['strengths']) + min(480, 40 * lines) + 16}px"
     picture = _picture(words, found["strengths"], block.theme)
     return Drawing(data, picture, _sentence(block, meta, found, words), height, ALL_SCRIPT)
 

@@ -41,6 +41,8 @@ interface Factors {
 
 const [LINE, LEFT, WIDTH] = [28, 32, 680];
 const OPACITY = 0.85;
+/** Shares below this leave a token as it is. */
+const FAINT = 0.02;
 
 /** Groups of neurons as lines over the text, and its tokens in the colour of the group that is strongest there. */
 export class FactorsView extends PanelView<FactorsState, FactorsFigure> {
@@ -157,7 +159,8 @@ export class FactorsView extends PanelView<FactorsState, FactorsFigure> {
     const factor = alone ?? strongest(strengths, index);
     const row = strengths[factor] as number[];
     const most = alone === null ? this.most(strengths) : Math.max(...row);
-    return tint(this.color(factor), most > 0 ? (OPACITY * (row[index] as number)) / most : 0, this.host.scheme);
+    const share = most > 0 ? (row[index] as number) / most : 0;
+    return share < FAINT ? {} : tint(this.color(factor), OPACITY * share, this.host.scheme);
   }
 
   protected reading(): unknown {
@@ -229,7 +232,7 @@ export class FactorsView extends PanelView<FactorsState, FactorsFigure> {
 
   /** Strengths, (factors, tokens), and each factor's strongest neurons. */
   async values(): Promise<object> {
-    await this.host.updateComplete;
+    if (!this.factors) await this.host.updateComplete; // having asked for them
     const { factors } = this;
     if (!factors) throw new Error("the factors could not be loaded");
     const neurons = factors.neurons.map((list) => list.map(([layer, neuron, weight]) => ({ layer, neuron, weight })));
