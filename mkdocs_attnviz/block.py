@@ -257,8 +257,8 @@ def json_schema(views: Mapping[str, type[Options]]) -> dict[str, Any]:
     schemas = {name: options.model_json_schema() for name, options in views.items()}
     several = _with_several_meanings(schemas.values())
     for name, own in schemas.items():
-        for key, schema in own["properties"].items():
-            common["properties"].setdefault(key, {} if key in several else schema)
+        for option, schema in own["properties"].items():
+            common["properties"].setdefault(option, {} if option in several else schema)
         common["$defs"] = common.get("$defs", {}) | own.get("$defs", {})
         others = set().union(*(view.model_fields for view in views.values())) - set(own["properties"])
         chosen: dict[str, Any] = {"properties": {"view": {"const": name}}}
