@@ -376,6 +376,26 @@ def test_only_what_matters_is_in_the_key():
     assert set(attribution.METHODS) == set(Options.model_fields["method"].annotation.__args__)
 
 
+def test_what_the_page_says_is_so(loaded):
+    text = {"text": "green table seven rabbit cold river green table seven rabbit cold"}
+
+    def first(**options):
+        said, found = ours(loaded("induction"), text, **options)
+        return said[0]["token"].strip(), found[0]
+
+    token, occluded = first(method="occlusion")
+    assert token == "river"
+    values = occluded.values[0]
+    assert sorted(values.topk(3).indices.tolist()) == [4, 5, 10]  # cold, river, cold
+    assert (occluded.value - values[[4, 5, 10]] < 0.5).all()
+    for baseline, strongest in (("zero", 10), ("pad", 5)):
+        _, integrated = first(method="integrated_gradients", baseline=baseline)
+        assert int(integrated.values[0].abs().argmax()) == strongest
+        assert abs(integrated.delta) < 0.001
+    _, found = ours(loaded("dates"), {"text": "march 4, 2019"}, method="occlusion", target=["7"])
+    assert [int(part.argmax()) for part in found[0].values] == [3, 5]  # the c of march, the dash before the month
+
+
 # ---- in the browser
 
 
@@ -583,4 +603,5 @@ def test_without_javascript(built):
     label = json.loads(sentences[0])["label"]
     assert label.startswith("What each token adds to the logit of “")
     assert "by input_x_gradient. Largest: “" in label
+    assert " at 8 (+" in label  # the last token that was read for the first output
     assert page.select("attn-viz img, attn-viz svg")
