@@ -247,8 +247,9 @@ def _sentence(block: Block, entry: Entry, found: Sequence[tuple[str, str, int, f
     said = f"{how} {what}{more} in {block.model}, by {options.method}."
     if not found or not found[0][3]:
         return said
-    named = [
-        f"“{visible(token.strip()) or '·'}” at {position}{' of the output' if name == 'target' else ''} ({value:{'+' if is_signed else ''}.3g})"
-        for token, name, position, value in found[:3]
-    ]
+    sign = "+" if is_signed else ""
+    named = []
+    for token, name, position, value in found[:3]:
+        where = f"{position} of the output" if name == "target" else position
+        named.append(f"“{visible(token.strip()) or '·'}” at {where} ({value:{sign}.3g})")
     return f"{said} Largest: {', '.join(named)}."
