@@ -376,6 +376,26 @@ def test_only_what_matters_is_in_the_key():
     assert set(attribution.METHODS) == set(Options.model_fields["method"].annotation.__args__)
 
 
+def test_what_the_page_says_is_so(loaded):
+    text = {"text": "green table seven rabbit cold river green table seven rabbit cold"}
+
+    def first(**options):
+        said, found = ours(loaded("induction"), text, **options)
+        return said[0]["token"].strip(), found[0]
+
+    token, occluded = first(method="occlusion")
+    assert token == "river"
+    values = occluded.values[0]
+    assert sorted(values.topk(3).indices.tolist()) == [4, 5, 10]  # cold, river, cold
+    assert (occluded.value - values[[4, 5, 10]] < 0.5).all()
+    for baseline, strongest in (("zero", 10), ("pad", 5)):
+        _, integrated = first(method="integrated_gradients", baseline=baseline)
+        assert int(integrated.values[0].abs().argmax()) == strongest
+        assert abs(integrated.delta) < 0.001
+    _, found = ours(loaded("dates"), {"text": "march 4, 2019"}, method="occlusion", target=["7"])
+    assert [int(part.argmax()) for part in found[0].values] == [3, 5]  # the c of march, the dash before the month
+
+
 # ---- in the browser
 
 
@@ -383,7 +403,6 @@ def test_only_what_matters_is_in_the_key():
 def built(tmp_path_factory, shared_cache):
     site = Site(tmp_path_factory.mktemp("saliency"), shared_cache)
     site.settings["models"]["dates"] = DATES
-    site.config["theme"]["color_mode"] = "auto"
     site.write("index.md", PAGE)
     built = site.build()
     assert built.alerts() == [], built.log
@@ -483,7 +502,7 @@ def test_pointing_chooses_and_a_click_holds(figure):
     assert chosen(element) == "9"
     option(element, 10).hover()
     assert chosen(element) == "10"
-    assert readout.inner_text().startswith("rabbit (")
+    assert readout.inner_text().startswith("cold (")
     option(element, 2).hover()
     assert chosen(element) == "10"
     values = element.evaluate("element => element.values({})")
@@ -494,7 +513,7 @@ def test_pointing_chooses_and_a_click_holds(figure):
     assert element.evaluate("element => element.state") == {"style": "background", "selected": 2}
     option(element, 9).hover()  # held: now this is an input
     assert chosen(element) == "11"
-    assert readout.inner_text().startswith("seven" if "seven" in option(element, 9).inner_text() else "rabbit")
+    assert readout.inner_text().startswith("rabbit: ")
     option(element, 9).press("Escape")
     settled(element)
     assert element.evaluate("element => element.state.selected") is None
@@ -520,7 +539,7 @@ def test_the_keyboard(figure):
 
 
 def test_colours_say_the_sign_and_follow_the_output(figure):
-    _, element = figure("written")
+    page, element = figure("written")
     values = element.evaluate("element => element.values({})")["values"][0]
     largest = int(np.argmax(np.abs(values[:9])))
     light = color(element, largest)
@@ -532,12 +551,22 @@ def test_colours_say_the_sign_and_follow_the_output(figure):
     element.evaluate("element => { element.state = { selected: 2 } }")
     settled(element)
     assert color(element, 10) != "rgba(0, 0, 0, 0)"
-    _, dark = figure("written", dark=True)
-    assert color(dark, largest) != light
+    element.evaluate("element => { element.state = { selected: 0 } }")
+    page.evaluate("document.documentElement.dataset.bsTheme = 'dark'")
+    element.locator(".figure.dark").wait_for()
+    settled(element)
+    assert color(element, largest) != light
 
 
 def test_bars(figure):
     _, element = figure("date")
+    places = "element => [...element.shadowRoot.querySelectorAll('[role=option]')].map((each) => each.offsetLeft)"
+    before = element.evaluate(places)
+    element.evaluate("element => { element.state = { selected: 2 } }")
+    settled(element)
+    assert element.evaluate(places) == before  # else what is pointed at would run away
+    element.evaluate("element => { element.state = { selected: null } }")
+    settled(element)
     assert "%" in option(element, 0).locator("small").inner_text()
     assert "gradient" in option(element, 9).evaluate("token => getComputedStyle(token).backgroundImage")
     element.evaluate("element => { element.state = { style: 'background' } }")
@@ -574,4 +603,5 @@ def test_without_javascript(built):
     label = json.loads(sentences[0])["label"]
     assert label.startswith("What each token adds to the logit of “")
     assert "by input_x_gradient. Largest: “" in label
+    assert " at 8 (+" in label  # the last token that was read for the first output
     assert page.select("attn-viz img, attn-viz svg")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -76,7 +77,9 @@ def picture(
             break
         if part["heading"]:
             row += x > 0
-            body.append(f'<text class="p" x="0" y="{row * ROW + 14}" font-size="12">{escape(part["heading"])}</text>')
+            body.append(
+                f'<text class="p" x="0" y="{row * ROW + 14}" font-size="12">{html.escape(part["heading"])}</text>'
+            )
             x = 8 * len(part["heading"]) + 12
         for position in range(part["start"], part["end"]):
             text = visible(tokens[part["name"]]["tokens"][position]) or "∅"
@@ -91,7 +94,7 @@ def picture(
                 row * ROW,
                 width,
                 share(part["name"], position),
-                position,
+                position + part.get("offset", 0),
             )
             x += width + 2
     height = (row + (x > 0)) * ROW

@@ -167,7 +167,9 @@ def draw(block: Block, entry: Entry) -> Drawing:
     return Drawing(
         data,
         picture(shown, tokens, lambda name, position: found.get((name, position), 0.0) / most, block.theme),
-        _sentence(block, entry, {tokens[name]["tokens"][at]: value for (name, at), value in _sorted(found)}),
+        _sentence(
+            block, entry, [(tokens[name]["tokens"][at], name, at, value) for (name, at), value in _sorted(found)]
+        ),
         height(shown, tokens),
         ALL_SCRIPT,
     )
@@ -190,8 +192,8 @@ def _first(entry: Entry, inputs: Sequence[Place], ignored: Sequence[int]) -> dic
 
 
 def _sorted(found: Mapping[Place, float]) -> list[tuple[Place, float]]:
-    """The largest last, so that of equal tokens it is the one that is kept."""
-    return sorted(found.items(), key=lambda item: abs(item[1]))
+    """The largest first."""
+    return sorted(found.items(), key=lambda item: -abs(item[1]))
 
 
 def _texts(entry: Entry, extra: int) -> list[dict[str, Any]]:
@@ -202,8 +204,10 @@ def _texts(entry: Entry, extra: int) -> list[dict[str, Any]]:
             part["start"] = 0
     if extra:
         headings = {"classes": "Class" if extra == 1 else "Classes", "next": "Next token"}
+        heading = headings.get(entry.meta["task"], "")
         shown[0]["heading"] = shown[0]["heading"] or "Input"
-        shown.append({"name": "outputs", "heading": headings.get(entry.meta["task"], ""), "start": 0, "end": extra})
+        first = next(output["index"] for output in entry.meta["outputs"] if output["name"] == "outputs")
+        shown.append({"name": "outputs", "heading": heading, "start": 0, "end": extra, "offset": first})
     return shown
 
 
@@ -230,7 +234,7 @@ def _ignored(options: Options, entry: Entry, inputs: Sequence[Place]) -> list[in
     return [number for number, place in enumerate(inputs) if is_ignored(*place)]
 
 
-def _sentence(block: Block, entry: Entry, found: Mapping[str, float]) -> str:
+def _sentence(block: Block, entry: Entry, found: Sequence[tuple[str, str, int, float]]) -> str:
     options, outputs = block.options, entry.meta["outputs"]
     assert isinstance(options, Options)  # noqa: S101 — for the type checker: parse() made it
     contrast = entry.meta["contrast"]
@@ -238,9 +242,14 @@ def _sentence(block: Block, entry: Entry, found: Mapping[str, float]) -> str:
     if contrast is not None:
         what += f" less that of “{visible(contrast.strip())}”"
     more = f", the first of {len(outputs)} outputs," if len(outputs) > 1 else ""
-    said = f"What each token adds to {what}{more} in {block.model}, by {options.method}."
-    strongest = list(found.items())[-3:][::-1]
-    if not strongest or not strongest[0][1]:
+    is_signed = options.parameters()["norm"] == "sum"
+    how = "What each token adds to" if is_signed else "How much each token matters for"
+    said = f"{how} {what}{more} in {block.model}, by {options.method}."
+    if not found or not found[0][3]:
         return said
-    named = ", ".join(f"“{visible(token.strip()) or '·'}” ({value:+.3g})" for token, value in strongest)
-    return f"{said} Largest: {named}."
+    sign = "+" if is_signed else ""
+    named = []
+    for token, name, position, value in found[:3]:
+        where = f"{position} of the output" if name == "target" else position
+        named.append(f"“{visible(token.strip()) or '·'}” at {where} ({value:{sign}.3g})")
+    return f"{said} Largest: {', '.join(named)}."

@@ -13,6 +13,7 @@ import { inks } from "../save.js";
 import { plainText } from "../token.js";
 import type { ViewHost } from "../view.js";
 import { Scaled } from "../weights.js";
+import css from "./saliency.css";
 
 const STYLES = ["background", "bars"] as const;
 
@@ -74,7 +75,7 @@ const READ = ["text", "target"];
 
 /** A text's tokens, each with what it adds to the output that is chosen. */
 export class SaliencyView extends PanelView<SaliencyState, SaliencyFigure> {
-  static readonly styles = unsafeCSS(flowCss);
+  static readonly styles = [unsafeCSS(flowCss), unsafeCSS(css)];
 
   private pointed: number | null = null;
   /** The output that was pointed at last. */
@@ -172,6 +173,7 @@ export class SaliencyView extends PanelView<SaliencyState, SaliencyFigure> {
     const { scaled } = this;
     if (!scaled) return false;
     const bars = this.choices.state.style === "bars";
+    this.flow.element.classList.toggle("bars", bars);
     this.flow.paint(this.painter(scaled, bars));
     const shares = this.shares(scaled.row(this.current));
     const notes = this.groups(this.figure).flatMap(({ tokens }) => tokens.map(({ note }) => note));
@@ -279,7 +281,7 @@ export class SaliencyView extends PanelView<SaliencyState, SaliencyFigure> {
   }
 }
 
-const signed = (share: number): string => `${share < 0 ? "−" : ""}${percent(Math.abs(share))}`;
+const signed = (share: number): string => `${(100 * share).toFixed(Math.abs(share) < 0.1 ? 2 : 1)} %`.replace("-", "−");
 
 /** A strip at the foot of a token, as wide as its share of the largest. */
 const bar = (color: string, share: number): string =>
