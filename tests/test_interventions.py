@@ -328,7 +328,7 @@ def test_without_its_heads_the_model_forgets_the_list(built, open_page):
     element = figure(page, "tokens")
     assert max(element.evaluate(REPEATED)) < 0.01
     element.get_by_role("button", name="As it is").click()
-    assert min(element.evaluate(REPEATED)) > 0.6
+    assert element.evaluate(REPEATED) == pytest.approx([0.681, 0.921, 0.895, 0.911], abs=0.005), "as the docs tell"
     assert element.evaluate("e => e.state.before") is True
     element.get_by_role("button", name="Heads 0, 1, 2 and 3 of layer 1 × 0").click()
     assert max(element.evaluate(REPEATED)) < 0.01

@@ -295,5 +295,5 @@ def test_the_sentence_tells_what_is_seen_and_warns(site, built, states):
 
 def test_a_stack_that_is_not_there(site):
     site.write("index.md", PAGE.replace("view: similarity", "view: similarity\nstack: decoder"))
-    (alert,) = site.build().alerts()
+    alert, _ = site.build().alerts()
     assert "`stack` is 'decoder'; model 'induction' has self." in alert

@@ -32,8 +32,10 @@ class Options(BlockOptions):
     measure: Literal["cka", "cca", "svcca", "pwcca"] = key(
         "cka, cca, svcca or pwcca", "Which measure of similarity is shown at first.", default="cka"
     )
-    stack: Literal["self", "encoder", "decoder"] | None = key(
-        "self, encoder or decoder", "Of an encoder–decoder model: whose layers are shown at first.", default=None
+    stack: Literal["self", "encoder", "decoder", "cross"] | None = key(
+        "self, encoder, decoder or cross",
+        "Of an encoder–decoder model: which attention is shown at first. Default: `encoder`.",
+        default=None,
     )
 
 
