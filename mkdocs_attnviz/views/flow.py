@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -76,7 +77,9 @@ def picture(
             break
         if part["heading"]:
             row += x > 0
-            body.append(f'<text class="p" x="0" y="{row * ROW + 14}" font-size="12">{escape(part["heading"])}</text>')
+            body.append(
+                f'<text class="p" x="0" y="{row * ROW + 14}" font-size="12">{html.escape(part["heading"])}</text>'
+            )
             x = 8 * len(part["heading"]) + 12
         for position in range(part["start"], part["end"]):
             text = visible(tokens[part["name"]]["tokens"][position]) or "∅"
