@@ -472,7 +472,7 @@ def _sentence(
     if not detail["loc"]:  # a rule about several keys at once: the view has written the sentence itself
         return BlockError(detail["msg"].removeprefix("Value error, "))
     name, *within = detail["loc"]
-    line = _line(nodes.get(str(name)))
+    line = _line(_within(nodes.get(str(name)), within))
     if detail["type"] == "value_error" and detail["loc"]:  # several keys of a part
         return BlockError(detail["msg"].removeprefix("Value error, "), line)
     where, info, value = str(name), allowed[str(name)], values.get(str(name))
@@ -488,6 +488,16 @@ def _sentence(
         whole = "The block" if not within else f"`{name}`"
         return BlockError(f"{whole} has no `{where.rpartition('.')[2]}`; it must be {_expects(info)}.", line)
     return BlockError(f"`{where}` is {_shown(value)}; it must be {_expects(info)}.", line)
+
+
+def _within(node: yaml.Node | None, steps: Iterable[object]) -> yaml.Node | None:
+    """What stands in a value at the end of these steps: of numbers in lists, which may have been sorted, the list."""
+    for step in steps:
+        if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+            node = node.value[step] if isinstance(node.value[step], yaml.MappingNode) else node
+        elif isinstance(node, yaml.MappingNode):
+            node = next((value for name, value in node.value if name.value == step), node)
+    return node
 
 
 def _fields_within(annotation: Any) -> Mapping[str, FieldInfo]:

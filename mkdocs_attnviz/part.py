@@ -65,8 +65,20 @@ class Part(BaseModel):
         return self.model_dump(mode="json", exclude_none=True)
 
 
+SAMPLING = ("temperature", "top_k", "top_p", "seed")
+"""What says how tokens are drawn, which nothing does without `do_sample`."""
+
+
 class Generate(Part):
     """How a model writes on, by the names of transformers' `generate`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "dependentSchemas": {
+                name: {"required": ["do_sample"], "properties": {"do_sample": {"const": True}}} for name in SAMPLING
+            }
+        }
+    )
 
     max_new_tokens: int = key("a number from 1 to 1000", "How many tokens, at most.", default=20, ge=1, le=1000)
     min_new_tokens: int | None = key(
@@ -96,7 +108,7 @@ class Generate(Part):
 
     @model_validator(mode="after")
     def _sampling(self) -> Generate:
-        for name in ("temperature", "top_k", "top_p", "seed"):
+        for name in SAMPLING:
             if getattr(self, name) is not None and not self.do_sample:
                 raise ValueError(f"`generate` has `{name}`, which only has an effect with `do_sample: true`.")
         if self.min_new_tokens is not None and self.min_new_tokens > self.max_new_tokens:
@@ -116,6 +128,8 @@ class Message(Part):
 
 class Intervention(Part):
     """A change of some heads, or some neurons, of one layer."""
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["heads"]}, {"required": ["neurons"]}]})
 
     stack: Literal["self", "encoder", "decoder", "cross"] | None = key(
         "self, encoder, decoder or cross", "Of an encoder–decoder model: in which attention.", default=None

@@ -194,6 +194,7 @@ def test_the_likeliest_is_named():
         shares = model(**tokenizer(TEXT, return_tensors="pt")).logits[0, -1].softmax(-1)
     best, second = (tokenizer.convert_ids_to_tokens(int(i)).strip("Ġ▁ ") for i in shares.topk(2).indices)
     most = f"{100 * float(shares.max()):.1f} %"
+    assert drawing.sentence.startswith("After “… and the rabbit”, m holds")
     assert f"m holds “{best}” likeliest, with {most}, then “{second}” with" in drawing.sentence
     assert best in drawing.picture.svg
     assert most in drawing.picture.svg
@@ -229,8 +230,14 @@ def test_the_tokens_view_counts_first_choices():
     entry = captured(INDUCTION, text=TEXT, generate={"max_new_tokens": 3})
     actual = [each for each in json_of(entry.blobs["predictions"])["actual"] if each]
     first = sum(rank == 1 for _, rank in actual)
-    said = tokens.draw(block("tokens"), entry).sentence
-    assert said.endswith(f"Of {len(actual)} that it predicted, {first} were its first choice.")
+    drawing = tokens.draw(block("tokens"), entry)
+    assert drawing.sentence.endswith(f"Of {len(actual)} that it predicted, {first} were its first choice.")
+    assert ">Written by the model<" in drawing.picture.svg
+
+
+def test_words_of_several_tokens_are_quoted_as_they_are_written():
+    drawing = predict.draw(block("predict", "position: 6"), captured(EN_DE, text=SENTENCE))
+    assert drawing.sentence.startswith("After “… den kleinen Elefant”, m holds “en” likeliest")
 
 
 def test_tokens_of_a_classifier(make_model):

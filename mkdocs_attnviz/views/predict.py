@@ -19,7 +19,7 @@ from mkdocs_attnviz.views.svg import ROW, document, escape, palette, styles, vis
 CAPTURE = PREDICTIONS
 BARS = 12
 """As many as are seen without scrolling."""
-FLOW = 168
+FLOW = 248
 """Pixels of the text above the bars; longer ones scroll."""
 NAMES, LENGTH, NUMBER = 180, 420, 80
 
@@ -111,8 +111,9 @@ def _sentence(block: Block, entry: Entry, top: list[tuple[str, float]], position
     if task == "masked":
         where = f"In the place of token {position}"
     else:
-        before = "".join(tokens[max(0, position - 3) : position]).strip()
-        where = f"After {'… ' * (position > 3)}{visible(before).replace('·', ' ')}" if before else "At the beginning"
+        glue = "" if any(token.startswith(" ") for token in tokens) else " "  # of a vocabulary of whole words
+        before = visible(glue.join(tokens[max(0, position - 3) : position]).strip()).replace("·", " ")
+        where = f"After “{'… ' * (position > 3)}{before}”" if before else "At the beginning"
     return f"{where}, {block.model} holds {_quoted(first)} likeliest, with {percent(most)}{then}."
 
 
