@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import yaml
 from bs4 import BeautifulSoup
+from hypothesis import HealthCheck, settings
 from playwright.sync_api import expect, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -30,6 +31,8 @@ INDUCTION = str(ROOT / "example_site" / "models" / "induction")
 PATIENCE = 60
 """Seconds that a slow machine may take for what a fast one does at once: only what hangs is given up."""
 expect.set_options(timeout=PATIENCE * 1000)
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @pytest.hookimpl(wrapper=True)
