@@ -159,7 +159,7 @@ def test_a_model_without_a_head_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("more", [{}, {"max_new_tokens": 3}, {"num_beams": 4}], ids=str)
-@pytest.mark.parametrize(("folder", "text"), [(EN_DE, SENTENCE), (DATES, "March 3, 1998")])
+@pytest.mark.parametrize(("folder", "text"), [(EN_DE, SENTENCE), (DATES, "March 3, 1998")], ids=["en-de", "dates"])
 def test_an_encoder_decoder_writes_what_transformers_does(folder, text, more):
     options = {"max_new_tokens": 30} | more
     target = example(loaded(folder), inputs(f'text: "{text}"\ngenerate: {options}'), 99).target
