@@ -36,6 +36,9 @@ export abstract class PanelView<State extends object, Shown extends Figure = Fig
   protected readonly choices: PanelChoices<State>;
   protected readonly readout = Object.assign(document.createElement("div"), { className: "panel-readout" });
 
+  private readonly resizes = new ResizeObserver(() => this.resized());
+  private unseen = false;
+
   constructor(
     protected readonly host: ViewHost,
     protected readonly figure: Shown,
@@ -86,14 +89,24 @@ export abstract class PanelView<State extends object, Shown extends Figure = Fig
 
   abstract values(request: object): Promise<object>;
 
-  hostConnected(): void {}
+  hostConnected(): void {
+    this.resizes.observe(this.host);
+  }
 
   hostDisconnected(): void {
+    this.resizes.disconnect();
     this.choices.disconnect();
   }
 
+  /** The width is another, or there is one at last: what was changed meanwhile, in a hidden tab, is drawn. */
+  protected resized(): void {
+    if (this.unseen) this.host.requestUpdate();
+  }
+
   hostUpdated(): void {
-    if (!this.readout.isConnected || this.host.clientWidth === 0) return;
+    if (!this.readout.isConnected) return;
+    this.unseen = this.host.clientWidth === 0;
+    if (this.unseen) return;
     if (this.draw()) {
       this.tell();
       this.host.drawn();

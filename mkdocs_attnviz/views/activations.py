@@ -12,7 +12,7 @@ from mkdocs_attnviz.models.request import ACTIVATIONS
 from mkdocs_attnviz.part import Index, Indices, key
 from mkdocs_attnviz.views.choice import shared
 from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing, Picture
-from mkdocs_attnviz.views.flow import json_of, sequences
+from mkdocs_attnviz.views.flow import LIST, json_of, sequences
 from mkdocs_attnviz.views.svg import document, escape, palette, styles
 from mkdocs_attnviz.views.weights import scaled
 
@@ -78,7 +78,7 @@ def draw(block: Block, entry: Entry) -> Drawing:
     values = scaled(entry.blobs[_name(shown)], shown["kept"])
     picture = _picture(words, [values[at] for at in order], block.theme)
     sentence = _sentence(block, shown, words, lists)
-    return Drawing(data, picture, sentence, f"{ROW * min(len(words), ROWS) + 18}px", ALL_SCRIPT)
+    return Drawing(data, picture, sentence, f"{ROW * min(len(words), ROWS) + 18 + LIST}px", ALL_SCRIPT)
 
 
 def ordered(lists: Mapping[str, Any], order: str) -> list[int]:

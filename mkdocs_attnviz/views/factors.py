@@ -14,7 +14,7 @@ from mkdocs_attnviz.models.request import FACTORS
 from mkdocs_attnviz.part import Index, key
 from mkdocs_attnviz.views.choice import shared
 from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing, Picture
-from mkdocs_attnviz.views.flow import json_of, sequences, texts
+from mkdocs_attnviz.views.flow import LIST, json_of, sequences, texts
 from mkdocs_attnviz.views.svg import document, escape, palette, styles, visible
 
 CAPTURE = FACTORS
@@ -66,7 +66,11 @@ def draw(block: Block, entry: Entry) -> Drawing:
     assert isinstance(options, Options)  # noqa: S101 — for the type checker: parse() made it
     meta = entry.meta
     tokens = sequences(entry, pretty=options.prettify_tokens)
-    shown = [part for part in texts(entry) if part["name"] == meta["sequence"]]
+    shown = [
+        {**part, "start": 0} if part["name"] == "target" else part  # its start token has neurons, too
+        for part in texts(entry)
+        if part["name"] == meta["sequence"]
+    ]
     words = tokens[meta["sequence"]]["tokens"]
     found = json_of(entry.blobs["factors"])
     data = {
@@ -81,7 +85,7 @@ def draw(block: Block, entry: Entry) -> Drawing:
         "options": {},
     }
     lines = -(-sum(max(24, 7 * len(word) + 10) + 2 for word in words) // WIDTH)
-    height = f"{LINE * len(found['strengths']) + min(480, 40 * lines) + 16}px"
+    height = f"{LINE * len(found['strengths']) + min(480, 40 * lines) + 16 + LIST}px"
     picture = _picture(words, found["strengths"], block.theme)
     return Drawing(data, picture, _sentence(block, meta, found, words), height, ALL_SCRIPT)
 

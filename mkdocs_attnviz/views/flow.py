@@ -17,6 +17,8 @@ from mkdocs_attnviz.views.svg import document, escape, palette, styles, visible
 WIDTH, ROW, CHARACTER = 680, 44, 8
 WIDE, NARROW, LINE = 660, 300, 40
 """Of a line that is set as text: how long it is on a desk, and on a phone; how high."""
+LIST = 240
+"""px of the ten lines that a read-out may have below its first, which the page keeps room for."""
 ROWS = 12
 """As many as a static picture shows."""
 

@@ -21,5 +21,5 @@ export function topList({ tokens, probabilities }: Top, color: string, actual?: 
       ${tokenElement(token, false)}<span class="bar"></span><span class="at-end">${percent(probability)}</span>
     </li>`;
   };
-  return html`<ol class="alternatives" style="--accent:${color}">${tokens.map(line)}</ol>`;
+  return html`<ol class="alternatives" tabindex="0" aria-label="The likeliest" style="--accent:${color}">${tokens.map(line)}</ol>`;
 }

@@ -22,9 +22,11 @@ export function valueList(lines: Line[], { dark }: Scheme): TemplateResult {
   const most = Math.max(...lines.map(({ value }) => Math.abs(value)));
   const [negative, positive] = (dark ? PALETTES.dark : PALETTES.light).signed as [string, string];
   return html`<ol class="alternatives">${lines.map(
-    ({ name, value, bold, color }) => html`<li>
-      <bdi class="token ${bold ? "actual" : ""}">${name}</bdi><span>${signed(value)}</span>
-      <span class="bar" style="width:${most > 0 ? ((100 * Math.abs(value)) / most).toFixed(1) : 0}%;--accent:${color ?? (value < 0 ? negative : positive)}"></span>
+    ({ name, value, bold, color }) => html`<li
+      class=${bold ? "actual" : ""}
+      style="--share:${(most > 0 ? Math.abs(value) / most : 0).toFixed(4)};--accent:${color ?? (value < 0 ? negative : positive)}"
+    >
+      <bdi class="token">${name}</bdi><span class="bar"></span><span class="at-end">${signed(value)}</span>
     </li>`,
   )}</ol>`;
 }

@@ -230,7 +230,7 @@ export class LensView extends PanelView<LensState, LensFigure> {
 
   /** Of one cell, of all positions of a layer, or of all layers, the embeddings first. */
   async values({ layer, position: at }: { layer?: number; position?: number } = {}): Promise<object> {
-    await this.host.updateComplete;
+    if (!this.lens) await this.host.updateComplete; // having asked for it
     const { lens } = this;
     if (!lens) throw new Error("the lens could not be loaded");
     const { state } = this.choices;

@@ -168,7 +168,7 @@ export class PredictView extends PanelView<PredictState, PredictFigure> {
   /** What was held likely in the place of `position`; left out, of the one that is chosen. */
   async values({ position = this.choices.state.position }: Partial<PredictState>): Promise<object> {
     this.check({ position });
-    await this.host.updateComplete;
+    if (!this.predictions) await this.host.updateComplete; // having asked for it
     const { predictions } = this;
     if (!predictions) throw new Error("the predictions could not be loaded");
     const [probability, rank] = predictions.actual[position] ?? [null, null];

@@ -157,9 +157,11 @@ export class SaliencyView extends PanelView<SaliencyState, SaliencyFigure> {
     const output = index === null ? null : (this.places(this.figure)[index]?.output ?? null);
     const { selected } = this.choices.state;
     const turned = output !== null && selected === null && output !== this.near;
-    if (turned) this.near = output;
-    if (turned) this.show();
-    else this.mark();
+    if (turned) {
+      this.near = output;
+      this.choices.title = this.where;
+      this.show();
+    } else this.mark();
     this.tell(announce);
   }
 
@@ -259,7 +261,7 @@ export class SaliencyView extends PanelView<SaliencyState, SaliencyFigure> {
    * and how far each sum is from complete, where the method says so.
    */
   async values(): Promise<object> {
-    await this.host.updateComplete;
+    if (!this.scaled) await this.host.updateComplete; // having asked for it
     const { scaled, inputs } = this;
     if (!scaled) throw new Error("the attributions could not be loaded");
     const { outputs, method } = this.figure;

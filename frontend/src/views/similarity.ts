@@ -59,7 +59,6 @@ export class SimilarityView extends PanelView<SimilarityState, SimilarityFigure>
   private readonly grid = document.createElement("div");
   private readonly canvas = document.createElement("canvas");
   private readonly outline = Object.assign(document.createElement("div"), { className: "outline" });
-  private readonly resizes = new ResizeObserver(() => this.resized());
   private pointed: Cell | null = null;
   private drawn = 0;
 
@@ -78,16 +77,8 @@ export class SimilarityView extends PanelView<SimilarityState, SimilarityFigure>
     grid.addEventListener("blur", () => this.point(null));
   }
 
-  override hostConnected(): void {
-    this.resizes.observe(this.host);
-  }
-
-  override hostDisconnected(): void {
-    super.hostDisconnected();
-    this.resizes.disconnect();
-  }
-
-  private resized(): void {
+  protected override resized(): void {
+    super.resized();
     if (this.drawn && this.drawn !== this.cell) this.host.requestUpdate();
   }
 
@@ -104,7 +95,8 @@ export class SimilarityView extends PanelView<SimilarityState, SimilarityFigure>
   }
 
   private get cell(): number {
-    const room = Math.min(SIZE, this.host.clientWidth) - EDGE;
+    const { clientWidth } = this.grid.parentElement ?? this.host;
+    const room = Math.min(SIZE, clientWidth || this.host.clientWidth) - EDGE;
     return Math.max(2, Math.min(LARGEST, Math.floor(room / this.similar.layers)));
   }
 

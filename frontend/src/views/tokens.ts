@@ -171,7 +171,7 @@ export class TokensView extends PanelView<TokensState, TokensFigure> {
 
   /** For each token of the predicted sequence its probability, rank and entropy, and the likeliest in its place. */
   async values(): Promise<object> {
-    await this.host.updateComplete;
+    if (!this.predictions) await this.host.updateComplete; // having asked for it
     const { predictions } = this;
     if (!predictions) throw new Error("the predictions could not be loaded");
     const { tokens } = this.figure.sequences[this.figure.predicted] as Sequence;
