@@ -202,6 +202,7 @@ def becomes(page, read: Callable[[], Any], wanted: Any) -> None:
 
 def there_and_back(page) -> None:
     """Twice from the page "Start" to "There", with its two figures, and back; `window.same` tells if it was instant."""
+    page.wait_for_load_state("networkidle")  # without the sitemap, Material does not know which links are its own
     page.evaluate("window.same = true")
     for _ in range(2):
         page.get_by_role("link", name="there").first.click()

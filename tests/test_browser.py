@@ -429,10 +429,41 @@ def test_damaged_data_leave_the_static_picture(site, open_page):
     site.write("index.md", CAT)
     built = site.build()
     file = built.folder / "site" / "index.html"
-    file.write_text(file.read_text().replace("&quot;view&quot;:&quot;head&quot;", "&quot;view&quot;:&quot;heed&quot;"))
+    file.write_text(file.read_text().replace('"options":', '"opinions":'))
     page = open_page(file)
     assert page.locator("attn-viz img").is_visible()
     assert "cannot be shown" in page.locator("attn-viz [role=alert]").inner_text()
+
+
+def test_a_figure_whose_view_has_not_come_keeps_its_static_picture(site, open_page):
+    site.write("index.md", CAT)
+    file = site.build().folder / "site" / "index.html"
+    file.write_text(file.read_text().replace('"view":"head"', '"view":"heed"'))
+    page = open_page(file)
+    assert page.locator("attn-viz img").is_visible()
+    assert page.locator("attn-viz [role=alert]").count() == 0
+
+
+@pytest.mark.parametrize("view", ["tokens", "similarity"])
+def test_a_view_may_come_with_another_page_s_script(site, open_page, view):
+    """With instant navigation the first page's script has defined the element, without that view."""
+    site.config |= {"theme": {"name": "material", "font": False, "features": ["navigation.instant"]}}
+    other = f"```attention\nmodel: induction\ntext: one red two\nview: {view}\n```\n"
+    site.write("index.md", f"# Start\n\n[there](there/page.md)\n\n{CAT}")
+    site.write("there/page.md", f"# There\n\n{CAT}\n{other}\n[back](../index.md)\n")
+    with served(site.folder / "site") as url:
+        site.config["site_url"] = f"{url}/"
+        assert site.build("--strict").returncode == 0
+        page = open_page(url)
+        there_and_back(page)
+        assert page.evaluate("window.same"), "navigation was instant"
+
+
+def test_a_link_brings_the_token_that_is_held(site, open_page):
+    site.write("index.md", "```attention\nmodel: induction\ntext: one red two\nview: tokens\nid: held\n```\n")
+    page = open_page((site.build().folder / "site" / "index.html").as_uri() + "#held~shade=rank&selected=2")
+    draw_all(page)
+    assert page.evaluate("document.querySelector('attn-viz').state") == {"shade": "rank", "selected": 2}
 
 
 def test_figures_far_away_load_nothing(site, open_page):

@@ -448,6 +448,6 @@ def test_a_notebook_shows_both():
         model, tokenizer, LIST, layer=1, interventions=[{"layer": 0, "heads": [1]}], html_action="return"
     )
     assert "The model is changed: head 1 of layer 0 × 0." in repr(html)
-    assert "&quot;view&quot;:&quot;compared&quot;" in html.data
+    assert '"view":"compared"' in html.data
     with pytest.raises(ValueError, match="`interventions` names layer 5"):
         mkdocs_attnviz.show(model, tokenizer, LIST, interventions=[{"layer": 5, "heads": [1]}], html_action="return")

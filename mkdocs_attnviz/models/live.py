@@ -6,6 +6,7 @@ import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import transformers
@@ -30,7 +31,7 @@ def entry(
     inputs: Mapping[str, Any],
     wanted: Capture,
     max_tokens: int,
-    parameters: Mapping[str, Any],
+    parameters: Mapping[str, Any] = MappingProxyType({}),
     interventions: Sequence[Mapping[str, Any]] = (),
 ) -> Entry:
     """What `wanted` takes of one input, while the model runs with `interventions`; it is left as it was.
