@@ -409,7 +409,7 @@ def _value(node: yaml.Node, annotation: Any) -> object:
             raise BlockError(message, _line(node)) from None
     if node.tag == HEADER:
         return _value_in_header(node.value, annotation)
-    parts = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Part)]
+    parts = [kind for kind in kinds if get_origin(kind) is None and isinstance(kind, type) and issubclass(kind, Part)]
     if isinstance(node, yaml.MappingNode) and parts:
         return _part(node, parts[0])
     if isinstance(node, yaml.SequenceNode) and items:
@@ -425,6 +425,8 @@ def _part(node: yaml.MappingNode, part: type[Part]) -> dict[str, object]:
     """A mapping within the block, whose keys are known as the block's own are."""
     found: dict[str, object] = {}
     for name, value in node.value:
+        if not isinstance(name, yaml.ScalarNode):
+            raise BlockError(f"A key of {_called(part)} must be a plain word.", _line(name))
         if name.value not in part.model_fields:
             near = _nearest(str(name.value), part.model_fields) or f"; there are {', '.join(part.model_fields)}"
             raise BlockError(f"`{_short(str(name.value))}` is not a key of {_called(part)}{near}.", _line(name))
@@ -504,7 +506,7 @@ def _fields_within(annotation: Any) -> Mapping[str, FieldInfo]:
     """The keys of the part that a value is, or is a list of."""
     kinds = list(_kinds(annotation))
     kinds += [get_args(kind)[0] for kind in kinds if get_origin(kind) is tuple]
-    parts = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Part)]
+    parts = [kind for kind in kinds if get_origin(kind) is None and isinstance(kind, type) and issubclass(kind, Part)]
     return parts[0].model_fields if parts else {}
 
 

@@ -552,3 +552,13 @@ def test_the_page_without_javascript(built, open_page):
     picture = page.locator("#predict img")
     assert "likeliest, with" in picture.get_attribute("alt")
     assert picture.evaluate("e => e.naturalWidth") > 300
+
+
+def test_a_static_picture_of_what_is_hardly_possible_is_whole():
+    from xml.etree import ElementTree
+
+    from mkdocs_attnviz.views.predict import _picture
+
+    svg = _picture([("a", 0.9999), ("b", 0.00005)], "auto").svg
+    assert "&lt; 0.01 %" in svg
+    ElementTree.fromstring(svg)

@@ -21,7 +21,7 @@ from mkdocs_attnviz.models.feed_forward import Projections, down_projections
 from mkdocs_attnviz.models.inputs import target_tokens, text_tokens
 from mkdocs_attnviz.models.load import Loaded, Unusable
 from mkdocs_attnviz.models.norms import Projection
-from mkdocs_attnviz.models.survey import anatomy
+from mkdocs_attnviz.models.survey import TEXT, anatomy, shortened
 from mkdocs_attnviz.models.tokens import Example
 
 Interventions = Sequence[Mapping[str, Any]]
@@ -44,7 +44,8 @@ def intervening(loaded: Loaded, interventions: Interventions, several: Iterable[
             heads = [each for each in interventions if each.get("heads") is not None]
             neurons = [each for each in interventions if each.get("neurons") is not None]
             places = [*_heads(loaded, heads, anatomy(loaded, probe))] if heads else []
-            places += [*_neurons(loaded, neurons, down_projections(loaded, probe))] if neurons else []
+            short = shortened(probe, loaded.longest or TEXT)  # the author's may be longer than the model reads
+            places += [*_neurons(loaded, neurons, down_projections(loaded, short))] if neurons else []
             for place in places:  # all are found before anything is changed
                 _scale(stack, loaded, place)
         yield

@@ -70,7 +70,7 @@ def _masked(loaded: Loaded, text: Tokens) -> Iterator[tuple[int, torch.Tensor]]:
     masked = [position for position, token in enumerate(text.ids) if token == mask]
     if masked:
         logits = loaded.model(**inputs, return_dict=True).logits[0].float()
-        yield from ((position, logits[position]) for position in masked)
+        yield from ((position, logits[position].clone()) for position in masked)
         return
     positions = [position for position in range(len(text.ids)) if position not in text.special]
     for start in range(0, len(positions), AT_ONCE):
@@ -78,7 +78,7 @@ def _masked(loaded: Loaded, text: Tokens) -> Iterator[tuple[int, torch.Tensor]]:
         copies = {name: value.repeat(len(part), 1) for name, value in inputs.items()}
         copies["input_ids"][torch.arange(len(part)), torch.tensor(part)] = mask
         logits = loaded.model(**copies, return_dict=True).logits.float()  # (B, T, V)
-        yield from ((position, logits[number, position]) for number, position in enumerate(part))
+        yield from ((position, logits[number, position].clone()) for number, position in enumerate(part))
 
 
 def _described(

@@ -83,7 +83,7 @@ def representations(loaded: Loaded, example: Example) -> dict[str, list[Matrix]]
 
 
 def _centred(state: torch.Tensor) -> Matrix:
-    values: Matrix = state.double().cpu().numpy()
+    values: Matrix = state.cpu().double().numpy()
     centred: Matrix = values - values.mean(axis=0)
     return centred
 

@@ -43,7 +43,7 @@ class _Survey:
 
     def __init__(self, loaded: Loaded, example: Example) -> None:
         self.loaded = loaded
-        self.inputs = collate(loaded, [_short(example, loaded.longest or TEXT)])
+        self.inputs = collate(loaded, [shortened(example, loaded.longest or TEXT)])
         self.names: dict[int, list[str]] = {}
         for name, module in loaded.model.named_modules(remove_duplicate=False):
             self.names.setdefault(id(module), []).append(name)
@@ -202,7 +202,7 @@ def _numbered(slot: torch.Tensor) -> bool:
     return float(first).is_integer() and bool((slot == first).all())
 
 
-def _short(example: Example, longest: int) -> Example:
+def shortened(example: Example, longest: int) -> Example:
     text = min(TEXT, longest)
     target = min(TARGET, text - 1)
     return Example(_cycled(example.text, text), None if example.target is None else _cycled(example.target, target))

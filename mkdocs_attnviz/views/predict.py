@@ -14,7 +14,7 @@ from mkdocs_attnviz.models.request import PREDICTIONS
 from mkdocs_attnviz.part import Index, key
 from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing, Picture
 from mkdocs_attnviz.views.flow import Likeliest, height, json_of, sequences, texts
-from mkdocs_attnviz.views.svg import ROW, document, escape, palette, styles, visible
+from mkdocs_attnviz.views.svg import ROW, document, escape, escape_words, palette, styles, visible
 
 CAPTURE = PREDICTIONS
 BARS = 12
@@ -122,12 +122,12 @@ def _picture(top: list[tuple[str, float]], theme: str) -> Picture:
     shown = top[:BARS]
     body: list[str] = []
     for row, (token, probability) in enumerate(shown):
-        y, length = ROW * row, LENGTH * probability
+        y, length, number = ROW * row, LENGTH * probability, escape_words(percent(probability))
         name = token if len(token) <= 22 else f"{token[:21]}…"
         body += [
             f'<text x="{NAMES - 8}" y="{y + 17}" text-anchor="end">{escape(name) or "∅"}</text>',
             f'<rect class="f" x="{NAMES}" y="{y + 5}" width="{max(1, length):.3g}" height="14" rx="2"/>',
-            f'<text class="p" x="{NAMES + max(1, length) + 8:.4g}" y="{y + 17}">{percent(probability)}</text>',
+            f'<text class="p" x="{NAMES + max(1, length) + 8:.4g}" y="{y + 17}">{number}</text>',
         ]
     style = "text{font:13px system-ui,sans-serif}" + styles(palette(theme), _rules)
     width, tall = NAMES + LENGTH + NUMBER, ROW * len(shown)
