@@ -267,7 +267,8 @@ def test_a_forced_theme_stays(show):
 
 
 def test_the_system_s_dark_mode_and_a_page_that_holds_everything(open_page, tmp_path, shared_cache):
-    settings = {"cache_dir": str(shared_cache), "models": {"minilm": MINILM}}
+    settings = {"cache_dir": str(shared_cache), "lock_file": str(tmp_path / "attnviz.lock")}
+    settings |= {"models": {"minilm": MINILM}}
     fragment = markdown.markdown(CAT, extensions=["mkdocs_attnviz"], extension_configs={"mkdocs_attnviz": settings})
     head = "<!doctype html><meta charset=utf-8><style>:root { color-scheme: light dark }</style>"
     (tmp_path / "page.html").write_text(head + fragment, "utf-8")
