@@ -262,15 +262,15 @@ def fill(text: str, rendered: Callable[[Source], Rendered], assets: Assets, aler
     """
     taken = _ids(text)
     number = 0
-    figures = {source.to_json(): rendered(source) for source in sources(text)}
-    script = needed(figures.values())
+    found = {match[1]: _source(match[1]) for match in PLACEHOLDER.finditer(text) if match[1]}
+    figures = {carried: (source, rendered(source)) for carried, source in found.items() if source is not None}
+    script = needed(figure for _, figure in figures.values())
 
     def put(match: re.Match[str]) -> str:
         nonlocal number, script
-        source = _source(match[1]) if match[1] else None
-        if source is None:
+        if match[1] not in figures:
             return match[0]
-        figure = figures[source.to_json()]
+        source, figure = figures[match[1]]
         number += 1
         id = figure.wanted_id or _free(f"attnviz-{number}", taken)
         if id in taken:

@@ -1,39 +1,55 @@
 """One file for each view: its options, the capture it draws, and how it looks without JavaScript.
 
 A view knows no host, no torch and no HTML page. To add one: a module here with `Options`, `CAPTURE` and `draw`,
-its name in `VIEWS`, and `frontend/src/views/NAME.ts`.
+its name in `NAMES`, and `frontend/src/views/NAME.ts`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, TypeVar, cast
 
-from mkdocs_attnviz.views import (
-    activations,
-    factors,
-    head,
-    lens,
-    matrix,
-    model,
-    neuron,
-    predict,
-    saliency,
-    similarity,
-    tokens,
+if TYPE_CHECKING:
+    from mkdocs_attnviz.block import Options
+    from mkdocs_attnviz.views.drawing import View
+
+NAMES = (
+    "head",
+    "model",
+    "neuron",
+    "matrix",
+    "tokens",
+    "predict",
+    "saliency",
+    "lens",
+    "activations",
+    "factors",
+    "similarity",
 )
-from mkdocs_attnviz.views.drawing import View
+T = TypeVar("T")
 
-VIEWS: Mapping[str, View] = {
-    "head": head,
-    "model": model,
-    "neuron": neuron,
-    "matrix": matrix,
-    "tokens": tokens,
-    "predict": predict,
-    "saliency": saliency,
-    "lens": lens,
-    "activations": activations,
-    "factors": factors,
-    "similarity": similarity,
-}
-OPTIONS = {name: view.Options for name, view in VIEWS.items()}
+
+class _OfEach(Mapping[str, T]):
+    """Something of each view. A view is imported when it is asked for: most sites use two or three."""
+
+    def __init__(self, of: Callable[[View], T]) -> None:
+        self._of = of
+
+    def __getitem__(self, name: str) -> T:
+        if name not in NAMES:
+            raise KeyError(name)
+        return self._of(cast("View", importlib.import_module(f"{__name__}.{name}")))
+
+    def __contains__(self, name: object) -> bool:
+        return name in NAMES
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(NAMES)
+
+    def __len__(self) -> int:
+        return len(NAMES)
+
+
+VIEWS: Mapping[str, View] = _OfEach(lambda view: view)
+OPTIONS: Mapping[str, type[Options]] = _OfEach(lambda view: view.Options)
