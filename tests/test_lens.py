@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import test_capture
 import torch
 import transformers
 from conftest import INDUCTION, ROOT, Site, draw_all
@@ -22,32 +23,12 @@ torch.set_num_threads(1)
 EN_DE = str(ROOT / "example_site" / "models" / "en-de")
 PARAMETERS = {"top_k": 40, "final_norm": True, "watch": ["c"]}
 VOCABULARY = 40
-SMALL = {
-    "vocab_size": VOCABULARY,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "max_position_embeddings": 64,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-}
-GROUPED = SMALL | {"num_key_value_heads": 2, "head_dim": 8}
-GPT = {
-    "n_embd": 32,
-    "n_layer": 3,
-    "n_head": 4,
-    "n_positions": 64,
-    "vocab_size": 40,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-}
-T5 = {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 3, "num_heads": 4, "vocab_size": 40, "pad_token_id": 0}
-T5 |= {"decoder_start_token_id": 0, "eos_token_id": 2}
-BART = {"d_model": 32, "encoder_layers": 2, "decoder_layers": 3, "encoder_attention_heads": 4}
-BART |= {"decoder_attention_heads": 4, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48, "max_position_embeddings": 64}
-BART |= {"vocab_size": 40, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 2}
+SMALL = test_capture.SMALL | {"num_hidden_layers": 3}
+GROUPED = test_capture.GROUPED | {"num_hidden_layers": 3}
+GPT = test_capture.GPT | {"n_layer": 3}
+T5 = test_capture.T5 | {"num_layers": 3}
+BART = {name: SMALL[name] for name in ("vocab_size", "pad_token_id", "bos_token_id", "eos_token_id")}
+BART |= test_capture.BART | {"decoder_layers": 3, "decoder_start_token_id": 2}
 BLOOM = {"hidden_size": 32, "n_layer": 3, "n_head": 4, "vocab_size": 40, "bos_token_id": 1, "eos_token_id": 2}
 CAUSAL = {
     "bloom": BLOOM,

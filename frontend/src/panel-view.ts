@@ -89,6 +89,14 @@ export abstract class PanelView<State extends object, Shown extends Figure = Fig
 
   abstract values(request: object): Promise<object>;
 
+  /** What `read` gives once it is there; reading asks for it. Rejects where it cannot be loaded. */
+  protected async loaded<T>(what: string, read: () => T | undefined): Promise<T> {
+    if (!read()) await this.host.updateComplete;
+    const found = read();
+    if (!found) throw new Error(`the ${what} could not be loaded`);
+    return found;
+  }
+
   hostConnected(): void {
     this.resizes.observe(this.host);
   }

@@ -41,12 +41,6 @@ def recorded(loaded: Loaded, example: Example) -> dict[str, dict[int, Floats]]:
     return {stack: {layer: values.cpu().numpy() for layer, values in layers.items()} for stack, layers in found.items()}
 
 
-def sequences(example: Example) -> dict[str, Any]:
-    """What the entry says of the tokens."""
-    target = {} if example.target is None else {"target": example.target.meta()}
-    return {"text": example.text.meta()} | target
-
-
 def _entry(loaded: Loaded, example: Example, neurons: int) -> Entry:
     layers, blobs = [], {}
     for stack, found in recorded(loaded, example).items():
@@ -56,7 +50,7 @@ def _entry(loaded: Loaded, example: Example, neurons: int) -> Entry:
             blobs[name] = scaled_blob(np.ascontiguousarray(values[:, kept].T))
             blobs[f"{name}.lists"] = json_blob({"neurons": kept, "cluster": clustered(values[:, kept].T)} | top(values))
             layers.append({"stack": stack, "layer": layer, "neurons": values.shape[1], "kept": len(kept)})
-    return Entry({"sequences": sequences(example), "layers": layers}, blobs)
+    return Entry({"sequences": example.sequences(), "layers": layers}, blobs)
 
 
 def strongest(values: Floats, neurons: int) -> list[int]:

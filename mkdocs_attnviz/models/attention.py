@@ -115,10 +115,8 @@ def entries(found: Anatomy, examples: Sequence[Example], stacked: Callable[[str,
 
 
 def _entry(found: Anatomy, example: Example, stacked: dict[str, Stacked]) -> Entry:
-    sequences, stacks = {"text": example.text.meta()}, {}
+    sequences, stacks = example.sequences(), {}
     blobs: dict[str, bytes] = {}
-    if example.target is not None:
-        sequences["target"] = example.target.meta()
     for name, (layers, making) in stacked.items():
         stack = found.stacks[name]
         cols = f"{stack.cols}+sink" if stack.sink else stack.cols

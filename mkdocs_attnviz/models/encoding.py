@@ -73,6 +73,11 @@ def scaled_blob(values: Floats, masked: npt.NDArray[np.bool_] | None = None) -> 
     return zlib.compress(scales.astype("<f4").tobytes() + steps.astype("<i2").tobytes(), 6)
 
 
+def digits(value: float, count: int = 5) -> float:
+    """With so many significant digits: more would be weight without use in JSON."""
+    return float(f"{value:.{count}g}")
+
+
 def json_blob(value: Any) -> bytes:
     """Lists and texts that are no array, as JSON."""
     return zlib.compress(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(), 6)

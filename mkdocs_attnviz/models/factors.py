@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mkdocs_attnviz.cache import Entry
-from mkdocs_attnviz.models.activations import SEQUENCES, recorded, sequences
-from mkdocs_attnviz.models.encoding import json_blob
+from mkdocs_attnviz.models.activations import SEQUENCES, recorded
+from mkdocs_attnviz.models.encoding import digits, json_blob
 from mkdocs_attnviz.models.load import Loaded, Unusable
 from mkdocs_attnviz.models.tokens import Example
 
@@ -47,18 +47,18 @@ def _entry(loaded: Loaded, example: Example, parameters: Mapping[str, Any]) -> E
     neurons, strengths, explained = factorised(active, parameters["n_components"], parameters["seed"])
     owners = [(layer, neuron) for layer in layers for neuron in range(found[stack][layer].shape[1])]
     listed = [
-        [[*owners[at], _short(column[at])] for at in np.argsort(-column, kind="stable")[:TOP] if column[at] > 0]
+        [[*owners[at], digits(column[at])] for at in np.argsort(-column, kind="stable")[:TOP] if column[at] > 0]
         for column in neurons.T
     ]
     meta = {
-        "sequences": sequences(example),
+        "sequences": example.sequences(),
         "sequence": SEQUENCES[stack],
         "stack": stack,
         "layers": layers,
         "neurons": len(active),
-        "explained": _short(explained),
+        "explained": digits(explained),
     }
-    lists = {"strengths": [[_short(value) for value in row] for row in strengths], "neurons": listed}
+    lists = {"strengths": [[digits(value) for value in row] for row in strengths], "neurons": listed}
     return Entry(meta, {"factors": json_blob(lists)})
 
 
@@ -105,7 +105,3 @@ def factorised(active: Floats, factors: int, seed: int | None) -> tuple[Floats, 
     total = float(np.square(active).sum())
     left = float(np.square(active - neurons @ strengths).sum())
     return neurons[:, order], strengths[order], 1 - left / total if total > 0 else 0.0
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.5g}")

@@ -14,12 +14,11 @@ from typing import Any
 import torch
 
 from mkdocs_attnviz.cache import Entry
-from mkdocs_attnviz.models.encoding import json_blob
+from mkdocs_attnviz.models.encoding import digits, json_blob
 from mkdocs_attnviz.models.load import Loaded, Unusable
 from mkdocs_attnviz.models.tail import Tail
 from mkdocs_attnviz.models.tokens import Example, names, pretty
 
-DIGITS = 5
 AT_ONCE = 64
 """Positions: a vocabulary of 250,000 makes each of them a megabyte."""
 LEAST = -1000.0
@@ -63,9 +62,7 @@ def _entry(loaded: Loaded, example: Example, watched: list[int], parameters: Map
 
 
 def _meta(loaded: Loaded, example: Example, tail: Tail, watched: list[int], normed: bool) -> dict[str, Any]:
-    sequences = {"text": example.text.meta()}
-    if example.target is not None:
-        sequences["target"] = example.target.meta()
+    sequences = example.sequences()
     return {
         "sequences": sequences,
         "task": loaded.task,
@@ -123,9 +120,9 @@ def _described(
     followed = [_ranked(logits, probabilities, torch.full_like(known, token)) for token in watched]
     return {
         "top": [[vocabulary.setdefault(token, len(vocabulary)) for token in ids] for ids in top.indices.tolist()],
-        "probabilities": [list(map(_short, values)) for values in top.values.tolist()],
-        "entropy": list(map(_short, (-(probabilities * logs).sum(-1)).tolist())),
-        "kl": list(map(_short, (own_probabilities * (own_logs - logs)).sum(-1).clamp(min=0).tolist())),
+        "probabilities": [list(map(digits, values)) for values in top.values.tolist()],
+        "entropy": list(map(digits, (-(probabilities * logs).sum(-1)).tolist())),
+        "kl": list(map(digits, (own_probabilities * (own_logs - logs)).sum(-1).clamp(min=0).tolist())),
         "actual": ranked,
         "watched": [list(pairs) for pairs in zip(*followed, strict=True)] if followed else [[] for _ in ranked],
     }
@@ -136,7 +133,7 @@ def _ranked(logits: torch.Tensor, probabilities: torch.Tensor, ids: torch.Tensor
     ids = ids[:, None]  # (T, 1)
     ranks = 1 + (logits > logits.gather(-1, ids)).sum(-1)
     values = probabilities.gather(-1, ids)[:, 0]
-    return [[_short(value), rank] for value, rank in zip(values.tolist(), ranks.tolist(), strict=True)]
+    return [[digits(value), rank] for value, rank in zip(values.tolist(), ranks.tolist(), strict=True)]
 
 
 def token_of(loaded: Loaded, text: str) -> int:
@@ -163,7 +160,3 @@ def token_of(loaded: Loaded, text: str) -> int:
         f"`watch` has {text!r}, which is not one token of the vocabulary of model {loaded.ref.name!r}: it is read as "
         f"{plain}{also}."
     )
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.{DIGITS}g}")

@@ -13,12 +13,11 @@ from typing import Any
 import torch
 
 from mkdocs_attnviz.cache import Entry
-from mkdocs_attnviz.models.encoding import json_blob
+from mkdocs_attnviz.models.encoding import digits, json_blob
 from mkdocs_attnviz.models.inputs import collate
 from mkdocs_attnviz.models.load import Loaded, Unusable
 from mkdocs_attnviz.models.tokens import Example, Tokens, pretty
 
-DIGITS = 5
 AT_ONCE = 16
 """Copies of a text with one token masked that go through a model together."""
 
@@ -37,9 +36,7 @@ def _entry(loaded: Loaded, example: Example, top_k: int) -> Entry:
     task = loaded.task
     if task is None:
         raise Unusable(f"Model {loaded.ref.name!r} predicts neither tokens nor classes.")
-    sequences = {"text": example.text.meta()}
-    if example.target is not None:
-        sequences["target"] = example.target.meta()
+    sequences = example.sequences()
     meta: dict[str, Any] = {"sequences": sequences, "task": task}
     if task == "classes":
         return Entry(meta, {"predictions": json_blob(_classes(loaded, example, top_k))})
@@ -94,12 +91,12 @@ def _described(
         top = probabilities.topk(min(top_k, len(probabilities)))
         ids = top.indices.tolist()
         found["top"][position] = [names.setdefault(token, len(names)) for token in ids]
-        found["probabilities"][position] = [_short(value) for value in top.values.tolist()]
-        found["entropy"][position] = _short(float(-(probabilities * logs.nan_to_num(neginf=0)).sum()))
+        found["probabilities"][position] = [digits(value) for value in top.values.tolist()]
+        found["entropy"][position] = digits(float(-(probabilities * logs.nan_to_num(neginf=0)).sum()))
         token = actual[position] if position < len(actual) else None
         if token is not None:
             rank = 1 + int((logits > logits[token]).sum())
-            found["actual"][position] = [_short(float(probabilities[token])), rank]
+            found["actual"][position] = [digits(float(probabilities[token])), rank]
     return {"vocabulary": pretty(loaded.tokenizer, list(names)), **found}
 
 
@@ -112,11 +109,7 @@ def _classes(loaded: Loaded, example: Example, top_k: int) -> dict[str, Any]:
     return {
         "vocabulary": [str(config.id2label[index]) for index in top.indices.tolist()],
         "top": [list(range(len(top.indices)))],
-        "probabilities": [[_short(value) for value in top.values.tolist()]],
+        "probabilities": [[digits(value) for value in top.values.tolist()]],
         "actual": [None],
         "entropy": [None],
     }
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.{DIGITS}g}")

@@ -15,7 +15,7 @@ import torch
 
 from mkdocs_attnviz.cache import Entry
 from mkdocs_attnviz.models.attribution import Found, attribute
-from mkdocs_attnviz.models.encoding import scaled_blob
+from mkdocs_attnviz.models.encoding import digits, scaled_blob
 from mkdocs_attnviz.models.inputs import collate
 from mkdocs_attnviz.models.load import Loaded, Unusable
 from mkdocs_attnviz.models.tokens import Example, Tokens, names, pretty
@@ -51,18 +51,16 @@ def capture(loaded: Loaded, examples: Sequence[Example], parameters: Mapping[str
 
 def _entry(loaded: Loaded, example: Example, parameters: Mapping[str, Any]) -> Entry:
     said, found = explained(loaded, example, parameters)
-    sequences: dict[str, Any] = {"text": example.text.meta()}
-    if example.target is not None:
-        sequences["target"] = example.target.meta()
+    sequences = example.sequences()
     lengths = [len(part.ids) for part in (example.text, example.target) if part is not None]
     rows = [_row(each.values, lengths) for each in found]
     values = np.stack(rows)  # (outputs, inputs)
     outputs = [
         {
             **output,
-            "value": _short(each.value),
-            "baseline": None if each.baseline is None else _short(each.baseline),
-            "delta": None if each.delta is None else _short(each.delta),
+            "value": digits(each.value, DIGITS),
+            "baseline": None if each.baseline is None else digits(each.baseline, DIGITS),
+            "delta": None if each.delta is None else digits(each.delta, DIGITS),
         }
         for output, each in zip(said, found, strict=True)
     ]
@@ -107,7 +105,7 @@ def explained(
                 "name": output.name,
                 "index": output.index,
                 "token": _name(loaded, token),
-                "probability": _short(float(_probabilities(loaded, logits[None])[0, token])),
+                "probability": digits(float(_probabilities(loaded, logits[None])[0, token]), DIGITS),
             }
         )
         found.append(attribute(loaded, output.reads, score, parameters))
@@ -281,7 +279,3 @@ def _positions(target: Sequence[str], allowed: Sequence[int], every: Sequence[in
             numbers = f"{allowed[0]} to {allowed[-1]}" if allowed else "none here"
             raise ValueError(f"`target` is {each!r}; it must be all, or positions of outputs: {numbers}.")
     return [known[each] for each in target]
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.{DIGITS}g}")

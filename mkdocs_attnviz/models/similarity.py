@@ -48,9 +48,7 @@ def capture(loaded: Loaded, examples: Sequence[Example]) -> list[Entry]:
 
 
 def _entry(loaded: Loaded, example: Example) -> Entry:
-    sequences = {"text": example.text.meta()}
-    if example.target is not None:
-        sequences["target"] = example.target.meta()
+    sequences = example.sequences()
     stacks: dict[str, Any] = {}
     blobs = {}
     for name, layers in representations(loaded, example).items():

@@ -50,6 +50,11 @@ class Example:
     target: Tokens | None = None
     """What the decoder of an encoder–decoder reads: the tokens that it has written so far, at each position."""
 
+    def sequences(self) -> dict[str, dict[str, Any]]:
+        """What an entry says of the tokens."""
+        target = {} if self.target is None else {"target": self.target.meta()}
+        return {"text": self.text.meta()} | target
+
 
 def tokenize(tokenizer: Any, text: str, text_pair: str | None, *, add_special_tokens: bool = True) -> Tokens:
     """Token ids with special tokens as the tokenizer adds them, nothing cut off.

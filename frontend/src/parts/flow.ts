@@ -1,3 +1,4 @@
+import type { Figure, Sequence } from "../figure.js";
 import { plainText, tokenElement } from "../token.js";
 
 /** A token of a text that is set as text: line by line, in the order of reading. */
@@ -20,7 +21,29 @@ export interface FlowGroup {
 export interface Paint {
   background?: string;
   ink?: string;
-  title?: string;
+}
+
+/** A stretch of a sequence, as it is read. */
+export interface Stretch {
+  name: string;
+  heading: string;
+  start: number;
+  end: number;
+}
+
+/** The tokens of each stretch over their positions; `more` is what a view says of them beside, or in place of that. */
+export function groupsOf(
+  { texts, sequences }: Pick<Figure, "sequences"> & { texts: Stretch[] },
+  more: (name: string, position: number) => Partial<FlowToken> = () => ({}),
+): FlowGroup[] {
+  return texts.map(({ name, heading, start, end }) => {
+    const { tokens, special } = sequences[name] as Sequence;
+    const token = (text: string, i: number) => {
+      const at = start + i;
+      return { text, special: special.includes(at), note: String(at), ...more(name, at) };
+    };
+    return { heading, tokens: tokens.slice(start, end).map(token) };
+  });
 }
 
 export interface FlowEvents {
@@ -100,11 +123,10 @@ export class Flow {
   /** Each token's looks. */
   paint(paint: (index: number) => Paint): void {
     this.rows.forEach((row, index) => {
-      const { background = "", ink = "", title } = paint(index);
+      const { background = "", ink = "" } = paint(index);
       row.style.background = background;
       row.style.color = ink;
       row.classList.toggle("painted", Boolean(background || ink));
-      if (title !== undefined) row.title = title;
     });
   }
 

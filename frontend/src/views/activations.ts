@@ -249,10 +249,7 @@ export class ActivationsView extends PanelView<ActivationsState, ActivationsFigu
   /** Of one layer, by default the one that is shown: the kept neurons, the strongest first, and each token's strongest. */
   async values(request: { stack?: string; layer?: number } = {}): Promise<object> {
     const layer = this.find(request.stack ?? this.choices.state.stack, request.layer ?? this.choices.state.layer);
-    if (!this.load(layer)) await this.host.updateComplete;
-    const found = this.load(layer);
-    if (!found) throw new Error("the activations could not be loaded");
-    const { lists, values } = found;
+    const { lists, values } = await this.loaded("activations", () => this.load(layer));
     return {
       stack: layer.stack,
       layer: layer.layer,

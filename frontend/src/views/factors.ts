@@ -5,7 +5,7 @@ import { memo } from "../memo.js";
 import { headColor } from "../palette.js";
 import { PanelView, position } from "../panel-view.js";
 import flowCss from "../parts/flow.css";
-import { Flow, type FlowGroup, type Paint } from "../parts/flow.js";
+import { Flow, groupsOf, type Paint, type Stretch } from "../parts/flow.js";
 import { flowSheet } from "../parts/flow-sheet.js";
 import type { Sheet, SvgPen } from "../parts/svg.js";
 import { tint } from "../parts/tint.js";
@@ -18,7 +18,7 @@ import listCss from "./tokens.css";
 
 interface FactorsFigure extends Figure {
   /** Stretches of the one sequence that the neurons' layers read. */
-  texts: { name: string; heading: string; start: number; end: number }[];
+  texts: Stretch[];
   about: { stack: string; layers: number[]; neurons: number; explained: number };
   count: number;
   factors: Blob;
@@ -232,9 +232,7 @@ export class FactorsView extends PanelView<FactorsState, FactorsFigure> {
 
   /** Strengths, (factors, tokens), and each factor's strongest neurons. */
   async values(): Promise<object> {
-    if (!this.factors) await this.host.updateComplete; // having asked for them
-    const { factors } = this;
-    if (!factors) throw new Error("the factors could not be loaded");
+    const factors = await this.loaded("factors", () => this.factors);
     const neurons = factors.neurons.map((list) => list.map(([layer, neuron, weight]) => ({ layer, neuron, weight })));
     const { stack, layers, explained } = this.figure.about;
     return { stack, layers, explained, tokens: this.sequence.tokens, strengths: factors.strengths, neurons };
@@ -263,18 +261,4 @@ function line(pen: SvgPen, row: number[], top: number): void {
     else pen.quadraticCurveTo(x, y, x, y);
   });
   pen.stroke();
-}
-
-function groupsOf({ texts, sequences }: FactorsFigure): FlowGroup[] {
-  return texts.map(({ name, heading, start, end }) => {
-    const { tokens, special } = sequences[name] as Sequence;
-    return {
-      heading,
-      tokens: tokens.slice(start, end).map((text, i) => ({
-        text,
-        special: special.includes(start + i),
-        note: String(start + i),
-      })),
-    };
-  });
 }

@@ -230,9 +230,7 @@ export class LensView extends PanelView<LensState, LensFigure> {
 
   /** Of one cell, of all positions of a layer, or of all layers, the embeddings first. */
   async values({ layer, position: at }: { layer?: number; position?: number } = {}): Promise<object> {
-    if (!this.lens) await this.host.updateComplete; // having asked for it
-    const { lens } = this;
-    if (!lens) throw new Error("the lens could not be loaded");
+    const lens = await this.loaded("lens", () => this.lens);
     const { state } = this.choices;
     this.check({ ...state, layer: layer ?? 0, position: at ?? 0 });
     const row = (layer: number) =>

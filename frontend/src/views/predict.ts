@@ -1,10 +1,10 @@
 import { html, unsafeCSS } from "lit";
 import type { Blob, Figure, Sequence } from "../figure.js";
-import { json } from "../json-blob.js";
 import { memo } from "../memo.js";
 import { oneOf, PanelView } from "../panel-view.js";
 import flowCss from "../parts/flow.css";
-import { Flow, type FlowGroup } from "../parts/flow.js";
+import { Flow, type FlowGroup, groupsOf, type Stretch } from "../parts/flow.js";
+import { type Predictions, predictionsOf, topAt } from "../parts/predictions.js";
 import type { Sheet } from "../parts/svg.js";
 import { accent } from "../parts/tint.js";
 import topCss from "../parts/top.css";
@@ -13,10 +13,9 @@ import { inks } from "../save.js";
 import { plainText } from "../token.js";
 import type { ViewHost } from "../view.js";
 import css from "./predict.css";
-import type { Predictions } from "./tokens.js";
 
 interface PredictFigure extends Figure {
-  texts: { name: string; heading: string; start: number; end: number }[];
+  texts: Stretch[];
   task: "next" | "target" | "masked" | "classes";
   predictions: Blob;
   /** Of which sequence they are, and in which places. */
@@ -47,7 +46,7 @@ export class PredictView extends PanelView<PredictState, PredictFigure> {
     },
     choose: (index) => this.choices.choose({ position: this.places[index] as number }),
   });
-  private readonly groups = memo((figure: PredictFigure) => groupsOf(figure));
+  private readonly groups = memo(placesIn);
 
   constructor(host: ViewHost, figure: Figure) {
     super(host, figure as PredictFigure, (figure as PredictFigure).initial);
@@ -87,12 +86,11 @@ export class PredictView extends PanelView<PredictState, PredictFigure> {
   }
 
   private get predictions(): Predictions | undefined {
-    return this.host.blob(this.figure.predictions, (bytes) => json<Predictions>(bytes));
+    return predictionsOf(this.host, this.figure.predictions);
   }
 
-  private top(position: number, { vocabulary, top, probabilities }: Predictions): Top {
-    const [ids, values] = [top[position] as number[], probabilities[position] as number[]];
-    return { tokens: ids.map((id) => vocabulary[id] as string), probabilities: values };
+  private top(position: number, predictions: Predictions): Top {
+    return topAt(predictions, position) as Top; // the author's and the reader's positions are checked
   }
 
   protected override controls(): unknown {
@@ -168,9 +166,7 @@ export class PredictView extends PanelView<PredictState, PredictFigure> {
   /** What was held likely in the place of `position`; left out, of the one that is chosen. */
   async values({ position = this.choices.state.position }: Partial<PredictState>): Promise<object> {
     this.check({ position });
-    if (!this.predictions) await this.host.updateComplete; // having asked for it
-    const { predictions } = this;
-    if (!predictions) throw new Error("the predictions could not be loaded");
+    const predictions = await this.loaded("predictions", () => this.predictions);
     const [probability, rank] = predictions.actual[position] ?? [null, null];
     const token = this.given(position) ?? null;
     const top = this.top(position, predictions);
@@ -185,19 +181,12 @@ function equally(entropy: number): string {
 }
 
 /** The text, and a place for what follows it where that is predicted. */
-function groupsOf({ texts, sequences, predicted, positions, task }: PredictFigure): FlowGroup[] {
+function placesIn(figure: PredictFigure): FlowGroup[] {
+  const { predicted, positions, task, texts } = figure;
   const chosen = new Set(task === "classes" ? [] : positions);
-  return texts.map(({ name, heading, start, end }, i) => {
-    const { tokens, special } = sequences[name] as Sequence;
-    const own = name === predicted;
-    const next =
-      own && i === texts.length - 1 && chosen.has(end) ? [{ text: "…", special: true, note: String(end) }] : [];
-    const shown = tokens.slice(start, end).map((text, at) => ({
-      text,
-      special: special.includes(start + at),
-      note: String(start + at),
-      inactive: !(own && chosen.has(start + at)),
-    }));
-    return { heading, tokens: [...shown, ...next] };
-  });
+  const groups = groupsOf(figure, (name, at) => ({ inactive: !(name === predicted && chosen.has(at)) }));
+  const { name, end } = texts.at(-1) as Stretch;
+  if (name === predicted && chosen.has(end))
+    groups.at(-1)?.tokens.push({ text: "…", special: true, note: String(end) });
+  return groups;
 }

@@ -1,10 +1,10 @@
 import { html, nothing, unsafeCSS } from "lit";
-import type { Blob, Figure, Sequence } from "../figure.js";
+import type { Blob, Figure } from "../figure.js";
 import { memo } from "../memo.js";
 import { oneOf, PanelView, position } from "../panel-view.js";
 import { choice } from "../parts/controls.js";
 import flowCss from "../parts/flow.css";
-import { Flow, type FlowGroup, type Paint } from "../parts/flow.js";
+import { Flow, type FlowGroup, groupsOf, type Paint, type Stretch } from "../parts/flow.js";
 import { flowSheet } from "../parts/flow-sheet.js";
 import type { Sheet } from "../parts/svg.js";
 import { signedTint } from "../parts/tint.js";
@@ -31,7 +31,7 @@ interface Output {
 
 interface SaliencyFigure extends Figure {
   /** In the order of reading: what the model reads, and what it produces. */
-  texts: { name: string; heading: string; start: number; end: number }[];
+  texts: Stretch[];
   outputs: Output[];
   /** Inputs that have no part in the scale. */
   ignored: number[];
@@ -89,7 +89,7 @@ export class SaliencyView extends PanelView<SaliencyState, SaliencyFigure> {
       this.choices.choose({ selected: this.choices.state.selected === output ? null : output });
     },
   });
-  private readonly groups = memo((figure: SaliencyFigure) => groupsOf(figure));
+  private readonly groups = memo(outputsNoted);
   private readonly places = memo((figure: SaliencyFigure) => placesOf(figure));
 
   constructor(host: ViewHost, figure: Figure) {
@@ -261,9 +261,8 @@ export class SaliencyView extends PanelView<SaliencyState, SaliencyFigure> {
    * and how far each sum is from complete, where the method says so.
    */
   async values(): Promise<object> {
-    if (!this.scaled) await this.host.updateComplete; // having asked for it
-    const { scaled, inputs } = this;
-    if (!scaled) throw new Error("the attributions could not be loaded");
+    const scaled = await this.loaded("attributions", () => this.scaled);
+    const { inputs } = this;
     const { outputs, method } = this.figure;
     const list = (row: Float32Array) => Array.from(row, (value) => (Number.isNaN(value) ? null : value));
     return {
@@ -302,15 +301,8 @@ function placesOf({ texts, sequences, outputs }: SaliencyFigure): Place[] {
   );
 }
 
-function groupsOf({ texts, sequences, outputs }: SaliencyFigure): FlowGroup[] {
-  return texts.map(({ name, heading, start, end }) => {
-    const { tokens, special } = sequences[name] as Sequence;
-    return {
-      heading,
-      tokens: tokens.slice(start, end).map((text, i) => {
-        const output = outputs.find((each) => each.name === name && each.index === start + i);
-        return { text, special: special.includes(start + i), note: String(output?.position ?? start + i) };
-      }),
-    };
-  });
+function outputsNoted(figure: SaliencyFigure): FlowGroup[] {
+  const place = (name: string, index: number) =>
+    figure.outputs.find((each) => each.name === name && each.index === index)?.position ?? index;
+  return groupsOf(figure, (name, index) => ({ note: String(place(name, index)) }));
 }

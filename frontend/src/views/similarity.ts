@@ -287,10 +287,7 @@ export class SimilarityView extends PanelView<SimilarityState, SimilarityFigure>
     this.check({ stack, measure, row: null, col: null });
     const { layers, measures } = this.figure.similar[stack] as Similar;
     const decode = (bytes: Uint8Array) => new Scaled(bytes, layers);
-    const read = () => this.host.blob(measures[measure], decode);
-    if (!read()) await this.host.updateComplete;
-    const found = read();
-    if (!found) throw new Error("the similarities could not be loaded");
+    const found = await this.loaded("similarities", () => this.host.blob(measures[measure], decode));
     const names = Array.from({ length: layers }, (_, layer) => label(layer));
     return { stack, measure, layers: names, values: names.map((_, row) => [...found.row(row)]) };
   }

@@ -1,12 +1,12 @@
 import { html, unsafeCSS } from "lit";
 import type { Blob, Figure, Sequence } from "../figure.js";
-import { json } from "../json-blob.js";
 import { memo } from "../memo.js";
 import { oneOf, PanelView, position } from "../panel-view.js";
 import { choice } from "../parts/controls.js";
 import flowCss from "../parts/flow.css";
-import { Flow, type FlowGroup, type Paint } from "../parts/flow.js";
+import { Flow, groupsOf, type Paint, type Stretch } from "../parts/flow.js";
 import { flowSheet } from "../parts/flow-sheet.js";
+import { type Predictions, predictionsOf, topAt } from "../parts/predictions.js";
 import type { Sheet } from "../parts/svg.js";
 import { accent, tint } from "../parts/tint.js";
 import topCss from "../parts/top.css";
@@ -20,26 +20,23 @@ const SHADES = ["probability", "rank", "none"] as const;
 
 interface TokensFigure extends Figure {
   /** In the order of reading: what the model reads, and what it is to produce. */
-  texts: { name: string; heading: string; start: number; end: number }[];
+  texts: Stretch[];
   predictions: Blob;
   /** Of which sequence they are. */
   predicted: string;
   initial: TokensState;
 }
 
+/** Where a token that is shown stands. */
+interface Place {
+  name: string;
+  index: number;
+}
+
 interface TokensState {
   shade: (typeof SHADES)[number];
   /** The token that is held; counted through all that is shown. */
   selected: number | null;
-}
-
-/** For each position of the predicted sequence; null where nothing predicts its token. */
-export interface Predictions {
-  vocabulary: string[];
-  top: (number[] | null)[];
-  probabilities: (number[] | null)[];
-  actual: ([probability: number, rank: number] | null)[];
-  entropy: (number | null)[];
 }
 
 /** A text's tokens, each with what the model held likely in its place. */
@@ -57,6 +54,7 @@ export class TokensView extends PanelView<TokensState, TokensFigure> {
     choose: (index) => this.choices.choose({ selected: this.choices.state.selected === index ? null : index }),
   });
   private readonly groups = memo((figure: TokensFigure) => groupsOf(figure));
+  private readonly placesOf = memo(placesOf);
 
   constructor(host: ViewHost, figure: Figure) {
     super(host, figure as TokensFigure, (figure as TokensFigure).initial);
@@ -85,15 +83,12 @@ export class TokensView extends PanelView<TokensState, TokensFigure> {
     return this.flow.element;
   }
 
-  /** Sequence and position of each token that is shown. */
-  private get places(): { name: string; index: number }[] {
-    return this.figure.texts.flatMap(({ name, start, end }) =>
-      Array.from({ length: end - start }, (_, i) => ({ name, index: start + i })),
-    );
+  private get places(): Place[] {
+    return this.placesOf(this.figure);
   }
 
   private get predictions(): Predictions | undefined {
-    return this.host.blob(this.figure.predictions, (bytes) => json<Predictions>(bytes));
+    return predictionsOf(this.host, this.figure.predictions);
   }
 
   protected draw(): boolean {
@@ -129,10 +124,10 @@ export class TokensView extends PanelView<TokensState, TokensFigure> {
     const chosen = this.pointed ?? selected;
     const index = chosen ?? this.least(predictions);
     if (index === null) return html`<span class="detail pale">The model has predicted none of these tokens</span>`;
-    const { name, index: at } = this.places[index] as { name: string; index: number };
+    const { name, index: at } = this.places[index] as Place;
     const token = (this.figure.sequences[name] as Sequence).tokens[at] as string;
     const shown = html`<bdi>${plainText(token)}</bdi>`;
-    const found = name === this.figure.predicted ? this.top(at, predictions) : null;
+    const found = name === this.figure.predicted ? topAt(predictions, at) : null;
     if (!found) return html`<span class="detail">${shown}: given, not predicted</span>`;
     const actual = this.actual(index, predictions);
     const held = actual ? `${percent(actual[0])}, rank ${actual[1]}` : "to be filled in";
@@ -148,11 +143,6 @@ export class TokensView extends PanelView<TokensState, TokensFigure> {
         : [],
     );
     return known.length ? known.reduce((a, b) => (b.probability < a.probability ? b : a)).at : null;
-  }
-
-  private top(index: number, { vocabulary, top, probabilities }: Predictions) {
-    const [ids, values] = [top[index], probabilities[index]];
-    return ids && values ? { tokens: ids.map((id) => vocabulary[id] as string), probabilities: values } : null;
   }
 
   protected override free(): boolean {
@@ -171,13 +161,11 @@ export class TokensView extends PanelView<TokensState, TokensFigure> {
 
   /** For each token of the predicted sequence its probability, rank and entropy, and the likeliest in its place. */
   async values(): Promise<object> {
-    if (!this.predictions) await this.host.updateComplete; // having asked for it
-    const { predictions } = this;
-    if (!predictions) throw new Error("the predictions could not be loaded");
+    const predictions = await this.loaded("predictions", () => this.predictions);
     const { tokens } = this.figure.sequences[this.figure.predicted] as Sequence;
     return tokens.map((token, index) => {
       const actual = predictions.actual[index];
-      const top = this.top(index, predictions);
+      const top = topAt(predictions, index);
       return {
         token,
         probability: actual?.[0] ?? null,
@@ -189,16 +177,8 @@ export class TokensView extends PanelView<TokensState, TokensFigure> {
   }
 }
 
-function groupsOf({ texts, sequences }: TokensFigure): FlowGroup[] {
-  return texts.map(({ name, heading, start, end }) => {
-    const { tokens, special } = sequences[name] as Sequence;
-    return {
-      heading,
-      tokens: tokens.slice(start, end).map((text, i) => ({
-        text,
-        special: special.includes(start + i),
-        note: String(start + i),
-      })),
-    };
-  });
+function placesOf({ texts }: TokensFigure): Place[] {
+  return texts.flatMap(({ name, start, end }) =>
+    Array.from({ length: end - start }, (_, i) => ({ name, index: start + i })),
+  );
 }
