@@ -15,7 +15,8 @@ import json
 import types
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
@@ -68,7 +69,11 @@ class Source:
         return self.page if line is None else f"{self.page}:{line}"
 
     def to_json(self) -> str:
-        return json.dumps(vars(self), sort_keys=True)
+        return self._json
+
+    @cached_property
+    def _json(self) -> str:
+        return json.dumps({each.name: getattr(self, each.name) for each in fields(self)}, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Source:
@@ -78,7 +83,7 @@ class Source:
 class Options(BaseModel):
     """The keys that one view adds to the block. Each view declares a subclass."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     def parameters(self) -> dict[str, Any]:
         """What the capture has to know, as plain JSON; it becomes a part of the key."""

@@ -58,7 +58,7 @@ Texts = Annotated[
 class Part(BaseModel):
     """A mapping within a block."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON, of what is given or has a default."""

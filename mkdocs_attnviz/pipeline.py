@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mkdocs_attnviz import cache
 from mkdocs_attnviz.block import Block, BlockError, Source, parse
 from mkdocs_attnviz.cache import Cache, Entry, Log
 from mkdocs_attnviz.figure import Alert, Assets, Figure, Rendered, fill, sources
@@ -148,7 +147,7 @@ class Pipeline:
         """
         plans = self.prepare(sources)
         return [
-            " ".join(cache.key(request.key_parts()) for request in plan.requests)
+            " ".join(request.key for request in plan.requests)
             if isinstance(plan, Plan) and all(map(self._has, plan.requests))
             else None
             for plan in plans
@@ -182,7 +181,7 @@ class Pipeline:
         plan = self._plan(source)
         if isinstance(plan, Alert):
             return None
-        outcomes = [self._outcomes.get(cache.key(request.key_parts())) for request in plan.requests]
+        outcomes = [self._outcomes.get(request.key) for request in plan.requests]
         return next((outcome for outcome in outcomes if outcome is not None), None)
 
     def close(self) -> None:
@@ -208,10 +207,8 @@ class Pipeline:
     def _record(self, plans: Iterable[Plan]) -> None:
         """Which weights the figures are drawn from goes into the lock file."""
         for request in (request for plan in plans for request in plan.requests):
-            parts = request.key_parts()
-            key = cache.key(parts)
-            wanted = self.registry.wants(request.model) or key in self._fresh
-            entry = self.cache.get(key, parts) if wanted else None
+            wanted = self.registry.wants(request.model) or request.key in self._fresh
+            entry = self.cache.get(request.key, request.key_parts) if wanted else None
             if entry is not None:
                 self.registry.record(request.model, entry.meta.get("made_with", {}))
         self._fresh.clear()
@@ -244,13 +241,13 @@ class Pipeline:
         return Plan(source, block, request, request.without_interventions() if interventions else None)
 
     def _has(self, request: Request) -> bool:
-        return request.model.identity is not None and self.cache.has(cache.key(request.key_parts()))
+        return request.model.identity is not None and self.cache.has(request.key)
 
     def _compute(self, requests: Iterable[Request]) -> None:
         """Fill the cache, from the shared one first; what fails is remembered for the rest of the build."""
-        missing = {cache.key(request.key_parts()): request for request in requests}
+        missing = {request.key: request for request in requests}
         missing = {key: request for key, request in missing.items() if key not in self._outcomes}
-        fetched = self.cache.fetch({key: request.key_parts() for key, request in missing.items()})
+        fetched = self.cache.fetch({key: request.key_parts for key, request in missing.items()})
         self._outcomes |= dict.fromkeys(fetched, Outcome(fetched=True))
         missing = {key: request for key, request in missing.items() if key not in fetched}
         if self.settings.on_missing == "run":
@@ -275,7 +272,7 @@ class Pipeline:
             for answer in answers:
                 key = keys[answer.index]
                 if isinstance(answer, Captured):
-                    self.cache.put(key, requests[answer.index].key_parts(), answer.entry)
+                    self.cache.put(key, requests[answer.index].key_parts, answer.entry)
                     self._outcomes[key] = Outcome(answer.seconds)
                     self._fresh.add(key)
                 else:
@@ -301,11 +298,9 @@ class Pipeline:
     def _entry(self, block: Block, request: Request) -> tuple[Entry, str]:
         """The request's entry and how it was come by; one that is damaged in the cache is computed here."""
         start = time.perf_counter()
-        parts = request.key_parts()
-        key = cache.key(parts)
-        self.log.debug("key %s = %s", key, parts)
+        self.log.debug("key %s = %s", request.key, request.key_parts)
         entry = self._whole(request)
-        outcome = self._outcomes.get(key)
+        outcome = self._outcomes.get(request.key)
         if entry is None:
             outcome = outcome or Outcome(error="Its cache entry cannot be read.")
             raise block.wrong(_blamed(block, outcome), outcome.error, missing=outcome.missing)
@@ -315,12 +310,10 @@ class Pipeline:
 
     def _whole(self, request: Request) -> Entry | None:
         """The request's entry; one that is damaged in the folder is fetched or computed anew."""
-        parts = request.key_parts()
-        key = cache.key(parts)
-        entry = self.cache.get(key, parts)
+        entry = self.cache.get(request.key, request.key_parts)
         if entry is None:
             self._compute([request])
-            entry = self.cache.get(key, parts)
+            entry = self.cache.get(request.key, request.key_parts)
         return entry
 
     def _check_length(self, block: Block, entry: Entry) -> None:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from mkdocs_attnviz import cache
 from mkdocs_attnviz.block import Source
 from mkdocs_attnviz.cache import SUFFIX, file_name
 from mkdocs_attnviz.figure import Alert
@@ -46,7 +45,7 @@ def unused(pipeline: Pipeline, sources: Sequence[Source], *, shared: bool = Fals
     """
     plans = _plans(pipeline, sources)
     requests = [request for plan in plans for request in plan.requests]
-    keys = {cache.key(request.key_parts()) for request in requests}
+    keys = {request.key for request in requests}
     models = {request.model.reference for request in requests}
     files = [*_entries(pipeline.cache.folder, keys), *_left(pipeline.cache.folder)]
     within = pipeline.settings.cache_dir

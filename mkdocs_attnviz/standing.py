@@ -84,7 +84,7 @@ def _here(pipeline: Pipeline, source: Source) -> Standing:
     entries: list[Entry] = []
     lacking: list[str] = []
     for request in reversed(plan.requests):  # the block's own last, which is the one that is told
-        key = cache.key(parts := request.key_parts())
+        key, parts = request.key, request.key_parts
         known = replace(known, key=key, size=None, changed=None)
         try:
             about = pipeline.cache.path(key).stat()

@@ -27,7 +27,7 @@ from mkdocs_attnviz.views import head
 LOG = logging.getLogger("test")
 MODEL = ModelRef("mini", "/models/mini", True, None, "sha256:00", "auto", False, True)
 REQUEST = Request(ATTENTION, MODEL, {"text": "a cat"})
-PARTS = REQUEST.key_parts()
+PARTS = REQUEST.key_parts
 KEY = cache.key(PARTS)
 ENTRY = Entry({"sequences": {"text": {"tokens": ["a", "cat"]}}}, {"self/0": zlib.compress(b"abcd"), "self/1": b"xy"})
 
@@ -274,7 +274,7 @@ def key_of(tmp_path, monkeypatch):
         settings = {"models": {"mine": "models/mine", "same": "./models/mine"}, **settings}
         pipeline = Pipeline(Settings.read(settings), tmp_path, LOG)
         pipeline.begin()
-        return cache.key(pipeline.plan(Source(body, header or {}, page, line)).request.key_parts())
+        return pipeline.plan(Source(body, header or {}, page, line)).request.key
 
     return key_of
 
@@ -436,14 +436,14 @@ def test_the_key_is_what_it_was():
 def test_keys_of_all_that_was_not_thought_of_at_first():
     """A request without them has the parts that it had before there were any."""
     later = {"parameters": {"top_k": 10}, "interventions": [{"layer": 0, "heads": [1], "scale": 0.0}]}
-    assert [name for name, _ in REQUEST.key_parts()] == [
+    assert [name for name, _ in REQUEST.key_parts] == [
         *("capture", "version", "model", "dtype", "text", "text_pair", "text_target"),
     ]
     more = dataclasses.replace(REQUEST, inputs={**REQUEST.inputs, "generate": {"max_new_tokens": 3}}, **later)
-    added = more.key_parts()[len(PARTS) :]
+    added = more.key_parts[len(PARTS) :]
     assert added == [
         ("generate", '{"max_new_tokens": 3}'),
         ("parameters", '{"top_k": 10}'),
         ("interventions", '[{"heads": [1], "layer": 0, "scale": 0.0}]'),
     ]
-    assert more.key_parts()[: len(PARTS)] == PARTS
+    assert more.key_parts[: len(PARTS)] == PARTS

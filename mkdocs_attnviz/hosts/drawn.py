@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from mkdocs_attnviz import cache
 from mkdocs_attnviz.block import Source
 from mkdocs_attnviz.cache import DamagedEntry, Entry, StoreError
 from mkdocs_attnviz.figure import Alert, Assets
@@ -89,8 +88,7 @@ def push_rest(pipeline: Pipeline, pages: Pages) -> int:
 def _contents(pipeline: Pipeline, pages: Pages) -> Iterator[tuple[str, bytes]]:
     """The pages' entries that are here whole, each once, as they lie in the folder."""
     plans = [plan for plan in map(pipeline.plan, pages.blocks) if isinstance(plan, Plan)]
-    every = [request.key_parts() for plan in plans for request in plan.requests]
-    wanted = {cache.key(parts): parts for parts in every}
+    wanted = {request.key: request.key_parts for plan in plans for request in plan.requests}
     for key, parts in wanted.items():
         entry = pipeline.cache.get(key, parts)
         if entry is not None:

@@ -113,11 +113,12 @@ class AttnvizPlugin(BasePlugin[PluginSettings]):
     def on_post_build(self, *, config: MkDocsConfig) -> None:
         """Pages that other plugins wrote by themselves."""
         for path in self.site_dir.rglob("*.html"):
-            text = path.read_text("utf-8", errors="surrogateescape")
-            if MARK in text:
+            content = path.read_bytes()
+            if MARK.encode() in content:
+                text = content.decode("utf-8", errors="surrogateescape")
                 root = get_relative_url(ASSETS, path.relative_to(self.site_dir).as_posix())
                 filled = self._pipeline.fill(text, AssetFolder(self.site_dir / ASSETS, root))
-                path.write_text(filled, "utf-8", errors="surrogateescape")
+                path.write_bytes(filled.encode("utf-8", errors="surrogateescape"))
 
     def on_shutdown(self) -> None:
         if self.pipeline is not None:

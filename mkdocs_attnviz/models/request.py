@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
+from mkdocs_attnviz import cache
 from mkdocs_attnviz.cache import KeyParts
 from mkdocs_attnviz.models.reference import ModelRef
 
@@ -71,6 +73,12 @@ class Request:
     def without_interventions(self) -> Request:
         return replace(self, interventions=())
 
+    @cached_property
+    def key(self) -> str:
+        """The name of its entry in the cache. Raises: ValueError: its model is not known yet."""
+        return cache.key(self.key_parts)
+
+    @cached_property
     def key_parts(self) -> KeyParts:
         """Everything that can change the entry, and nothing else: no device, no page, no option of a view.
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import heapq
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 from mkdocs_attnviz.views.drawing import Picture
@@ -37,17 +37,24 @@ def picture(window: Window, theme: str) -> Picture:
 
 def _strongest(window: Window) -> list[Weight]:
     """The largest first. Most weights are told apart as bare numbers: there are thousands in each figure."""
-    every = sorted((weight for rows in window.weights for cols in rows for weight in cols), reverse=True)
-    least = max(every[min(LINES, len(every)) - 1], WEAKEST)
-    found = [
-        Weight(weight, -1 if (colour := window.heads[head]) is None else colour, row, col)
-        for head, rows in enumerate(window.weights)
-        for row, cols in enumerate(rows)
-        if max(cols) >= least
-        for col, weight in enumerate(cols)
-        if weight >= least and weight > WEAKEST
+    every = list(chain.from_iterable(chain.from_iterable(window.weights)))  # head by head, row by row
+    counts = Counter(every)
+    left, least = LINES, WEAKEST
+    for weight in sorted(counts, reverse=True):  # a few hundred: they come from bytes
+        left -= counts[weight]
+        if left <= 0:
+            least = max(weight, WEAKEST)
+            break
+    found = [at for at in range(len(every) - 1, -1, -1) if every[at] >= least]
+    found.sort(key=every.__getitem__, reverse=True)
+    cols = len(window.cols.texts)
+    size = cols * len(window.rows.texts)
+    heads = [-1 if colour is None else colour for colour in window.heads]
+    return [
+        Weight(weight, heads[at // size], at % size // cols, at % cols)
+        for at in found[:LINES]
+        if (weight := every[at]) > WEAKEST
     ]
-    return heapq.nlargest(LINES, found)
 
 
 def _colour(head: int | None) -> str:

@@ -48,7 +48,7 @@ class Layer:
     def row(self, head: int, row: int) -> list[float]:
         """All weights of a token, (cols,)."""
         start = head * self.rows * self.cols + row
-        return [WEIGHT[step] for step in self._steps[start : start + self.rows * self.cols : self.rows]]
+        return list(map(WEIGHT.__getitem__, self._steps[start : start + self.rows * self.cols : self.rows]))
 
     def beginning(self, head: int, tokens: int) -> bytes:
         """The steps from or to one of the first `tokens`: all of the first columns, then the first rows of the rest."""
