@@ -435,6 +435,8 @@ def _part(node: yaml.MappingNode, part: type[Part]) -> dict[str, object]:
         if name.value not in part.model_fields:
             near = _nearest(str(name.value), part.model_fields) or f"; there are {', '.join(part.model_fields)}"
             raise BlockError(f"`{_short(str(name.value))}` is not a key of {_called(part)}{near}.", _line(name))
+        if name.value in found:
+            raise BlockError(f"`{name.value}` stands twice in {_called(part)}.", _line(name))
         found[name.value] = _value(value, part.model_fields[name.value].annotation)
     return found
 

@@ -309,6 +309,8 @@ WITHIN = [
         4,
         "An intervention names `heads`, `neurons`, or both; one of these has none.",
     ),
+    (GOOD + "generate:\n  top_k: 2\n  top_k: 3", 4, "`top_k` stands twice in `generate`."),
+    (GOOD + "interventions: [{layer: 1, layer: 2, heads: 1}]", 2, "`layer` stands twice in an intervention."),
     (GOOD + "interventions:\n  - {heads: 1}", 3, "`interventions` has no `layer`; it must be a layer's number"),
     (
         GOOD + "interventions:\n  - layer: 1\n    head: 3",
@@ -389,7 +391,7 @@ def test_the_schema_takes_keys_within_keys(body):
 @pytest.mark.parametrize(
     "body",
     [
-        *(body for body, _, message in WITHIN if "more than" not in message),
+        *(body for body, _, message in WITHIN if "more than" not in message and "twice" not in message),
         GOOD + "view: predict\nposition: -1",
         GOOD + "view: predict\nshade: rank",
         GOOD + "position: 1",

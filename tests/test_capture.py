@@ -17,10 +17,11 @@ from mkdocs_attnviz.models import attention, scores
 from mkdocs_attnviz.models.calls import recording
 from mkdocs_attnviz.models.client import Captured, ModelFailed, Refused, Worker
 from mkdocs_attnviz.models.inputs import example
-from mkdocs_attnviz.models.load import load
+from mkdocs_attnviz.models.load import Unusable, load
 from mkdocs_attnviz.models.reference import resolve
 from mkdocs_attnviz.models.request import ATTENTION, Request
 from mkdocs_attnviz.models.tokens import Example, tokenize
+from mkdocs_attnviz.models.worker import Shelf
 from mkdocs_attnviz.settings import Settings
 
 torch.set_num_threads(1)
@@ -380,6 +381,16 @@ def test_a_model_without_attention_is_refused_before_its_weights_are_read(worker
     (folder / "config.json").write_text('{"model_type": "mamba"}')
     (folder / "model.safetensors").unlink()
     assert_unusable(run(worker, str(folder), "a b"), "(mamba) has no attention to show: it is a state-space model.")
+
+
+def test_a_model_without_attention_is_refused_though_it_is_in_memory(tmp_path, tokenizer_folder):
+    model = transformers.MambaForCausalLM(tiny_models.config("mamba"))
+    model.save_pretrained(tmp_path)
+    transformers.AutoTokenizer.from_pretrained(tokenizer_folder).save_pretrained(tmp_path)
+    shelf, wanted = Shelf(), ref(str(tmp_path))
+    shelf.get(wanted, "cpu", head=True, attention=False)
+    with pytest.raises(Unusable, match="has no attention to show: it is a state-space model"):
+        shelf.get(wanted, "cpu", head=True, attention=True)
 
 
 def test_pickled_weights_are_not_loaded(worker, make_model):

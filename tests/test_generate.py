@@ -172,6 +172,12 @@ def test_an_encoder_decoder_writes_what_transformers_does(folder, text, more):
     ]
 
 
+def test_what_it_writes_is_refused_where_it_is_too_long_and_never_cut():
+    """`max_tokens` is no part of the key: another site's limit must not give another entry."""
+    with pytest.raises(ValueError, match=r"The target has \d+ tokens; `max_tokens` is 8"):
+        example(loaded(EN_DE), inputs(f"text: {SENTENCE}\ngenerate: {{min_new_tokens: 12}}"), 8)
+
+
 # ---- attention of what was written
 
 

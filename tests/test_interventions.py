@@ -16,7 +16,7 @@ from test_capture import ARCHITECTURES, BART, SMALL, ref
 
 import mkdocs_attnviz
 from mkdocs_attnviz import cache
-from mkdocs_attnviz.models import attention
+from mkdocs_attnviz.models import attention, worker
 from mkdocs_attnviz.models.client import Captured, Refused, Worker
 from mkdocs_attnviz.models.inputs import collate, example
 from mkdocs_attnviz.models.interventions import intervening
@@ -259,6 +259,22 @@ def test_the_worker_runs_with_them_and_then_without(make_model):
     assert before.entry.blobs == again.entry.blobs != changed.entry.blobs
     assert isinstance(wrong, Refused)
     assert wrong.message.startswith("`interventions` names layer 9; ")
+
+
+def test_inputs_that_cannot_be_read_are_not_run_unchanged(made):
+    loaded, *_ = made("gpt2")
+    conversation = {"chat": [{"role": "user", "content": "a"}]}
+    interventions = [{"layer": 0, "heads": [0], "scale": 0.0}]
+    with pytest.raises(ValueError, match="needs a chat template"), intervening(loaded, interventions, [conversation]):
+        pass
+
+
+def test_one_text_alone_is_blamed_for_the_look_at_the_model(made):
+    """If that ended the process, the others would not be run again for it."""
+    loaded, *_ = made("gpt2")
+    job = {"inputs": [[4, {"text": TEXT}], [7, {"text": TEXT}]], "interventions": [{"layer": 0, "heads": [0]}]}
+    first, _ = next(worker._captured(None, loaded, attention.capture, job))
+    assert first == {"event": "running", "indices": [4]}
 
 
 def test_keys():

@@ -97,6 +97,12 @@ def test_a_model_in_memory_that_predicts(view):
     assert [part["heading"] for part in shown["texts"]] == ["Input", "Output"]
 
 
+def test_a_model_in_memory_without_attention_that_predicts(tokenizer):
+    model = transformers.MambaForCausalLM(transformers.MambaConfig(vocab_size=len(tokenizer), hidden_size=16))
+    shown = figure(mkdocs_attnviz.show(model, tokenizer, TEXT, view="tokens", html_action="return"))
+    assert shown["view"] == "tokens"
+
+
 def test_a_model_in_memory_that_predicts_nothing(model, tokenizer):
     with pytest.raises(ValueError, match="Model 'BertModel' predicts neither tokens nor classes"):
         mkdocs_attnviz.show(model, tokenizer, TEXT, view="predict", html_action="return")

@@ -24,6 +24,9 @@ EN_DE = str(ROOT / "example_site" / "models" / "en-de")
 TEXT = "the rabbit hopped near the cold river and the rabbit"
 SENTENCE = "She sees the small elephant."
 TINY = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+BART = {"d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48}
+BART |= {"encoder_attention_heads": 4, "decoder_attention_heads": 4, "max_position_embeddings": 32}
+BART |= {"bos_token_id": 2, "eos_token_id": 3, "pad_token_id": 0, "decoder_start_token_id": 3}
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghij"]
 
 
@@ -42,7 +45,7 @@ def make_model(tmp_path_factory):
         transformers.PreTrainedTokenizerFast(tokenizer_object=backend, mask_token="[MASK]", **special).save_pretrained(
             path
         )
-        model = kind(transformers.BertConfig(vocab_size=len(WORDS), **TINY, **settings))
+        model = kind(kind.config_class(vocab_size=len(WORDS), **TINY, **settings))
         with torch.no_grad():  # small random weights give nearly uniform predictions, which would hide mistakes
             for parameter in model.parameters():
                 if parameter.ndim > 1:
@@ -139,8 +142,9 @@ def test_masks_are_filled_in_all_at_once(make_model, text):
         check(found, position, logits[position])
 
 
-def test_without_a_mask_each_token_is_masked_in_turn(make_model, monkeypatch):
-    monkeypatch.setattr(predictions, "AT_ONCE", 3)
+@pytest.mark.parametrize(("limit", "value"), [("AT_ONCE", 3), ("LOGITS", 300), ("LOGITS", 1)])
+def test_without_a_mask_each_token_is_masked_in_turn(make_model, monkeypatch, limit, value):
+    monkeypatch.setattr(predictions, limit, value)
     folder, text = make_model(transformers.BertForMaskedLM), "a b c d e f g"
     found = json_of(captured(folder, text=text).blobs["predictions"])
     tokenizer, model = of_transformers(folder, transformers.AutoModelForMaskedLM)
@@ -173,6 +177,34 @@ def test_classes(make_model, settings, several):
     order = shares.argsort(descending=True).tolist()
     assert names_of(found, 0) == [names[index] for index in order]
     assert np.allclose(found["probabilities"][0], shares[order].numpy(), rtol=1e-4)
+
+
+def test_a_bert_that_is_no_decoder_predicts_no_next_token(make_model):
+    """Whatever its class is called: what it says of a token depends on those after it."""
+    with pytest.raises(Unusable, match=r"\(BertLMHeadModel\) predicts no next token: what it says of one depends on"):
+        captured(make_model(transformers.BertLMHeadModel), text="a b c")
+    folder = make_model(transformers.BertLMHeadModel, is_decoder=True)
+    assert captured(folder, text="a b c").meta["task"] == "next"
+
+
+def test_numbers_that_are_none(make_model):
+    folder = make_model(transformers.BertForSequenceClassification, num_labels=5)
+    model = transformers.BertForSequenceClassification.from_pretrained(folder)
+    model.classifier.weight.data[0] = torch.nan
+    model.save_pretrained(folder)
+    with pytest.raises(ValueError, match=r"gives values that are no numbers for this text\."):
+        captured(folder, text="a b c")
+
+
+def test_a_classifier_that_is_an_encoder_decoder(make_model):
+    folder = make_model(transformers.BartForSequenceClassification, **BART)
+    found = json_of(captured(folder, text="a b c").blobs["predictions"])
+    tokenizer, model = of_transformers(folder, transformers.AutoModelForSequenceClassification)
+    with torch.no_grad():
+        shares = model(**tokenizer("a b c", return_tensors="pt")).logits[0].double().softmax(-1)
+    assert np.allclose(found["probabilities"][0], shares.sort(descending=True).values.numpy(), rtol=1e-4)
+    with pytest.raises(ValueError, match="gives a text classes and writes none, so no `text_target`"):
+        captured(folder, text="a b c", text_target="d")
 
 
 def test_a_model_without_a_head(make_model):

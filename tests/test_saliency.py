@@ -15,7 +15,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from mkdocs_attnviz.block import BlockError, Source, parse
 from mkdocs_attnviz.models import attribution, saliency
 from mkdocs_attnviz.models.inputs import example
-from mkdocs_attnviz.models.load import Unusable, load
+from mkdocs_attnviz.models.load import Loaded, Unusable, load
 from mkdocs_attnviz.models.reference import resolve
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views import OPTIONS
@@ -256,6 +256,29 @@ def test_integrated_gradients_are_complete(name, loaded, folder):
         assert each.delta == pytest.approx(total - (each.value - each.baseline), abs=1e-3)
     print(f"{name}: completeness error {errors[0]:.2g} with 10 steps, {errors[1]:.2g} with 200")
     assert errors[1] <= 0.02 * abs(each.value - each.baseline)
+
+
+def test_a_classifier_whose_decoder_reads_the_text_again(tmp_path):
+    """Input × gradient is the gradient of the shared table of embeddings, by autograd alone: through encoder and
+    decoder, of which the second reads a start token, and not the last one."""
+    torch.manual_seed(1)
+    sizes = {"d_model": 16, "encoder_layers": 2, "decoder_layers": 2, "encoder_ffn_dim": 24, "decoder_ffn_dim": 24}
+    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "max_position_embeddings": 32}
+    ends = {"eos_token_id": 4, "decoder_start_token_id": 1, "bos_token_id": 1, "pad_token_id": 0}
+    config = transformers.BartConfig(vocab_size=len(WORDS), init_std=0.6, num_labels=3, **sizes, **heads, **ends)
+    model = transformers.BartForSequenceClassification(config).eval()
+    words = Tokenizer(models.WordLevel({word: n for n, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]")
+    ours_of = Loaded(resolve(DATES, None, Settings(), ROOT), model, tokenizer, torch.device("cpu"))
+    inputs = {"text": "w5 w9 w7 w3 w1"}  # w1 ends a sentence
+    ids = tokenizer(inputs["text"], return_tensors="pt")["input_ids"]
+    table = model.model.shared.weight
+    chosen = int(model(ids).logits.argmax())
+    (gradient,) = torch.autograd.grad(model(ids).logits[0, chosen], table)
+    expected = (gradient * table)[ids[0]].sum(-1).detach()
+    _, found = ours(ours_of, inputs)
+    assert (found[0].values[0] - expected).abs().max() <= 1e-5 * float(expected.abs().max())
 
 
 def test_eccos_value(loaded, folder):

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.checkpoint import checkpoint
 
 from mkdocs_attnviz.models.inputs import accepted, collate
 from mkdocs_attnviz.models.load import Loaded, Unusable
@@ -59,6 +60,8 @@ class Explained(torch.nn.Module):
         if loaded.task == "next" and "logits_to_keep" in taken:
             self.more["logits_to_keep"] = 1
         self.lengths = [len(part.ids) for part in (example.text, example.target) if part is not None]
+        self.twice = loaded.encoder_decoder and example.target is None
+        """Whether a decoder reads the text again, one token on, as those of classifiers do."""
         self._given: list[torch.Tensor] = []
         self._seen: list[torch.Tensor] = []
         self._hooks = [module.register_forward_hook(self._embedding) for module in _embeddings(loaded)]
@@ -69,6 +72,8 @@ class Explained(torch.nn.Module):
 
     def _embedding(self, _: Any, __: Any, output: torch.Tensor) -> torch.Tensor | None:
         at = len(self._seen)
+        if self.twice and at == 1 and self._given and output.shape[1] == self.lengths[0]:
+            return torch.cat([output[:, :1], self._given[0][:, :-1]], dim=1)
         if at == len(self.lengths) or output.dim() != 3 or output.shape[1] != self.lengths[at]:
             return None
         self._seen.append(output)
@@ -85,6 +90,13 @@ class Explained(torch.nn.Module):
         return tuple(seen.detach().clone() for seen in self._seen)
 
     def forward(self, *embeddings: torch.Tensor) -> torch.Tensor:
+        """Of many at once no more than `AT_ONCE` are kept for the way back: the others run again then."""
+        if len(embeddings[0]) <= AT_ONCE:
+            return self._scored(*embeddings)
+        parts = zip(*(torch.split(part, AT_ONCE) for part in embeddings), strict=True)
+        return torch.cat([checkpoint(self._scored, *part, use_reentrant=False) for part in parts])
+
+    def _scored(self, *embeddings: torch.Tensor) -> torch.Tensor:
         self._given = list(embeddings)
         try:
             return self.score(self._run(len(embeddings[0])))[:, None]
@@ -147,7 +159,7 @@ def attribute(
             value = float(function(*embeddings))
             baseline = None if baselines is None else float(function(*baselines))
         found, delta = METHODS[method](function, loaded, embeddings, baselines, parameters)
-    return Found([_per_token(part, method, norm) for part in found], value, baseline, delta)
+    return Found([loaded.numbers(_per_token(part, method, norm)) for part in found], value, baseline, delta)
 
 
 def _per_token(values: torch.Tensor, method: str, norm: str) -> torch.Tensor:

@@ -37,6 +37,11 @@ def example(loaded: Loaded, inputs: Mapping[str, Any], max_tokens: int) -> Examp
                 "one text into another."
             )
         return Example(text)
+    if loaded.task == "classes":  # its decoder reads the text itself, by the model's own code
+        for key in ("text_target", "generate"):
+            if key in inputs:
+                raise ValueError(f"Model {loaded.ref.name!r} gives a text classes and writes none, so no `{key}`.")
+        return Example(text)
     target = _written(loaded, text, max_tokens, generate) if given is None else target_tokens(loaded, given)
     _check_length(loaded, "target", len(target.ids), max_tokens)
     return Example(text, target)
@@ -105,14 +110,14 @@ def _written(loaded: Loaded, text: Tokens, max_tokens: int, how: Mapping[str, An
     """The decoder's side for what the model itself writes: where nothing is said, most likely token by token."""
     if not loaded.model.can_generate():
         raise ValueError(f"Model {loaded.ref.name!r} cannot write: its decoder needs `text_target`.")
-    most = min(max_tokens, loaded.longest or max_tokens)
-    if how is None:
-        written = _generated(loaded, text, {"max_length": most + 1, "max_new_tokens": None})
+    if how is not None:
+        written = _generated(loaded, text, _at_most(loaded.longest or 10**9, how))
     else:
-        written = _generated(loaded, text, _at_most(most, how))
-    if how is None and len(written) > most and written[-1] not in _ends(loaded):
-        name = loaded.ref.name
-        raise ValueError(f"Model {name!r} has written {most} tokens and come to no end; give it a `text_target`.")
+        most = min(max_tokens, loaded.longest or max_tokens)
+        written = _generated(loaded, text, {"max_length": most + 1, "max_new_tokens": None})
+        if len(written) > most and written[-1] not in _ends(loaded):
+            name = loaded.ref.name
+            raise ValueError(f"Model {name!r} has written {most} tokens and come to no end; give it a `text_target`.")
     said = loaded.tokenizer.decode(written, skip_special_tokens=True)
     return _target(loaded, written[:-1], written[1:], said)
 

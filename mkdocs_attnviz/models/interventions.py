@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -35,12 +35,12 @@ def intervening(loaded: Loaded, interventions: Interventions, several: Iterable[
     """While this lasts, the model runs with them. `several` are inputs; one that it can read shows it as it is.
 
     Raises:
-        ValueError: the model has no such layer, head or neuron.
+        ValueError: the model has no such layer, head or neuron, or can read none of the inputs.
         Unusable: it does not show where its heads or neurons are.
     """
     with ExitStack() as stack:
-        probe = _probe(loaded, several) if interventions else None
-        if probe is not None:
+        if interventions:
+            probe = _probe(loaded, several)
             heads = [each for each in interventions if each.get("heads") is not None]
             neurons = [each for each in interventions if each.get("neurons") is not None]
             places = [*_heads(loaded, heads, anatomy(loaded, probe))] if heads else []
@@ -51,16 +51,23 @@ def intervening(loaded: Loaded, interventions: Interventions, several: Iterable[
         yield
 
 
-def _probe(loaded: Loaded, several: Iterable[Mapping[str, Any]]) -> Example | None:
-    """Something to look at the model with, for which it need not write; None where it can read none of the inputs."""
+def _probe(loaded: Loaded, several: Iterable[Mapping[str, Any]]) -> Example:
+    """Something to look at the model with, for which it need not write.
+
+    Raises:
+        ValueError: why it cannot read the last of the inputs, where it can read none.
+    """
+    problem = ValueError("There is no text to look at the model with.")
     for inputs in several:
-        with suppress(ValueError):
+        try:
             text = text_tokens(loaded, inputs)
             if not loaded.encoder_decoder:
                 return Example(text)
             said = inputs.get("text_target") or inputs.get("text") or inputs["chat"][0]["content"]
             return Example(text, target_tokens(loaded, said))
-    return None
+        except ValueError as error:
+            problem = error
+    raise problem
 
 
 @dataclass

@@ -33,8 +33,9 @@ def capture(loaded: Loaded, examples: Sequence[Example], parameters: Mapping[str
         ValueError: a token to be watched is none, or there is no final norm to leave out.
     """
     if loaded.task not in ("next", "target", "masked"):
-        does = "predicts classes" if loaded.task == "classes" else "predicts nothing"
-        raise Unusable(f"The logit lens needs a model that predicts tokens, and {loaded.ref.name!r} {does}.")
+        if loaded.task is None:
+            raise Unusable(loaded.predicts_nothing)
+        raise Unusable(f"The logit lens needs a model that predicts tokens, and {loaded.ref.name!r} predicts classes.")
     watched = [token_of(loaded, text) for text in parameters["watch"]]
     with torch.inference_mode():
         return [_entry(loaded, example, watched, parameters) for example in examples]
@@ -52,9 +53,7 @@ def _entry(loaded: Loaded, example: Example, watched: list[int], parameters: Map
     vocabulary: dict[int, int] = {}
     found: dict[str, list[Any]] = {name: [] for name in ("top", "probabilities", "entropy", "kl", "actual", "watched")}
     for vectors in tail.vectors:
-        logits = tail.logits(vectors, norm if raw else None)
-        if bool(logits.isnan().any()):
-            raise ValueError(f"Model {loaded.ref.name!r} gives values that are no numbers for this text.")
+        logits = loaded.numbers(tail.logits(vectors, norm if raw else None))
         for name, row in _row(logits, tail.own, actual, watched, parameters["top_k"], vocabulary).items():
             found[name].append(row)
     lens = {"vocabulary": pretty(loaded.tokenizer, list(vocabulary)), **found}

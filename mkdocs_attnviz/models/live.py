@@ -14,7 +14,7 @@ import transformers
 from mkdocs_attnviz.cache import Entry
 from mkdocs_attnviz.models.inputs import example
 from mkdocs_attnviz.models.interventions import intervening
-from mkdocs_attnviz.models.load import NO_ATTENTION, Loaded, Unusable, placed
+from mkdocs_attnviz.models.load import Loaded, Unusable, check_attention, placed
 from mkdocs_attnviz.models.reference import ModelRef
 from mkdocs_attnviz.models.request import Capture
 
@@ -44,7 +44,7 @@ def entry(
     ref = ModelRef(name(model), name(model), True, None, None, "auto", False, True)
     capture = importlib.import_module(f"mkdocs_attnviz.models.{wanted.name}").capture
     try:
-        with eager(model):
+        with eager(model, attention=wanted.attention):
             loaded = Loaded(ref, model, tokenizer, placed(model))
             more = {"parameters": parameters} if parameters else {}
             with intervening(loaded, interventions, [inputs]):
@@ -60,20 +60,20 @@ def _check(what: str, value: Any, kind: type) -> None:
 
 
 @contextmanager
-def eager(model: Any) -> Iterator[None]:
+def eager(model: Any, *, attention: bool = True) -> Iterator[None]:
     """While this lasts, the model computes its weights in full, and drops none of them at random.
 
     Raises:
-        Unusable: it has no weights, or was made to compute them in another way for good.
+        Unusable: `attention` is wanted, and it has none, or was made to compute it in another way for good.
     """
-    kind = model.config.model_type
-    if kind in NO_ATTENTION:
-        raise Unusable(f"Model {name(model)!r} ({kind}) has no attention to show: {NO_ATTENTION[kind]}.")
+    if attention:
+        check_attention(name(model), model.config)
     before = [(config, config._attn_implementation) for config in _configs(model)]
     training = [(module, module.training) for module in model.modules()]
     try:
         model.set_attn_implementation("eager")
-        if (fixed := model.config._attn_implementation) != "eager":
+        if attention and (fixed := model.config._attn_implementation) != "eager":
+            kind = model.config.model_type
             raise Unusable(
                 f"Model {name(model)!r} ({kind}) computes its attention by {fixed!r}, which gives no weights, and can "
                 "only change that when it is loaded: `from_pretrained(…, attn_implementation='eager')`."

@@ -8,6 +8,8 @@ import tempfile
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import tokenizers
@@ -93,8 +95,42 @@ class Loaded:
 
     @property
     def task(self) -> str | None:
-        """What the model predicts, as `TASKS` has it; None for one without a head."""
-        return TASKS.get(type(self.model).__name__) or ("next" if self.model.can_generate() else None)
+        """What the model predicts, as `TASKS` has it; None for one that predicts nothing by itself."""
+        name = type(self.model).__name__
+        task = TASKS.get(name) or ("next" if self.model.can_generate() else None)
+        if task == "next" and self.reads_ahead:
+            return "masked" if name in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES.values() else None
+        return task
+
+    @cached_property
+    def reads_ahead(self) -> bool:
+        """Whether its predictions at a token change with what stands after it (XLM, XLNet, a BERT that is no decoder):
+        those are of no next token, whatever the class is called."""
+        special = set(self.tokenizer.all_special_ids)
+        size = self.model.config.get_text_config().vocab_size
+        some = list(islice((token for token in range(size) if token not in special), 4))
+        try:
+            ids = torch.tensor([some[:3], [*some[:2], some[3]]], device=self.device)
+            with torch.inference_mode():
+                one, other = self.model(input_ids=ids, return_dict=True).logits[:, :2].float()
+        except Exception:  # of a model that reads more than ids, or a longer text; no proof
+            return False
+        return float((one - other).abs().max()) > 1e-3 * float(one.abs().max())
+
+    @property
+    def predicts_nothing(self) -> str:
+        """A sentence, for where `task` is None."""
+        why = "predicts neither tokens nor classes"
+        if self.reads_ahead:
+            why = f"({type(self.model).__name__}) predicts no next token: what it says of one depends on what follows"
+        return f"Model {self.ref.name!r} {why}."
+
+    def numbers(self, values: torch.Tensor) -> torch.Tensor:
+        """`values` of a pass in 32 bits. Raises: ValueError: some are NaN, as where numbers of 16 bits overflow."""
+        if bool(values.isnan().any()):
+            less = f"; it runs in {values.dtype}, and may do better with `dtype: float32`" * (values.element_size() < 4)
+            raise ValueError(f"Model {self.ref.name!r} gives values that are no numbers for this text{less}.")
+        return values.float()
 
     @property
     def pad(self) -> int:
@@ -143,12 +179,18 @@ def _small_files(ref: ModelRef, *, attention: bool) -> tuple[Any, Any]:
             "`pip install 'mkdocs-attnviz[large]'`."
         )
     config = transformers.AutoConfig.from_pretrained(ref.path, **_where(ref))
-    if attention and config.model_type in NO_ATTENTION:
-        reason = NO_ATTENTION[config.model_type]
-        raise Unusable(f"Model {ref.name!r} ({config.model_type}) has no attention to show: {reason}.")
+    if attention:
+        check_attention(ref.name, config)
     # Set directly: Falcon and a few others do not take it over from the argument.
     config._attn_implementation = "eager"
     return config, transformers.AutoTokenizer.from_pretrained(ref.path, **_where(ref))
+
+
+def check_attention(name: str, config: Any) -> None:
+    """Raises: Unusable: such a model has no attention matrix to show."""
+    if config.model_type in NO_ATTENTION:
+        reason = NO_ATTENTION[config.model_type]
+        raise Unusable(f"Model {name!r} ({config.model_type}) has no attention to show: {reason}.")
 
 
 def _where(ref: ModelRef) -> dict[str, Any]:

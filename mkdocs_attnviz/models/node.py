@@ -21,9 +21,9 @@ from mkdocs_attnviz import __version__
 from mkdocs_attnviz.block import BlockError
 from mkdocs_attnviz.models.client import Worker, WorkerDied
 from mkdocs_attnviz.models.reference import ModelRef, digest, package_directory
-from mkdocs_attnviz.models.request import ATTENTION, SCORES, TENSORS
+from mkdocs_attnviz.models.request import CAPTURES, TENSORS
 
-VERSION = f"{__version__} (captures {ATTENTION.version}, {SCORES.version}, {TENSORS.version})"
+VERSION = f"{__version__} (captures {', '.join(str(each.version) for each in CAPTURES)})"
 """Another version may write something else under the same key."""
 LAST = ("absent", "died", "done", "failed")
 """Events after which nothing more is said about a job."""

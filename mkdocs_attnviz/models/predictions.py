@@ -19,7 +19,9 @@ from mkdocs_attnviz.models.load import Loaded, Unusable
 from mkdocs_attnviz.models.tokens import Example, Tokens, pretty
 
 AT_ONCE = 16
-"""Copies of a text with one token masked that go through a model together."""
+"""Copies of a text with one token masked that go through a model together, at most."""
+LOGITS = 1 << 26
+"""Numbers that come out then, at most, if a single copy has no more: a quarter of a gigabyte."""
 
 
 def capture(loaded: Loaded, examples: Sequence[Example], parameters: Mapping[str, Any]) -> list[Entry]:
@@ -35,7 +37,7 @@ def capture(loaded: Loaded, examples: Sequence[Example], parameters: Mapping[str
 def _entry(loaded: Loaded, example: Example, top_k: int) -> Entry:
     task = loaded.task
     if task is None:
-        raise Unusable(f"Model {loaded.ref.name!r} predicts neither tokens nor classes.")
+        raise Unusable(loaded.predicts_nothing)
     sequences = example.sequences()
     meta: dict[str, Any] = {"sequences": sequences, "task": task}
     if task == "classes":
@@ -53,7 +55,7 @@ def predictions(loaded: Loaded, example: Example, task: str) -> dict[int, torch.
     """Logits by the position that they predict, each (V,). What follows the last position is predicted, too."""
     if task == "masked":
         return dict(_masked(loaded, example.text))
-    logits = loaded.model(**collate(loaded, [example]), return_dict=True).logits[0].float()  # (T, V)
+    logits = loaded.numbers(loaded.model(**collate(loaded, [example]), return_dict=True).logits[0])  # (T, V)
     return {position + 1: row for position, row in enumerate(logits)}
 
 
@@ -66,15 +68,17 @@ def _masked(loaded: Loaded, text: Tokens) -> Iterator[tuple[int, torch.Tensor]]:
     inputs = collate(loaded, [Example(text)])
     masked = [position for position, token in enumerate(text.ids) if token == mask]
     if masked:
-        logits = loaded.model(**inputs, return_dict=True).logits[0].float()
+        logits = loaded.numbers(loaded.model(**inputs, return_dict=True).logits[0])
         yield from ((position, logits[position].clone()) for position in masked)
         return
     positions = [position for position in range(len(text.ids)) if position not in text.special]
-    for start in range(0, len(positions), AT_ONCE):
-        part = positions[start : start + AT_ONCE]
+    each = len(text.ids) * loaded.model.config.get_text_config().vocab_size
+    step = max(1, min(AT_ONCE, LOGITS // each))
+    for start in range(0, len(positions), step):
+        part = positions[start : start + step]
         copies = {name: value.repeat(len(part), 1) for name, value in inputs.items()}
         copies["input_ids"][torch.arange(len(part)), torch.tensor(part)] = mask
-        logits = loaded.model(**copies, return_dict=True).logits.float()  # (B, T, V)
+        logits = loaded.numbers(loaded.model(**copies, return_dict=True).logits)  # (B, T, V)
         yield from ((position, logits[number, position].clone()) for number, position in enumerate(part))
 
 
@@ -101,7 +105,7 @@ def _described(
 
 
 def _classes(loaded: Loaded, example: Example, top_k: int) -> dict[str, Any]:
-    logits = loaded.model(**collate(loaded, [example]), return_dict=True).logits[0].float()
+    logits = loaded.numbers(loaded.model(**collate(loaded, [example]), return_dict=True).logits[0])
     config = loaded.model.config
     several = config.problem_type == "multi_label_classification" or len(logits) == 1
     probabilities = logits.sigmoid() if several else logits.softmax(-1)

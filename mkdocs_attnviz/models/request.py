@@ -36,6 +36,7 @@ FACTORS = Capture("factors", 1, attention=False)
 SIMILARITY = Capture("similarity", 1, attention=False)
 SALIENCY = Capture("saliency", 1, head=True, attention=False)
 LENS = Capture("lens", 1, head=True, attention=False)
+CAPTURES = (ATTENTION, SCORES, TENSORS, PREDICTIONS, ACTIVATIONS, FACTORS, SIMILARITY, SALIENCY, LENS)
 
 
 def too_long(tokens: int, limit: int, what: str = "text") -> str:

@@ -97,7 +97,8 @@ def explained(
     said, found = [], []
     for output in _outputs(loaded, example, parameters.get("target")):
         with torch.no_grad():
-            logits = output.choose(loaded.model(**collate(loaded, [output.reads]), return_dict=True).logits.float())[0]
+            logits = loaded.model(**collate(loaded, [output.reads]), return_dict=True).logits
+            logits = output.choose(loaded.numbers(logits))[0]
         token = int(logits.argmax()) if output.token is None else output.token
         score = _score(loaded, output.choose, parameters["explain"], token, contrast)
         said.append(
@@ -199,7 +200,7 @@ def _outputs(loaded: Loaded, example: Example, target: Sequence[str] | None) -> 
         return _produced(example, example.target, target)
     if loaded.task == "next":
         return _continued(loaded, example.text, target)
-    raise Unusable(f"Model {loaded.ref.name!r} predicts neither tokens nor classes.")
+    raise Unusable(loaded.predicts_nothing)
 
 
 def _classes(loaded: Loaded, example: Example, target: Sequence[str] | None) -> list[Output]:

@@ -71,6 +71,8 @@ class Shelf:
     def get(self, ref: ModelRef, device: str, *, head: bool, attention: bool) -> Loaded:
         """The model with its head, or without; `attention` tells whether it must have some. Raises: Unusable."""
         key = (ref, device, head)
+        if key in self.loaded and attention:
+            self.load.check_attention(ref.name, self.loaded[key].model.config)
         if key not in self.loaded:
             if len(self.loaded) >= KEPT:
                 self.loaded.popitem(last=False)
@@ -145,7 +147,7 @@ def _captured(shelf: Shelf, loaded: Loaded, take: Take, job: dict[str, Any]) -> 
     with contextlib.ExitStack() as stack:
         if job["interventions"]:
             intervening = importlib.import_module("mkdocs_attnviz.models.interventions").intervening
-            yield {"event": "running", "indices": indices}, b""  # to find heads and neurons, the model runs
+            yield {"event": "running", "indices": indices[:1]}, b""  # on that, to find heads and neurons
             try:
                 stack.enter_context(intervening(loaded, job["interventions"], (inputs for _, inputs in job["inputs"])))
             except shelf.load.Unusable:
