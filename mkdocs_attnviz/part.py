@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, WithJsonSchema, model_validator
@@ -21,7 +21,7 @@ def _unique(value: object) -> object:
     return tuple(numbers)
 
 
-def _listed(value: object) -> object:
+def _as_tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else (value,)
 
 
@@ -41,7 +41,7 @@ Indices = Annotated[
 ]
 Texts = Annotated[
     tuple[str, ...],
-    BeforeValidator(_listed),
+    BeforeValidator(_as_tuple),
     Field(min_length=1),
     WithJsonSchema(
         {
@@ -161,6 +161,14 @@ class Intervention(Part):
         ]
         stack = "" if self.stack is None else f"{self.stack} "
         return f"{' and '.join(changed)} of {stack}layer {self.layer} × {self.scale:g}"
+
+
+def listed(numbers: Iterable[int]) -> str:
+    """[0, 1, 2] → `0 to 2`; [0, 2] → `0, 2`."""
+    known = sorted(numbers)
+    if len(known) > 1 and known == list(range(known[0], known[-1] + 1)):
+        return f"{known[0]} to {known[-1]}"
+    return ", ".join(map(str, known))
 
 
 MOST_NAMED = 4

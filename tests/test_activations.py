@@ -211,9 +211,9 @@ def test_a_range_of_layers_runs_upwards():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("layer: 4", "`layer` has layer 4; the layers of model 'm' with neurons are 0, 1."),
+        ("layer: 4", "`layer` has layer 4; the layers of model 'm' with neurons are 0 to 1."),
         ("include_layers: [0]\nlayer: 1", "`layer` has layer 1; the layers of model 'm' with neurons are 0."),
-        ("include_layers: [1, 5]", "`include_layers` has layer 5; the layers of model 'm' with neurons are 0, 1."),
+        ("include_layers: [1, 5]", "`include_layers` has layer 5; the layers of model 'm' with neurons are 0 to 1."),
         ("stack: encoder", "`stack` is encoder; the neurons of model 'm' are in self."),
     ],
 )

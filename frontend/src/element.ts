@@ -168,7 +168,7 @@ export class AttnViz extends LitElement implements ViewHost {
     const complete = await super.getUpdateComplete();
     const asked = await this.store.settled();
     if (asked > before) return this.getUpdateComplete(asked); // what has come may ask for more
-    await new Promise(requestAnimationFrame);
+    await new Promise<unknown>((drawn) => (document.hidden ? drawn(0) : requestAnimationFrame(drawn)));
     return complete;
   }
 
@@ -286,7 +286,7 @@ export class AttnViz extends LitElement implements ViewHost {
   private opened(): { figure: Figure; view: View } {
     if (!this.figure && !this.problem) this.read();
     const { figure, view } = this;
-    if (!figure || !view) throw new Error(this.problem);
+    if (!figure || !view) throw new Error(this.problem || "not ready");
     return { figure: view.present ?? figure, view };
   }
 }

@@ -19,6 +19,7 @@ from mkdocs_attnviz.models.activations import SEQUENCES, recorded
 from mkdocs_attnviz.models.encoding import digits, json_blob
 from mkdocs_attnviz.models.load import Loaded, Unusable
 from mkdocs_attnviz.models.tokens import Example
+from mkdocs_attnviz.part import listed
 
 Floats = npt.NDArray[np.float32]
 
@@ -67,8 +68,7 @@ def _range(found: Mapping[int, Floats], parameters: Mapping[str, Any]) -> list[i
     known = sorted(found)
     for name in ("from_layer", "to_layer"):
         if parameters[name] is not None and parameters[name] not in found:
-            numbers = f"{known[0]} to {known[-1]}" if known[-1] - known[0] == len(known) - 1 else str(known)[1:-1]
-            raise ValueError(f"`{name}` is {parameters[name]}; the layers with neurons are {numbers}.")
+            raise ValueError(f"`{name}` is {parameters[name]}; the layers with neurons are {listed(known)}.")
     first = known[0] if parameters["from_layer"] is None else parameters["from_layer"]
     last = known[-1] if parameters["to_layer"] is None else parameters["to_layer"]
     return [layer for layer in known if first <= layer <= last]

@@ -23,6 +23,7 @@ from mkdocs_attnviz.models.load import Loaded, Unusable
 from mkdocs_attnviz.models.norms import Projection
 from mkdocs_attnviz.models.survey import TEXT, anatomy, shortened
 from mkdocs_attnviz.models.tokens import Example
+from mkdocs_attnviz.part import listed
 
 Interventions = Sequence[Mapping[str, Any]]
 """As `part.Intervention` has them, in plain JSON."""
@@ -137,7 +138,7 @@ def _by_place(
         if layer not in stacks[stack]:
             of = model if len(stacks) == 1 else f"the {stack} of {model}"
             raise ValueError(
-                f"`interventions` names layer {layer}; the layers with {what} of {of} are {_listed(stacks[stack])}."
+                f"`interventions` names layer {layer}; the layers with {what} of {of} are {listed(stacks[stack])}."
             )
         name = f"layer {layer}" if len(stacks) == 1 else f"{stack} layer {layer}"
         scales = found[_Where(stack, layer, f"{name} of {model}")]
@@ -153,13 +154,6 @@ def _stack(loaded: Loaded, name: str | None, what: str, stacks: Mapping[str, Any
     if name is not None and name not in stacks:
         raise ValueError(f"`interventions` names the stack {name!r}; {there}")
     return name or next(iter(stacks))
-
-
-def _listed(numbers: Iterable[int]) -> str:
-    listed = list(numbers)
-    if len(listed) > 1 and listed == list(range(len(listed))):
-        return f"0 to {len(listed) - 1}"
-    return ", ".join(map(str, listed))
 
 
 def _factors(scales: Scales, count: int) -> torch.Tensor:

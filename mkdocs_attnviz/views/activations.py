@@ -9,7 +9,7 @@ from mkdocs_attnviz.block import Block
 from mkdocs_attnviz.block import Options as BlockOptions
 from mkdocs_attnviz.cache import Entry
 from mkdocs_attnviz.models.request import ACTIVATIONS
-from mkdocs_attnviz.part import Index, Indices, key
+from mkdocs_attnviz.part import Index, Indices, key, listed
 from mkdocs_attnviz.views.choice import shared
 from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing, Picture
 from mkdocs_attnviz.views.flow import LIST, json_of, sequences
@@ -22,6 +22,8 @@ SATURATED = 0.1
 """Of the kept neurons, the share whose largest activations all have the full colour: one may be far above the rest."""
 ROWS = 24
 """As many tokens as a static picture shows, or the interactive one without scrolling."""
+COLUMNS = 128
+"""As many neurons as a static picture shows, the strongest: more would be narrower than 4 px and weigh a megabyte."""
 
 
 class Options(BlockOptions):
@@ -76,7 +78,7 @@ def draw(block: Block, entry: Entry) -> Drawing:
     lists = json_of(entry.blobs[f"{_name(shown)}.lists"])
     order = ordered(lists, options.order)
     values = scaled(entry.blobs[_name(shown)], shown["kept"])
-    picture = _picture(words, [values[at] for at in order], block.theme)
+    picture = _picture(words, [values[at] for at in order if at < COLUMNS], block.theme)
     sentence = _sentence(block, shown, words, lists)
     return Drawing(data, picture, sentence, f"{ROW * min(len(words), ROWS) + 18 + LIST}px", ALL_SCRIPT)
 
@@ -118,8 +120,8 @@ def _chosen(block: Block, options: Options, entry: Entry) -> tuple[list[dict[str
 
 
 def _no_layer(block: Block, name: str, number: int, known: list[int]) -> Exception:
-    numbers = ", ".join(map(str, known))
-    return block.wrong(name, f"`{name}` has layer {number}; the layers of {block.subject} with neurons are {numbers}.")
+    there = f"the layers of {block.subject} with neurons are {listed(known)}"
+    return block.wrong(name, f"`{name}` has layer {number}; {there}.")
 
 
 def _picture(words: list[str], values: list[list[float]], theme: str) -> Picture:

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, model_validator
 from mkdocs_attnviz.block import Block
 from mkdocs_attnviz.block import Options as BlockOptions
 from mkdocs_attnviz.cache import Entry
-from mkdocs_attnviz.part import Index, Indices, key
+from mkdocs_attnviz.part import Index, Indices, key, listed
 
 Filter = Literal["all", "aa", "ab", "ba", "bb"]
 ONE_OF_TWO = {"head": "heads", "min_weight": "mass"}
@@ -245,9 +245,7 @@ def numbered(what: str, numbers: list[int]) -> str:
     """[0, 1, 2] → `layers 0 to 2`."""
     if len(numbers) == 1:
         return f"one {what}, {numbers[0]}"
-    if numbers == list(range(numbers[0], numbers[-1] + 1)):
-        return f"{what}s {numbers[0]} to {numbers[-1]}"
-    return f"{what}s {', '.join(map(str, numbers))}"
+    return f"{what}s {listed(numbers)}"
 
 
 def data(
