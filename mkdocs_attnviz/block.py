@@ -89,6 +89,10 @@ class Options(BaseModel):
         """What the capture has to know, as plain JSON; it becomes a part of the key."""
         return {}
 
+    def inputs(self) -> dict[str, Any]:
+        """What the model reads beside the block's own texts, as plain JSON."""
+        return {}
+
 
 class Block(BaseModel):
     """One valid block. Numbers of layers and heads count from 0, as in BertViz and transformers."""
@@ -182,7 +186,7 @@ class Block(BaseModel):
             "chat": self.chat and [message.to_dict() for message in self.chat],
             "generate": self.generate and self.generate.to_dict(),
         }
-        return {name: value for name, value in inputs.items() if value is not None}
+        return {name: value for name, value in inputs.items() if value is not None} | self.options.inputs()
 
     def wrong(self, name: str, message: str, *, missing: bool = False) -> BlockError:
         """A mistake in the value of key `name` that only the model could tell."""

@@ -144,6 +144,42 @@ def test_factors_equal_scikit_learn_on_the_same_matrix(induction, seed):
     assert abs(weight - first.max()) < 2e-3
 
 
+def test_factors_of_several_texts_are_of_all_their_tokens(induction):
+    """Each text is read by itself; scikit-learn is given their activations one beside the other."""
+    texts = [RABBIT, "green table seven rabbit cold river green", "the fence and the river"]
+    given = example(induction, {"text": texts[0], "more_texts": texts[1:]}, 99)
+    (entry,) = factors.capture(induction, [given], ALL)
+    alone = [example(induction, {"text": text}, 99) for text in texts]
+    sides = [
+        np.concatenate([by_hand(induction, each, layer.mlp.act, lambda _, output: output).T for layer in blocks])
+        for each in alone
+        for blocks in [induction.model.h]
+    ]
+    neurons, strengths = nmf(np.maximum(np.concatenate(sides, axis=1), 0), 3, init="nndsvd", random_state=0)
+    expected = strengths * np.linalg.norm(neurons, axis=0)[:, None]
+    expected = expected[np.argsort(-(expected**2).sum(axis=1))]
+    found = json_of(entry.blobs["factors"])
+    np.testing.assert_allclose(found["strengths"], expected, rtol=2e-3, atol=2e-3 * expected.max())
+    drawing = VIEWS["factors"].draw(block("view: factors"), entry)
+    assert [part["heading"] for part in drawing.data["texts"]] == ["Text 1", "Text 2", "Text 3"]
+    assert ", over 3 texts. Strongest: factor 1 at" in drawing.sentence
+    assert drawing.picture.svg.count('class="t"') == 2, "a line where each further text begins"
+
+
+def test_further_texts_are_written_on_and_decoded_too(dates):
+    given = example(dates, {"text": "7 March 2021", "more_texts": ["12 May 1999"]}, 99)
+    (entry,) = factors.capture(dates, [given], ALL | {"stack": "decoder"})
+    lengths = [len(each.target.ids) for each in (given, *given.more)]
+    assert len(json_of(entry.blobs["factors"])["strengths"][0]) == sum(lengths)
+    shown = VIEWS["factors"].draw(block("view: factors\nstack: decoder"), entry).data["texts"]
+    assert [(part["name"], part["start"], part["end"]) for part in shown] == [
+        ("target", 0, lengths[0]),
+        ("target-2", 0, lengths[1]),
+    ]
+    with pytest.raises(ValueError, match=r"The text has \d+ tokens; `max_tokens` is 5"):
+        example(dates, {"text": "7", "text_target": "7", "more_texts": ["12 May 1999"]}, 5)
+
+
 def deep(tmp_path):
     """A GPT-2 of twelve layers."""
     torch.manual_seed(0)
@@ -262,6 +298,15 @@ model: dates
 text: 7 March 2021
 view: activations
 id: both
+```
+
+```attention
+model: induction
+text: {RABBIT}
+more_texts: [green table seven rabbit cold river, the fence and the river]
+view: factors
+n_components: 3
+id: texts
 ```
 """
 
@@ -429,6 +474,24 @@ def test_factors_with_the_keyboard(page):
     values = of(shown, "fac", "e => e.values({})")
     best = int(np.array(values["strengths"])[:, 1].argmax())
     assert reading(shown, "fac").startswith(f"{values['tokens'][1].strip()}: factor {best + 1}, ")
+
+
+def test_factors_of_several_texts(page, induction):
+    """One listbox under three headings; a line in each sparkline where a text begins."""
+    opened = page()
+    settled(opened, "texts")
+    found = of(opened, "texts", "e => e.values({})")
+    texts = [RABBIT, "green table seven rabbit cold river", "the fence and the river"]
+    lengths = [len(induction.tokenizer(text)["input_ids"]) for text in texts]
+    assert found["starts"] == [0, lengths[0], lengths[0] + lengths[1]]
+    assert len(found["tokens"]) == sum(lengths) == len(found["strengths"][0])
+    figure = opened.locator("#texts")
+    assert figure.locator(".flow .heading").all_inner_texts() == ["Text 1", "Text 2", "Text 3"]
+    ends = figure.locator(".factors .end").first.get_attribute("d")
+    assert ends == "".join(f"M{start - 0.5:g} 0V1" for start in found["starts"][1:])
+    figure.get_by_role("option").first.focus()
+    opened.keyboard.press("End")
+    assert reading(opened, "texts").startswith("river: ")
 
 
 @pytest.mark.parametrize(

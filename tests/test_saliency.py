@@ -316,6 +316,31 @@ def test_a_contrast_is_the_difference_of_two(loaded, folder):
     assert (logs[0].values[0] - found[0].values[0]).abs().max() <= 1e-4  # the normaliser cancels out
 
 
+@pytest.mark.parametrize(
+    ("name", "kind", "text"), [("masked", "BertForMaskedLM", "w5 [MASK] w7"), ("opt", "OPTForCausalLM", TEXT)]
+)
+def test_a_token_of_the_author(loaded, folder, name, kind, text):
+    """That of the model's choice less that of the author's is the contrast of the two; as Captum has it."""
+    model = loaded(name)
+    ids, at = model.tokenizer(text)["input_ids"], 1 if name == "masked" else -1
+    wanted = model.tokenizer.convert_tokens_to_ids("w20")
+    said, found = ours(model, {"text": text}, token="w20")
+    assert said[0]["token"] == "w20"
+    function, embeddings = reference(folder(name), kind, ids, lambda logits: logits[:, at, wanted])
+    expected, _ = directly("input_x_gradient", function, embeddings)
+    assert (found[0].values[0] - expected[0]).abs().max() <= 1e-5 * float(expected[0].abs().max())
+    assert found[0].value == pytest.approx(float(function(*embeddings)), rel=1e-5)
+
+
+def test_a_token_that_is_none(loaded):
+    with pytest.raises(ValueError, match="`token` is 'w20 w3', which is no single token of model"):
+        ours(loaded("masked"), {"text": "w5 [MASK] w7"}, token="w20 w3")
+    with pytest.raises(
+        ValueError, match=r"`token` is for models that predict tokens, and .* predicts classes: `target`"
+    ):
+        ours(loaded("classes"), {"text": TEXT}, token="w20")
+
+
 def test_what_was_written_is_explained_by_what_stands_before(loaded):
     model = loaded("induction")
     inputs = {"text": "green table seven rabbit cold river green", "generate": {"max_new_tokens": 3}}

@@ -41,7 +41,11 @@ def batches(examples: dict[int, Example], batch_size: int, loaded: Loaded) -> It
 
 
 def _length(example: Example) -> tuple[int, int]:
-    return len(example.text.ids), len(example.target.ids) if example.target else 0
+    """Of its text and what is written, the longest where there are several."""
+    several = [example, *example.more]
+    return max(len(each.text.ids) for each in several), max(
+        len(each.target.ids) if each.target else 0 for each in several
+    )
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """Groups of neurons that are active together: non-negative matrix factorisation of a text's activations.
 
 After Ecco's `run_nmf` and Olah et al. 2018, "The Building Blocks of Interpretability": max(activations, 0), the neurons
-of all layers of a range stacked, (neurons, T) ≈ W·H. Here each column of W has length 1, so that rows of H, one a
-factor, can be compared with one another: without that their scale would be arbitrary.
+of all layers of a range stacked, the tokens of several texts one after the other, (neurons, T) ≈ W·H. Here each column
+of W has length 1, so that rows of H, one a factor, can be compared with one another: without that their scale would be
+arbitrary.
 """
 
 from __future__ import annotations
@@ -39,14 +40,15 @@ def capture(loaded: Loaded, examples: Sequence[Example], parameters: Mapping[str
 
 
 def _entry(loaded: Loaded, example: Example, parameters: Mapping[str, Any]) -> Entry:
-    found = recorded(loaded, example)
-    stack = parameters["stack"] or next(iter(found))
-    if stack not in found:
-        raise ValueError(f"`stack` is {stack}; of model {loaded.ref.name!r} it must be {' or '.join(found)}.")
-    layers = _range(found[stack], parameters)
-    active = np.concatenate([found[stack][layer].T for layer in layers]).clip(0)  # (neurons, T)
+    several = [recorded(loaded, each) for each in (example, *example.more)]
+    stack = parameters["stack"] or next(iter(several[0]))
+    if stack not in several[0]:
+        raise ValueError(f"`stack` is {stack}; of model {loaded.ref.name!r} it must be {' or '.join(several[0])}.")
+    layers = _range(several[0][stack], parameters)
+    found = {layer: np.concatenate([text[stack][layer] for text in several]) for layer in layers}  # (T, N)
+    active = np.concatenate([found[layer].T for layer in layers]).clip(0)  # (neurons, T)
     neurons, strengths, explained = factorised(active, parameters["n_components"], parameters["seed"])
-    owners = [(layer, neuron) for layer in layers for neuron in range(found[stack][layer].shape[1])]
+    owners = [(layer, neuron) for layer in layers for neuron in range(found[layer].shape[1])]
     listed = [
         [[*owners[at], digits(column[at])] for at in np.argsort(-column, kind="stable")[:TOP] if column[at] > 0]
         for column in neurons.T

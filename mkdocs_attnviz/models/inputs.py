@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -24,6 +25,13 @@ def example(loaded: Loaded, inputs: Mapping[str, Any], max_tokens: int) -> Examp
     Raises:
         ValueError: too long for the site or the model, or a text that this model does not read.
     """
+    how = {name: value for name, value in inputs.items() if name == "generate"}
+    more = [_one(loaded, how | {"text": text}, max_tokens) for text in inputs.get("more_texts", ())]
+    return replace(_one(loaded, inputs, max_tokens), more=tuple(more))
+
+
+def _one(loaded: Loaded, inputs: Mapping[str, Any], max_tokens: int) -> Example:
+    """Raises: ValueError."""
     text = text_tokens(loaded, inputs)
     _check_length(loaded, "text", len(text.ids), max_tokens)
     given, generate = inputs.get("text_target"), inputs.get("generate")

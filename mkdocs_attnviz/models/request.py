@@ -52,7 +52,7 @@ class Request:
     model: ModelRef
     inputs: Mapping[str, Any]
     """`text`, or `chat`; for a pair, `text_pair`; for an encoder–decoder that is to read a given output, `text_target`;
-    for a model that is to write, `generate`. Plain JSON."""
+    for a model that is to write, `generate`; for a view of several texts, `more_texts`. Plain JSON."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """What the capture itself lets choose. Plain JSON."""
     interventions: Sequence[Mapping[str, Any]] = ()
@@ -87,7 +87,7 @@ class Request:
         """
         if self.model.identity is None:
             raise ValueError(f"{self.model.name} has no identity yet")
-        later = {name: self.inputs.get(name) for name in ("chat", "generate")}
+        later = {name: self.inputs.get(name) for name in ("chat", "generate", "more_texts")}
         later |= {"parameters": self.parameters, "interventions": self.interventions}
         return [
             ("capture", self.capture.name),

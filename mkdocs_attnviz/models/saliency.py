@@ -94,12 +94,14 @@ def explained(
         Unusable: as `capture`.
     """
     contrast, _ = _contrast(loaded, parameters)
+    wanted = _wanted(loaded, parameters.get("token"))
     said, found = [], []
     for output in _outputs(loaded, example, parameters.get("target")):
         with torch.no_grad():
             logits = loaded.model(**collate(loaded, [output.reads]), return_dict=True).logits
             logits = output.choose(loaded.numbers(logits))[0]
-        token = int(logits.argmax()) if output.token is None else output.token
+        given = output.token if wanted is None else wanted
+        token = int(logits.argmax()) if given is None else given
         score = _score(loaded, output.choose, parameters["explain"], token, contrast)
         said.append(
             {
@@ -158,11 +160,22 @@ def _contrast(loaded: Loaded, parameters: Mapping[str, Any]) -> tuple[int | None
     given = parameters.get("contrast")
     if given is None:
         return None, None
-    found = _class(loaded, "contrast", given) if loaded.task == "classes" else _token(loaded, given)
+    found = _class(loaded, "contrast", given) if loaded.task == "classes" else _token(loaded, "contrast", given)
     return found, _name(loaded, found)
 
 
-def _token(loaded: Loaded, text: str) -> int:
+def _wanted(loaded: Loaded, given: str | None) -> int | None:
+    """The token that is explained wherever it may stand. Raises: ValueError."""
+    if given is None:
+        return None
+    if loaded.task == "classes":
+        raise ValueError(
+            f"`token` is for models that predict tokens, and {loaded.ref.name!r} predicts classes: `target`."
+        )
+    return _token(loaded, "token", given)
+
+
+def _token(loaded: Loaded, key: str, text: str) -> int:
     """A token as the vocabulary has it, or the one token of a text; with a space before it where it needs one."""
     vocabulary = loaded.tokenizer.get_vocab()
     if text in vocabulary:
@@ -172,7 +185,7 @@ def _token(loaded: Loaded, text: str) -> int:
     if found is None:
         pieces = ", ".join(names(loaded.tokenizer, ways[1]))
         raise ValueError(
-            f"`contrast` is {text!r}, which is no single token of model {loaded.ref.name!r}; its pieces are {pieces}."
+            f"`{key}` is {text!r}, which is no single token of model {loaded.ref.name!r}; its pieces are {pieces}."
         )
     return int(found)
 

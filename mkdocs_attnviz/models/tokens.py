@@ -49,11 +49,18 @@ class Example:
     text: Tokens
     target: Tokens | None = None
     """What the decoder of an encoder–decoder reads: the tokens that it has written so far, at each position."""
+    more: tuple[Example, ...] = ()
+    """Further texts, each read by itself."""
 
     def sequences(self) -> dict[str, dict[str, Any]]:
-        """What an entry says of the tokens."""
+        """What an entry says of the tokens; those of the second text are `text-2` and `target-2`."""
         target = {} if self.target is None else {"target": self.target.meta()}
-        return {"text": self.text.meta()} | target
+        more = {
+            f"{name}-{number}": meta
+            for number, example in enumerate(self.more, 2)
+            for name, meta in example.sequences().items()
+        }
+        return {"text": self.text.meta()} | target | more
 
 
 def tokenize(tokenizer: Any, text: str, text_pair: str | None, *, add_special_tokens: bool = True) -> Tokens:

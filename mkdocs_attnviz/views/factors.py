@@ -11,7 +11,7 @@ from mkdocs_attnviz.block import Block
 from mkdocs_attnviz.block import Options as BlockOptions
 from mkdocs_attnviz.cache import Entry
 from mkdocs_attnviz.models.request import FACTORS
-from mkdocs_attnviz.part import Index, key
+from mkdocs_attnviz.part import Index, Texts, key
 from mkdocs_attnviz.views.choice import shared
 from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing, Picture
 from mkdocs_attnviz.views.flow import LIST, json_of, sequences, texts
@@ -42,6 +42,12 @@ class Options(BlockOptions):
         default=None,
     )
     stack: Literal["self", "encoder", "decoder", "cross"] | None = shared("stack")
+    more_texts: Texts | None = key(
+        "a text, or a list of texts",
+        "Further texts that the model reads, each by itself: the factors are of the neurons at the tokens of all.",
+        default=None,
+        max_length=20,
+    )
     seed: int | None = key(
         "a whole number",
         "Start from random numbers of this seed. Default: from NNDSVD, which is the same each time.",
@@ -53,6 +59,9 @@ class Options(BlockOptions):
 
     def parameters(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ("n_components", "from_layer", "to_layer", "stack", "seed")}
+
+    def inputs(self) -> dict[str, Any]:
+        return {} if self.more_texts is None else {"more_texts": list(self.more_texts)}
 
     @model_validator(mode="after")
     def _in_order(self) -> Options:
@@ -66,12 +75,9 @@ def draw(block: Block, entry: Entry) -> Drawing:
     assert isinstance(options, Options)  # noqa: S101 — for the type checker: parse() made it
     meta = entry.meta
     tokens = sequences(entry, pretty=options.prettify_tokens)
-    shown = [
-        {**part, "start": 0} if part["name"] == "target" else part  # its start token has neurons, too
-        for part in texts(entry)
-        if part["name"] == meta["sequence"]
-    ]
-    words = tokens[meta["sequence"]]["tokens"]
+    shown = _texts(entry)
+    words = [word for part in shown for word in tokens[part["name"]]["tokens"][part["start"] : part["end"]]]
+    starts = _starts(shown)
     found = json_of(entry.blobs["factors"])
     data = {
         "view": "factors",
@@ -85,20 +91,53 @@ def draw(block: Block, entry: Entry) -> Drawing:
         "options": {},
     }
     lines = -(-sum(max(24, 7 * len(word) + 10) + 2 for word in words) // WIDTH)
-    height = f"{LINE * len(found['strengths']) + min(480, 40 * lines) + 16 + LIST}px"
-    picture = _picture(words, found["strengths"], block.theme)
-    return Drawing(data, picture, _sentence(block, meta, found, words), height, ALL_SCRIPT)
+    headings = 24 * sum(bool(part["heading"]) for part in shown)
+    height = f"{LINE * len(found['strengths']) + min(480, 40 * lines + headings) + 16 + LIST}px"
+    picture = _picture(words, found["strengths"], starts, block.theme)
+    return Drawing(data, picture, _sentence(block, meta, found, words, len(starts)), height, ALL_SCRIPT)
 
 
-def _sentence(block: Block, meta: Mapping[str, Any], found: Mapping[str, Any], words: Sequence[str]) -> str:
+def _texts(entry: Entry) -> list[dict[str, Any]]:
+    """The stretches of what the neurons' layers read, text by text."""
+    name = entry.meta["sequence"]
+    first = [
+        {**part, "start": 0} if part["name"] == "target" else part  # its start token has neurons, too
+        for part in texts(entry)
+        if part["name"] == name
+    ]
+    sequences = entry.meta["sequences"]
+    more = [each for each in sequences if each.startswith(f"{name}-")]
+    if not more:
+        return first
+    first[0] = {**first[0], "heading": "Text 1"}
+    return first + [
+        {"name": each, "heading": f"Text {number}", "start": 0, "end": len(sequences[each]["tokens"])}
+        for number, each in enumerate(more, 2)
+    ]
+
+
+def _starts(shown: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Where each text begins among the tokens of all."""
+    starts, at = [], 0
+    for part in shown:
+        if part["start"] == 0:
+            starts.append(at)
+        at += part["end"] - part["start"]
+    return starts
+
+
+def _sentence(
+    block: Block, meta: Mapping[str, Any], found: Mapping[str, Any], words: Sequence[str], several: int
+) -> str:
     layers, stack = meta["layers"], "" if meta["stack"] == "self" else f" of the {meta['stack']}"
     named = f"layer {layers[0]}" if len(layers) == 1 else f"layers {layers[0]} to {layers[-1]}"
     peaks = [max(range(len(words)), key=row.__getitem__) for row in found["strengths"]]
     said = ", ".join(f"{number} at “{words[at].strip()}”" for number, at in enumerate(peaks[:3], 1))
-    several = f"{len(peaks)} factors hold" if len(peaks) > 1 else "One factor holds"
+    hold = f"{len(peaks)} factors hold" if len(peaks) > 1 else "One factor holds"
+    over = f", over {several} texts" if several > 1 else ""
     return (
-        f"{several} {100 * meta['explained']:.0f} % of the squared activations of {meta['neurons']} feed-forward "
-        f"neurons of {block.model}, {named}{stack}. Strongest: factor {said}."
+        f"{hold} {100 * meta['explained']:.0f} % of the squared activations of {meta['neurons']} feed-forward "
+        f"neurons of {block.model}, {named}{stack}{over}. Strongest: factor {said}."
     )
 
 
@@ -109,14 +148,18 @@ def dominant(strengths: Sequence[Sequence[float]], at: int) -> tuple[int, float]
     return factor, strengths[factor][at] / most
 
 
-def _picture(words: Sequence[str], strengths: Sequence[Sequence[float]], theme: str) -> Picture:
-    """Sparklines, then tokens in the colour of their strongest factor."""
+def _picture(words: Sequence[str], strengths: Sequence[Sequence[float]], starts: Sequence[int], theme: str) -> Picture:
+    """Sparklines, then tokens in the colour of their strongest factor; `starts`: where each text begins."""
     body = [part for number, row in enumerate(strengths) for part in _sparkline(number, row)]
+    step = (WIDTH - LEFT) / max(1, len(words) - 1)
+    body += [
+        f'<path class="t" d="M{LEFT + (at - 0.5) * step:.1f} 0v{LINE * len(strengths) - 4}"/>' for at in starts[1:]
+    ]
     x, y = 0, LINE * len(strengths) + 12
     last = y + ROW * (ROWS - 1)
     for at, word in enumerate(words):
         wide = _width(word)
-        if x and x + wide > WIDTH:
+        if x and (x + wide > WIDTH or at in starts):
             x, y = 0, y + ROW
         if y > last:
             break
@@ -145,4 +188,4 @@ def _sparkline(number: int, row: Sequence[float]) -> list[str]:
 
 def _rules(scheme: dict[str, Any]) -> str:
     colours = "".join(f".c{at}{{fill:{colour}}}.s{at}{{stroke:{colour}}}" for at, colour in enumerate(scheme["heads"]))
-    return f"text{{fill:{scheme['text']}}}.p{{fill:{scheme['pale']}}}{colours}"
+    return f"text{{fill:{scheme['text']}}}.p{{fill:{scheme['pale']}}}.t{{stroke:{scheme['pale']}}}{colours}"

@@ -65,6 +65,12 @@ class Options(BlockOptions):
     explain: Literal["logit", "log_probability", "probability"] = key(
         "logit, log_probability or probability", "What of an output is explained.", default="logit"
     )
+    token: str | None = key(
+        "a token",
+        "Explain this token's score, in place of the one that the model has produced or holds likeliest.",
+        default=None,
+        min_length=1,
+    )
     contrast: str | None = key(
         "a token or a class",
         "Explain why the model produced its output rather than this one: the difference of the two.",
@@ -129,8 +135,9 @@ class Options(BlockOptions):
     def parameters(self) -> dict[str, Any]:
         norm = self.norm or ("l2" if self.method in GRADIENTS else "sum")
         found: dict[str, Any] = {"method": self.method, "norm": norm, "explain": self.explain}
-        if self.contrast is not None:
-            found["contrast"] = self.contrast
+        for name in ("token", "contrast"):
+            if (given := getattr(self, name)) is not None:
+                found[name] = given
         if self.target is not None:
             found["target"] = list(self.target)
         return found | self._of_the_method()

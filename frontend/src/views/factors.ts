@@ -17,7 +17,7 @@ import css from "./factors.css";
 import listCss from "./tokens.css";
 
 interface FactorsFigure extends Figure {
-  /** Stretches of the one sequence that the neurons' layers read. */
+  /** Stretches of what the neurons' layers read, text by text. */
   texts: Stretch[];
   about: { stack: string; layers: number[]; neurons: number; explained: number };
   count: number;
@@ -60,6 +60,9 @@ export class FactorsView extends PanelView<FactorsState, FactorsFigure> {
     choose: (index) => this.choices.choose({ selected: this.choices.state.selected === index ? null : index }),
   });
   private readonly groups = memo((figure: FactorsFigure) => groupsOf(figure));
+  private readonly words = memo((figure: FactorsFigure) =>
+    figure.texts.flatMap(({ name, start, end }) => (figure.sequences[name] as Sequence).tokens.slice(start, end)),
+  );
   private readonly most = memo((strengths: number[][]) => Math.max(...strengths.map((row) => Math.max(...row))));
 
   constructor(host: ViewHost, figure: Figure) {
@@ -68,11 +71,21 @@ export class FactorsView extends PanelView<FactorsState, FactorsFigure> {
 
   protected check({ factor, selected }: FactorsState): void {
     position("factor", factor, this.figure.count);
-    position("selected", selected, this.sequence.tokens.length);
+    position("selected", selected, this.tokens.length);
   }
 
-  private get sequence(): Sequence {
-    return this.figure.sequences[this.figure.texts[0]?.name ?? ""] as Sequence;
+  /** Of all texts, one after the other. */
+  private get tokens(): string[] {
+    return this.words(this.figure);
+  }
+
+  /** Where each text begins among the tokens of all. */
+  private get starts(): number[] {
+    let at = 0;
+    return this.figure.texts.flatMap(({ start, end }) => {
+      at += end - start;
+      return start === 0 ? [at - end] : [];
+    });
   }
 
   private get factors(): Factors | undefined {
@@ -126,12 +139,13 @@ export class FactorsView extends PanelView<FactorsState, FactorsFigure> {
     };
     const others = alone !== null && alone !== factor;
     const mark = at === null ? nothing : `M${at} 0V1`;
+    const ends = this.starts.slice(1).map((start) => `M${start - 0.5} 0V1`);
     return html`<button class=${others ? "others" : ""} aria-pressed=${state.factor === factor}
       aria-label="Factor ${factor + 1}" style="--accent:${this.color(factor)}"
       @pointerenter=${over(factor)} @pointerleave=${over(null)} @focus=${over(factor)} @blur=${over(null)} @click=${choose}>
       <span>${factor + 1}</span>
       <svg aria-hidden="true" viewBox="0 0 ${Math.max(1, row.length - 1)} 1" preserveAspectRatio="none"><path
-        d=${`M${points(row).join("L")}`}></path><path class="at" d=${mark}></path></svg>
+        d=${`M${points(row).join("L")}`}></path><path class="end" d=${ends.join("")}></path><path class="at" d=${mark}></path></svg>
     </button>`;
   }
 
@@ -180,7 +194,7 @@ export class FactorsView extends PanelView<FactorsState, FactorsFigure> {
       color: this.color(factor),
     }));
     const shown = lines.filter(({ value }) => value > 0).sort((a, b) => b.value - a.value);
-    const token = html`<bdi>${plainText(this.sequence.tokens[index] as string)}</bdi>`;
+    const token = html`<bdi>${plainText(this.tokens[index] as string)}</bdi>`;
     if (!shown.length) return html`<span class="detail">${token}: in no factor</span>`;
     const { name, value } = shown[0] as (typeof shown)[0];
     return html`<span class="detail">${token}: ${name}, ${signed(value)}</span>${valueList(shown, this.host.scheme)}`;
@@ -194,7 +208,7 @@ export class FactorsView extends PanelView<FactorsState, FactorsFigure> {
       value,
       color: this.color(factor),
     }));
-    const token = plainText(this.sequence.tokens[at] as string);
+    const token = plainText(this.tokens[at] as string);
     return html`<span class="detail">Factor ${factor + 1}: strongest at <bdi>${token}</bdi>, ${signed(row[at] as number)}; its neurons</span>${valueList(lines, this.host.scheme)}`;
   }
 
@@ -230,12 +244,13 @@ export class FactorsView extends PanelView<FactorsState, FactorsFigure> {
     };
   }
 
-  /** Strengths, (factors, tokens), and each factor's strongest neurons. */
+  /** Strengths, (factors, tokens of all texts), where each text starts, and each factor's strongest neurons. */
   async values(): Promise<object> {
     const factors = await this.loaded("factors", () => this.factors);
     const neurons = factors.neurons.map((list) => list.map(([layer, neuron, weight]) => ({ layer, neuron, weight })));
     const { stack, layers, explained } = this.figure.about;
-    return { stack, layers, explained, tokens: this.sequence.tokens, strengths: factors.strengths, neurons };
+    const { tokens, starts } = this;
+    return { stack, layers, explained, tokens, starts, strengths: factors.strengths, neurons };
   }
 }
 
