@@ -361,6 +361,42 @@ def test_without_the_head_below_the_induction_head_is_lost(built, open_page):
     assert max(changed) < 0.1
 
 
+EVERY = ("tokens", "predict", "saliency", "lens", "activations", "factors", "similarity")
+CHANGE = "interventions: [{layer: 0, heads: [1, 2], neurons: [3, 5]}]"
+
+
+@pytest.fixture(scope="module")
+def every_view(tmp_path_factory, shared_cache):
+    """Each view of a model as it is, and of the model changed."""
+    site = Site(tmp_path_factory.mktemp("every"), shared_cache)
+    blocks = [
+        f"```attention\nmodel: induction\ntext: {LIST}\nview: {view}\nid: {view}{id}\n{more}\n```\n"
+        for view in EVERY
+        for id, more in (("", ""), ("-changed", CHANGE))
+    ]
+    site.write("index.md", "\n".join(blocks))
+    found = site.build("--strict")
+    assert found.returncode == 0, found.log
+    return found
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_other_side_of_every_view_is_the_model_as_it_is(every_view, open_page, dark):
+    page = open_page(every_view.folder / "site" / "index.html", width=360 if dark else 1280, dark=dark)
+    draw_all(page)
+    for view in EVERY:
+        plain, changed = figure(page, view), figure(page, f"{view}-changed")
+        expected = plain.evaluate("e => e.values({})")
+        assert changed.evaluate("e => e.values({})") != expected, view
+        button = changed.get_by_role("button", name="As it is")
+        button.focus()
+        page.keyboard.press("Enter")
+        changed.evaluate("e => e.updateComplete")
+        assert changed.evaluate("e => e.values({})") == expected, view
+        assert button.get_attribute("aria-pressed") == "true"
+    assert page.evaluate("document.documentElement.scrollWidth") <= (360 if dark else 1280)
+
+
 def test_what_is_chosen_is_kept_and_what_cannot_be_is_refused(built, open_page):
     page = open_page(built.folder / "site" / "index.html")
     draw_all(page)
