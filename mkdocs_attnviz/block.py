@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -29,7 +29,11 @@ MAX_BODY = 100_000  # characters; a block is a few lines, anything like this is 
 MAX_DEPTH = 8
 BY_MODEL = ("model", "revision", "text", "text_pair", "text_target", "chat", "generate", "interventions")
 """The keys that say which model reads what, and how it is run."""
-EITHER = {"chat": ("text", "text_pair", "text_target"), "generate": ("text_pair", "text_target")}
+EITHER = {
+    "chat": ("text", "text_pair", "text_target"),
+    "generate": ("text_pair", "text_target"),
+    "other": ("chat", "generate"),  # each model would read a template of its own, or what it has written itself
+}
 """Keys that others exclude."""
 
 
@@ -80,6 +84,19 @@ class Source:
         return cls(**json.loads(text))
 
 
+class Named(NamedTuple):
+    """A model as a block names it."""
+
+    key: str
+    """Of the block."""
+    name: str
+    revision: str | None = None
+
+    @property
+    def revision_key(self) -> str:
+        return "revision" if self.key == "model" else f"{self.key}_revision"
+
+
 class Options(BaseModel):
     """The keys that one view adds to the block. Each view declares a subclass."""
 
@@ -92,6 +109,10 @@ class Options(BaseModel):
     def inputs(self) -> dict[str, Any]:
         """What the model reads beside the block's own texts, as plain JSON."""
         return {}
+
+    def second(self) -> Named | None:
+        """A model beside the block's own, which the capture is to have in memory with it; it is named by `other`."""
+        return None
 
 
 class Block(BaseModel):
@@ -175,6 +196,19 @@ class Block(BaseModel):
     def subject(self) -> str:
         """What the weights are of, for messages: `model 'minilm'`."""
         return f"model {self.model!r}" if self.tensors is None else f"file {self.tensors!r}"
+
+    @property
+    def models(self) -> list[Named]:
+        """What the figure is drawn from: a model, the one that it is compared with if there is one; or a file."""
+        if self.tensors is not None:
+            return [Named("tensors", self.tensors)]
+        second = self.options.second()
+        return [Named("model", self.model, self.revision), *([] if second is None else [second])]
+
+    @property
+    def names(self) -> str:
+        """Of the models, as a part of a sentence."""
+        return " and ".join(each.name for each in self.models)
 
     @property
     def inputs(self) -> dict[str, Any]:
@@ -275,7 +309,7 @@ def json_schema(views: Mapping[str, type[Options]]) -> dict[str, Any]:
             chosen["required"] = ["view"]
         meant = {key: _as_read(schema) for key, schema in own["properties"].items() if key in several}
         rules = {"properties": dict.fromkeys(sorted(others), False) | meant}
-        rules |= {"not": own["not"]} if "not" in own else {}
+        rules |= {rule: own[rule] for rule in ("not", "dependentRequired") if rule in own}
         branches.append({"if": chosen, "then": rules})
     for part in [common, *common["$defs"].values()]:
         part["properties"] = {name: _as_read(schema) for name, schema in part["properties"].items()}
@@ -483,7 +517,8 @@ def _sentence(
 ) -> BlockError:
     detail = error.errors()[0]
     if not detail["loc"]:  # a rule about several keys at once: the view has written the sentence itself
-        return BlockError(detail["msg"].removeprefix("Value error, "))
+        message = detail["msg"].removeprefix("Value error, ")
+        return BlockError(message, _line(nodes.get(message.split("`")[1])) if message.startswith("`") else None)
     name, *within = detail["loc"]
     line = _line(_within(nodes.get(str(name)), within))
     if detail["type"] == "value_error" and detail["loc"]:  # several keys of a part

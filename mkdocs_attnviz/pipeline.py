@@ -207,27 +207,28 @@ class Pipeline:
     def _record(self, plans: Iterable[Plan]) -> None:
         """Which weights the figures are drawn from goes into the lock file."""
         for request in (request for plan in plans for request in plan.requests):
-            wanted = self.registry.wants(request.model) or request.key in self._fresh
+            wanted = any(map(self.registry.wants, request.models)) or request.key in self._fresh
             entry = self.cache.get(request.key, request.key_parts) if wanted else None
             if entry is not None:
-                self.registry.record(request.model, entry.meta.get("made_with", {}))
+                for model in request.models:
+                    self.registry.record(model, entry.meta.get("made_with", {}))
         self._fresh.clear()
         self.lock.save()
 
     def _plan(self, source: Source, *, ask_hub: bool = True) -> Plan | Alert:
-        """The source's plan, made once a build; it is not settled while its model is to be looked up on the hub."""
+        """The source's plan, made once a build; it is not settled while a model is to be looked up on the hub."""
         key = source.to_json()
         if key in self._plans:
             return self._plans[key]
         plan = self._new_plan(source, ask_hub)
-        if isinstance(plan, Alert) or plan.request.model.identity is not None:
+        if isinstance(plan, Alert) or plan.request.known:
             self._plans[key] = plan
         return plan
 
     def _new_plan(self, source: Source, ask_hub: bool) -> Plan | Alert:
         try:
             block = parse(source, OPTIONS)
-            model = self.registry.get(block, ask_hub=ask_hub)
+            model, *others = self.registry.get(block, ask_hub=ask_hub)
         except Exception as error:
             return Alert(source, self._own_fault(error))
         view = VIEWS[block.view]
@@ -237,11 +238,11 @@ class Pipeline:
                 return Alert(source, block.wrong("tensors", message))
             return Plan(source, block, Request(TENSORS, model, block.inputs))
         interventions = [each.to_dict() for each in block.interventions or ()]
-        request = Request(view.CAPTURE, model, block.inputs, block.options.parameters(), interventions)
+        request = Request(view.CAPTURE, model, block.inputs, block.options.parameters(), interventions, *others)
         return Plan(source, block, request, request.without_interventions() if interventions else None)
 
     def _has(self, request: Request) -> bool:
-        return request.model.identity is not None and self.cache.has(request.key)
+        return request.known and self.cache.has(request.key)
 
     def _compute(self, requests: Iterable[Request]) -> None:
         """Fill the cache, from the shared one first; what fails is remembered for the rest of the build."""
@@ -280,11 +281,12 @@ class Pipeline:
                 progress.advance()
 
     def _announce(self, request: Request, texts: int) -> None:
-        name = request.model.name
+        names = " and ".join(model.name for model in request.models)
         if request.capture == TENSORS:
-            self.log.info("reading %s", name)
+            self.log.info("reading %s", names)
         else:
-            self.log.info("running model %s on %d text%s", name, texts, "s" * (texts > 1))
+            what = "model" if request.other is None else "models"
+            self.log.info("running %s %s on %d text%s", what, names, texts, "s" * (texts > 1))
 
     def _draw(self, plan: Plan) -> Rendered:
         try:
@@ -335,7 +337,7 @@ class Pipeline:
     def _tell(self, plan: Plan, note: str) -> None:
         if self._first_time("drawn", plan.source):
             where, block = plan.source.where() or "block", plan.block
-            self.log.info("%s: %s, %s view: %s", where, block.model or block.tensors, block.view, note)
+            self.log.info("%s: %s, %s view: %s", where, block.names, block.view, note)
 
     def _alert(self, alert: Alert) -> Alert:
         if self._first_time("alert", alert.source):
@@ -361,11 +363,11 @@ def _blamed(block: Block, outcome: Outcome) -> str:
 
 
 def _described(plan: Plan | Alert) -> str:
-    """A block for a list of them: where it stands, and its model."""
+    """A block for a list of them: where it stands, and its models."""
     if isinstance(plan, Alert):
         return plan.message
     where = plan.source.where() or "a block"
-    return f"{where}: {plan.block.model or plan.block.tensors}, {plan.block.view} view"
+    return f"{where}: {plan.block.names}, {plan.block.view} view"
 
 
 def _below(base: Path, path: str) -> Path:

@@ -37,7 +37,8 @@ class Standing:
     state: State
     block: Block | None = None
     """None where it cannot be read."""
-    model: ModelRef | None = None
+    models: tuple[ModelRef, ...] = ()
+    """That it is drawn from, in the block's order; empty where one is not known."""
     key: str | None = None
     """Of its entry; None where that cannot be known."""
     size: int | None = None
@@ -80,7 +81,7 @@ def _here(pipeline: Pipeline, source: Source) -> Standing:
     plan = pipeline.plan(source)
     if isinstance(plan, Alert):
         return _without_plan(plan)
-    known = Standing(source, source.where(), "cached", plan.block, plan.request.model)
+    known = Standing(source, source.where(), "cached", plan.block, plan.request.models)
     entries: list[Entry] = []
     lacking: list[str] = []
     for request in reversed(plan.requests):  # the block's own last, which is the one that is told
@@ -108,30 +109,31 @@ def _here(pipeline: Pipeline, source: Source) -> Standing:
 
 
 def _without_plan(alert: Alert) -> Standing:
-    """A block that is wrong, or whose model nobody has looked up."""
+    """A block that is wrong, or a model of which nobody has looked up."""
     source, error = alert.source, alert.error
     block = None
     with contextlib.suppress(BlockError):
         block = parse(source, OPTIONS)
     if not error.missing or block is None:
         return Standing(source, source.where(error), "bad", block, problem=error.message)
-    problem = f"No commit of its model {block.model!r} is known here."
+    problem = f"{error.message.partition(',')[0]}."  # which model it is; that it may not be looked up is our own doing
     return Standing(source, source.where(), "missing", block, problem=problem)
 
 
 def unlocked(pipeline: Pipeline, found: Sequence[Standing]) -> list[str]:
     """Models whose entries the blocks use and that the lock file does not know, by their names there."""
-    used = {each.model.reference for each in found if each.model is not None and each.state in GOOD}
+    used = {model.reference for each in found if each.state in GOOD for model in each.models}
     return sorted(used - set(pipeline.lock.known))
 
 
 def moved_on_hub(pipeline: Pipeline, found: Sequence[Standing]) -> Iterator[str]:
     """For each branch that its hub has elsewhere now: how, in a sentence, or that it could not be asked."""
-    models = {each.model.reference: each for each in found if each.model is not None}
-    for each in models.values():
-        if each.model is None or each.block is None or not (each.model.identity or "").startswith("commit:"):
+    known = [each for each in found if each.block is not None and each.models]
+    pairs = [pair for each in known if each.block for pair in zip(each.block.models, each.models, strict=True)]
+    for named, model in {model.reference: (named, model) for named, model in pairs}.values():
+        if not (model.identity or "").startswith("commit:"):
             continue
-        branch = resolve(each.block.model, each.block.revision, pipeline.settings, pipeline.base, update=True)
+        branch = resolve(named.name, named.revision, pipeline.settings, pipeline.base, update=True)
         if branch.identity is not None:  # it is pinned
             continue
         try:
@@ -139,5 +141,5 @@ def moved_on_hub(pipeline: Pipeline, found: Sequence[Standing]) -> Iterator[str]
         except ModelFailed as error:
             yield str(error)
         else:
-            if commit != each.model.revision:
-                yield MOVED.format(branch.path, branch.revision or "main", commit, each.model.revision)
+            if commit != model.revision:
+                yield MOVED.format(branch.path, branch.revision or "main", commit, model.revision)

@@ -83,7 +83,7 @@ MISTAKES = [
     (GOOD + "heads: []", 2, "`heads` is []; it must be a list of heads' numbers"),
     (GOOD + "heads: [a]", 2, '`heads` is ["a"]; it must be a list of heads\' numbers'),
     (GOOD + "heads: {a: 1}", 2, "`heads` is {\"a\": 1}; it must be"),
-    (GOOD + "heads: [1]\nhead: 2", None, "`head` and `heads` stand both in the block; keep one of them."),
+    (GOOD + "heads: [1]\nhead: 2", 3, "`head` and `heads` stand both in the block; keep one of them."),
     (GOOD + "theme: blue", 2, "`theme` is 'blue'; it must be auto, light or dark."),
     (GOOD + "view: haed", 2, f"`view` is 'haed'; the views are {', '.join(VIEWS)} (did you mean `head`?)."),
     (GOOD + "view: [head]", 2, f"`view` is no single word; the views are {', '.join(VIEWS)}."),
@@ -99,7 +99,7 @@ MISTAKES = [
     ('model: m\ntext: "\\uD800"', 1, "The text holds half of a surrogate pair"),
     (GOOD + "? [a]\n: b", 2, "A key of the block must be a plain word."),
     (GOOD + "view: neuron\nmass: 1", 3, "`mass` is a key of view head, model, matrix, not of view neuron."),
-    (GOOD + "min_weight: .1\nmass: .9", None, "`min_weight` and `mass` stand both in the block; keep one of them."),
+    (GOOD + "min_weight: .1\nmass: .9", 2, "`min_weight` and `mass` stand both in the block; keep one of them."),
     (GOOD + "mass: 0", 2, "`mass` is 0; it must be a number above 0, up to 1."),
     (GOOD + "filter: ac", 2, "`filter` is 'ac'; it must be all, aa, ab, ba or bb."),
     (GOOD + "tensors: a.safetensors", 0, "`tensors` brings tokens and weights of its own, so `model` does not belong"),
@@ -232,6 +232,13 @@ def test_values_in_the_header_are_judged(header, message):
 TALK = "model: m\nchat:\n  - role: user\n    content: hi\n"
 
 
+def test_a_second_model():
+    alone, both = read(GOOD), read(GOOD + "revision: v1\nview: similarity\nother: n\nother_revision: v2")
+    assert [tuple(each) for each in alone.models] == [("model", "m", None)]
+    assert [tuple(each) for each in both.models] == [("model", "m", "v1"), ("other", "n", "v2")]
+    assert (alone.names, both.names) == ("m", "m and n")
+
+
 def test_generate_has_its_defaults():
     assert read(GOOD + "generate: {}").inputs["generate"] == {"max_new_tokens": 20, "do_sample": False}
     how = "max_new_tokens: 5, do_sample: true, temperature: 0.7, top_k: 3, top_p: 0.9, seed: 0"
@@ -289,6 +296,19 @@ WITHIN = [
         2,
         "`generate` and `text_target` stand both in the block; keep one of them.",
     ),
+    (
+        GOOD + "view: similarity\nother: n\ngenerate: {}",
+        4,
+        "`other` and `generate` stand both in the block; keep one of them.",
+    ),
+    (TALK + "view: similarity\nother: n", 1, "`other` and `chat` stand both in the block; keep one of them."),
+    (GOOD + "other: n", 2, "`other` is a key of view similarity, not of view head."),
+    (
+        GOOD + "view: similarity\nother_revision: v2",
+        3,
+        "`other_revision` is 'v2', but the block has no `other` model.",
+    ),
+    (GOOD + "view: similarity\nother:", 3, "`other` is empty; it must be an alias of the site"),
     (GOOD + "text_pair: x\ngenerate: {}", 2, "`generate` and `text_pair` stand both in the block; keep one of them."),
     (TALK + "text: t", 4, "`chat` and `text` stand both in the block; keep one of them."),
     ("model: m\nchat: hello", 1, "`chat` is 'hello'; it must be a list of messages, each with `role` and `content`."),

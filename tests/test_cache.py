@@ -447,3 +447,34 @@ def test_keys_of_all_that_was_not_thought_of_at_first():
         ("interventions", '[{"heads": [1], "layer": 0, "scale": 0.0}]'),
     ]
     assert more.key_parts[: len(PARTS)] == PARTS
+
+
+def test_another_model_is_the_last_of_the_key_s_parts():
+    """One that is not there is no part of it: keys of entries of one model are what they were."""
+    other = dataclasses.replace(MODEL, name="else", path="/models/else", identity="sha256:11", dtype="bfloat16")
+    both = dataclasses.replace(REQUEST, parameters={"top_k": 10}, other=other)
+    assert both.key_parts == [
+        *PARTS,
+        ("parameters", '{"top_k": 10}'),
+        ("other", "sha256:11"),
+        ("other_dtype", "bfloat16"),
+    ]
+    assert cache.key(both.key_parts) == "d055a91d1a3103e8bca97b0bb5f43bbd7b9073b7b0a9b4a48d5bdda4fc731c54"
+    with pytest.raises(ValueError, match="else has no identity yet"):
+        dataclasses.replace(both, other=dataclasses.replace(other, identity=None)).key  # noqa: B018
+
+
+COMPARED = f"{BLOCK}view: similarity\nother: same\n"
+
+
+def test_what_of_another_model_changes_the_key(key_of, tmp_path):
+    """Its content, not its name; a text's entry of one model is not that of two."""
+    before = key_of(COMPARED)
+    assert before != key_of(f"{BLOCK}view: similarity\n")
+    assert before == key_of(COMPARED.replace("same", "./models/mine"))
+    models = {"mine": "models/mine", "same": "models/copy"}
+    shutil.copytree(INDUCTION, tmp_path / "models" / "copy")
+    assert before == key_of(COMPARED, models=models)
+    assert before != key_of(COMPARED, models=models | {"same": {"model": "models/copy", "dtype": "float16"}})
+    altered(tmp_path / "models" / "copy" / "model.safetensors")
+    assert before != key_of(COMPARED, models=models)

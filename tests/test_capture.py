@@ -388,9 +388,9 @@ def test_a_model_without_attention_is_refused_though_it_is_in_memory(tmp_path, t
     model.save_pretrained(tmp_path)
     transformers.AutoTokenizer.from_pretrained(tokenizer_folder).save_pretrained(tmp_path)
     shelf, wanted = Shelf(), ref(str(tmp_path))
-    shelf.get(wanted, "cpu", head=True, attention=False)
+    shelf.get({"model": wanted}, "cpu", head=True, attention=False, changed=False)
     with pytest.raises(Unusable, match="has no attention to show: it is a state-space model"):
-        shelf.get(wanted, "cpu", head=True, attention=True)
+        shelf.get({"model": wanted}, "cpu", head=True, attention=True, changed=False)
 
 
 def test_pickled_weights_are_not_loaded(worker, make_model):

@@ -150,6 +150,7 @@ def test_status_as_json(project):
         "page": "index.md",
         "line": 3,
         "model": "mine",
+        "other": None,
         "view": "head",
         "state": "cached",
         "size": entry.stat().st_size,
@@ -252,6 +253,48 @@ def test_check_catches(project, spoil):
     assert [f"{problem['where']}: {problem['message']}" for problem in found["problems"]] == made.stderr.splitlines()
 
 
+COMPARED = fence("mine", "the rabbit hopped over the fence").replace("text", "view: similarity\nother: {}\ntext")
+OTHERS = {
+    "org/induction": (
+        move_branch,
+        "attnviz.lock: org/induction has moved: 'main' is commit 76543210fe now, the lock file keeps "
+        "0123456789; `attnviz run --update` goes along with it.",
+    ),
+    "models/other": (
+        lambda project: (project.folder / "models" / "other" / "model.safetensors").open("ab").write(b" "),
+        f"attnviz.lock: models/other has changed since the lock file was written. {RUN} computes its figures anew.",
+    ),
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_check_looks_at_the_model_that_is_compared_with(project, other):
+    spoil, message = OTHERS[other]
+    shutil.copytree(INDUCTION, project.folder / "models" / "other")
+    project.write("two.md", f"# Two\n\n{COMPARED.format(other)}")
+    assert project.attnviz("check").returncode == 1
+    made = project.attnviz("run", models=True)
+    assert made.stdout == "2 blocks on 2 pages: 1 computed, 1 cached, 0 bad\n", made.stderr
+    assert other in project.lock.read_text()
+    assert project.attnviz("check").returncode == 0
+    block = project.json("status")["blocks"][1]
+    assert (block["model"], block["other"], block["state"]) == ("mine", other, "cached")
+    assert f"mine and {other}" in project.attnviz("status").stdout
+    assert other not in project.attnviz("prune").stdout
+    spoil(project)
+    made = project.attnviz("check")
+    assert made.returncode == 1
+    assert message in made.stderr.splitlines()
+
+
+def test_prune_forgets_a_model_that_nothing_is_compared_with(project):
+    project.write("two.md", f"# Two\n\n{COMPARED.format('org/induction')}")
+    project.attnviz("run", models=True)
+    assert "org/induction" not in project.attnviz("prune").stdout
+    project.write("two.md", "# Two\n")
+    assert "org/induction" in project.attnviz("prune").stdout
+
+
 def test_what_check_says_helps(project):
     """The command that it names makes it pass."""
     delete_entry(project)
@@ -280,7 +323,11 @@ class Hub(BaseHTTPRequestHandler):
         pass
 
 
-def test_check_asks_the_hub_itself(project):
+@pytest.mark.parametrize("compared", [False, True])
+def test_check_asks_the_hub_itself(project, compared):
+    if compared:
+        project.write("two.md", f"# Two\n\n{COMPARED.format('org/induction')}")
+        project.attnviz("run", models=True)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     project.environment |= {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}"}

@@ -31,7 +31,7 @@ from mkdocs_attnviz.cache import Entry
 from mkdocs_attnviz.models.client import Captured, EngineFailed, Refused
 from mkdocs_attnviz.models.ray import RayEngine
 from mkdocs_attnviz.models.reference import resolve, resolve_tensors
-from mkdocs_attnviz.models.request import ATTENTION, TENSORS, Request
+from mkdocs_attnviz.models.request import ATTENTION, SIMILARITY, TENSORS, Request
 from mkdocs_attnviz.models.schedule import Waiting, chunks
 from mkdocs_attnviz.pipeline import Pipeline
 from mkdocs_attnviz.settings import Settings
@@ -254,6 +254,13 @@ def answered(cluster, tmp_path_factory):
         "other files": Request(ATTENTION, replace(ref(INDUCTION), identity="sha256:0123"), {"text": "a cat"}),
         "no attention": Request(ATTENTION, ref(folder), {"text": "a cat"}),
         "good": Request(ATTENTION, ref(INDUCTION), {"text": "a cat"}),
+        "two": Request(SIMILARITY, ref(INDUCTION), {"text": "the old cat sat"}, other=ref(EN_DE)),
+        "two, other files": Request(
+            SIMILARITY, ref(INDUCTION), {"text": "a cat"}, other=replace(ref(EN_DE), identity="sha256:0123")
+        ),
+        "two, none there": Request(
+            SIMILARITY, ref(INDUCTION), {"text": "a cat"}, other=replace(ref(EN_DE), path="/none", local=False)
+        ),
     }
     with closing(RayEngine(cluster.address, log)) as engine:
         return dict(zip(requests, run(engine, *requests.values(), max_tokens=100), strict=True))
@@ -261,6 +268,7 @@ def answered(cluster, tmp_path_factory):
 
 def test_the_good_are_answered_whatever_else_is_asked(answered):
     assert isinstance(answered["good"], Captured)
+    assert answered["two"].entry.meta["similar"]["self"]["other_stack"] == "encoder"
 
 
 def test_what_the_local_engine_refuses(answered):
@@ -276,6 +284,13 @@ def test_a_directory_must_be_the_same_on_the_nodes(answered):
     assert refused.blame == "model"
     assert f"is the directory {INDUCTION}, which node {socket.gethostname()} of the Ray cluster" in refused.message
     assert "does not hold with the same files" in refused.message
+
+
+def test_of_two_models_the_one_at_fault_is_named(answered):
+    refused, not_there = answered["two, other files"], answered["two, none there"]
+    assert (refused.blame, not_there.blame) == ("other", "other")
+    assert refused.message.startswith(f"Model {EN_DE!r} is the directory {EN_DE}, which node")
+    assert not_there.message.startswith(f"Model {EN_DE!r} ")
 
 
 def test_a_package_may_lie_elsewhere_on_the_nodes(answered):
@@ -315,8 +330,8 @@ def taken(waiting, workers):
     for _ in range(workers):
         chunk = waiting.take(None, (), at_work)
         if chunk is not None:
-            at_work[chunk.model] += 1
-    return {model.path: number for model, number in at_work.items()}
+            at_work[chunk.models] += 1
+    return {"+".join(model.path for model in models): number for models, number in at_work.items()}
 
 
 def test_workers_are_shared_out_by_work():
@@ -332,9 +347,18 @@ def test_a_model_with_little_work_is_loaded_once():
 
 def test_a_worker_stays_with_the_model_it_has():
     waiting = Waiting(texts(ref(MINILM), 320) + texts(ref(INDUCTION), 64), batch_size=8)
-    loaded = waiting.take(None, {replace(ref(MINILM), name="")}, {}).model
-    assert loaded.path == INDUCTION
-    assert waiting.take(loaded, (), {}).model == loaded
+    loaded = waiting.take(None, {(replace(ref(MINILM), name=""),)}, {}).models
+    assert [model.path for model in loaded] == [INDUCTION]
+    assert waiting.take(loaded, (), {}).models == loaded
+
+
+def test_two_models_are_given_together():
+    """A worker that has one of them is none that has both, and what compares other models is another chunk."""
+    one, two, three = ref(INDUCTION), ref(MINILM), ref(EN_DE)
+    requests = [Request(SIMILARITY, one, {"text": "a cat"}, other=other) for other in (two, three, two, None)]
+    assert [list(chunk.requests) for chunk in chunks(requests, 8)] == [[0, 2], [1], [3]]
+    waiting = Waiting(requests, batch_size=8)
+    assert taken(waiting, 3) == {f"{INDUCTION}+{two.path}": 1, f"{INDUCTION}+{EN_DE}": 1, INDUCTION: 1}
 
 
 def test_long_texts_come_first_and_few_at_a_time():

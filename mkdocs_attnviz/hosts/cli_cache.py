@@ -71,7 +71,7 @@ HEADINGS = ("block", "model", "view", "state", "size", "age")
 
 def _row(each: Standing) -> tuple[str, ...]:
     block = each.block
-    model, view = (block.model or block.tensors or "", block.view) if block else ("", "")
+    model, view = (block.names, block.view) if block else ("", "")
     return (each.where, model, view, each.state, table.size(each.size), table.age(_age(each.changed)))
 
 
@@ -82,7 +82,8 @@ def _age(changed: float | None) -> float | None:
 def _as_json(each: Standing) -> dict[str, Any]:
     block, seconds = each.block, _age(each.changed)
     return place(each.source) | {
-        "model": block and (block.model or block.tensors),
+        "model": block and block.models[0].name,
+        "other": block.models[1].name if block and len(block.models) > 1 else None,
         "view": block and block.view,
         "state": each.state,
         "key": each.key,

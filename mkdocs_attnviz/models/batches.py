@@ -105,7 +105,7 @@ def _run_less(shelf: Shelf, loaded: Loaded, take: Take, batch: dict[int, Example
     step = 1
     if failed.memory:
         shelf.memory.free()
-        if shelf.keep_only(loaded):  # with more memory than before it may do as it is
+        if shelf.keep_needed():  # with more memory than before it may do as it is
             yield from run(shelf, loaded, take, batch)
             return
     if len(batch) == 1:

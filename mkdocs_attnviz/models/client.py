@@ -40,12 +40,20 @@ ALLOCATION = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_":
 slow to hand out pages, that is up to a third of a capture of small layers over many tokens."""
 
 
+Models = tuple[ModelRef, ...]
+"""Of a request: one, or one and another."""
+
+
 class WorkerDied(Exception):
     """The worker process ended without being asked to."""
 
 
 class ModelFailed(Exception):
-    """A model cannot be used at all; the message is for the author."""
+    """A model cannot be used at all; the message is for the author. `blame`: by which key of a block it is named."""
+
+    def __init__(self, message: str, blame: str = "model") -> None:
+        super().__init__(message)
+        self.blame = blame
 
 
 class EngineFailed(Exception):
@@ -65,7 +73,7 @@ class Refused:
     index: int
     message: str
     blame: str = "text"
-    """The key of the block that is at fault: `text`, or `model` if that is of no use at all."""
+    """The key of the block that is at fault: `text`, or `model` or `other` if that is of no use at all."""
 
 
 Answer = Captured | Refused
@@ -88,21 +96,26 @@ class Engine(Protocol):
 
 
 def by_model(requests: Iterable[Request]) -> list[dict[int, Request]]:
-    """Requests that one loaded model and one capture can answer, by their places, in the order of their first."""
+    """Requests that the same models and one capture can answer, by their places, in the order of their first."""
     groups: dict[tuple[object, ...], dict[int, Request]] = {}
     for index, request in enumerate(requests):
-        same = (request.capture, replace(request.model, name=""), json.dumps(request.run(), sort_keys=True))
+        same = (request.capture, nameless(request), json.dumps(request.run(), sort_keys=True))
         groups.setdefault(same, {})[index] = request
     return list(groups.values())
 
 
+def nameless(request: Request) -> Models:
+    """Its models, whatever blocks call them."""
+    return tuple(replace(model, name="") for model in request.models)
+
+
 def capture_job(requests: Mapping[int, Request], *, device: str, batch_size: int, max_tokens: int) -> dict[str, Any]:
-    """What a worker process is asked for: one capture of one model, of inputs by their places."""
+    """What a worker process is asked for: one capture by one model, or by two, of inputs by their places."""
     first = next(iter(requests.values()))
     return {
         "op": "capture",
         "capture": first.capture.name,
-        "model": first.model.to_dict(),
+        "models": {key: model.to_dict() for key, model in zip(("model", "other"), first.models, strict=False)},
         "device": device,
         "batch_size": batch_size,
         "max_tokens": max_tokens,
@@ -210,14 +223,14 @@ class Worker:
                     yield replace(answer, index=place)
             except ModelFailed as error:
                 for place in sorted(waiting):
-                    yield Refused(place, str(error), "model")
+                    yield Refused(place, str(error), error.blame)
             finally:
                 answers.close()
 
     def _capture(
         self, requests: Sequence[Request], *, device: str, batch_size: int, max_tokens: int
     ) -> Generator[Answer, None, None]:
-        """Requests for one capture of one model.
+        """Requests for one capture with the same models.
 
         Raises:
             ModelFailed: the model cannot be loaded, or has nothing to capture.
@@ -241,7 +254,7 @@ class Worker:
                 unfinished = [index for index in running if index in waiting]
                 deaths += not unfinished
                 if deaths > 1:  # once may have been in its sleep, killed between two builds; twice is the model
-                    raise ModelFailed(f"Model {requests[0].model.name!r} could not be run: {death}.") from None
+                    raise ModelFailed(f"{requests[0].called} could not be run: {death}.") from None
                 if unfinished and len(running) == 1:  # of several, the last may just not have been told yet
                     del waiting[running[0]]
                     yield Refused(running[0], f"Running this text through the model failed: {death}.")
@@ -261,7 +274,7 @@ class Worker:
                 case "refused":
                     yield Refused(message["index"], message["error"])
                 case "failed":
-                    raise ModelFailed(message["error"])
+                    raise ModelFailed(message["error"], message["blame"])
 
     def messages(self, job: dict[str, Any]) -> Iterator[tuple[dict[str, Any], bytes]]:
         """All that the process says about a `capture_job`.

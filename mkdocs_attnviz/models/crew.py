@@ -18,9 +18,8 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from mkdocs_attnviz.cache import Entry, Log
-from mkdocs_attnviz.models.client import Answer, Captured, Refused, capture_job
+from mkdocs_attnviz.models.client import Answer, Captured, Models, Refused, capture_job
 from mkdocs_attnviz.models.node import VERSION, NodeWorker
-from mkdocs_attnviz.models.reference import ModelRef
 from mkdocs_attnviz.models.request import TENSORS
 from mkdocs_attnviz.models.schedule import Chunk, Waiting
 
@@ -38,9 +37,9 @@ class Hired:
     """Empty until it is up."""
     able: bool = False
     """One that is not keeps its place, or Ray would put the next one there."""
-    model: ModelRef | None = None
-    """The one it was given last."""
-    lacks: set[ModelRef] = field(default_factory=set)
+    models: Models | None = None
+    """Those it was given last."""
+    lacks: set[Models] = field(default_factory=set)
     """What it could not run."""
     chunk: Chunk | None = None
     """What it has not answered yet; None when it is idle."""
@@ -65,9 +64,9 @@ class Crew:
         """Why the last of those did not."""
         self.deaths: collections.Counter[int] = collections.Counter()
         """Of workers, by the place of a text that was in the model."""
-        self.failures: collections.Counter[ModelRef] = collections.Counter()
-        self.refusals: dict[ModelRef, str] = {}
-        """Why a model could not be run, by whoever tried it last."""
+        self.failures: collections.Counter[Models] = collections.Counter()
+        self.refusals: dict[Models, tuple[str, str]] = {}
+        """Why models could not be run, by whoever tried it last, and the key of the block that is at fault."""
 
     def answers(self, options: Mapping[str, int]) -> Iterator[Answer]:
         """Each text is answered once. `options`: `batch_size` and `max_tokens`."""
@@ -77,7 +76,7 @@ class Crew:
             self._hire()
             if not self.calls or (not self._at_work() and time.monotonic() - heard > self.patience):
                 for chunk in self.waiting.drop():
-                    yield from self._refuse(chunk, self.refusals.get(chunk.model) or self._nobody())
+                    yield from self._refuse(chunk, *(self.refusals.get(chunk.models) or (self._nobody(),)))
                 return
             done, _ = ray.wait(list(self.calls), timeout=TICK)
             for call in done:
@@ -88,20 +87,20 @@ class Crew:
         for worker in self.hired:
             _dismiss(worker)
 
-    def _at_work(self) -> collections.Counter[ModelRef]:
-        """How many workers are at each model."""
-        return collections.Counter(worker.chunk.model for worker in self.hired if worker.chunk)
+    def _at_work(self) -> collections.Counter[Models]:
+        """How many workers are at each model, or at two."""
+        return collections.Counter(worker.chunk.models for worker in self.hired if worker.chunk)
 
     def _give(self, options: Mapping[str, int]) -> None:
         """Work for the idle."""
         for worker in self.hired:
             if worker.able and worker.chunk is None:
-                chunk = self.waiting.take(worker.model, worker.lacks, self._at_work())
+                chunk = self.waiting.take(worker.models, worker.lacks, self._at_work())
                 if chunk is not None:
                     self._begin(worker, chunk, options)
 
     def _begin(self, worker: Hired, chunk: Chunk, options: Mapping[str, int]) -> None:
-        worker.chunk, worker.model, worker.running = chunk, chunk.model, []
+        worker.chunk, worker.models, worker.running = chunk, chunk.models, []
         options = {**options, "batch_size": 1} if chunk.alone else options
         device = self.device.partition(":")[0]  # Ray shows a worker the GPUs that it holds, and no others
         job = capture_job(chunk.requests, device=device, **options)
@@ -138,7 +137,7 @@ class Crew:
             case "ready":
                 self._welcome(worker, message)
             case "absent" | "failed":
-                yield from self._decline(worker, message.get("error", ""))
+                yield from self._decline(worker, message)
             case "died":
                 yield from self._again(worker, message["error"])
             case "done":
@@ -169,24 +168,25 @@ class Crew:
             self.reason = f"Node {worker.node} {other if about['version'] != VERSION else lacking}."
             self.log.warning("%s It gets no work.", self.reason)
 
-    def _decline(self, worker: Hired, reason: str) -> Iterator[Answer]:
+    def _decline(self, worker: Hired, message: Mapping[str, Any]) -> Iterator[Answer]:
         """A model that one node cannot run, another may; three that could not load it are enough."""
         chunk, worker.chunk = worker.chunk, None
         if chunk is None or not chunk.requests:
             return
-        worker.lacks.add(chunk.model)
-        self.failures[chunk.model] += bool(reason)
-        self.refusals[chunk.model] = reason or (
-            f"Model {chunk.name!r} is the directory {chunk.model.path}, which node {worker.node} of the Ray cluster "
-            "does not hold with the same files; it must lie at the same path on the nodes, or be on the hub."
+        worker.lacks.add(chunk.models)
+        self.failures[chunk.models] += message["event"] == "failed"
+        why = message.get("error") or (
+            f"Model {message['name']!r} is the directory {message['path']}, which node {worker.node} of the Ray "
+            "cluster does not hold with the same files; it must lie at the same path on the nodes, or be on the hub."
         )
+        self.refusals[chunk.models] = (why, message["blame"])
         yield from self._put_back(chunk)
 
     def _put_back(self, chunk: Chunk) -> Iterator[Answer]:
         self.waiting.put(chunk)
-        if self.failures[chunk.model] >= TRIES:
-            for each in self.waiting.drop(chunk.model):
-                yield from self._refuse(each, self.refusals[chunk.model])
+        if self.failures[chunk.models] >= TRIES:
+            for each in self.waiting.drop(chunk.models):
+                yield from self._refuse(each, *self.refusals[chunk.models])
 
     def _lose(self, worker: Hired, error: RayError) -> Iterator[Answer]:
         """With the actor."""
@@ -215,18 +215,19 @@ class Crew:
         if not running:
             chunk = replace(chunk, losses=chunk.losses + 1)
         if chunk.losses >= TRIES:
-            self.failures[chunk.model] = TRIES
-            self.refusals[chunk.model] = (
-                f"Model {chunk.name!r} could not be run: {TRIES} workers ended before a text was in it, the last time: "
-                f"{why}."
+            self.failures[chunk.models] = TRIES
+            self.refusals[chunk.models] = (
+                f"{chunk.called} could not be run: {TRIES} workers ended before a text was in it, the last time: "
+                f"{why}.",
+                "model",
             )
         suspects = {place: chunk.requests[place] for place in running if self.deaths[place] < TRIES}
         yield from self._put_back(chunk.without(running))
         yield from self._put_back(replace(chunk, requests=suspects, alone=True))
 
-    def _refuse(self, chunk: Chunk, why: str) -> Iterator[Answer]:
+    def _refuse(self, chunk: Chunk, why: str, blame: str = "model") -> Iterator[Answer]:
         for place in chunk.requests:
-            yield Refused(place, why, "model")
+            yield Refused(place, why, blame)
 
     def _nobody(self) -> str:
         if self.reason:

@@ -16,21 +16,37 @@ import torch
 
 from mkdocs_attnviz.models.load import Loaded
 from mkdocs_attnviz.models.request import too_long
-from mkdocs_attnviz.models.tokens import Example, Tokens, continued, names, pretty, special, target_words, tokenize
+from mkdocs_attnviz.models.tokens import (
+    Example,
+    Spans,
+    Tokens,
+    continued,
+    names,
+    pretty,
+    special,
+    target_words,
+    tokenize,
+)
 
 
-def example(loaded: Loaded, inputs: Mapping[str, Any], max_tokens: int) -> Example:
-    """The tokens that a block's texts give, and those that the model writes where it is to.
+def example(loaded: Loaded, inputs: Mapping[str, Any], max_tokens: int, other: Loaded | None = None) -> Example:
+    """The tokens that a block's texts give, and those that the model writes where it is to; what a second model,
+    `other`, makes of the same.
 
     Raises:
         ValueError: too long for the site or the model, or a text that this model does not read.
     """
     how = {name: value for name, value in inputs.items() if name == "generate"}
-    more = [_one(loaded, how | {"text": text}, max_tokens) for text in inputs.get("more_texts", ())]
-    return replace(_one(loaded, inputs, max_tokens), more=tuple(more))
+    more = [_example(loaded, how | {"text": text}, max_tokens) for text in inputs.get("more_texts", ())]
+    read = replace(_example(loaded, inputs, max_tokens), more=tuple(more))
+    if other is None:
+        return read
+    # A given output is for whichever of the two can be made to write it; a first model that cannot has said so.
+    given = {name: value for name, value in inputs.items() if name != "text_target" or other.encoder_decoder}
+    return replace(read, other=_example(other, given, max_tokens))
 
 
-def _one(loaded: Loaded, inputs: Mapping[str, Any], max_tokens: int) -> Example:
+def _example(loaded: Loaded, inputs: Mapping[str, Any], max_tokens: int) -> Example:
     """Raises: ValueError."""
     text = text_tokens(loaded, inputs)
     _check_length(loaded, "text", len(text.ids), max_tokens)
@@ -139,7 +155,8 @@ def _ends(loaded: Loaded) -> set[int]:
 def _target(loaded: Loaded, ids: list[int], labels: list[int], text: str) -> Tokens:
     """`ids` are what the decoder reads, `labels` what it is to write there: one further on."""
     tokenizer = loaded.tokenizer
-    words = [None, *target_words(tokenizer, labels, text)[:-1]]
+    words, spans = target_words(tokenizer, labels, text)
+    follows = ids[1:] == labels[:-1]  # what is read is what was written before
     return Tokens(
         ids=ids,
         type_ids=None,
@@ -147,9 +164,10 @@ def _target(loaded: Loaded, ids: list[int], labels: list[int], text: str) -> Tok
         pretty=pretty(tokenizer, ids),
         special=sorted({0, *special(tokenizer, ids)}),
         sentence_b_start=None,
-        words=words if ids[1:] == labels[:-1] else [None] * len(ids),
+        words=[None, *words[:-1]] if follows else [None] * len(ids),
         next=pretty(tokenizer, labels),
         labels=labels,
+        spans=Spans(spans.text, [None, *spans.spans[:-1]]) if follows and spans else None,
     )
 
 

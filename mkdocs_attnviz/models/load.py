@@ -67,6 +67,9 @@ VERSIONS = {
 class Unusable(Exception):
     """The model cannot be used; the message is for the author."""
 
+    blame = "model"
+    """The key of the block that names it."""
+
 
 class TooLarge(Unusable):
     """It does not fit into memory as it is now."""

@@ -12,7 +12,7 @@ import contextlib
 import importlib.util
 import socket
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ class NodeWorker:
 
     def begin(self, job: dict[str, Any], file: bytes | None) -> Message:
         """The first message about a `capture_job`. `file` is the content of an author's own file."""
-        self._messages = self._capture(job, ModelRef(**job["model"]), file)
+        self._messages = self._capture(job, {key: ModelRef(**model) for key, model in job["models"].items()}, file)
         return self.hear()
 
     def hear(self) -> Message:
@@ -58,21 +58,25 @@ class NodeWorker:
             self._messages.close()
         return message
 
-    def _capture(self, job: dict[str, Any], model: ModelRef, file: bytes | None) -> Generator[Message, None, None]:
+    def _capture(
+        self, job: dict[str, Any], models: Mapping[str, ModelRef], file: bytes | None
+    ) -> Generator[Message, None, None]:
+        here = {}
         with contextlib.ExitStack() as stack:
-            if file is not None:
-                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="attnviz-"))
-                path = Path(folder) / Path(model.path).name  # which messages name
-                path.write_bytes(file)
-                model = replace(model, path=str(path))
-            elif model.local and job["capture"] != TENSORS.name:
-                directory = self._directory(model)
-                if directory is None:
-                    yield {"event": "absent"}, b""
+            for key, model in models.items():
+                path: Path | None = Path(model.path)
+                if file is not None:
+                    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="attnviz-"))
+                    path = Path(folder) / Path(model.path).name  # which messages name
+                    path.write_bytes(file)
+                elif model.local and job["capture"] != TENSORS.name:
+                    path = self._directory(model)
+                if path is None:
+                    yield {"event": "absent", "name": model.name, "path": model.path, "blame": key}, b""
                     return
-                model = replace(model, path=str(directory))
+                here[key] = (replace(model, path=str(path)) if model.local else model).to_dict()
             try:
-                yield from self._worker.messages(job | {"model": model.to_dict()})
+                yield from self._worker.messages(job | {"models": here})
             except WorkerDied as death:
                 yield {"event": "died", "error": str(death)}, b""
 

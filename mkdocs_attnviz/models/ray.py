@@ -53,7 +53,7 @@ class RayEngine:
         """
         self._connect()
         for spread in (False, True):  # a model that is spread takes all GPUs of a node: nothing else may hold one
-            places = [place for place, request in enumerate(requests) if bool(request.model.device_map) == spread]
+            places = [place for place, request in enumerate(requests) if request.spread == spread]
             waiting = Waiting([requests[place] for place in places], batch_size)
             crew = Crew(waiting, device, spread, self.log, self.patience, self.workers)
             answers = crew.answers({"batch_size": batch_size, "max_tokens": max_tokens})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from mkdocs_attnviz.block import Block, BlockError
+from mkdocs_attnviz.block import Block, BlockError, Named
 from mkdocs_attnviz.cache import Log
 from mkdocs_attnviz.lock import Lock
 from mkdocs_attnviz.models.client import ModelFailed, Worker
@@ -28,21 +28,25 @@ class Registry:
         self._known.clear()
         self.lock.read()
 
-    def get(self, block: Block, *, ask_hub: bool) -> ModelRef:
-        """The block's model; its identity is None only where the hub would have to be asked, and may not yet.
+    def get(self, block: Block, *, ask_hub: bool) -> list[ModelRef]:
+        """The block's models, in its order; an identity is None only where the hub would have to be asked, and may not
+        yet.
 
         Raises:
             BlockError: there is no such model, or it cannot be known here.
         """
-        key, name = ("model", block.model) if block.tensors is None else ("tensors", block.tensors)
-        place = (key, name, block.revision)
+        return [self._get(block, each, ask_hub) for each in block.models]
+
+    def _get(self, block: Block, named: Named, ask_hub: bool) -> ModelRef:
+        place = ("tensors" if named.key == "tensors" else "model", named.name, named.revision)
         if place not in self._known:
-            self._known[place] = self._look_up(key, name, block.revision)
+            self._known[place] = self._look_up(*place)
         known = self._known[place]
         if isinstance(known, ModelRef) and known.identity is None and ask_hub:
             known = self._known[place] = self._ask_hub(known)
         if isinstance(known, BlockError):
-            raise block.wrong(key, known.message, missing=known.missing)
+            message = known.message.replace("`revision`", f"`{named.revision_key}`")
+            raise block.wrong(named.key, message, missing=known.missing)
         return known
 
     def wants(self, model: ModelRef) -> bool:

@@ -57,6 +57,27 @@ class Request:
     """What the capture itself lets choose. Plain JSON."""
     interventions: Sequence[Mapping[str, Any]] = ()
     """What is changed in the model while it runs. Plain JSON."""
+    other: ModelRef | None = None
+    """A second model, which reads the same and is left as it is: the capture compares the two."""
+
+    @property
+    def models(self) -> tuple[ModelRef, ...]:
+        return (self.model,) if self.other is None else (self.model, self.other)
+
+    @property
+    def called(self) -> str:
+        """Its models, at the beginning of a sentence."""
+        return f"Model{'s' * (self.other is not None)} {' and '.join(repr(model.name) for model in self.models)}"
+
+    @property
+    def known(self) -> bool:
+        """Whether all its models are, so that it has a key."""
+        return all(model.identity is not None for model in self.models)
+
+    @property
+    def spread(self) -> bool:
+        """Whether it needs all of a machine's devices."""
+        return any(model.device_map for model in self.models)
 
     @property
     def head(self) -> bool:
@@ -76,7 +97,7 @@ class Request:
 
     @cached_property
     def key(self) -> str:
-        """The name of its entry in the cache. Raises: ValueError: its model is not known yet."""
+        """The name of its entry in the cache. Raises: ValueError: a model of it is not known yet."""
         return cache.key(self.key_parts)
 
     @cached_property
@@ -85,8 +106,9 @@ class Request:
 
         What came later than the first entries is left out where it is not given, so that those are still found.
         """
-        if self.model.identity is None:
-            raise ValueError(f"{self.model.name} has no identity yet")
+        for model in self.models:
+            if model.identity is None:
+                raise ValueError(f"{model.name} has no identity yet")
         later = {name: self.inputs.get(name) for name in ("chat", "generate", "more_texts")}
         later |= {"parameters": self.parameters, "interventions": self.interventions}
         return [
@@ -98,4 +120,5 @@ class Request:
             ("text_pair", self.inputs.get("text_pair")),
             ("text_target", self.inputs.get("text_target")),
             *((name, json.dumps(value, sort_keys=True)) for name, value in later.items() if value),
+            *(() if self.other is None else (("other", self.other.identity), ("other_dtype", self.other.dtype))),
         ]

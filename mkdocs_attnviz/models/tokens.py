@@ -10,6 +10,16 @@ from mkdocs_attnviz.models.arrays import words_of
 
 
 @dataclass(frozen=True)
+class Spans:
+    """Tokens as stretches of a text."""
+
+    text: str
+    """A pair's texts one after the other."""
+    spans: list[tuple[int, int] | None]
+    """Characters from … to below …, white space at their ends left out; None for a token that a tokenizer adds."""
+
+
+@dataclass(frozen=True)
 class Tokens:
     """One tokenised input of T tokens."""
 
@@ -30,6 +40,8 @@ class Tokens:
     """The ids of those."""
     generated: int | None = None
     """Position of the first token that the model has written itself."""
+    spans: Spans | None = None
+    """Where each token stands in what was read; None where the tokenizer does not tell."""
 
     def meta(self) -> dict[str, Any]:
         more = {"next": self.next, "generated": self.generated}
@@ -51,6 +63,8 @@ class Example:
     """What the decoder of an encoder–decoder reads: the tokens that it has written so far, at each position."""
     more: tuple[Example, ...] = ()
     """Further texts, each read by itself."""
+    other: Example | None = None
+    """What a second model reads of the same."""
 
     def sequences(self) -> dict[str, dict[str, Any]]:
         """What an entry says of the tokens; those of the second text are `text-2` and `target-2`."""
@@ -82,6 +96,7 @@ def tokenize(tokenizer: Any, text: str, text_pair: str | None, *, add_special_to
         special=special(tokenizer, ids),
         sentence_b_start=None if text_pair is None else _sentence_b_start(encoded, type_ids),
         words=_words(tokenizer, encoded, ids),
+        spans=_spans(encoded, text, text_pair),
     )
 
 
@@ -125,12 +140,29 @@ def special(tokenizer: Any, ids: list[int]) -> list[int]:
     return [position for position, token_id in enumerate(ids) if token_id in known]
 
 
-def target_words(tokenizer: Any, labels: list[int], text: str) -> list[int | None]:
-    """The word each label is a piece of, if `text` is what the labels say."""
+def target_words(tokenizer: Any, labels: list[int], text: str) -> tuple[list[int | None], Spans | None]:
+    """The word each label is a piece of, and where it stands, if `text` is what the labels say."""
     encoded = tokenizer(text_target=text, truncation=False, verbose=False)
     if list(encoded["input_ids"]) != labels:
-        return [None] * len(labels)
-    return _words(tokenizer, encoded, labels)
+        return [None] * len(labels), None
+    return _words(tokenizer, encoded, labels), _spans(encoded, text)
+
+
+def _spans(encoded: Any, text: str, text_pair: str | None = None) -> Spans | None:
+    """By the tokenizer's own offsets, which slow ones do not have. Some count the space before a word to it."""
+    if not encoded.is_fast:
+        return None
+    whole, starts = text + (text_pair or ""), (0, len(text))
+    found: list[tuple[int, int] | None] = []
+    for sequence, (start, end) in zip(encoded.sequence_ids(), encoded.encodings[0].offsets, strict=True):
+        if sequence is None:
+            found.append(None)
+            continue
+        first, last = start + starts[sequence], end + starts[sequence]
+        said = whole[first:last]
+        first += len(said) - len(said.lstrip())
+        found.append((first, max(first, last - (len(said) - len(said.rstrip())))))
+    return Spans(whole, found)
 
 
 def _sentence_b_start(encoded: Any, type_ids: list[int] | None) -> int:

@@ -12,10 +12,10 @@ import os
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from mkdocs_attnviz.models.batches import Failed, Message, Take, batches, failure, refusal, run, said
 from mkdocs_attnviz.models.client import read_message, write_message
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mkdocs_attnviz.models.load import Loaded
     from mkdocs_attnviz.models.tokens import Example
 
-KEPT = 2  # models that stay loaded under `serve`
+KEPT = 2  # models that stay loaded under `serve`; as many as one job may need
 
 
 def main() -> None:
@@ -53,12 +53,25 @@ def serve(jobs: IO[bytes], output: IO[bytes]) -> None:
         return
 
 
+class Copy(NamedTuple):
+    """A model as it is in memory."""
+
+    ref: ModelRef
+    device: str
+    head: bool
+    """Whether with the head that it was trained with."""
+    apart: bool
+    """Whether it is a second one of its kind, beside one that is changed."""
+
+
 class Shelf:
     """The models in memory, the one used last at the end. Imports torch when it is made."""
 
     def __init__(self) -> None:
         self.problem = ""
-        self.loaded: OrderedDict[tuple[ModelRef, str, bool], Loaded] = OrderedDict()
+        self.loaded: OrderedDict[Copy, Loaded] = OrderedDict()
+        self.needed: list[Copy] = []
+        """By the job at hand."""
         try:
             self.load = _quiet_import()
             self.memory = importlib.import_module("mkdocs_attnviz.models.memory")
@@ -68,33 +81,64 @@ class Shelf:
                 "install them with `pip install 'mkdocs-attnviz[torch]'`, or build where the cache is complete."
             )
 
-    def get(self, ref: ModelRef, device: str, *, head: bool, attention: bool) -> Loaded:
-        """The model with its head, or without; `attention` tells whether it must have some. Raises: Unusable."""
-        key = (ref, device, head)
-        if key in self.loaded and attention:
-            self.load.check_attention(ref.name, self.loaded[key].model.config)
-        if key not in self.loaded:
-            if len(self.loaded) >= KEPT:
-                self.loaded.popitem(last=False)
-                self.memory.free()
-            if ref.device_map:  # which is made for the memory that is free
-                self.keep_only(None)
-            try:
-                self.loaded[key] = self.load.load(ref, device, head=head, attention=attention)
-            except self.load.TooLarge:
-                if not self.loaded:
-                    raise
-        if key not in self.loaded:  # it does not fit beside others
-            self.keep_only(None)
-            self.loaded[key] = self.load.load(ref, device, head=head, attention=attention)
-        self.loaded.move_to_end(key)
-        return self.loaded[key]
+    def get(
+        self, refs: Mapping[str, ModelRef], device: str, *, head: bool, attention: bool, changed: bool
+    ) -> dict[str, Loaded]:
+        """The models of a job by the keys that name them, all in memory at once; with their heads, or without.
 
-    def keep_only(self, kept: Loaded | None) -> bool:
-        """Give back the memory of the others; whether there were any."""
-        others = [key for key, loaded in self.loaded.items() if loaded is not kept]
-        for key in others:
-            del self.loaded[key]
+        `attention` tells whether they must have some, `changed` whether the block's own is to be changed while it runs:
+        one that is compared with itself is then there twice.
+
+        Raises:
+            Unusable: with the key of the one that is at fault.
+        """
+        found: dict[str, Loaded] = {}
+        self.needed = []
+        for key in sorted(refs, key=lambda key: bool(refs[key].device_map)):  # which takes all memory that is left
+            apart = changed and key != "model" and refs[key] == refs["model"]
+            try:
+                found[key] = self._get(Copy(refs[key], device, head, apart), attention)
+            except self.load.Unusable as error:
+                error.blame = key
+                if found and isinstance(error, self.load.TooLarge):
+                    there = ", ".join(repr(loaded.ref.name) for loaded in found.values())
+                    both = f"Models that are compared are in memory together, and {there} is there already."
+                    error.args = (f"{error} {both}",)
+                raise
+        return found
+
+    def _get(self, copy: Copy, attention: bool) -> Loaded:
+        """Raises: Unusable."""
+        self.needed.append(copy)
+        if attention and copy in self.loaded:
+            self.load.check_attention(copy.ref.name, self.loaded[copy].model.config)
+        if copy not in self.loaded:
+            spare = [each for each in self.loaded if each not in self.needed]
+            if spare and len(self.loaded) >= KEPT:
+                del self.loaded[spare[0]]
+                self.memory.free()
+            if copy.ref.device_map:  # which is made for the memory that is free
+                self.keep_needed()
+            try:
+                self._load(copy, attention)
+            except self.load.TooLarge:
+                if all(each in self.needed for each in self.loaded):
+                    raise
+        if copy not in self.loaded:  # it does not fit beside others
+            self.keep_needed()
+            self._load(copy, attention)
+        self.loaded.move_to_end(copy)
+        return self.loaded[copy]
+
+    def _load(self, copy: Copy, attention: bool) -> None:
+        """Raises: Unusable."""
+        self.loaded[copy] = self.load.load(copy.ref, copy.device, head=copy.head, attention=attention)
+
+    def keep_needed(self) -> bool:
+        """Give back the memory of what the job at hand does not use; whether there was any."""
+        others = [copy for copy in self.loaded if copy not in self.needed]
+        for copy in others:
+            del self.loaded[copy]
         if others:
             self.memory.free()
         return bool(others)
@@ -125,24 +169,27 @@ def _resolve(job: dict[str, Any]) -> dict[str, Any]:
 
 def _capture(shelf: Shelf, job: dict[str, Any]) -> Iterator[Message]:
     if shelf.problem:
-        yield {"event": "failed", "error": shelf.problem}, b""
+        yield {"event": "failed", "error": shelf.problem, "blame": "model"}, b""
         return
     if job["capture"] == TENSORS.name:
         yield from _read(job)
         return
     try:
-        loaded = shelf.get(ModelRef(**job["model"]), job["device"], head=job["head"], attention=job["attention"])
+        refs = {key: ModelRef(**model) for key, model in job["models"].items()}
+        needs = {name: job[name] for name in ("head", "attention")}
+        models = shelf.get(refs, job["device"], **needs, changed=bool(job["interventions"]))
         take = importlib.import_module(f"mkdocs_attnviz.models.{job['capture']}").capture
-        if job["parameters"]:
-            take = functools.partial(take, parameters=job["parameters"])
-        yield from _captured(shelf, loaded, take, job)
+        more = {"parameters": job["parameters"], "other": models.get("other")}
+        take = functools.partial(take, **{name: value for name, value in more.items() if value})
+        yield from _captured(shelf, models, take, job)
         yield {"event": "done"}, b""
     except shelf.load.Unusable as error:
-        yield {"event": "failed", "error": str(error)}, b""
+        yield {"event": "failed", "error": str(error), "blame": error.blame}, b""
 
 
-def _captured(shelf: Shelf, loaded: Loaded, take: Take, job: dict[str, Any]) -> Iterator[Message]:
-    """With the job's interventions at work in the model. Raises: Unusable."""
+def _captured(shelf: Shelf, models: Mapping[str, Loaded], take: Take, job: dict[str, Any]) -> Iterator[Message]:
+    """With the job's interventions at work in the block's own model. Raises: Unusable."""
+    loaded = models["model"]
     indices = [index for index, _ in job["inputs"]]
     with contextlib.ExitStack() as stack:
         if job["interventions"]:
@@ -156,18 +203,20 @@ def _captured(shelf: Shelf, loaded: Loaded, take: Take, job: dict[str, Any]) -> 
                 failed = failure(shelf, loaded, None, error)
                 yield from (refusal(index, failed) for index in indices)
                 return
-        yield from _answers(shelf, loaded, take, job)
+        yield from _answers(shelf, models, take, job)
 
 
-def _answers(shelf: Shelf, loaded: Loaded, take: Take, job: dict[str, Any]) -> Iterator[Message]:
+def _answers(shelf: Shelf, models: Mapping[str, Loaded], take: Take, job: dict[str, Any]) -> Iterator[Message]:
     """Raises: Unusable."""
+    loaded, other = models["model"], models.get("other")
     read = importlib.import_module("mkdocs_attnviz.models.inputs").example
     examples: dict[int, Example] = {}
     for index, inputs in job["inputs"]:
-        if loaded.encoder_decoder or "generate" in inputs:  # which may run the model: for what it writes
+        writing = any(each.encoder_decoder for each in models.values())
+        if writing or "generate" in inputs:  # which may run the model: for what it writes
             yield {"event": "running", "indices": [index]}, b""
         try:
-            examples[index] = read(loaded, inputs, job["max_tokens"])
+            examples[index] = read(loaded, inputs, job["max_tokens"], other)
         except Exception as error:
             failed = failure(shelf, loaded, None, error)
         else:
@@ -187,7 +236,7 @@ def _read(job: dict[str, Any]) -> Iterator[Message]:
         start = time.perf_counter()
         yield {"event": "running", "indices": [index]}, b""
         try:
-            entry = capture_file(Path(job["model"]["path"]))
+            entry = capture_file(Path(job["models"]["model"]["path"]))
         except Exception as error:
             yield refusal(index, Failed(said(error)))
         else:

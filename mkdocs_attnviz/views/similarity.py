@@ -1,27 +1,31 @@
-"""Similarity view: how alike the layers of a model hold the tokens of a text, as a matrix of layers × layers.
+"""Similarity view: how alike layers hold the tokens of a text, as a matrix of layers × layers: of one model, or of one
+in the rows and another in the columns.
 
 After Ecco's `cka`, `cca`, `svcca` and `pwcca`; all four are stored, and the reader turns from one to another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, Literal
 
-from mkdocs_attnviz.block import Block
+from pydantic import ConfigDict, model_validator
+
+from mkdocs_attnviz.block import Block, Named
 from mkdocs_attnviz.block import Options as BlockOptions
 from mkdocs_attnviz.cache import Entry
 from mkdocs_attnviz.models.request import SIMILARITY
 from mkdocs_attnviz.part import key
 from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing, Picture
-from mkdocs_attnviz.views.svg import document, palette, styles
+from mkdocs_attnviz.views.svg import document, escape_words, palette, styles
 from mkdocs_attnviz.views.weights import scaled
 
 CAPTURE = SIMILARITY
 NAMES: Mapping[str, str] = {"cka": "CKA", "cca": "CCA", "svcca": "SVCCA", "pwcca": "PWCCA"}
-SIZE, EDGE, LARGEST = 360, 40, 48
-"""Pixels: of the picture's side, of its labels, and of a cell at most."""
+SIZE, EDGE, LARGEST, LINE, NAMED = 360, 40, 48, 18, 24
+"""Pixels: of the side, of labels, of a cell at most, of a line that names a model, and of two of these above labels."""
+ORDER = ("self", "encoder", "decoder")
 DEEPEST = 0.85
 """Of the full colour."""
 WRITTEN = 30
@@ -29,6 +33,8 @@ WRITTEN = 30
 
 
 class Options(BlockOptions):
+    model_config = ConfigDict(json_schema_extra={"dependentRequired": {"other_revision": ["other"]}})
+
     measure: Literal["cka", "cca", "svcca", "pwcca"] = key(
         "cka, cca, svcca or pwcca", "Which measure of similarity is shown at first.", default="cka"
     )
@@ -37,18 +43,43 @@ class Options(BlockOptions):
         "Of an encoder–decoder model: which attention is shown at first. Default: `encoder`.",
         default=None,
     )
+    other: str | None = key(
+        "an alias of the site, a directory, a Hugging Face model id or package:NAME/dir",
+        "A second model, whose layers are the columns: named as `model` is.",
+        default=None,
+        min_length=1,
+        max_length=500,
+    )
+    other_revision: str | None = key(
+        "a branch, a tag or a commit of the other model on the hub",
+        "Branch, tag or commit of the other model on the hub. Default: `main`.",
+        default=None,
+        min_length=1,
+        max_length=200,
+    )
+
+    @model_validator(mode="after")
+    def _revision_of_what(self) -> Options:
+        if self.other_revision is not None and self.other is None:
+            raise ValueError(f"`other_revision` is {self.other_revision!r}, but the block has no `other` model.")
+        return self
+
+    def second(self) -> Named | None:
+        return None if self.other is None else Named("other", self.other, self.other_revision)
 
 
 def draw(block: Block, entry: Entry) -> Drawing:
     options = block.options
     assert isinstance(options, Options)  # noqa: S101 — for the type checker: parse() made it
-    stacks: dict[str, dict[str, Any]] = entry.meta["similar"]
+    found: dict[str, dict[str, Any]] = entry.meta["similar"]
+    stacks = {stack: found[stack] for stack in ORDER if stack in found}
     name: str = options.stack or next(iter(stacks))
     if name not in stacks:
-        raise block.wrong("stack", f"`stack` is {name!r}; {block.subject} has {', '.join(stacks)}.")
-    layers = stacks[name]["layers"]
-    values = scaled(entry.blobs[f"{name}/{options.measure}"], layers)
-    data = {
+        whose = block.subject if options.other is None else f"what {block.names} can be compared by"
+        raise block.wrong("stack", f"`stack` is {name!r}; {whose} has {', '.join(stacks)}.")
+    about = stacks[name]
+    values = scaled(entry.blobs[f"{name}/{options.measure}"], about["layers"])
+    data: dict[str, Any] = {
         "view": "similarity",
         "theme": block.theme,
         "similar": {
@@ -58,13 +89,16 @@ def draw(block: Block, entry: Entry) -> Drawing:
         "initial": {"stack": name, "measure": options.measure, "row": None, "col": None},
         "options": {},
     }
-    cell = _cell(layers)
-    sentence = _sentence(block, name if len(stacks) > 1 else "", stacks[name], values)
-    return Drawing(data, _picture(values, block.theme), sentence, f"{EDGE + cell * layers}px", ALL_SCRIPT)
+    headings = [] if options.other is None else [f"rows: {block.model}", f"columns: {options.other}"]
+    if headings:
+        data["models"] = [block.model, options.other]
+    sentence = (_sentence_of_two if headings else _sentence)(block, name if len(stacks) > 1 else "", about, values)
+    picture = _picture(values, headings, block.theme)
+    return Drawing(data, picture, sentence, f"{picture.height}px", ALL_SCRIPT)
 
 
-def _cell(layers: int) -> int:
-    return max(4, min(LARGEST, (SIZE - EDGE) // layers))
+def _cell(values: Sequence[Sequence[float]]) -> int:
+    return max(4, min(LARGEST, (SIZE - EDGE) // max(len(values), len(values[0]))))
 
 
 def label(layer: int) -> str:
@@ -85,46 +119,80 @@ def _sentence(block: Block, stack: str, about: Mapping[str, Any], values: list[l
         between = f"{_called(change - 1)} and {_called(change)}"
         said += f" Of neighbours, {between} are least alike, {values[change - 1][change]:.2f}."
         said += f" The embeddings and {_called(layers - 1)}: {values[0][-1]:.2f}."
-    if options.measure != "cka" and about["tokens"] <= about["width"]:
-        said += f" With fewer tokens than the {about['width']} dimensions, this measure is high whatever the layers do."
-    return said
+    return said + _warning(options, about)
+
+
+def _sentence_of_two(block: Block, stack: str, about: Mapping[str, Any], values: list[list[float]]) -> str:
+    options = block.options
+    assert isinstance(options, Options)  # noqa: S101 — for the type checker
+    stacks = [stack, about["other_stack"]] if stack or about["other_stack"] != "self" else ["", ""]
+    one, other = (
+        f"the {name} of {model}" if name not in ("", "self") else str(model)
+        for name, model in zip(stacks, (block.model, options.other), strict=True)
+    )
+    places = [(row, col) for row in range(len(values)) for col in range(len(values[0]))]
+    row, col = max(places, key=lambda place: values[place[0]][place[1]])
+    unit = "tokens" if about["unit"] == "tokens" else "stretches of text that both models' tokens make up"
+    return (
+        f"{NAMES[options.measure]} between the embeddings and {len(values) - 1} layers of {one}, in rows, and the "
+        f"embeddings and {len(values[0]) - 1} layers of {other}, in columns, over {about['tokens']} {unit}. Most alike "
+        f"are {_called(row)} of {block.model} and {_called(col)} of {options.other}, {values[row][col]:.2f}. The last "
+        f"layers of both: {values[-1][-1]:.2f}."
+    ) + _warning(options, about)
+
+
+def _warning(options: Options, about: Mapping[str, Any]) -> str:
+    width = max(about["width"], about.get("other_width", 0))
+    if options.measure == "cka" or about["tokens"] > width:
+        return ""
+    samples = about.get("unit", "tokens")
+    return f" With fewer {samples} than the {width} dimensions, this measure is high whatever the layers do."
 
 
 def _called(layer: int) -> str:
     return "the embeddings" if layer == 0 else f"layer {layer - 1}"
 
 
-def _picture(values: list[list[float]], theme: str) -> Picture:
-    """Cells as opaque as their layers are alike."""
-    layers = len(values)
-    cell = _cell(layers)
-    size = EDGE + cell * layers
+def _picture(values: list[list[float]], headings: Sequence[str], theme: str) -> Picture:
+    """Cells as opaque as their layers are alike, under lines that say whose layers they are."""
+    cell, top = _cell(values), EDGE + (NAMED if headings else 0)
+    width, height = EDGE + cell * len(values[0]), top + cell * len(values)
+    width = min(SIZE, max([width, *(7 * len(heading) for heading in headings)]))
     style = "text{font:12px system-ui,sans-serif}" + styles(palette(theme), _rules)
-    body = [*_labels(layers, cell)]
+    body = [*_headings(headings, width // 7), *_labels(values, cell, top)]
     light = _black_on_dark()
     for row, line in enumerate(values):
         for col, value in enumerate(line):
-            x, y = EDGE + col * cell, EDGE + row * cell
+            x, y = EDGE + col * cell, top + row * cell
             opacity = f"{DEEPEST * max(0.0, min(1.0, value)):.2g}"
             body.append(f'<rect class="f" opacity="{opacity}" x="{x}" y="{y}" width="{cell - 1}" height="{cell - 1}"/>')
             if cell >= WRITTEN:
                 middle = f'x="{x + cell / 2:g}" y="{y + cell / 2 + 4:g}" text-anchor="middle"'
                 ink = ' class="n"' if value > light else ""
                 body.append(f"<text{ink} {middle}>{value:.2f}</text>")
-    return Picture(document(size, size, style, body), size, size)
+    return Picture(document(width, height, style, body), width, height)
 
 
-def _labels(layers: int, cell: int) -> Iterator[str]:
+def _headings(headings: Sequence[str], room: int) -> Iterator[str]:
+    """Names that are too long lose their middle: the beginning says what they are of, the end tells them apart."""
+    for number, heading in enumerate(headings):
+        cut = heading if len(heading) <= room else f"{heading[: room // 2]}…{heading[len(heading) - room // 2 + 1 :]}"
+        yield f'<text x="0" y="{number * LINE + 13}">{escape_words(cut)}</text>'
+
+
+def _labels(values: Sequence[Sequence[float]], cell: int, top: int) -> Iterator[str]:
     """Each layer's, or where they would touch each second, third …"""
     every = -(-14 // cell)
-    for layer in range(0, layers, every):
+    upright, y = every == 1 and cell >= 24, top - 6
+    for layer in range(0, len(values[0]), every):
         at = EDGE + (layer + 0.5) * cell
-        upright = every == 1 and cell >= 24
-        turned = "" if upright else f' transform="rotate(-90 {at + 4:g} 34)"'
+        turned = "" if upright else f' transform="rotate(-90 {at + 4:g} {y})"'
         anchor = "middle" if upright else "start"
         x = at if upright else at + 4
-        yield f'<text class="p" x="{x:g}" y="34" text-anchor="{anchor}"{turned}>{label(layer)}</text>'
-        yield f'<text class="p" x="34" y="{at + 4:g}" text-anchor="end">{label(layer)}</text>'
+        yield f'<text class="p" x="{x:g}" y="{y}" text-anchor="{anchor}"{turned}>{label(layer)}</text>'
+    for layer in range(0, len(values), every):
+        y_of_row = top + (layer + 0.5) * cell + 4
+        yield f'<text class="p" x="34" y="{y_of_row:g}" text-anchor="end">{label(layer)}</text>'
 
 
 def _rules(scheme: dict[str, Any]) -> str:

@@ -17,12 +17,18 @@ interface Similar {
   layers: number;
   tokens: number;
   width: number;
-  /** Scaled, (layers, layers): rows compared with columns. */
+  /** Scaled, (layers, layers or columns): rows compared with columns. */
   measures: Record<Measure, Blob>;
+  /** Of two models: the other's layers, and what the two are compared over. */
+  columns?: number;
+  other_width?: number;
+  unit?: string;
 }
 
 interface SimilarityFigure extends Figure {
   similar: Record<string, Similar>;
+  /** The rows' and the columns', where they are two. */
+  models?: [string, string];
   initial: SimilarityState;
 }
 
@@ -39,7 +45,7 @@ interface Cell {
   col: number;
 }
 
-const [SIZE, EDGE, LARGEST, WRITTEN] = [360, 40, 48, 30];
+const [SIZE, EDGE, LARGEST, WRITTEN, LINE, NAMES] = [360, 40, 48, 30, 18, 24];
 /** Of the full colour. */
 const DEEPEST = 0.85;
 const STEPS: Record<string, [number, number]> = {
@@ -50,9 +56,10 @@ const STEPS: Record<string, [number, number]> = {
 };
 
 const label = (layer: number): string => (layer ? String(layer - 1) : "emb");
+const shape = ({ layers, columns = layers }: Similar): [number, number] => [layers, columns];
 const called = (layer: number): string => (layer ? `layer ${layer - 1}` : "embeddings");
 
-/** How alike the layers of a model hold the tokens of a text: a matrix of layers × layers. */
+/** How alike layers hold the tokens of a text, as a matrix: of one model, or of one in rows and another in columns. */
 export class SimilarityView extends PanelView<SimilarityState, SimilarityFigure> {
   static readonly styles = unsafeCSS(css);
 
@@ -85,9 +92,9 @@ export class SimilarityView extends PanelView<SimilarityState, SimilarityFigure>
   protected check({ stack, measure, row, col }: SimilarityState): void {
     oneOf("stack", stack, Object.keys(this.figure.similar));
     oneOf("measure", measure, MEASURES);
-    const { layers } = this.figure.similar[stack] as Similar;
-    position("row", row, layers);
-    position("col", col, layers);
+    const [rows, cols] = shape(this.figure.similar[stack] as Similar);
+    position("row", row, rows);
+    position("col", col, cols);
   }
 
   private get similar(): Similar {
@@ -97,7 +104,17 @@ export class SimilarityView extends PanelView<SimilarityState, SimilarityFigure>
   private get cell(): number {
     const { clientWidth } = this.grid.parentElement ?? this.host;
     const room = Math.min(SIZE, clientWidth || this.host.clientWidth) - EDGE;
-    return Math.max(2, Math.min(LARGEST, Math.floor(room / this.similar.layers)));
+    return Math.max(2, Math.min(LARGEST, Math.floor(room / Math.max(...shape(this.similar)))));
+  }
+
+  /** Where cells begin: below the labels, and the names of two models. */
+  private get top(): number {
+    return EDGE + (this.headings.length && NAMES);
+  }
+
+  private get headings(): string[] {
+    const { models } = this.figure;
+    return models ? [`rows: ${models[0]}`, `columns: ${models[1]}`] : [];
   }
 
   private get locked(): Cell | null {
@@ -133,9 +150,11 @@ export class SimilarityView extends PanelView<SimilarityState, SimilarityFigure>
   }
 
   protected legend(): string {
-    const { tokens, width } = this.similar;
-    const few = tokens <= width ? `; with so few, CCA is high whatever the layers (${width} dimensions) do` : "";
-    return `Full colour: 1, alike · compared over ${tokens} tokens${few} · emb: the embeddings`;
+    const { tokens, width, other_width = 0, unit = "tokens" } = this.similar;
+    const most = Math.max(width, other_width);
+    const few = tokens <= most ? `; with so few, CCA is high whatever the layers (${most} dimensions) do` : "";
+    const whose = this.headings.map((heading) => ` · ${heading}`).join("");
+    return `Full colour: 1, alike · compared over ${tokens} ${unit}${few} · emb: the embeddings${whose}`;
   }
 
   protected body(): unknown {
@@ -150,26 +169,39 @@ export class SimilarityView extends PanelView<SimilarityState, SimilarityFigure>
   }
 
   protected draw(): boolean {
-    const { shown: values, grid, canvas, outline, cell } = this;
+    const { shown: values, grid, canvas, outline, cell, top } = this;
     if (!values) return false;
-    const all = { start: 0, end: values.length };
+    const [rows, cols] = shape(this.similar);
     const paint = (row: number, col: number) => 255 * DEEPEST * (values[row]?.[col] as number);
-    const image = heatImage(accent(this.host.scheme), all, all, paint);
+    const image = heatImage(accent(this.host.scheme), { start: 0, end: rows }, { start: 0, end: cols }, paint);
     Object.assign(canvas, { width: image.width, height: image.height });
     canvas.getContext("2d")?.putImageData(image, 0, 0);
     this.drawn = cell;
-    const side = cell * values.length;
-    canvas.style.width = canvas.style.height = `${side}px`;
-    grid.style.width = grid.style.height = `${EDGE + side}px`;
-    grid.setAttribute("aria-label", `${this.where}, ${values.length} by ${values.length}; arrow keys read them`);
-    grid.replaceChildren(canvas, ...this.texts(values), outline);
+    canvas.style.cssText = `top:${top}px;width:${cell * cols}px;height:${cell * rows}px`;
+    grid.style.cssText = `width:${EDGE + cell * cols}px;height:${top + cell * rows}px`;
+    const [one, other] = this.figure.models ?? [];
+    const size = one ? `${rows} of ${one} by ${cols} of ${other}` : `${rows} by ${cols}`;
+    grid.setAttribute("aria-label", `${this.where}, ${size}; arrow keys read them`);
+    grid.replaceChildren(canvas, ...this.names(), ...this.texts(values), outline);
     this.mark();
     return true;
   }
 
+  /** Whose layers rows and columns are; names may be wider than the cells, not than the figure. */
+  private names(): HTMLElement[] {
+    return this.headings.map((heading, line) => {
+      const element = Object.assign(document.createElement("div"), { className: "model", textContent: heading });
+      element.setAttribute("aria-hidden", "true");
+      element.title = heading;
+      element.style.cssText = `top:${line * LINE}px;max-width:${Math.min(SIZE, this.host.clientWidth)}px`;
+      return element;
+    });
+  }
+
   /** Labels, and in cells that have room for them the numbers. */
   private *texts(values: number[][]): Generator<HTMLElement> {
-    const { cell } = this;
+    const { cell, top } = this;
+    const [rows, cols] = shape(this.similar);
     const every = Math.ceil(16 / cell);
     const text = (said: string, x: number, y: number, color?: string) => {
       const element = document.createElement("span");
@@ -179,32 +211,31 @@ export class SimilarityView extends PanelView<SimilarityState, SimilarityFigure>
       element.style.cssText = `left:${x - 20}px;top:${y - 7}px;color:${color ?? ""}`;
       return element;
     };
-    for (let layer = 0; layer < values.length; layer += every) {
-      const at = EDGE + (layer + 0.5) * cell;
-      yield text(label(layer), EDGE / 2, at);
-      if (layer % (every * Math.ceil(24 / (cell * every))) === 0) yield text(label(layer), at, 30);
-    }
+    for (let layer = 0; layer < rows; layer += every) yield text(label(layer), EDGE / 2, top + (layer + 0.5) * cell);
+    for (let layer = 0; layer < cols; layer += every * Math.ceil(24 / (cell * every)))
+      yield text(label(layer), EDGE + (layer + 0.5) * cell, top - 10);
     if (cell < WRITTEN) return;
     for (const [row, line] of values.entries())
       for (const [col, value] of line.entries()) {
         const { ink } = tint(accent(this.host.scheme), DEEPEST * value, this.host.scheme);
-        yield text(value.toFixed(2), EDGE + (col + 0.5) * cell, EDGE + (row + 0.5) * cell, ink || "inherit");
+        yield text(value.toFixed(2), EDGE + (col + 0.5) * cell, top + (row + 0.5) * cell, ink || "inherit");
       }
   }
 
   private mark(): void {
     const found = this.pointed ?? this.locked;
-    const { cell, outline } = this;
+    const { cell, outline, top } = this;
     outline.hidden = !found;
     if (!found) return;
-    outline.style.cssText = `left:${EDGE + found.col * cell}px;top:${EDGE + found.row * cell}px;width:${cell}px;height:${cell}px`;
+    outline.style.cssText = `left:${EDGE + found.col * cell}px;top:${top + found.row * cell}px;width:${cell}px;height:${cell}px`;
   }
 
   private at(event: MouseEvent): Cell | null {
     const { left, top } = this.grid.getBoundingClientRect();
-    const [col, row] = [event.clientX - left, event.clientY - top].map((at) => Math.floor((at - EDGE) / this.cell));
-    const inside = (index?: number) => index !== undefined && index >= 0 && index < this.similar.layers;
-    return inside(row) && inside(col) ? { row: row as number, col: col as number } : null;
+    const [rows, cols] = shape(this.similar);
+    const col = Math.floor((event.clientX - left - EDGE) / this.cell);
+    const row = Math.floor((event.clientY - top - this.top) / this.cell);
+    return row >= 0 && row < rows && col >= 0 && col < cols ? { row, col } : null;
   }
 
   private point(cell: Cell | null, announce = false): void {
@@ -225,10 +256,11 @@ export class SimilarityView extends PanelView<SimilarityState, SimilarityFigure>
     if (event.altKey || event.ctrlKey || event.metaKey) return;
     const step = STEPS[event.key];
     const from = this.pointed ?? this.locked;
-    const within = (index: number) => Math.min(Math.max(index, 0), this.similar.layers - 1);
+    const [rows, cols] = shape(this.similar);
+    const within = (index: number, end: number) => Math.min(Math.max(index, 0), end - 1);
     if (step)
       this.point(
-        from ? { row: within(from.row + step[0]), col: within(from.col + step[1]) } : { row: 0, col: 0 },
+        from ? { row: within(from.row + step[0], rows), col: within(from.col + step[1], cols) } : { row: 0, col: 0 },
         true,
       );
     else if (event.key === "Enter" || event.key === " ") this.toggle(this.pointed);
@@ -243,7 +275,8 @@ export class SimilarityView extends PanelView<SimilarityState, SimilarityFigure>
     const found = this.pointed ?? this.locked;
     if (!found) return html`<span class="detail pale">Point at a cell to read how alike two layers are</span>`;
     const value = values[found.row]?.[found.col]?.toFixed(3);
-    return html`<span class="detail">${called(found.row)} and ${called(found.col)}: ${measure.toUpperCase()} ${value}</span>`;
+    const [one, other] = (this.figure.models ?? []).map((name) => ` of ${name}`);
+    return html`<span class="detail">${called(found.row)}${one} and ${called(found.col)}${other}: ${measure.toUpperCase()} ${value}</span>`;
   }
 
   protected override free(): boolean {
@@ -253,19 +286,20 @@ export class SimilarityView extends PanelView<SimilarityState, SimilarityFigure>
   }
 
   protected sheet(): Sheet | null {
-    const { shown: values, cell } = this;
+    const { shown: values, cell, top, headings } = this;
     if (!values) return null;
-    const side = EDGE + cell * values.length;
+    const [rows, cols] = shape(this.similar);
     const color = accent(this.host.scheme);
     return {
-      width: side,
-      height: side,
+      width: Math.max(EDGE + cell * cols, ...headings.map(({ length }) => 7 * length)),
+      height: top + cell * rows,
       draw: (pen) => {
+        for (const [line, heading] of headings.entries()) pen.text(heading, 0, line * LINE + 13, { size: 12 });
         for (const [row, line] of values.entries())
           for (const [col, value] of line.entries()) {
             pen.fillStyle = color;
             pen.globalAlpha = DEEPEST * value;
-            pen.fillRect(EDGE + col * cell, EDGE + row * cell, cell, cell);
+            pen.fillRect(EDGE + col * cell, top + row * cell, cell, cell);
           }
         pen.globalAlpha = 1;
         for (const text of this.texts(values)) {
@@ -281,14 +315,20 @@ export class SimilarityView extends PanelView<SimilarityState, SimilarityFigure>
     };
   }
 
-  /** Of `stack` and `measure`, or of what is shown: (layers, layers), rows compared with columns, embeddings first. */
+  /**
+   * Of `stack` and `measure`, or of what is shown: rows compared with columns, embeddings first. The columns are the
+   * rows' layers, or with `models` the other's.
+   */
   async values(request: Partial<SimilarityState>): Promise<object> {
     const { stack, measure } = { ...this.choices.state, ...request };
     this.check({ stack, measure, row: null, col: null });
-    const { layers, measures } = this.figure.similar[stack] as Similar;
+    const similar = this.figure.similar[stack] as Similar;
+    const { layers, measures } = similar;
     const decode = (bytes: Uint8Array) => new Scaled(bytes, layers);
     const found = await this.loaded("similarities", () => this.host.blob(measures[measure], decode));
-    const names = Array.from({ length: layers }, (_, layer) => label(layer));
-    return { stack, measure, layers: names, values: names.map((_, row) => [...found.row(row)]) };
+    const [rows, cols] = shape(similar).map((length) => Array.from({ length }, (_, layer) => label(layer)));
+    const { models } = this.figure;
+    const other = models ? { models: [...models], columns: cols } : {};
+    return { stack, measure, layers: rows, ...other, values: rows?.map((_, row) => [...found.row(row)]) };
   }
 }
