@@ -31,8 +31,8 @@ from mkdocs_attnviz.cache import Entry
 from mkdocs_attnviz.models.client import Captured, EngineFailed, Refused
 from mkdocs_attnviz.models.ray import RayEngine
 from mkdocs_attnviz.models.reference import resolve, resolve_tensors
-from mkdocs_attnviz.models.request import ATTENTION, SIMILARITY, TENSORS, Request
-from mkdocs_attnviz.models.schedule import Waiting, chunks
+from mkdocs_attnviz.models.request import ATTENTION, PREDICTIONS, SIMILARITY, TENSORS, Request
+from mkdocs_attnviz.models.schedule import Waiting, Work, chunks
 from mkdocs_attnviz.pipeline import Pipeline
 from mkdocs_attnviz.settings import Settings
 
@@ -347,9 +347,22 @@ def test_a_model_with_little_work_is_loaded_once():
 
 def test_a_worker_stays_with_the_model_it_has():
     waiting = Waiting(texts(ref(MINILM), 320) + texts(ref(INDUCTION), 64), batch_size=8)
-    loaded = waiting.take(None, {(replace(ref(MINILM), name=""),)}, {}).models
+    loaded = waiting.take(None, {Work((replace(ref(MINILM), name=""),))}, {}).models
     assert [model.path for model in loaded] == [INDUCTION]
     assert waiting.take(loaded, (), {}).models == loaded
+
+
+def test_a_model_that_has_not_what_one_view_wants_may_have_what_another_does():
+    """A model without attention still predicts: what a worker lacks, and what is refused, is of the one view."""
+    model = ref(INDUCTION)
+    waiting = Waiting([*texts(model, 3), Request(PREDICTIONS, model, {"text": "a"}, {"top_k": 3})], batch_size=8)
+    first = waiting.take(None, (), {})
+    assert set(first.requests) == {0, 1, 2}
+    waiting.put(first)
+    (other,) = waiting.take(None, {first.works[1]}, {}).requests
+    assert other == 3
+    assert [list(chunk.requests) for chunk in waiting.drop(first.works[1])] == [list(first.requests)]
+    assert waiting.take(None, {first.works[0]}, {}) is None
 
 
 def test_two_models_are_given_together():

@@ -99,9 +99,13 @@ def by_model(requests: Iterable[Request]) -> list[dict[int, Request]]:
     """Requests that the same models and one capture can answer, by their places, in the order of their first."""
     groups: dict[tuple[object, ...], dict[int, Request]] = {}
     for index, request in enumerate(requests):
-        same = (request.capture, nameless(request), json.dumps(request.run(), sort_keys=True))
-        groups.setdefault(same, {})[index] = request
+        groups.setdefault((nameless(request), asked(request)), {})[index] = request
     return list(groups.values())
+
+
+def asked(request: Request) -> str:
+    """What is asked of its models, and how they are run; whatever they are, and whatever they read."""
+    return json.dumps([request.capture.name, request.run()], sort_keys=True)
 
 
 def nameless(request: Request) -> Models:

@@ -21,7 +21,7 @@ from mkdocs_attnviz.cache import Entry, Log
 from mkdocs_attnviz.models.client import Answer, Captured, Models, Refused, capture_job
 from mkdocs_attnviz.models.node import VERSION, NodeWorker
 from mkdocs_attnviz.models.request import TENSORS
-from mkdocs_attnviz.models.schedule import Chunk, Waiting
+from mkdocs_attnviz.models.schedule import Chunk, Waiting, Work
 
 TRIES = 3
 TICK = 5.0  # seconds after which the cluster is looked at again, though nothing was heard
@@ -39,7 +39,7 @@ class Hired:
     """One that is not keeps its place, or Ray would put the next one there."""
     models: Models | None = None
     """Those it was given last."""
-    lacks: set[Models] = field(default_factory=set)
+    lacks: set[Work] = field(default_factory=set)
     """What it could not run."""
     chunk: Chunk | None = None
     """What it has not answered yet; None when it is idle."""
@@ -64,9 +64,9 @@ class Crew:
         """Why the last of those did not."""
         self.deaths: collections.Counter[int] = collections.Counter()
         """Of workers, by the place of a text that was in the model."""
-        self.failures: collections.Counter[Models] = collections.Counter()
-        self.refusals: dict[Models, tuple[str, str]] = {}
-        """Why models could not be run, by whoever tried it last, and the key of the block that is at fault."""
+        self.failures: collections.Counter[Work] = collections.Counter()
+        self.refusals: dict[Work, tuple[str, str]] = {}
+        """Why it could not be done, by whoever tried it last, and the key of the block that is at fault."""
 
     def answers(self, options: Mapping[str, int]) -> Iterator[Answer]:
         """Each text is answered once. `options`: `batch_size` and `max_tokens`."""
@@ -76,7 +76,8 @@ class Crew:
             self._hire()
             if not self.calls or (not self._at_work() and time.monotonic() - heard > self.patience):
                 for chunk in self.waiting.drop():
-                    yield from self._refuse(chunk, *(self.refusals.get(chunk.models) or (self._nobody(),)))
+                    known = [self.refusals[work] for work in chunk.works if work in self.refusals]
+                    yield from self._refuse(chunk, *(known[-1] if known else (self._nobody(),)))
                 return
             done, _ = ray.wait(list(self.calls), timeout=TICK)
             for call in done:
@@ -169,24 +170,27 @@ class Crew:
             self.log.warning("%s It gets no work.", self.reason)
 
     def _decline(self, worker: Hired, message: Mapping[str, Any]) -> Iterator[Answer]:
-        """A model that one node cannot run, another may; three that could not load it are enough."""
+        """A model that one node cannot run, another may; three that could not are enough. One that was loaded, and has
+        not what was asked of it, may have what others ask."""
         chunk, worker.chunk = worker.chunk, None
         if chunk is None or not chunk.requests:
             return
-        worker.lacks.add(chunk.models)
-        self.failures[chunk.models] += message["event"] == "failed"
+        work = chunk.works[bool(message.get("loaded"))]
+        worker.lacks.add(work)
+        self.failures[work] += message["event"] == "failed"
         why = message.get("error") or (
             f"Model {message['name']!r} is the directory {message['path']}, which node {worker.node} of the Ray "
             "cluster does not hold with the same files; it must lie at the same path on the nodes, or be on the hub."
         )
-        self.refusals[chunk.models] = (why, message["blame"])
+        self.refusals[work] = (why, message["blame"])
         yield from self._put_back(chunk)
 
     def _put_back(self, chunk: Chunk) -> Iterator[Answer]:
         self.waiting.put(chunk)
-        if self.failures[chunk.models] >= TRIES:
-            for each in self.waiting.drop(chunk.models):
-                yield from self._refuse(each, *self.refusals[chunk.models])
+        for work in chunk.works:
+            if self.failures[work] >= TRIES:
+                for each in self.waiting.drop(work):
+                    yield from self._refuse(each, *self.refusals[work])
 
     def _lose(self, worker: Hired, error: RayError) -> Iterator[Answer]:
         """With the actor."""
@@ -215,8 +219,8 @@ class Crew:
         if not running:
             chunk = replace(chunk, losses=chunk.losses + 1)
         if chunk.losses >= TRIES:
-            self.failures[chunk.models] = TRIES
-            self.refusals[chunk.models] = (
+            self.failures[chunk.works[0]] = TRIES
+            self.refusals[chunk.works[0]] = (
                 f"{chunk.called} could not be run: {TRIES} workers ended before a text was in it, the last time: "
                 f"{why}.",
                 "model",

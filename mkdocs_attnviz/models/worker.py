@@ -174,6 +174,7 @@ def _capture(shelf: Shelf, job: dict[str, Any]) -> Iterator[Message]:
     if job["capture"] == TENSORS.name:
         yield from _read(job)
         return
+    models: Mapping[str, Loaded] = {}
     try:
         refs = {key: ModelRef(**model) for key, model in job["models"].items()}
         needs = {name: job[name] for name in ("head", "attention")}
@@ -184,7 +185,7 @@ def _capture(shelf: Shelf, job: dict[str, Any]) -> Iterator[Message]:
         yield from _captured(shelf, models, take, job)
         yield {"event": "done"}, b""
     except shelf.load.Unusable as error:
-        yield {"event": "failed", "error": str(error), "blame": error.blame}, b""
+        yield {"event": "failed", "error": str(error), "blame": error.blame, "loaded": bool(models)}, b""
 
 
 def _captured(shelf: Shelf, models: Mapping[str, Loaded], take: Take, job: dict[str, Any]) -> Iterator[Message]:
