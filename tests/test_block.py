@@ -301,7 +301,7 @@ WITHIN = [
         4,
         "`other` and `generate` stand both in the block; keep one of them.",
     ),
-    (TALK + "view: similarity\nother: n", 1, "`other` and `chat` stand both in the block; keep one of them."),
+    (TALK + "view: similarity\nother: n", 2, "`other` and `chat` stand both in the block; keep one of them."),
     (GOOD + "other: n", 2, "`other` is a key of view similarity, not of view head."),
     (
         GOOD + "view: similarity\nother_revision: v2",

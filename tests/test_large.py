@@ -30,7 +30,7 @@ from mkdocs_attnviz.models.client import Captured, ModelFailed, Worker, WorkerDi
 from mkdocs_attnviz.models.inputs import example
 from mkdocs_attnviz.models.load import Loaded, Unusable, load
 from mkdocs_attnviz.models.reference import resolve
-from mkdocs_attnviz.models.request import ATTENTION, Request
+from mkdocs_attnviz.models.request import ATTENTION, SIMILARITY, Request
 from mkdocs_attnviz.models.survey import anatomy
 from mkdocs_attnviz.settings import Settings
 
@@ -393,6 +393,28 @@ def test_a_model_that_does_not_fit_beside_another_takes_its_place(limited, heavy
     with leaving(limited, 150):
         assert isinstance(run(limited, heavy[1], "the fox")[0], Captured)
         assert isinstance(run(limited, heavy[0], "the fox")[0], Captured)
+
+
+@on_linux
+def test_two_models_must_fit_together(limited, wide, heavy):
+    """Another that was there gives up its place; the one that is compared with does not."""
+
+    def compared(one, other):
+        request = Request(SIMILARITY, ref(one), {"text": "the fox sat"}, other=ref(other))
+        (answer,) = limited.capture([request], device="cpu", batch_size=8, max_tokens=2048)
+        return answer
+
+    run(limited, heavy[0], "the fox")
+    run(limited, wide, "the fox")
+    with leaving(limited, 150):
+        refused = compared(heavy[0], heavy[1])
+        assert isinstance(compared(wide, heavy[1]), Captured)
+    assert isinstance(compared(*heavy), Captured)
+    assert refused.blame == "other"
+    assert refused.message.startswith(f"Model {str(heavy[1])!r} does not fit into memory: its weights take 12")
+    assert refused.message.endswith(
+        f"Models that are compared are in memory together, and {str(heavy[0])!r} is there already."
+    )
 
 
 def test_a_worker_that_is_killed_says_what_to_do(worker):

@@ -258,7 +258,7 @@ def answered(cluster, tmp_path_factory):
         "two, other files": Request(
             SIMILARITY, ref(INDUCTION), {"text": "a cat"}, other=replace(ref(EN_DE), identity="sha256:0123")
         ),
-        "two, none there": Request(
+        "two, not to be loaded": Request(
             SIMILARITY, ref(INDUCTION), {"text": "a cat"}, other=replace(ref(EN_DE), path="/none", local=False)
         ),
     }
@@ -287,10 +287,10 @@ def test_a_directory_must_be_the_same_on_the_nodes(answered):
 
 
 def test_of_two_models_the_one_at_fault_is_named(answered):
-    refused, not_there = answered["two, other files"], answered["two, none there"]
-    assert (refused.blame, not_there.blame) == ("other", "other")
+    refused, damaged = answered["two, other files"], answered["two, not to be loaded"]
+    assert (refused.blame, damaged.blame) == ("other", "other")
     assert refused.message.startswith(f"Model {EN_DE!r} is the directory {EN_DE}, which node")
-    assert not_there.message.startswith(f"Model {EN_DE!r} ")
+    assert damaged.message.startswith("Model '/none' cannot be loaded")
 
 
 def test_a_package_may_lie_elsewhere_on_the_nodes(answered):

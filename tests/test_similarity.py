@@ -1,21 +1,39 @@
 """Similarity of layers: identities that each measure must have, other formulations of it, and what the page shows."""
 
+import base64
+import logging
 import math
+import re
+from contextlib import closing
+from dataclasses import replace
+from itertools import pairwise
 
+import hypothesis
 import numpy as np
 import pytest
 import test_capture
 import torch
 import transformers
-from conftest import INDUCTION, Site, draw_all
+from conftest import INDUCTION, MINILM, ROOT, Site, draw_all
+from hypothesis import strategies as st
 from test_capture import ARCHITECTURES, ref
 
+import mkdocs_attnviz
+from mkdocs_attnviz.block import Source
 from mkdocs_attnviz.models import similarity
+from mkdocs_attnviz.models.alignment import Unlike, aligned
+from mkdocs_attnviz.models.client import Worker
 from mkdocs_attnviz.models.inputs import collate, example
 from mkdocs_attnviz.models.load import load
-from mkdocs_attnviz.models.similarity import MEASURES, Held, cca, cka, pwcca, svcca
+from mkdocs_attnviz.models.reference import resolve
+from mkdocs_attnviz.models.request import SIMILARITY, Request
+from mkdocs_attnviz.models.similarity import MEASURES, Held, cca, cka, pwcca, svcca, tables
+from mkdocs_attnviz.models.tokens import Spans, Tokens
+from mkdocs_attnviz.pipeline import Pipeline
+from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views.weights import scaled
 
+EN_DE, DATES = (str(ROOT / "example_site" / "models" / name) for name in ("en-de", "dates"))
 make_model, tokenizer_folder = test_capture.make_model, test_capture.tokenizer_folder
 TEXT = "green table seven rabbit cold river green table seven rabbit cold"
 
@@ -117,6 +135,49 @@ def test_pwcca_by_eigenvectors():
     assert pwcca(Held(X), Held(Y)) == pytest.approx(expected)
 
 
+def plainly(measure, x, y):
+    """By singular value decompositions of everything, as the definitions have it."""
+    (ux, sx, _), (uy, sy, _) = (np.linalg.svd(each, full_matrices=False) for each in (x, y))
+    if measure == "cka":
+        return formula(x, y)
+    if measure in ("cca", "svcca"):
+        first = {"svcca": lambda _: 20, "cca": lambda s: int(np.searchsorted(np.cumsum(s), 0.98 * s.sum())) + 1}
+        ux, uy = (u[:, s > 1e-6 * s[0]][:, : first[measure](s)] for u, s in ((ux, sx), (uy, sy)))
+        return np.linalg.svd(ux.T @ uy, compute_uv=False).mean()
+    ux, uy = (u[:, s > 1e-6 * s[0]] for u, s in ((ux, sx), (uy, sy)))
+    left, found, _ = np.linalg.svd(ux.T @ uy, full_matrices=False)
+    weights = np.abs((ux @ left).T @ x).sum(axis=1)
+    return weights @ found / weights.sum()
+
+
+@pytest.mark.parametrize("sizes", [(90, 30, 30), (90, 20, 40), (90, 40, 20), (40, 60, 60), (40, 60, 9), (60, 40, 40)])
+@pytest.mark.parametrize("measure", MEASURES)
+def test_what_is_saved_changes_nothing(measure, sizes):
+    """Of layers that are apart, that fill the whole room of the positions, or that share directions."""
+    positions, one, other = sizes
+    rows = [random(seed, positions, one) for seed in (0, 1)]
+    cols = [random(seed, positions, other) for seed in (2, 3, 4)]
+    found = tables(rows, cols)[measure]
+    assert found.shape == (2, 3)
+    assert np.abs(found - [[plainly(measure, x, y) for y in cols] for x in rows]).max() < 1e-6
+    alone = tables(rows)[measure]
+    assert np.abs(alone - [[plainly(measure, x, y) for y in rows] for x in rows]).max() < 1e-6
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_of_two_models_too_rotations_are_not_seen(measure):
+    rows, cols = [X, Y], [random(5, 60, 12), random(6, 60, 12) @ np.diag(np.arange(12.0))]
+    turn = np.linalg.qr(np.random.default_rng(7).normal(size=(12, 12)))[0]
+    found = tables(rows, cols)[measure]
+    assert found == pytest.approx(tables(rows, [each @ turn for each in cols])[measure])
+    turned = tables(cols, rows)[measure].T
+    if measure == "pwcca":
+        assert np.abs(found - turned).max() > 1e-3, "weighted by the dimensions of the rows' layer"
+    else:
+        assert found == pytest.approx(tables([each @ ROTATION for each in rows], cols)[measure])
+        assert found == pytest.approx(turned)
+
+
 def test_with_few_positions_correlations_say_nothing():
     """What the docs warn of: of unrelated numbers too, where there are fewer positions than dimensions."""
     one, other = Held(random(6, 9, 20)), Held(random(7, 9, 20))
@@ -158,6 +219,233 @@ def test_two_tokens_are_too_few(make_model):
     loaded = load(ref(str(make_model("gpt2", **ARCHITECTURES["gpt2"]))), "cpu", attention=False)
     with pytest.raises(ValueError, match="The text has 2 tokens; layers are compared over 3 or more"):
         similarity.capture(loaded, [example(loaded, {"text": "a b"}, 99)])
+
+
+# ---- two models: what corresponds
+
+
+def tokens(text, *spans, **more):
+    """Tokens that stand there; None is one that a tokenizer adds."""
+    names = ["[CLS]" if span is None else text[slice(*span)] for span in spans]
+    known = {"ids": [0] * len(spans), "type_ids": None, "tokens": names, "pretty": names, "special": []}
+    known |= {"sentence_b_start": None, "words": [None] * len(spans), "spans": Spans(text, list(spans))}
+    return Tokens(**known | more)
+
+
+def test_the_same_tokens_are_compared_one_by_one():
+    one = tokens("a cat", None, (0, 1), (2, 5), None)
+    assert aligned(one, one) == [([n], [n]) for n in range(4)]
+    spaced = tokens("a cat", None, (0, 1), (1, 5), None)  # the space belongs to the word, as in GPT-2
+    assert aligned(one, spaced) == [([n], [n]) for n in range(4)]
+
+
+def test_what_is_added_by_one_alone_is_left_out():
+    assert aligned(tokens("a cat", None, (0, 1), (2, 5)), tokens("a cat", (0, 1), (2, 5))) == [([1], [0]), ([2], [1])]
+
+
+def test_a_word_and_its_pieces_are_one_sample():
+    whole, pieces = tokens("a catnip b", (0, 1), (2, 8), (9, 10)), tokens("a catnip b", (0, 4), (4, 8), (8, 10))
+    assert aligned(whole, pieces) == [([0, 1], [0, 1]), ([2], [2])]
+
+
+def test_bytes_of_one_character_belong_together():
+    text = "a \N{GRINNING FACE} b"
+    pieces = tokens(text, (0, 1), (2, 3), (2, 3), (2, 3), (2, 3), (4, 5))
+    assert aligned(pieces, tokens(text, (0, 1), (2, 3), (4, 5))) == [([0], [0]), ([1, 2, 3, 4], [1]), ([5], [2])]
+
+
+def test_what_one_does_not_read_is_left_out():
+    """Some tokenizers drop characters; white space stands for nothing."""
+    assert aligned(tokens("a # b", (0, 1), (4, 5)), tokens("a # b", (0, 1), (1, 2), (2, 3), (4, 5))) == [
+        ([0], [0]),
+        ([1], [3]),
+    ]
+
+
+def test_without_places_tokens_must_be_the_same():
+    one, slow = tokens("a cat", (0, 1), (2, 5)), tokens("a cat", (0, 1), (2, 5), spans=None)
+    assert aligned(one, slow) == aligned(slow, slow) == [([0], [0]), ([1], [1])]
+    with pytest.raises(Unlike, match="a tokenizer does not tell where in the text its tokens stand"):
+        aligned(slow, tokens("a cat", None, (0, 1), (2, 5)))
+
+
+@st.composite
+def cut(draw, text="one two-three four"):
+    edges = sorted(draw(st.sets(st.integers(1, len(text) - 1))))
+    return tokens(text, *pairwise([0, *edges, len(text)]))
+
+
+@hypothesis.given(cut(), cut())
+def test_samples_are_the_finest_stretches_that_both_have(one, other):
+    def letters(each, positions):
+        return "".join(each.tokens[n] for n in positions).replace(" ", "")
+
+    samples = aligned(one, other)
+    assert [letters(one, first) for first, _ in samples] == [letters(other, second) for _, second in samples]
+    assert "".join(letters(one, first) for first, _ in samples) == "onetwo-threefour"
+    for first, second in samples:
+        within = [
+            {len(letters(each, places[:n])) for n in range(1, len(places))}
+            for each, places in ((one, first), (other, second))
+        ]
+        whole = {0, len(letters(one, first))}  # tokens that are white space alone have no letters
+        assert within[0] & within[1] <= whole
+
+
+# ---- two models: the numbers
+
+
+def two(folder, other, inputs):
+    """What is captured of one model beside another."""
+    loaded, beside = (load(ref(str(each)), "cpu", attention=False) for each in (folder, other))
+    return similarity.capture(loaded, [example(loaded, inputs, 99, beside)], beside)[0]
+
+
+LETTERS = {"text": "a b c d e f g h a b c h h d"}
+
+
+@pytest.mark.parametrize("model_type", ["gpt2", "bert", "bart"])
+def test_a_model_beside_itself_is_the_matrix_of_one(make_model, model_type):
+    folder = make_model(model_type, **ARCHITECTURES[model_type])
+    inputs = LETTERS | ({"text_target": "h g f e d"} if model_type == "bart" else {})
+    loaded = load(ref(str(folder)), "cpu", attention=False)
+    alone, both = similarity.capture(loaded, [example(loaded, inputs, 99)])[0], two(folder, folder, inputs)
+    assert both.blobs.keys() == alone.blobs.keys()
+    for name in alone.blobs:
+        assert np.abs(np.array(scaled(both.blobs[name], 3)) - scaled(alone.blobs[name], 3)).max() < 1e-4
+    for stack, about in both.meta["similar"].items():
+        assert about == alone.meta["similar"][stack] | {
+            "columns": 3,
+            "other_stack": stack,
+            "other_width": 32,
+            "unit": "tokens",
+        }
+
+
+def by_words(folder, text):
+    """Transformers' own hidden states, the mean over each word's tokens."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.AutoModel.from_pretrained(folder).eval()
+    read = tokenizer(text, return_tensors="pt", return_offsets_mapping=True)
+    places = read.pop("offset_mapping")[0].tolist()
+    with torch.no_grad():
+        states = (model.get_encoder() if model.config.is_encoder_decoder else model)(
+            input_ids=read["input_ids"], output_hidden_states=True
+        ).hidden_states
+    words = [(word.start(), word.end()) for word in re.finditer(r"\S+", text)]
+    within = [[n for n, (a, b) in enumerate(places) if a < b and start <= b - 1 < end] for start, end in words]
+    return [np.stack([state[0].double().numpy()[each].mean(axis=0) for each in within]) for state in states]
+
+
+@pytest.mark.parametrize("other", [INDUCTION, EN_DE])
+def test_two_tokenizers_meet_at_words(other):
+    """A sentence encoder's pieces, a decoder's whole words, a translator's pieces: samples are the words."""
+    text = "the neighbours hopped wonderfully over fences while rabbits slept near the river bank"
+    minilm = str(resolve(MINILM, None, Settings(), ROOT).path)
+    entry = two(MINILM, other, {"text": text})
+    about = entry.meta["similar"]["self"]
+    rows, cols = by_words(minilm, text), by_words(other, text)
+    width = cols[0].shape[1]
+    assert about | {"layers": 7, "columns": len(cols), "tokens": 13, "width": 384, "other_width": width} == about
+    assert (about["unit"], about["other_stack"]) == ("stretches", "self" if other == INDUCTION else "encoder")
+    for measure in MEASURES:
+        centred = [[each - each.mean(axis=0) for each in states] for states in (rows, cols)]
+        expected = np.array([[plainly(measure, x, y) for y in centred[1]] for x in centred[0]])
+        found = np.array(scaled(entry.blobs[f"self/{measure}"], 7))
+        assert found.shape == expected.shape == (7, len(cols))
+        assert np.abs(found - expected).max() < 1e-4
+    assert set(entry.meta["sequences"]) == {"text", "other text"}
+
+
+def test_stacks_that_read_the_same_are_compared():
+    """Of two translators both, of one and another model what reads the text; then nothing need be written."""
+    inputs = {"text": "3 March 2021", "text_target": "2021-03-03"}
+    both = two(DATES, EN_DE, inputs).meta["similar"]
+    assert {name: (about["layers"], about["columns"], about["other_stack"]) for name, about in both.items()} == {
+        "encoder": (3, 4, "encoder"),
+        "decoder": (3, 3, "decoder"),
+    }
+    endless = {"text": "no date at all, and so much of it that there is no end to what comes of it"}
+    assert two(DATES, INDUCTION, endless).meta["similar"].keys() == {"encoder"}
+    assert two(INDUCTION, DATES, endless).meta["similar"].keys() == {"self"}
+    for models in ((INDUCTION, DATES), (DATES, INDUCTION)):
+        with pytest.raises(
+            ValueError, match=r"induction' has no decoder beside an encoder; `text_target` is for models"
+        ):
+            two(*models, inputs)
+
+
+def test_outputs_of_their_own_are_compared_where_they_are_the_same():
+    """Each translator writes what it would; nothing corresponds in two outputs."""
+    assert two(DATES, EN_DE, {"text": "3 March 2021"}).meta["similar"].keys() == {"encoder"}
+    assert two(DATES, DATES, {"text": "3 March 2021"}).meta["similar"].keys() == {"encoder", "decoder"}
+
+
+def test_two_stretches_are_too_few():
+    with pytest.raises(ValueError, match="The text has 2 tokens that both models share; layers are compared over 3"):
+        two(MINILM, INDUCTION, {"text": "the rabbit"})
+    with pytest.raises(ValueError, match="The text has 1 stretch that both models share;"):
+        two(MINILM, INDUCTION, {"text": "wonderfully"})
+
+
+def test_slow_tokenizers_are_refused_where_tokens_differ(monkeypatch):
+    loaded, other = (load(ref(name), "cpu", attention=False) for name in (MINILM, INDUCTION))
+    read = example(loaded, {"text": "the rabbit hopped over the fence"}, 99, other)
+    slow = replace(read, text=replace(read.text, spans=None))
+    said = (
+        r"The text of models .* cannot be compared: .* a tokenizer does not tell where in the text its tokens stand\."
+    )
+    with pytest.raises(ValueError, match=said):
+        similarity.capture(loaded, [slow], other)
+
+
+def test_layers_that_read_nothing_in_common(make_model, monkeypatch):
+    loaded, other = (load(ref(name), "cpu", attention=False) for name in (DATES, EN_DE))
+    read = example(loaded, {"text": "3 March 2021", "text_target": "2021-03-03"}, 99, other)
+    states = similarity.representations
+
+    def one_each(which, each):
+        found = states(which, each)
+        return {"decoder": found["decoder"]} if which is loaded else {"self": found["encoder"]}
+
+    monkeypatch.setattr(similarity, "representations", one_each)
+    with pytest.raises(ValueError, match=r"No layers of models .* read the same: decoder and self"):
+        similarity.capture(loaded, [read], other)
+
+
+def test_interventions_change_the_first_alone(worker):
+    """Also of a model that is compared with itself, which is then there twice."""
+    model = ref(MINILM)
+    taken_out = [{"layer": 2, "heads": list(range(12)), "scale": 0.0}]
+    asked = Request(SIMILARITY, model, {"text": "the rabbit hopped over the fence"}, {}, taken_out, model)
+    requests = [asked, asked.without_interventions(), replace(asked.without_interventions(), other=None)]
+    found = [
+        np.array(scaled(answer.entry.blobs["self/cka"], 7))
+        for answer in worker.capture(requests, device="cpu", batch_size=8, max_tokens=99)
+    ]
+    changed, before, alone = found
+    assert np.abs(before - alone).max() < 1e-4
+    assert np.diag(changed)[:3] == pytest.approx(1, abs=1e-4), "the embeddings and what comes before"
+    assert np.diag(changed)[3:].max() < 0.9999
+    assert np.abs(changed[:3] - alone[:3]).max() < 1e-4
+
+
+@pytest.fixture(scope="module")
+def worker():
+    worker = Worker()
+    yield worker
+    worker.close()
+
+
+def test_the_model_at_fault_is_named(worker, tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    for bad in (0, 1):
+        models = [ref(INDUCTION), ref(INDUCTION)]
+        models[bad] = ref(str(tmp_path))
+        request = Request(SIMILARITY, models[0], {"text": "the old cat"}, other=models[1])
+        (answer,) = worker.capture([request], device="cpu", batch_size=8, max_tokens=99)
+        assert answer.blame == ("model", "other")[bad]
+        assert answer.message.startswith(f"Model {str(tmp_path)!r} has no safetensors file")
 
 
 # ---- in the page
@@ -297,3 +585,194 @@ def test_a_stack_that_is_not_there(site):
     site.write("index.md", PAGE.replace("view: similarity", "view: similarity\nstack: decoder"))
     alert, _ = site.build().alerts()
     assert "`stack` is 'decoder'; model 'induction' has self." in alert
+
+
+# ---- two models in the page
+
+LONG = "microsoft/xtremedistil-l12-h384-uncased"
+RABBIT = "the rabbit hopped over the fence and slept near the river while rabbits hopped wonderfully"
+OF_TWO = f"""
+# Two models
+
+```attention
+model: minilm
+other: induction
+text: {RABBIT}
+view: similarity
+id: two
+```
+
+```attention
+model: induction
+other: {LONG}
+text: {RABBIT}
+view: similarity
+measure: pwcca
+id: long
+```
+"""
+
+
+@pytest.fixture(scope="module")
+def built_of_two(tmp_path_factory, shared_cache):
+    site = Site(tmp_path_factory.mktemp("two"), shared_cache)
+    site.settings["models"][LONG] = MINILM
+    site.write("index.md", OF_TWO)
+    found = site.build("--strict")
+    assert found.returncode == 0, found.log
+    return found
+
+
+@pytest.fixture(scope="module")
+def words():
+    """Of both models, the mean over each word's tokens."""
+    return by_words(str(resolve(MINILM, None, Settings(), ROOT).path), RABBIT), by_words(INDUCTION, RABBIT)
+
+
+@pytest.fixture
+def page_of_two(built_of_two, open_page):
+    page = open_page(built_of_two.folder / "site" / "index.html")
+    draw_all(page)
+    page.locator("#long").evaluate("figure => figure.remove()")
+    return page
+
+
+def test_values_are_those_of_both_models(page_of_two, words):
+    element = page_of_two.locator("attn-viz")
+    found = element.evaluate("e => e.values()")
+    assert (found["models"], found["measure"], found["stack"]) == (["minilm", "induction"], "cka", "self")
+    assert (found["layers"], found["columns"]) == (["emb", *"012345"], ["emb", "0", "1"])
+    assert np.abs(np.array(found["values"]) - [[formula(x, y) for y in words[1]] for x in words[0]]).max() < 1e-4
+    rows, cols = ([each - each.mean(axis=0) for each in states] for states in words)
+    for measure in MEASURES:
+        other = element.evaluate("(e, measure) => e.values({ measure })", measure)["values"]
+        assert np.abs(np.array(other) - [[plainly(measure, x, y) for y in cols] for x in rows]).max() < 1e-4
+    bad = "e => { try { e.state = { col: 3 } } catch (error) { return `${error.name}: ${error.message}` } }"
+    assert element.evaluate(bad) == "RangeError: col 3: not a number from 0 to 2"
+
+
+def test_mouse_and_keys_read_a_cell_of_two_models(page_of_two):
+    page = page_of_two
+    grid, element = page.locator("attn-viz .similar"), page.locator("attn-viz")
+    values = element.evaluate("e => e.values()")["values"]
+    assert grid.get_attribute("aria-label") == "CKA of layers, 7 of minilm by 3 of induction; arrow keys read them"
+    cell, left = grid.evaluate("e => [e.querySelector('.outline') && e.querySelector('canvas').offsetWidth / 3, 40]")
+    grid.hover(position={"x": left + 2.5 * cell, "y": 64 + 6.5 * cell})
+    assert readout(page) == f"layer 5 of minilm and layer 1 of induction: CKA {values[6][2]:.3f}"
+    page.mouse.move(0, 0)
+    grid.focus()
+    for key in ["ArrowDown"] * 9 + ["ArrowRight"] * 5 + ["ArrowUp", "Enter"]:
+        page.keyboard.press(key)
+    said = f"layer 4 of minilm and layer 1 of induction: CKA {values[5][2]:.3f}"
+    assert readout(page) == said
+    page.wait_for_function(
+        "said => document.querySelector('attn-viz').shadowRoot.querySelector('[aria-live]').textContent.includes(said)",
+        arg=said,
+    )
+    assert element.evaluate("e => e.state") == {"stack": "self", "measure": "cka", "row": 5, "col": 2}
+    page.keyboard.press("Escape")
+    assert element.evaluate("e => [e.state.row, e.state.col]") == [None, None]
+
+
+def test_colours_and_numbers_are_the_values_of_two_models(page_of_two):
+    values = np.array(page_of_two.locator("attn-viz").evaluate("e => e.values()")["values"])
+    alphas = page_of_two.locator("attn-viz .similar canvas").evaluate(
+        "c => [...c.getContext('2d').getImageData(0, 0, 3, 7).data].filter((_, i) => i % 4 === 3)"
+    )
+    assert np.abs(np.array(alphas) / 255 - 0.85 * values.ravel()).max() < 0.01
+    labels = page_of_two.locator("attn-viz .similar .label").all_inner_texts()
+    assert labels == ["emb", *"012345", "emb", "0", "1"]
+    assert page_of_two.locator("attn-viz .similar .model").all_inner_texts() == ["rows: minilm", "columns: induction"]
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize("dark", [False, True])
+def test_two_models_on_a_phone_and_on_a_desk(built_of_two, open_page, dark, width):
+    page = open_page(built_of_two.folder / "site" / "index.html", width=width, dark=dark)
+    draw_all(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for element in page.locator("attn-viz").all():
+        height, kept = element.evaluate("e => [e.offsetHeight, parseFloat(getComputedStyle(e).minHeight)]")
+        assert height <= kept + 1
+        right = "e => e.getBoundingClientRect().right"
+        for part in element.locator(".similar, .similar *:not([hidden])").all():
+            assert part.evaluate(right) <= element.evaluate(right) + 1
+        tops = "e => e.getBoundingClientRect().top"
+        names = element.locator(".model").last.evaluate("e => e.getBoundingClientRect().bottom")
+        labels = element.locator(".label").last.evaluate(tops)
+        assert names <= labels + 1, "names and labels do not touch"
+        assert labels + 13 <= element.locator("canvas").evaluate(tops)
+
+
+def test_the_picture_is_saved_with_both_names(page_of_two):
+    page_of_two.get_by_role("button", name="Options").click()
+    with page_of_two.expect_download() as download:
+        page_of_two.get_by_role("button", name="SVG").click()
+    text = download.value.path().read_text()
+    assert "rows: minilm" in text
+    assert "columns: induction" in text
+    assert text.count("<rect") >= 21
+
+
+def test_the_sentence_and_the_picture_name_both(site, built_of_two, words):
+    figure = built_of_two.page()
+    sentence = figure.select_one("#two img")["alt"]
+    values = np.array([[formula(x, y) for y in words[1]] for x in words[0]])
+    row, col = np.unravel_index(values.argmax(), values.shape)
+    names = ["the embeddings", *(f"layer {n}" for n in range(6))]
+    assert sentence == (
+        "CKA between the embeddings and 6 layers of minilm, in rows, and the embeddings and 2 layers of induction, in "
+        "columns, over 15 stretches of text that both models' tokens make up. Most alike are "
+        f"{names[row]} of minilm and {names[col]} of induction, {values.max():.2f}. The last layers of both: "
+        f"{values[-1, -1]:.2f}."
+    )
+    other = figure.select_one("#long img")
+    assert "With fewer stretches than the 384 dimensions, this measure is high" in other["alt"]
+    assert LONG in other["alt"]
+    picture = base64.b64decode(figure.select_one("#two img")["src"].partition(",")[2]).decode()
+    assert re.findall(r">((?:rows|columns): [^<]+)<", picture) == ["rows: minilm", "columns: induction"]
+    assert picture.count("<rect") == 21
+    assert int(other["width"]) <= 360
+
+
+PLANS = [
+    ("other: inductoin", {"only_listed_models": True}, "other", "did you mean 'induction'?"),
+    ("other: inductoin", {"only_listed_models": True}, "other", "Model 'inductoin' is not listed"),
+    ("other: ./no/such", {}, "other", "Model './no/such' is no directory with a config.json"),
+    ("other: org/x", {}, "other", "No commit of model 'org/x' is known here, and `on_missing` forbids to ask"),
+    ("other: minilm\nother_revision: v1", {}, "other", "`other_revision` is 'v1', but model 'minilm' is a directory"),
+    (
+        "other: minilm\nstack: decoder",
+        {},
+        "stack",
+        "`stack` is 'decoder'; what induction and minilm can be compared by",
+    ),
+]
+
+
+@pytest.mark.parametrize(("more", "settings", "key", "message"), PLANS, ids=[message for *_, message in PLANS])
+def test_what_is_wrong_with_another_model_is_said_at_its_line(tmp_path, monkeypatch, more, settings, key, message):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    models = {"induction": INDUCTION, "minilm": MINILM}
+    run = {"on_missing": "run" if key == "stack" else "warn", "cache_dir": str(tmp_path / "cache")}
+    source = Source(f"model: induction\ntext: {TEXT}\nview: similarity\n{more}", {}, "index.md", 1)
+    with closing(Pipeline(Settings(models=models, **run, **settings), tmp_path, logging.getLogger("test"))) as pipeline:
+        pipeline.begin()
+        (alert,) = pipeline.render([source])
+    assert message in alert.error.message
+    assert source.body.splitlines()[alert.error.line].startswith(f"{key}:")
+
+
+def test_both_are_models_in_memory():
+    """In a notebook, too; a model that is changed is not what it is compared with."""
+    model, other = (transformers.AutoModel.from_pretrained(INDUCTION) for _ in range(2))
+    tokenizer = transformers.AutoTokenizer.from_pretrained(INDUCTION)
+    given = {"view": "similarity", "other_tokenizer": tokenizer, "html_action": "return"}
+    html = mkdocs_attnviz.show(model, tokenizer, TEXT, other=other, **given)
+    assert "CKA between the embeddings and 2 layers of GPT2Model, in rows" in html.sentence
+    with pytest.raises(ValueError, match="`other_tokenizer` is None; it must be a tokenizer of transformers"):
+        mkdocs_attnviz.show(model, tokenizer, TEXT, other=other, **given | {"other_tokenizer": None})
+    changes = [{"layer": 0, "heads": [1]}]
+    assert mkdocs_attnviz.show(model, tokenizer, TEXT, other=other, interventions=changes, **given)
+    with pytest.raises(ValueError, match="give a second copy of it, to stay as it is"):
+        mkdocs_attnviz.show(model, tokenizer, TEXT, other=model, interventions=changes, **given)

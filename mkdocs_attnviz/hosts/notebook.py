@@ -50,13 +50,16 @@ def show(
     view: str = "head",
     max_tokens: int = MAX_TOKENS,
     html_action: str = "view",
+    other: Any = None,
+    other_tokenizer: Any = None,
     **options: Any,
 ) -> Html | None:
     """A model of transformers that you have in memory, in any view: what a block does, with a model in hand.
 
     The model runs here, in the caller's process, with its weights where they are, and is left as it was. `text_pair`,
     `text_target` and `options` are the keys of a block: `layer`, `heads`, `theme`, `caption`, `interventions` …
-    A text of more than `max_tokens` is an error, and so is an output that the model has not ended by then.
+    `other`, with its own tokenizer, is a second model, for a view that compares two. A text of more than `max_tokens`
+    is an error, and so is an output that the model has not ended by then.
 
     Returns:
         The figure, if `html_action` is 'return'; else it is displayed.
@@ -67,12 +70,15 @@ def show(
     from mkdocs_attnviz.models import live  # imports torch and transformers, which the caller has
 
     given = {"model": live.name(model), "text": text, "text_pair": text_pair, "text_target": text_target, "view": view}
+    given |= {"other": None if other is None else live.name(other)}
 
     def captured(block: Block) -> list[Entry]:
         changes = [each.to_dict() for each in block.interventions or ()]
         capture, parameters = VIEWS[block.view].CAPTURE, block.options.parameters()
         return [
-            live.entry(model, tokenizer, block.inputs, capture, max_tokens, parameters, interventions)
+            live.entry(
+                model, tokenizer, block.inputs, capture, max_tokens, parameters, interventions, other, other_tokenizer
+            )
             for interventions in ([changes, []] if changes else [[]])
         ]
 

@@ -31,22 +31,21 @@ from mkdocs_attnviz.models.tokens import (
 
 def example(loaded: Loaded, inputs: Mapping[str, Any], max_tokens: int, other: Loaded | None = None) -> Example:
     """The tokens that a block's texts give, and those that the model writes where it is to; what a second model,
-    `other`, makes of the same.
+    `other`, makes of the same. Beside a model without one, a decoder has nothing to be compared with, and reads nothing.
 
     Raises:
         ValueError: too long for the site or the model, or a text that this model does not read.
     """
     how = {name: value for name, value in inputs.items() if name == "generate"}
     more = [_example(loaded, how | {"text": text}, max_tokens) for text in inputs.get("more_texts", ())]
-    read = replace(_example(loaded, inputs, max_tokens), more=tuple(more))
     if other is None:
-        return read
-    # A given output is for whichever of the two can be made to write it; a first model that cannot has said so.
-    given = {name: value for name, value in inputs.items() if name != "text_target" or other.encoder_decoder}
-    return replace(read, other=_example(other, given, max_tokens))
+        return replace(_example(loaded, inputs, max_tokens), more=tuple(more))
+    decoding = loaded.encoder_decoder and other.encoder_decoder
+    read, beside = (_example(each, inputs, max_tokens, decoding=decoding) for each in (loaded, other))
+    return replace(read, other=beside)
 
 
-def _example(loaded: Loaded, inputs: Mapping[str, Any], max_tokens: int) -> Example:
+def _example(loaded: Loaded, inputs: Mapping[str, Any], max_tokens: int, *, decoding: bool = True) -> Example:
     """Raises: ValueError."""
     text = text_tokens(loaded, inputs)
     _check_length(loaded, "text", len(text.ids), max_tokens)
@@ -65,6 +64,8 @@ def _example(loaded: Loaded, inputs: Mapping[str, Any], max_tokens: int) -> Exam
         for key in ("text_target", "generate"):
             if key in inputs:
                 raise ValueError(f"Model {loaded.ref.name!r} gives a text classes and writes none, so no `{key}`.")
+        return Example(text)
+    if not decoding:
         return Example(text)
     target = _written(loaded, text, max_tokens, generate) if given is None else target_tokens(loaded, given)
     _check_length(loaded, "target", len(target.ids), max_tokens)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -33,30 +33,45 @@ def entry(
     max_tokens: int,
     parameters: Mapping[str, Any] = MappingProxyType({}),
     interventions: Sequence[Mapping[str, Any]] = (),
+    other: Any = None,
+    other_tokenizer: Any = None,
 ) -> Entry:
-    """What `wanted` takes of one input, while the model runs with `interventions`; it is left as it was.
+    """What `wanted` takes of one input, while the model runs with `interventions`, and an `other` without; both are
+    left as they were.
 
     Raises:
-        ValueError: the model has nothing to show, or does not read such a text.
+        ValueError: a model has nothing to show, or does not read such a text.
     """
-    _check("model", model, transformers.PreTrainedModel)
-    _check("tokenizer", tokenizer, transformers.PreTrainedTokenizerBase)
-    ref = ModelRef(name(model), name(model), True, None, None, "auto", False, True)
+    if other is model and interventions:
+        raise ValueError(
+            "`other` is the model that `interventions` change; give a second copy of it, to stay as it is."
+        )
     capture = importlib.import_module(f"mkdocs_attnviz.models.{wanted.name}").capture
     try:
-        with eager(model, attention=wanted.attention):
-            loaded = Loaded(ref, model, tokenizer, placed(model))
-            more = {"parameters": parameters} if parameters else {}
-            with intervening(loaded, interventions, [inputs]):
-                made: Entry = capture(loaded, [example(loaded, inputs, max_tokens)], **more)[0]
+        with ExitStack() as stack:
+            loaded = _held(stack, "", model, tokenizer, wanted)
+            second = None if other is None else _held(stack, "other", other, other_tokenizer, wanted)
+            stack.enter_context(intervening(loaded, interventions, [inputs]))
+            more = {name: value for name, value in (("parameters", parameters), ("other", second)) if value}
+            made: Entry = capture(loaded, [example(loaded, inputs, max_tokens, second)], **more)[0]
             return made
     except Unusable as error:
         raise ValueError(str(error)) from None
 
 
+def _held(stack: ExitStack, which: str, model: Any, tokenizer: Any, wanted: Capture) -> Loaded:
+    """As a worker has it, while the stack lasts; `which` of two. Raises: ValueError, Unusable."""
+    _check(which or "model", model, transformers.PreTrainedModel)
+    _check(f"{which}_tokenizer".lstrip("_"), tokenizer, transformers.PreTrainedTokenizerBase)
+    stack.enter_context(eager(model, attention=wanted.attention))
+    ref = ModelRef(name(model), name(model), True, None, None, "auto", False, True)
+    return Loaded(ref, model, tokenizer, placed(model))
+
+
 def _check(what: str, value: Any, kind: type) -> None:
     if not isinstance(value, kind):
-        raise ValueError(f"`{what}` is {value!r:.60}; it must be a {what} of transformers ({kind.__name__}).")
+        noun = "tokenizer" if "tokenizer" in what else "model"
+        raise ValueError(f"`{what}` is {value!r:.60}; it must be a {noun} of transformers ({kind.__name__}).")
 
 
 @contextmanager

@@ -58,8 +58,9 @@ def _entry(loaded: Loaded, example: Example, other: Loaded | None) -> Entry:
         tokens = len(pair.rows[0])
         if tokens < 3:
             what = "target" if name == "decoder" else "text"
-            shared = "" if pair.cols is None else " that both models cut alike"
-            raise ValueError(f"The {what} has {tokens} {pair.unit}{shared}; layers are compared over 3 or more.")
+            unit = pair.unit if tokens != 1 else {"tokens": "token", "stretches": "stretch"}[pair.unit]
+            shared = "" if pair.cols is None else " that both models share"
+            raise ValueError(f"The {what} has {tokens} {unit}{shared}; layers are compared over 3 or more.")
         stacks[name] = {"layers": len(pair.rows), "tokens": tokens, "width": pair.rows[0].shape[1]} | pair.about
         for measure, values in tables(pair.rows, pair.cols).items():
             blobs[f"{name}/{measure}"] = scaled_blob(values.astype(np.float32))
@@ -108,7 +109,7 @@ def _beside(loaded: Loaded, example: Example, other: Loaded) -> dict[str, Pair]:
         try:
             samples = aligned(one, two)
         except Unlike as unlike:
-            reasons.append(f"The {side} of {names} cannot be compared token by token: {unlike}.")
+            reasons.append(f"The {side} of {names} cannot be compared: {unlike}.")
             continue
         cols = others[facing[side]]
         rows, cols = _sampled(layers, [each for each, _ in samples]), _sampled(cols, [each for _, each in samples])
@@ -143,10 +144,14 @@ def representations(loaded: Loaded, example: Example) -> dict[str, list[Matrix]]
     Raises:
         Unusable: there are none.
     """
+    alone = loaded.encoder_decoder and example.target is None
+    model = loaded.model.get_encoder() if alone else loaded.model
     with torch.inference_mode():
-        outputs = loaded.model(**collate(loaded, [example]), output_hidden_states=True, return_dict=True)
+        outputs = model(**collate(loaded, [example]), output_hidden_states=True, return_dict=True)
     found = {name: outputs.get(key) for key, name in HIDDEN.items()}
-    if any(found[name] for name in ("encoder", "decoder")):
+    if alone:
+        found = {"encoder": found["self"]}
+    elif any(found[name] for name in ("encoder", "decoder")):
         found.pop("self")
     stacks = {name: [state[0].cpu().double().numpy() for state in states] for name, states in found.items() if states}
     if not stacks:
