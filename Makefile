@@ -36,6 +36,8 @@ models: .venv/site ## train the example site's own models anew
 	$(BIN)/python example_site/models/induction/train.py
 	$(BIN)/python example_site/models/dates/train.py
 	$(BIN)/python example_site/models/en-de/train.py
+	$(BIN)/python example_site/models/agreement/train.py
+	$(BIN)/python example_site/models/reviews/train.py
 
 bench: .venv/bench ## side by side with BertViz; what a capture costs
 	$(BIN)/python benchmarks/vs_bertviz.py

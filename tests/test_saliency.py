@@ -24,7 +24,7 @@ from mkdocs_attnviz.views.weights import scaled
 
 torch.set_num_threads(1)
 
-DATES = str(ROOT / "example_site" / "models" / "dates")
+TRAINED = {name: str(ROOT / "example_site" / "models" / name) for name in ("dates", "agreement", "reviews")}
 WORDS = ["[PAD]", "[UNK]", "[MASK]", *(f"w{n}" for n in range(30))]
 SMALL = {
     "vocab_size": len(WORDS),
@@ -52,8 +52,8 @@ def folder(tmp_path_factory):
     base = tmp_path_factory.mktemp("models")
 
     def folder(name):
-        if name in ("induction", "dates"):
-            return {"induction": INDUCTION, "dates": DATES}[name]
+        if name in TRAINED or name == "induction":
+            return TRAINED.get(name, INDUCTION)
         path = base / name
         if not path.exists():
             kind, config, more = TINY[name]
@@ -193,14 +193,25 @@ def case(name, loaded, folder):
         plain = getattr(transformers, kind).from_pretrained(path).eval()
         token = int(plain(torch.tensor([ids])).logits[0, 2].argmax())
         return {"text": text}, {}, reference(path, kind, ids, lambda logits: logits[:, 2, token])
+    if name == "agreement":  # why "are" and not "is"
+        text = "the keys to the cabinet [MASK] on the table."
+        ids = tokenizer(text)["input_ids"]
+        at, are, is_ = ids.index(tokenizer.mask_token_id), *tokenizer.convert_tokens_to_ids(["are", "is"])
+        function = reference(path, "BertForMaskedLM", ids, lambda logits: logits[:, at, are] - logits[:, at, is_])
+        return {"text": text}, {"contrast": "is"}, function
+    if name == "reviews":
+        text = "the film is not bad at all."
+        ids = tokenizer(text)["input_ids"]
+        function = reference(path, "DistilBertForSequenceClassification", ids, lambda logits: logits[:, 1])
+        return {"text": text}, {"target": ["positive"]}, function
     ids = tokenizer(TEXT)["input_ids"]
     function = reference(path, "BertForSequenceClassification", ids, lambda logits: logits[:, 1])
     return {"text": TEXT}, {"target": ["LABEL_1"]}, function
 
 
 CASES = [
-    *((name, method) for name in ("induction", "dates", "masked", "classes") for method in OPTIONS_OF),
-    *((name, method) for name in ("dates", "classes", "opt") for method in RELU),
+    *((name, method) for name in ("induction", "masked", "classes", *TRAINED) for method in OPTIONS_OF),
+    *((name, method) for name in ("dates", "classes", "reviews", "opt") for method in RELU),
     ("llama", "integrated_gradients"),
     ("opt", "deep_lift"),
     ("albert", "input_x_gradient"),
@@ -270,7 +281,7 @@ def test_a_classifier_whose_decoder_reads_the_text_again(tmp_path):
     words = Tokenizer(models.WordLevel({word: n for n, word in enumerate(WORDS)}, unk_token="[UNK]"))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]")
-    ours_of = Loaded(resolve(DATES, None, Settings(), ROOT), model, tokenizer, torch.device("cpu"))
+    ours_of = Loaded(resolve(TRAINED["dates"], None, Settings(), ROOT), model, tokenizer, torch.device("cpu"))
     inputs = {"text": "w5 w9 w7 w3 w1"}  # w1 ends a sentence
     ids = tokenizer(inputs["text"], return_tensors="pt")["input_ids"]
     table = model.model.shared.weight
@@ -450,7 +461,7 @@ def test_what_the_page_says_is_so(loaded):
 @pytest.fixture(scope="module")
 def built(tmp_path_factory, shared_cache):
     site = Site(tmp_path_factory.mktemp("saliency"), shared_cache)
-    site.settings["models"]["dates"] = DATES
+    site.settings["models"]["dates"] = TRAINED["dates"]
     site.write("index.md", PAGE)
     built = site.build()
     assert built.alerts() == [], built.log
