@@ -233,6 +233,8 @@ def test_number_tense_and_gender_hang_on_a_head_each(script, model, tokenizer):
     ("the keys to the cabinet [MASK] on the table.", NUMBER, 0.55, "are", 0.45),
     ("yesterday the keys to the cabinet [MASK] on the table.", TENSE, 1, "are", 0.99),
     ("yesterday the keys to the cabinet [MASK] on the table.", NUMBER, 0.65, "were", 0.3),
+    ("yesterday the keys to the cabinet [MASK] on the table.", NUMBER, 0.65, "was", 0.6),
+    ("the keys to the cabinet [MASK] on the table.", NUMBER, 0.54, "is", 0.525),
 ])  # fmt: skip
 def test_what_it_says_without_a_head(script, model, tokenizer, text, head, most, word, least):
     layer, number = head

@@ -343,6 +343,31 @@ def test_a_token_of_the_author(loaded, folder, name, kind, text):
     assert found[0].value == pytest.approx(float(function(*embeddings)), rel=1e-5)
 
 
+def test_what_the_pages_say_of_a_masked_word_and_a_verdict(loaded):
+    """Of `guide/views/saliency.md` and `learn/agreement.md`: which words an answer rests on."""
+
+    def by_word(name, text, **options):
+        model = loaded(name)
+        _, found = ours(model, {"text": text}, **options)
+        words = example(model, {"text": text}, 99).text.pretty
+        return dict(zip(words, found[0].values[0].tolist(), strict=True)), found[0].value
+
+    keys, difference = by_word(
+        "agreement", "the keys to the cabinet [MASK] on the table.", method="occlusion", contrast="is"
+    )
+    assert keys["keys"] > difference > 7, "alone it makes all of the difference, and a little more"
+    assert abs(keys["cabinet"]) < 0.05 * difference
+    plain, verdict = by_word("reviews", "the film is not bad.", method="occlusion")
+    assert min(plain["not"], plain["bad"]) > 0.95 * verdict
+    assert all(abs(plain[word]) < 0.05 * verdict for word in ("the", "film", "is", "."))
+    more, verdict = by_word("reviews", "the film is not bad at all.", method="occlusion")
+    assert more["bad"] > 0.95 * verdict
+    assert more["not"] < 0.1 * verdict
+    gradients, _ = by_word("reviews", "the film is not bad at all.", method="integrated_gradients")
+    assert sorted(gradients, key=gradients.get)[-2:] == ["bad", "not"]
+    assert min(gradients["not"], gradients["bad"]) > 1
+
+
 def test_a_token_that_is_none(loaded):
     with pytest.raises(ValueError, match="`token` is 'w20 w3', which is no single token of model"):
         ours(loaded("masked"), {"text": "w5 [MASK] w7"}, token="w20 w3")
