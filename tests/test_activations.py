@@ -162,7 +162,7 @@ def test_factors_of_several_texts_are_of_all_their_tokens(induction):
     np.testing.assert_allclose(found["strengths"], expected, rtol=2e-3, atol=2e-3 * expected.max())
     drawing = VIEWS["factors"].draw(block("view: factors"), entry)
     assert [part["heading"] for part in drawing.data["texts"]] == ["Text 1", "Text 2", "Text 3"]
-    assert ", over 3 texts. Strongest: factor 1 at" in drawing.sentence
+    assert re.search(r", over 3 texts\. Strongest: factor 1 at “\w+” in text [123], 2 at", drawing.sentence)
     assert drawing.picture.svg.count('class="t"') == 2, "a line where each further text begins"
 
 
@@ -176,8 +176,32 @@ def test_further_texts_are_written_on_and_decoded_too(dates):
         ("target", 0, lengths[0]),
         ("target-2", 0, lengths[1]),
     ]
-    with pytest.raises(ValueError, match=r"The text has \d+ tokens; `max_tokens` is 5"):
+    with pytest.raises(ValueError, match=r"^`more_texts`, text 2: The text has \d+ tokens; `max_tokens` is 5"):
         example(dates, {"text": "7", "text_target": "7", "more_texts": ["12 May 1999"]}, 5)
+
+
+def test_further_texts_are_bounded_together(induction):
+    """They are held in memory together; and a picture of thousands of tokens has no more points than pixels."""
+    text = " ".join(["the rabbit"] * 25)
+    with pytest.raises(
+        ValueError, match=r"^`more_texts` has 250 tokens in all; 4 times `max_tokens`, 200, are the most"
+    ):
+        example(induction, {"text": text, "more_texts": [text] * 5}, 50)
+    given = example(induction, {"text": text, "more_texts": [text] * 20}, 500)
+    (entry,) = factors.capture(induction, [given], ALL)
+    svg = VIEWS["factors"].draw(block("view: factors"), entry).picture.svg
+    assert len(json_of(entry.blobs["factors"])["strengths"][0]) == 21 * 50
+    (points,) = re.findall(r'class="s0" d="M([^"]*)"', svg)
+    assert len(points.split()) == 2 * 525
+
+
+def test_an_output_of_one_token(dates):
+    """What stands before the first word has neurons, too."""
+    given = example(dates, {"text": "7 March 2021", "text_target": ""}, 99)
+    assert len(given.target.ids) == 1
+    (entry,) = factors.capture(dates, [given], ALL | {"stack": "decoder", "n_components": 1})
+    shown = VIEWS["factors"].draw(block("view: factors\nstack: decoder"), entry).data["texts"]
+    assert [(part["start"], part["end"]) for part in shown] == [(0, 1)]
 
 
 def deep(tmp_path):
@@ -491,7 +515,7 @@ def test_factors_of_several_texts(page, induction):
     assert ends == "".join(f"M{start - 0.5:g} 0V1" for start in found["starts"][1:])
     figure.get_by_role("option").first.focus()
     opened.keyboard.press("End")
-    assert reading(opened, "texts").startswith("river: ")
+    assert reading(opened, "texts").startswith("river in text 3: ")
 
 
 @pytest.mark.parametrize(

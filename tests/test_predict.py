@@ -10,7 +10,7 @@ from conftest import INDUCTION, ROOT, draw_all
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from mkdocs_attnviz.block import BlockError, Source, parse
-from mkdocs_attnviz.models import predictions
+from mkdocs_attnviz.models import predictions, worker
 from mkdocs_attnviz.models.inputs import example
 from mkdocs_attnviz.models.load import Unusable, load
 from mkdocs_attnviz.models.reference import resolve
@@ -185,6 +185,25 @@ def test_a_bert_that_is_no_decoder_predicts_no_next_token(make_model):
         captured(make_model(transformers.BertLMHeadModel), text="a b c")
     folder = make_model(transformers.BertLMHeadModel, is_decoder=True)
     assert captured(folder, text="a b c").meta["task"] == "next"
+
+
+def test_whether_it_reads_ahead_is_asked_of_the_model_as_it_is(make_model):
+    """Without its attention no model does; that must not be remembered."""
+    folder = make_model(transformers.BertLMHeadModel)
+    loaded = load(resolve(folder, None, Settings(), ROOT), "cpu", head=True, attention=False)
+    changes = [{"layer": layer, "heads": [0, 1, 2, 3], "scale": 0.0} for layer in (0, 1)]
+    job = {"inputs": [[0, {"text": "a b c"}]], "interventions": changes, "batch_size": 1, "max_tokens": 9}
+    shelf = worker.Shelf()
+    with pytest.raises(Unusable, match="predicts no next token"):
+        list(worker._captured(shelf, {"model": loaded}, lambda *_: predictions.capture(*_, {"top_k": 3}), job))
+    assert loaded.reads_ahead
+
+
+def test_rounding_is_no_reading_ahead(make_model):
+    """In 16 bits sums differ in a last bit."""
+    folder = make_model(transformers.BertLMHeadModel, is_decoder=True)
+    loaded = load(resolve(folder, None, Settings(dtype="bfloat16"), ROOT), "cpu", head=True, attention=False)
+    assert loaded.task == "next"
 
 
 def test_numbers_that_are_none(make_model):

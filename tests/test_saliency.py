@@ -15,6 +15,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from mkdocs_attnviz.block import BlockError, Source, parse
 from mkdocs_attnviz.models import attribution, saliency
 from mkdocs_attnviz.models.inputs import example
+from mkdocs_attnviz.models.interventions import intervening
 from mkdocs_attnviz.models.load import Loaded, Unusable, load
 from mkdocs_attnviz.models.reference import resolve
 from mkdocs_attnviz.settings import Settings
@@ -290,6 +291,25 @@ def test_a_classifier_whose_decoder_reads_the_text_again(tmp_path):
     expected = (gradient * table)[ids[0]].sum(-1).detach()
     _, found = ours(ours_of, inputs)
     assert (found[0].values[0] - expected).abs().max() <= 1e-5 * float(expected.abs().max())
+    _, layers = ours(ours_of, inputs, method="layer_gradient_x_activation")
+    assert [len(part) for part in layers[0].values] == [5], "at the encoder's layer"
+    with (
+        pytest.raises(
+            Unusable, match=r"`interventions` does not reach into model .* whose decoder reads the text again"
+        ),
+        intervening(ours_of, [{"layer": 0, "heads": [0], "scale": 0.0}], [inputs]),
+    ):
+        pass
+
+
+def test_layers_that_return_more_than_vectors(tmp_path):
+    folder = str(ROOT / "example_site" / "models" / "dates")
+    sizes = {"d_model": 16, "d_kv": 8, "num_heads": 2, "d_ff": 24, "num_layers": 2, "decoder_start_token_id": 0}
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.T5ForConditionalGeneration(transformers.T5Config(vocab_size=len(tokenizer), **sizes)).eval()
+    made = Loaded(resolve(folder, None, Settings(), ROOT), model, tokenizer, torch.device("cpu"))
+    with pytest.raises(Unusable, match="return more than vectors, which Captum does not take"):
+        ours(made, {"text": "march 4", "text_target": "03"}, method="layer_gradient_x_activation")
 
 
 def test_eccos_value(loaded, folder):

@@ -62,6 +62,9 @@ class Explained(torch.nn.Module):
         self.lengths = [len(part.ids) for part in (example.text, example.target) if part is not None]
         self.twice = loaded.encoder_decoder and example.target is None
         """Whether a decoder reads the text again, one token on, as those of classifiers do."""
+        start = getattr(loaded.model.config, "decoder_start_token_id", None)
+        self.wraps = start is None or start != int(self.inputs["input_ids"][0, -1])
+        """Whether what it begins with may be the text's last token (MBart), and not one of its own."""
         self._given: list[torch.Tensor] = []
         self._seen: list[torch.Tensor] = []
         self._hooks = [module.register_forward_hook(self._embedding) for module in _embeddings(loaded)]
@@ -70,10 +73,13 @@ class Explained(torch.nn.Module):
         for hook in self._hooks:
             hook.remove()
 
-    def _embedding(self, _: Any, __: Any, output: torch.Tensor) -> torch.Tensor | None:
+    def _embedding(self, _: Any, args: tuple[Any, ...], output: torch.Tensor) -> torch.Tensor | None:
         at = len(self._seen)
         if self.twice and at == 1 and self._given and output.shape[1] == self.lengths[0]:
-            return torch.cat([output[:, :1], self._given[0][:, :-1]], dim=1)
+            given = self._given[0]
+            if self.wraps and bool((args[0][:, 0] == self.inputs["input_ids"][:, -1]).all()):
+                return given.roll(1, dims=1)
+            return torch.cat([output[:, :1], given[:, :-1]], dim=1)
         if at == len(self.lengths) or output.dim() != 3 or output.shape[1] != self.lengths[at]:
             return None
         self._seen.append(output)
@@ -240,6 +246,7 @@ def _rectified(name: str) -> Callable[..., Taken]:
 def _layer(function: Explained, loaded: Loaded, embeddings: Embeddings, _: Any, parameters: Mapping[str, Any]) -> Taken:
     """Gradient × activation at the output of a layer, in encoder and decoder alike."""
     parts = [loaded.model.get_encoder(), loaded.model.get_decoder()] if loaded.encoder_decoder else [loaded.model]
+    parts = parts[: len(embeddings)]  # of a classifier's text, which its decoder reads again, the encoder's
     layers = [_block(loaded, part, parameters["layer"]) for part in parts]
     with torch.no_grad(), _counting(layers) as calls:
         function(*embeddings)
@@ -248,7 +255,13 @@ def _layer(function: Explained, loaded: Loaded, embeddings: Embeddings, _: Any, 
             f"`method` is layer_gradient_x_activation, which needs a module for each layer, and model "
             f"{loaded.ref.name!r} runs one several times."
         )
-    found = _captum().LayerGradientXActivation(function, layers).attribute(embeddings, target=0)
+    try:
+        found = _captum().LayerGradientXActivation(function, layers).attribute(embeddings, target=0)
+    except AssertionError:  # Captum's own, where a layer returns something that is no tensor
+        raise Unusable(
+            f"`method` is layer_gradient_x_activation, and the layers of model {loaded.ref.name!r} return more than "
+            "vectors, which Captum does not take."
+        ) from None
     return [part[0] if isinstance(part, (tuple, list)) else part for part in found], None
 
 

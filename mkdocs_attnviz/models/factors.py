@@ -40,12 +40,16 @@ def capture(loaded: Loaded, examples: Sequence[Example], parameters: Mapping[str
 
 
 def _entry(loaded: Loaded, example: Example, parameters: Mapping[str, Any]) -> Entry:
-    several = [recorded(loaded, each) for each in (example, *example.more)]
-    stack = parameters["stack"] or next(iter(several[0]))
-    if stack not in several[0]:
-        raise ValueError(f"`stack` is {stack}; of model {loaded.ref.name!r} it must be {' or '.join(several[0])}.")
-    layers = _range(several[0][stack], parameters)
-    found = {layer: np.concatenate([text[stack][layer] for text in several]) for layer in layers}  # (T, N)
+    first = recorded(loaded, example)
+    stack = parameters["stack"] or next(iter(first))
+    if stack not in first:
+        raise ValueError(f"`stack` is {stack}; of model {loaded.ref.name!r} it must be {' or '.join(first)}.")
+    layers = _range(first[stack], parameters)
+    several = [[first[stack][layer] for layer in layers]]
+    for each in example.more:
+        more = recorded(loaded, each)[stack]
+        several.append([more[layer] for layer in layers])
+    found = {layer: np.concatenate(texts) for layer, *texts in zip(layers, *several, strict=True)}  # (T, N)
     active = np.concatenate([found[layer].T for layer in layers]).clip(0)  # (neurons, T)
     neurons, strengths, explained = factorised(active, parameters["n_components"], parameters["seed"])
     owners = [(layer, neuron) for layer in layers for neuron in range(found[layer].shape[1])]

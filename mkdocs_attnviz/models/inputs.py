@@ -28,6 +28,9 @@ from mkdocs_attnviz.models.tokens import (
     tokenize,
 )
 
+TOGETHER = 4
+"""So many times what one text may have, further texts may have together: they are held in memory together."""
+
 
 def example(loaded: Loaded, inputs: Mapping[str, Any], max_tokens: int, other: Loaded | None = None) -> Example:
     """The tokens that a block's texts give, and those that the model writes where it is to; what a second model,
@@ -37,12 +40,28 @@ def example(loaded: Loaded, inputs: Mapping[str, Any], max_tokens: int, other: L
         ValueError: too long for the site or the model, or a text that this model does not read.
     """
     how = {name: value for name, value in inputs.items() if name == "generate"}
-    more = [_example(loaded, how | {"text": text}, max_tokens) for text in inputs.get("more_texts", ())]
+    more = _further(loaded, how, inputs.get("more_texts", ()), max_tokens)
     if other is None:
         return replace(_example(loaded, inputs, max_tokens), more=tuple(more))
     decoding = loaded.encoder_decoder and other.encoder_decoder
     read, beside = (_example(each, inputs, max_tokens, decoding=decoding) for each in (loaded, other))
     return replace(read, other=beside)
+
+
+def _further(loaded: Loaded, how: Mapping[str, Any], texts: Sequence[str], max_tokens: int) -> list[Example]:
+    """Raises: ValueError: with the number of the text that is at fault; all together are too long."""
+    found = []
+    for number, text in enumerate(texts, 2):
+        try:
+            found.append(_example(loaded, {**how, "text": text}, max_tokens))
+        except ValueError as error:
+            raise ValueError(f"`more_texts`, text {number}: {error}") from None
+    total, limit = sum(len(each.text.ids) for each in found), TOGETHER * max_tokens
+    if total > limit:
+        raise ValueError(
+            f"`more_texts` has {total} tokens in all; {TOGETHER} times `max_tokens`, {limit}, are the most."
+        )
+    return found
 
 
 def _example(loaded: Loaded, inputs: Mapping[str, Any], max_tokens: int, *, decoding: bool = True) -> Example:

@@ -57,6 +57,7 @@ def _probe(loaded: Loaded, several: Iterable[Mapping[str, Any]]) -> Example:
 
     Raises:
         ValueError: why it cannot read the last of the inputs, where it can read none.
+        Unusable: its decoder reads the text again.
     """
     problem = ValueError("There is no text to look at the model with.")
     for inputs in several:
@@ -64,6 +65,11 @@ def _probe(loaded: Loaded, several: Iterable[Mapping[str, Any]]) -> Example:
             text = text_tokens(loaded, inputs)
             if not loaded.encoder_decoder:
                 return Example(text)
+            if loaded.task == "classes":
+                raise Unusable(
+                    f"`interventions` does not reach into model {loaded.ref.name!r}, a classifier whose decoder reads "
+                    "the text again."
+                )
             said = inputs.get("text_target") or inputs.get("text") or inputs["chat"][0]["content"]
             return Example(text, target_tokens(loaded, said))
         except ValueError as error:

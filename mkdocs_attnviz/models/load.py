@@ -71,6 +71,10 @@ class Unusable(Exception):
     """The key of the block that names it."""
 
 
+class Lacking(Unusable):
+    """It has not what one view needs; others may do with it."""
+
+
 class TooLarge(Unusable):
     """It does not fit into memory as it is now."""
 
@@ -110,15 +114,17 @@ class Loaded:
         """Whether its predictions at a token change with what stands after it (XLM, XLNet, a BERT that is no decoder):
         those are of no next token, whatever the class is called."""
         special = set(self.tokenizer.all_special_ids)
-        size = self.model.config.get_text_config().vocab_size
-        some = list(islice((token for token in range(size) if token not in special), 4))
         try:
+            size = self.model.config.get_text_config().vocab_size
+            some = list(islice((token for token in range(size) if token not in special), 4))
             ids = torch.tensor([some[:3], [*some[:2], some[3]]], device=self.device)
             with torch.inference_mode():
-                one, other = self.model(input_ids=ids, return_dict=True).logits[:, :2].float()
+                logits = self.model(input_ids=ids, return_dict=True).logits[:, :2]
         except Exception:  # of a model that reads more than ids, or a longer text; no proof
             return False
-        return float((one - other).abs().max()) > 1e-3 * float(one.abs().max())
+        rounding = max(1e-3, 2 * torch.finfo(logits.dtype).eps)  # of the largest; true cases lie far above it
+        one, other = logits.float()
+        return float((one - other).abs().max()) > rounding * float(one.abs().max())
 
     @property
     def predicts_nothing(self) -> str:
@@ -190,10 +196,10 @@ def _small_files(ref: ModelRef, *, attention: bool) -> tuple[Any, Any]:
 
 
 def check_attention(name: str, config: Any) -> None:
-    """Raises: Unusable: such a model has no attention matrix to show."""
+    """Raises: Lacking: such a model has no attention matrix to show."""
     if config.model_type in NO_ATTENTION:
         reason = NO_ATTENTION[config.model_type]
-        raise Unusable(f"Model {name!r} ({config.model_type}) has no attention to show: {reason}.")
+        raise Lacking(f"Model {name!r} ({config.model_type}) has no attention to show: {reason}.")
 
 
 def _where(ref: ModelRef) -> dict[str, Any]:
@@ -229,7 +235,7 @@ def _weights(ref: ModelRef, config: Any, kind: Any) -> Any:
         weakref.finalize(model, shutil.rmtree, folder, ignore_errors=True)
     lacking = _head_weights(model) & {name.rpartition(".")[0] for name in report["missing_keys"]}
     if lacking:
-        raise Unusable(
+        raise Lacking(
             f"Model {ref.name!r} has no trained head: its files lack the weights of {', '.join(sorted(lacking))}."
         )
     return model.eval()
@@ -276,7 +282,7 @@ def _headed(ref: ModelRef, config: Any) -> Any:
     """The class that the model was saved as, with its head.
 
     Raises:
-        Unusable: it was saved without one.
+        Lacking: it was saved without one.
     """
     names = list(config.architectures or [])
     for name in names:
@@ -286,7 +292,7 @@ def _headed(ref: ModelRef, config: Any) -> Any:
         if auto in (getattr(config, "auto_map", None) or {}):
             return getattr(transformers, auto)
     saved = names[0] if names else config.model_type
-    raise Unusable(
+    raise Lacking(
         f"Model {ref.name!r} ({saved}) was saved without a head that predicts tokens or classes, which this view needs."
     )
 

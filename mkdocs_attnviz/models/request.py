@@ -30,12 +30,12 @@ ATTENTION = Capture("attention", 3)
 SCORES = Capture("scores", 2)
 TENSORS = Capture("tensors", 1)
 """No model runs: an author's own file is read."""
-PREDICTIONS = Capture("predictions", 1, head=True, attention=False)
+PREDICTIONS = Capture("predictions", 2, head=True, attention=False)
 ACTIVATIONS = Capture("activations", 1, attention=False)
 FACTORS = Capture("factors", 1, attention=False)
 SIMILARITY = Capture("similarity", 1, attention=False)
-SALIENCY = Capture("saliency", 1, head=True, attention=False)
-LENS = Capture("lens", 1, head=True, attention=False)
+SALIENCY = Capture("saliency", 2, head=True, attention=False)
+LENS = Capture("lens", 2, head=True, attention=False)
 CAPTURES = (ATTENTION, SCORES, TENSORS, PREDICTIONS, ACTIVATIONS, FACTORS, SIMILARITY, SALIENCY, LENS)
 
 

@@ -46,7 +46,6 @@ class Options(BlockOptions):
         "a text, or a list of texts",
         "Further texts that the model reads, each by itself: the factors are of the neurons at the tokens of all.",
         default=None,
-        max_length=20,
     )
     seed: int | None = key(
         "a whole number",
@@ -94,18 +93,15 @@ def draw(block: Block, entry: Entry) -> Drawing:
     headings = 24 * sum(bool(part["heading"]) for part in shown)
     height = f"{LINE * len(found['strengths']) + min(480, 40 * lines + headings) + 16 + LIST}px"
     picture = _picture(words, found["strengths"], starts, block.theme)
-    return Drawing(data, picture, _sentence(block, meta, found, words, len(starts)), height, ALL_SCRIPT)
+    return Drawing(data, picture, _sentence(block, meta, found, words, starts), height, ALL_SCRIPT)
 
 
 def _texts(entry: Entry) -> list[dict[str, Any]]:
     """The stretches of what the neurons' layers read, text by text."""
-    name = entry.meta["sequence"]
-    first = [
-        {**part, "start": 0} if part["name"] == "target" else part  # its start token has neurons, too
-        for part in texts(entry)
-        if part["name"] == name
-    ]
-    sequences = entry.meta["sequences"]
+    name, sequences = entry.meta["sequence"], entry.meta["sequences"]
+    first = [part for part in texts(entry) if part["name"] == name]
+    if name == "target":  # its start token has neurons, too
+        first = [{"name": name, "heading": "Output", "start": 0, "end": len(sequences[name]["tokens"])}]
     more = [each for each in sequences if each.startswith(f"{name}-")]
     if not more:
         return first
@@ -127,14 +123,18 @@ def _starts(shown: Sequence[Mapping[str, Any]]) -> list[int]:
 
 
 def _sentence(
-    block: Block, meta: Mapping[str, Any], found: Mapping[str, Any], words: Sequence[str], several: int
+    block: Block, meta: Mapping[str, Any], found: Mapping[str, Any], words: Sequence[str], starts: Sequence[int]
 ) -> str:
     layers, stack = meta["layers"], "" if meta["stack"] == "self" else f" of the {meta['stack']}"
     named = f"layer {layers[0]}" if len(layers) == 1 else f"layers {layers[0]} to {layers[-1]}"
     peaks = [max(range(len(words)), key=row.__getitem__) for row in found["strengths"]]
-    said = ", ".join(f"{number} at “{words[at].strip()}”" for number, at in enumerate(peaks[:3], 1))
+
+    def where(at: int) -> str:
+        return f" in text {sum(start <= at for start in starts)}" if len(starts) > 1 else ""
+
+    said = ", ".join(f"{number} at “{words[at].strip()}”{where(at)}" for number, at in enumerate(peaks[:3], 1))
     hold = f"{len(peaks)} factors hold" if len(peaks) > 1 else "One factor holds"
-    over = f", over {several} texts" if several > 1 else ""
+    over = f", over {len(starts)} texts" if len(starts) > 1 else ""
     return (
         f"{hold} {100 * meta['explained']:.0f} % of the squared activations of {meta['neurons']} feed-forward "
         f"neurons of {block.model}, {named}{stack}{over}. Strongest: factor {said}."
@@ -179,6 +179,8 @@ def _width(word: str) -> int:
 
 
 def _sparkline(number: int, row: Sequence[float]) -> list[str]:
+    size = -(-len(row) // WIDTH)  # a pixel is one token, or the largest of several
+    row = [max(row[at : at + size]) for at in range(0, len(row), size)] if size > 1 else row
     most, step = max(row) or 1.0, (WIDTH - LEFT) / max(1, len(row) - 1)
     top, tall = number * LINE + 4, LINE - 8
     points = " ".join(f"{LEFT + at * step:.1f} {top + tall * (1 - value / most):.1f}" for at, value in enumerate(row))

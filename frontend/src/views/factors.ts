@@ -88,6 +88,12 @@ export class FactorsView extends PanelView<FactorsState, FactorsFigure> {
     });
   }
 
+  /** Which text a token stands in, where there are several. */
+  private within(index: number): string {
+    const { starts } = this;
+    return starts.length > 1 ? ` in text ${starts.filter((start) => start <= index).length}` : "";
+  }
+
   private get factors(): Factors | undefined {
     return this.host.blob(this.figure.factors, (bytes) => json<Factors>(bytes));
   }
@@ -194,7 +200,7 @@ export class FactorsView extends PanelView<FactorsState, FactorsFigure> {
       color: this.color(factor),
     }));
     const shown = lines.filter(({ value }) => value > 0).sort((a, b) => b.value - a.value);
-    const token = html`<bdi>${plainText(this.tokens[index] as string)}</bdi>`;
+    const token = html`<bdi>${plainText(this.tokens[index] as string)}</bdi>${this.within(index)}`;
     if (!shown.length) return html`<span class="detail">${token}: in no factor</span>`;
     const { name, value } = shown[0] as (typeof shown)[0];
     return html`<span class="detail">${token}: ${name}, ${signed(value)}</span>${valueList(shown, this.host.scheme)}`;
@@ -209,7 +215,7 @@ export class FactorsView extends PanelView<FactorsState, FactorsFigure> {
       color: this.color(factor),
     }));
     const token = plainText(this.tokens[at] as string);
-    return html`<span class="detail">Factor ${factor + 1}: strongest at <bdi>${token}</bdi>, ${signed(row[at] as number)}; its neurons</span>${valueList(lines, this.host.scheme)}`;
+    return html`<span class="detail">Factor ${factor + 1}: strongest at <bdi>${token}</bdi>${this.within(at)}, ${signed(row[at] as number)}; its neurons</span>${valueList(lines, this.host.scheme)}`;
   }
 
   protected override free(): boolean {
@@ -237,6 +243,15 @@ export class FactorsView extends PanelView<FactorsState, FactorsFigure> {
           line(pen, row, LINE * factor + 4);
         });
         pen.globalAlpha = 1;
+        pen.strokeStyle = colors.pale;
+        pen.lineWidth = 1;
+        const step = (WIDTH - LEFT) / Math.max(1, this.tokens.length - 1);
+        for (const start of this.starts.slice(1)) {
+          pen.beginPath();
+          pen.moveTo(LEFT + (start - 0.5) * step, 0);
+          pen.quadraticCurveTo(LEFT + (start - 0.5) * step, top, LEFT + (start - 0.5) * step, top - 12);
+          pen.stroke();
+        }
         pen.moveBy(0, top);
         flow.draw(pen);
         pen.moveBy(0, -top);

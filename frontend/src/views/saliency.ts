@@ -39,6 +39,8 @@ interface SaliencyFigure extends Figure {
   attributions: Blob;
   method: {
     method: string;
+    /** Whether the author named what is explained. */
+    token?: string;
     norm: "sum" | "l2";
     explain: string;
     contrast: string | null;
@@ -102,7 +104,7 @@ export class SaliencyView extends PanelView<SaliencyState, SaliencyFigure> {
   }
 
   protected get where(): string {
-    return `What led to “${plainText(this.output.token)}”`;
+    return `What ${this.figure.method.token ? "speaks for" : "led to"} “${plainText(this.output.token)}”`;
   }
 
   protected override controls(): unknown {
