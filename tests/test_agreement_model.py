@@ -171,6 +171,16 @@ def test_what_the_pages_say_is_likely(model, tokenizer, text, word, least, most)
     assert most < 0.5 or max(found, key=found.get) == word
 
 
+def test_a_mistake_is_unlikely_from_both_sides(model, tokenizer):
+    """As the caption in `guide/views/tokens.md` says."""
+    verb = expected(model, tokenizer, "the keys to the cabinet [MASK] on the table.")
+    noun = expected(model, tokenizer, "the [MASK] to the cabinet is on the table.")
+    assert f"{verb['is']:.2%}" == "0.07%"
+    assert f"{noun['keys']:.1%}" == "0.5%"
+    assert max(verb, key=verb.get) == "are"
+    assert max(noun, key=noun.get) == "key"
+
+
 # ---- which head does what
 
 
