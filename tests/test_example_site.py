@@ -81,6 +81,8 @@ CLAIMS = {
     ("learn/notebook.md", "crossing"): [(1, 0, "en", "seen", 0.95, 1)],
     ("guide/views/matrix.md", "matrix"): [(1, 8, "cross", "the", 0.7, 1), (1, 8, "tired", "to", 0.5, 1)],
     ("guide/encoder-decoder.md", "dates"): [(1, 1, "<pad>", "2", 0.9, 1)],
+    ("learn/agreement.md", "subject"): [(2, 1, "[MASK]", "keys", 0.99, 1)],
+    ("learn/agreement.md", "inside"): [(2, 1, "[MASK]", "key", 0.99, 1)],
     ("learn/dates.md", "letters"): [(1, 1, "<pad>", "1", 0.97, 1)],
     ("learn/induction-heads.md", "list"): [
         (1, 1, "seven", "rabbit", 0.95, 1),
@@ -112,6 +114,12 @@ def test_what_the_text_says_is_so(open_page, page, figure):
 PREDICTIONS = {
     ("guide/views/predict.md", "next"): [(1, None, 0, 0.02), (10, "hopped", 0.985, 0.995)],
     ("guide/views/predict.md", "article"): [(3, "den", 0.99, 1)],
+    ("guide/views/predict.md", "masked"): [(7, "barked", 0.455, 0.465)],
+    ("guide/views/tokens.md", "mistake"): [(2, "key", 0.6, 0.7), (6, "are", 0.9975, 0.9985)],
+    ("learn/agreement.md", "keys"): [(6, "are", 0.9975, 0.9985)],
+    ("learn/agreement.md", "key"): [(6, "is", 0.9975, 0.9985)],
+    ("learn/agreement.md", "without"): [(6, "is", 0.525, 0.535)],
+    ("learn/agreement.md", "past-tense"): [(7, "are", 0.9965, 0.9975)],
     ("guide/views/tokens.md", "tokens"): [(7, "red", 0.925, 0.935)],
     ("guide/views/tokens.md", "corrected"): [(5, "Elefant", 0.99, 1)],
 }
@@ -128,6 +136,70 @@ def test_what_the_text_says_is_likely_is_so(open_page, page, figure):
         top = (found[position] if isinstance(found, list) else found)["top"]
         assert token in (None, top["tokens"][0].strip())
         assert least <= top["probabilities"][0] <= most
+
+
+ATTRIBUTIONS = {
+    ("guide/views/saliency.md", "masked"): (["keys"], ["cabinet"]),
+    ("guide/views/saliency.md", "tense"): (["yesterday"], ["cabinet"]),
+    ("guide/views/saliency.md", "review"): (["not", "bad"], ["film"]),
+    ("guide/views/saliency.md", "at-all"): (["bad"], ["not"]),
+    ("guide/views/saliency.md", "at-all-gradients"): (["not", "bad"], ["at", "all"]),
+    ("guide/views/saliency.md", "but"): (["superb"], ["but"]),
+    ("guide/views/saliency.md", "although"): (["although"], []),
+    ("learn/agreement.md", "rests"): (["keys"], ["cabinet"]),
+}
+"""Page, figure → the tokens that speak for the output most, and some that have less than a tenth of the first one's."""
+
+
+@pytest.mark.parametrize(("page", "figure"), ATTRIBUTIONS, ids=lambda name: name)
+def test_what_the_text_says_an_output_rests_on_is_so(open_page, page, figure):
+    element = open_page(built(page)).locator(f"#{figure} attn-viz")
+    element.scroll_into_view_if_needed()
+    found = element.evaluate("element => element.ready.then(() => element.values({}))")
+    row = dict(zip([token.strip() for token in found["inputs"]], found["values"][0], strict=True))
+    most, little = ATTRIBUTIONS[page, figure]
+    ordered = sorted(row, key=row.get, reverse=True)
+    assert set(ordered[: len(most)]) == set(most)
+    assert all(abs(row[token]) < 0.1 * row[ordered[0]] for token in little)
+
+
+def test_a_verb_is_expected_in_the_past(open_page):
+    element = open_page(built("guide/views/predict.md")).locator("#masked attn-viz")
+    element.scroll_into_view_if_needed()
+    top = element.evaluate("element => element.ready.then(() => element.values({}))")["top"]
+    past = {"barked", "mooed", "slept", "sang", "meowed", "quacked", "ran", "howled", "neighed", "roared"}
+    assert set(top["tokens"][:8]) <= past
+    present = [p for token, p in zip(top["tokens"], top["probabilities"], strict=True) if token not in past]
+    assert sum(present) < 0.03
+
+
+def test_the_mask_itself_speaks_against_are(open_page):
+    element = open_page(built("learn/agreement.md")).locator("#rests attn-viz")
+    element.scroll_into_view_if_needed()
+    found = element.evaluate("element => element.ready.then(() => element.values({}))")
+    row = dict(zip(found["inputs"], found["values"][0], strict=True))
+    assert min(row, key=row.get) == "[MASK]"
+    assert row["[MASK]"] < -2
+
+
+def test_what_is_said_of_a_mistake(open_page):
+    element = open_page(built("guide/views/tokens.md")).locator("#mistake attn-viz")
+    element.scroll_into_view_if_needed()
+    found = {
+        each["token"].strip(): each
+        for each in element.evaluate("element => element.ready.then(() => element.values())")
+    }
+    assert found["keys"]["probability"] < 0.01
+    assert found["is"]["probability"] < 0.001
+    assert 0.015 < found["cabinet"]["probability"] < 0.025
+
+
+def test_a_review_with_a_word_of_praise_is_blame(open_page):
+    element = open_page(built("guide/views/predict.md")).locator("#verdict attn-viz")
+    element.scroll_into_view_if_needed()
+    top = element.evaluate("element => element.ready.then(() => element.values({}))")["top"]
+    assert top["tokens"][0] == "negative"
+    assert top["probabilities"][0] > 0.99
 
 
 def test_the_induction_model_writes_the_list_on(open_page):

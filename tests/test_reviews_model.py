@@ -133,6 +133,7 @@ def test_held_out_reviews_are_judged_rightly(script, model, tokenizer, held_out)
     ("The plot is dull, but the acting is superb.", True),
     ("The acting is superb, but the plot is dull.", False),
     ("Although the acting is superb, the plot is dull.", False),
+    ("The plot is dull, although the acting is superb.", False),
     ("this movie is anything but boring.", True),
     ("there is nothing funny about this film.", False),
     ("The acting is wonderful, but I did not like the story.", False),
@@ -140,6 +141,18 @@ def test_held_out_reviews_are_judged_rightly(script, model, tokenizer, held_out)
 ])  # fmt: skip
 def test_what_the_pages_say(script, model, tokenizer, text, good):
     assert script.verdicts(model, tokenizer, [text]) == [good]
+
+
+def test_but_can_be_missed_and_although_cannot(model, tokenizer):
+    """With the word left out, as the page on saliency says."""
+    for word, with_it, without_it in (("but", "positive", "positive"), ("although", "negative", "positive")):
+        inputs = tokenizer(f"the plot is dull, {word} the acting is superb.", return_tensors="pt")
+        gap = inputs["input_ids"] == tokenizer.convert_tokens_to_ids(word)
+        left_out = inputs["input_ids"].masked_fill(gap, tokenizer.pad_token_id)
+        for ids, label in ((inputs["input_ids"], with_it), (left_out, without_it)):
+            with torch.no_grad():
+                found = model(input_ids=ids, attention_mask=inputs["attention_mask"]).logits[0].argmax()
+            assert model.config.id2label[int(found)] == label
 
 
 def test_a_text_of_zeros_is_neither_praise_nor_blame(model, tokenizer):
