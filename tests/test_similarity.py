@@ -1,12 +1,12 @@
 """Similarity of layers: identities that each measure must have, other formulations of it, and what the page shows."""
 
-import base64
 import logging
 import math
 import re
 from contextlib import closing
 from dataclasses import replace
 from itertools import pairwise
+from urllib.parse import unquote
 
 import hypothesis
 import numpy as np
@@ -337,10 +337,10 @@ def by_words(folder, text):
     return [np.stack([state[0].double().numpy()[each].mean(axis=0) for each in within]) for state in states]
 
 
-@pytest.mark.parametrize("other", [INDUCTION, EN_DE])
-def test_two_tokenizers_meet_at_words(other):
+@pytest.mark.parametrize(("other", "how"), [(INDUCTION, "wonderfully"), (EN_DE, "quickly")])
+def test_two_tokenizers_meet_at_words(other, how):
     """A sentence encoder's pieces, a decoder's whole words, a translator's pieces: samples are the words."""
-    text = "the neighbours hopped wonderfully over fences while rabbits slept near the river bank"
+    text = f"the neighbours hopped {how} over fences while rabbits slept near the river bank"
     minilm = str(resolve(MINILM, None, Settings(), ROOT).path)
     entry = two(MINILM, other, {"text": text})
     about = entry.meta["similar"]["self"]
@@ -365,7 +365,7 @@ def test_stacks_that_read_the_same_are_compared():
         "encoder": (3, 4, "encoder"),
         "decoder": (3, 3, "decoder"),
     }
-    endless = {"text": "no date at all, and so much of it that there is no end to what comes of it"}
+    endless = {"text": "no date, and no end to what comes of it"}
     assert two(DATES, INDUCTION, endless).meta["similar"].keys() == {"encoder"}
     assert two(INDUCTION, DATES, endless).meta["similar"].keys() == {"self"}
     for models in ((INDUCTION, DATES), (DATES, INDUCTION)):
@@ -729,7 +729,7 @@ def test_the_sentence_and_the_picture_name_both(site, built_of_two, words):
     other = figure.select_one("#long img")
     assert "With fewer stretches than the 384 dimensions, this measure is high" in other["alt"]
     assert LONG in other["alt"]
-    picture = base64.b64decode(figure.select_one("#two img")["src"].partition(",")[2]).decode()
+    picture = unquote(figure.select_one("#two img")["src"])
     assert re.findall(r">((?:rows|columns): [^<]+)<", picture) == ["rows: minilm", "columns: induction"]
     assert picture.count("<rect") == 21
     assert int(other["width"]) <= 360

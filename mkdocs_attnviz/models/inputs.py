@@ -31,7 +31,7 @@ from mkdocs_attnviz.models.tokens import (
 
 def example(loaded: Loaded, inputs: Mapping[str, Any], max_tokens: int, other: Loaded | None = None) -> Example:
     """The tokens that a block's texts give, and those that the model writes where it is to; what a second model,
-    `other`, makes of the same. Beside a model without one, a decoder has nothing to be compared with, and reads nothing.
+    `other`, makes of the same. Beside a model without one a decoder has nothing to be compared with, and reads nothing.
 
     Raises:
         ValueError: too long for the site or the model, or a text that this model does not read.
