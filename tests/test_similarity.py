@@ -735,6 +735,24 @@ def test_the_sentence_and_the_picture_name_both(site, built_of_two, words):
     assert int(other["width"]) <= 360
 
 
+def test_what_the_docs_say_of_two_models():
+    """And that with shuffled words it is what they say nothing looks like."""
+    docs = (ROOT / "example_site" / "docs" / "guide" / "views" / "similarity.md").read_text()
+    text = re.search(r"other: \S+\ntext: ([^\n]+)\n", docs)[1]
+    loaded, other = (load(ref(name), "cpu", attention=False) for name in (MINILM, EN_DE))
+    (pair,) = similarity._beside(loaded, example(loaded, {"text": text}, 99, other), other).values()
+    rows, cols = (list(map(Held, states)) for states in (pair.rows, pair.cols))
+    values = np.array([[cka(x, y) for y in cols] for x in rows])
+    assert np.round(values[[2, 3], 1], 2) == pytest.approx(0.83)
+    assert values.max() == pytest.approx(0.83, abs=0.005)
+    assert values[-1, -1] == pytest.approx(0.62, abs=0.005)
+    shuffle = np.random.default_rng(0).permutation
+    orders = [shuffle(len(pair.rows[0])) for _ in range(50)]
+    shuffled = [[[cka(x, Held(y[order])) for y in pair.cols] for x in rows] for order in orders]
+    means = np.mean(shuffled, axis=0)
+    assert (means.min(), means.max()) == pytest.approx((0.48, 0.60), abs=0.01)
+
+
 PLANS = [
     ("other: inductoin", {"only_listed_models": True}, "other", "did you mean 'induction'?"),
     ("other: inductoin", {"only_listed_models": True}, "other", "Model 'inductoin' is not listed"),
