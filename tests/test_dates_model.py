@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import json
 
 import pytest
 import torch
+import training
 from conftest import ROOT
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, MarianMTModel
 
@@ -16,10 +16,7 @@ DATES = ROOT / "example_site" / "models" / "dates"
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("train_dates", DATES / "train.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return training.script(DATES)
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,6 @@ from transformers import (
 torch.set_num_threads(1)
 
 FOLDER = ROOT / "example_site" / "models" / "reviews"
-POSITIVE = 1
 
 
 @pytest.fixture(scope="module")

@@ -53,7 +53,7 @@ def _entry(loaded: Loaded, example: Example, parameters: Mapping[str, Any]) -> E
     active = np.concatenate([found[layer].T for layer in layers]).clip(0)  # (neurons, T)
     neurons, strengths, explained = factorised(active, parameters["n_components"], parameters["seed"])
     owners = [(layer, neuron) for layer in layers for neuron in range(found[layer].shape[1])]
-    listed = [
+    strongest = [
         [[*owners[at], digits(column[at])] for at in np.argsort(-column, kind="stable")[:TOP] if column[at] > 0]
         for column in neurons.T
     ]
@@ -65,7 +65,7 @@ def _entry(loaded: Loaded, example: Example, parameters: Mapping[str, Any]) -> E
         "neurons": len(active),
         "explained": digits(explained),
     }
-    lists = {"strengths": [[digits(value) for value in row] for row in strengths], "neurons": listed}
+    lists = {"strengths": [[digits(value) for value in row] for row in strengths], "neurons": strongest}
     return Entry(meta, {"factors": json_blob(lists)})
 
 

@@ -41,11 +41,10 @@ def example(loaded: Loaded, inputs: Mapping[str, Any], max_tokens: int, other: L
     """
     how = {name: value for name, value in inputs.items() if name == "generate"}
     more = _further(loaded, how, inputs.get("more_texts", ()), max_tokens)
-    if other is None:
-        return replace(_example(loaded, inputs, max_tokens), more=tuple(more))
-    decoding = loaded.encoder_decoder and other.encoder_decoder
-    read, beside = (_example(each, inputs, max_tokens, decoding=decoding) for each in (loaded, other))
-    return replace(read, other=beside)
+    decoding = other is None or (loaded.encoder_decoder and other.encoder_decoder)
+    read = _example(loaded, inputs, max_tokens, decoding=decoding)
+    beside = None if other is None else _example(other, inputs, max_tokens, decoding=decoding)
+    return replace(read, more=tuple(more), other=beside)
 
 
 def _further(loaded: Loaded, how: Mapping[str, Any], texts: Sequence[str], max_tokens: int) -> list[Example]:
@@ -53,7 +52,7 @@ def _further(loaded: Loaded, how: Mapping[str, Any], texts: Sequence[str], max_t
     found = []
     for number, text in enumerate(texts, 2):
         try:
-            found.append(_example(loaded, {**how, "text": text}, max_tokens))
+            found.append(_example(loaded, {**how, "text": text}, max_tokens, decoding=True))
         except ValueError as error:
             raise ValueError(f"`more_texts`, text {number}: {error}") from None
     total, limit = sum(len(each.text.ids) for each in found), TOGETHER * max_tokens
@@ -64,7 +63,7 @@ def _further(loaded: Loaded, how: Mapping[str, Any], texts: Sequence[str], max_t
     return found
 
 
-def _example(loaded: Loaded, inputs: Mapping[str, Any], max_tokens: int, *, decoding: bool = True) -> Example:
+def _example(loaded: Loaded, inputs: Mapping[str, Any], max_tokens: int, *, decoding: bool) -> Example:
     """Raises: ValueError."""
     text = text_tokens(loaded, inputs)
     _check_length(loaded, "text", len(text.ids), max_tokens)

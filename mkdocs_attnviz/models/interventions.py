@@ -41,6 +41,7 @@ def intervening(loaded: Loaded, interventions: Interventions, several: Iterable[
     """
     with ExitStack() as stack:
         if interventions:
+            _ = loaded.task  # which is found out by running the model as it is
             probe = _probe(loaded, several)
             heads = [each for each in interventions if each.get("heads") is not None]
             neurons = [each for each in interventions if each.get("neurons") is not None]

@@ -51,7 +51,6 @@ def entry(
         with ExitStack() as stack:
             loaded = _held(stack, "", model, tokenizer, wanted)
             second = None if other is None else _held(stack, "other", other, other_tokenizer, wanted)
-            _ = loaded.task  # which is found out by running it, as it is
             stack.enter_context(intervening(loaded, interventions, [inputs]))
             more = {name: value for name, value in (("parameters", parameters), ("other", second)) if value}
             made: Entry = capture(loaded, [example(loaded, inputs, max_tokens, second)], **more)[0]

@@ -141,6 +141,10 @@ class Loaded:
             raise ValueError(f"Model {self.ref.name!r} gives values that are no numbers for this text{less}.")
         return values.float()
 
+    def logits(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Of collated inputs, in 32 bits. Raises: ValueError: as `numbers`."""
+        return self.numbers(self.model(**inputs, return_dict=True).logits)
+
     @property
     def pad(self) -> int:
         return self.tokenizer.pad_token_id or 0

@@ -55,7 +55,7 @@ def predictions(loaded: Loaded, example: Example, task: str) -> dict[int, torch.
     """Logits by the position that they predict, each (V,). What follows the last position is predicted, too."""
     if task == "masked":
         return dict(_masked(loaded, example.text))
-    logits = loaded.numbers(loaded.model(**collate(loaded, [example]), return_dict=True).logits[0])  # (T, V)
+    logits = loaded.logits(collate(loaded, [example]))[0]  # (T, V)
     return {position + 1: row for position, row in enumerate(logits)}
 
 
@@ -68,7 +68,7 @@ def _masked(loaded: Loaded, text: Tokens) -> Iterator[tuple[int, torch.Tensor]]:
     inputs = collate(loaded, [Example(text)])
     masked = [position for position, token in enumerate(text.ids) if token == mask]
     if masked:
-        logits = loaded.numbers(loaded.model(**inputs, return_dict=True).logits[0])
+        logits = loaded.logits(inputs)[0]
         yield from ((position, logits[position].clone()) for position in masked)
         return
     positions = [position for position in range(len(text.ids)) if position not in text.special]
@@ -78,7 +78,7 @@ def _masked(loaded: Loaded, text: Tokens) -> Iterator[tuple[int, torch.Tensor]]:
         part = positions[start : start + step]
         copies = {name: value.repeat(len(part), 1) for name, value in inputs.items()}
         copies["input_ids"][torch.arange(len(part)), torch.tensor(part)] = mask
-        logits = loaded.numbers(loaded.model(**copies, return_dict=True).logits)  # (B, T, V)
+        logits = loaded.logits(copies)  # (B, T, V)
         yield from ((position, logits[number, position].clone()) for number, position in enumerate(part))
 
 
@@ -105,7 +105,7 @@ def _described(
 
 
 def _classes(loaded: Loaded, example: Example, top_k: int) -> dict[str, Any]:
-    logits = loaded.numbers(loaded.model(**collate(loaded, [example]), return_dict=True).logits[0])
+    logits = loaded.logits(collate(loaded, [example]))[0]
     config = loaded.model.config
     several = config.problem_type == "multi_label_classification" or len(logits) == 1
     probabilities = logits.sigmoid() if several else logits.softmax(-1)

@@ -98,8 +98,7 @@ def explained(
     said, found = [], []
     for output in _outputs(loaded, example, parameters.get("target")):
         with torch.no_grad():
-            logits = loaded.model(**collate(loaded, [output.reads]), return_dict=True).logits
-            logits = output.choose(loaded.numbers(logits))[0]
+            logits = output.choose(loaded.logits(collate(loaded, [output.reads])))[0]
         given = output.token if wanted is None else wanted
         token = int(logits.argmax()) if given is None else given
         score = _score(loaded, output.choose, parameters["explain"], token, contrast)

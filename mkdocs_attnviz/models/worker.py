@@ -199,7 +199,6 @@ def _capture(shelf: Shelf, job: dict[str, Any]) -> Iterator[Message]:
 def _captured(shelf: Shelf, models: Mapping[str, Loaded], take: Take, job: dict[str, Any]) -> Iterator[Message]:
     """With the job's interventions at work in the block's own model. Raises: Unusable."""
     loaded = models["model"]
-    _ = loaded.task  # which is found out by running it, as it is
     indices = [index for index, _ in job["inputs"]]
     with contextlib.ExitStack() as stack:
         if job["interventions"]:
