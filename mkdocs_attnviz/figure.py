@@ -67,9 +67,10 @@ class AssetFolder(Assets):
 
     def place(self, parts: Iterable[bytes]) -> Iterator[dict[str, Any]]:
         for together in _files(parts):
-            content = ",".join(f'"{_base64(part)}"' for part in together)
-            name = f"{hashlib.sha256(content.encode()).hexdigest()[:20]}.js"
-            self._write(name, f'attnvizData("{name}",{content})\n'.encode())
+            texts = ",".join(f'"{_base64(part)}"' for part in together)
+            content = f"attnvizData({texts})\n".encode()
+            name = f"{hashlib.sha256(content).hexdigest()}.js"  # browsers hold the file against it
+            self._write(name, content)
             yield from ({"file": name, "part": number} if number else {"file": name} for number in range(len(together)))
 
     def keeps_inline(self, drawing: Drawing, entry: Entry) -> bool:
