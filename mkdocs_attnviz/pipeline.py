@@ -99,11 +99,16 @@ class Pipeline:
         self._fresh: set[str] = set()
         """Keys of what was computed, and is not in the lock file yet."""
         self._told: set[str] = set()
+        self._begun = False
         self.alerts: list[Alert] = []
         """What could not be drawn in this build, each block once."""
 
     def begin(self) -> None:
-        """A new build: models may have changed since the last one, and everything is told again."""
+        """Begin a new build: models may have changed since the last one, and everything is told again.
+
+        The first build begins by itself; none goes without its lock file.
+        """
+        self._begun = True
         self.registry.begin()
         self.cache.begin()
         self._plans.clear()
@@ -217,6 +222,8 @@ class Pipeline:
 
     def _plan(self, source: Source, *, ask_hub: bool = True) -> Plan | Alert:
         """The source's plan, made once a build; it is not settled while a model is to be looked up on the hub."""
+        if not self._begun:
+            self.begin()
         key = source.to_json()
         if key in self._plans:
             return self._plans[key]

@@ -44,6 +44,11 @@ class Host(ABC):
     def block(self, body: str) -> str:
         return f"```attention\n{body.strip()}\n```"
 
+    @property
+    def base(self) -> Path:
+        """The folder of the configuration, where relative directories start from."""
+        return self.folder
+
     @abstractmethod
     def build(self, *, strict: bool = False) -> Built: ...
 
@@ -155,6 +160,10 @@ class Sphinx(Host):
         self.theme = "alabaster"
         self.config: dict[str, Any] = {}
         self.options: list[str] = []
+
+    @property
+    def base(self) -> Path:
+        return self.source
 
     def build(self, *, strict: bool = False, builder: str = "html") -> Built:
         values = {

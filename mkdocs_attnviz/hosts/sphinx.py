@@ -91,6 +91,7 @@ class Host:
             raise ConfigError(f"conf.py, attnviz: {error}") from None
         command = f"attnviz run -f {Path(os.path.relpath(app.confdir)).as_posix()}/conf.py"
         self.pipeline = Pipeline(settings, Path(app.confdir), log, self._warn, fatal=ExtensionError, command=command)
+        self.pipeline.begin()
         app.attnviz = self  # type: ignore[attr-defined] # for what Sphinx makes by itself, transforms
         output = hashlib.sha256(f"{app.builder.name} {app.outdir}".encode()).hexdigest()[:10]
         self.records = Path(app.doctreedir) / "attnviz" / output
