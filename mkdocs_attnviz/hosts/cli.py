@@ -44,7 +44,7 @@ from mkdocs_attnviz.pipeline import Pipeline
 from mkdocs_attnviz.views import OPTIONS
 
 STDIN = "standard input"
-BARE_BLOCK = re.compile(r"""^[\s{"']*(model|text|tensors)["']?\s*:""", re.MULTILINE)
+BARE_BLOCK = re.compile(r"""^[ \t{"']*(model|text|tensors)["']?\s*:""", re.MULTILINE)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -15,9 +15,10 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -253,10 +254,8 @@ class Place:
     def __init__(self, env: BuildEnvironment, path: str | None, line: int | None) -> None:
         document = Path(env.doc2path(env.docname))
         file = Path(path) if path else document
-        text = file.read_text("utf-8", errors="replace") if file.is_file() else ""
-        if file.suffix == ".ipynb" and line is not None:
-            text, line = _cell(text, line)
-        self.lines = text.splitlines()
+        cell, line = divmod(line - 1, 10_000) if file.suffix == ".ipynb" and line is not None else (None, line)
+        self.lines = _lines(file, cell, file.stat().st_mtime_ns) if file.is_file() else ()
         known = line is not None and 0 < line <= len(self.lines)
         self.line = line if known else None
         self.page = os.path.relpath(file if known else document, env.srcdir).replace(os.sep, "/")
@@ -285,11 +284,17 @@ class Place:
         return next((number for number, text in below if text.strip("> \t") == first), self.line)
 
 
-def _cell(notebook: str, line: int) -> tuple[str, int]:
-    """A cell's text and the line in it, of what MyST-NB calls line 10,000 · cell + line + 1."""
-    number, line = divmod(line - 1, 10_000)
-    cells = json.loads(notebook)["cells"]
-    return ("".join(cells[number - 1]["source"]) if 0 < number <= len(cells) else ""), line
+@lru_cache(maxsize=1)
+def _lines(file: Path, cell: int | None, modified: int) -> Sequence[str]:
+    """Return the lines of a file, or of one cell of a notebook. A page's blocks come one after another.
+
+    MyST-NB calls a cell's line 10,000 · cell + line + 1.
+    """
+    text = file.read_text("utf-8", errors="replace")
+    if cell is not None:
+        cells = json.loads(text)["cells"]
+        text = "".join(cells[cell - 1]["source"]) if 0 < cell <= len(cells) else ""
+    return tuple(text.splitlines())
 
 
 def _write_placeholder(translator: Any, node: attnviz) -> None:
