@@ -12,6 +12,7 @@ import hashlib
 import html
 import json
 import re
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -21,7 +22,7 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from mkdocs_attnviz.block import Block, BlockError, Source
-from mkdocs_attnviz.cache import Entry
+from mkdocs_attnviz.cache import Entry, write_atomically
 from mkdocs_attnviz.part import words
 from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing, Picture, bytes_of, fits_page
 from mkdocs_attnviz.views.svg import titled
@@ -77,15 +78,26 @@ class AssetFolder(Assets):
         return fits_page(drawing.data, entry)
 
     def _write(self, name: str, content: bytes) -> None:
-        """The name is the content: a file of its size is whole, unless a build was ended while it wrote it."""
+        """Write a file whose name tells its content, unless it is there already; it appears whole or not at all.
+
+        Raises:
+            BlockError: it cannot be written.
+        """
         path = self.folder / name
         try:
-            whole = path.stat().st_size == len(content)
-        except FileNotFoundError:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            whole = False
-        if not whole:
-            path.write_bytes(content)
+            if not _holds(path, content):
+                write_atomically(path, content)
+        except OSError as error:
+            raise BlockError(f"Its file {name} cannot be written into the site ({error.strerror}).") from None
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    """Whether a regular file, no link to one, has this content. Anybody may have put another under its name."""
+    try:
+        about = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISREG(about.st_mode) and about.st_size == len(content) and path.read_bytes() == content
 
 
 def _files(parts: Iterable[bytes]) -> Iterator[list[bytes]]:
@@ -354,7 +366,7 @@ def _source(carried: str) -> Source | None:
     """None for what only looks like one of ours."""
     try:
         return Source.from_json(base64.urlsafe_b64decode(carried).decode())
-    except (ValueError, TypeError):
+    except ValueError:
         return None
 
 

@@ -121,7 +121,7 @@ class Pipeline:
         if not waiting:
             return text
         rendered = dict(zip((source.to_json() for source in waiting), self.render(waiting), strict=True))
-        return fill(text, lambda source: rendered[source.to_json()], assets, self._failed)
+        return fill(text, lambda source: rendered[source.to_json()], assets, self.failed)
 
     def prepare(self, sources: Sequence[Source]) -> list[Plan | Alert]:
         """Compute what `render` will need, so that the blocks of many pages go through each model together.
@@ -175,6 +175,10 @@ class Pipeline:
             return Figure(plan.block, drawings[0], entries[0], *zip(drawings[1:], entries[1:], strict=True))
         except Exception as error:
             raise self._own_fault(error) from None
+
+    def failed(self, source: Source, error: Exception) -> Alert:
+        """Return the alert in a block's place, and tell of it: drawing the block has raised `error`."""
+        return self._alert(Alert(source, self._own_fault(error)))
 
     def outcome(self, source: Source) -> Outcome | None:
         """What was done about the block in this build; None where its entry was there, or it has no model."""
@@ -293,7 +297,7 @@ class Pipeline:
             found = [self._entry(plan.block, request) for request in plan.requests]
             figure = self.figure(plan, [entry for entry, _ in found])
         except Exception as error:
-            return self._failed(plan.source, error)
+            return self.failed(plan.source, error)
         self._tell(plan, found[0][1])
         return figure
 
@@ -338,9 +342,6 @@ class Pipeline:
         if self._first_time("drawn", plan.source):
             where, block = plan.source.where() or "block", plan.block
             self.log.info("%s: %s, %s view: %s", where, block.names, block.view, note)
-
-    def _failed(self, source: Source, error: Exception) -> Alert:
-        return self._alert(Alert(source, self._own_fault(error)))
 
     def _alert(self, alert: Alert) -> Alert:
         if self._first_time("alert", alert.source):

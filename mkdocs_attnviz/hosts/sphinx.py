@@ -40,7 +40,7 @@ from sphinx.util.osutil import relative_uri
 from mkdocs_attnviz import __version__
 from mkdocs_attnviz.block import BlockError, Source, fields_of, parse
 from mkdocs_attnviz.cache import write_atomically
-from mkdocs_attnviz.figure import Alert, AssetFolder, Figure, placeholder
+from mkdocs_attnviz.figure import Alert, AssetFolder, Figure, Rendered, placeholder
 from mkdocs_attnviz.hosts.fences import NAME, WITH_QUOTES
 from mkdocs_attnviz.hosts.page import OPENING
 from mkdocs_attnviz.pipeline import Pipeline
@@ -123,10 +123,11 @@ class Host:
         assert self.pipeline is not None  # noqa: S101 — for the type checker
         alerts = len(self.pipeline.alerts)
         yield self.pipeline
-        if page in self.drawn_from and len(self.pipeline.alerts) == alerts:
-            write_atomically(self._file(page), json.dumps(self.drawn_from[page]).encode())
-        else:
-            self._file(page).unlink(missing_ok=True)
+        with suppress(OSError):  # a page without a record is drawn again
+            if page in self.drawn_from and len(self.pipeline.alerts) == alerts:
+                write_atomically(self._file(page), json.dumps(self.drawn_from[page]).encode())
+            else:
+                self._file(page).unlink(missing_ok=True)
 
     def _record(self, page: str) -> object:
         try:
@@ -319,12 +320,19 @@ class WithoutScript(SphinxPostTransform):
         host: Host = self.app.attnviz  # type: ignore[attr-defined]
         with host.recording(self.env.docname) as pipeline:
             rendered = pipeline.render(sources)
-        for node, drawn in zip(found, rendered, strict=True):
-            assert isinstance(drawn, Figure | Alert)  # noqa: S101 — for the type checker
-            put = self._figure(drawn) if isinstance(drawn, Figure) else _alert(drawn)
+            put_in_place = [self._shown(pipeline, source, each) for source, each in zip(sources, rendered, strict=True)]
+        for node, put in zip(found, put_in_place, strict=True):
             # LaTeX gives a label to a target, not to a container.
             targets = [nodes.target("", "", ids=node["ids"], names=node["names"])] if node["ids"] else []
             node.parent.replace(node, [*targets, put])
+
+    def _shown(self, pipeline: Pipeline, source: Source, drawn: Rendered) -> nodes.Element:
+        """The nodes of a figure; of an alert if its picture cannot be written."""
+        assert isinstance(drawn, Figure | Alert)  # noqa: S101 — for the type checker
+        try:
+            return self._figure(drawn) if isinstance(drawn, Figure) else _alert(drawn)
+        except OSError as error:
+            return _alert(pipeline.failed(source, BlockError(f"Its picture cannot be written ({error.strerror}).")))
 
     def _figure(self, figure: Figure) -> nodes.Element:
         texts = (figure.drawing.sentence, figure.block.caption)

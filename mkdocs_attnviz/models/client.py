@@ -170,16 +170,20 @@ class Worker:
         if self._process is not None and self._process.poll() is None:
             return
         self._stderr.clear()
-        self._process = subprocess.Popen(  # noqa: S603 — our own module, by this very interpreter
-            [sys.executable, "-c", WORKER],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=ALLOCATION | os.environ,
-            # Ctrl-C is for the build, which then closes the pipe; the worker ends by that.
-            start_new_session=os.name != "nt",
-        )
-        threading.Thread(target=_keep, args=(self._process.stderr, self._stderr), daemon=True).start()
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 — our own module, by this very interpreter
+                [sys.executable, "-c", WORKER],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=ALLOCATION | os.environ,
+                # Ctrl-C is for the build, which then closes the pipe; the worker ends by that.
+                start_new_session=os.name != "nt",
+            )
+            threading.Thread(target=_keep, args=(self._process.stderr, self._stderr), daemon=True).start()
+        except (OSError, RuntimeError) as error:  # too many processes, threads or open files; no memory
+            self.close()
+            raise WorkerDied(f"its process could not be started ({error.args[-1]})") from None
 
     def close(self) -> None:
         process, self._process = self._process, None
@@ -297,7 +301,7 @@ class Worker:
         self._start()
         process = self._process
         if process is None or process.stdin is None:
-            raise WorkerDied("the worker process could not be started")
+            raise WorkerDied("its process could not be started")
         try:
             write_message(process.stdin, message)
         except OSError:
