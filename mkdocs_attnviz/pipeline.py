@@ -91,7 +91,7 @@ class Pipeline:
         store = Store(settings.cache_url, log) if settings.cache_url else None
         self.cache = Cache(_below(base, settings.cache_dir), log, store, push=settings.cache_push)
         self.lock = Lock(_below(base, settings.lock_file), log)
-        self.worker = Worker()
+        self.worker = Worker(settings.timeout)
         self.engine: Engine = engine or self.worker
         self.registry = Registry(settings, base, self.lock, self.worker, log, update=update)
         self._plans: dict[str, Plan | Alert] = {}
