@@ -308,16 +308,20 @@ class Pipeline:
         entry = self._whole(request)
         outcome = self._outcomes.get(request.key)
         if entry is None:
-            outcome = outcome or Outcome(error="Its cache entry cannot be read.")
+            if outcome is None or not outcome.error:
+                outcome = Outcome(error="Its cache entry was written and is gone again, twice in this build.")
             raise block.wrong(_blamed(block, outcome), outcome.error, missing=outcome.missing)
         if outcome is not None and not outcome.fetched:
             return entry, f"computed ({outcome.seconds:.2f} s)"
         return entry, f"{'cached' if outcome is None else 'fetched'} ({1000 * (time.perf_counter() - start):.1f} ms)"
 
     def _whole(self, request: Request) -> Entry | None:
-        """The request's entry; one that is damaged in the folder is fetched or computed anew."""
+        """The request's entry; one that is damaged in the folder, or gone from it, is fetched or computed anew."""
         entry = self.cache.get(request.key, request.key_parts)
         if entry is None:
+            outcome = self._outcomes.get(request.key)
+            if outcome is not None and not outcome.error:  # it was here a moment ago
+                del self._outcomes[request.key]
             self._compute([request])
             entry = self.cache.get(request.key, request.key_parts)
         return entry

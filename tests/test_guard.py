@@ -117,3 +117,28 @@ def test_a_worker_that_cannot_be_started(tmp_path):
     (alert,) = page.select('[role="alert"]')
     assert "Model 'mine' could not be run: its process could not be started (Too many open files)." in alert.get_text()
     assert log.count("could not be started") == 1
+
+
+VANISHES = """
+from mkdocs_attnviz.cache import Cache
+put, left = Cache.put, {left}
+def put_and_lose(self, key, *entry):
+    global left
+    put(self, key, *entry)
+    left -= 1
+    if left >= 0:
+        self.path(key).unlink()
+Cache.put = put_and_lose
+"""
+
+
+@pytest.mark.parametrize("times", [1, 9])
+def test_an_entry_that_vanishes_before_it_is_drawn(tmp_path, times):
+    """It is computed again; an alert has a reason."""
+    code = VANISHES.format(left=times) + f"convert({BLOCK.format('one')!r}, cache_dir={str(tmp_path / 'cache')!r})"
+    page, _ = converted(code, tmp_path)
+    if times == 1:
+        assert len(page.select("#one > attn-viz")) == 1
+    else:
+        (alert,) = page.select('[role="alert"]')
+        assert "Its cache entry was written and is gone again, twice in this build." in alert.get_text()

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from conftest import INDUCTION
 
 from mkdocs_attnviz import store
 from mkdocs_attnviz.cache import Cache, Entry
+from mkdocs_attnviz.models import downloads
 from mkdocs_attnviz.models.client import Captured, ModelFailed, Refused, Worker
 from mkdocs_attnviz.models.reference import resolve
 from mkdocs_attnviz.models.request import ATTENTION, Request
@@ -135,6 +137,30 @@ def test_a_panic_is_its_texts_fault_alone(worker, tmp_path):
     assert answers[1].blame == "text"
     assert answers[1].message.startswith("The tokenizer failed on this text: ")
     assert "Exception" not in answers[1].message
+
+
+def test_a_download_that_goes_on_is_no_silence(tmp_path, monkeypatch):
+    ref = resolve("some/model", None, Settings(), tmp_path)
+    blobs = tmp_path / "models--some--model" / "blobs"
+    blobs.mkdir(parents=True)
+    (blobs / "before").write_bytes(bytes(5_000_000))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(downloads, "EVERY", 0.01)
+    told, came = [], threading.Event()
+
+    def tell(event):
+        told.append(event)
+        if event["event"] == "downloading":
+            came.set()
+
+    with downloads.loading(ref, tell):
+        while not came.wait(0.02) and len(told) == 1:
+            with (blobs / "new.incomplete").open("ab") as file:
+                file.write(bytes(1_000_000))
+    assert told[0] == {"event": "loading", "name": "some/model"}
+    assert told[1]["event"] == "downloading"
+    assert told[1]["size"].endswith(" MB")
+    assert float(told[1]["size"].removesuffix(" MB").replace(",", "")) >= 1
 
 
 # ---- the build is gone
