@@ -91,7 +91,7 @@ class Pipeline:
         store = Store(settings.cache_url, log) if settings.cache_url else None
         self.cache = Cache(_below(base, settings.cache_dir), log, store, push=settings.cache_push)
         self.lock = Lock(_below(base, settings.lock_file), log)
-        self.worker = Worker()
+        self.worker = Worker(settings.timeout)
         self.engine: Engine = engine or self.worker
         self.registry = Registry(settings, base, self.lock, self.worker, log, update=update)
         self._plans: dict[str, Plan | Alert] = {}
@@ -126,7 +126,7 @@ class Pipeline:
         if not waiting:
             return text
         rendered = dict(zip((source.to_json() for source in waiting), self.render(waiting), strict=True))
-        return fill(text, lambda source: rendered[source.to_json()], assets, self._alert)
+        return fill(text, lambda source: rendered[source.to_json()], assets, self.failed)
 
     def prepare(self, sources: Sequence[Source]) -> list[Plan | Alert]:
         """Compute what `render` will need, so that the blocks of many pages go through each model together.
@@ -180,6 +180,10 @@ class Pipeline:
             return Figure(plan.block, drawings[0], entries[0], *zip(drawings[1:], entries[1:], strict=True))
         except Exception as error:
             raise self._own_fault(error) from None
+
+    def failed(self, source: Source, error: Exception) -> Alert:
+        """Return the alert in a block's place, and tell of it: drawing the block has raised `error`."""
+        return self._alert(Alert(source, self._own_fault(error)))
 
     def outcome(self, source: Source) -> Outcome | None:
         """What was done about the block in this build; None where its entry was there, or it has no model."""
@@ -300,7 +304,7 @@ class Pipeline:
             found = [self._entry(plan.block, request) for request in plan.requests]
             figure = self.figure(plan, [entry for entry, _ in found])
         except Exception as error:
-            return self._alert(Alert(plan.source, self._own_fault(error)))
+            return self.failed(plan.source, error)
         self._tell(plan, found[0][1])
         return figure
 
@@ -311,16 +315,20 @@ class Pipeline:
         entry = self._whole(request)
         outcome = self._outcomes.get(request.key)
         if entry is None:
-            outcome = outcome or Outcome(error="Its cache entry cannot be read.")
+            if outcome is None or not outcome.error:
+                outcome = Outcome(error="Its cache entry was written and is gone again, twice in this build.")
             raise block.wrong(_blamed(block, outcome), outcome.error, missing=outcome.missing)
         if outcome is not None and not outcome.fetched:
             return entry, f"computed ({outcome.seconds:.2f} s)"
         return entry, f"{'cached' if outcome is None else 'fetched'} ({1000 * (time.perf_counter() - start):.1f} ms)"
 
     def _whole(self, request: Request) -> Entry | None:
-        """The request's entry; one that is damaged in the folder is fetched or computed anew."""
+        """The request's entry; one that is damaged in the folder, or gone from it, is fetched or computed anew."""
         entry = self.cache.get(request.key, request.key_parts)
         if entry is None:
+            outcome = self._outcomes.get(request.key)
+            if outcome is not None and not outcome.error:  # it was here a moment ago
+                del self._outcomes[request.key]
             self._compute([request])
             entry = self.cache.get(request.key, request.key_parts)
         return entry

@@ -96,7 +96,9 @@ def _made(shelf: Shelf, loaded: Loaded, take: Take, batch: dict[int, Example]) -
         return None if loaded.batches is False and len(batch) > 1 else entries
     except shelf.load.Unusable:
         raise
-    except Exception as error:
+    except BaseException as error:
+        if not costs_a_text(error):
+            raise
         return failure(shelf, loaded, examples[-1], error)
 
 
@@ -119,7 +121,17 @@ def _run_less(shelf: Shelf, loaded: Loaded, take: Take, batch: dict[int, Example
         yield from run(shelf, loaded, take, part)
 
 
-def failure(shelf: Shelf, loaded: Loaded, example: Example | None, error: Exception) -> Failed:
+def costs_a_text(error: BaseException) -> bool:
+    """Whether one text is at fault, and the process is sound: also after a panic in Rust, which is no `Exception`."""
+    return isinstance(error, Exception) or panicked(error)
+
+
+def panicked(error: BaseException) -> bool:
+    """Whether the error is a panic in a library that is written in Rust, as tokenizers is."""
+    return type(error).__name__ == "PanicException"
+
+
+def failure(shelf: Shelf, loaded: Loaded, example: Example | None, error: BaseException) -> Failed:
     if shelf.memory.ran_out(error):
         return Failed(shelf.memory.too_long(loaded, example, error), memory=True)
     return Failed(said(error))
@@ -147,8 +159,10 @@ def _largest_step(one: bytes, other: bytes) -> int:
     return int(np.abs(first - second).max(initial=0))
 
 
-def said(error: Exception) -> str:
+def said(error: BaseException) -> str:
     first = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if panicked(error):
+        return f"The tokenizer failed on this text: {first.rstrip('.')}."
     return first if isinstance(error, ValueError) else f"The model failed on this text: {type(error).__name__}: {first}"
 
 
