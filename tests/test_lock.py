@@ -143,6 +143,12 @@ BROKEN = {
     "empty": "",
     "no text": "\0\x01",
     "nested without end": "[" * 3_000,
+    "eight levels of aliases": "".join(
+        f"{name}: &{name} [{', '.join([f'*{before}'] * 9 if before else ['lol'] * 9)}]\n"
+        for before, name in zip(["", *"abcdefgh"], "abcdefghi", strict=True)
+    ),
+    "a tag": "version: 1\nmodels: !!python/dict {}\n",
+    "too large": f"{TEXT}{'#' * (1 << 20)}",
 }
 
 
@@ -166,6 +172,23 @@ def test_a_file_that_breaks_during_the_build_is_left_as_it_is(path, caplog):
     lock.save()
     assert path.read_text() == BROKEN["conflict"]
     assert "cannot be read" in caplog.text
+
+
+@pytest.mark.parametrize("target", ["/dev/zero", "/proc/self/environ", "other.lock"])
+def test_a_link_is_not_followed(path, caplog, monkeypatch, target):
+    (path.parent / "other.lock").write_text(TEXT)
+    path.symlink_to(target)
+    lock = opened(path)
+    assert f"The lock file {path} cannot be read (it is a link)" in caplog.text
+    lock.record("mine", MINE.identity, {})
+    lock.save()
+    assert path.is_symlink()
+
+
+def test_what_an_entry_says_of_its_making_is_taken_for_versions_alone(path):
+    made_with = {"torch": "2.14.0", "transformers": "5\n- evil", "tokenizers": "9" * 400, "identity": "x", "<b>": "1"}
+    recorded(path, mine=Locked(MINE.identity, made_with), other=Locked(MINE.identity, "x"))
+    assert opened(path).known == {"mine": Locked(MINE.identity, {"torch": "2.14.0"}), "other": Locked(MINE.identity)}
 
 
 def test_bytes_that_are_no_text(path, caplog):
