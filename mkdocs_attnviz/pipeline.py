@@ -274,6 +274,7 @@ class Pipeline:
             self._outcomes |= dict.fromkeys(missing, not_run)
 
     def _run(self, missing: Mapping[str, Request]) -> None:
+        missing = self._present(missing)
         keys, requests, settings = list(missing), list(missing.values()), self.settings
         for group in by_model(requests):
             self._announce(next(iter(group.values())), len(group))
@@ -290,6 +291,17 @@ class Pipeline:
                 else:
                     self._outcomes[key] = Outcome(error=answer.message, blame=answer.blame)
                 progress.advance()
+
+    def _present(self, missing: Mapping[str, Request]) -> dict[str, Request]:
+        """The requests whose models may be run here; the others have their outcome now."""
+        present: dict[str, Request] = {}
+        for key, request in missing.items():
+            absent = next(((place, model.absent) for place, model in enumerate(request.models) if model.absent), None)
+            if absent is None:
+                present[key] = request
+            else:
+                self._outcomes[key] = Outcome(error=absent[1], blame=("model", "other")[absent[0]])
+        return present
 
     def _announce(self, request: Request, texts: int) -> None:
         names = " and ".join(model.name for model in request.models)
