@@ -18,7 +18,7 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Union
@@ -106,11 +106,21 @@ class Cache:
 
     Behind it there may be a `store`: `fetch` takes from there what the folder lacks, and with `push` what is computed
     goes there, too. A store that fails, after its own tries, is left alone until the next build.
+
+    `outdated` says why an entry of an earlier version is of no use any more: it then counts as damaged.
     """
 
-    def __init__(self, folder: Path, log: Log, store: Store | None = None, *, push: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        log: Log,
+        store: Store | None = None,
+        *,
+        push: bool = False,
+        outdated: Callable[[Entry], str] = lambda _: "",
+    ) -> None:
         self.folder, self.log = folder, log
-        self.store, self.push = store, push
+        self.store, self.push, self.outdated = store, push, outdated
         self._unwritten: dict[str, Entry] = {}
         self._failed: set[str] = set()
         """What the store could not do in this build: `fetch`, `put`."""
@@ -136,7 +146,7 @@ class Cache:
         if key in self._unwritten:
             return self._unwritten[key]
         try:
-            return _checked(self.path(key).read_bytes(), parts)
+            return self._checked(self.path(key).read_bytes(), parts)
         except FileNotFoundError:
             return None
         except (DamagedEntry, OSError) as error:
@@ -163,7 +173,7 @@ class Cache:
         try:
             for key, content in self.store.fetch(list(wanted)):
                 try:
-                    self._write(key, _checked(content, wanted[key]), content)
+                    self._write(key, self._checked(content, wanted[key]), content)
                     came.add(key)
                 except DamagedEntry as error:
                     self._tell_once(f"Entry {file_name(key)} of the shared cache is not used: {error}.")
@@ -184,6 +194,15 @@ class Cache:
                 f"The cache {self.folder} cannot be written ({error.strerror}); what is computed is not kept."
             )
 
+    def _checked(self, content: bytes, parts: KeyParts) -> Entry:
+        """The entry, if it is the one that is meant. Raises: DamagedEntry."""
+        entry = Entry.from_bytes(content)
+        if [list(part) for part in parts] != entry.meta.get("key"):
+            raise DamagedEntry("it belongs to another input")
+        if why := self.outdated(entry):
+            raise DamagedEntry(why)
+        return entry
+
     def _mark(self) -> None:
         """A new folder is made ready to be committed."""
         for name, text in MARKS.items():
@@ -194,14 +213,6 @@ class Cache:
         if message not in self._told:
             self._told.add(message)
             self.log.log(level, message)
-
-
-def _checked(content: bytes, parts: KeyParts) -> Entry:
-    """The entry, if it is the one that is meant."""
-    entry = Entry.from_bytes(content)
-    if [list(part) for part in parts] != entry.meta.get("key"):
-        raise DamagedEntry("it belongs to another input")
-    return entry
 
 
 def write_atomically(path: Path, content: bytes) -> None:

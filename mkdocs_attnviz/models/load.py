@@ -19,6 +19,7 @@ from transformers.models.auto import modeling_auto
 
 from mkdocs_attnviz.models import hub, memory
 from mkdocs_attnviz.models.reference import ModelRef
+from mkdocs_attnviz.models.tokens import special_ids
 
 if TYPE_CHECKING:
     from mkdocs_attnviz.models.anatomy import Anatomy
@@ -113,7 +114,7 @@ class Loaded:
     def reads_ahead(self) -> bool:
         """Whether its predictions at a token change with what stands after it (XLM, XLNet, a BERT that is no decoder):
         those are of no next token, whatever the class is called."""
-        special = set(self.tokenizer.all_special_ids)
+        special = special_ids(self.tokenizer)
         try:
             size = self.model.config.get_text_config().vocab_size
             some = list(islice((token for token in range(size) if token not in special), 4))
