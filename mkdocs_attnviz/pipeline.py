@@ -24,6 +24,7 @@ from mkdocs_attnviz.lock import Lock
 from mkdocs_attnviz.models.client import Captured, Engine, EngineFailed, Worker, by_model
 from mkdocs_attnviz.models.registry import Registry
 from mkdocs_attnviz.models.request import TENSORS, Request, too_long
+from mkdocs_attnviz.models.token_version import outdated
 from mkdocs_attnviz.progress import Progress
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.store import Store
@@ -89,7 +90,8 @@ class Pipeline:
         self.settings, self.base, self.log, self.fatal, self.command = settings, base, log, fatal, command
         self.warn = warn or (lambda alert: log.warning(alert.message))
         store = Store(settings.cache_url, log) if settings.cache_url else None
-        self.cache = Cache(_below(base, settings.cache_dir), log, store, push=settings.cache_push)
+        folder = _below(base, settings.cache_dir)
+        self.cache = Cache(folder, log, store, push=settings.cache_push, outdated=outdated)
         self.lock = Lock(_below(base, settings.lock_file), log)
         self.worker = Worker(settings.timeout)
         self.engine: Engine = engine or self.worker

@@ -24,6 +24,7 @@ from mkdocs_attnviz.models.problems import TooLarge as TooLarge
 from mkdocs_attnviz.models.problems import Unusable as Unusable
 from mkdocs_attnviz.models.problems import said
 from mkdocs_attnviz.models.reference import ModelRef
+from mkdocs_attnviz.models.tokens import special_ids
 
 if TYPE_CHECKING:
     from mkdocs_attnviz.models.anatomy import Anatomy
@@ -92,7 +93,7 @@ class Loaded:
     def reads_ahead(self) -> bool:
         """Whether its predictions at a token change with what stands after it (XLM, XLNet, a BERT that is no decoder):
         those are of no next token, whatever the class is called."""
-        special = set(self.tokenizer.all_special_ids)
+        special = special_ids(self.tokenizer)
         try:
             size = self.model.config.get_text_config().vocab_size
             some = list(islice((token for token in range(size) if token not in special), 4))
