@@ -69,6 +69,7 @@ export class AttnViz extends LitElement implements ViewHost {
   private readonly decoders = new Map<Blob, Decode<unknown>>();
   private view: View | undefined;
   initial = {};
+  about = "";
   private near = false;
   private isDrawn = false;
   private problem = "";
