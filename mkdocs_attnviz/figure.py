@@ -182,7 +182,7 @@ class Figure:
             f'<img src="{_data_url(picture.svg)}" alt="{sentence}" '
             f'width="{picture.width}" height="{picture.height}" '
             f'style="max-width:100%;height:auto;{scheme}">'
-            f"<noscript><p>{sentence}</p></noscript></attn-viz>{caption}\n</figure>"
+            f'<noscript><p dir="ltr">{sentence}</p></noscript></attn-viz>{caption}\n</figure>'
         )
 
     def _reserved(self) -> str:
@@ -258,7 +258,8 @@ class Alert:
         message = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(self.error.message.replace("\0", "␀")))
         return (
             f'<div class="attnviz-error" role="alert" id="{html.escape(id)}" style="{ERROR_STYLE}">'
-            f'<p style="margin:0"><strong>This attention block could not be drawn.</strong> {message}{place}</p></div>'
+            f'<p dir="ltr" style="margin:0"><strong>This attention block could not be drawn.</strong> '
+            f"{message}{place}</p></div>"
         )
 
 

@@ -69,6 +69,7 @@ export class AttnViz extends LitElement implements ViewHost {
   private readonly decoders = new Map<Blob, Decode<unknown>>();
   private view: View | undefined;
   initial = {};
+  about = "";
   private near = false;
   private isDrawn = false;
   private problem = "";
@@ -159,16 +160,16 @@ export class AttnViz extends LitElement implements ViewHost {
     if (!figure || !view)
       return html`<slot></slot>${
         this.problem &&
-        html`<p class="alert" role="alert">This interactive figure cannot be shown: its data are damaged.</p>`
+        html`<p class="alert" role="alert" dir="ltr">This interactive figure cannot be shown: its data are damaged.</p>`
       }`;
     const forced = figure.theme === "auto" ? "" : "forced";
     // What is said of the first state holds for no other.
     const label = encodeState(view.state, this.initial) ? figure.label.split(/[,:] /)[0] : figure.label;
     const style = `--pale:${scheme.pale * 100}%;--page:${scheme.background}`;
-    return html`<div class="static ${this.near ? "" : "waiting"}"><slot></slot><p>${figure.label}</p></div>
+    return html`<div class="static ${this.near ? "" : "waiting"}"><slot></slot><p dir="ltr">${figure.label}</p></div>
       ${
         this.near
-          ? html`<div class="figure ${scheme.dark ? "dark" : "light"} ${forced}" role="group" aria-label=${label} .style=${style}>
+          ? html`<div class="figure ${scheme.dark ? "dark" : "light"} ${forced}" dir="ltr" role="group" aria-label=${label} .style=${style}>
               ${view.render()}
             </div>`
           : nothing
