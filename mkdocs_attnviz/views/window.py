@@ -124,8 +124,8 @@ class _Reader:
         rows, cols = (len(entry.meta["sequences"][stack[side]]["tokens"]) for side in ("rows", "cols"))
         name = f"{found.stack}/{number}"
         self.heads = 1 if part else found.stacks[found.stack][number]
-        self._layer = Layer(entry.blobs[name + part], rows, rows if part else cols)
-        self._norms = scaled(entry.blobs[f"{name}/values"], self.heads) if weighted else None
+        self._layer = Layer(entry.blobs[name + part], rows, rows if part else cols, self.heads)
+        self._norms = scaled(entry.blobs[f"{name}/values"], self.heads, cols) if weighted else None
 
     def window(self, head: int, rows: Side, cols: Side) -> Rows:
         return [self._mean([self._row(head, row, cols) for row in group]) for group in rows.groups]
