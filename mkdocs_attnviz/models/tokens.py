@@ -141,9 +141,14 @@ def continued(tokenizer: Any, text: Tokens, ids: list[int]) -> Tokens:
 
 def names(tokenizer: Any, ids: list[int]) -> list[str]:
     """As the vocabulary has them; a model may know more ids than its tokenizer."""
+    found = tokenizer.convert_ids_to_tokens(ids)
+    decoded = {n for n, name in zip(ids, found, strict=True) if isinstance(name, str) and "�" in name}
+    if decoded:  # each by itself, so that a byte cannot be told any more
+        spelled = {token_id: name for name, token_id in tokenizer.get_vocab().items() if token_id in decoded}
+        found = [spelled.get(token_id, name) for token_id, name in zip(ids, found, strict=True)]
     return [
         f"‹{n}›" if name is None else name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else name
-        for n, name in zip(ids, tokenizer.convert_ids_to_tokens(ids), strict=True)
+        for n, name in zip(ids, found, strict=True)
     ]
 
 
