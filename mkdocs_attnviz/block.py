@@ -27,6 +27,7 @@ from mkdocs_attnviz.part import Generate, Intervention, Message, Part, key
 
 MAX_BODY = 100_000  # characters; a block is a few lines, anything like this is a mistake or an attack
 MAX_DEPTH = 8
+MAX_LINE = 10**9
 BY_MODEL = ("model", "revision", "text", "text_pair", "text_target", "chat", "generate", "interventions")
 """The keys that say which model reads what, and how it is run."""
 EITHER = {
@@ -81,7 +82,26 @@ class Source:
 
     @classmethod
     def from_json(cls, text: str) -> Source:
-        return cls(**json.loads(text))
+        """Return the source that `to_json` has written.
+
+        Raises:
+            ValueError: it has written nothing of the kind; anybody may put such a text into a page.
+        """
+        try:
+            found = json.loads(text)
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
+        if not isinstance(found, dict) or found.keys() != {each.name for each in fields(cls)}:
+            raise ValueError("not the fields of a block")
+        header, line = found["header"], found["line"]
+        if not isinstance(found["body"], str) or not isinstance(header, dict):
+            raise ValueError("not a block's body and header")
+        if line is not None and (type(line) is not int or not 0 < line <= MAX_LINE):
+            raise ValueError("not the number of a line")
+        others = [value for name, value in found.items() if name not in ("header", "line")]
+        if not all(isinstance(each, (str, type(None))) for each in [*others, *header.values()]):
+            raise ValueError("not a text")
+        return cls(**found)
 
 
 class Named(NamedTuple):

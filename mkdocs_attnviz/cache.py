@@ -22,7 +22,7 @@ import logging
 import os
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Union
@@ -142,14 +142,23 @@ class Cache:
 
     Behind it there may be a `store`: `fetch` takes from there what the folder lacks, and with `push` what is computed
     goes there, too. A store that fails, after its own tries, is left alone until the next build.
+
+    `outdated` says why an entry of an earlier version is of no use any more: it then counts as damaged.
     """
 
     def __init__(
-        self, folder: Path, log: Log, store: Store | None = None, *, push: bool = False, signing_key: bytes = b""
+        self,
+        folder: Path,
+        log: Log,
+        store: Store | None = None,
+        *,
+        push: bool = False,
+        signing_key: bytes = b"",
+        outdated: Callable[[Entry], str] = lambda _: "",
     ) -> None:
         """With a `signing_key`, entries are signed with it, and no others are believed."""
         self.folder, self.log = folder, log
-        self.store, self.push, self.signing_key = store, push, signing_key
+        self.store, self.push, self.signing_key, self.outdated = store, push, signing_key, outdated
         self._unwritten: dict[str, Entry] = {}
         self._bad: set[str] = set()
         """Keys of entries here of which nothing could be made; they count as missing until they are written anew."""
@@ -249,6 +258,8 @@ class Cache:
             raise DamagedEntry("it belongs to another input")
         if wrong := fault(entry.meta, entry.blobs):
             raise DamagedEntry(f"it {wrong}")
+        if why := self.outdated(entry):
+            raise DamagedEntry(why)
         return entry
 
     def _tell_once(self, message: str, level: int = logging.INFO) -> None:

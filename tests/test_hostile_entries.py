@@ -195,7 +195,7 @@ def test_an_entry_that_vanishes_between_computing_and_drawing(tmp_path, worker, 
     assert isinstance(figure, Figure), figure.message
     monkeypatch.setattr(Cache, "get", lambda *_: None)
     (alert,) = pipeline.render([source])
-    assert "Its cache entry has been there and is gone" in alert.message
+    assert "Its cache entry was written and is gone again" in alert.message
 
 
 # ---- links and devices

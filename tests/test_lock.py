@@ -12,6 +12,7 @@ import yaml
 from bs4 import BeautifulSoup
 from conftest import INDUCTION
 from entries import alike, stored
+from models_of_machines import changed, hub_model, save_tensors
 
 from mkdocs_attnviz.block import Source
 from mkdocs_attnviz.figure import Figure
@@ -291,23 +292,6 @@ def test_a_hub_model_stays_at_its_commit_when_the_branch_moves(build, path, hub,
     assert not alike(drawn(build(HUB_CAT)), [before])
 
 
-def hub_model(hub, commit):
-    """A hub's model as huggingface_hub keeps it on this machine; its branch is at `commit`."""
-    folder = hub / "models--org--mini"
-    shutil.copytree(INDUCTION, folder / "snapshots" / commit)
-    (folder / "refs").mkdir(exist_ok=True)
-    (folder / "refs" / "main").write_text(commit)
-    return folder / "snapshots" / commit
-
-
-def changed(model):
-    """Other weights of the same shapes."""
-    from safetensors.torch import load_file, save_file
-
-    file = model / "model.safetensors"
-    save_file({name: 1.5 * tensor for name, tensor in load_file(file).items()}, file, metadata={"format": "pt"})
-
-
 def test_a_changed_directory_is_computed_anew_and_the_lock_file_goes_along(build, path, caplog):
     (before,) = drawn(build(CAT))
     identity = opened(path).known["models/mine"].identity
@@ -361,7 +345,7 @@ def test_a_machine_without_the_models_draws_from_the_cache(cold_site, hub):
     (packages / "ours" / "__init__.py").touch()
     if not (hub / "models--org--mini").exists():
         hub_model(hub, "a" * 40)
-    _tensors(folder / "own.safetensors")
+    save_tensors(folder / "own.safetensors")
     cold_site.settings |= ALIAS
     blocks = [CAT, CAT.replace("mine", "package:ours/model"), HUB_CAT, "tensors: own.safetensors\n"]
     cold_site.write("index.md", "".join(f"```attention\n{block}```\n\n" for block in blocks))
@@ -382,14 +366,6 @@ def test_a_machine_without_the_models_draws_from_the_cache(cold_site, hub):
     bare = subprocess.run(command, capture_output=True, text=True)
     assert bare.returncode == 1
     assert bare.stderr.count("cached (") == 0
-
-
-def _tensors(path):
-    import torch
-    from safetensors.torch import save_file
-
-    weights = torch.tensor([[[1.0, 0.0], [0.25, 0.75]]])  # (heads, Tq, Tk)
-    save_file({"self.0": weights}, path, metadata={"tokens": '["a", "cat"]'})
 
 
 def test_stand_ins_of_git_lfs_are_the_same_model(build, path, caplog):

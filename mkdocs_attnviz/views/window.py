@@ -102,12 +102,18 @@ def side(shown: Mapping[str, Any], options: Choice, sentence: str) -> Side:
         else:
             groups.append([position])
     kept = groups[:TOKENS]
-    texts = ["".join(_piece(shown["tokens"][position], n) for n, position in enumerate(group)) for group in kept]
+    texts = [_text(shown, group) for group in kept]
     return Side(texts, [group[0] in set(shown["special"]) for group in kept], kept, len(groups))
 
 
+def _text(shown: Mapping[str, Any], group: Sequence[int]) -> str:
+    if len(group) > 1 and group[0] in shown.get("joined", {}):
+        return str(shown["joined"][group[0]])
+    return "".join(_piece(shown["tokens"][position], n) for n, position in enumerate(group))
+
+
 def _piece(token: str, number: int) -> str:
-    return token.removeprefix("##") if number else token
+    return token.removeprefix("##") if number and len(token) > 2 else token
 
 
 class _Reader:
