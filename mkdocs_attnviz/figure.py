@@ -36,6 +36,8 @@ MARK = 'data-attnviz-source="'
 PLACEHOLDER = re.compile(rf'<!--|<figure class="attnviz" {MARK}([A-Za-z0-9_=-]+)"></figure>')
 """A block that waits, or the beginning of a comment, in which none does."""
 ID = re.compile(r'id="([^"]*)"')
+SCRIPT_FILE = re.compile(r"(attnviz|attnviz-all)-[0-9a-f]{10}\.js")
+DATA_FILE = re.compile(r"[0-9a-f]{20}\.js")
 PART_OF_NAME = re.compile(r"[\w-]")
 FIGURE_STYLE = "width:100%;max-width:none;margin:1.25em 0;text-align:start"
 CAPTION_STYLE = "margin-inline:0;max-width:44em;text-align:start"
@@ -69,9 +71,8 @@ class AssetFolder(Assets):
 
     def place(self, parts: Iterable[bytes]) -> Iterator[dict[str, Any]]:
         for together in _files(parts):
-            content = ",".join(f'"{_base64(part)}"' for part in together)
-            name = f"{hashlib.sha256(content.encode()).hexdigest()[:20]}.js"
-            self._write(name, f'attnvizData("{name}",{content})\n'.encode())
+            name, content = _data_file(",".join(f'"{_base64(part)}"' for part in together))
+            self._write(name, content)
             yield from ({"file": name, "part": number} if number else {"file": name} for number in range(len(together)))
 
     def keeps_inline(self, drawing: Drawing, entry: Entry) -> bool:
@@ -89,6 +90,44 @@ class AssetFolder(Assets):
                 write_atomically(path, content)
         except OSError as error:
             raise BlockError(f"Its file {name} cannot be written into the site ({error.strerror}).") from None
+
+
+def mend(folder: Path) -> Iterator[str]:
+    """Yield what was wrong with each file of ours in a finished site's folder, in a sentence, and put it right.
+
+    A site's sources are copied into the site, too, sometimes after our files were written, and may have some of the
+    same names. A script is put back. Data are removed: their figures tell that they are not there.
+    """
+    for path in sorted(folder.glob("*.js")):
+        script = SCRIPT_FILE.fullmatch(path.name)
+        name, content = _script(script[1]) if script else (path.name, b"")
+        if script and (name != path.name or _holds(path, content)):  # of another version, which no page here loads
+            continue
+        if not script and (not DATA_FILE.fullmatch(path.name) or _is_data(path)):
+            continue
+        path.unlink()
+        if script:
+            write_atomically(path, content)
+        yield (
+            f"The file {path.name} was replaced by another of that name while the site was built, perhaps by one in "
+            f"the site's sources. It was {'put back' if script else 'removed'}; remove the other, too."
+        )
+
+
+def _is_data(path: Path) -> bool:
+    """Whether a data file has the content that its name tells."""
+    if not stat.S_ISREG(path.lstat().st_mode):
+        return False
+    content = path.read_bytes()
+    start, end = f'attnvizData("{path.name}",'.encode(), b")\n"
+    within = content[len(start) : -len(end)].decode(errors="replace")
+    return _data_file(within) == (path.name, content)
+
+
+def _data_file(parts: str) -> tuple[str, bytes]:
+    """The name of a file of data, and its content."""
+    name = f"{hashlib.sha256(parts.encode()).hexdigest()[:20]}.js"
+    return name, f'attnvizData("{name}",{parts})\n'.encode()
 
 
 def _holds(path: Path, content: bytes) -> bool:
