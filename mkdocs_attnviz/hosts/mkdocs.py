@@ -22,7 +22,7 @@ from mkdocs.structure.files import Files
 from mkdocs.structure.pages import Page
 from mkdocs.utils import get_relative_url
 
-from mkdocs_attnviz.figure import MARK, AssetFolder, sources
+from mkdocs_attnviz.figure import MARK, AssetFolder, mend, sources
 from mkdocs_attnviz.hosts.markdown import EXTENSION
 from mkdocs_attnviz.hosts.page import SourcePage
 from mkdocs_attnviz.pipeline import Pipeline
@@ -119,7 +119,7 @@ class AttnvizPlugin(BasePlugin[PluginSettings]):
 
     @event_priority(-100)
     def on_post_build(self, *, config: MkDocsConfig) -> None:
-        """Pages that other plugins wrote by themselves."""
+        """Pages that other plugins wrote by themselves, and our files, where the site's own were copied over them."""
         for path in self.site_dir.rglob("*.html"):
             content = path.read_bytes()
             if MARK.encode() in content:
@@ -127,6 +127,8 @@ class AttnvizPlugin(BasePlugin[PluginSettings]):
                 root = get_relative_url(ASSETS, path.relative_to(self.site_dir).as_posix())
                 filled = self._pipeline.fill(text, AssetFolder(self.site_dir / ASSETS, root))
                 path.write_bytes(filled.encode("utf-8", errors="surrogateescape"))
+        for problem in mend(self.site_dir / ASSETS):
+            log.warning("%s", problem)
 
     def on_shutdown(self) -> None:
         if self.pipeline is not None:

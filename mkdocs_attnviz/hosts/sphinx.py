@@ -14,6 +14,7 @@ import importlib
 import json
 import os
 import re
+import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, redirect_stdout, suppress
@@ -40,7 +41,7 @@ from sphinx.util.osutil import relative_uri
 from mkdocs_attnviz import __version__
 from mkdocs_attnviz.block import BlockError, Source, fields_of, parse
 from mkdocs_attnviz.cache import write_atomically
-from mkdocs_attnviz.figure import Alert, AssetFolder, Figure, Rendered, placeholder
+from mkdocs_attnviz.figure import Alert, AssetFolder, Figure, Rendered, mend, placeholder
 from mkdocs_attnviz.hosts.fences import NAME, WITH_QUOTES
 from mkdocs_attnviz.hosts.page import OPENING
 from mkdocs_attnviz.pipeline import Pipeline
@@ -142,6 +143,10 @@ class Host:
     def finish(self, app: Sphinx, error: Exception | None) -> None:
         if self.pipeline is not None:
             self.pipeline.close()
+        if error is None and app.builder.format == "html":
+            for problem in mend(Path(app.outdir) / ASSETS):
+                log.warning("%s", problem, type="attnviz", subtype="assets")
+                shutil.rmtree(self.records, ignore_errors=True)  # the next build writes the pages and their files anew
 
     def _warn(self, alert: Alert) -> None:
         where = alert.source.where(alert.error)
