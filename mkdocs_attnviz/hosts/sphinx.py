@@ -192,7 +192,9 @@ def read(folder: Path) -> Project:
         host: Host = app.attnviz
         assert host.pipeline is not None  # noqa: S101 — for the type checker
         found, env = _blocks(app.env), app.env
-        pages = {env.doc2path(name, base=False).as_posix(): found.get(name, []) for name in sorted(env.found_docs)}
+        pages = {
+            Path(env.doc2path(name, base=False)).as_posix(): found.get(name, []) for name in sorted(env.found_docs)
+        }
         return Project(host.pipeline.settings, pages)
 
 
