@@ -75,7 +75,7 @@ class Host(ABC):
     def data(self) -> dict[str, bytes]:
         """The data files of a built site."""
         found = (self.folder / "site").rglob("*.js")
-        return {path.name: path.read_bytes() for path in found if re.fullmatch(r"[0-9a-f]{20}\.js", path.name)}
+        return {path.name: path.read_bytes() for path in found if re.fullmatch(r"[0-9a-f]{64}\.js", path.name)}
 
 
 class MkDocs(Host):

@@ -63,6 +63,13 @@ class PluginSettings(Config):
     _schema = tuple((name, Setting(name)) for name in Settings.model_fields)
 
 
+def _without_states(page: Page) -> None:
+    """Let MkDocs' check of anchors see `#figure` where a page links to a figure in a state, `#figure~layer=2`."""
+    for anchors in (page.links_to_anchors or {}).values():
+        for anchor in [anchor for anchor in anchors if "~" in anchor]:
+            anchors.setdefault(anchor.partition("~")[0], anchors.pop(anchor))
+
+
 class AttnvizPlugin(BasePlugin[PluginSettings]):
     pipeline: Pipeline | None = None
 
@@ -117,6 +124,7 @@ class AttnvizPlugin(BasePlugin[PluginSettings]):
         self._pipeline.prepare([source for blocks in found.values() for source in blocks])
         for page in pages:
             page.content = self._fill(page.content or "", page, config)
+            _without_states(page)
 
     @event_priority(50)
     def on_post_page(self, output: str, *, page: Page, config: MkDocsConfig) -> str:
