@@ -63,15 +63,19 @@ class Source:
     """Line of the opening fence in the page's file, counted from 1."""
     problem: str | None = None
     """What is wrong with the fence itself, as a sentence."""
+    object: str | None = None
+    """Full name of the object whose docstring the fence stands in; `line` then counts in the docstring."""
 
     def where(self, error: BlockError | None = None) -> str:
-        """`page.md:12`, as far as it is known; '' if nothing is."""
+        """`page.md:12`, or `page.md, docstring of module.name:2`, as far as it is known; '' if nothing is."""
         line = self.line
         if line is not None and error is not None and error.line is not None:
             line += 1 + error.line
-        if self.page is None:
+        docstring = f"docstring of {self.object}" if self.object else None
+        place = ", ".join(part for part in (self.page, docstring) if part)
+        if not place:
             return "" if line is None else f"line {line}"
-        return self.page if line is None else f"{self.page}:{line}"
+        return place if line is None else f"{place}:{line}"
 
     def to_json(self) -> str:
         return self._json
