@@ -1,15 +1,19 @@
 """What a model's name means, and that it is found without torch or network."""
 
 import json
+import logging
 import shutil
+from contextlib import closing
 
 import pytest
 from conftest import INDUCTION, MINILM
 
-from mkdocs_attnviz.block import BlockError
+from mkdocs_attnviz.block import BlockError, Source
 from mkdocs_attnviz.models import reference
 from mkdocs_attnviz.models.reference import resolve
+from mkdocs_attnviz.pipeline import Pipeline
 from mkdocs_attnviz.settings import Settings
+from mkdocs_attnviz.standing import standings
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -159,3 +163,21 @@ def test_a_damaged_note_of_a_digest_is_no_obstacle(tmp_path):
     for note in notes:
         note.write_text("{")
     assert resolve(MINILM, None, Settings(), tmp_path) == first
+
+
+def test_a_misspelt_alias_is_told_its_nearest(tmp_path):
+    """What is no alias may be a model id of the hub, so only a failed look-up says more."""
+    settings = Settings(models={"MiniLM": INDUCTION, "other": INDUCTION}, on_missing="warn")
+    for name, hint in (("minlm", " (did you mean the alias `MiniLM`?)"), ("gpt2", "")):
+        pipeline = Pipeline(settings, tmp_path, logging.getLogger("test"))
+        plan = pipeline.plan(Source(f"model: {name}\ntext: a"))
+        assert f"No commit of model {name!r} is known here{hint}, and" in plan.error.message
+        (standing,) = standings(pipeline, [Source(f"model: {name}\ntext: a")])
+        assert standing.problem == f"No commit of model {name!r} is known here{hint}."
+
+
+def test_a_misspelt_alias_that_the_hub_does_not_know(tmp_path):
+    settings = Settings(models={"MiniLM": INDUCTION})
+    with closing(Pipeline(settings, tmp_path, logging.getLogger("test"))) as pipeline:
+        plan = pipeline.plan(Source("model: minlm\ntext: a"))
+    assert plan.error.message.endswith("Did you mean the alias `MiniLM`?")
