@@ -12,6 +12,7 @@ import hashlib
 import html
 import json
 import re
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -21,7 +22,7 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from mkdocs_attnviz.block import Block, BlockError, Source
-from mkdocs_attnviz.cache import Entry
+from mkdocs_attnviz.cache import Entry, write_atomically
 from mkdocs_attnviz.part import words
 from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing, Picture, bytes_of, fits_page
 from mkdocs_attnviz.views.svg import titled
@@ -32,7 +33,8 @@ CHROME = 104  # px: controls, headings, read-out
 SWITCH = 32  # px: the line of a figure that is drawn of a changed model and of the model as it is
 SECOND_LINE = 36  # px more where the viewport is narrow, and the controls take two lines
 MARK = 'data-attnviz-source="'
-PLACEHOLDER = re.compile(rf'<!--.*?-->|<figure class="attnviz" {MARK}([A-Za-z0-9_=-]+)"></figure>', re.DOTALL)
+PLACEHOLDER = re.compile(rf'<!--|<figure class="attnviz" {MARK}([A-Za-z0-9_=-]+)"></figure>')
+"""A block that waits, or the beginning of a comment, in which none does."""
 ID = re.compile(r'id="([^"]*)"')
 PART_OF_NAME = re.compile(r"[\w-]")
 FIGURE_STYLE = "width:100%;max-width:none;margin:1.25em 0;text-align:start"
@@ -67,24 +69,36 @@ class AssetFolder(Assets):
 
     def place(self, parts: Iterable[bytes]) -> Iterator[dict[str, Any]]:
         for together in _files(parts):
-            content = ",".join(f'"{_base64(part)}"' for part in together)
-            name = f"{hashlib.sha256(content.encode()).hexdigest()[:20]}.js"
-            self._write(name, f'attnvizData("{name}",{content})\n'.encode())
+            texts = ",".join(f'"{_base64(part)}"' for part in together)
+            content = f"attnvizData({texts})\n".encode()
+            name = f"{hashlib.sha256(content).hexdigest()}.js"  # browsers hold the file against it
+            self._write(name, content)
             yield from ({"file": name, "part": number} if number else {"file": name} for number in range(len(together)))
 
     def keeps_inline(self, drawing: Drawing, entry: Entry) -> bool:
         return fits_page(drawing.data, entry)
 
     def _write(self, name: str, content: bytes) -> None:
-        """The name is the content: a file of its size is whole, unless a build was ended while it wrote it."""
+        """Write a file whose name tells its content, unless it is there already; it appears whole or not at all.
+
+        Raises:
+            BlockError: it cannot be written.
+        """
         path = self.folder / name
         try:
-            whole = path.stat().st_size == len(content)
-        except FileNotFoundError:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            whole = False
-        if not whole:
-            path.write_bytes(content)
+            if not _holds(path, content):
+                write_atomically(path, content)
+        except OSError as error:
+            raise BlockError(f"Its file {name} cannot be written into the site ({error.strerror}).") from None
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    """Whether a regular file, no link to one, has this content. Anybody may have put another under its name."""
+    try:
+        about = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISREG(about.st_mode) and about.st_size == len(content) and path.read_bytes() == content
 
 
 def _files(parts: Iterable[bytes]) -> Iterator[list[bytes]]:
@@ -168,7 +182,7 @@ class Figure:
             f'<img src="{_data_url(picture.svg)}" alt="{sentence}" '
             f'width="{picture.width}" height="{picture.height}" '
             f'style="max-width:100%;height:auto;{scheme}">'
-            f"<noscript><p>{sentence}</p></noscript></attn-viz>{caption}\n</figure>"
+            f'<noscript><p dir="ltr">{sentence}</p></noscript></attn-viz>{caption}\n</figure>'
         )
 
     def _reserved(self) -> str:
@@ -244,7 +258,8 @@ class Alert:
         message = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(self.error.message.replace("\0", "␀")))
         return (
             f'<div class="attnviz-error" role="alert" id="{html.escape(id)}" style="{ERROR_STYLE}">'
-            f'<p style="margin:0"><strong>This attention block could not be drawn.</strong> {message}{place}</p></div>'
+            f'<p dir="ltr" style="margin:0"><strong>This attention block could not be drawn.</strong> '
+            f"{message}{place}</p></div>"
         )
 
 
@@ -255,40 +270,79 @@ def placeholder(source: Source) -> str:
 
 def sources(text: str) -> list[Source]:
     """The blocks waiting in a piece of HTML, in order; those in comments do not wait."""
-    return [source for match in PLACEHOLDER.finditer(text) if match[1] and (source := _source(match[1]))]
+    return [source for match in _waiting(text) if (source := _source(match[1]))]
 
 
-def fill(text: str, rendered: Callable[[Source], Rendered], assets: Assets, alert: Callable[[Alert], Alert]) -> str:
+def _waiting(text: str) -> Iterator[re.Match[str]]:
+    """Yield the placeholders outside of comments, in time linear in the text. A comment without an end is none."""
+    place, closed = 0, True
+    while match := PLACEHOLDER.search(text, place):
+        place = match.end()
+        if match[1] is not None:
+            yield match
+        elif closed:
+            end = text.find("-->", match.start() + 2)  # `<!-->` is a whole comment
+            closed = end >= 0
+            place = end + 3 if closed else place
+
+
+def fill(
+    text: str, rendered: Callable[[Source], Rendered], assets: Assets, alert: Callable[[Source, Exception], Alert]
+) -> str:
     """The HTML with every waiting block in its place, and the script behind the first figure.
 
-    `alert` is told of what only shows here: an `id` that its page has already.
+    `alert` is told of what goes wrong only here: an `id` that its page has already, a file that cannot be written.
     """
-    taken = _ids(text)
-    number = 0
-    found = {match[1]: _source(match[1]) for match in PLACEHOLDER.finditer(text) if match[1]}
-    figures = {carried: (source, rendered(source)) for carried, source in found.items() if source is not None}
-    script = needed(figure for _, figure in figures.values())
+    page = _Page(text, rendered, assets, alert)
+    pieces, place = list[str](), 0
+    for match in _waiting(text):
+        pieces += (text[place : match.start()], page.put(match))
+        place = match.end()
+    return "".join([*pieces, text[place:]])
 
-    def put(match: re.Match[str]) -> str:
-        nonlocal number, script
-        if match[1] not in figures:
+
+class _Page:
+    """The figures of one page while they are put in their places."""
+
+    def __init__(
+        self,
+        text: str,
+        rendered: Callable[[Source], Rendered],
+        assets: Assets,
+        alert: Callable[[Source, Exception], Alert],
+    ) -> None:
+        self.assets, self.alert = assets, alert
+        self.taken = _ids(text)
+        self.number = 0
+        found = {match[1]: _source(match[1]) for match in _waiting(text)}
+        self.figures = {carried: (source, rendered(source)) for carried, source in found.items() if source is not None}
+        self.script = needed(figure for _, figure in self.figures.values())
+        """The script that the page still needs."""
+
+    def put(self, match: re.Match[str]) -> str:
+        """Return what takes the placeholder's place: a figure, or an alert; text that only looks like one stays."""
+        if match[1] not in self.figures:
             return match[0]
-        source, figure = figures[match[1]]
-        number += 1
-        id = figure.wanted_id or _free(f"attnviz-{number}", taken)
-        if id in taken:
-            id = _free(f"attnviz-{number}", taken)
+        source, figure = self.figures[match[1]]
+        self.number += 1
+        id = figure.wanted_id or _free(f"attnviz-{self.number}", self.taken)
+        if id in self.taken:
+            id = _free(f"attnviz-{self.number}", self.taken)
             if source.page is not None:  # else it is an excerpt among others, and no fault of its author
                 message = f"`id` is {figure.wanted_id!r}, which something else on this page has."
-                figure = alert(Alert(source, BlockError(message)))
-        taken.add(id)
-        shown = figure.html(id, assets)
-        if script is not None and figure.script is not None:
-            shown += f"\n{assets.script(script)}"
-            script = None
-        return shown
+                figure = self.alert(source, BlockError(message))
+        self.taken.add(id)
+        try:
+            return self._html(figure, id)
+        except Exception as error:
+            return self.alert(source, error).html(id, self.assets)
 
-    return PLACEHOLDER.sub(put, text)
+    def _html(self, figure: Rendered, id: str) -> str:
+        shown = figure.html(id, self.assets)
+        if self.script is not None and figure.script is not None:
+            shown += f"\n{self.assets.script(self.script)}"
+            self.script = None
+        return shown
 
 
 def needed(figures: Iterable[Rendered]) -> str | None:
@@ -314,7 +368,7 @@ def _source(carried: str) -> Source | None:
     """None for what only looks like one of ours."""
     try:
         return Source.from_json(base64.urlsafe_b64decode(carried).decode())
-    except (ValueError, TypeError):
+    except ValueError:
         return None
 
 

@@ -44,6 +44,11 @@ class Host(ABC):
     def block(self, body: str) -> str:
         return f"```attention\n{body.strip()}\n```"
 
+    @property
+    def base(self) -> Path:
+        """The folder of the configuration, where relative directories start from."""
+        return self.folder
+
     @abstractmethod
     def build(self, *, strict: bool = False) -> Built: ...
 
@@ -65,7 +70,7 @@ class Host(ABC):
     def data(self) -> dict[str, bytes]:
         """The data files of a built site."""
         found = (self.folder / "site").rglob("*.js")
-        return {path.name: path.read_bytes() for path in found if re.fullmatch(r"[0-9a-f]{20}\.js", path.name)}
+        return {path.name: path.read_bytes() for path in found if re.fullmatch(r"[0-9a-f]{64}\.js", path.name)}
 
 
 class MkDocs(Host):
@@ -155,6 +160,10 @@ class Sphinx(Host):
         self.theme = "alabaster"
         self.config: dict[str, Any] = {}
         self.options: list[str] = []
+
+    @property
+    def base(self) -> Path:
+        return self.source
 
     def build(self, *, strict: bool = False, builder: str = "html") -> Built:
         values = {

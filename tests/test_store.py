@@ -19,7 +19,7 @@ from flaky import Flaky
 
 from mkdocs_attnviz import cache
 from mkdocs_attnviz.cache import Cache, Entry, StoreError, file_name
-from mkdocs_attnviz.store import TRIES, Store
+from mkdocs_attnviz.store import AT_FIRST, TRIES, Store
 
 LOG = logging.getLogger("test")
 PARTS = {f"text {number}": [("capture", "attention"), ("text", f"text {number}")] for number in range(100)}
@@ -159,7 +159,7 @@ def test_a_store_that_always_fails_is_told_once_and_left_alone(machine, tmp_path
     assert writing == (
         f"{store} cannot be written (TimeoutError: the store did not answer). What is computed here stays here."
     )
-    assert Flaky.calls == TRIES * 64 + TRIES
+    assert Flaky.calls == TRIES * AT_FIRST + TRIES
 
     monkeypatch.setenv("FLAKY", "1000")
     here.begin()  # the next build under `serve`

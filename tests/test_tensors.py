@@ -14,8 +14,8 @@ from conftest import MINILM, ROOT
 from safetensors.numpy import save_file
 
 import mkdocs_attnviz
-from mkdocs_attnviz.models.arrays import words_of
 from mkdocs_attnviz.models.encoding import overview_blob, quantised, rollout
+from mkdocs_attnviz.models.marks import guessed
 from mkdocs_attnviz.models.reference import resolve
 from mkdocs_attnviz.models.tensors import capture_file
 from mkdocs_attnviz.settings import Settings
@@ -280,4 +280,4 @@ def test_the_overview_keeps_the_largest_weight_of_each_part():
     ],
 )
 def test_words_by_the_marks_of_vocabularies(tokens, words):
-    assert words_of(tokens, [n for n, token in enumerate(tokens) if token[0] in "[<"]) == words
+    assert guessed(tokens).words(tokens, [n for n, token in enumerate(tokens) if token[0] in "[<"]) == words

@@ -86,9 +86,10 @@ def push_rest(pipeline: Pipeline, pages: Pages) -> int:
 
 
 def _contents(pipeline: Pipeline, pages: Pages) -> Iterator[tuple[str, bytes]]:
-    """The pages' entries that are here whole, each once, as they lie in the folder."""
+    """The pages' entries that are here whole, each once, as they lie in the folder; of models that are here, too."""
     plans = [plan for plan in map(pipeline.plan, pages.blocks) if isinstance(plan, Plan)]
-    wanted = {request.key: request.key_parts for plan in plans for request in plan.requests}
+    requests = [request for plan in plans for request in plan.requests if not any(m.absent for m in request.models)]
+    wanted = {request.key: request.key_parts for request in requests}
     for key, parts in wanted.items():
         entry = pipeline.cache.get(key, parts)
         if entry is not None:

@@ -37,6 +37,8 @@ SEVERAL = ("i18n",)
 """Plugins that build the site once more for other languages, when this build is done."""
 COLLECT = "ATTNVIZ_COLLECT"
 """In the environment, the name of a file: pages and their blocks go there, and the build ends. For the command."""
+COLLECT_FROM = "ATTNVIZ_COLLECT_FROM"
+"""In the environment, the configuration whose pages are meant: a site may build others (Material's projects)."""
 
 log = get_plugin_logger("attnviz")
 
@@ -61,6 +63,13 @@ class PluginSettings(Config):
     """`Settings`, as MkDocs wants to have it."""
 
     _schema = tuple((name, Setting(name)) for name in Settings.model_fields)
+
+
+def _without_states(page: Page) -> None:
+    """Let MkDocs' check of anchors see `#figure` where a page links to a figure in a state, `#figure~layer=2`."""
+    for anchors in (page.links_to_anchors or {}).values():
+        for anchor in [anchor for anchor in anchors if "~" in anchor]:
+            anchors.setdefault(anchor.partition("~")[0], anchors.pop(anchor))
 
 
 class AttnvizPlugin(BasePlugin[PluginSettings]):
@@ -117,6 +126,7 @@ class AttnvizPlugin(BasePlugin[PluginSettings]):
         self._pipeline.prepare([source for blocks in found.values() for source in blocks])
         for page in pages:
             page.content = self._fill(page.content or "", page, config)
+            _without_states(page)
 
     @event_priority(50)
     def on_post_page(self, output: str, *, page: Page, config: MkDocsConfig) -> str:
@@ -155,6 +165,8 @@ class AttnvizPlugin(BasePlugin[PluginSettings]):
         Raises:
             SystemExit: as a host would raise it; the build ends without a word, and no plugin takes it for a fault.
         """
+        if Path(config.config_file_path or "").resolve() != Path(os.environ[COLLECT_FROM]).resolve():
+            return
         file = Path(os.environ[COLLECT])
         before = json.loads(file.read_text("utf-8"))["pages"] if file.exists() else {}
         found = {

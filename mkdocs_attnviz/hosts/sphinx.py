@@ -15,9 +15,10 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -39,7 +40,7 @@ from sphinx.util.osutil import relative_uri
 from mkdocs_attnviz import __version__
 from mkdocs_attnviz.block import BlockError, Source, fields_of, parse
 from mkdocs_attnviz.cache import write_atomically
-from mkdocs_attnviz.figure import Alert, AssetFolder, Figure, placeholder
+from mkdocs_attnviz.figure import Alert, AssetFolder, Figure, Rendered, placeholder
 from mkdocs_attnviz.hosts import record
 from mkdocs_attnviz.hosts.fences import NAME, WITH_QUOTES
 from mkdocs_attnviz.hosts.page import OPENING
@@ -75,7 +76,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("env-updated", host.prepare)
     app.connect("html-page-context", host.fill)
     app.connect("build-finished", host.finish)
-    return {"version": __version__, "env_version": 1, "parallel_read_safe": True, "parallel_write_safe": True}
+    return {"version": __version__, "env_version": 2, "parallel_read_safe": True, "parallel_write_safe": True}
 
 
 class Host:
@@ -94,6 +95,7 @@ class Host:
             raise ConfigError(f"conf.py, attnviz: {error}") from None
         command = f"attnviz run -f {Path(os.path.relpath(app.confdir)).as_posix()}/conf.py"
         self.pipeline = Pipeline(settings, Path(app.confdir), log, self._warn, fatal=ExtensionError, command=command)
+        self.pipeline.begin()
         app.attnviz = self  # type: ignore[attr-defined] # for what Sphinx makes by itself, transforms
         output = hashlib.sha256(f"{app.builder.name} {app.outdir}".encode()).hexdigest()[:10]
         self.records = Path(app.doctreedir) / "attnviz" / output
@@ -133,10 +135,11 @@ class Host:
         assert self.pipeline is not None  # noqa: S101 — for the type checker
         alerts = len(self.pipeline.alerts)
         yield self.pipeline
-        if page in self.drawn_from and len(self.pipeline.alerts) == alerts:
-            write_atomically(self._file(page), json.dumps(self.drawn_from[page]).encode())
-        else:
-            self._file(page).unlink(missing_ok=True)
+        with suppress(OSError):  # a page without a record is drawn again
+            if page in self.drawn_from and len(self.pipeline.alerts) == alerts:
+                write_atomically(self._file(page), json.dumps(self.drawn_from[page]).encode())
+            else:
+                self._file(page).unlink(missing_ok=True)
 
     def _record(self, page: str) -> object:
         try:
@@ -268,10 +271,8 @@ class Place:
         path, _, name = (path or "").partition(DOCSTRING)
         self.object = name or None
         file = Path(path) if path and not name else document
-        text = file.read_text("utf-8", errors="replace") if file.is_file() else ""
-        if file.suffix == ".ipynb" and line is not None:
-            text, line = _cell(text, line)
-        self.lines = text.splitlines()
+        cell, line = divmod(line - 1, 10_000) if file.suffix == ".ipynb" and line is not None else (None, line)
+        self.lines = _lines(file, cell, file.stat().st_mtime_ns) if file.is_file() else ()
         known = line is not None and 0 < line <= len(self.lines) and not name
         self.line = line if known else None
         self.page = os.path.relpath(file if known else document, env.srcdir).replace(os.sep, "/")
@@ -300,11 +301,17 @@ class Place:
         return next((number for number, text in below if text.strip("> \t") == first), self.line)
 
 
-def _cell(notebook: str, line: int) -> tuple[str, int]:
-    """A cell's text and the line in it, of what MyST-NB calls line 10,000 · cell + line + 1."""
-    number, line = divmod(line - 1, 10_000)
-    cells = json.loads(notebook)["cells"]
-    return ("".join(cells[number - 1]["source"]) if 0 < number <= len(cells) else ""), line
+@lru_cache(maxsize=1)
+def _lines(file: Path, cell: int | None, modified: int) -> Sequence[str]:
+    """Return the lines of a file, or of one cell of a notebook. A page's blocks come one after another.
+
+    MyST-NB calls a cell's line 10,000 · cell + line + 1.
+    """
+    text = file.read_text("utf-8", errors="replace")
+    if cell is not None:
+        cells = json.loads(text)["cells"]
+        text = "".join(cells[cell - 1]["source"]) if 0 < cell <= len(cells) else ""
+    return tuple(text.splitlines())
 
 
 def _write_placeholder(translator: Any, node: attnviz) -> None:
@@ -329,12 +336,19 @@ class WithoutScript(SphinxPostTransform):
         host: Host = self.app.attnviz  # type: ignore[attr-defined]
         with host.recording(self.env.docname) as pipeline:
             rendered = pipeline.render(sources)
-        for node, drawn in zip(found, rendered, strict=True):
-            assert isinstance(drawn, Figure | Alert)  # noqa: S101 — for the type checker
-            put = self._figure(drawn) if isinstance(drawn, Figure) else _alert(drawn)
+            put_in_place = [self._shown(pipeline, source, each) for source, each in zip(sources, rendered, strict=True)]
+        for node, put in zip(found, put_in_place, strict=True):
             # LaTeX gives a label to a target, not to a container.
             targets = [nodes.target("", "", ids=node["ids"], names=node["names"])] if node["ids"] else []
             node.parent.replace(node, [*targets, put])
+
+    def _shown(self, pipeline: Pipeline, source: Source, drawn: Rendered) -> nodes.Element:
+        """The nodes of a figure; of an alert if its picture cannot be written."""
+        assert isinstance(drawn, Figure | Alert)  # noqa: S101 — for the type checker
+        try:
+            return self._figure(drawn) if isinstance(drawn, Figure) else _alert(drawn)
+        except OSError as error:
+            return _alert(pipeline.failed(source, BlockError(f"Its picture cannot be written ({error.strerror}).")))
 
     def _figure(self, figure: Figure) -> nodes.Element:
         texts = (figure.drawing.sentence, figure.block.caption)

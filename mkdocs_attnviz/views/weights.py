@@ -5,9 +5,10 @@ from __future__ import annotations
 import array
 import struct
 import sys
-import zlib
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
+
+from mkdocs_attnviz.entry_schema import LARGEST_LAYER, LARGEST_TABLE, inflated
 
 WEIGHT = [(step / 255) ** 2 for step in range(256)]
 """What a stored byte stands for."""
@@ -25,9 +26,11 @@ class Weight(NamedTuple):
 class Layer:
     """Weights of shape (heads, cols, rows)."""
 
-    def __init__(self, blob: bytes, rows: int, cols: int) -> None:
+    def __init__(self, blob: bytes, rows: int, cols: int, heads: int | None = None) -> None:
+        """Raises: ValueError: the blob holds the weights of other than so many heads."""
         self.rows, self.cols = rows, cols
-        self._steps = zlib.decompress(blob)
+        size = LARGEST_LAYER if heads is None else heads * rows * cols
+        self._steps = inflated(blob, size, most=heads is None)
 
     def strongest(
         self, heads: Sequence[int], without_rows: Collection[int] = (), without_cols: Collection[int] = ()
@@ -70,9 +73,16 @@ class Layer:
         return self._steps[head * size : (head + 1) * size]
 
 
-def scaled(blob: bytes, groups: int) -> list[list[float]]:
-    """Values of the *scaled* encoding of `models/encoding.py`, (groups, N)."""
-    content = zlib.decompress(blob)
+def scaled(blob: bytes, groups: int, length: int | None = None) -> list[list[float]]:
+    """Return values of the *scaled* encoding of `models/encoding.py`, (groups, N). N is `length`, where that is known.
+
+    Raises:
+        ValueError: the blob holds others.
+    """
+    size = LARGEST_TABLE if length is None else groups * (4 + 2 * length)
+    content = inflated(blob, size, most=length is None)
+    if groups < 1 or len(content) % (2 * groups) or len(content) < 4 * groups:
+        raise ValueError(f"A part of the entry does not hold {groups} rows.")
     scales = struct.unpack_from(f"<{groups}f", content)
     steps = array.array("h", content[4 * groups :])
     if sys.byteorder == "big":
