@@ -27,7 +27,7 @@ from mkdocs_attnviz.cache import Log
 from mkdocs_attnviz.figure import placeholder, sources
 from mkdocs_attnviz.hosts import site as sites
 from mkdocs_attnviz.hosts.markdown import MarkdownSettings
-from mkdocs_attnviz.hosts.record import COLLECT
+from mkdocs_attnviz.hosts.record import COLLECT, COLLECT_FROM
 from mkdocs_attnviz.hosts.site import PLUGIN, SPHINX, Reader, Site, SiteError
 from mkdocs_attnviz.hosts.zensical import NotRead, ZensicalReader
 
@@ -151,15 +151,16 @@ def _build(site: Site) -> dict[str, Any]:
         raise NotRead(f"{site.config} is read by {NAMES[tool]}, which is not installed here")
     with tempfile.TemporaryDirectory() as folder:
         found = Path(folder) / "found.json"
+        wanted = {COLLECT: str(found), COLLECT_FROM: str((site.config or Path()).absolute())}
         command = [sys.executable, "-c", BUILD.format(tool=tool), "build", "--quiet", "--no-strict"]
         run = subprocess.run(  # noqa: S603 — the tool that builds this site
-            [*command, "--config-file", str(site.config), "--site-dir", f"{folder}/site"],
+            [*command, "--config-file", wanted[COLLECT_FROM], "--site-dir", f"{folder}/site"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             encoding="utf-8",
             errors="replace",
-            env={"NO_MKDOCS_2_WARNING": "1", "DISABLE_MKDOCS_2_WARNING": "true"} | os.environ | {COLLECT: str(found)},
+            env={"NO_MKDOCS_2_WARNING": "1", "DISABLE_MKDOCS_2_WARNING": "true"} | os.environ | wanted,
         )
         if not found.is_file():
             raise NotRead(f"{NAMES[tool]} cannot read {site.config} here ({_reason(run.stdout)})")

@@ -32,7 +32,7 @@ from mkdocs_attnviz.figure import MARK, AssetFolder, mend, sources
 from mkdocs_attnviz.hosts import record
 from mkdocs_attnviz.hosts.markdown import EXTENSION
 from mkdocs_attnviz.hosts.page import SourcePage, host, unhost
-from mkdocs_attnviz.hosts.record import COLLECT
+from mkdocs_attnviz.hosts.record import COLLECT, COLLECT_FROM
 from mkdocs_attnviz.pipeline import Pipeline
 from mkdocs_attnviz.settings import Settings, SettingsError
 
@@ -167,6 +167,8 @@ class AttnvizPlugin(BasePlugin[PluginSettings]):
         Raises:
             SystemExit: as a host would raise it; the build ends without a word, and no plugin takes it for a fault.
         """
+        if Path(config.config_file_path or "").resolve() != Path(os.environ[COLLECT_FROM]).resolve():
+            return
         file = Path(os.environ[COLLECT])
         before = json.loads(file.read_text("utf-8"))["pages"] if file.exists() else {}
         found = {

@@ -28,6 +28,8 @@ from mkdocs_attnviz.settings import Settings, SettingsError
 
 PLUGIN = "attnviz"
 MKDOCS = ("mkdocs.yml", "mkdocs.yaml", "properdocs.yml", "properdocs.yaml")
+GROUPS = ("group", "material/group")
+"""Plugins that hold others."""
 ZENSICAL = ("zensical.toml",)
 SPHINX = ("conf.py",)
 COMMON: dict[str, dict[str, Any]] = {
@@ -182,6 +184,8 @@ def _mkdocs(path: Path) -> Site:
     rendering.docs_dir = str(docs)
     extensions = _named(["toc", "tables", "fenced_code"]) | _named(config.get("markdown_extensions"))
     plugins = _named(config.get("plugins"))
+    for group in GROUPS:
+        plugins |= _named(plugins.get(group, {}).get("plugins"))
     given = extensions.pop(EXTENSION, {}) | plugins.get(PLUGIN, {})
     others = (*plugins, *(str(hook) for hook in config.get("hooks") or ()))
     return Site(base, docs, _settings(given, extensions), extensions, rendering, path, others, record.read(base))

@@ -77,7 +77,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("env-updated", host.prepare)
     app.connect("html-page-context", host.fill)
     app.connect("build-finished", host.finish)
-    return {"version": __version__, "env_version": 1, "parallel_read_safe": True, "parallel_write_safe": True}
+    return {"version": __version__, "env_version": 2, "parallel_read_safe": True, "parallel_write_safe": True}
 
 
 class Host:
