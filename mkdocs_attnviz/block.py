@@ -204,6 +204,13 @@ class Block(BaseModel):
         "`auto` follows the light/dark switch of the page.",
         default="auto",
     )
+    state: str | None = key(
+        "what a link to the figure has after `~`, like selected=left,2",
+        "What is selected at first, as a link to the figure says it after `~`: `selected=left,2`.",
+        default=None,
+        pattern=r"^[a-z_]+=[^\s&]*(&[a-z_]+=[^\s&]*)*$",
+        max_length=1000,
+    )
     caption: str | None = key("a text", "Caption under the figure, as plain text.", default=None, min_length=1)
     id: str | None = key(
         "a letter followed by letters, digits, '-', '_' or '.'",

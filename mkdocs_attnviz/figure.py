@@ -229,11 +229,13 @@ class Figure:
 
     def _data(self, assets: Assets) -> dict[str, Any]:
         """The view's data; of two drawings both."""
-        shown = self._one(self.drawing, self.entry, assets)
+        state = {} if self.block.state is None else {"state": self.block.state}
+        shown = self._one(self.drawing, self.entry, assets) | state
         if self.before is None:
             return shown
         return {
             "view": "compared",
+            **state,
             "label": self.sentence,
             "theme": self.block.theme,
             "interventions": self._changed,

@@ -29,7 +29,7 @@ from mkdocs_attnviz.models.token_version import outdated
 from mkdocs_attnviz.progress import Progress
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.store import Store
-from mkdocs_attnviz.views import OPTIONS, VIEWS
+from mkdocs_attnviz.views import OPTIONS, VIEWS, state
 
 NOT_RUN = "The cache does not hold this figure's tensors, and `on_missing` forbids to run its model here"
 
@@ -189,6 +189,8 @@ class Pipeline:
             for entry in entries:
                 self._check_length(plan.block, entry)
             drawings = [VIEWS[plan.block.view].draw(plan.block, entry) for entry in entries]
+            if plan.block.state is not None:
+                state.check_key(plan.block, entries[0])
             return Figure(plan.block, drawings[0], entries[0], *zip(drawings[1:], entries[1:], strict=True))
         except BlockError:
             raise
@@ -198,6 +200,22 @@ class Pipeline:
     def failed(self, source: Source, error: BaseException) -> Alert:
         """Return the alert in a block's place, and tell of it: drawing the block has raised `error`."""
         return self._alert(Alert(source, self._own_fault(error)))
+
+    def wrong_state(self, source: Source, id: str, state_of_link: str) -> str | None:
+        """Return what is wrong with a link `#id~state` to a block's figure, '' if nothing is; None for another's id."""
+        plan = self._plan(source)
+        if isinstance(plan, Alert):
+            return "" if f"id: {id}" in source.body else None
+        if plan.block.id != id:
+            return None
+        entry = self.cache.get(plan.request.key, plan.request.key_parts) if plan.request.known else None
+        if entry is None:
+            return ""
+        try:
+            state.check(state_of_link, plan.block, entry)
+        except BlockError as error:
+            return error.message
+        return ""
 
     def outcome(self, source: Source) -> Outcome | None:
         """What was done about the block in this build; None where its entry was there, or it has no model."""

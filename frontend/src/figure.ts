@@ -4,6 +4,8 @@ export interface Figure {
   /** One sentence that says what is to be seen: the figure's accessible name. */
   label: string;
   theme: "auto" | "light" | "dark";
+  /** What is selected at first, as a link says it. */
+  state?: string;
   sequences: Record<string, Sequence>;
   stacks: Record<string, Stack>;
   options: Options;
