@@ -28,6 +28,9 @@ from mkdocs_attnviz.models.tokens import (
     tokenize,
 )
 
+GIVES = {"classes": "classes", "labels": "labels", "answer": "answers"}
+"""What models with a head for it give a text, by their task."""
+
 TOGETHER = 4
 """So many times what one text may have, further texts may have together: they are held in memory together."""
 
@@ -78,10 +81,12 @@ def _example(loaded: Loaded, inputs: Mapping[str, Any], max_tokens: int, *, deco
                 "one text into another."
             )
         return Example(text)
-    if loaded.task == "classes":  # its decoder reads the text itself, by the model's own code
+    if loaded.reads_again:
         for key in ("text_target", "generate"):
             if key in inputs:
-                raise ValueError(f"Model {loaded.ref.name!r} gives a text classes and writes none, so no `{key}`.")
+                raise ValueError(
+                    f"Model {loaded.ref.name!r} gives a text {GIVES[loaded.task or '']} and writes none, so no `{key}`."
+                )
         return Example(text)
     if not decoding:
         return Example(text)

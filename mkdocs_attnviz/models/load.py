@@ -122,7 +122,20 @@ class Loaded:
 
     def logits(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Of collated inputs, in 32 bits. Raises: ValueError: as `numbers`."""
-        return self.numbers(self.model(**inputs, return_dict=True).logits)
+        return self.numbers(self.logits_of(self.model(**inputs, return_dict=True)))
+
+    def logits_of(self, outputs: Any) -> torch.Tensor:
+        """Return the logits that a model gives; of one that answers questions, those of an answer's first and of its
+        last token, (B, T, 2)."""
+        if self.task == "answer":
+            return torch.stack([outputs.start_logits, outputs.end_logits], -1)
+        found: torch.Tensor = outputs.logits
+        return found
+
+    @property
+    def reads_again(self) -> bool:
+        """Whether the decoder beside an encoder reads the text itself, one token on, and writes nothing."""
+        return self.encoder_decoder and self.task in ("classes", "labels", "answer")
 
     @property
     def pad(self) -> int:
