@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tokenizers
@@ -17,7 +18,16 @@ import torch
 import transformers
 from transformers.models.auto import modeling_auto
 
-from mkdocs_attnviz.models import hub, memory, missing_weights, model_class, own_buffers, trial, vocabulary
+from mkdocs_attnviz.models import (
+    hub,
+    memory,
+    missing_weights,
+    model_class,
+    other_formats,
+    own_buffers,
+    trial,
+    vocabulary,
+)
 from mkdocs_attnviz.models.model_class import TASKS, Kind
 from mkdocs_attnviz.models.problems import Lacking as Lacking
 from mkdocs_attnviz.models.problems import TooLarge as TooLarge
@@ -185,6 +195,8 @@ def _small_files(ref: ModelRef, *, attention: bool) -> tuple[Any, Any]:
             f"Model {ref.name!r} has `device_map: {ref.device_map}`, which needs accelerate; install it with "
             "`pip install 'mkdocs-attnviz[large]'`."
         )
+    if ref.local and (problem := other_formats.problem(ref.name, Path(ref.path))):
+        raise Unusable(problem)  # with peft, transformers would apply an adapter, and without it, leave it out
     config = transformers.AutoConfig.from_pretrained(ref.path, **_where(ref))
     model_class.check_code(ref, config)
     if attention:
