@@ -28,6 +28,9 @@ from mkdocs_attnviz.models.tokens import (
     tokenize,
 )
 
+GIVES = {"classes": "classes", "labels": "labels", "answer": "answers"}
+"""What models with a head for it give a text, by their task."""
+
 TOGETHER = 4
 """So many times what one text may have, further texts may have together: they are held in memory together."""
 
@@ -67,6 +70,7 @@ def _example(loaded: Loaded, inputs: Mapping[str, Any], max_tokens: int, *, deco
     """Raises: ValueError."""
     text = text_tokens(loaded, inputs)
     _check_length(loaded, "text", len(text.ids), max_tokens)
+    _check_embedded(loaded, text)
     given, generate = inputs.get("text_target"), inputs.get("generate")
     if not loaded.encoder_decoder and generate is not None:
         text = _written_on(loaded, text, generate)
@@ -78,15 +82,18 @@ def _example(loaded: Loaded, inputs: Mapping[str, Any], max_tokens: int, *, deco
                 "one text into another."
             )
         return Example(text)
-    if loaded.task == "classes":  # its decoder reads the text itself, by the model's own code
+    if loaded.reads_again:
         for key in ("text_target", "generate"):
             if key in inputs:
-                raise ValueError(f"Model {loaded.ref.name!r} gives a text classes and writes none, so no `{key}`.")
+                raise ValueError(
+                    f"Model {loaded.ref.name!r} gives a text {GIVES[loaded.task or '']} and writes none, so no `{key}`."
+                )
         return Example(text)
     if not decoding:
         return Example(text)
     target = _written(loaded, text, max_tokens, generate) if given is None else target_tokens(loaded, given)
     _check_length(loaded, "target", len(target.ids), max_tokens)
+    _check_embedded(loaded, target)
     return Example(text, target)
 
 
@@ -110,6 +117,20 @@ def _check_length(loaded: Loaded, what: str, tokens: int, max_tokens: int) -> No
         raise ValueError(problem)
     if loaded.longest is not None and tokens > loaded.longest:
         raise ValueError(f"The {what} has {tokens} tokens; model {loaded.ref.name!r} reads at most {loaded.longest}.")
+
+
+def _check_embedded(loaded: Loaded, text: Tokens) -> None:
+    """Raise if the tokenizer knows more tokens than the model. Raises: ValueError: with the first of them."""
+    try:
+        size = getattr(loaded.model.get_input_embeddings(), "num_embeddings", None)
+    except NotImplementedError:  # of a model that embeds its tokens in another way
+        return
+    if isinstance(size, int) and (unknown := next((n for n in text.ids if n >= size), None)) is not None:
+        token = text.tokens[text.ids.index(unknown)]
+        raise ValueError(
+            f"The tokenizer of model {loaded.ref.name!r} gives {token!r} the number {unknown}, and the model has "
+            f"embeddings for 0 to {size - 1}: they do not belong together."
+        )
 
 
 def target_tokens(loaded: Loaded, text: str) -> Tokens:

@@ -66,7 +66,7 @@ def _probe(loaded: Loaded, several: Iterable[Mapping[str, Any]]) -> Example:
             text = text_tokens(loaded, inputs)
             if not loaded.encoder_decoder:
                 return Example(text)
-            if loaded.task == "classes":
+            if loaded.reads_again:
                 raise Unusable(
                     f"`interventions` does not reach into model {loaded.ref.name!r}, a classifier whose decoder reads "
                     "the text again."

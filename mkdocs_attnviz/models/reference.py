@@ -26,6 +26,7 @@ import platformdirs
 
 from mkdocs_attnviz.block import BlockError
 from mkdocs_attnviz.cache import write_atomically
+from mkdocs_attnviz.models import other_formats
 from mkdocs_attnviz.models.model_files import (
     LARGEST_POINTER,
     UnreadableFile,
@@ -273,14 +274,23 @@ def _list(name: str, aliases: dict[str, Any], what: str = "the site's aliases ar
 
 
 def _directory(model: str, base: Path) -> Path | None:
-    """The directory that `model` names, if it names one."""
+    """Return the directory that `model` names, or None if it names none.
+
+    Raises:
+        BlockError: what it names is a part of a model, or one in another format.
+    """
     if model.startswith("package:"):
         return package_directory(model.removeprefix("package:"))
     try:
         folder = (base / os.path.expanduser(model)).resolve()  # noqa: PTH111 — pathlib's raises where there is no home
-        return folder if (folder / "config.json").is_file() else None
+        if (folder / "config.json").is_file():
+            return folder
+        problem = other_formats.problem(model, folder.parent if folder.suffix == ".gguf" else folder)
     except (OSError, ValueError):  # a NUL, a name too long, a folder that may not be read
         return None
+    if problem:
+        raise BlockError(problem)
+    return None
 
 
 def package_directory(path: str) -> Path:

@@ -80,7 +80,7 @@ class Options(BlockOptions):
     target: Texts | None = key(
         "all, or a list of positions or classes",
         "Which outputs are explained. Default: all that a model has produced; the next token after a text; the first "
-        "masked one; the likeliest class.",
+        "masked one; the likeliest class; the first token with a label; start and end of an answer.",
         default=None,
     )
     steps: int | None = key(
@@ -210,7 +210,11 @@ def _texts(entry: Entry, extra: int) -> list[dict[str, Any]]:
         if part["name"] == "target":  # what a decoder starts with is read, too
             part["start"] = 0
     if extra:
-        headings = {"classes": "Class" if extra == 1 else "Classes", "next": "Next token"}
+        headings = {
+            "classes": "Class" if extra == 1 else "Classes",
+            "next": "Next token",
+            "answer": "Answer, from and to",
+        }
         heading = headings.get(entry.meta["task"], "")
         shown[0]["heading"] = shown[0]["heading"] or "Input"
         first = next(output["index"] for output in entry.meta["outputs"] if output["name"] == "outputs")
