@@ -18,6 +18,8 @@ import transformers
 from transformers.models.auto import modeling_auto
 
 from mkdocs_attnviz.models import hub, memory
+from mkdocs_attnviz.models.attention_limits import without_matrix
+from mkdocs_attnviz.models.isolation import Isolation
 from mkdocs_attnviz.models.reference import ModelRef
 
 if TYPE_CHECKING:
@@ -93,6 +95,9 @@ class Loaded:
     """Which of the model's attention calls is which layer; None until a text was run."""
     fits: int | None = None
     """Texts × tokens² that one batch may have; None until memory ran out."""
+
+    def __post_init__(self) -> None:
+        self.isolation = Isolation(self.model)
 
     @property
     def encoder_decoder(self) -> bool:
@@ -201,8 +206,7 @@ def _small_files(ref: ModelRef, *, attention: bool) -> tuple[Any, Any]:
 
 def check_attention(name: str, config: Any) -> None:
     """Raises: Lacking: such a model has no attention matrix to show."""
-    if config.model_type in NO_ATTENTION:
-        reason = NO_ATTENTION[config.model_type]
+    if reason := NO_ATTENTION.get(config.model_type) or without_matrix(config):
         raise Lacking(f"Model {name!r} ({config.model_type}) has no attention to show: {reason}.")
 
 

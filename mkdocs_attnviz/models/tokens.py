@@ -42,9 +42,11 @@ class Tokens:
     """Position of the first token that the model has written itself."""
     spans: Spans | None = None
     """Where each token stands in what was read; None where the tokenizer does not tell."""
+    date: str | None = None
+    """The day that a chat template was given for today, where it asked for it."""
 
     def meta(self) -> dict[str, Any]:
-        more = {"next": self.next, "generated": self.generated}
+        more = {"next": self.next, "generated": self.generated, "date": self.date}
         return {name: value for name, value in more.items() if value is not None} | {
             "tokens": self.tokens,
             "pretty": self.pretty,
@@ -116,6 +118,7 @@ def continued(tokenizer: Any, text: Tokens, ids: list[int]) -> Tokens:
         sentence_b_start=None,
         words=[*text.words, *(None if word is None else word - first + last + (not follows) for word in written)],
         generated=len(text.ids),
+        date=text.date,
     )
 
 
