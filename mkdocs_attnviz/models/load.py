@@ -28,6 +28,8 @@ from mkdocs_attnviz.models import (
     trial,
     vocabulary,
 )
+from mkdocs_attnviz.models.attention_limits import without_matrix
+from mkdocs_attnviz.models.isolation import Isolation
 from mkdocs_attnviz.models.model_class import TASKS, Kind
 from mkdocs_attnviz.models.problems import Lacking as Lacking
 from mkdocs_attnviz.models.problems import TooLarge as TooLarge
@@ -83,6 +85,9 @@ class Loaded:
     """Texts × tokens² that one batch may have; None until memory ran out."""
     trained_for: str | None = None
     """What the model predicts, as `TASKS` has it, where its own code says so; None where its class tells."""
+
+    def __post_init__(self) -> None:
+        self.isolation = Isolation(self.model)
 
     @property
     def encoder_decoder(self) -> bool:
@@ -210,8 +215,7 @@ def _small_files(ref: ModelRef, *, attention: bool) -> tuple[Any, Any]:
 
 def check_attention(name: str, config: Any) -> None:
     """Raises: Lacking: such a model has no attention matrix to show."""
-    if config.model_type in NO_ATTENTION:
-        reason = NO_ATTENTION[config.model_type]
+    if reason := NO_ATTENTION.get(config.model_type) or without_matrix(config):
         raise Lacking(f"Model {name!r} ({config.model_type}) has no attention to show: {reason}.")
 
 

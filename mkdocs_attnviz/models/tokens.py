@@ -48,9 +48,11 @@ class Tokens:
     """Where each token stands in what was read; None where the tokenizer does not tell."""
     texts: list[str] | None = None
     """What each token adds to the text of its word; None where that is the token itself."""
+    date: str | None = None
+    """The day that a chat template was given for today, where it asked for it."""
 
     def meta(self) -> dict[str, Any]:
-        more: dict[str, Any] = {"next": self.next, "generated": self.generated}
+        more: dict[str, Any] = {"next": self.next, "generated": self.generated, "date": self.date}
         if self.texts is not None:
             more["texts"] = different_texts(self.words, self.pretty, self.texts) or None
         return {name: value for name, value in more.items() if value is not None} | {
@@ -136,6 +138,7 @@ def continued(tokenizer: Any, text: Tokens, ids: list[int]) -> Tokens:
         words=[*text.words, *written],
         generated=start,
         texts=[token.text for token in read],
+        date=text.date,
     )
 
 
