@@ -453,6 +453,17 @@ def test_cells_that_are_run_again(run):
     assert run("d", "for _ in range(2): head_view(attention, tokens)") == [False, False]
 
 
+def test_outputs_that_are_cleared(run):
+    """As in a training, where each figure takes the place of the one before."""
+    run("setup", RESTART)
+    clear = "from IPython.display import clear_output"
+    assert run("a", f"{clear}\nfor _ in range(2): clear_output(wait=True); head_view(attention, tokens)") == [
+        True,
+        True,
+    ]
+    assert run("b", f"{clear}\nfor _ in range(2): clear_output(wait=True); head_view(attention, tokens)") == [False] * 2
+
+
 def test_a_cell_that_is_deleted(run):
     run("setup", RESTART)
     assert [run("a"), run("b")] == [[True], [False]]
