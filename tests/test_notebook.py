@@ -456,12 +456,9 @@ def test_cells_that_are_run_again(run):
 def test_outputs_that_are_cleared(run):
     """As in a training, where each figure takes the place of the one before."""
     run("setup", RESTART)
-    clear = "from IPython.display import clear_output"
-    assert run("a", f"{clear}\nfor _ in range(2): clear_output(wait=True); head_view(attention, tokens)") == [
-        True,
-        True,
-    ]
-    assert run("b", f"{clear}\nfor _ in range(2): clear_output(wait=True); head_view(attention, tokens)") == [False] * 2
+    show = "clear_output(wait=True); head_view(attention, tokens)"
+    loop = f"from IPython.display import clear_output\nfor _ in range(2): {show}"
+    assert [run("a", loop), run("b", loop)] == [[True, True], [False, False]]
 
 
 def test_a_cell_that_is_deleted(run):
