@@ -63,15 +63,19 @@ class Source:
     """Line of the opening fence in the page's file, counted from 1."""
     problem: str | None = None
     """What is wrong with the fence itself, as a sentence."""
+    object: str | None = None
+    """Full name of the object whose docstring the fence stands in; `line` then counts in the docstring."""
 
     def where(self, error: BlockError | None = None) -> str:
-        """`page.md:12`, as far as it is known; '' if nothing is."""
+        """`page.md:12`, or `page.md, docstring of module.name:2`, as far as it is known; '' if nothing is."""
         line = self.line
         if line is not None and error is not None and error.line is not None:
             line += 1 + error.line
-        if self.page is None:
+        docstring = f"docstring of {self.object}" if self.object else None
+        place = ", ".join(part for part in (self.page, docstring) if part)
+        if not place:
             return "" if line is None else f"line {line}"
-        return self.page if line is None else f"{self.page}:{line}"
+        return place if line is None else f"{place}:{line}"
 
     def to_json(self) -> str:
         return self._json
@@ -177,12 +181,12 @@ class Block(BaseModel):
     )
     generate: Generate | None = key(
         "what the model is to write, like {max_new_tokens: 20}",
-        "The model writes on, and the figure shows what it has written, too.",
+        "The model continues the text, and the figure includes what it has written.",
         default=None,
     )
     interventions: tuple[Intervention, ...] | None = key(
         "a list of interventions, each with `layer` and `heads` or `neurons`",
-        "What is changed in the model while it runs; the figure shows it as it is, too.",
+        "Changes to the model while it runs; the figure shows the model with and without them.",
         default=None,
         min_length=1,
         max_length=1000,
