@@ -453,6 +453,14 @@ def test_cells_that_are_run_again(run):
     assert run("d", "for _ in range(2): head_view(attention, tokens)") == [False, False]
 
 
+def test_outputs_that_are_cleared(run):
+    """As in a training, where each figure takes the place of the one before."""
+    run("setup", RESTART)
+    show = "clear_output(wait=True); head_view(attention, tokens)"
+    loop = f"from IPython.display import clear_output\nfor _ in range(2): {show}"
+    assert [run("a", loop), run("b", loop)] == [[True, True], [False, False]]
+
+
 def test_a_cell_that_is_deleted(run):
     run("setup", RESTART)
     assert [run("a"), run("b")] == [[True], [False]]

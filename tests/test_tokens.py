@@ -88,6 +88,17 @@ def test_special_tokens_are_left_out_and_no_piece_of_a_word():
     assert [sequence["words"][n] for n in sequence["special"]] == [None]
 
 
+def test_saliency_ignores_all_pieces_of_a_character():
+    tokenizer = vocabularies.byte_level()
+    shown = figure(
+        mkdocs_attnviz.show(
+            tiny(tokenizer), tokenizer, "a é b", view="saliency", ignore_tokens=["é"], html_action="return"
+        )
+    )
+    tokens = shown["sequences"]["text"]["tokens"]
+    assert [tokens[n] for n in shown["ignored"]] == ["é‹1/2›", "é‹2/2›"]
+
+
 def test_saliency_ignores_special_tokens():
     tokenizer = vocabularies.byte_level(EOT)
     html = mkdocs_attnviz.show(

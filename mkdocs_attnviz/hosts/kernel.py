@@ -4,7 +4,7 @@ All outputs of a notebook stand in one document, in Jupyter as in what nbconvert
 enough. The kernel that writes the outputs cannot see them. What a frontend tells it is which cell runs and which cells
 were deleted; that decides where the next copy goes:
 
-- the first figure since the kernel started has one;
+- the first figure since the kernel started has one, and the first after `clear_output` has taken it away;
 - a cell that is run again replaces its output, so that it has one again if its old output had;
 - a cell that is run again has one, too, if there was none since it ran last: its reader may have cleared the output
   that held it, and running a cell again is what the figure then asks for.
@@ -17,6 +17,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakSet
 
 FRAMES = ("DATABRICKS_RUNTIME_VERSION", "DEEPNOTE_PROJECT_ID")
 """Environment variables of hosts that show each output in a frame of its own."""
@@ -68,6 +69,10 @@ class Outputs:
             self._copies[script] = _Copy(run, self._time)
         return lacking
 
+    def cleared(self, run: str) -> None:
+        """Take note that what the execution with this id has shown so far is gone."""
+        self._copies = {name: each for name, each in self._copies.items() if each.run.id != run}
+
     @staticmethod
     def _holds(copy: _Copy, run: Run, before: int | None) -> bool:
         """Whether a copy is still in the notebook; `before` is when the cell that runs now began to show figures the
@@ -96,8 +101,26 @@ def current() -> Run | None:
     if getattr(shell, "kernel", None) is None:
         return None
     try:
+        _watch(shell.display_pub)
         message: Mapping[str, Any] = shell.get_parent()
         about = message.get("metadata") or {}
         return Run(str(message["header"]["msg_id"]), about.get("cellId"), frozenset(about.get("deletedCells") or ()))
     except (AttributeError, KeyError, TypeError, LookupError):  # a kernel of another kind
         return None
+
+
+_watched: WeakSet[Any] = WeakSet()
+
+
+def _watch(publisher: Any) -> None:
+    """Have a kernel tell of `clear_output`, once."""
+    if publisher not in _watched:
+        _watched.add(publisher)
+        publisher.register_hook(_hear)
+
+
+def _hear(message: dict[str, Any]) -> dict[str, Any]:
+    """Look at a message that goes to the frontend, and let it pass."""
+    if message["header"]["msg_type"] == "clear_output":
+        OUTPUTS.cleared(message["parent_header"].get("msg_id", ""))
+    return message

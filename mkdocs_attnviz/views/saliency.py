@@ -14,6 +14,7 @@ from mkdocs_attnviz.block import Block
 from mkdocs_attnviz.block import Options as BlockOptions
 from mkdocs_attnviz.cache import Entry
 from mkdocs_attnviz.models.request import SALIENCY
+from mkdocs_attnviz.models.word_boundaries import characters_of
 from mkdocs_attnviz.part import Index, Texts, key
 from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing
 from mkdocs_attnviz.views.flow import height, picture, sequences, texts
@@ -238,9 +239,9 @@ def _ignored(options: Options, entry: Entry, inputs: Sequence[Place]) -> list[in
 
     def is_ignored(name: str, position: int) -> bool:
         meta = entry.meta["sequences"][name]
-        token, pretty = meta["tokens"][position], meta["pretty"][position]
+        token, pretty, whole = meta["tokens"][position], meta["pretty"][position], characters_of(meta, position)
         is_special = SPECIAL in wanted and position in meta["special"]
-        return is_special or not wanted.isdisjoint((token, pretty, pretty.strip()))
+        return is_special or not wanted.isdisjoint((token, pretty, pretty.strip(), whole, whole.strip()))
 
     return [number for number, place in enumerate(inputs) if is_ignored(*place)]
 
