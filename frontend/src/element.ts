@@ -8,7 +8,7 @@ import { type HeadNeurons, headNeurons, neuronBlobs, neuronLayer } from "./parts
 import { palest, type Scheme, SchemeController } from "./scheme.js";
 import { type Decode, Store } from "./store.js";
 import type { View, ViewClass, ViewHost } from "./view.js";
-import { Layer } from "./weights.js";
+import { Layer, upTo } from "./weights.js";
 
 export interface WeightsRequest {
   stack?: string;
@@ -234,7 +234,7 @@ export class AttnViz extends LitElement implements ViewHost {
     const source = findLayer({ rows, cols, layers }, number);
     const [high, wide] = [cols, rows].map((name) => findSequence(figure, name).tokens.length) as [number, number];
     const { heads, preview } = source;
-    const decode: Decode<Layer> = (bytes) => new Layer(bytes, heads, high, wide);
+    const decode = upTo(heads * high * wide, (bytes) => new Layer(bytes, heads, high, wide));
     if (!preview) return { blob: source, decode };
     const ahead: Decode<Layer> = (bytes) => Layer.preview(bytes, preview.share, heads, high, wide);
     return { blob: source, decode, ahead: [preview, ahead] };
