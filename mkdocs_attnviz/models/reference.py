@@ -293,9 +293,7 @@ def _file_digest(file: Path) -> str:
     # Some tools give every file one time of change; nobody sets that of the inode.
     seen = {"path": str(file), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
     seen |= {"ctime_ns": stat.st_ctime_ns, "inode": stat.st_ino}
-    note = (
-        platformdirs.user_cache_path("attnviz") / "digests" / f"{hashlib.sha256(str(file).encode()).hexdigest()}.json"
-    )
+    note = _notes() / "digests" / f"{hashlib.sha256(str(file).encode()).hexdigest()}.json"
     try:
         known = json.loads(note.read_text())
         if {name: known[name] for name in seen} == seen:
@@ -307,6 +305,14 @@ def _file_digest(file: Path) -> str:
     with contextlib.suppress(OSError):  # a digest that is not remembered is computed again, that is all
         write_atomically(note, json.dumps(seen | {"sha256": sha256}).encode())
     return sha256
+
+
+def _notes() -> Path:
+    """Where digests are remembered. A user without a home has no such place, and nothing is remembered."""
+    try:
+        return platformdirs.user_cache_path("attnviz")
+    except RuntimeError:
+        return Path(os.devnull)
 
 
 def _sha256(stream: Any) -> str:
