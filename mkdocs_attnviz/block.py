@@ -20,10 +20,11 @@ from functools import cached_property
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from mkdocs_attnviz.part import Day, Generate, Intervention, Message, Part, key
+from mkdocs_attnviz.publishing import printable
 
 MAX_BODY = 100_000  # characters; a block is a few lines, anything like this is a mistake or an attack
 MAX_DEPTH = 8
@@ -244,7 +245,9 @@ class Block(BaseModel):
         pattern=r"^[a-z_]+=[^\s&]*(&[a-z_]+=[^\s&]*)*$",
         max_length=1000,
     )
-    caption: str | None = key("a text", "Caption under the figure, as plain text.", default=None, min_length=1)
+    caption: Annotated[str, AfterValidator(printable)] | None = key(
+        "a text", "Caption under the figure, as plain text.", default=None, min_length=1
+    )
     id: str | None = key(
         "a letter followed by letters, digits, '-', '_' or '.'",
         "The figure's `id` in the page, to link to it. Default: `attnviz-1`, `attnviz-2`, … in page order.",

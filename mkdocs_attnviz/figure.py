@@ -24,6 +24,7 @@ from urllib.parse import quote
 from mkdocs_attnviz.block import Block, BlockError, Source
 from mkdocs_attnviz.cache import Entry, write_atomically
 from mkdocs_attnviz.part import words
+from mkdocs_attnviz.publishing import printable
 from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing, Picture, bytes_of, fits_page
 from mkdocs_attnviz.views.svg import titled
 
@@ -288,16 +289,23 @@ class Alert:
     error: BlockError
     wanted_id: str | None = None
     script: str | None = None
+    published: str = ""
+    """The message as it may stand in a page; empty for the message itself."""
 
     @property
     def message(self) -> str:
         where = self.source.where(self.error)
         return f"{where}: {self.error.message}" if where else self.error.message
 
+    @property
+    def shown(self) -> str:
+        """The message without its place, for pages."""
+        return printable(self.published or self.error.message)
+
     def html(self, id: str, assets: Assets) -> str:  # noqa: ARG002
-        where = html.escape(self.source.where(self.error))
+        where = html.escape(printable(self.source.where(self.error)))
         place = f" <small>({where})</small>" if where else ""
-        message = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(self.error.message.replace("\0", "␀")))
+        message = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(self.shown))
         return (
             f'<div class="attnviz-error" role="alert" id="{html.escape(id)}" style="{ERROR_STYLE}">'
             f'<p dir="ltr" style="margin:0"><strong>This attention block could not be drawn.</strong> '

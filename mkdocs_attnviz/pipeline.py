@@ -14,7 +14,7 @@ import re
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mkdocs_attnviz.block import Block, BlockError, Source, parse
@@ -27,9 +27,11 @@ from mkdocs_attnviz.models.registry import Registry
 from mkdocs_attnviz.models.request import TENSORS, Request, too_long
 from mkdocs_attnviz.models.token_version import outdated
 from mkdocs_attnviz.progress import Progress
+from mkdocs_attnviz.publishing import without_folders
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.store import Store
 from mkdocs_attnviz.views import OPTIONS, VIEWS, state
+from mkdocs_attnviz.views.drawing import with_short_tokens
 
 NOT_RUN = "The cache does not hold this figure's tensors, and `on_missing` forbids to run its model here"
 
@@ -188,6 +190,7 @@ class Pipeline:
         try:
             for entry in entries:
                 self._check_length(plan.block, entry)
+            entries = [with_short_tokens(entry) for entry in entries]
             drawings = [VIEWS[plan.block.view].draw(plan.block, entry) for entry in entries]
             if plan.block.state is not None:
                 state.check_key(plan.block, entries[0])
@@ -424,6 +427,8 @@ class Pipeline:
             self.log.info("%s: %s, %s view: %s", where, block.names, block.view, note)
 
     def _alert(self, alert: Alert) -> Alert:
+        published = without_folders(alert.error.message, self.base, alert.source.to_json())
+        alert = replace(alert, published=published)
         if self._first_time("alert", alert.source):
             self.alerts.append(alert)
             self.warn(alert)

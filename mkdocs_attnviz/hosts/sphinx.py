@@ -424,4 +424,6 @@ class ConvertSvg(ImageConverter):
 
 
 def _alert(alert: Alert) -> nodes.Element:
-    return nodes.error("", nodes.paragraph("", f"This attention block could not be drawn. {alert.message}"))
+    where = alert.source.where(alert.error)
+    message = f"{where}: {alert.shown}" if where else alert.shown
+    return nodes.error("", nodes.paragraph("", f"This attention block could not be drawn. {message}"))

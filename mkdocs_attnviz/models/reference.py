@@ -369,7 +369,7 @@ def _file_digest(file: Path) -> str:
     # Some tools give every file one time of change; nobody sets that of the inode.
     seen = {"path": str(file), "size": about.st_size, "mtime_ns": about.st_mtime_ns}
     seen |= {"ctime_ns": about.st_ctime_ns, "inode": about.st_ino, "lines": "\n"}
-    note = platformdirs.user_cache_path("attnviz") / "digests" / f"{hashlib.sha256(os.fsencode(file)).hexdigest()}.json"
+    note = _notes() / "digests" / f"{hashlib.sha256(os.fsencode(file)).hexdigest()}.json"
     try:
         known = json.loads(note.read_text())
         if {name: known[name] for name in seen} == seen:
@@ -381,6 +381,14 @@ def _file_digest(file: Path) -> str:
     with contextlib.suppress(OSError):  # a digest that is not remembered is computed again, that is all
         write_atomically(note, json.dumps(seen | {"sha256": sha256}).encode())
     return sha256
+
+
+def _notes() -> Path:
+    """Where digests are remembered. A user without a home has no such place, and nothing is remembered."""
+    try:
+        return platformdirs.user_cache_path("attnviz")
+    except RuntimeError:
+        return Path(os.devnull)
 
 
 def _sha256(stream: Any) -> str:
