@@ -181,12 +181,12 @@ class Block(BaseModel):
     )
     generate: Generate | None = key(
         "what the model is to write, like {max_new_tokens: 20}",
-        "The model writes on, and the figure shows what it has written, too.",
+        "The model continues the text, and the figure includes what it has written.",
         default=None,
     )
     interventions: tuple[Intervention, ...] | None = key(
         "a list of interventions, each with `layer` and `heads` or `neurons`",
-        "What is changed in the model while it runs; the figure shows it as it is, too.",
+        "Changes to the model while it runs; the figure shows the model with and without them.",
         default=None,
         min_length=1,
         max_length=1000,

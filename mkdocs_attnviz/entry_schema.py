@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -92,9 +93,15 @@ def fault(meta: Mapping[str, Any], blobs: Mapping[str, bytes]) -> str:
     return "has more weights in a layer than a figure can show" if _too_large(read) else ""
 
 
-def too_large(meta: Mapping[str, Any]) -> str:
-    """Return why a figure of what was captured cannot be shown, as a sentence; '' if it can."""
-    return _too_large(_Meta.model_validate(meta))
+def unusable(meta: Mapping[str, Any], blobs: Mapping[str, bytes]) -> str:
+    """Return why no figure can be made of what was captured, as a sentence; '' if one can."""
+    wrong = fault(meta, blobs)
+    if not wrong:
+        return ""
+    with suppress(ValidationError, KeyError):
+        if why := _too_large(_Meta.model_validate(meta)):
+            return why
+    return f"No figure can be made of what was captured: it {wrong}."
 
 
 def _too_large(read: _Meta) -> str:

@@ -38,6 +38,8 @@ export interface Stack {
   layers: LayerSource[];
   /** The largest weights of every head on a coarse grid. */
   overview?: Blob;
+  /** What each head mostly looks at, nine bytes a head (`views/patterns.py`). */
+  patterns?: Blob;
 }
 
 /** The blob of a layer's weights, and those that belong to it. */

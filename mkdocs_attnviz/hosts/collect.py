@@ -27,7 +27,7 @@ from mkdocs_attnviz.cache import Log
 from mkdocs_attnviz.figure import placeholder, sources
 from mkdocs_attnviz.hosts import site as sites
 from mkdocs_attnviz.hosts.markdown import MarkdownSettings
-from mkdocs_attnviz.hosts.mkdocs import COLLECT, COLLECT_FROM
+from mkdocs_attnviz.hosts.record import COLLECT, COLLECT_FROM
 from mkdocs_attnviz.hosts.site import PLUGIN, SPHINX, Reader, Site, SiteError
 from mkdocs_attnviz.hosts.zensical import NotRead, ZensicalReader
 

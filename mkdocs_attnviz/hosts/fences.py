@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from inspect import signature
 from typing import Any
 
 from markdown import Markdown
@@ -24,6 +25,8 @@ from mkdocs_attnviz.figure import placeholder
 from mkdocs_attnviz.hosts.page import OPENING, SourcePage, object_of
 
 NAME = "attention"
+NO_RESET = (None,) * ("reset" in signature(SuperFencesCodeExtension.extend_super_fences).parameters)
+"""The argument `reset` of SuperFences' registration, which older versions do not take."""
 
 
 def fence_validator(
@@ -108,7 +111,7 @@ def claim(fences: Any, page: CurrentPage) -> None:
 
     read_header, read_attrs = fences.handle_unrecognized, fences.handle_attrs
     fences.handle_unrecognized, fences.handle_attrs = handle_unrecognized, handle_attrs
-    fences.extension.extend_super_fences(NAME, formatter, fence_validator, None)
+    fences.extension.extend_super_fences(NAME, formatter, fence_validator, *NO_RESET)
 
 
 UNREADABLE = " unreadable"

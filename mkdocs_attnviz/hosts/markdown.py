@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import atexit
 import logging
+import posixpath
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -25,8 +27,6 @@ from markdown import Markdown
 from markdown.extensions import Extension
 from markdown.postprocessors import Postprocessor
 from markdown.preprocessors import Preprocessor
-from mkdocs.exceptions import BuildError
-from mkdocs.utils import get_relative_url
 from pydantic import Field
 
 from mkdocs_attnviz.figure import AssetFolder, Assets, sources
@@ -71,11 +71,16 @@ class MarkdownSettings(Settings):
         return settings
 
 
-class Undrawn(BuildError):
-    """Every block of a page that could not be drawn, where `strict` asks for an exception.
+class Undrawn(Exception):
+    """Every block of a page that could not be drawn, where `strict` asks for an exception."""
 
-    MkDocs shows its own kind of error in one line; the others show any.
-    """
+
+def _undrawn(message: str) -> Undrawn:
+    """Return the exception; in MkDocs and ProperDocs one of their own kind, too, which they show in one line."""
+    tool = sys.modules.get("mkdocs.exceptions") or sys.modules.get("properdocs.exceptions")
+    kind = Undrawn if tool is None else type("Undrawn", (Undrawn, tool.BuildError), {})
+    error: Undrawn = kind(message)
+    return error
 
 
 class AttnvizExtension(Extension):
@@ -195,7 +200,7 @@ class FillPlaceholders(Postprocessor):
         if around.is_site and there != _files(assets):
             log.warning(LATE, self.settings.assets_dir)
         if self.settings.strict and pipeline.alerts:
-            raise Undrawn("\n".join(alert.message for alert in pipeline.alerts))
+            raise _undrawn("\n".join(alert.message for alert in pipeline.alerts))
         return text
 
     def _assets(self, base: Path, around: Surroundings) -> Assets:
@@ -263,12 +268,12 @@ class Surroundings:
         parts = urlsplit(url)
         if not self.is_site or self._path is None or parts.scheme or parts.netloc or url.startswith("/"):
             return url
-        return get_relative_url(url, self._path)
+        return posixpath.relpath(url, posixpath.dirname(self._path) or ".")
 
 
 @cache
 def _shared(settings: str, base: str, log: logging.Logger) -> Pipeline:
     """One worker for all conversions of a process, however many Markdown instances there are."""
-    pipeline = Pipeline(Settings.model_validate_json(settings), Path(base), log, fatal=Undrawn)
+    pipeline = Pipeline(Settings.model_validate_json(settings), Path(base), log, fatal=_undrawn)
     atexit.register(pipeline.close)
     return pipeline

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,21 +25,20 @@ from mkdocs.plugins import BasePlugin, event_priority, get_plugin_logger
 from mkdocs.structure.files import Files
 from mkdocs.structure.pages import Page
 from mkdocs.utils import get_relative_url
+from mkdocs.utils.yaml import get_yaml_loader, yaml_load
+from yaml.constructor import ConstructorError
 
-from mkdocs_attnviz.figure import MARK, AssetFolder, sources
+from mkdocs_attnviz.figure import MARK, AssetFolder, mend, sources
 from mkdocs_attnviz.hosts import record
 from mkdocs_attnviz.hosts.markdown import EXTENSION
 from mkdocs_attnviz.hosts.page import SourcePage, host, unhost
+from mkdocs_attnviz.hosts.record import COLLECT, COLLECT_FROM
 from mkdocs_attnviz.pipeline import Pipeline
 from mkdocs_attnviz.settings import Settings, SettingsError
 
 ASSETS = "assets/attnviz"
 SEVERAL = ("i18n",)
 """Plugins that build the site once more for other languages, when this build is done."""
-COLLECT = "ATTNVIZ_COLLECT"
-"""In the environment, the name of a file: pages and their blocks go there, and the build ends. For the command."""
-COLLECT_FROM = "ATTNVIZ_COLLECT_FROM"
-"""In the environment, the configuration whose pages are meant: a site may build others (Material's projects)."""
 
 log = get_plugin_logger("attnviz")
 
@@ -134,7 +134,7 @@ class AttnvizPlugin(BasePlugin[PluginSettings]):
 
     @event_priority(-100)
     def on_post_build(self, *, config: MkDocsConfig) -> None:
-        """Pages that other plugins wrote by themselves."""
+        """Pages that other plugins wrote by themselves, and our files, where the site's own were copied over them."""
         unhost(self.source_page)
         if COLLECT in os.environ:
             return
@@ -146,6 +146,8 @@ class AttnvizPlugin(BasePlugin[PluginSettings]):
                 root = get_relative_url(ASSETS, path.relative_to(site).as_posix())
                 filled = self._pipeline.fill(text, AssetFolder(site / ASSETS, root))
                 path.write_bytes(filled.encode("utf-8", errors="surrogateescape"))
+        for problem in mend(site / ASSETS):
+            log.warning("%s", problem)
 
     def on_build_error(self, *, error: Exception) -> None:
         unhost(self.source_page)
@@ -182,3 +184,25 @@ class AttnvizPlugin(BasePlugin[PluginSettings]):
     def _pipeline(self) -> Pipeline:
         assert self.pipeline is not None, "MkDocs calls on_config first"  # noqa: S101
         return self.pipeline
+
+
+def read_config(path: Path, rendering: Any, absent: Callable[[str], Any]) -> dict[str, Any]:
+    """Return what a configuration file says, with MkDocs' own tags; `absent` stands in for Python names not found here.
+
+    `rendering` is what the tag `!relative` asks for the page being rendered.
+
+    Raises:
+        ConfigurationError: it is no YAML, or inherits from a file that is not there.
+        OSError: it cannot be read.
+    """
+    loader: Any = get_yaml_loader(config=rendering)
+
+    class Lenient(loader):  # type: ignore[misc]
+        def find_python_name(self, name: str, mark: Any) -> Any:
+            try:
+                return super().find_python_name(name, mark)
+            except ConstructorError:
+                return absent(name)
+
+    with path.open("rb") as file:
+        return yaml_load(file, Lenient)

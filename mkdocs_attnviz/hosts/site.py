@@ -18,14 +18,9 @@ from typing import Any
 
 import click
 from markdown import Markdown
-from mkdocs.exceptions import ConfigurationError
-from mkdocs.utils import is_markdown_file
-from mkdocs.utils.meta import get_data
-from mkdocs.utils.yaml import get_yaml_loader, yaml_load
-from yaml.constructor import ConstructorError
 
 from mkdocs_attnviz.cache import Log
-from mkdocs_attnviz.hosts import record, zensical
+from mkdocs_attnviz.hosts import front_matter, record, zensical
 from mkdocs_attnviz.hosts.markdown import EXTENSION, AttnvizExtension, Fence, MarkdownSettings
 from mkdocs_attnviz.hosts.page import SourcePage, hosting
 from mkdocs_attnviz.hosts.record import Record
@@ -129,7 +124,7 @@ class Reader:
         Raises:
             SiteError: an extension failed.
         """
-        body, meta = get_data(text)
+        body, meta = front_matter.divide(text)
         self.page.begin(name, text)
         self.site.rendering._current_page = SimpleNamespace(file=SimpleNamespace(src_path=name))
         try:
@@ -175,9 +170,14 @@ def read(config: Path) -> Site:
 def _mkdocs(path: Path) -> Site:
     rendering: Any = SimpleNamespace(config_file_path=str(path.resolve()), _current_page=None)
     try:
-        with path.open("rb") as file:
-            config = yaml_load(file, _lenient(get_yaml_loader(config=rendering)))
-    except (ConfigurationError, OSError, UnicodeDecodeError) as error:
+        read_config = import_module("mkdocs_attnviz.hosts.mkdocs").read_config
+    except ImportError:
+        if zensical.is_installed():
+            return _zensical(path)
+        raise SiteError(f"{path} is read by MkDocs 1, which is not installed here: `pip install 'mkdocs<2'`.") from None
+    try:
+        config = read_config(path, rendering, Absent)
+    except (click.ClickException, OSError, UnicodeDecodeError) as error:  # MkDocs' own are click's
         raise SiteError(f"{path} cannot be read: {error}.") from None
     base = path.resolve().parent
     docs = base / str(config.get("docs_dir") or "docs")
@@ -257,17 +257,6 @@ class Absent:
         return self
 
 
-def _lenient(loader: Any) -> Any:
-    class Loader(loader):  # type: ignore[misc]
-        def find_python_name(self, name: str, mark: Any) -> Any:
-            try:
-                return super().find_python_name(name, mark)
-            except ConstructorError:
-                return Absent(name)
-
-    return Loader
-
-
 def _absent(value: Any) -> Iterator[Absent]:
     if isinstance(value, Absent):
         yield value
@@ -284,10 +273,11 @@ def _within(folder: Path) -> Iterator[Path]:
         if path.is_dir() and not path.is_symlink():
             if not any((path / name).exists() for name in SIGNS):
                 yield from _within(path)
-        elif is_markdown_file(path.name) and path.is_file():
+        elif path.name.endswith(MARKDOWN) and path.is_file():
             yield path
 
 
+MARKDOWN = (".markdown", ".mdown", ".mkdn", ".mkd", ".md")
 MADE = ("_build", "node_modules", "__pycache__")
 """Folders that tools write: Sphinx and Jupyter Book, npm, Python."""
 SIGNS = (".buildinfo", "pyvenv.cfg", "search/search_index.json", "search.json")

@@ -14,6 +14,7 @@ import importlib
 import json
 import os
 import re
+import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, redirect_stdout, suppress
@@ -40,7 +41,7 @@ from sphinx.util.osutil import relative_uri
 from mkdocs_attnviz import __version__
 from mkdocs_attnviz.block import BlockError, Source, fields_of, parse
 from mkdocs_attnviz.cache import write_atomically
-from mkdocs_attnviz.figure import Alert, AssetFolder, Figure, Rendered, placeholder
+from mkdocs_attnviz.figure import Alert, AssetFolder, Figure, Rendered, mend, placeholder
 from mkdocs_attnviz.hosts import record
 from mkdocs_attnviz.hosts.fences import NAME, WITH_QUOTES
 from mkdocs_attnviz.hosts.page import OPENING
@@ -116,7 +117,7 @@ class Host:
         """Tell the command, which cannot read a Jupyter Book or a project without conf.py, which pages have blocks."""
         assert self.pipeline is not None  # noqa: S101 — for the type checker
         found, source = _blocks(env), Path(self.app.srcdir)
-        pages = {env.doc2path(name, base=False).as_posix(): found.get(name, []) for name in env.found_docs}
+        pages = {file: found.get(name, []) for name, file in _files(env).items()}
         record.add("sphinx", source, source, self.pipeline.settings, pages, complete=True)
 
     def fill(self, app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.Node | None) -> None:
@@ -153,6 +154,10 @@ class Host:
     def finish(self, app: Sphinx, error: Exception | None) -> None:
         if self.pipeline is not None:
             self.pipeline.close()
+        if error is None and app.builder.format == "html":
+            for problem in mend(Path(app.outdir) / ASSETS):
+                log.warning("%s", problem, type="attnviz", subtype="assets")
+                shutil.rmtree(self.records, ignore_errors=True)  # the next build writes the pages and their files anew
 
     def _warn(self, alert: Alert) -> None:
         source, where = alert.source, alert.source.where(alert.error)
@@ -183,6 +188,11 @@ def _blocks(env: BuildEnvironment) -> dict[str, list[Source]]:
     return found
 
 
+def _files(env: BuildEnvironment) -> dict[str, str]:
+    """Return the documents' files, relative to the source folder, by the documents' names."""
+    return {name: Path(env.doc2path(name, base=False)).as_posix() for name in sorted(env.found_docs)}
+
+
 @dataclass(frozen=True)
 class Project:
     """What a project says of attention; nothing of it is built."""
@@ -207,7 +217,7 @@ def read(folder: Path) -> Project:
         host: Host = app.attnviz
         assert host.pipeline is not None  # noqa: S101 — for the type checker
         found, env = _blocks(app.env), app.env
-        pages = {env.doc2path(name, base=False).as_posix(): found.get(name, []) for name in sorted(env.found_docs)}
+        pages = {file: found.get(name, []) for name, file in _files(env).items()}
         return Project(host.pipeline.settings, pages)
 
 

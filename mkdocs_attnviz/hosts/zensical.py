@@ -15,8 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from mkdocs.utils.meta import get_data
-
+from mkdocs_attnviz.hosts import front_matter
 from mkdocs_attnviz.hosts.markdown import EXTENSION, Fence
 from mkdocs_attnviz.hosts.page import SourcePage, hosting
 
@@ -63,7 +62,7 @@ class ZensicalReader:
         Raises:
             NotRead: Zensical or one of its extensions failed.
         """
-        body, meta = get_data(text)
+        body, meta = front_matter.divide(text)
         self.page.begin(name, text)
         url = name.removesuffix("index.md").removesuffix(".md").rstrip("/")
         try:

@@ -176,13 +176,14 @@ def _target(loaded: Loaded, ids: list[int], labels: list[int], text: str) -> Tok
     tokenizer = loaded.tokenizer
     words, spans = target_words(tokenizer, labels, text)
     follows = ids[1:] == labels[:-1]  # what is read is what was written before
-    read, written = in_sequence(tokenizer, ids), in_sequence(tokenizer, labels)
+    apart = sorted({0, *special(tokenizer, ids)})
+    read, written = in_sequence(tokenizer, ids, apart), in_sequence(tokenizer, labels, special(tokenizer, labels))
     return Tokens(
         ids=ids,
         type_ids=None,
         tokens=names(tokenizer, ids),
         pretty=[token.pretty for token in read],
-        special=sorted({0, *special(tokenizer, ids)}),
+        special=apart,
         sentence_b_start=None,
         words=[None, *words[:-1]] if follows else [None] * len(ids),
         next=[token.pretty for token in written],
