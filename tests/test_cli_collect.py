@@ -226,6 +226,9 @@ def test_folders_that_tools_write_are_no_pages(folder):
     folder.write("public/page.md", fence("a copy"))
     folder.write("venv/pyvenv.cfg", "")
     assert folder.blocks() == ["page.md:1", "site/page.md:1"]
+    folder.write("zensical.toml", "[project]\nsite_name = 'Test'\n")
+    folder.write("docs/_build/page.md", fence("an author's folder of that name"))
+    assert folder.blocks() == ["_build/page.md:1"]
 
 
 @pytest.fixture
