@@ -226,6 +226,9 @@ def test_folders_that_tools_write_are_no_pages(folder):
     folder.write("public/page.md", fence("a copy"))
     folder.write("venv/pyvenv.cfg", "")
     assert folder.blocks() == ["page.md:1", "site/page.md:1"]
+    folder.write("zensical.toml", "[project]\nsite_name = 'Test'\n")
+    folder.write("docs/_build/page.md", fence("an author's folder of that name"))
+    assert folder.blocks() == ["_build/page.md:1"]
 
 
 @pytest.fixture
@@ -249,6 +252,16 @@ def test_the_last_build_tells_of_pages_that_have_not_changed(built):
     assert built.blocks() == ["new.md:1", "page.md:1", "page.md:None"]
     built.write("page.md", "\n" + fence("changed since"))
     assert built.blocks() == ["new.md:1", "page.md:2"]
+
+
+def test_nothing_is_pruned_while_a_page_is_unknown(built):
+    built.write("notes.ipynb", "{}")
+    record.add("sphinx", built.path, built.path, Settings(), {"notes.ipynb": []}, complete=True)
+    assert built.run("prune").returncode == 0
+    built.write("notes.ipynb", '{"cells": []}')
+    made = built.run("prune")
+    assert made.returncode == 2
+    assert "what is not known here: notes.ipynb has changed since the site was built." in made.stderr
 
 
 def test_a_record_that_cannot_be_read_is_none(built):

@@ -254,6 +254,20 @@ def test_every_host_has_a_page():
     assert {page.stem for page in PAGES} == set(FIGURES)
 
 
+def test_every_page_installs_the_same():
+    """The first command of each; Sphinx' own extra beside."""
+    pages = [ROOT / "README.md", ROOT / "example_site" / "docs" / "guide" / "first-block.md", *PAGES]
+    first = {
+        page.stem: re.search(r'pip install "mkdocs-attnviz\[([\w,]+)\]', page.read_text("utf-8"))[1] for page in pages
+    }
+    assert {name: extras for name, extras in first.items() if extras != "torch"} == {"sphinx": "torch,sphinx"}
+
+
+def test_every_host_has_its_line_in_the_workflow():
+    text = (ROOT / "example_site" / "docs" / "guide" / "publish" / "github-actions.md").read_text("utf-8")
+    assert [page.stem for page in PAGES if f"(../hosts/{page.name})" not in text] == ["notebooks"]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_page_of_the_documentation_works_as_it_stands(page, tmp_path):
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
