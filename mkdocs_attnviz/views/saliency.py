@@ -16,7 +16,7 @@ from mkdocs_attnviz.cache import Entry
 from mkdocs_attnviz.models.request import SALIENCY
 from mkdocs_attnviz.part import Index, Texts, key
 from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing
-from mkdocs_attnviz.views.flow import height, picture, sequences, texts
+from mkdocs_attnviz.views.flow import PANEL, height, picture, sequences, texts
 from mkdocs_attnviz.views.svg import visible
 from mkdocs_attnviz.views.weights import scaled
 
@@ -178,7 +178,8 @@ def draw(block: Block, entry: Entry) -> Drawing:
             block, entry, [(tokens[name]["tokens"][at], name, at, value) for (name, at), value in _sorted(found)]
         ),
         height(shown, tokens),
-        ALL_SCRIPT,
+        PANEL,
+        script=ALL_SCRIPT,
     )
 
 

@@ -173,9 +173,9 @@ export class ModelView extends ReaderView {
     return this.overview() ? this.grid.sheet(inks(dark, pale).pale) : null;
   }
 
-  protected summary(): string {
+  protected summary(): string[] {
     const { open, selected } = this.reader.state;
-    if (!open) return "Closed";
-    return `${this.reader.where}${selected ? ", locked" : ""}: ${this.detail.text}`;
+    if (!open) return ["Closed"];
+    return [`${this.reader.where}${selected ? ", locked" : ""}`, this.detail.text];
   }
 }
