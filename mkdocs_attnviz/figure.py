@@ -12,6 +12,7 @@ import hashlib
 import html
 import json
 import re
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -21,7 +22,7 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from mkdocs_attnviz.block import Block, BlockError, Source
-from mkdocs_attnviz.cache import Entry
+from mkdocs_attnviz.cache import Entry, write_atomically
 from mkdocs_attnviz.part import words
 from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing, Picture, bytes_of, fits_page
 from mkdocs_attnviz.views.svg import titled
@@ -31,8 +32,11 @@ FILE = 64_000  # bytes of the parts in one file: a third of a second at 1.6 Mbit
 SWITCH = 32  # px: the line of a figure that is drawn of a changed model and of the model as it is
 SECOND_LINE = 36  # px more where the figure is narrow, and the controls take two lines
 MARK = 'data-attnviz-source="'
-PLACEHOLDER = re.compile(rf'<!--.*?-->|<figure class="attnviz" {MARK}([A-Za-z0-9_=-]+)"></figure>', re.DOTALL)
+PLACEHOLDER = re.compile(rf'<!--|<figure class="attnviz" {MARK}([A-Za-z0-9_=-]+)"></figure>')
+"""A block that waits, or the beginning of a comment, in which none does."""
 ID = re.compile(r'id="([^"]*)"')
+SCRIPT_FILE = re.compile(r"(attnviz|attnviz-all)-[0-9a-f]{10}\.js")
+DATA_FILE = re.compile(r"[0-9a-f]{64}\.js")
 PART_OF_NAME = re.compile(r"[\w-]")
 FIGURE_STYLE = (
     "display:grid;grid-template-columns:minmax(0,1fr);width:100%;max-width:none;margin:1.25em 0;text-align:start;"
@@ -72,24 +76,68 @@ class AssetFolder(Assets):
 
     def place(self, parts: Iterable[bytes]) -> Iterator[dict[str, Any]]:
         for together in _files(parts):
-            content = ",".join(f'"{_base64(part)}"' for part in together)
-            name = f"{hashlib.sha256(content.encode()).hexdigest()[:20]}.js"
-            self._write(name, f'attnvizData("{name}",{content})\n'.encode())
+            name, content = _data_file(together)
+            self._write(name, content)
             yield from ({"file": name, "part": number} if number else {"file": name} for number in range(len(together)))
 
     def keeps_inline(self, drawing: Drawing, entry: Entry) -> bool:
         return fits_page(drawing.data, entry)
 
     def _write(self, name: str, content: bytes) -> None:
-        """The name is the content: a file of its size is whole, unless a build was ended while it wrote it."""
+        """Write a file whose name tells its content, unless it is there already; it appears whole or not at all.
+
+        Raises:
+            BlockError: it cannot be written.
+        """
         path = self.folder / name
         try:
-            whole = path.stat().st_size == len(content)
-        except FileNotFoundError:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            whole = False
-        if not whole:
-            path.write_bytes(content)
+            if not _holds(path, content):
+                write_atomically(path, content)
+        except OSError as error:
+            raise BlockError(f"Its file {name} cannot be written into the site ({error.strerror}).") from None
+
+
+def mend(folder: Path) -> Iterator[str]:
+    """Yield what was wrong with each file of ours in a finished site's folder, in a sentence, and put it right.
+
+    A site's sources are copied into the site, too, sometimes after our files were written, and may have some of the
+    same names. A script is put back. Data are removed: their figures tell that they are not there.
+    """
+    for path in sorted(folder.glob("*.js")):
+        script = SCRIPT_FILE.fullmatch(path.name)
+        name, content = _script(script[1]) if script else (path.name, b"")
+        if script and (name != path.name or _holds(path, content)):  # of another version, which no page here loads
+            continue
+        if not script and (not DATA_FILE.fullmatch(path.name) or _is_data(path)):
+            continue
+        path.unlink()
+        if script:
+            write_atomically(path, content)
+        yield (
+            f"The file {path.name} was replaced by another of that name while the site was built, perhaps by one in "
+            f"the site's sources. It was {'put back' if script else 'removed'}; remove the other, too."
+        )
+
+
+def _is_data(path: Path) -> bool:
+    """Whether a data file has the content that its name tells."""
+    return stat.S_ISREG(path.lstat().st_mode) and hashlib.sha256(path.read_bytes()).hexdigest() == path.stem
+
+
+def _data_file(parts: Iterable[bytes]) -> tuple[str, bytes]:
+    """Return the name of a file of data, which is the SHA-256 that browsers hold it against, and its content."""
+    texts = ",".join(f'"{_base64(part)}"' for part in parts)
+    content = f"attnvizData({texts})\n".encode()
+    return f"{hashlib.sha256(content).hexdigest()}.js", content
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    """Whether a regular file, no link to one, has this content. Anybody may have put another under its name."""
+    try:
+        about = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISREG(about.st_mode) and about.st_size == len(content) and path.read_bytes() == content
 
 
 def _files(parts: Iterable[bytes]) -> Iterator[list[bytes]]:
@@ -263,40 +311,79 @@ def placeholder(source: Source) -> str:
 
 def sources(text: str) -> list[Source]:
     """The blocks waiting in a piece of HTML, in order; those in comments do not wait."""
-    return [source for match in PLACEHOLDER.finditer(text) if match[1] and (source := _source(match[1]))]
+    return [source for match in _waiting(text) if (source := _source(match[1]))]
 
 
-def fill(text: str, rendered: Callable[[Source], Rendered], assets: Assets, alert: Callable[[Alert], Alert]) -> str:
+def _waiting(text: str) -> Iterator[re.Match[str]]:
+    """Yield the placeholders outside of comments, in time linear in the text. A comment without an end is none."""
+    place, closed = 0, True
+    while match := PLACEHOLDER.search(text, place):
+        place = match.end()
+        if match[1] is not None:
+            yield match
+        elif closed:
+            end = text.find("-->", match.start() + 2)  # `<!-->` is a whole comment
+            closed = end >= 0
+            place = end + 3 if closed else place
+
+
+def fill(
+    text: str, rendered: Callable[[Source], Rendered], assets: Assets, alert: Callable[[Source, Exception], Alert]
+) -> str:
     """The HTML with every waiting block in its place, and the script behind the first figure.
 
-    `alert` is told of what only shows here: an `id` that its page has already.
+    `alert` is told of what goes wrong only here: an `id` that its page has already, a file that cannot be written.
     """
-    taken = _ids(text)
-    number = 0
-    found = {match[1]: _source(match[1]) for match in PLACEHOLDER.finditer(text) if match[1]}
-    figures = {carried: (source, rendered(source)) for carried, source in found.items() if source is not None}
-    script = needed(figure for _, figure in figures.values())
+    page = _Page(text, rendered, assets, alert)
+    pieces, place = list[str](), 0
+    for match in _waiting(text):
+        pieces += (text[place : match.start()], page.put(match))
+        place = match.end()
+    return "".join([*pieces, text[place:]])
 
-    def put(match: re.Match[str]) -> str:
-        nonlocal number, script
-        if match[1] not in figures:
+
+class _Page:
+    """The figures of one page while they are put in their places."""
+
+    def __init__(
+        self,
+        text: str,
+        rendered: Callable[[Source], Rendered],
+        assets: Assets,
+        alert: Callable[[Source, Exception], Alert],
+    ) -> None:
+        self.assets, self.alert = assets, alert
+        self.taken = _ids(text)
+        self.number = 0
+        found = {match[1]: _source(match[1]) for match in _waiting(text)}
+        self.figures = {carried: (source, rendered(source)) for carried, source in found.items() if source is not None}
+        self.script = needed(figure for _, figure in self.figures.values())
+        """The script that the page still needs."""
+
+    def put(self, match: re.Match[str]) -> str:
+        """Return what takes the placeholder's place: a figure, or an alert; text that only looks like one stays."""
+        if match[1] not in self.figures:
             return match[0]
-        source, figure = figures[match[1]]
-        number += 1
-        id = figure.wanted_id or _free(f"attnviz-{number}", taken)
-        if id in taken:
-            id = _free(f"attnviz-{number}", taken)
+        source, figure = self.figures[match[1]]
+        self.number += 1
+        id = figure.wanted_id or _free(f"attnviz-{self.number}", self.taken)
+        if id in self.taken:
+            id = _free(f"attnviz-{self.number}", self.taken)
             if source.page is not None:  # else it is an excerpt among others, and no fault of its author
                 message = f"`id` is {figure.wanted_id!r}, which something else on this page has."
-                figure = alert(Alert(source, BlockError(message)))
-        taken.add(id)
-        shown = figure.html(id, assets)
-        if script is not None and figure.script is not None:
-            shown += f"\n{assets.script(script)}"
-            script = None
-        return shown
+                figure = self.alert(source, BlockError(message))
+        self.taken.add(id)
+        try:
+            return self._html(figure, id)
+        except Exception as error:
+            return self.alert(source, error).html(id, self.assets)
 
-    return PLACEHOLDER.sub(put, text)
+    def _html(self, figure: Rendered, id: str) -> str:
+        shown = figure.html(id, self.assets)
+        if self.script is not None and figure.script is not None:
+            shown += f"\n{self.assets.script(self.script)}"
+            self.script = None
+        return shown
 
 
 def needed(figures: Iterable[Rendered]) -> str | None:
@@ -322,7 +409,7 @@ def _source(carried: str) -> Source | None:
     """None for what only looks like one of ours."""
     try:
         return Source.from_json(base64.urlsafe_b64decode(carried).decode())
-    except (ValueError, TypeError):
+    except ValueError:
         return None
 
 

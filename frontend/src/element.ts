@@ -59,8 +59,8 @@ export class AttnViz extends LitElement implements ViewHost {
     for (const figure of document.querySelectorAll<AttnViz>("attn-viz")) figure.retry?.();
   }
 
-  /** The first picture is drawn. Rejects if the figure's data cannot be read. */
-  readonly ready: Promise<void>;
+  /** The first picture is drawn. Rejects if the figure's data cannot be read or fetched; a new try makes it anew. */
+  ready!: Promise<void>;
 
   private resolveReady!: () => void;
   private rejectReady!: (reason: unknown) => void;
@@ -79,11 +79,16 @@ export class AttnViz extends LitElement implements ViewHost {
 
   constructor() {
     super();
+    this.renewReady();
+  }
+
+  private renewReady(): void {
     this.ready = new Promise((resolve, reject) => Object.assign(this, { resolveReady: resolve, rejectReady: reject }));
     this.ready.catch(() => {}); // whoever awaits it still hears of it
   }
 
   override connectedCallback(): void {
+    this.restoreStyles();
     if (!this.figure && !this.problem) this.read();
     super.connectedCallback();
     addEventListener("hashchange", this.follow);
@@ -91,6 +96,13 @@ export class AttnViz extends LitElement implements ViewHost {
     this.near ||= isNear(this);
     if (this.near) this.requestUpdate();
     else this.approach.observe(this);
+  }
+
+  /** Styles that the page has for the figure, where its Content-Security-Policy lets none stand in attributes. */
+  private restoreStyles(): void {
+    const figure = this.closest("figure") ?? this;
+    for (const element of [figure, ...figure.querySelectorAll<HTMLElement>("[style]")])
+      if (!element.style.length) element.style.cssText = element.getAttribute("style") ?? "";
   }
 
   override disconnectedCallback(): void {
@@ -164,7 +176,7 @@ export class AttnViz extends LitElement implements ViewHost {
     return html`<div class="static ${this.near ? "" : "waiting"}"><slot></slot><p hidden dir="ltr">${figure.label}</p></div>
       ${
         this.near
-          ? html`<div class="figure ${scheme.dark ? "dark" : "light"} ${forced}" hidden dir="ltr" role="group" aria-label=${label} style=${style}>
+          ? html`<div class="figure ${scheme.dark ? "dark" : "light"} ${forced}" hidden dir="ltr" role="group" aria-label=${label} .style=${style}>
               ${view.render()}
             </div>`
           : nothing
@@ -203,7 +215,10 @@ export class AttnViz extends LitElement implements ViewHost {
   private load<T>(blob: Blob, decode: Decode<T>): void {
     this.decoders.set(blob, decode);
     const update = () => this.requestUpdate();
-    this.store.load(blob, decode).then(update, update);
+    this.store.load(blob, decode).then(update, (error) => {
+      if (!this.isDrawn) this.rejectReady(error);
+      update();
+    });
   }
 
   /** A layer's own blob, and the preview that is drawn before it is fetched. */
@@ -226,6 +241,7 @@ export class AttnViz extends LitElement implements ViewHost {
     const failed = blobs.filter((blob) => this.store.hasFailed(blob));
     if (failed.length === 0) return html`<span class="detail pale">Loading ${what} …</span>`;
     const retry = () => {
+      if (!this.isDrawn) this.renewReady();
       for (const blob of failed) this.load(blob, this.decoders.get(blob) as Decode<unknown>);
       this.requestUpdate();
     };

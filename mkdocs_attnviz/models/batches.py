@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mkdocs_attnviz.cache import Entry
+from mkdocs_attnviz.models import problems
 
 if TYPE_CHECKING:
     from mkdocs_attnviz.models.load import Loaded
@@ -96,7 +97,9 @@ def _made(shelf: Shelf, loaded: Loaded, take: Take, batch: dict[int, Example]) -
         return None if loaded.batches is False and len(batch) > 1 else entries
     except shelf.load.Unusable:
         raise
-    except Exception as error:
+    except BaseException as error:
+        if not costs_a_text(error):
+            raise
         return failure(shelf, loaded, examples[-1], error)
 
 
@@ -119,7 +122,17 @@ def _run_less(shelf: Shelf, loaded: Loaded, take: Take, batch: dict[int, Example
         yield from run(shelf, loaded, take, part)
 
 
-def failure(shelf: Shelf, loaded: Loaded, example: Example | None, error: Exception) -> Failed:
+def costs_a_text(error: BaseException) -> bool:
+    """Whether one text is at fault, and the process is sound: also after a panic in Rust, which is no `Exception`."""
+    return isinstance(error, Exception) or panicked(error)
+
+
+def panicked(error: BaseException) -> bool:
+    """Whether the error is a panic in a library that is written in Rust, as tokenizers is."""
+    return type(error).__name__ == "PanicException"
+
+
+def failure(shelf: Shelf, loaded: Loaded, example: Example | None, error: BaseException) -> Failed:
     if shelf.memory.ran_out(error):
         return Failed(shelf.memory.too_long(loaded, example, error), memory=True)
     return Failed(said(error))
@@ -147,9 +160,11 @@ def _largest_step(one: bytes, other: bytes) -> int:
     return int(np.abs(first - second).max(initial=0))
 
 
-def said(error: Exception) -> str:
-    first = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return first if isinstance(error, ValueError) else f"The model failed on this text: {type(error).__name__}: {first}"
+def said(error: BaseException) -> str:
+    if isinstance(error, ValueError):  # most are our own sentences
+        return f"{problems.said(error, longest=2000)}."
+    cause = "tokenizer" if panicked(error) else "model"
+    return f"The {cause} failed on this text: {problems.said(error)}."
 
 
 def refusal(index: int, failed: Failed) -> Message:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import html
 import json
-import zlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from mkdocs_attnviz.block import Options
 from mkdocs_attnviz.cache import Entry
+from mkdocs_attnviz.entry_schema import LARGEST_JSON, inflated
 from mkdocs_attnviz.part import key
 from mkdocs_attnviz.views.direction import is_right_to_left, levels, visual_order
 from mkdocs_attnviz.views.drawing import Picture
@@ -42,7 +42,8 @@ class Likeliest(Options):
 
 
 def json_of(blob: bytes) -> Any:
-    return json.loads(zlib.decompress(blob))
+    """Return the value of a deflated JSON text. Raises: ValueError, RecursionError: it is none."""
+    return json.loads(inflated(blob, LARGEST_JSON, most=True))
 
 
 def sequences(entry: Entry, *, pretty: bool) -> dict[str, dict[str, Any]]:

@@ -67,7 +67,7 @@ export class HeadPicture {
     const { filter } = this.reader.state;
     const { left, right } = this.reader.tokensOfBoth();
     const widths = `--left:${this.widths.left(left.tokens, left.next)};--right:${this.widths.right(right.tokens)}`;
-    return html`<div class="head-picture" style=${widths}>
+    return html`<div class="head-picture" .style=${widths}>
       <div class="headings columns ${this.picture.long ? "long" : ""}">
         <span>${filter === "all" ? "from" : `from ${filter[0]?.toUpperCase()}`}</span>
         ${this.share}
