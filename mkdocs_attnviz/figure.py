@@ -30,9 +30,8 @@ from mkdocs_attnviz.views.svg import titled
 
 TINY = 1_000  # bytes of a part's deflated data; a request for it would cost more than it brings
 FILE = 64_000  # bytes of the parts in one file: a third of a second at 1.6 Mbit/s, and half the files of 32,000
-CHROME = 104  # px: controls, headings, read-out
 SWITCH = 32  # px: the line of a figure that is drawn of a changed model and of the model as it is
-SECOND_LINE = 36  # px more where the viewport is narrow, and the controls take two lines
+SECOND_LINE = 36  # px more where the figure is narrow, and the controls take two lines
 MARK = 'data-attnviz-source="'
 PLACEHOLDER = re.compile(rf'<!--|<figure class="attnviz" {MARK}([A-Za-z0-9_=-]+)"></figure>')
 """A block that waits, or the beginning of a comment, in which none does."""
@@ -40,7 +39,13 @@ ID = re.compile(r'id="([^"]*)"')
 SCRIPT_FILE = re.compile(r"(attnviz|attnviz-all)-[0-9a-f]{10}\.js")
 DATA_FILE = re.compile(r"[0-9a-f]{64}\.js")
 PART_OF_NAME = re.compile(r"[\w-]")
-FIGURE_STYLE = "width:100%;max-width:none;margin:1.25em 0;text-align:start"
+FIGURE_STYLE = (
+    "display:grid;grid-template-columns:minmax(0,1fr);width:100%;max-width:none;margin:1.25em 0;text-align:start;"
+    "break-inside:avoid"
+)
+"""A grid may be narrower than what it holds, so that a figure never widens its place."""
+PLACE_STYLE = "container-type:inline-size;contain-intrinsic-inline-size:560px;width:100%"
+"""The figure's heights depend on the width that it has, and its width never on what it has drawn."""
 CAPTION_STYLE = "margin-inline:0;max-width:44em;text-align:start"
 ERROR_STYLE = "border-inline-start:.25rem solid #d32f2f;padding:.75rem 1rem;margin:1em 0;overflow-wrap:anywhere"
 
@@ -215,20 +220,22 @@ class Figure:
         scheme = "" if self.block.theme == "auto" else f"color-scheme:{self.block.theme}"
         caption = ""
         if self.block.caption:
-            caption = f'\n<figcaption style="{CAPTION_STYLE}">{html.escape(self.block.caption)}</figcaption>'
+            caption = f'\n<figcaption dir="auto" style="{CAPTION_STYLE}">{html.escape(self.block.caption)}</figcaption>'
         return (
             f'<figure class="attnviz" id="{html.escape(id)}" style="{FIGURE_STYLE}">\n'
+            f'<div style="{PLACE_STYLE}">'
             f"<attn-viz data-figure='{_in_single_quotes(_json(self._data(assets)))}' "
             f'style="display:block;--attnviz-height:{self._reserved()};min-height:var(--attnviz-height){self._more()}">'
             f'<img src="{_data_url(picture.svg)}" alt="{sentence}" '
             f'width="{picture.width}" height="{picture.height}" '
             f'style="max-width:100%;height:auto;{scheme}">'
-            f'<noscript><p dir="ltr">{sentence}</p></noscript></attn-viz>{caption}\n</figure>'
+            f'<noscript><p dir="ltr">{sentence}</p></noscript></attn-viz></div>{caption}\n</figure>'
         )
 
     def _reserved(self) -> str:
         """The height kept for the figure until it draws, as CSS: nothing may jump then."""
-        return f"calc({self.drawing.height} + {CHROME}px + clamp(0px,(600px - 100vw)*99,{SECOND_LINE}px))"
+        line = f" + clamp(0px,(600px - 100cqw)*99,{SECOND_LINE}px)" if self.drawing.wraps else ""
+        return f"calc({self.drawing.height} + {self.drawing.around}px{line})"
 
     def _more(self) -> str:
         """Room for the line that turns to the model as it is, beside what views themselves count with."""

@@ -172,8 +172,9 @@ def test_with_nothing_open_there_are_no_options_of_a_detail(show):
 def test_nothing_moves_below_the_pointer(show):
     page = show("model", random(12, 12, 24), [f"w{number}" for number in range(24)])
     page.evaluate("document.querySelector('main').style.paddingBottom = '2000px'")
-    for height, moved in ((960, False), (500, True)):
+    for height, above, moved in ((960, 0, False), (500, 0, False), (500, 200, True)):
         page.set_viewport_size({"width": 1280, "height": height})
+        page.evaluate("above => { document.querySelector('main').style.paddingTop = `${above}px` }", above)
         page.evaluate("scrollTo(0, 0)")
         settle(page)
         box = cell(page, 4, 3).bounding_box()
@@ -273,7 +274,7 @@ def test_cells_with_the_keyboard(show):
         page.keyboard.press(key)
     assert state(page)["cell"] == {"row": 2, "col": 1}
     live = page.locator("attn-viz [aria-live]")
-    expect(live).to_have_text(re.compile(r"^Layer 0, head 0: rabbit → the: 0\.\d+"))
+    expect(live).to_have_text(re.compile(r"^Layer 0, head 0: rabbit → the \(position 1\): 0\.\d+"))
     page.keyboard.press("]")
     assert state(page)["layer"] == 1
     page.keyboard.press("Escape")

@@ -5,6 +5,7 @@ import { installReceiver } from "./files.js";
 import { asked, decodeState, encodeState } from "./link.js";
 import { hexToRgba, PALETTES } from "./palette.js";
 import { type HeadNeurons, headNeurons, neuronBlobs, neuronLayer } from "./parts/neuron-scores.js";
+import { reveal } from "./reveal.js";
 import { palest, type Scheme, SchemeController } from "./scheme.js";
 import { type Decode, Store } from "./store.js";
 import type { View, ViewClass, ViewHost } from "./view.js";
@@ -148,6 +149,13 @@ export class AttnViz extends LitElement implements ViewHost {
     const { view } = this;
     const change = asked(this);
     if (change === null || !view) return;
+    const hidden = reveal(this);
+    if (location.hash.includes("~")) this.turnTo(view, change);
+    else if (!hidden) return; // the browser has been there
+    requestAnimationFrame(() => this.scrollIntoView({ block: "nearest" }));
+  };
+
+  private turnTo(view: View, change: string): void {
     const old = view.state;
     try {
       view.state = this.initial;
@@ -155,8 +163,7 @@ export class AttnViz extends LitElement implements ViewHost {
     } catch {
       view.state = old; // a link of another build, or mistyped
     }
-    requestAnimationFrame(() => this.scrollIntoView({ block: "nearest" }));
-  };
+  }
 
   private onApproach(entries: IntersectionObserverEntry[]): void {
     if (!entries.some((entry) => entry.isIntersecting)) return;
@@ -176,10 +183,10 @@ export class AttnViz extends LitElement implements ViewHost {
     // What is said of the first state holds for no other.
     const label = encodeState(view.state, this.initial) ? figure.label.split(/[,:] /)[0] : figure.label;
     const style = `--pale:${scheme.pale * 100}%;--page:${scheme.background}`;
-    return html`<div class="static ${this.near ? "" : "waiting"}"><slot></slot><p dir="ltr">${figure.label}</p></div>
+    return html`<div class="static ${this.near ? "" : "waiting"}"><slot></slot><p hidden dir="ltr">${figure.label}</p></div>
       ${
         this.near
-          ? html`<div class="figure ${scheme.dark ? "dark" : "light"} ${forced}" dir="ltr" role="group" aria-label=${label} .style=${style}>
+          ? html`<div class="figure ${scheme.dark ? "dark" : "light"} ${forced}" hidden dir="ltr" role="group" aria-label=${label} .style=${style}>
               ${view.render()}
             </div>`
           : nothing

@@ -39,6 +39,10 @@ class Drawing:
     """What is to be seen, for those who do not see it."""
     height: str
     """Of the interactive picture, without what stands around it, as a CSS expression: the page keeps room for it."""
+    around: int = 104
+    """px of controls, headings and read-out, which stand around it."""
+    wraps: bool = True
+    """Whether those take a further line where the figure is narrow."""
     script: str = ATTENTION_SCRIPT
     """Which of the scripts in `static/` has the view."""
 

@@ -18,12 +18,13 @@ from mkdocs_attnviz.views.drawing import Drawing, Picture
 from mkdocs_attnviz.views.overview import Overview
 from mkdocs_attnviz.views.patterns import patterns
 from mkdocs_attnviz.views.sentence import STACKS
-from mkdocs_attnviz.views.svg import height_of
+from mkdocs_attnviz.views.svg import CAP, height_of
 from mkdocs_attnviz.views.weights import Layer
 
 CAPTURE = ATTENTION
 CELL = 48  # px, at most
-AXIS = 40
+AXIS = 28  # px, beside the rows of a narrow figure
+LEAST = 20  # px of a cell
 DETAIL = 80  # title, headings, read-out
 
 
@@ -41,7 +42,9 @@ def draw(block: Block, entry: Entry) -> Drawing:
         made["stacks"][name]["overview"] = {"content": Overview(entry, name).blob(layers)}
         made["stacks"][name]["patterns"] = {"content": _patterns(entry, name, layers)}
     made["options"] |= {"open": opened, "heads": offered(found.stacks[found.stack][found.layer], options.include_heads)}
-    return Drawing(made, _picture(block, entry, found), _sentence(block, found, opened), _height(made, found))
+    return Drawing(
+        made, _picture(block, entry, found), _sentence(block, found, opened), _height(made, found), wraps=False
+    )
 
 
 def _patterns(entry: Entry, stack: str, layers: Mapping[int, int]) -> bytes:
@@ -61,7 +64,7 @@ def _patterns(entry: Entry, stack: str, layers: Mapping[int, int]) -> bytes:
 def _height(made: dict[str, Any], found: Shown) -> str:
     """Of the small pictures, which shrink with a narrow viewport; and of the head that is open at first."""
     count, heads = len(found.stacks[found.stack]), len(made["options"]["heads"])
-    grid = f"min({CELL * count + AXIS}px,{85 * count / heads:.3g}vw + {AXIS}px)"
+    grid = f"min({CELL * count}px,max({LEAST * count}px,(100cqw - {AXIS}px)*{count / heads:.3g}),{CAP})"
     if made["options"]["open"] is None:
         return grid
     stack = made["stacks"][found.stack]

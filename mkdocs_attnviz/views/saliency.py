@@ -17,7 +17,7 @@ from mkdocs_attnviz.models.request import SALIENCY
 from mkdocs_attnviz.models.word_boundaries import characters_of
 from mkdocs_attnviz.part import Index, Texts, key
 from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing
-from mkdocs_attnviz.views.flow import height, picture, sequences, texts
+from mkdocs_attnviz.views.flow import PANEL, height, picture, sequences, texts
 from mkdocs_attnviz.views.svg import visible
 from mkdocs_attnviz.views.weights import scaled
 
@@ -179,7 +179,8 @@ def draw(block: Block, entry: Entry) -> Drawing:
             block, entry, [(tokens[name]["tokens"][at], name, at, value) for (name, at), value in _sorted(found)]
         ),
         height(shown, tokens),
-        ALL_SCRIPT,
+        PANEL,
+        script=ALL_SCRIPT,
     )
 
 

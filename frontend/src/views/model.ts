@@ -196,11 +196,10 @@ export class ModelView extends ReaderView {
     return this.overview() ? this.grid.sheet(inks(dark, pale).pale) : null;
   }
 
-  protected summary(): string {
+  protected summary(): string[] {
     const { open, selected } = this.reader.state;
-    if (!open) return "Closed";
-    if (!selected)
-      return `Layer ${open.layer}, head ${open.head}: ${this.patterns()?.text(open.layer, open.head) ?? "open"}`;
-    return `${this.reader.where}, locked: ${this.detail.text}`;
+    if (!open) return ["Closed"];
+    if (selected) return [`${this.reader.where}, locked`, this.detail.text];
+    return [`Layer ${open.layer}, head ${open.head}`, this.patterns()?.text(open.layer, open.head) ?? "open"];
   }
 }
