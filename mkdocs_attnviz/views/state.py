@@ -91,7 +91,7 @@ def _read(text: str, block: Block) -> dict[str, str]:
 
 def _drawn(block: Block, entry: Entry, options: Mapping[str, Any]) -> Drawing:
     """The figure with these options in place of the block's."""
-    given = block.options.model_dump(exclude_unset=True)
+    given = block.options.model_dump(mode="json", exclude_unset=True)
     for name, value in options.items():
         given.pop(EXCLUDES.get(name, ""), None)
         given[name] = _value(value) if isinstance(value, str) else value
