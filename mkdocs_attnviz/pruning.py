@@ -72,15 +72,18 @@ def _plans(pipeline: Pipeline, sources: Sequence[Source]) -> list[Plan]:
 
 
 def _entries(folder: Path, used: set[str]) -> Iterator[Unused]:
+    """Yield entries that nothing uses; what lies behind a linked folder is not the cache's."""
     for path in sorted(folder.glob(f"??/*{SUFFIX}")):
         name = ENTRY.fullmatch(path.name)
-        if name and name[1] not in used:
+        if name and name[1] not in used and not path.parent.is_symlink():
             yield _file("entry", folder, path)
 
 
 def _left(folder: Path) -> Iterator[Unused]:
     """Of builds that were killed; a build that runs now keeps its own."""
     for path in sorted([*folder.glob(".*.tmp"), *folder.glob("??/.*.tmp")]):
+        if path.parent != folder and path.parent.is_symlink():
+            continue
         found = _file("temporary", folder, path)
         if found.changed is not None and time.time() - found.changed > LEFT_AFTER:
             yield found
@@ -89,7 +92,7 @@ def _left(folder: Path) -> Iterator[Unused]:
 def _file(kind: Literal["entry", "temporary"], folder: Path, path: Path) -> Unused:
     name = path.relative_to(folder).as_posix()
     try:
-        about = path.stat()
+        about = path.lstat()
     except OSError:  # gone meanwhile
         return Unused(kind, name, path=path)
     return Unused(kind, name, about.st_size, about.st_mtime, path)

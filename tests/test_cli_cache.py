@@ -439,6 +439,17 @@ def test_prune_removes_what_no_page_uses(littered):
     assert littered.attnviz("prune").stdout == "nothing is unused\n"
 
 
+def test_prune_removes_nothing_behind_a_link(littered):
+    elsewhere = littered.folder.parent / "elsewhere"
+    elsewhere.mkdir()
+    for name in (f"{'a' * 64}.attnviz", ".old.tmp"):
+        (elsewhere / name).write_text("mine")
+        os.utime(elsewhere / name, (0, 0))
+    (littered.cache / "aa").symlink_to(elsewhere)
+    assert len(littered.json("prune", "--delete")["unused"]) == 3
+    assert len(list(elsewhere.iterdir())) == 2
+
+
 def test_prune_of_the_shared_cache(project, shared):
     project.attnviz("run", "--push")
     kept = project.entry_of("index.md").name
