@@ -165,7 +165,7 @@ def _check_locked(ref: ModelRef, known: str) -> None:
     """
     pinned = ref.revision if COMMIT.fullmatch(ref.revision or "") else None
     allowed = [f"commit:{ref.path}@{pinned or 'COMMIT'}"] if HUB_ID.fullmatch(ref.path) else []
-    of_hub = ref.revision or (allowed and hub_commit(ref.path, "main"))  # this machine knows it as that
+    of_hub = bool(ref.revision or (allowed and hub_commit(ref.path, "main")))  # this machine knows it as that
     allowed += [] if of_hub else ["sha256:DIGEST"]
     found = LOCKED.fullmatch(known)
     fits = found is not None and (
