@@ -24,6 +24,7 @@ from urllib.parse import quote
 from mkdocs_attnviz.block import Block, BlockError, Source
 from mkdocs_attnviz.cache import Entry, write_atomically
 from mkdocs_attnviz.part import words
+from mkdocs_attnviz.publishing import printable
 from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing, Picture, bytes_of, fits_page
 from mkdocs_attnviz.views.svg import titled
 
@@ -36,6 +37,8 @@ MARK = 'data-attnviz-source="'
 PLACEHOLDER = re.compile(rf'<!--|<figure class="attnviz" {MARK}([A-Za-z0-9_=-]+)"></figure>')
 """A block that waits, or the beginning of a comment, in which none does."""
 ID = re.compile(r'id="([^"]*)"')
+SCRIPT_FILE = re.compile(r"(attnviz|attnviz-all)-[0-9a-f]{10}\.js")
+DATA_FILE = re.compile(r"[0-9a-f]{64}\.js")
 PART_OF_NAME = re.compile(r"[\w-]")
 FIGURE_STYLE = "width:100%;max-width:none;margin:1.25em 0;text-align:start"
 CAPTION_STYLE = "margin-inline:0;max-width:44em;text-align:start"
@@ -69,9 +72,7 @@ class AssetFolder(Assets):
 
     def place(self, parts: Iterable[bytes]) -> Iterator[dict[str, Any]]:
         for together in _files(parts):
-            texts = ",".join(f'"{_base64(part)}"' for part in together)
-            content = f"attnvizData({texts})\n".encode()
-            name = f"{hashlib.sha256(content).hexdigest()}.js"  # browsers hold the file against it
+            name, content = _data_file(together)
             self._write(name, content)
             yield from ({"file": name, "part": number} if number else {"file": name} for number in range(len(together)))
 
@@ -90,6 +91,40 @@ class AssetFolder(Assets):
                 write_atomically(path, content)
         except OSError as error:
             raise BlockError(f"Its file {name} cannot be written into the site ({error.strerror}).") from None
+
+
+def mend(folder: Path) -> Iterator[str]:
+    """Yield what was wrong with each file of ours in a finished site's folder, in a sentence, and put it right.
+
+    A site's sources are copied into the site, too, sometimes after our files were written, and may have some of the
+    same names. A script is put back. Data are removed: their figures tell that they are not there.
+    """
+    for path in sorted(folder.glob("*.js")):
+        script = SCRIPT_FILE.fullmatch(path.name)
+        name, content = _script(script[1]) if script else (path.name, b"")
+        if script and (name != path.name or _holds(path, content)):  # of another version, which no page here loads
+            continue
+        if not script and (not DATA_FILE.fullmatch(path.name) or _is_data(path)):
+            continue
+        path.unlink()
+        if script:
+            write_atomically(path, content)
+        yield (
+            f"The file {path.name} was replaced by another of that name while the site was built, perhaps by one in "
+            f"the site's sources. It was {'put back' if script else 'removed'}; remove the other, too."
+        )
+
+
+def _is_data(path: Path) -> bool:
+    """Whether a data file has the content that its name tells."""
+    return stat.S_ISREG(path.lstat().st_mode) and hashlib.sha256(path.read_bytes()).hexdigest() == path.stem
+
+
+def _data_file(parts: Iterable[bytes]) -> tuple[str, bytes]:
+    """Return the name of a file of data, which is the SHA-256 that browsers hold it against, and its content."""
+    texts = ",".join(f'"{_base64(part)}"' for part in parts)
+    content = f"attnvizData({texts})\n".encode()
+    return f"{hashlib.sha256(content).hexdigest()}.js", content
 
 
 def _holds(path: Path, content: bytes) -> bool:
@@ -152,9 +187,15 @@ class Figure:
     def sentence(self) -> str:
         """What is to be seen; of a changed model, how it is changed, and what is to be seen of it as it is."""
         if self.before is None:
-            return self.drawing.sentence
+            return self.drawing.sentence + self._dated
         as_it_is = self.before[0].sentence
-        return f"{self.drawing.sentence} The model is changed: {self._changed}. As it is: {as_it_is}"
+        return f"{self.drawing.sentence} The model is changed: {self._changed}. As it is: {as_it_is}{self._dated}"
+
+    @property
+    def _dated(self) -> str:
+        """A sentence about the day that the chat template was given for today; '' if it did not ask for it."""
+        date = self.entry.meta.get("sequences", {}).get("text", {}).get("date")
+        return f" The conversation is dated {date}, a fixed day." if date else ""
 
     @property
     def _changed(self) -> str:
@@ -195,11 +236,13 @@ class Figure:
 
     def _data(self, assets: Assets) -> dict[str, Any]:
         """The view's data; of two drawings both."""
-        shown = self._one(self.drawing, self.entry, assets)
+        state = {} if self.block.state is None else {"state": self.block.state}
+        shown = self._one(self.drawing, self.entry, assets) | state
         if self.before is None:
             return shown
         return {
             "view": "compared",
+            **state,
             "label": self.sentence,
             "theme": self.block.theme,
             "interventions": self._changed,
@@ -216,7 +259,7 @@ class Figure:
         for place, parts in ((Assets().place, here), (assets.place, elsewhere if elsewhere is not here else [])):
             for (part, _), found in zip(parts, place([blob for _, blob in parts]), strict=True):
                 part.update(found)
-        return {**shipped, "label": drawing.sentence}
+        return {**shipped, "label": drawing.sentence + self._dated}
 
     def _shipped(self, value: Any, entry: Entry, here: Parts, elsewhere: Parts) -> Any:
         """A copy without bytes; parts that have some wait in one of the lists."""
@@ -246,16 +289,23 @@ class Alert:
     error: BlockError
     wanted_id: str | None = None
     script: str | None = None
+    published: str = ""
+    """The message as it may stand in a page; empty for the message itself."""
 
     @property
     def message(self) -> str:
         where = self.source.where(self.error)
         return f"{where}: {self.error.message}" if where else self.error.message
 
+    @property
+    def shown(self) -> str:
+        """The message without its place, for pages."""
+        return printable(self.published or self.error.message)
+
     def html(self, id: str, assets: Assets) -> str:  # noqa: ARG002
-        where = html.escape(self.source.where(self.error))
+        where = html.escape(printable(self.source.where(self.error)))
         place = f" <small>({where})</small>" if where else ""
-        message = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(self.error.message.replace("\0", "␀")))
+        message = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(self.shown))
         return (
             f'<div class="attnviz-error" role="alert" id="{html.escape(id)}" style="{ERROR_STYLE}">'
             f'<p dir="ltr" style="margin:0"><strong>This attention block could not be drawn.</strong> '

@@ -14,7 +14,7 @@ import re
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mkdocs_attnviz.block import Block, BlockError, Source, parse
@@ -27,9 +27,11 @@ from mkdocs_attnviz.models.registry import Registry
 from mkdocs_attnviz.models.request import TENSORS, Request, too_long
 from mkdocs_attnviz.models.token_version import outdated
 from mkdocs_attnviz.progress import Progress
+from mkdocs_attnviz.publishing import without_folders
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.store import Store
-from mkdocs_attnviz.views import OPTIONS, VIEWS
+from mkdocs_attnviz.views import OPTIONS, VIEWS, state
+from mkdocs_attnviz.views.drawing import with_short_tokens
 
 NOT_RUN = "The cache does not hold this figure's tensors, and `on_missing` forbids to run its model here"
 
@@ -188,7 +190,10 @@ class Pipeline:
         try:
             for entry in entries:
                 self._check_length(plan.block, entry)
+            entries = [with_short_tokens(entry) for entry in entries]
             drawings = [VIEWS[plan.block.view].draw(plan.block, entry) for entry in entries]
+            if plan.block.state is not None:
+                state.check_key(plan.block, entries[0])
             return Figure(plan.block, drawings[0], entries[0], *zip(drawings[1:], entries[1:], strict=True))
         except BlockError:
             raise
@@ -198,6 +203,22 @@ class Pipeline:
     def failed(self, source: Source, error: BaseException) -> Alert:
         """Return the alert in a block's place, and tell of it: drawing the block has raised `error`."""
         return self._alert(Alert(source, self._own_fault(error)))
+
+    def wrong_state(self, source: Source, id: str, state_of_link: str) -> str | None:
+        """Return what is wrong with a link `#id~state` to a block's figure, '' if nothing is; None for another's id."""
+        plan = self._plan(source)
+        if isinstance(plan, Alert):
+            return "" if f"id: {id}" in source.body else None
+        if plan.block.id != id:
+            return None
+        entry = self.cache.get(plan.request.key, plan.request.key_parts) if plan.request.known else None
+        if entry is None:
+            return ""
+        try:
+            state.check(state_of_link, plan.block, entry)
+        except BlockError as error:
+            return error.message
+        return ""
 
     def outcome(self, source: Source) -> Outcome | None:
         """What was done about the block in this build; None where its entry was there, or it has no model."""
@@ -406,6 +427,8 @@ class Pipeline:
             self.log.info("%s: %s, %s view: %s", where, block.names, block.view, note)
 
     def _alert(self, alert: Alert) -> Alert:
+        published = without_folders(alert.error.message, self.base, alert.source.to_json())
+        alert = replace(alert, published=published)
         if self._first_time("alert", alert.source):
             self.alerts.append(alert)
             self.warn(alert)

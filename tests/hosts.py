@@ -22,6 +22,8 @@ class Host(ABC):
     """A site in a folder of its own, built into its `site` folder."""
 
     suffix = ".md"
+    python = sys.executable
+    """The interpreter of the environment that the tool is installed in."""
 
     def __init__(self, folder: Path, cache: Path) -> None:
         self.folder = folder
@@ -49,12 +51,15 @@ class Host(ABC):
         """The folder of the configuration, where relative directories start from."""
         return self.folder
 
+    config_file = "mkdocs.yml"
+    """Name of the configuration in `base`, once it is built."""
+
     @abstractmethod
     def build(self, *, strict: bool = False) -> Built: ...
 
     def run(self, *command: str) -> Built:
         run = subprocess.run(
-            [sys.executable, "-m", *command],
+            [self.python, "-m", *command],
             cwd=self.folder,
             capture_output=True,
             text=True,
@@ -153,6 +158,7 @@ class PythonMarkdown(Host):
 class Sphinx(Host):
     """With MyST."""
 
+    config_file = "conf.py"
     extensions: Sequence[str] = ("myst_parser", "mkdocs_attnviz.hosts.sphinx")
 
     def __init__(self, folder: Path, cache: Path) -> None:

@@ -226,5 +226,5 @@ def test_a_custom_fence_in_mkdocs_without_our_plugin(site, shared_cache):
     site.write("index.md", TWO_MISTAKES)
     built = subprocess.run(command, capture_output=True, text=True)
     assert built.returncode == 1
-    assert "line 7: `modle` is not a key of the block" in built.stderr
+    assert "index.md:7: `modle` is not a key of the block" in built.stderr
     assert "Traceback" not in built.stderr

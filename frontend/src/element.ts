@@ -125,11 +125,21 @@ export class AttnViz extends LitElement implements ViewHost {
       const ViewOfFigure = AttnViz.views[figure.view];
       if (!ViewOfFigure) return; // it comes with a script that is still on its way
       this.view = new ViewOfFigure(this, figure);
+      if (figure.state) this.begin(this.view, figure.state);
       this.initial = this.view.state;
       this.figure = figure;
     } catch (error) {
       this.problem = (error as Error).message;
       this.rejectReady(error);
+    }
+  }
+
+  /** The author's choice of what is selected at first. */
+  private begin(view: View, state: string): void {
+    try {
+      view.state = decodeState(state);
+    } catch {
+      // of a figure that was built for another version
     }
   }
 

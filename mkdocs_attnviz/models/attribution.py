@@ -54,6 +54,7 @@ class Explained(torch.nn.Module):
         self.model = loaded.model
         self.score = score
         self.name = loaded.ref.name
+        self.logits_of = loaded.logits_of
         self.inputs = collate(loaded, [example])
         taken = accepted(loaded.model)
         self.more: dict[str, Any] = {"use_cache": False} if "use_cache" in taken else {}
@@ -112,7 +113,7 @@ class Explained(torch.nn.Module):
     def _run(self, batch: int) -> torch.Tensor:
         self._seen = []
         inputs = {name: value.expand(batch, *value.shape[1:]) for name, value in self.inputs.items()}
-        logits: torch.Tensor = self.model(**inputs, **self.more, return_dict=True).logits
+        logits = self.logits_of(self.model(**inputs, **self.more, return_dict=True))
         if len(self._seen) != len(self.lengths):
             raise Unusable(
                 f"Model {self.name!r} does not embed its tokens by one module that others could be put in place of, "

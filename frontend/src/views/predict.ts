@@ -16,7 +16,7 @@ import css from "./predict.css";
 
 interface PredictFigure extends Figure {
   texts: Stretch[];
-  task: "next" | "target" | "masked" | "classes";
+  task: "next" | "target" | "masked" | "classes" | "labels" | "answer";
   predictions: Blob;
   /** Of which sequence they are, and in which places. */
   predicted: string;
@@ -29,6 +29,8 @@ interface PredictState {
   position: number;
 }
 
+/** Tasks of which a text has one output, in no token's place. */
+const WHOLE = { classes: "Likeliest classes", answer: "Likeliest answers" } as Record<string, string>;
 const [ROW, NAMES, LENGTH, NUMBER] = [24, 180, 420, 80];
 const PALE = "color-mix(in srgb, currentColor var(--pale), transparent)";
 
@@ -75,10 +77,11 @@ export class PredictView extends PanelView<PredictState, PredictFigure> {
 
   protected get where(): string {
     const { figure, shown } = this;
-    if (figure.task === "classes") return "Likeliest classes";
+    const whole = WHOLE[figure.task];
+    if (whole) return whole;
     const token = this.token(shown);
     if (token === undefined) return "What comes next";
-    return `In place of ${shown}, ${plainText(token)}`;
+    return `${figure.task === "labels" ? "Labels" : "In place"} of ${shown}, ${plainText(token)}`;
   }
 
   protected legend(): string {
@@ -117,7 +120,7 @@ export class PredictView extends PanelView<PredictState, PredictFigure> {
       const place = places[index] as number | null;
       return later && place !== null && place > shown ? { ink: PALE } : {};
     });
-    this.flow.mark(this.pointed, figure.task === "classes" ? null : places.indexOf(choices.state.position));
+    this.flow.mark(this.pointed, WHOLE[figure.task] ? null : places.indexOf(choices.state.position));
     return predictions !== undefined;
   }
 
@@ -132,7 +135,7 @@ export class PredictView extends PanelView<PredictState, PredictFigure> {
       : "";
     const spread =
       typeof entropy === "number" ? ` · as undecided as between ${equally(entropy)} equally likely ones` : "";
-    const sum = this.figure.task === "classes" ? "" : `these ${tokens.length} together: ${together}`;
+    const sum = WHOLE[this.figure.task] ? "" : `these ${tokens.length} together: ${together}`;
     return html`<span class="detail">${known}${sum}${spread}</span>`;
   }
 
@@ -183,7 +186,7 @@ function equally(entropy: number): string {
 /** The text, and a place for what follows it where that is predicted. */
 function placesIn(figure: PredictFigure): FlowGroup[] {
   const { predicted, positions, task, texts } = figure;
-  const chosen = new Set(task === "classes" ? [] : positions);
+  const chosen = new Set(WHOLE[task] ? [] : positions);
   const groups = groupsOf(figure, (name, at) => ({ inactive: !(name === predicted && chosen.has(at)) }));
   const { name, end } = texts.at(-1) as Stretch;
   if (name === predicted && chosen.has(end))
