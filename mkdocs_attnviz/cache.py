@@ -27,12 +27,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Union
 
-from mkdocs_attnviz.entry_schema import fault
+from mkdocs_attnviz.entry_schema import LARGEST, LARGEST_JSON, fault
 
 MAGIC = b"attnviz 1 "
 SUFFIX = ".attnviz"
-LARGEST = 1 << 30
-"""Bytes of an entry; of a larger one no page can be made."""
 SIGNING_KEY = "ATTNVIZ_SIGNING_KEY"
 """The environment variable with the key that entries are signed with."""
 SHORTEST_KEY = 32
@@ -86,6 +84,8 @@ class Entry:
         if signing_key and not hmac.compare_digest(_signature(signing_key, content), signature):
             raise DamagedEntry(f"it is not signed with the key in {SIGNING_KEY}")
         header, _, rest = content.partition(b"\n")
+        if len(header) > LARGEST_JSON:
+            raise DamagedEntry("its header is none of ours")
         try:
             described = json.loads(header)
             meta, sizes = dict(described["meta"]), dict(described["blobs"])

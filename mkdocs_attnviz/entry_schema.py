@@ -14,6 +14,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+LARGEST = 1 << 30
+"""Bytes of an entry; of a larger one no page can be made."""
 LARGEST_LAYER = 1 << 28
 """Weights of one layer, as many as bytes; a browser holds a few of them."""
 LARGEST_JSON = 32 << 20
@@ -95,6 +97,9 @@ def fault(meta: Mapping[str, Any], blobs: Mapping[str, bytes]) -> str:
 
 def unusable(meta: Mapping[str, Any], blobs: Mapping[str, bytes]) -> str:
     """Return why no figure can be made of what was captured, as a sentence; '' if one can."""
+    size = sum(map(len, blobs.values())) + LARGEST_JSON
+    if size > LARGEST:
+        return f"What was captured has {size >> 20} MB, and an entry can have {LARGEST >> 20} MB; use a shorter text."
     wrong = fault(meta, blobs)
     if not wrong:
         return ""

@@ -16,7 +16,8 @@ from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mkdocs_attnviz.cache import LARGEST, SUFFIX, Log, StoreError, file_name, write_atomically
+from mkdocs_attnviz.cache import SUFFIX, Log, StoreError, file_name, write_atomically
+from mkdocs_attnviz.entry_schema import LARGEST
 
 Result = TypeVar("Result")
 

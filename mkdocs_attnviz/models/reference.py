@@ -166,12 +166,13 @@ def _check_locked(ref: ModelRef, known: str) -> None:
     """
     pinned = ref.revision if COMMIT.fullmatch(ref.revision or "") else None
     allowed = [f"commit:{ref.path}@{pinned or 'COMMIT'}"] if HUB_ID.fullmatch(ref.path) else []
-    allowed += [] if ref.revision else ["sha256:DIGEST"]
+    of_hub = bool(ref.revision or (allowed and hub_commit(ref.path, "main")))  # this machine knows it as that
+    allowed += [] if of_hub else ["sha256:DIGEST"]
     found = LOCKED.fullmatch(known)
     fits = found is not None and (
         (found["path"] == ref.path and allowed[0].startswith("commit:") and pinned in (None, found["commit"]))
         if found["commit"]
-        else ref.revision is None
+        else not of_hub
     )
     if not fits:
         raise BlockError(
