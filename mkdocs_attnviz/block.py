@@ -64,15 +64,19 @@ class Source:
     """Line of the opening fence in the page's file, counted from 1."""
     problem: str | None = None
     """What is wrong with the fence itself, as a sentence."""
+    object: str | None = None
+    """Full name of the object whose docstring the fence stands in; `line` then counts in the docstring."""
 
     def where(self, error: BlockError | None = None) -> str:
-        """`page.md:12`, as far as it is known; '' if nothing is."""
+        """`page.md:12`, or `page.md, docstring of module.name:2`, as far as it is known; '' if nothing is."""
         line = self.line
         if line is not None and error is not None and error.line is not None:
             line += 1 + error.line
-        if self.page is None:
+        docstring = f"docstring of {self.object}" if self.object else None
+        place = ", ".join(part for part in (self.page, docstring) if part)
+        if not place:
             return "" if line is None else f"line {line}"
-        return self.page if line is None else f"{self.page}:{line}"
+        return place if line is None else f"{place}:{line}"
 
     def to_json(self) -> str:
         return self._json
@@ -178,12 +182,12 @@ class Block(BaseModel):
     )
     generate: Generate | None = key(
         "what the model is to write, like {max_new_tokens: 20}",
-        "The model writes on, and the figure shows what it has written, too.",
+        "The model continues the text, and the figure includes what it has written.",
         default=None,
     )
     interventions: tuple[Intervention, ...] | None = key(
         "a list of interventions, each with `layer` and `heads` or `neurons`",
-        "What is changed in the model while it runs; the figure shows it as it is, too.",
+        "Changes to the model while it runs; the figure shows the model with and without them.",
         default=None,
         min_length=1,
         max_length=1000,
@@ -428,7 +432,25 @@ def _composed(text: str, loader: Any) -> yaml.Node | None:
     return node
 
 
-def _refuse_expansion(text: str, loader: Any) -> None:
+def plain_yaml(text: str) -> object:
+    """Return the value of a YAML text without anchors, aliases, tags and depth.
+
+    Raises:
+        BlockError: it has some.
+        yaml.YAMLError: it is no YAML.
+        ValueError: it holds a number or a date that there is not.
+    """
+    with suppress(yaml.YAMLError):  # it does not know half a surrogate pair, which the name of a file may have
+        return _loaded(text, LIBYAML)
+    return _loaded(text, yaml.SafeLoader)
+
+
+def _loaded(text: str, loader: Any) -> object:
+    _refuse_expansion(text, loader, "file")
+    return yaml.load(text, Loader=loader)  # noqa: S506 — both loaders are safe ones
+
+
+def _refuse_expansion(text: str, loader: Any, what: str = "block") -> None:
     """Anchors, aliases, tags and depth are refused while nothing has been built yet."""
     depth = 0
     for event in yaml.parse(text, Loader=loader):
@@ -438,10 +460,10 @@ def _refuse_expansion(text: str, loader: Any) -> None:
                 "Anchors and aliases (`&`, `*`) are not read; put a text that begins with them in quotes.", line
             )
         if tag := getattr(event, "tag", None):
-            raise BlockError(f"YAML tags are not read, and this block has {tag!r}; put the text in quotes.", line)
+            raise BlockError(f"YAML tags are not read, and this {what} has {tag!r}; put the text in quotes.", line)
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
-            raise BlockError(f"The block is nested more than {MAX_DEPTH} deep.", line)
+            raise BlockError(f"The {what} is nested more than {MAX_DEPTH} deep.", line)
 
 
 def _view(nodes: Mapping[str, yaml.Node], views: Mapping[str, type[Options]]) -> str:

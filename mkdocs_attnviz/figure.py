@@ -38,7 +38,7 @@ PLACEHOLDER = re.compile(rf'<!--|<figure class="attnviz" {MARK}([A-Za-z0-9_=-]+)
 """A block that waits, or the beginning of a comment, in which none does."""
 ID = re.compile(r'id="([^"]*)"')
 SCRIPT_FILE = re.compile(r"(attnviz|attnviz-all)-[0-9a-f]{10}\.js")
-DATA_FILE = re.compile(r"[0-9a-f]{20}\.js")
+DATA_FILE = re.compile(r"[0-9a-f]{64}\.js")
 PART_OF_NAME = re.compile(r"[\w-]")
 FIGURE_STYLE = "width:100%;max-width:none;margin:1.25em 0;text-align:start"
 CAPTION_STYLE = "margin-inline:0;max-width:44em;text-align:start"
@@ -72,7 +72,7 @@ class AssetFolder(Assets):
 
     def place(self, parts: Iterable[bytes]) -> Iterator[dict[str, Any]]:
         for together in _files(parts):
-            name, content = _data_file(",".join(f'"{_base64(part)}"' for part in together))
+            name, content = _data_file(together)
             self._write(name, content)
             yield from ({"file": name, "part": number} if number else {"file": name} for number in range(len(together)))
 
@@ -117,18 +117,14 @@ def mend(folder: Path) -> Iterator[str]:
 
 def _is_data(path: Path) -> bool:
     """Whether a data file has the content that its name tells."""
-    if not stat.S_ISREG(path.lstat().st_mode):
-        return False
-    content = path.read_bytes()
-    start, end = f'attnvizData("{path.name}",'.encode(), b")\n"
-    within = content[len(start) : -len(end)].decode(errors="replace")
-    return _data_file(within) == (path.name, content)
+    return stat.S_ISREG(path.lstat().st_mode) and hashlib.sha256(path.read_bytes()).hexdigest() == path.stem
 
 
-def _data_file(parts: str) -> tuple[str, bytes]:
-    """The name of a file of data, and its content."""
-    name = f"{hashlib.sha256(parts.encode()).hexdigest()[:20]}.js"
-    return name, f'attnvizData("{name}",{parts})\n'.encode()
+def _data_file(parts: Iterable[bytes]) -> tuple[str, bytes]:
+    """Return the name of a file of data, which is the SHA-256 that browsers hold it against, and its content."""
+    texts = ",".join(f'"{_base64(part)}"' for part in parts)
+    content = f"attnvizData({texts})\n".encode()
+    return f"{hashlib.sha256(content).hexdigest()}.js", content
 
 
 def _holds(path: Path, content: bytes) -> bool:
@@ -221,7 +217,7 @@ class Figure:
             f'<img src="{_data_url(picture.svg)}" alt="{sentence}" '
             f'width="{picture.width}" height="{picture.height}" '
             f'style="max-width:100%;height:auto;{scheme}">'
-            f"<noscript><p>{sentence}</p></noscript></attn-viz>{caption}\n</figure>"
+            f'<noscript><p dir="ltr">{sentence}</p></noscript></attn-viz>{caption}\n</figure>'
         )
 
     def _reserved(self) -> str:
@@ -304,7 +300,8 @@ class Alert:
         message = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(self.shown))
         return (
             f'<div class="attnviz-error" role="alert" id="{html.escape(id)}" style="{ERROR_STYLE}">'
-            f'<p style="margin:0"><strong>This attention block could not be drawn.</strong> {message}{place}</p></div>'
+            f'<p dir="ltr" style="margin:0"><strong>This attention block could not be drawn.</strong> '
+            f"{message}{place}</p></div>"
         )
 
 

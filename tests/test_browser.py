@@ -383,7 +383,7 @@ def test_instant_navigation(site, open_page):
 
 
 def data_files(requests):
-    return sum(bool(re.search(r"/[0-9a-f]{20}\.js$", request)) for request in requests)
+    return sum(bool(re.search(r"/[0-9a-f]{64}\.js$", request)) for request in requests)
 
 
 @pytest.mark.parametrize("directory_urls", [True, False])
@@ -413,9 +413,9 @@ def test_under_a_sub_path_with_a_strict_policy(site, open_page, directory_urls):
 def test_a_layer_that_cannot_be_loaded(site, open_page):
     site.write("index.md", block("many words " * 60))
     built = site.build()
-    page = open_page("about:blank")
+    page = open_page("about:blank").context.new_page()  # where the browser may complain of the empty file
     page.route(
-        re.compile(r"/[0-9a-f]{20}\.js$"),
+        re.compile(r"/[0-9a-f]{64}\.js$"),
         lambda route: route.fulfill(status=200, body="", content_type="text/javascript"),
     )
     with served(built.folder / "site") as url:

@@ -11,7 +11,8 @@ import transformers
 from transformers.models.auto import modeling_auto
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-from mkdocs_attnviz.models.load import Loaded, _class
+from mkdocs_attnviz.models.load import Loaded
+from mkdocs_attnviz.models.model_class import bodies
 from mkdocs_attnviz.models.tokens import Example, Tokens
 
 VOCABULARY = 99
@@ -172,7 +173,7 @@ def tiny(model_type) -> Loaded:
     made = config(model_type)
     made._attn_implementation = "eager"
     with contextlib.redirect_stderr(io.StringIO()):
-        model = _class(made).from_config(made, attn_implementation="eager").eval()
+        model = bodies(made)[0].loader.from_config(made, attn_implementation="eager").eval()
     with torch.no_grad():  # small random weights give uniform attention, which would hide mistakes
         for parameter in model.parameters():
             if parameter.ndim > 1:

@@ -58,8 +58,8 @@ export class AttnViz extends LitElement implements ViewHost {
     for (const figure of document.querySelectorAll<AttnViz>("attn-viz")) figure.retry?.();
   }
 
-  /** The first picture is drawn. Rejects if the figure's data cannot be read. */
-  readonly ready: Promise<void>;
+  /** The first picture is drawn. Rejects if the figure's data cannot be read or fetched; a new try makes it anew. */
+  ready!: Promise<void>;
 
   private resolveReady!: () => void;
   private rejectReady!: (reason: unknown) => void;
@@ -69,6 +69,7 @@ export class AttnViz extends LitElement implements ViewHost {
   private readonly decoders = new Map<Blob, Decode<unknown>>();
   private view: View | undefined;
   initial = {};
+  about = "";
   private near = false;
   private isDrawn = false;
   private problem = "";
@@ -77,11 +78,16 @@ export class AttnViz extends LitElement implements ViewHost {
 
   constructor() {
     super();
+    this.renewReady();
+  }
+
+  private renewReady(): void {
     this.ready = new Promise((resolve, reject) => Object.assign(this, { resolveReady: resolve, rejectReady: reject }));
     this.ready.catch(() => {}); // whoever awaits it still hears of it
   }
 
   override connectedCallback(): void {
+    this.restoreStyles();
     if (!this.figure && !this.problem) this.read();
     super.connectedCallback();
     addEventListener("hashchange", this.follow);
@@ -89,6 +95,13 @@ export class AttnViz extends LitElement implements ViewHost {
     this.near ||= isNear(this);
     if (this.near) this.requestUpdate();
     else this.approach.observe(this);
+  }
+
+  /** Styles that the page has for the figure, where its Content-Security-Policy lets none stand in attributes. */
+  private restoreStyles(): void {
+    const figure = this.closest("figure") ?? this;
+    for (const element of [figure, ...figure.querySelectorAll<HTMLElement>("[style]")])
+      if (!element.style.length) element.style.cssText = element.getAttribute("style") ?? "";
   }
 
   override disconnectedCallback(): void {
@@ -147,16 +160,16 @@ export class AttnViz extends LitElement implements ViewHost {
     if (!figure || !view)
       return html`<slot></slot>${
         this.problem &&
-        html`<p class="alert" role="alert">This interactive figure cannot be shown: its data are damaged.</p>`
+        html`<p class="alert" role="alert" dir="ltr">This interactive figure cannot be shown: its data are damaged.</p>`
       }`;
     const forced = figure.theme === "auto" ? "" : "forced";
     // What is said of the first state holds for no other.
     const label = encodeState(view.state, this.initial) ? figure.label.split(/[,:] /)[0] : figure.label;
     const style = `--pale:${scheme.pale * 100}%;--page:${scheme.background}`;
-    return html`<div class="static ${this.near ? "" : "waiting"}"><slot></slot><p>${figure.label}</p></div>
+    return html`<div class="static ${this.near ? "" : "waiting"}"><slot></slot><p dir="ltr">${figure.label}</p></div>
       ${
         this.near
-          ? html`<div class="figure ${scheme.dark ? "dark" : "light"} ${forced}" role="group" aria-label=${label} style=${style}>
+          ? html`<div class="figure ${scheme.dark ? "dark" : "light"} ${forced}" dir="ltr" role="group" aria-label=${label} .style=${style}>
               ${view.render()}
             </div>`
           : nothing
@@ -195,7 +208,10 @@ export class AttnViz extends LitElement implements ViewHost {
   private load<T>(blob: Blob, decode: Decode<T>): void {
     this.decoders.set(blob, decode);
     const update = () => this.requestUpdate();
-    this.store.load(blob, decode).then(update, update);
+    this.store.load(blob, decode).then(update, (error) => {
+      if (!this.isDrawn) this.rejectReady(error);
+      update();
+    });
   }
 
   /** A layer's own blob, and the preview that is drawn before it is fetched. */
@@ -218,6 +234,7 @@ export class AttnViz extends LitElement implements ViewHost {
     const failed = blobs.filter((blob) => this.store.hasFailed(blob));
     if (failed.length === 0) return html`<span class="detail pale">Loading ${what} …</span>`;
     const retry = () => {
+      if (!this.isDrawn) this.renewReady();
       for (const blob of failed) this.load(blob, this.decoders.get(blob) as Decode<unknown>);
       this.requestUpdate();
     };

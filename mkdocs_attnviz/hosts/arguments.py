@@ -72,7 +72,7 @@ def base(site: Site) -> Path:
 
 def place(source: Source) -> dict[str, Any]:
     """Where a block stands, for JSON."""
-    return {"page": source.page, "line": source.line}
+    return {"page": source.page, "line": source.line} | ({"object": source.object} if source.object else {})
 
 
 def print_json(value: object) -> None:

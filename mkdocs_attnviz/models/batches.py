@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mkdocs_attnviz.cache import Entry
+from mkdocs_attnviz.models import problems
 
 if TYPE_CHECKING:
     from mkdocs_attnviz.models.load import Loaded
@@ -160,10 +161,10 @@ def _largest_step(one: bytes, other: bytes) -> int:
 
 
 def said(error: BaseException) -> str:
-    first = (str(error).strip() or type(error).__name__).splitlines()[0]
-    if panicked(error):
-        return f"The tokenizer failed on this text: {first.rstrip('.')}."
-    return first if isinstance(error, ValueError) else f"The model failed on this text: {type(error).__name__}: {first}"
+    if isinstance(error, ValueError):  # most are our own sentences
+        return f"{problems.said(error, longest=2000)}."
+    cause = "tokenizer" if panicked(error) else "model"
+    return f"The {cause} failed on this text: {problems.said(error)}."
 
 
 def refusal(index: int, failed: Failed) -> Message:

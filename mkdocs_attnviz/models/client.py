@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from typing import IO, Any, Protocol
 
 from mkdocs_attnviz.cache import Entry
+from mkdocs_attnviz.models.environment import hub_tokens, worker_environment
 from mkdocs_attnviz.models.reference import ModelRef
 from mkdocs_attnviz.models.request import Request
 
@@ -204,7 +205,7 @@ class Worker:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env=ALLOCATION | os.environ,
+                env=ALLOCATION | worker_environment(os.environ),
                 # Ctrl-C is for the build, which then closes the pipe; the worker ends by that.
                 start_new_session=os.name != "nt",
             )
@@ -338,6 +339,9 @@ class Worker:
         process = self._process
         if process is None or process.stdin is None:
             raise WorkerDied("its process could not be started")
+        models = [*message.get("models", {}).values(), *([message["model"]] if "model" in message else [])]
+        if not all(model["local"] for model in models):
+            message = message | {"secrets": hub_tokens(os.environ)}
         with _killed_after(timeout, process) as late:  # a process that hangs reads nothing
             try:
                 write_message(process.stdin, message)

@@ -15,6 +15,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from mkdocs_attnviz.models.problems import said
 from mkdocs_attnviz.models.reference import ModelRef
 
 
@@ -57,13 +58,8 @@ def sentence(ref: ModelRef, error: Exception) -> str:
                     f"Model {where} is neither an alias nor a directory, and the hub has no public model of that name."
                 )
             case EntryNotFoundError():
-                return f"Model {where} lacks a file on the hub: {first_line(cause)}"
+                return f"Model {where} lacks a file on the hub: {said(cause)}."
             case HfHubHTTPError():
-                return f"Model {where} could not be fetched from the hub: {first_line(cause)}"
+                return f"Model {where} could not be fetched from the hub: {said(cause)}."
         cause = cause.__cause__ or cause.__context__
-    return f"Model {where} cannot be loaded: {first_line(error)}"
-
-
-def first_line(error: BaseException) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0]
+    return f"Model {where} cannot be loaded: {said(error)}."

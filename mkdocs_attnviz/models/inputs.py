@@ -21,8 +21,8 @@ from mkdocs_attnviz.models.tokens import (
     Spans,
     Tokens,
     continued,
+    in_sequence,
     names,
-    pretty,
     special,
     target_words,
     tokenize,
@@ -176,17 +176,20 @@ def _target(loaded: Loaded, ids: list[int], labels: list[int], text: str) -> Tok
     tokenizer = loaded.tokenizer
     words, spans = target_words(tokenizer, labels, text)
     follows = ids[1:] == labels[:-1]  # what is read is what was written before
+    apart = sorted({0, *special(tokenizer, ids)})
+    read, written = in_sequence(tokenizer, ids, apart), in_sequence(tokenizer, labels, special(tokenizer, labels))
     return Tokens(
         ids=ids,
         type_ids=None,
         tokens=names(tokenizer, ids),
-        pretty=pretty(tokenizer, ids),
-        special=sorted({0, *special(tokenizer, ids)}),
+        pretty=[token.pretty for token in read],
+        special=apart,
         sentence_b_start=None,
         words=[None, *words[:-1]] if follows else [None] * len(ids),
-        next=pretty(tokenizer, labels),
+        next=[token.pretty for token in written],
         labels=labels,
         spans=Spans(spans.text, [None, *spans.spans[:-1]]) if follows and spans else None,
+        texts=[token.text for token in read],
     )
 
 

@@ -17,8 +17,14 @@ import torch
 import transformers
 from transformers.models.auto import modeling_auto
 
-from mkdocs_attnviz.models import hub, memory
+from mkdocs_attnviz.models import hub, memory, missing_weights, model_class, own_buffers, trial, vocabulary
+from mkdocs_attnviz.models.model_class import TASKS, Kind
+from mkdocs_attnviz.models.problems import Lacking as Lacking
+from mkdocs_attnviz.models.problems import TooLarge as TooLarge
+from mkdocs_attnviz.models.problems import Unusable as Unusable
+from mkdocs_attnviz.models.problems import said
 from mkdocs_attnviz.models.reference import ModelRef
+from mkdocs_attnviz.models.tokens import special_ids
 
 if TYPE_CHECKING:
     from mkdocs_attnviz.models.anatomy import Anatomy
@@ -43,40 +49,12 @@ NO_ATTENTION = {
 """Model types that have no attention matrix to show; said before their weights are loaded."""
 
 
-TASKS: Mapping[str, str] = {
-    name: task
-    for task, names in (
-        ("classes", modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES),
-        ("masked", modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES),
-        ("next", modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES),
-        ("target", modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES),
-    )
-    for known in names.values()
-    for name in ([known] if isinstance(known, str) else known)
-}
-"""What a model of a class with a head predicts: classes, masked tokens, the next token, or a target's tokens."""
-
 VERSIONS = {
     "torch": torch.__version__.partition("+")[0],  # whatever device it was built for
     "transformers": transformers.__version__,
     "tokenizers": tokenizers.__version__,
 }
 """What a capture may depend on beside the model's own files."""
-
-
-class Unusable(Exception):
-    """The model cannot be used; the message is for the author."""
-
-    blame = "model"
-    """The key of the block that names it."""
-
-
-class Lacking(Unusable):
-    """It has not what one view needs; others may do with it."""
-
-
-class TooLarge(Unusable):
-    """It does not fit into memory as it is now."""
 
 
 @dataclass
@@ -93,6 +71,8 @@ class Loaded:
     """Which of the model's attention calls is which layer; None until a text was run."""
     fits: int | None = None
     """Texts × tokens² that one batch may have; None until memory ran out."""
+    trained_for: str | None = None
+    """What the model predicts, as `TASKS` has it, where its own code says so; None where its class tells."""
 
     @property
     def encoder_decoder(self) -> bool:
@@ -103,8 +83,8 @@ class Loaded:
     @property
     def task(self) -> str | None:
         """What the model predicts, as `TASKS` has it; None for one that predicts nothing by itself."""
-        name = type(self.model).__name__
-        task = TASKS.get(name) or ("next" if self.model.can_generate() else None)
+        name = next((each.__name__ for each in type(self.model).__mro__ if each.__name__ in TASKS), "")
+        task = self.trained_for or TASKS.get(name) or ("next" if self.model.can_generate() else None)
         if task == "next" and self.reads_ahead:
             return "masked" if name in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES.values() else None
         return task
@@ -113,7 +93,7 @@ class Loaded:
     def reads_ahead(self) -> bool:
         """Whether its predictions at a token change with what stands after it (XLM, XLNet, a BERT that is no decoder):
         those are of no next token, whatever the class is called."""
-        special = set(self.tokenizer.all_special_ids)
+        special = special_ids(self.tokenizer)
         try:
             size = self.model.config.get_text_config().vocab_size
             some = list(islice((token for token in range(size) if token not in special), 4))
@@ -167,7 +147,8 @@ def load(ref: ModelRef, device: str, *, head: bool = False, attention: bool = Tr
     """
     try:
         config, tokenizer = _small_files(ref, attention=attention)
-        model = _weights(ref, config, _headed(ref, config) if head else _class(config))
+        kinds = model_class.headed(ref, config) if head else model_class.bodies(config)
+        model, kind = _complete(ref, config, tokenizer, kinds)
     except Unusable:
         raise
     except Exception as error:
@@ -175,16 +156,17 @@ def load(ref: ModelRef, device: str, *, head: bool = False, attention: bool = Tr
             raise Unusable(_load_sentence(ref, error)) from error
         full = memory.full(error, torch.device("cpu"))
     else:
-        return _moved(ref, model, tokenizer, device)
+        return _moved(ref, model, tokenizer, device, kind)
     memory.free()  # not in the clause above, whose exception holds what was read
     raise TooLarge(memory.too_large(ref, memory.size_of_files(ref), full))
 
 
 def _small_files(ref: ModelRef, *, attention: bool) -> tuple[Any, Any]:
-    """The model's configuration and tokenizer.
+    """Return the model's configuration and tokenizer.
 
     Raises:
-        Unusable: it has no attention, or its `device_map` asks for what is not installed.
+        Unusable: it reads no text, has no attention, no tokenizer, code that is not trusted, or a `device_map` that
+            asks for what is not installed.
     """
     if ref.device_map and importlib.util.find_spec("accelerate") is None:
         raise Unusable(
@@ -192,11 +174,13 @@ def _small_files(ref: ModelRef, *, attention: bool) -> tuple[Any, Any]:
             "`pip install 'mkdocs-attnviz[large]'`."
         )
     config = transformers.AutoConfig.from_pretrained(ref.path, **_where(ref))
+    model_class.check_code(ref, config)
     if attention:
         check_attention(ref.name, config)
+    model_class.check_reads_text(ref, config)
     # Set directly: Falcon and a few others do not take it over from the argument.
     config._attn_implementation = "eager"
-    return config, transformers.AutoTokenizer.from_pretrained(ref.path, **_where(ref))
+    return config, vocabulary.tokenizer(ref, **_where(ref))
 
 
 def check_attention(name: str, config: Any) -> None:
@@ -210,12 +194,38 @@ def _where(ref: ModelRef) -> dict[str, Any]:
     return {"revision": ref.revision, "trust_remote_code": ref.trust_remote_code}
 
 
-def _weights(ref: ModelRef, config: Any, kind: Any) -> Any:
-    """The model, on the processor; spread over devices where it has a `device_map`.
+def _complete(ref: ModelRef, config: Any, tokenizer: Any, kinds: list[Kind]) -> tuple[Any, Kind]:
+    """Return the model as the first of these classes that its files have all weights for, and that class.
 
     Raises:
-        Unusable: its files lack the weights of its head.
+        Unusable: none is complete; the last says why.
     """
+    problems: list[Exception] = []
+    tried, model = "", None
+    for kind in kinds:
+        if kind.name == tried:
+            continue
+        model = None  # the one before is given back first
+        try:
+            model, report = _weights(ref, config, kind.loader)
+            tried = type(model).__name__
+            own_buffers.restore(ref, model)
+            missing_weights.check(ref, model, tokenizer, report)
+            trial.check(ref, model, tokenizer)
+        except Exception as error:
+            if memory.ran_out(error):
+                raise
+            problems.append(error.with_traceback(None))  # whose frames hold the weights
+        else:
+            return model.eval(), kind
+    told = [error for error in problems if isinstance(error, Unusable)]
+    if len(kinds) > 1 and all(isinstance(error, Lacking) for error in problems):
+        raise model_class.no_head(ref, config)
+    raise (told or problems)[-1]
+
+
+def _weights(ref: ModelRef, config: Any, kind: Any) -> tuple[Any, dict[str, Any]]:
+    """Return the model, on the processor or spread over devices where it has a `device_map`, and the report on it."""
     spread: dict[str, Any] = {}
     if ref.device_map:  # what fits nowhere else, and is not in a safetensors file as it is needed, goes into a folder
         folder = tempfile.mkdtemp(prefix="attnviz-")
@@ -228,6 +238,7 @@ def _weights(ref: ModelRef, config: Any, kind: Any) -> Any:
             attn_implementation="eager",
             dtype=ref.dtype,
             use_safetensors=True if ref.use_safetensors else None,
+            ignore_mismatched_sizes=True,  # they are in the report, and refused with their names
             **spread,
             **_where(ref),
         )
@@ -237,23 +248,10 @@ def _weights(ref: ModelRef, config: Any, kind: Any) -> Any:
         raise
     if spread:
         weakref.finalize(model, shutil.rmtree, folder, ignore_errors=True)
-    lacking = _head_weights(model) & {name.rpartition(".")[0] for name in report["missing_keys"]}
-    if lacking:
-        raise Lacking(
-            f"Model {ref.name!r} has no trained head: its files lack the weights of {', '.join(sorted(lacking))}."
-        )
-    return model.eval()
+    return model, report
 
 
-def _head_weights(model: Any) -> set[str]:
-    """Modules outside of the model's base, where it has one around it."""
-    base = getattr(model, "base_model_prefix", "")
-    if type(model).__name__ not in TASKS:
-        return set()
-    return {name for name, _ in model.named_modules() if name and name.partition(".")[0] != base}
-
-
-def _moved(ref: ModelRef, model: Any, tokenizer: Any, device: str) -> Loaded:
+def _moved(ref: ModelRef, model: Any, tokenizer: Any, device: str, kind: Kind) -> Loaded:
     """On its device, unless it is spread over some.
 
     Raises:
@@ -262,10 +260,11 @@ def _moved(ref: ModelRef, model: Any, tokenizer: Any, device: str) -> Loaded:
     """
     try:
         target = placed(model) if ref.device_map else _device(device)
-        return Loaded(ref, model if ref.device_map else model.to(target), tokenizer, target)
+        placed_model = model if ref.device_map else model.to(target)
+        return Loaded(ref, placed_model, tokenizer, target, trained_for=kind.task)
     except Exception as error:
         if not memory.ran_out(error):
-            raise Unusable(f"Model {ref.name!r} cannot be put on device {device!r}: {hub.first_line(error)}") from error
+            raise Unusable(f"Model {ref.name!r} cannot be put on device {device!r}: {said(error)}.") from error
         full = memory.full(error, target)
     size = memory.size_of(model)
     del model
@@ -280,41 +279,6 @@ def placed(model: Any) -> torch.device:
         return torch.device(model.device)
     computing = [device for device in spread.values() if str(device) not in ("cpu", "disk")]
     return torch.device(computing[0] if computing else "cpu")
-
-
-def _headed(ref: ModelRef, config: Any) -> Any:
-    """The class that the model was saved as, with its head.
-
-    Raises:
-        Lacking: it was saved without one.
-    """
-    names = list(config.architectures or [])
-    for name in names:
-        if name in TASKS:
-            return getattr(transformers, name)
-    for auto in ("AutoModelForCausalLM", "AutoModelForSeq2SeqLM") if ref.trust_remote_code else ():
-        if auto in (getattr(config, "auto_map", None) or {}):
-            return getattr(transformers, auto)
-    saved = names[0] if names else config.model_type
-    raise Lacking(
-        f"Model {ref.name!r} ({saved}) was saved without a head that predicts tokens or classes, which this view needs."
-    )
-
-
-def _class(config: Any) -> Any:
-    """An encoder–decoder with the head it writes with; anything else without one.
-
-    A checkpoint of an encoder alone is loaded as that: a decoder made up from random numbers is not to be shown.
-    """
-    if not config.is_encoder_decoder:
-        return transformers.AutoModel
-    names = config.architectures or [""]
-    if names[0].endswith("EncoderModel") and hasattr(transformers, names[0]):
-        return getattr(transformers, names[0])
-    remote = "AutoModelForSeq2SeqLM" in (getattr(config, "auto_map", None) or {})
-    if remote or type(config) in transformers.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING:
-        return transformers.AutoModelForSeq2SeqLM
-    return transformers.AutoModel
 
 
 def _device(name: str) -> torch.device:
@@ -333,10 +297,9 @@ def _load_sentence(ref: ModelRef, error: Exception) -> str:
             "if you trust its pickled weights."
         )
     if "trust_remote_code" in text:
-        return (
-            f"Model {ref.name!r} needs Python code of its own to run; set `trust_remote_code: true` for it in the "
-            "site's `models` if you trust it."
-        )
+        return model_class.needs_trust(ref)
+    if isinstance(error, ImportError):
+        return f"Model {ref.name!r} needs a library that is not installed: {said(error)}."
     if ref.local:
-        return f"Model {ref.name!r} cannot be loaded from {ref.path}: {hub.first_line(error)}"
+        return f"Model {ref.name!r} cannot be loaded from {ref.path}: {said(error)}."
     return hub.sentence(ref, error)

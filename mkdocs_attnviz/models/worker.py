@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from mkdocs_attnviz.models.batches import Failed, Message, Take, batches, costs_a_text, failure, refusal, run, said
 from mkdocs_attnviz.models.client import read_message, write_message
 from mkdocs_attnviz.models.downloads import Tell, loading
+from mkdocs_attnviz.models.environment import knowing
 from mkdocs_attnviz.models.reference import ModelRef
 from mkdocs_attnviz.models.request import TENSORS
 from mkdocs_attnviz.models.watchdog import ends_with_build
@@ -45,13 +46,14 @@ def serve(jobs: IO[bytes], output: IO[bytes]) -> None:
     try:
         while True:
             job, _ = read_message(jobs)
-            if job["op"] == "resolve":
-                write_message(output, _resolve(job))
-                continue
-            shelf = shelf or Shelf(functools.partial(write_message, output))
-            if job["op"] == "capture":  # else `warm`, which is no more than that
-                for message, data in _capture(shelf, job):
-                    write_message(output, message, data)
+            with knowing(job.pop("secrets", {})):
+                if job["op"] == "resolve":
+                    write_message(output, _resolve(job))
+                    continue
+                shelf = shelf or Shelf(functools.partial(write_message, output))
+                if job["op"] == "capture":  # else `warm`, which is no more than that
+                    for message, data in _capture(shelf, job):
+                        write_message(output, message, data)
     except (EOFError, BrokenPipeError):
         return
 

@@ -77,7 +77,7 @@ def draw(block: Block, entry: Entry) -> Drawing:
     words = tokens[texts[shown["stack"]]]["tokens"]
     lists = json_of(entry.blobs[f"{_name(shown)}.lists"])
     order = ordered(lists, options.order)
-    values = scaled(entry.blobs[_name(shown)], shown["kept"])
+    values = scaled(entry.blobs[_name(shown)], shown["kept"], len(words))
     picture = _picture(words, [values[at] for at in order if at < COLUMNS], block.theme)
     sentence = _sentence(block, shown, words, lists)
     return Drawing(data, picture, sentence, f"{ROW * min(len(words), ROWS) + 18 + LIST}px", ALL_SCRIPT)

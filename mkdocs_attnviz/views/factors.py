@@ -14,11 +14,11 @@ from mkdocs_attnviz.models.request import FACTORS
 from mkdocs_attnviz.part import Index, Texts, key
 from mkdocs_attnviz.views.choice import shared
 from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing, Picture
-from mkdocs_attnviz.views.flow import LIST, json_of, sequences, texts
-from mkdocs_attnviz.views.svg import document, escape, palette, styles, visible
+from mkdocs_attnviz.views.flow import LIST, json_of, lines, sequences, texts
+from mkdocs_attnviz.views.svg import document, escape, palette, styles
 
 CAPTURE = FACTORS
-WIDTH, LINE, ROW, CHARACTER = 680, 28, 30, 8
+WIDTH, LINE, ROW = 680, 28, 30
 LEFT = 40
 """Where sparklines begin."""
 ROWS = 12
@@ -155,27 +155,22 @@ def _picture(words: Sequence[str], strengths: Sequence[Sequence[float]], starts:
     body += [
         f'<path class="t" d="M{LEFT + (at - 0.5) * step:.1f} 0v{LINE * len(strengths) - 4}"/>' for at in starts[1:]
     ]
-    x, y = 0, LINE * len(strengths) + 12
-    last = y + ROW * (ROWS - 1)
-    for at, word in enumerate(words):
-        wide = _width(word)
-        if x and (x + wide > WIDTH or at in starts):
-            x, y = 0, y + ROW
-        if y > last:
-            break
-        factor, share = dominant(strengths, at)
-        body.append(
-            f'<rect class="c{factor % 10}" opacity="{0.6 * share:.2f}" x="{x}" y="{y}" width="{wide}" height="22"/>'
-            f'<text x="{x + wide / 2:g}" y="{y + 16}" text-anchor="middle">{escape(word) or "∅"}</text>'
-        )
-        x += wide + 2
-    height = min(y, last) + ROW
+    top, row = LINE * len(strengths) + 12, 0
+    for start, end in zip(starts, [*starts[1:], len(words)], strict=True):
+        placed, rows = lines(words[start:end], ())
+        for at, (x, line, wide) in enumerate(placed, start):
+            if row + line >= ROWS:
+                break
+            factor, share = dominant(strengths, at)
+            y = top + ROW * (row + line)
+            body.append(
+                f'<rect class="c{factor % 10}" opacity="{0.6 * share:.2f}" x="{x}" y="{y}" width="{wide}" height="22"/>'
+                f'<text x="{x + wide / 2:g}" y="{y + 16}" text-anchor="middle">{escape(words[at]) or "∅"}</text>'
+            )
+        row += rows
+    height = top + ROW * min(row, ROWS)
     style = "text{font:13px system-ui,sans-serif}path{fill:none;stroke-width:1.5}" + styles(palette(theme), _rules)
     return Picture(document(WIDTH, height, style, body), WIDTH, height)
-
-
-def _width(word: str) -> int:
-    return max(24, CHARACTER * len(visible(word)) + 10)
 
 
 def _sparkline(number: int, row: Sequence[float]) -> list[str]:

@@ -189,7 +189,7 @@ Place = tuple[str, int]
 def _first(entry: Entry, inputs: Sequence[Place], ignored: Sequence[int]) -> dict[Place, float]:
     """What is attributed to the tokens that were read for the first output, without those left out."""
     output = entry.meta["outputs"][0]
-    row = scaled(entry.blobs["attributions"], len(entry.meta["outputs"]))[0]
+    row = scaled(entry.blobs["attributions"], len(entry.meta["outputs"]), len(inputs))[0]
     read = {"next": {"text": output["index"]}, "target": {"target": output["index"]}}.get(entry.meta["task"], {})
     return {
         (name, position): row[number]

@@ -8,6 +8,7 @@ import { Column } from "./column.js";
 import { Picture } from "./picture.js";
 import { Pointing } from "./pointing.js";
 import { pairText, previewText, shareText } from "./readout.js";
+import { savedNotes } from "./saved-notes.js";
 import { SAVED_ROWS, savedWidth, writeTokens } from "./saved-tokens.js";
 import type { Scene } from "./scene.js";
 import type { Sheet } from "./svg.js";
@@ -65,7 +66,7 @@ export class HeadPicture {
     const { filter } = this.reader.state;
     const { left, right } = this.reader.tokensOfBoth();
     const widths = `--left:${this.widths.left(left.tokens, left.next)};--right:${this.widths.right(right.tokens)}`;
-    return html`<div class="head-picture" style=${widths}>
+    return html`<div class="head-picture" .style=${widths}>
       <div class="headings columns ${this.picture.long ? "long" : ""}">
         <span>${filter === "all" ? "from" : `from ${filter[0]?.toUpperCase()}`}</span>
         ${this.share}
@@ -151,11 +152,13 @@ export class HeadPicture {
     const [left, right] = SIDES.map((side) => savedWidth(this.columns[side])) as [number, number];
     const height = Math.max(rows.end - rows.start, cols.end - cols.start) * ROW_HEIGHT;
     const frame = { left, right: left + SAVED_GAP, top: 0, height };
+    const saved = { ...scene, rows, cols };
     return {
       width: left + SAVED_GAP + right,
       height,
+      notes: savedNotes(scene, saved, this.shown?.rest ?? [], this.shown?.kept ?? 1),
       draw: (pen) => {
-        this.picture.drawSheet(pen, { ...scene, rows, cols }, frame, right);
+        this.picture.drawSheet(pen, saved, frame, right);
         const { scheme } = this.reader.host;
         writeTokens(pen, this.columns.left, rows, left - 8, scheme);
         writeTokens(pen, this.columns.right, cols, frame.right + 8, scheme);

@@ -145,7 +145,7 @@ export class NeuronStage {
     const [left, right] = SIDES.map((side) => this.columns[side].sequence) as [Sequence, Sequence];
     const leftWidth = columnWidth(left.tokens, expanded === null ? left.next : undefined);
     const hint = html`<span class="hint">Press <b>+</b> to see how a token’s weights come about</span>`;
-    return html`<div class="neuron-stage" style="--left:${leftWidth};--right:${columnWidth(right.tokens)}">
+    return html`<div class="neuron-stage" .style="--left:${leftWidth};--right:${columnWidth(right.tokens)}">
       <div class="headings columns ${this.picture.long ? "long" : ""} ${expanded === null ? "" : "expanded"}">
         ${expanded === null ? hint : ""}
         <span class="from">from${from}</span>

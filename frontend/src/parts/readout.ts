@@ -52,9 +52,10 @@ export function pairText(scene: Scene, focus: Focus, partner: number, rows: stri
   return html`${detail}${heads.length > 1 ? average : nothing}`;
 }
 
+export const percentText = (share: number): string => `${share > 0.995 ? "> 99" : (share * 100).toFixed(0)}\u202f%`;
+
 /** What is left out of the picture is always said. */
 export function shareText(share: number): TemplateResult | typeof nothing {
   if (share === 1) return nothing;
-  const percent = share > 0.995 ? "> 99" : (share * 100).toFixed(0);
-  return html`${percent}&#8239;%<span class="wide"> of the weight</span> drawn`;
+  return html`${percentText(share)}<span class="wide"> of the weight</span> drawn`;
 }

@@ -175,6 +175,15 @@ export class Thumbnails {
     };
   }
 
+  /** What is said of each picture, to those who cannot see it and to those who point at it. */
+  describe(text: (cell: Cell) => string): void {
+    for (const [at, element] of this.cells) {
+      const [layer, head] = at.split(".").map(Number) as [number, number];
+      element.setAttribute("aria-label", `Layer ${layer}, Head ${head}: ${text({ layer, head })}`);
+      element.title = `${layer}·${head} ${text({ layer, head })}`;
+    }
+  }
+
   mark(open: Cell | null): void {
     for (const cell of this.grid.querySelectorAll("[aria-selected=true]")) cell.removeAttribute("aria-selected");
     if (open) this.cells.get(key(open))?.setAttribute("aria-selected", "true");

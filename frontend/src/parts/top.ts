@@ -17,9 +17,9 @@ export function percent(probability: number): string {
 export function topList({ tokens, probabilities }: Top, color: string, actual?: string): TemplateResult {
   const line = (token: string, i: number) => {
     const probability = probabilities[i] as number;
-    return html`<li class=${token === actual ? "actual" : ""} style="--share:${probability.toFixed(4)}">
+    return html`<li class=${token === actual ? "actual" : ""} .style="--share:${probability.toFixed(4)}">
       ${tokenElement(token, false)}<span class="bar"></span><span class="at-end">${percent(probability)}</span>
     </li>`;
   };
-  return html`<ol class="alternatives" tabindex="0" aria-label="The likeliest" style="--accent:${color}">${tokens.map(line)}</ol>`;
+  return html`<ol class="alternatives" tabindex="0" aria-label="The likeliest" .style="--accent:${color}">${tokens.map(line)}</ol>`;
 }

@@ -24,7 +24,7 @@ export function valueList(lines: Line[], { dark }: Scheme): TemplateResult {
   return html`<ol class="alternatives">${lines.map(
     ({ name, value, bold, color }) => html`<li
       class=${bold ? "actual" : ""}
-      style="--share:${(most > 0 ? Math.abs(value) / most : 0).toFixed(4)};--accent:${color ?? (value < 0 ? negative : positive)}"
+      .style="--share:${(most > 0 ? Math.abs(value) / most : 0).toFixed(4)};--accent:${color ?? (value < 0 ? negative : positive)}"
     >
       <bdi class="token">${name}</bdi><span class="bar"></span><span class="at-end">${signed(value)}</span>
     </li>`,

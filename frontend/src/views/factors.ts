@@ -125,7 +125,7 @@ export class FactorsView extends PanelView<FactorsState, FactorsFigure> {
   protected body(): unknown {
     const { factors } = this;
     const list = factors?.strengths.map((row, factor) => this.sparkline(row, factor)) ?? nothing;
-    return html`<div class="factors" role="group" aria-label="Factors" style="min-height:${LINE * this.figure.count}px"
+    return html`<div class="factors" role="group" aria-label="Factors" .style="min-height:${LINE * this.figure.count}px"
       @keydown=${this.walk}>${list}</div>${this.flow.element}`;
   }
 
@@ -147,7 +147,7 @@ export class FactorsView extends PanelView<FactorsState, FactorsFigure> {
     const mark = at === null ? nothing : `M${at} 0V1`;
     const ends = this.starts.slice(1).map((start) => `M${start - 0.5} 0V1`);
     return html`<button class=${others ? "others" : ""} aria-pressed=${state.factor === factor}
-      aria-label="Factor ${factor + 1}" style="--accent:${this.color(factor)}"
+      aria-label="Factor ${factor + 1}" .style="--accent:${this.color(factor)}"
       @pointerenter=${over(factor)} @pointerleave=${over(null)} @focus=${over(factor)} @blur=${over(null)} @click=${choose}>
       <span>${factor + 1}</span>
       <svg aria-hidden="true" viewBox="0 0 ${Math.max(1, row.length - 1)} 1" preserveAspectRatio="none"><path

@@ -4,7 +4,7 @@ import { headSelect, howText, layerSelect, pairSelect } from "../parts/controls.
 import { type Heat, heatImage, heatPicture, scaleOf, shade, toCanvas } from "../parts/heat.js";
 import { HeatMap, type MatrixCell } from "../parts/heat-map.js";
 import type { OptionsOf } from "../parts/options.js";
-import { shareText } from "../parts/readout.js";
+import { percentText, shareText } from "../parts/readout.js";
 import type { Sheet, SvgPen } from "../parts/svg.js";
 import { ReaderView } from "../reader-view.js";
 import { inks } from "../save.js";
@@ -156,10 +156,12 @@ export class MatrixView extends ReaderView {
     const heat = this.heat();
     if (!heat) return null;
     const { size, margin, rows, cols } = this.map.layout;
+    const kept = this.shown?.kept ?? 1;
     const [width, height] = [(cols.end - cols.start) * size, (rows.end - rows.start) * size];
     return {
       width: margin.left + width,
       height: margin.top + height,
+      notes: kept < 1 ? [`${percentText(kept)} of the weight drawn`] : [],
       draw: (pen) => {
         pen.image(toCanvas(heatPicture(heat, rows, cols)).toDataURL(), margin.left, margin.top, width, height);
         this.label(pen);
