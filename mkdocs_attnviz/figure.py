@@ -111,12 +111,16 @@ def mend(folder: Path) -> Iterator[str]:
             continue
         if not script and (not DATA_FILE.fullmatch(path.name) or _is_data(path)):
             continue
-        path.unlink()
-        if script:
-            write_atomically(path, content)
+        try:
+            path.unlink()
+            if script:
+                write_atomically(path, content)
+            done = "put back" if script else "removed"
+        except OSError as error:
+            done = f"left, since it cannot be changed ({error.strerror})"
         yield (
             f"The file {path.name} was replaced by another of that name while the site was built, perhaps by one in "
-            f"the site's sources. It was {'put back' if script else 'removed'}; remove the other, too."
+            f"the site's sources. It was {done}; remove the other, too."
         )
 
 

@@ -314,6 +314,7 @@ class Pipeline:
         for group in by_model(requests):
             self._announce(next(iter(group.values())), len(group))
         with Progress(len(missing), self.log) as progress:
+            self.worker.tell = progress.say
             answers = self.engine.capture(
                 requests, device=settings.device, batch_size=settings.batch_size, max_tokens=settings.max_tokens
             )
