@@ -12,7 +12,7 @@ help: ## show this
 
 site: .venv/site ## run the models and build example_site/ into example_site/site/
 	$(MKDOCS) build --strict -f example_site/mkdocs.yml
-	@echo "open example_site/site/index.html"
+	@echo "Open example_site/site/index.html in a browser, or serve the folder: python3 -m http.server -d example_site/site"
 
 serve: .venv/site ## the same, served and rebuilt as you write
 	$(MKDOCS) serve -f example_site/mkdocs.yml

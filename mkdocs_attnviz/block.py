@@ -20,17 +20,32 @@ from functools import cached_property
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
-from mkdocs_attnviz.part import Generate, Intervention, Message, Part, key
+from mkdocs_attnviz.part import Day, Generate, Intervention, Message, Part, key
+from mkdocs_attnviz.publishing import printable
 
 MAX_BODY = 100_000  # characters; a block is a few lines, anything like this is a mistake or an attack
 MAX_DEPTH = 8
-BY_MODEL = ("model", "revision", "text", "text_pair", "text_target", "chat", "generate", "interventions")
+MAX_LINE = 10**9
+BY_MODEL = (
+    "model",
+    "revision",
+    "text",
+    "text_pair",
+    "text_target",
+    "src_lang",
+    "tgt_lang",
+    "chat",
+    "chat_date",
+    "generate",
+    "interventions",
+)
 """The keys that say which model reads what, and how it is run."""
 EITHER = {
     "chat": ("text", "text_pair", "text_target"),
+    "chat_date": ("text",),
     "generate": ("text_pair", "text_target"),
     "other": ("chat", "generate"),  # each model would read a template of its own, or what it has written itself
 }
@@ -62,15 +77,19 @@ class Source:
     """Line of the opening fence in the page's file, counted from 1."""
     problem: str | None = None
     """What is wrong with the fence itself, as a sentence."""
+    object: str | None = None
+    """Full name of the object whose docstring the fence stands in; `line` then counts in the docstring."""
 
     def where(self, error: BlockError | None = None) -> str:
-        """`page.md:12`, as far as it is known; '' if nothing is."""
+        """`page.md:12`, or `page.md, docstring of module.name:2`, as far as it is known; '' if nothing is."""
         line = self.line
         if line is not None and error is not None and error.line is not None:
             line += 1 + error.line
-        if self.page is None:
+        docstring = f"docstring of {self.object}" if self.object else None
+        place = ", ".join(part for part in (self.page, docstring) if part)
+        if not place:
             return "" if line is None else f"line {line}"
-        return self.page if line is None else f"{self.page}:{line}"
+        return place if line is None else f"{place}:{line}"
 
     def to_json(self) -> str:
         return self._json
@@ -81,7 +100,26 @@ class Source:
 
     @classmethod
     def from_json(cls, text: str) -> Source:
-        return cls(**json.loads(text))
+        """Return the source that `to_json` has written.
+
+        Raises:
+            ValueError: it has written nothing of the kind; anybody may put such a text into a page.
+        """
+        try:
+            found = json.loads(text)
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
+        if not isinstance(found, dict) or found.keys() != {each.name for each in fields(cls)}:
+            raise ValueError("not the fields of a block")
+        header, line = found["header"], found["line"]
+        if not isinstance(found["body"], str) or not isinstance(header, dict):
+            raise ValueError("not a block's body and header")
+        if line is not None and (type(line) is not int or not 0 < line <= MAX_LINE):
+            raise ValueError("not the number of a line")
+        others = [value for name, value in found.items() if name not in ("header", "line")]
+        if not all(isinstance(each, (str, type(None))) for each in [*others, *header.values()]):
+            raise ValueError("not a text")
+        return cls(**found)
 
 
 class Named(NamedTuple):
@@ -148,6 +186,21 @@ class Block(BaseModel):
         default=None,
         pattern=r"\S",
     )
+    src_lang: str | None = key(
+        "a language's code as the model's tokenizer has it, like deu_Latn or de_DE",
+        "The language of `text`, for a model that translates between many (NLLB, mBART, M2M100). Default: what the "
+        "model's files say.",
+        default=None,
+        pattern=r"^\w+$",
+        max_length=40,
+    )
+    tgt_lang: str | None = key(
+        "a language's code as the model's tokenizer has it, like eng_Latn or en_XX",
+        "The language that such a model translates into. Default: what the model's files say.",
+        default=None,
+        pattern=r"^\w+$",
+        max_length=40,
+    )
     chat: tuple[Message, ...] | None = key(
         "a list of messages, each with `role` and `content`",
         "A conversation in place of `text`, written as the model's own chat template has it.",
@@ -155,14 +208,19 @@ class Block(BaseModel):
         min_length=1,
         max_length=1000,
     )
+    chat_date: Day | None = key(
+        "a day like 2024-07-26",
+        "The day that a chat template is given for today. Default: 2024-07-26, so that every build reads the same.",
+        default=None,
+    )
     generate: Generate | None = key(
         "what the model is to write, like {max_new_tokens: 20}",
-        "The model writes on, and the figure shows what it has written, too.",
+        "The model continues the text, and the figure includes what it has written.",
         default=None,
     )
     interventions: tuple[Intervention, ...] | None = key(
         "a list of interventions, each with `layer` and `heads` or `neurons`",
-        "What is changed in the model while it runs; the figure shows it as it is, too.",
+        "Changes to the model while it runs; the figure shows the model with and without them.",
         default=None,
         min_length=1,
         max_length=1000,
@@ -180,7 +238,16 @@ class Block(BaseModel):
         "`auto` follows the light/dark switch of the page.",
         default="auto",
     )
-    caption: str | None = key("a text", "Caption under the figure, as plain text.", default=None, min_length=1)
+    state: str | None = key(
+        "what a link to the figure has after `~`, like selected=left,2",
+        "What is selected at first, as a link to the figure says it after `~`: `selected=left,2`.",
+        default=None,
+        pattern=r"^[a-z_]+=[^\s&]*(&[a-z_]+=[^\s&]*)*$",
+        max_length=1000,
+    )
+    caption: Annotated[str, AfterValidator(printable)] | None = key(
+        "a text", "Caption under the figure, as plain text.", default=None, min_length=1
+    )
     id: str | None = key(
         "a letter followed by letters, digits, '-', '_' or '.'",
         "The figure's `id` in the page, to link to it. Default: `attnviz-1`, `attnviz-2`, … in page order.",
@@ -217,6 +284,9 @@ class Block(BaseModel):
             "text": self.text if self.chat is None else None,
             "text_pair": self.text_pair,
             "text_target": self.text_target,
+            "src_lang": self.src_lang,
+            "tgt_lang": self.tgt_lang,
+            "chat_date": self.chat_date,
             "chat": self.chat and [message.to_dict() for message in self.chat],
             "generate": self.generate and self.generate.to_dict(),
         }
@@ -405,7 +475,25 @@ def _composed(text: str, loader: Any) -> yaml.Node | None:
     return node
 
 
-def _refuse_expansion(text: str, loader: Any) -> None:
+def plain_yaml(text: str) -> object:
+    """Return the value of a YAML text without anchors, aliases, tags and depth.
+
+    Raises:
+        BlockError: it has some.
+        yaml.YAMLError: it is no YAML.
+        ValueError: it holds a number or a date that there is not.
+    """
+    with suppress(yaml.YAMLError):  # it does not know half a surrogate pair, which the name of a file may have
+        return _loaded(text, LIBYAML)
+    return _loaded(text, yaml.SafeLoader)
+
+
+def _loaded(text: str, loader: Any) -> object:
+    _refuse_expansion(text, loader, "file")
+    return yaml.load(text, Loader=loader)  # noqa: S506 — both loaders are safe ones
+
+
+def _refuse_expansion(text: str, loader: Any, what: str = "block") -> None:
     """Anchors, aliases, tags and depth are refused while nothing has been built yet."""
     depth = 0
     for event in yaml.parse(text, Loader=loader):
@@ -415,10 +503,10 @@ def _refuse_expansion(text: str, loader: Any) -> None:
                 "Anchors and aliases (`&`, `*`) are not read; put a text that begins with them in quotes.", line
             )
         if tag := getattr(event, "tag", None):
-            raise BlockError(f"YAML tags are not read, and this block has {tag!r}; put the text in quotes.", line)
+            raise BlockError(f"YAML tags are not read, and this {what} has {tag!r}; put the text in quotes.", line)
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
-            raise BlockError(f"The block is nested more than {MAX_DEPTH} deep.", line)
+            raise BlockError(f"The {what} is nested more than {MAX_DEPTH} deep.", line)
 
 
 def _view(nodes: Mapping[str, yaml.Node], views: Mapping[str, type[Options]]) -> str:

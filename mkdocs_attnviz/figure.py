@@ -12,6 +12,7 @@ import hashlib
 import html
 import json
 import re
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -21,21 +22,30 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from mkdocs_attnviz.block import Block, BlockError, Source
-from mkdocs_attnviz.cache import Entry
+from mkdocs_attnviz.cache import Entry, write_atomically
 from mkdocs_attnviz.part import words
+from mkdocs_attnviz.publishing import printable
 from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing, Picture, bytes_of, fits_page
 from mkdocs_attnviz.views.svg import titled
 
 TINY = 1_000  # bytes of a part's deflated data; a request for it would cost more than it brings
 FILE = 64_000  # bytes of the parts in one file: a third of a second at 1.6 Mbit/s, and half the files of 32,000
-CHROME = 104  # px: controls, headings, read-out
 SWITCH = 32  # px: the line of a figure that is drawn of a changed model and of the model as it is
-SECOND_LINE = 36  # px more where the viewport is narrow, and the controls take two lines
+SECOND_LINE = 36  # px more where the figure is narrow, and the controls take two lines
 MARK = 'data-attnviz-source="'
-PLACEHOLDER = re.compile(rf'<!--.*?-->|<figure class="attnviz" {MARK}([A-Za-z0-9_=-]+)"></figure>', re.DOTALL)
+PLACEHOLDER = re.compile(rf'<!--|<figure class="attnviz" {MARK}([A-Za-z0-9_=-]+)"></figure>')
+"""A block that waits, or the beginning of a comment, in which none does."""
 ID = re.compile(r'id="([^"]*)"')
+SCRIPT_FILE = re.compile(r"(attnviz|attnviz-all)-[0-9a-f]{10}\.js")
+DATA_FILE = re.compile(r"[0-9a-f]{64}\.js")
 PART_OF_NAME = re.compile(r"[\w-]")
-FIGURE_STYLE = "width:100%;max-width:none;margin:1.25em 0;text-align:start"
+FIGURE_STYLE = (
+    "display:grid;grid-template-columns:minmax(0,1fr);width:100%;max-width:none;margin:1.25em 0;text-align:start;"
+    "break-inside:avoid"
+)
+"""A grid may be narrower than what it holds, so that a figure never widens its place."""
+PLACE_STYLE = "container-type:inline-size;contain-intrinsic-inline-size:560px;width:100%"
+"""The figure's heights depend on the width that it has, and its width never on what it has drawn."""
 CAPTION_STYLE = "margin-inline:0;max-width:44em;text-align:start"
 ERROR_STYLE = "border-inline-start:.25rem solid #d32f2f;padding:.75rem 1rem;margin:1em 0;overflow-wrap:anywhere"
 
@@ -67,24 +77,72 @@ class AssetFolder(Assets):
 
     def place(self, parts: Iterable[bytes]) -> Iterator[dict[str, Any]]:
         for together in _files(parts):
-            content = ",".join(f'"{_base64(part)}"' for part in together)
-            name = f"{hashlib.sha256(content.encode()).hexdigest()[:20]}.js"
-            self._write(name, f'attnvizData("{name}",{content})\n'.encode())
+            name, content = _data_file(together)
+            self._write(name, content)
             yield from ({"file": name, "part": number} if number else {"file": name} for number in range(len(together)))
 
     def keeps_inline(self, drawing: Drawing, entry: Entry) -> bool:
         return fits_page(drawing.data, entry)
 
     def _write(self, name: str, content: bytes) -> None:
-        """The name is the content: a file of its size is whole, unless a build was ended while it wrote it."""
+        """Write a file whose name tells its content, unless it is there already; it appears whole or not at all.
+
+        Raises:
+            BlockError: it cannot be written.
+        """
         path = self.folder / name
         try:
-            whole = path.stat().st_size == len(content)
-        except FileNotFoundError:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            whole = False
-        if not whole:
-            path.write_bytes(content)
+            if not _holds(path, content):
+                write_atomically(path, content)
+        except OSError as error:
+            raise BlockError(f"Its file {name} cannot be written into the site ({error.strerror}).") from None
+
+
+def mend(folder: Path) -> Iterator[str]:
+    """Yield what was wrong with each file of ours in a finished site's folder, in a sentence, and put it right.
+
+    A site's sources are copied into the site, too, sometimes after our files were written, and may have some of the
+    same names. A script is put back. Data are removed: their figures tell that they are not there.
+    """
+    for path in sorted(folder.glob("*.js")):
+        script = SCRIPT_FILE.fullmatch(path.name)
+        name, content = _script(script[1]) if script else (path.name, b"")
+        if script and (name != path.name or _holds(path, content)):  # of another version, which no page here loads
+            continue
+        if not script and (not DATA_FILE.fullmatch(path.name) or _is_data(path)):
+            continue
+        try:
+            path.unlink()
+            if script:
+                write_atomically(path, content)
+            done = "put back" if script else "removed"
+        except OSError as error:
+            done = f"left, since it cannot be changed ({error.strerror})"
+        yield (
+            f"The file {path.name} was replaced by another of that name while the site was built, perhaps by one in "
+            f"the site's sources. It was {done}; remove the other, too."
+        )
+
+
+def _is_data(path: Path) -> bool:
+    """Whether a data file has the content that its name tells."""
+    return stat.S_ISREG(path.lstat().st_mode) and hashlib.sha256(path.read_bytes()).hexdigest() == path.stem
+
+
+def _data_file(parts: Iterable[bytes]) -> tuple[str, bytes]:
+    """Return the name of a file of data, which is the SHA-256 that browsers hold it against, and its content."""
+    texts = ",".join(f'"{_base64(part)}"' for part in parts)
+    content = f"attnvizData({texts})\n".encode()
+    return f"{hashlib.sha256(content).hexdigest()}.js", content
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    """Whether a regular file, no link to one, has this content. Anybody may have put another under its name."""
+    try:
+        about = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISREG(about.st_mode) and about.st_size == len(content) and path.read_bytes() == content
 
 
 def _files(parts: Iterable[bytes]) -> Iterator[list[bytes]]:
@@ -138,9 +196,15 @@ class Figure:
     def sentence(self) -> str:
         """What is to be seen; of a changed model, how it is changed, and what is to be seen of it as it is."""
         if self.before is None:
-            return self.drawing.sentence
+            return self.drawing.sentence + self._dated
         as_it_is = self.before[0].sentence
-        return f"{self.drawing.sentence} The model is changed: {self._changed}. As it is: {as_it_is}"
+        return f"{self.drawing.sentence} The model is changed: {self._changed}. As it is: {as_it_is}{self._dated}"
+
+    @property
+    def _dated(self) -> str:
+        """A sentence about the day that the chat template was given for today; '' if it did not ask for it."""
+        date = self.entry.meta.get("sequences", {}).get("text", {}).get("date")
+        return f" The conversation is dated {date}, a fixed day." if date else ""
 
     @property
     def _changed(self) -> str:
@@ -160,20 +224,22 @@ class Figure:
         scheme = "" if self.block.theme == "auto" else f"color-scheme:{self.block.theme}"
         caption = ""
         if self.block.caption:
-            caption = f'\n<figcaption style="{CAPTION_STYLE}">{html.escape(self.block.caption)}</figcaption>'
+            caption = f'\n<figcaption dir="auto" style="{CAPTION_STYLE}">{html.escape(self.block.caption)}</figcaption>'
         return (
             f'<figure class="attnviz" id="{html.escape(id)}" style="{FIGURE_STYLE}">\n'
+            f'<div style="{PLACE_STYLE}">'
             f"<attn-viz data-figure='{_in_single_quotes(_json(self._data(assets)))}' "
             f'style="display:block;--attnviz-height:{self._reserved()};min-height:var(--attnviz-height){self._more()}">'
             f'<img src="{_data_url(picture.svg)}" alt="{sentence}" '
             f'width="{picture.width}" height="{picture.height}" '
             f'style="max-width:100%;height:auto;{scheme}">'
-            f"<noscript><p>{sentence}</p></noscript></attn-viz>{caption}\n</figure>"
+            f'<noscript><p dir="ltr">{sentence}</p></noscript></attn-viz></div>{caption}\n</figure>'
         )
 
     def _reserved(self) -> str:
         """The height kept for the figure until it draws, as CSS: nothing may jump then."""
-        return f"calc({self.drawing.height} + {CHROME}px + clamp(0px,(600px - 100vw)*99,{SECOND_LINE}px))"
+        line = f" + clamp(0px,(600px - 100cqw)*99,{SECOND_LINE}px)" if self.drawing.wraps else ""
+        return f"calc({self.drawing.height} + {self.drawing.around}px{line})"
 
     def _more(self) -> str:
         """Room for the line that turns to the model as it is, beside what views themselves count with."""
@@ -181,11 +247,13 @@ class Figure:
 
     def _data(self, assets: Assets) -> dict[str, Any]:
         """The view's data; of two drawings both."""
-        shown = self._one(self.drawing, self.entry, assets)
+        state = {} if self.block.state is None else {"state": self.block.state}
+        shown = self._one(self.drawing, self.entry, assets) | state
         if self.before is None:
             return shown
         return {
             "view": "compared",
+            **state,
             "label": self.sentence,
             "theme": self.block.theme,
             "interventions": self._changed,
@@ -202,7 +270,7 @@ class Figure:
         for place, parts in ((Assets().place, here), (assets.place, elsewhere if elsewhere is not here else [])):
             for (part, _), found in zip(parts, place([blob for _, blob in parts]), strict=True):
                 part.update(found)
-        return {**shipped, "label": drawing.sentence}
+        return {**shipped, "label": drawing.sentence + self._dated}
 
     def _shipped(self, value: Any, entry: Entry, here: Parts, elsewhere: Parts) -> Any:
         """A copy without bytes; parts that have some wait in one of the lists."""
@@ -232,19 +300,27 @@ class Alert:
     error: BlockError
     wanted_id: str | None = None
     script: str | None = None
+    published: str = ""
+    """The message as it may stand in a page; empty for the message itself."""
 
     @property
     def message(self) -> str:
         where = self.source.where(self.error)
         return f"{where}: {self.error.message}" if where else self.error.message
 
+    @property
+    def shown(self) -> str:
+        """The message without its place, for pages."""
+        return printable(self.published or self.error.message)
+
     def html(self, id: str, assets: Assets) -> str:  # noqa: ARG002
-        where = html.escape(self.source.where(self.error))
+        where = html.escape(printable(self.source.where(self.error)))
         place = f" <small>({where})</small>" if where else ""
-        message = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(self.error.message.replace("\0", "␀")))
+        message = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(self.shown))
         return (
             f'<div class="attnviz-error" role="alert" id="{html.escape(id)}" style="{ERROR_STYLE}">'
-            f'<p style="margin:0"><strong>This attention block could not be drawn.</strong> {message}{place}</p></div>'
+            f'<p dir="ltr" style="margin:0"><strong>This attention block could not be drawn.</strong> '
+            f"{message}{place}</p></div>"
         )
 
 
@@ -255,40 +331,79 @@ def placeholder(source: Source) -> str:
 
 def sources(text: str) -> list[Source]:
     """The blocks waiting in a piece of HTML, in order; those in comments do not wait."""
-    return [source for match in PLACEHOLDER.finditer(text) if match[1] and (source := _source(match[1]))]
+    return [source for match in _waiting(text) if (source := _source(match[1]))]
 
 
-def fill(text: str, rendered: Callable[[Source], Rendered], assets: Assets, alert: Callable[[Alert], Alert]) -> str:
+def _waiting(text: str) -> Iterator[re.Match[str]]:
+    """Yield the placeholders outside of comments, in time linear in the text. A comment without an end is none."""
+    place, closed = 0, True
+    while match := PLACEHOLDER.search(text, place):
+        place = match.end()
+        if match[1] is not None:
+            yield match
+        elif closed:
+            end = text.find("-->", match.start() + 2)  # `<!-->` is a whole comment
+            closed = end >= 0
+            place = end + 3 if closed else place
+
+
+def fill(
+    text: str, rendered: Callable[[Source], Rendered], assets: Assets, alert: Callable[[Source, Exception], Alert]
+) -> str:
     """The HTML with every waiting block in its place, and the script behind the first figure.
 
-    `alert` is told of what only shows here: an `id` that its page has already.
+    `alert` is told of what goes wrong only here: an `id` that its page has already, a file that cannot be written.
     """
-    taken = _ids(text)
-    number = 0
-    found = {match[1]: _source(match[1]) for match in PLACEHOLDER.finditer(text) if match[1]}
-    figures = {carried: (source, rendered(source)) for carried, source in found.items() if source is not None}
-    script = needed(figure for _, figure in figures.values())
+    page = _Page(text, rendered, assets, alert)
+    pieces, place = list[str](), 0
+    for match in _waiting(text):
+        pieces += (text[place : match.start()], page.put(match))
+        place = match.end()
+    return "".join([*pieces, text[place:]])
 
-    def put(match: re.Match[str]) -> str:
-        nonlocal number, script
-        if match[1] not in figures:
+
+class _Page:
+    """The figures of one page while they are put in their places."""
+
+    def __init__(
+        self,
+        text: str,
+        rendered: Callable[[Source], Rendered],
+        assets: Assets,
+        alert: Callable[[Source, Exception], Alert],
+    ) -> None:
+        self.assets, self.alert = assets, alert
+        self.taken = _ids(text)
+        self.number = 0
+        found = {match[1]: _source(match[1]) for match in _waiting(text)}
+        self.figures = {carried: (source, rendered(source)) for carried, source in found.items() if source is not None}
+        self.script = needed(figure for _, figure in self.figures.values())
+        """The script that the page still needs."""
+
+    def put(self, match: re.Match[str]) -> str:
+        """Return what takes the placeholder's place: a figure, or an alert; text that only looks like one stays."""
+        if match[1] not in self.figures:
             return match[0]
-        source, figure = figures[match[1]]
-        number += 1
-        id = figure.wanted_id or _free(f"attnviz-{number}", taken)
-        if id in taken:
-            id = _free(f"attnviz-{number}", taken)
+        source, figure = self.figures[match[1]]
+        self.number += 1
+        id = figure.wanted_id or _free(f"attnviz-{self.number}", self.taken)
+        if id in self.taken:
+            id = _free(f"attnviz-{self.number}", self.taken)
             if source.page is not None:  # else it is an excerpt among others, and no fault of its author
                 message = f"`id` is {figure.wanted_id!r}, which something else on this page has."
-                figure = alert(Alert(source, BlockError(message)))
-        taken.add(id)
-        shown = figure.html(id, assets)
-        if script is not None and figure.script is not None:
-            shown += f"\n{assets.script(script)}"
-            script = None
-        return shown
+                figure = self.alert(source, BlockError(message))
+        self.taken.add(id)
+        try:
+            return self._html(figure, id)
+        except Exception as error:
+            return self.alert(source, error).html(id, self.assets)
 
-    return PLACEHOLDER.sub(put, text)
+    def _html(self, figure: Rendered, id: str) -> str:
+        shown = figure.html(id, self.assets)
+        if self.script is not None and figure.script is not None:
+            shown += f"\n{self.assets.script(self.script)}"
+            self.script = None
+        return shown
 
 
 def needed(figures: Iterable[Rendered]) -> str | None:
@@ -314,7 +429,7 @@ def _source(carried: str) -> Source | None:
     """None for what only looks like one of ours."""
     try:
         return Source.from_json(base64.urlsafe_b64decode(carried).decode())
-    except (ValueError, TypeError):
+    except ValueError:
         return None
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -20,9 +21,14 @@ from typing import Any
 
 import yaml
 
-from mkdocs_attnviz.cache import Log, write_atomically
+from mkdocs_attnviz.block import BlockError, plain_yaml
+from mkdocs_attnviz.cache import Log, read_regular, write_atomically
 
 VERSION = 1
+LARGEST = 1 << 20  # bytes; five thousand models have less
+PACKAGES = ("torch", "transformers", "tokenizers")
+"""Packages whose versions may stand beside a model's identity."""
+PACKAGE_VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+!_-]{0,39}")
 LONGEST_WAIT = 6000  # hundredths of a second; what it waits for takes one, unless somebody has stopped it
 HEADER = "# Which weights the figures of this site are drawn from. Written by attnviz; commit it.\n"
 
@@ -62,6 +68,7 @@ class Lock:
             self.log.info(how)
 
     def record(self, reference: str, identity: str, made_with: Mapping[str, str]) -> None:
+        made_with = known_versions(made_with)
         before = self.known.get(reference)
         if before and before.identity == identity and (changes := _changes(before.made_with, made_with)):
             self.log.info("%s was last run with other versions: %s", reference, changes)
@@ -94,11 +101,12 @@ class Lock:
     def _there(self) -> dict[str, Locked]:
         """What is in the file; one that cannot be read is told, and left as it is."""
         try:
-            return _read(self.path.read_text("utf-8"))
+            return _read(read_regular(self.path, LARGEST).decode())
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
-            reason = " ".join(str(error).split())
+        except (OSError, ValueError, yaml.YAMLError, RecursionError, BlockError) as error:
+            why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            reason = " ".join(why.split()).rstrip(".")
             self.problem = f"The lock file {self.path} cannot be read ({reason}); mend it, or delete it to begin anew."
             self.log.warning(self.problem)
             return {}
@@ -144,8 +152,15 @@ def _changes(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {before[name]}, now {now[name]}" for name in changed)
 
 
+def known_versions(made_with: object) -> dict[str, str]:
+    """Return what an entry says of the packages that made it, as far as it can be versions."""
+    told = made_with if isinstance(made_with, Mapping) else {}
+    versions = {name: told[name] for name in PACKAGES if isinstance(told.get(name), str)}
+    return {name: version for name, version in versions.items() if PACKAGE_VERSION.fullmatch(version)}
+
+
 def _read(text: str) -> dict[str, Locked]:
-    data: Any = yaml.safe_load(text) or {}
+    data: Any = plain_yaml(text) or {}
     if not isinstance(data, dict) or data.get("version") != VERSION or not isinstance(data.get("models"), dict):
         raise ValueError(f"it is no lock file of version {VERSION}")
     known = {}

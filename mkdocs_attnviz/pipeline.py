@@ -14,20 +14,24 @@ import re
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mkdocs_attnviz.block import Block, BlockError, Source, parse
-from mkdocs_attnviz.cache import Cache, Entry, Log
+from mkdocs_attnviz.cache import Cache, DamagedEntry, Entry, Log, signing_key
+from mkdocs_attnviz.entry_schema import unusable
 from mkdocs_attnviz.figure import Alert, Assets, Figure, Rendered, fill, sources
 from mkdocs_attnviz.lock import Lock
 from mkdocs_attnviz.models.client import Captured, Engine, EngineFailed, Worker, by_model
 from mkdocs_attnviz.models.registry import Registry
 from mkdocs_attnviz.models.request import TENSORS, Request, too_long
+from mkdocs_attnviz.models.token_version import outdated
 from mkdocs_attnviz.progress import Progress
+from mkdocs_attnviz.publishing import without_folders
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.store import Store
-from mkdocs_attnviz.views import OPTIONS, VIEWS
+from mkdocs_attnviz.views import OPTIONS, VIEWS, state
+from mkdocs_attnviz.views.drawing import with_short_tokens
 
 NOT_RUN = "The cache does not hold this figure's tensors, and `on_missing` forbids to run its model here"
 
@@ -89,9 +93,14 @@ class Pipeline:
         self.settings, self.base, self.log, self.fatal, self.command = settings, base, log, fatal, command
         self.warn = warn or (lambda alert: log.warning(alert.message))
         store = Store(settings.cache_url, log) if settings.cache_url else None
-        self.cache = Cache(_below(base, settings.cache_dir), log, store, push=settings.cache_push)
+        try:
+            key = signing_key(os.environ)
+        except ValueError as error:
+            raise fatal(str(error)) from None
+        folder, push = _below(base, settings.cache_dir), settings.cache_push
+        self.cache = Cache(folder, log, store, push=push, signing_key=key, outdated=outdated)
         self.lock = Lock(_below(base, settings.lock_file), log)
-        self.worker = Worker()
+        self.worker = Worker(settings.timeout)
         self.engine: Engine = engine or self.worker
         self.registry = Registry(settings, base, self.lock, self.worker, log, update=update)
         self._plans: dict[str, Plan | Alert] = {}
@@ -99,11 +108,16 @@ class Pipeline:
         self._fresh: set[str] = set()
         """Keys of what was computed, and is not in the lock file yet."""
         self._told: set[str] = set()
+        self._begun = False
         self.alerts: list[Alert] = []
         """What could not be drawn in this build, each block once."""
 
     def begin(self) -> None:
-        """A new build: models may have changed since the last one, and everything is told again."""
+        """Begin a new build: models may have changed since the last one, and everything is told again.
+
+        The first build begins by itself; none goes without its lock file.
+        """
+        self._begun = True
         self.registry.begin()
         self.cache.begin()
         self._plans.clear()
@@ -121,7 +135,7 @@ class Pipeline:
         if not waiting:
             return text
         rendered = dict(zip((source.to_json() for source in waiting), self.render(waiting), strict=True))
-        return fill(text, lambda source: rendered[source.to_json()], assets, self._alert)
+        return fill(text, lambda source: rendered[source.to_json()], assets, self.failed)
 
     def prepare(self, sources: Sequence[Source]) -> list[Plan | Alert]:
         """Compute what `render` will need, so that the blocks of many pages go through each model together.
@@ -167,14 +181,44 @@ class Pipeline:
         return self._plan(source)
 
     def figure(self, plan: Plan, entries: Sequence[Entry]) -> Figure:
-        """The block drawn from the entries of its requests. Raises: BlockError: it wants what they have not."""
+        """The block drawn from the entries of its requests.
+
+        Raises:
+            BlockError: it wants what they have not.
+            DamagedEntry: no figure can be made of them.
+        """
         try:
             for entry in entries:
                 self._check_length(plan.block, entry)
+            entries = [with_short_tokens(entry) for entry in entries]
             drawings = [VIEWS[plan.block.view].draw(plan.block, entry) for entry in entries]
+            if plan.block.state is not None:
+                state.check_key(plan.block, entries[0])
             return Figure(plan.block, drawings[0], entries[0], *zip(drawings[1:], entries[1:], strict=True))
+        except BlockError:
+            raise
         except Exception as error:
-            raise self._own_fault(error) from None
+            raise DamagedEntry(str(error)) from error
+
+    def failed(self, source: Source, error: BaseException) -> Alert:
+        """Return the alert in a block's place, and tell of it: drawing the block has raised `error`."""
+        return self._alert(Alert(source, self._own_fault(error)))
+
+    def wrong_state(self, source: Source, id: str, state_of_link: str) -> str | None:
+        """Return what is wrong with a link `#id~state` to a block's figure, '' if nothing is; None for another's id."""
+        plan = self._plan(source)
+        if isinstance(plan, Alert):
+            return "" if f"id: {id}" in source.body else None
+        if plan.block.id != id:
+            return None
+        entry = self.cache.get(plan.request.key, plan.request.key_parts) if plan.request.known else None
+        if entry is None:
+            return ""
+        try:
+            state.check(state_of_link, plan.block, entry)
+        except BlockError as error:
+            return error.message
+        return ""
 
     def outcome(self, source: Source) -> Outcome | None:
         """What was done about the block in this build; None where its entry was there, or it has no model."""
@@ -217,6 +261,8 @@ class Pipeline:
 
     def _plan(self, source: Source, *, ask_hub: bool = True) -> Plan | Alert:
         """The source's plan, made once a build; it is not settled while a model is to be looked up on the hub."""
+        if not self._begun:
+            self.begin()
         key = source.to_json()
         if key in self._plans:
             return self._plans[key]
@@ -244,11 +290,11 @@ class Pipeline:
     def _has(self, request: Request) -> bool:
         return request.known and self.cache.has(request.key)
 
-    def _compute(self, requests: Iterable[Request]) -> None:
+    def _compute(self, requests: Iterable[Request], *, fetch: bool = True) -> None:
         """Fill the cache, from the shared one first; what fails is remembered for the rest of the build."""
         missing = {request.key: request for request in requests}
         missing = {key: request for key, request in missing.items() if key not in self._outcomes}
-        fetched = self.cache.fetch({key: request.key_parts for key, request in missing.items()})
+        fetched = self.cache.fetch({key: request.key_parts for key, request in missing.items()}) if fetch else set()
         self._outcomes |= dict.fromkeys(fetched, Outcome(fetched=True))
         missing = {key: request for key, request in missing.items() if key not in fetched}
         if self.settings.on_missing == "run":
@@ -263,22 +309,37 @@ class Pipeline:
             self._outcomes |= dict.fromkeys(missing, not_run)
 
     def _run(self, missing: Mapping[str, Request]) -> None:
+        missing = self._present(missing)
         keys, requests, settings = list(missing), list(missing.values()), self.settings
         for group in by_model(requests):
             self._announce(next(iter(group.values())), len(group))
         with Progress(len(missing), self.log) as progress:
+            self.worker.tell = progress.say
             answers = self.engine.capture(
                 requests, device=settings.device, batch_size=settings.batch_size, max_tokens=settings.max_tokens
             )
             for answer in answers:
                 key = keys[answer.index]
-                if isinstance(answer, Captured):
+                if isinstance(answer, Captured) and (wrong := unusable(answer.entry.meta, answer.entry.blobs)):
+                    self._outcomes[key] = Outcome(error=wrong)
+                elif isinstance(answer, Captured):
                     self.cache.put(key, requests[answer.index].key_parts, answer.entry)
                     self._outcomes[key] = Outcome(answer.seconds)
                     self._fresh.add(key)
                 else:
                     self._outcomes[key] = Outcome(error=answer.message, blame=answer.blame)
                 progress.advance()
+
+    def _present(self, missing: Mapping[str, Request]) -> dict[str, Request]:
+        """The requests whose models may be run here; the others have their outcome now."""
+        present: dict[str, Request] = {}
+        for key, request in missing.items():
+            absent = next(((place, model.absent) for place, model in enumerate(request.models) if model.absent), None)
+            if absent is None:
+                present[key] = request
+            else:
+                self._outcomes[key] = Outcome(error=absent[1], blame=("model", "other")[absent[0]])
+        return present
 
     def _announce(self, request: Request, texts: int) -> None:
         names = " and ".join(model.name for model in request.models)
@@ -291,11 +352,34 @@ class Pipeline:
     def _draw(self, plan: Plan) -> Rendered:
         try:
             found = [self._entry(plan.block, request) for request in plan.requests]
-            figure = self.figure(plan, [entry for entry, _ in found])
+            try:
+                figure = self.figure(plan, [entry for entry, _ in found])
+            except DamagedEntry as error:
+                found = self._computed_anew(plan, error)
+                figure = self.figure(plan, [entry for entry, _ in found])
+        except DamagedEntry as error:
+            return self.failed(plan.source, error.__cause__ or error)
         except Exception as error:
-            return self._alert(Alert(plan.source, self._own_fault(error)))
+            return self.failed(plan.source, error)
         self._tell(plan, found[0][1])
         return figure
+
+    def _computed_anew(self, plan: Plan, error: DamagedEntry) -> list[tuple[Entry, str]]:
+        """The entries again, in place of some that are whole and of which nothing can be made, whoever wrote them.
+
+        Raises:
+            DamagedEntry: this build has computed them itself.
+            BlockError: they cannot be computed here.
+        """
+        outcomes = {request.key: self._outcomes.get(request.key) for request in plan.requests}
+        foreign = [request for request in plan.requests if (it := outcomes[request.key]) is None or it.fetched]
+        if not foreign:
+            raise error
+        for request in foreign:
+            self.cache.discard(request.key)
+            self._outcomes.pop(request.key, None)
+        self._compute(foreign, fetch=False)
+        return [self._entry(plan.block, request) for request in plan.requests]
 
     def _entry(self, block: Block, request: Request) -> tuple[Entry, str]:
         """The request's entry and how it was come by; one that is damaged in the cache is computed here."""
@@ -304,16 +388,20 @@ class Pipeline:
         entry = self._whole(request)
         outcome = self._outcomes.get(request.key)
         if entry is None:
-            outcome = outcome or Outcome(error="Its cache entry cannot be read.")
+            if outcome is None or not outcome.error:
+                outcome = Outcome(error="Its cache entry was written and is gone again, twice in this build.")
             raise block.wrong(_blamed(block, outcome), outcome.error, missing=outcome.missing)
         if outcome is not None and not outcome.fetched:
             return entry, f"computed ({outcome.seconds:.2f} s)"
         return entry, f"{'cached' if outcome is None else 'fetched'} ({1000 * (time.perf_counter() - start):.1f} ms)"
 
     def _whole(self, request: Request) -> Entry | None:
-        """The request's entry; one that is damaged in the folder is fetched or computed anew."""
+        """The request's entry; one that is damaged in the folder, or gone from it, is fetched or computed anew."""
         entry = self.cache.get(request.key, request.key_parts)
         if entry is None:
+            outcome = self._outcomes.get(request.key)
+            if outcome is not None and not outcome.error:  # it was here a moment ago
+                del self._outcomes[request.key]
             self._compute([request])
             entry = self.cache.get(request.key, request.key_parts)
         return entry
@@ -325,7 +413,7 @@ class Pipeline:
             if problem := too_long(tokens, self.settings.max_tokens):
                 raise block.wrong("text", problem)
 
-    def _own_fault(self, error: Exception) -> BlockError:
+    def _own_fault(self, error: BaseException) -> BlockError:
         """What nobody foresaw costs one block, not the build."""
         if isinstance(error, BlockError):
             return error
@@ -340,6 +428,8 @@ class Pipeline:
             self.log.info("%s: %s, %s view: %s", where, block.names, block.view, note)
 
     def _alert(self, alert: Alert) -> Alert:
+        published = without_folders(alert.error.message, self.base, alert.source.to_json())
+        alert = replace(alert, published=published)
         if self._first_time("alert", alert.source):
             self.alerts.append(alert)
             self.warn(alert)

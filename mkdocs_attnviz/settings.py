@@ -73,6 +73,13 @@ class Settings(BaseModel):
     dtype: Dtype = Field("auto", description="Precision the weights are run in; `auto` is the checkpoint's own.")
     max_tokens: int = Field(1024, gt=0, description="A longer text is an error.")
     batch_size: int = Field(8, gt=0, le=256, description="How many texts go through the model at once, at most.")
+    timeout: int = Field(
+        900,
+        ge=0,
+        le=10**6,
+        description="Seconds that loading a model, or one text, may take before it is given up; `0` is without limit. "
+        "A download counts as long as it goes on.",
+    )
     trust_remote_code: bool = Field(False, description="Run Python code that comes with a model.")
     use_safetensors: bool = Field(
         True,

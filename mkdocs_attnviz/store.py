@@ -9,19 +9,32 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any, TypeVar
 
 from mkdocs_attnviz.cache import SUFFIX, Log, StoreError, file_name, write_atomically
+from mkdocs_attnviz.entry_schema import LARGEST
 
 Result = TypeVar("Result")
 
 TRIES = 5
 AT_ONCE = 64  # entries that are asked for together; what came is in the folder before more is held in memory
+PIECE = 4 << 20  # bytes; larger entries are asked for one by one
+AT_FIRST = 4  # and until it is known how fast they come
+FAST, SLOW = 10.0, 60.0  # seconds after which more are asked for together the next time, or fewer
+DEADLINE = 300.0  # seconds after which nothing more is expected of a call; of a slow line, it brings 100 MB
 NOT_THERE = (FileNotFoundError, NotADirectoryError)
-FINAL = (*NOT_THERE, PermissionError, ImportError, ValueError, NotImplementedError)
+
+
+class Silent(Exception):
+    """A call has neither returned nor failed."""
+
+
+FINAL = (*NOT_THERE, PermissionError, ImportError, ValueError, NotImplementedError, Silent)
 """Errors that no second try mends."""
 
 
@@ -31,6 +44,7 @@ class Store:
     def __init__(self, url: str, log: Log, wait: float = 0.2) -> None:
         self.url, self.log, self.wait = url, log, wait
         self._opened: Any = None
+        self._at_once = AT_FIRST
 
     def fetch(self, keys: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         """The contents of those that are there, whole or not, many asked for at once and yielded as they come.
@@ -41,22 +55,47 @@ class Store:
         waiting = {self._path(key): key for key in keys}
         with self._told("read"):
             while waiting:
-                yield from self._tried(self._fetch_some, waiting).items()
+                for path, content in self._tried(self._fetch_some, waiting).items():
+                    whole = content if len(content) <= PIECE else self._tried(self._whole, path)
+                    if whole is not None:
+                        yield path.rpartition("/")[2].removesuffix(SUFFIX), whole
+
+    def _whole(self, path: str) -> bytes | None:
+        """Return a large entry; None if it is too large for one, or gone."""
+        try:
+            size = self._files().size(path)
+            if not PIECE < size <= LARGEST:  # a device tells none
+                self.log.info("%s of the shared cache is not used: it has %d MB.", path, size >> 20)
+                return None
+            content: bytes = self._files().cat_file(path)
+        except NOT_THERE:
+            return None
+        return content
 
     def _fetch_some(self, waiting: dict[str, str]) -> dict[str, bytes]:
-        """One try for the first of `waiting`; what is settled is taken from there.
+        """One try for the first of `waiting`, of each a piece; what is settled is taken from there.
 
         Raises: one of the errors, if nothing could be settled.
         """
-        paths = list(itertools.islice(waiting, AT_ONCE))
-        came, failures = {}, []
-        for path, answer in zip(paths, self._files().cat_ranges(paths, None, None, on_error="return"), strict=True):
+        paths = list(itertools.islice(waiting, self._at_once))
+        came, failures, start = {}, [], time.monotonic()
+        pieces = self._files().cat_ranges(paths, 0, PIECE + 1, on_error="return")
+        for path, answer in zip(paths, pieces, strict=True):
             if isinstance(answer, bytes):
-                came[waiting.pop(path)] = answer
+                came[path] = answer
+                del waiting[path]
             elif isinstance(answer, NOT_THERE):
+                del waiting[path]
+            elif "range" in str(answer).lower() and self._files().size(path) == 0:  # of which no piece can be had
+                came[path] = b""
                 del waiting[path]
             else:
                 failures.append(answer)
+        took = time.monotonic() - start
+        if took > SLOW:
+            self._at_once = max(self._at_once // 2, 1)
+        elif took < FAST and not failures:
+            self._at_once = min(2 * self._at_once, AT_ONCE)
         if len(failures) == len(paths):
             raise failures[0]
         if failures:
@@ -134,7 +173,7 @@ class Store:
         if self._opened is None:
             from fsspec.core import url_to_fs
 
-            self._opened = url_to_fs(self.url)
+            self._opened = _in_time(url_to_fs, self.url)
         opened: tuple[Any, str] = self._opened
         return opened
 
@@ -152,7 +191,8 @@ class Store:
             retry=retry_if_not_exception_type(FINAL),
             reraise=True,
         )
-        return again(call, *arguments, **options)
+        result: Result = again(_in_time, call, *arguments, **options)
+        return result
 
     @contextlib.contextmanager
     def _told(self, done: str) -> Iterator[None]:
@@ -166,6 +206,31 @@ class Store:
                 f"The shared cache {self.url} cannot be opened: {error}; `pip install 'mkdocs-attnviz[share]'`, and "
                 "what fsspec asks for s3, gs or abfs."
             ) from None
+        except Silent:
+            raise StoreError(
+                f"The shared cache {self.url} cannot be {done}: no answer came in {DEADLINE:g} s."
+            ) from None
         except Exception as error:
             reason = ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
             raise StoreError(f"The shared cache {self.url} cannot be {done} ({reason}).") from None
+
+
+def _in_time(call: Callable[..., Result], *arguments: Any, **options: Any) -> Result:
+    """Return what the call returns, or raise what it raises; one that does neither is left behind in its thread.
+
+    Raises:
+        Silent: nothing came of it by the deadline.
+    """
+    answer: Future[Result] = Future()
+
+    def work() -> None:
+        try:
+            answer.set_result(call(*arguments, **options))
+        except BaseException as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    done, _ = wait([answer], timeout=DEADLINE)
+    if not done:
+        raise Silent
+    return answer.result()

@@ -117,6 +117,14 @@ def shared_cache(tmp_path_factory) -> Path:
     return (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "cache"
 
 
+@pytest.fixture(scope="session")
+def published(tmp_path_factory):
+    """A site that was built where its models are."""
+    from published import publish
+
+    return publish(tmp_path_factory.mktemp("published"))
+
+
 @pytest.fixture
 def site(tmp_path, shared_cache) -> Site:
     return Site(tmp_path, shared_cache)

@@ -51,7 +51,7 @@ def _bytes(built: Built, layer: dict[str, str]) -> np.ndarray:
     coded = layer.get("data")
     if coded is None:
         (path,) = (built.folder / "site").rglob(layer["file"])
-        parts = re.fullmatch(r'attnvizData\("\w+\.js","(.*)"\)\n', path.read_text())[1].split('","')
+        parts = re.fullmatch(r'attnvizData\("(.*)"\)\n', path.read_text())[1].split('","')
         coded = parts[layer.get("part", 0)]
     return _inflated(base64.b64decode(coded))
 

@@ -22,6 +22,8 @@ class Host(ABC):
     """A site in a folder of its own, built into its `site` folder."""
 
     suffix = ".md"
+    python = sys.executable
+    """The interpreter of the environment that the tool is installed in."""
 
     def __init__(self, folder: Path, cache: Path) -> None:
         self.folder = folder
@@ -44,12 +46,20 @@ class Host(ABC):
     def block(self, body: str) -> str:
         return f"```attention\n{body.strip()}\n```"
 
+    @property
+    def base(self) -> Path:
+        """The folder of the configuration, where relative directories start from."""
+        return self.folder
+
+    config_file = "mkdocs.yml"
+    """Name of the configuration in `base`, once it is built."""
+
     @abstractmethod
     def build(self, *, strict: bool = False) -> Built: ...
 
     def run(self, *command: str) -> Built:
         run = subprocess.run(
-            [sys.executable, "-m", *command],
+            [self.python, "-m", *command],
             cwd=self.folder,
             capture_output=True,
             text=True,
@@ -65,7 +75,7 @@ class Host(ABC):
     def data(self) -> dict[str, bytes]:
         """The data files of a built site."""
         found = (self.folder / "site").rglob("*.js")
-        return {path.name: path.read_bytes() for path in found if re.fullmatch(r"[0-9a-f]{20}\.js", path.name)}
+        return {path.name: path.read_bytes() for path in found if re.fullmatch(r"[0-9a-f]{64}\.js", path.name)}
 
 
 class MkDocs(Host):
@@ -148,6 +158,7 @@ class PythonMarkdown(Host):
 class Sphinx(Host):
     """With MyST."""
 
+    config_file = "conf.py"
     extensions: Sequence[str] = ("myst_parser", "mkdocs_attnviz.hosts.sphinx")
 
     def __init__(self, folder: Path, cache: Path) -> None:
@@ -155,6 +166,10 @@ class Sphinx(Host):
         self.theme = "alabaster"
         self.config: dict[str, Any] = {}
         self.options: list[str] = []
+
+    @property
+    def base(self) -> Path:
+        return self.source
 
     def build(self, *, strict: bool = False, builder: str = "html") -> Built:
         values = {

@@ -48,7 +48,7 @@ def main() -> None:
 
 def take(page, figure, path: Path) -> None:
     place, id, state = figure
-    page.goto((SITE / place / "index.html").as_uri())
+    page.goto((SITE / f"{place}.html").as_uri())
     page.locator(f"#{id}").scroll_into_view_if_needed()
     page.eval_on_selector(f"#{id} attn-viz", "(e, state) => e.ready.then(() => Object.assign(e, { state }))", state)
     settle(page)

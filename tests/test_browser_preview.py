@@ -7,7 +7,7 @@ import pytest
 from conftest import becomes, draw_all, settle
 
 LONG = " ".join(f"Sentence number {n} says that dogs chase cats, and cats chase mice." for n in range(8))
-DATA = re.compile(r"/[0-9a-f]{20}\.js$")
+DATA = re.compile(r"/[0-9a-f]{64}\.js$")
 PICTURE = "element => element.shadowRoot.querySelector('canvas').toDataURL()"
 
 

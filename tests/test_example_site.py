@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import yaml
 from conftest import ROOT, draw_all
 
 SITE = ROOT / "example_site" / "site"
@@ -12,9 +13,9 @@ AXE = ROOT / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
 
 
 def built(page):
-    path = SITE / (page.removesuffix("index.md") or "." if page.endswith("index.md") else page.removesuffix(".md"))
+    path = (SITE / page).with_suffix(".html")
     assert path.exists(), "run `make site` first"
-    return path / "index.html"
+    return path
 
 
 def open_drawn(open_page, page, **options):
@@ -23,12 +24,22 @@ def open_drawn(open_page, page, **options):
     return page
 
 
+def figure_of(open_page, page, figure):
+    """A figure's element on a page, whose folded parts are opened: what is hidden is not drawn."""
+    page = open_page(built(page))
+    page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+    return page.locator(f"#{figure} attn-viz")
+
+
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("page", PAGES)
 def test_axe_finds_nothing_serious(open_page, page, dark):
     page = open_drawn(open_page, page, dark=dark)
     page.add_script_tag(path=AXE)
-    found = page.evaluate("axe.run({resultTypes: ['violations'], preload: false})")["violations"]
+    # Material's own search dialog has no name.
+    found = page.evaluate("axe.run({exclude: ['.md-search']}, {resultTypes: ['violations'], preload: false})")[
+        "violations"
+    ]
     serious = {
         rule["id"]: [node["html"] for node in rule["nodes"]]
         for rule in found
@@ -55,6 +66,15 @@ def test_no_request_leaves_the_site(open_page, page):
     assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []
 
 
+def test_the_site_works_from_disk(open_page):
+    page = open_page(built("index.md"))
+    page.locator("article").get_by_role("link", name="Inner workings").click()
+    page.get_by_role("heading", name="Inner workings").first.wait_for()
+    page.locator("[data-md-component=search-query]").click()
+    page.keyboard.type("induction")
+    page.locator(".md-search-result__item", has_text="Induction heads").first.wait_for()
+
+
 # ---- what the pages say
 
 CLAIMS = {
@@ -68,21 +88,30 @@ CLAIMS = {
         (2, 8, "the", "mat", 0.80, 0.90),
         (2, 8, "cat", "[CLS]", 0.5, 1),
         (2, 8, "mat", "[CLS]", 0.5, 1),
+        (2, 8, "on", "mat", 0.45, 0.55),
     ],
     ("learn/inner-workings.md", "pair"): [
-        (5, 3, "rabbit", "turtle", 0.65, 0.75),
-        (5, 11, "turtle", "rabbit", 0.5, 0.7),
+        (2, 7, "rabbit", "turtle", 0.145, 0.155),
+        (2, 7, "turtle", "rabbit", 0.125, 0.135),
+        (2, 9, "quickly", "slowly", 0.075, 0.085),
+        (2, 9, "slowly", "quickly", 0.115, 0.125),
+        (5, 11, "turtle", "rabbit", 0.6, 0.62),
+        (5, 11, "rabbit", "rabbit", 0.71, 0.73),
     ],
     ("learn/notebook.md", "step-4-cross"): [
         (1, 0, "<pad>", "She", 0.95, 1),
         (1, 0, "sieht", "the", 0.95, 1),
         (1, 2, "sieht", "elephant", 0.965, 0.975),
+        (1, 2, "den", "elephant", 0.905, 0.915),
+        (1, 2, "<pad>", "She", 0.9, 1),
+        (1, 2, "Sie", "sees", 0.9, 1),
     ],
     ("learn/notebook.md", "crossing"): [(1, 0, "en", "seen", 0.95, 1)],
     ("guide/views/matrix.md", "matrix"): [(1, 8, "cross", "the", 0.7, 1), (1, 8, "tired", "to", 0.5, 1)],
     ("guide/encoder-decoder.md", "dates"): [(1, 1, "<pad>", "2", 0.9, 1)],
     ("learn/agreement.md", "subject"): [(2, 1, "[MASK]", "keys", 0.99, 1)],
     ("learn/agreement.md", "inside"): [(2, 1, "[MASK]", "key", 0.99, 1)],
+    ("learn/agreement.md", "queen"): [(2, 3, "[MASK]", "queen", 0.955, 0.965)],
     ("learn/dates.md", "letters"): [(1, 1, "<pad>", "1", 0.97, 1)],
     ("learn/induction-heads.md", "list"): [
         (1, 1, "seven", "rabbit", 0.95, 1),
@@ -101,7 +130,7 @@ CLAIMS = {
 
 @pytest.mark.parametrize(("page", "figure"), CLAIMS, ids=lambda name: name)
 def test_what_the_text_says_is_so(open_page, page, figure):
-    element = open_page(built(page)).locator(f"#{figure} attn-viz")
+    element = figure_of(open_page, page, figure)
     for layer, head, start, end, least, most in CLAIMS[page, figure]:
         where = {"stack": element.evaluate("element => element.state.stack"), "layer": layer, "head": head}
         weights = element.evaluate("(element, where) => element.weights(where)", where)
@@ -111,7 +140,50 @@ def test_what_the_text_says_is_so(open_page, page, figure):
         assert least <= found <= most, (layer, head, start, end, found)
 
 
+LOOKED_AT = {
+    ("learn/inner-workings.md", "pair", 2, 7, "turtle"): ({"rabbit"}, 0.02),
+    ("learn/inner-workings.md", "pair", 2, 7, "rabbit"): ({"turtle"}, 0.02),
+    ("learn/agreement.md", "subject", 2, 1, "keys"): ({"[MASK]", "to"}, 0.4),
+    ("learn/agreement.md", "inside", 2, 1, "key"): ({"[MASK]", "to"}, 0.1),
+    ("learn/agreement.md", "queen", 2, 3, "queen"): ({"[MASK]", "[SEP]"}, 0.2),
+    ("learn/notebook.md", "step-4-cross", 1, 2, "elephant"): ({"sieht", "den", "kleinen"}, 0.1),
+}
+"""Page, figure, layer, head, token → the tokens that look at it, and what no other gives it.
+
+A line that every token has says nothing about one of them."""
+
+
+@pytest.mark.parametrize(("page", "figure", "layer", "head", "to"), LOOKED_AT, ids=str)
+def test_who_looks_at_a_token_is_whom_the_text_names(open_page, page, figure, layer, head, to):
+    element = figure_of(open_page, page, figure)
+    where = {"stack": element.evaluate("element => element.state.stack"), "layer": layer, "head": head}
+    weights = element.evaluate("(element, where) => element.weights(where)", where)
+    col = [token.strip() for token in weights["cols"]].index(to)
+    given = [(token.strip(), row[col]) for token, row in zip(weights["rows"], weights["values"], strict=True)]
+    looking, most = LOOKED_AT[page, figure, layer, head, to]
+    others = max(weight for token, weight in given if token not in looking)
+    assert others <= most < min(weight for token, weight in given if token in looking)
+
+
+def test_in_the_last_layer_every_token_looks_at_rabbit(open_page):
+    element = figure_of(open_page, "learn/inner-workings.md", "pair")
+    values = element.evaluate("element => element.weights({layer: 5, head: 11})")["values"]
+    assert 0.44 < min(row[2] for row in values) < max(row[2] for row in values) < 0.73
+
+
+def test_all_heads_of_the_last_layer_are_induction_heads(open_page):
+    element = figure_of(open_page, "learn/induction-heads.md", "list")
+    least = []
+    for head in range(4):
+        values = element.evaluate("(element, head) => element.weights({layer: 1, head})", head)["values"]
+        least.append(min(values[again][again - 5] for again in range(6, 11)))
+    assert min(least) > 0.6
+    assert min(least[1], least[3]) > 0.9
+
+
 PREDICTIONS = {
+    ("index.md", "next"): [(10, "hopped", 0.985, 0.995)],
+    ("learn/induction-heads.md", "two-ways"): [(10, "seven", 0.825, 0.835)],
     ("guide/views/predict.md", "next"): [(1, None, 0, 0.02), (10, "hopped", 0.985, 0.995)],
     ("guide/views/predict.md", "article"): [(3, "den", 0.99, 1)],
     ("guide/views/predict.md", "masked"): [(7, "barked", 0.455, 0.465)],
@@ -128,7 +200,7 @@ PREDICTIONS = {
 
 @pytest.mark.parametrize(("page", "figure"), PREDICTIONS, ids=lambda name: name)
 def test_what_the_text_says_is_likely_is_so(open_page, page, figure):
-    element = open_page(built(page)).locator(f"#{figure} attn-viz")
+    element = figure_of(open_page, page, figure)
     element.scroll_into_view_if_needed()
     element.evaluate("element => element.ready")
     for position, token, least, most in PREDICTIONS[page, figure]:
@@ -139,6 +211,7 @@ def test_what_the_text_says_is_likely_is_so(open_page, page, figure):
 
 
 ATTRIBUTIONS = {
+    ("index.md", "why"): (["not", "bad"], ["film"]),
     ("guide/views/saliency.md", "masked"): (["keys"], ["cabinet"]),
     ("guide/views/saliency.md", "tense"): (["yesterday"], ["cabinet"]),
     ("guide/views/saliency.md", "review"): (["not", "bad"], ["film"]),
@@ -153,7 +226,7 @@ ATTRIBUTIONS = {
 
 @pytest.mark.parametrize(("page", "figure"), ATTRIBUTIONS, ids=lambda name: name)
 def test_what_the_text_says_an_output_rests_on_is_so(open_page, page, figure):
-    element = open_page(built(page)).locator(f"#{figure} attn-viz")
+    element = figure_of(open_page, page, figure)
     element.scroll_into_view_if_needed()
     found = element.evaluate("element => element.ready.then(() => element.values({}))")
     row = dict(zip([token.strip() for token in found["inputs"]], found["values"][0], strict=True))
@@ -164,7 +237,7 @@ def test_what_the_text_says_an_output_rests_on_is_so(open_page, page, figure):
 
 
 def test_a_verb_is_expected_in_the_past(open_page):
-    element = open_page(built("guide/views/predict.md")).locator("#masked attn-viz")
+    element = figure_of(open_page, "guide/views/predict.md", "masked")
     element.scroll_into_view_if_needed()
     top = element.evaluate("element => element.ready.then(() => element.values({}))")["top"]
     past = {"barked", "mooed", "slept", "sang", "meowed", "quacked", "ran", "howled", "neighed", "roared"}
@@ -174,7 +247,7 @@ def test_a_verb_is_expected_in_the_past(open_page):
 
 
 def test_the_mask_itself_speaks_against_are(open_page):
-    element = open_page(built("learn/agreement.md")).locator("#rests attn-viz")
+    element = figure_of(open_page, "learn/agreement.md", "rests")
     element.scroll_into_view_if_needed()
     found = element.evaluate("element => element.ready.then(() => element.values({}))")
     row = dict(zip(found["inputs"], found["values"][0], strict=True))
@@ -183,7 +256,7 @@ def test_the_mask_itself_speaks_against_are(open_page):
 
 
 def test_what_is_said_of_a_mistake(open_page):
-    element = open_page(built("guide/views/tokens.md")).locator("#mistake attn-viz")
+    element = figure_of(open_page, "guide/views/tokens.md", "mistake")
     element.scroll_into_view_if_needed()
     found = {
         each["token"].strip(): each
@@ -195,7 +268,7 @@ def test_what_is_said_of_a_mistake(open_page):
 
 
 def test_a_review_with_a_word_of_praise_is_blame(open_page):
-    element = open_page(built("guide/views/predict.md")).locator("#verdict attn-viz")
+    element = figure_of(open_page, "guide/views/predict.md", "verdict")
     element.scroll_into_view_if_needed()
     top = element.evaluate("element => element.ready.then(() => element.values({}))")["top"]
     assert top["tokens"][0] == "negative"
@@ -203,7 +276,7 @@ def test_a_review_with_a_word_of_praise_is_blame(open_page):
 
 
 def test_the_induction_model_writes_the_list_on(open_page):
-    element = open_page(built("guide/views/tokens.md")).locator("#tokens attn-viz")
+    element = figure_of(open_page, "guide/views/tokens.md", "tokens")
     element.scroll_into_view_if_needed()
     element.evaluate("element => element.ready")
     found = element.evaluate("element => element.values()")
@@ -216,20 +289,20 @@ def test_the_induction_model_writes_the_list_on(open_page):
     ("learn/induction-heads.md", "previous-token", 0, 1),
 ])  # fmt: skip
 def test_previous_token_heads(open_page, page, figure, layer, head):
-    element = open_page(built(page)).locator(f"#{figure} attn-viz")
+    element = figure_of(open_page, page, figure)
     values = element.evaluate("(element, where) => element.weights(where)", {"layer": layer, "head": head})["values"]
     weights = [values[position][position - 1] for position in range(1, len(values))]
     assert min(weights) > (0.995 if page.endswith("workings.md") else 0.9)
 
 
 def test_the_neurons_that_the_text_names(open_page):
-    element = open_page(built("guide/views/activations.md")).locator("#activations attn-viz")
+    element = figure_of(open_page, "guide/views/activations.md", "activations")
     found = element.evaluate("element => element.values({layer: 3})")
     strongest = [max(range(17), key=lambda token: abs(row[token])) for row in found["activations"][:2]]
     assert [found["tokens"][token] for token in strongest] == ["[CLS]", "not"]
     assert found["neurons"][:2] == [358, 318]
     assert found["activations"][0][strongest[0]] > 2 * found["activations"][1][strongest[1]] > 0
-    element = open_page(built("guide/views/activations.md")).locator("#activations-decoder attn-viz")
+    element = figure_of(open_page, "guide/views/activations.md", "activations-decoder")
     assert min(map(min, element.evaluate("element => element.values({})")["activations"])) == 0
 
 
@@ -272,6 +345,24 @@ def test_the_induction_model_says_what_comes_next():
         assert least <= probabilities[tokenizer.convert_tokens_to_ids(word)] <= most
 
 
+def test_the_masked_model_says_whose_horse_is_fed():
+    import torch
+    import transformers
+
+    folder = ROOT / "example_site" / "models" / "agreement"
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.AutoModelForMaskedLM.from_pretrained(folder).eval()
+    for text, word, least, most in [
+        ("the queen behind the king feeds [MASK] horse.", "her", 0.945, 0.955),
+        ("the king behind the queen feeds [MASK] horse.", "his", 0.98, 0.99),
+    ]:
+        inputs = tokenizer(text, return_tensors="pt")
+        where = inputs.input_ids[0].tolist().index(tokenizer.mask_token_id)
+        with torch.no_grad():
+            probabilities = model(**inputs).logits[0, where].softmax(-1)
+        assert least <= probabilities[tokenizer.convert_tokens_to_ids(word)] <= most
+
+
 # ---- what the pages list
 
 
@@ -290,3 +381,9 @@ def test_every_key_and_setting_is_documented():
     assert sorted(listed_within) == sorted(within)
     assert sorted(listed("block.md")) == sorted(keys)
     assert sorted(listed("settings.md")) == sorted(Settings.model_fields)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_describes_itself(page):
+    head = yaml.safe_load((DOCS / page).read_text().split("---")[1])
+    assert 20 <= len(head["description"]) <= 160

@@ -8,9 +8,11 @@ import sys
 from importlib import metadata
 
 import pytest
+import yaml
 from bs4 import BeautifulSoup
 from conftest import INDUCTION
 from entries import alike, stored
+from models_of_machines import changed, hub_model, save_tensors
 
 from mkdocs_attnviz.block import Source
 from mkdocs_attnviz.figure import Figure
@@ -142,6 +144,12 @@ BROKEN = {
     "empty": "",
     "no text": "\0\x01",
     "nested without end": "[" * 3_000,
+    "eight levels of aliases": "".join(
+        f"{name}: &{name} [{', '.join([f'*{before}'] * 9 if before else ['lol'] * 9)}]\n"
+        for before, name in zip(["", *"abcdefgh"], "abcdefghi", strict=True)
+    ),
+    "a tag": "version: 1\nmodels: !!python/dict {}\n",
+    "too large": f"{TEXT}{'#' * (1 << 20)}",
 }
 
 
@@ -165,6 +173,23 @@ def test_a_file_that_breaks_during_the_build_is_left_as_it_is(path, caplog):
     lock.save()
     assert path.read_text() == BROKEN["conflict"]
     assert "cannot be read" in caplog.text
+
+
+@pytest.mark.parametrize("target", ["/dev/zero", "/proc/self/environ", "other.lock"])
+def test_a_link_is_not_followed(path, caplog, monkeypatch, target):
+    (path.parent / "other.lock").write_text(TEXT)
+    path.symlink_to(target)
+    lock = opened(path)
+    assert f"The lock file {path} cannot be read (it is a link)" in caplog.text
+    lock.record("mine", MINE.identity, {})
+    lock.save()
+    assert path.is_symlink()
+
+
+def test_what_an_entry_says_of_its_making_is_taken_for_versions_alone(path):
+    made_with = {"torch": "2.14.0", "transformers": "5\n- evil", "tokenizers": "9" * 400, "identity": "x", "<b>": "1"}
+    recorded(path, mine=Locked(MINE.identity, made_with), other=Locked(MINE.identity, "x"))
+    assert opened(path).known == {"mine": Locked(MINE.identity, {"torch": "2.14.0"}), "other": Locked(MINE.identity)}
 
 
 def test_bytes_that_are_no_text(path, caplog):
@@ -267,23 +292,6 @@ def test_a_hub_model_stays_at_its_commit_when_the_branch_moves(build, path, hub,
     assert not alike(drawn(build(HUB_CAT)), [before])
 
 
-def hub_model(hub, commit):
-    """A hub's model as huggingface_hub keeps it on this machine; its branch is at `commit`."""
-    folder = hub / "models--org--mini"
-    shutil.copytree(INDUCTION, folder / "snapshots" / commit)
-    (folder / "refs").mkdir(exist_ok=True)
-    (folder / "refs" / "main").write_text(commit)
-    return folder / "snapshots" / commit
-
-
-def changed(model):
-    """Other weights of the same shapes."""
-    from safetensors.torch import load_file, save_file
-
-    file = model / "model.safetensors"
-    save_file({name: 1.5 * tensor for name, tensor in load_file(file).items()}, file, metadata={"format": "pt"})
-
-
 def test_a_changed_directory_is_computed_anew_and_the_lock_file_goes_along(build, path, caplog):
     (before,) = drawn(build(CAT))
     identity = opened(path).known["models/mine"].identity
@@ -337,7 +345,7 @@ def test_a_machine_without_the_models_draws_from_the_cache(cold_site, hub):
     (packages / "ours" / "__init__.py").touch()
     if not (hub / "models--org--mini").exists():
         hub_model(hub, "a" * 40)
-    _tensors(folder / "own.safetensors")
+    save_tensors(folder / "own.safetensors")
     cold_site.settings |= ALIAS
     blocks = [CAT, CAT.replace("mine", "package:ours/model"), HUB_CAT, "tensors: own.safetensors\n"]
     cold_site.write("index.md", "".join(f"```attention\n{block}```\n\n" for block in blocks))
@@ -360,14 +368,6 @@ def test_a_machine_without_the_models_draws_from_the_cache(cold_site, hub):
     assert bare.stderr.count("cached (") == 0
 
 
-def _tensors(path):
-    import torch
-    from safetensors.torch import save_file
-
-    weights = torch.tensor([[[1.0, 0.0], [0.25, 0.75]]])  # (heads, Tq, Tk)
-    save_file({"self.0": weights}, path, metadata={"tokens": '["a", "cat"]'})
-
-
 def test_stand_ins_of_git_lfs_are_the_same_model(build, path, caplog):
     """A checkout without the large files knows which weights are meant, and draws from the cache."""
     before = drawn(build(CAT))
@@ -376,5 +376,54 @@ def test_stand_ins_of_git_lfs_are_the_same_model(build, path, caplog):
     weights_file.write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{digest}\nsize {size}\n")
     assert alike(drawn(build(CAT, on_missing="error")), before)
     assert "has changed" not in caplog.text
-    drawn(build(CAT))
+    (cat, dog) = build(CAT, DOG)
+    assert alike(drawn([cat]), before)
+    assert "Git LFS has not brought its model.safetensors yet" in dog.message
     assert opened(path).known == known
+
+
+def test_a_text_file_that_git_lfs_has_not_brought_is_read_by_nobody(build, path):
+    """Where weights fail to load, a vocabulary or a template would be read as it stands, and kept under a true key."""
+    template = path.parent / "models" / "mine" / "chat_template.jinja"
+    template.write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{'a' * 64}\nsize 9\n")
+    (alert,) = build(CAT)
+    assert "Git LFS has not brought its chat_template.jinja yet" in alert.message
+    assert not (path.parent / ".attnviz").exists()
+
+
+# ---- a lock file of strangers
+
+
+def test_a_pinned_commit_wins_over_the_lock_file(build, path, hub):
+    """A build, with or without models that may run, and `attnviz check`, say that they contradict each other."""
+    for commit in "cd":
+        hub_model(hub, commit * 40)
+    pinned = {"model": "org/mini", "revision": "c" * 40, "trust_remote_code": True}
+    settings = {"models": {"mine": pinned}, "only_listed_models": True}
+    about = {"identity": f"commit:org/mini@{'d' * 40}"}
+    lock = {"version": 1, "models": {f"org/mini@{'c' * 40} + code": about}}
+    path.write_text(yaml.safe_dump(lock))
+    for on_missing in ("run", "warn"):
+        (alert,) = build(CAT, **settings, on_missing=on_missing)
+        assert f"The lock file says 'commit:org/mini@{'d' * 40}' of 'org/mini@{'c' * 40} + code'" in alert.message
+    assert not (path.parent / ".attnviz").exists()
+    (path.parent / "docs").mkdir()
+    (path.parent / "docs" / "index.md").write_text(f"```attention\n{CAT}```\n")
+    (path.parent / "mkdocs.yml").write_text(yaml.safe_dump({"site_name": "x", "plugins": [{"attnviz": settings}]}))
+    check = [sys.executable, "-m", "mkdocs_attnviz", "check"]
+    run = subprocess.run(check, capture_output=True, text=True, cwd=path.parent)
+    assert run.returncode == 1
+    assert "index.md:2: The lock file says" in run.stderr
+
+
+def test_a_digest_in_the_lock_file_names_nothing_that_is_stored(build, path, hub):
+    """`org/mini` is told to be the site's own model: its figures would go into the shared cache as that one's."""
+    hub_model(hub, "e" * 40)
+    mine = resolve("models/mine", None, Settings(), path.parent).identity
+    path.write_text(yaml.safe_dump({"version": 1, "models": {"org/mini": {"identity": mine}}}))
+    (alert,) = build(HUB_CAT, cache_url=(path.parent / "shared").as_uri(), cache_push=True)
+    assert f"The lock file says '{mine}' of 'org/mini', which can only be commit:org/mini@COMMIT" in alert.message
+    shutil.rmtree(hub / "models--org--mini" / "refs")  # a machine that does not know it
+    (alert,) = build(HUB_CAT, cache_url=(path.parent / "shared").as_uri(), cache_push=True)
+    assert "is no directory on this machine, as which the lock file knows it" in alert.message
+    assert not list(path.parent.rglob("*.attnviz"))

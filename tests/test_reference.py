@@ -1,15 +1,23 @@
 """What a model's name means, and that it is found without torch or network."""
 
+import importlib.util
 import json
+import logging
+import os
+import re
 import shutil
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from conftest import INDUCTION, MINILM
 
-from mkdocs_attnviz.block import BlockError
+from mkdocs_attnviz.block import BlockError, Source
 from mkdocs_attnviz.models import reference
-from mkdocs_attnviz.models.reference import resolve
+from mkdocs_attnviz.models.reference import resolve, resolve_tensors
+from mkdocs_attnviz.pipeline import Pipeline
 from mkdocs_attnviz.settings import Settings
+from mkdocs_attnviz.standing import standings
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -168,3 +176,296 @@ def test_a_damaged_note_of_a_digest_is_no_obstacle(tmp_path):
     for note in notes:
         note.write_text("{")
     assert resolve(MINILM, None, Settings(), tmp_path) == first
+
+
+# ---- every file that may be loaded, and no other
+
+
+def identity(folder, **settings):
+    return resolve(str(folder), None, Settings(**settings), folder.parent).identity
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "source.spm",
+        "bpe.codes",
+        "prophetnet.tokenizer",
+        "qwen.tiktoken",
+        "tokenizer.model.v3",
+        "vocabulary",
+        "words.utf8",
+        "additional_chat_templates/tools.jinja",
+    ],
+)
+def test_identity_changes_with_whatever_file_a_tokenizer_may_read(model_folder, name):
+    file = model_folder / name
+    file.parent.mkdir(exist_ok=True)
+    found = {identity(model_folder)}
+    for content in ("one", "another"):
+        file.write_text(content)
+        found.add(identity(model_folder))
+    assert len(found) == 3
+
+
+def test_every_vocabulary_file_of_transformers_counts(model_folder):
+    """By the names that its tokenizers' modules give; some cannot be imported without packages of their own."""
+    package = Path(importlib.util.find_spec("transformers").origin).parent
+    modules = [file.read_text() for file in package.glob("models/*/tokenization_*.py")]
+    given = [match[1] for text in modules for match in re.finditer(r"VOCAB_FILES_NAMES = \{(.*?)\}", text, re.DOTALL)]
+    names = {name for text in given for name in re.findall(r'": "([^"]+)"', text)}
+    assert {"source.spm", "spiece.model", "vocab.json", "bpe.codes", "prophetnet.tokenizer"} <= names
+    before = identity(model_folder)
+    for name in sorted(names):
+        file = model_folder / name
+        whole = file.read_bytes() if file.exists() else None
+        file.write_bytes((whole or b"") + b" ")
+        assert identity(model_folder) != before, name
+        if whole is None:
+            file.unlink()
+        else:
+            file.write_bytes(whole)
+
+
+def test_what_nothing_reads_does_not_count(model_folder):
+    before = identity(model_folder)
+    for name in ("LICENSE", "Notice.md", ".gitattributes", "cat.png", "onnx/model.onnx", "model.onnx", "train.log"):
+        (model_folder / name).parent.mkdir(exist_ok=True)
+        (model_folder / name).write_text("anything")
+    for name in ("runs/events", "1_Pooling/config.json", "checkpoint-500/config.json", "pytorch_model.bin", "a.yaml"):
+        (model_folder / name).parent.mkdir(exist_ok=True)
+        (model_folder / name).write_text("{}")
+    assert identity(model_folder) == before
+
+
+INDEX = {"metadata": {}, "weight_map": {"a": "parts/model-00001.safetensors", "b": "weights.md"}}
+
+
+@pytest.mark.parametrize("name", INDEX["weight_map"].values())
+def test_shards_count_wherever_their_index_names_them(model_folder, name):
+    (model_folder / "model.safetensors.index.json").write_text(json.dumps(INDEX))
+    (model_folder / name).parent.mkdir(exist_ok=True)
+    found = set()
+    for content in ("one", "another"):
+        (model_folder / name).write_text(content)
+        found.add(identity(model_folder))
+    assert len(found) == 2
+
+
+def test_all_that_trusted_code_may_read_counts(model_folder):
+    for name in ("blocks/attention.py", "tables/positions.npy", "settings.yaml"):
+        file = model_folder / name
+        file.parent.mkdir(exist_ok=True)
+        before = identity(model_folder), identity(model_folder, trust_remote_code=True)
+        file.write_text("1")
+        assert identity(model_folder) == before[0]
+        assert identity(model_folder, trust_remote_code=True) != before[1]
+
+
+POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'a' * 64}\nsize 7\n"
+
+
+def test_what_only_looks_like_a_stand_in_of_git_lfs(model_folder):
+    template = model_folder / "chat_template.jinja"
+    found = set()
+    for text in (POINTER, f"{POINTER}a", f"{POINTER}b", f"# \n{POINTER}", POINTER.replace("size 7\n", "")):
+        template.write_text(text)
+        found.add(identity(model_folder))
+    assert len(found) == 5
+
+
+def test_a_model_with_a_stand_in_is_known_and_does_not_run(model_folder):
+    (model_folder / "words.txt").write_text(POINTER)
+    ref = resolve(str(model_folder), None, Settings(), model_folder.parent)
+    assert "Git LFS has not brought its words.txt yet" in ref.absent
+
+
+@pytest.mark.parametrize("size", [1, 3_000_000], ids=["small", "large"])
+def test_line_endings_of_a_checkout_do_not_change_the_identity(model_folder, size):
+    """As `core.autocrlf` makes them, stand-ins of Git LFS included; \\r\\n may fall between two reads."""
+    text = b"".join(b'{"a":\n"%d"}\n' % number for number in range(1 + size // 10))
+    files = {"added.json": b"[\n" + text, "chat_template.jinja": b"{{ a }}\nb\n", "x.spm": POINTER.encode()}
+    found = set()
+    for ending in (b"\n", b"\r\n"):
+        for name, content in files.items():
+            (model_folder / name).write_bytes(content.replace(b"\n", ending))
+        found.add(identity(model_folder))
+    assert len(found) == 1
+    (model_folder / "added.json").write_bytes(b"[\r" + text)
+    assert identity(model_folder) not in found
+
+
+def test_line_endings_in_binary_files_count(model_folder):
+    found = set()
+    for content in (b"\0\r\n", b"\0\n", b"\r\n" * 600_000 + b"\0", b"\n" * 1_200_000 + b"\0"):
+        (model_folder / "source.spm").write_bytes(content)
+        found.add(identity(model_folder))
+    assert len(found) == 4
+
+
+# ---- links
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+@pytest.mark.parametrize(
+    "name",
+    ["chat_template.jinja", "model.safetensors", "vocab", "config.json", "additional_chat_templates/a.jinja"],
+)
+@pytest.mark.parametrize("target", ["/proc/self/environ", "/dev/zero", "../outside.txt"])
+def test_a_link_out_of_the_directory(model_folder, name, target, trusted):
+    (model_folder.parent / "outside.txt").write_text("{}")
+    link = model_folder / name
+    link.parent.mkdir(exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(target if link.parent == model_folder or target[0] == "/" else f"../{target}")
+    with pytest.raises(BlockError, match=r"a link that leads out of its directory|no directory with a config"):
+        resolve(str(model_folder), None, Settings(trust_remote_code=trusted), model_folder.parent)
+
+
+def test_a_folder_of_templates_or_of_code_that_is_a_link(model_folder, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "a.jinja").write_text("secret")
+    (model_folder / "additional_chat_templates").symlink_to(elsewhere)
+    with pytest.raises(BlockError, match="leads out of its directory"):
+        identity(model_folder)
+    (model_folder / "additional_chat_templates").rename(model_folder / "lib")
+    assert identity(model_folder), "which nothing reads"
+    with pytest.raises(BlockError, match="has a link to a folder, lib"):
+        identity(model_folder, trust_remote_code=True)
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("model.safetensors.index.json", {"weight_map": {"a": "../outside.txt"}}),
+        ("model.safetensors.index.json", {"weight_map": {"a": "/proc/self/environ"}}),
+        ("model.safetensors.index.json", {"weight_map": {"a": "inside/../outside.txt"}}),
+        ("tokenizer_config.json", {"vocab_file": "/etc/hostname"}),
+        ("tokenizer_config.json", {"sp_model_kwargs": {"model_file": "/proc/self/environ"}}),
+        ("tokenizer_config.json", {"fast_tokenizer_files": ["../outside.txt"]}),
+    ],
+)
+def test_a_file_outside_that_the_directory_names(model_folder, file, content):
+    (model_folder.parent / "outside.txt").write_text("{}")
+    (model_folder / "inside").symlink_to(model_folder)
+    (model_folder / file).write_text(json.dumps(content))
+    with pytest.raises(BlockError, match=f"names a file outside of its directory, .* in {file}"):
+        identity(model_folder)
+
+
+def test_links_within_the_directory_and_in_a_hubs_cache(model_folder, tmp_path):
+    before = identity(model_folder)
+    (model_folder / "words.txt").rename(model_folder / "README.md")
+    (model_folder / "words.txt").symlink_to("README.md")
+    assert identity(model_folder) == before
+    hub = tmp_path / "models--org--mini"
+    shutil.copytree(model_folder, hub / "blobs")
+    snapshot = hub / "snapshots" / COMMIT
+    snapshot.mkdir(parents=True)
+    for file in (hub / "blobs").iterdir():
+        (snapshot / file.name).symlink_to(f"../../blobs/{file.name}")
+    assert identity(snapshot) == before
+    (snapshot / "words.txt").unlink()
+    (snapshot / "words.txt").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere").write_text("x")
+    with pytest.raises(BlockError, match="leads out of its directory"):
+        identity(snapshot)
+
+
+def test_a_pipe_in_the_place_of_a_file(model_folder):
+    os.mkfifo(model_folder / "chat_template.jinja")
+    with pytest.raises(BlockError, match=r"has chat_template\.jinja, which is no regular file"):
+        identity(model_folder)
+
+
+@pytest.mark.parametrize("target", ["/dev/zero", "/proc/self"])
+def test_tensors_are_a_regular_file(tmp_path, target):
+    (tmp_path / "x.safetensors").symlink_to(target)
+    with pytest.raises(BlockError, match="there is no such file"):
+        resolve_tensors("x.safetensors", Settings(), tmp_path)
+
+
+# ---- what a lock file may say
+
+
+def locked(tmp_path, identity, *, update=False, **model):
+    settings = Settings.read({"only_listed_models": True, "models": {"m": {"model": "org/m"} | model}})
+    reference = resolve("m", None, settings, tmp_path).reference
+    return resolve("m", None, settings, tmp_path, {reference: identity}, update=update)
+
+
+@pytest.mark.parametrize(
+    ("identity", "model"),
+    [
+        (f"commit:org/m@{COMMIT_B}", {"revision": COMMIT}),
+        (f"commit:org/m@{COMMIT_B}", {"revision": COMMIT, "trust_remote_code": True}),
+        (f"commit:evil/m@{COMMIT}", {}),
+        (f"commit:evil/m@{COMMIT}", {"revision": COMMIT}),
+        (f"commit:org/m@x@{COMMIT}", {}),
+        (f"commit:org/m@{COMMIT[:-1]}", {}),
+        (f"commit:org/m@{COMMIT}\n", {}),
+        ("commit:org/m@refs/pr/1", {}),
+        ("commit:org/m", {}),
+        ("sha256:00", {}),
+        (f"sha256:{'a' * 64}", {"revision": "main"}),
+        (f"sha256:{'a' * 64}", {"revision": COMMIT}),
+        ("anything", {}),
+        (f"commit:./m@{COMMIT}", {"model": "./m"}),
+    ],
+)
+def test_a_lock_file_that_contradicts(tmp_path, identity, model):
+    if model.get("model") == "./m":
+        with pytest.raises(BlockError, match="The lock file says"):
+            resolve("./m", None, Settings(), tmp_path, {"./m": identity})
+        return
+    with pytest.raises(BlockError, match="The lock file says"):
+        locked(tmp_path, identity, **model)
+    if not identity.startswith("sha256:"):
+        assert locked(tmp_path, identity, update=True, **model).identity in (None, f"commit:org/m@{COMMIT}")
+
+
+@pytest.mark.parametrize("trust", [{"trust_remote_code": True}, {"use_safetensors": False}])
+def test_the_lock_file_chooses_no_commit_for_a_trusted_model(tmp_path, trust):
+    """Its figures are found under that commit; what runs is what the configuration means."""
+    ref = locked(tmp_path, f"commit:org/m@{COMMIT}", **trust)
+    assert ref.identity == f"commit:org/m@{COMMIT}"
+    assert "only the lock file says at which commit (0123456789)" in ref.absent
+    refs = tmp_path / "hub" / "models--org--m" / "refs"
+    refs.mkdir(parents=True)
+    (refs / "main").write_text(COMMIT)
+    assert locked(tmp_path, f"commit:org/m@{COMMIT}", **trust).absent == ""
+    assert locked(tmp_path, f"commit:org/m@{COMMIT_B}", **trust).absent
+    assert locked(tmp_path, f"commit:org/m@{COMMIT}", revision=COMMIT, **trust).absent == ""
+    assert locked(tmp_path, f"commit:org/m@{COMMIT_B}").absent == "", "without code, the lock file is to choose"
+
+
+def test_a_digest_in_the_lock_file_finds_and_never_runs(tmp_path):
+    ref = locked(tmp_path, f"sha256:{'a' * 64}")
+    assert ref.identity == f"sha256:{'a' * 64}"
+    assert "is no directory on this machine, as which the lock file knows it" in ref.absent
+    with pytest.raises(BlockError, match="The lock file says 'commit:x"):
+        resolve_tensors("x.safetensors", Settings(), tmp_path, {"tensors:x.safetensors": f"commit:x@{COMMIT}"})
+    known = {"tensors:x.safetensors": f"sha256:{'a' * 64}"}
+    assert "no such file" in resolve_tensors("x.safetensors", Settings(), tmp_path, known).absent
+
+
+# ---- an alias that is none
+
+
+def test_a_misspelt_alias_is_told_its_nearest(tmp_path):
+    """What is no alias may be a model id of the hub, so only a failed look-up says more."""
+    settings = Settings(models={"MiniLM": INDUCTION, "other": INDUCTION}, on_missing="warn")
+    for name, hint in (("minlm", " (did you mean the alias `MiniLM`?)"), ("gpt2", "")):
+        pipeline = Pipeline(settings, tmp_path, logging.getLogger("test"))
+        plan = pipeline.plan(Source(f"model: {name}\ntext: a"))
+        assert f"No commit of model {name!r} is known here{hint}, and" in plan.error.message
+        (standing,) = standings(pipeline, [Source(f"model: {name}\ntext: a")])
+        assert standing.problem == f"No commit of model {name!r} is known here{hint}."
+
+
+def test_a_misspelt_alias_that_the_hub_does_not_know(tmp_path):
+    settings = Settings(models={"MiniLM": INDUCTION})
+    with closing(Pipeline(settings, tmp_path, logging.getLogger("test"))) as pipeline:
+        plan = pipeline.plan(Source("model: minlm\ntext: a"))
+    assert plan.error.message.endswith("Did you mean the alias `MiniLM`?")

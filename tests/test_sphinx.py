@@ -179,7 +179,7 @@ def test_a_mistake_in_a_docstring_is_told_with_its_page(rst):
     rst.extensions = ("sphinx.ext.autodoc", "mkdocs_attnviz")
     rst.environment = {"PYTHONPATH": str(rst.source)}
     built = rst.build()
-    assert "docs/index.rst: WARNING: `txt` is not a key of the block" in built.log, built.log
+    assert "docs/index.rst:docstring of cats: WARNING: `txt` is not a key of the block" in built.log, built.log
 
 
 def test_a_mistake_in_an_included_file_is_told_with_that_file(rst):

@@ -5,10 +5,11 @@ import { installReceiver } from "./files.js";
 import { asked, decodeState, encodeState } from "./link.js";
 import { hexToRgba, PALETTES } from "./palette.js";
 import { type HeadNeurons, headNeurons, neuronBlobs, neuronLayer } from "./parts/neuron-scores.js";
+import { reveal } from "./reveal.js";
 import { palest, type Scheme, SchemeController } from "./scheme.js";
 import { type Decode, Store } from "./store.js";
 import type { View, ViewClass, ViewHost } from "./view.js";
-import { Layer } from "./weights.js";
+import { Layer, upTo } from "./weights.js";
 
 export interface WeightsRequest {
   stack?: string;
@@ -58,8 +59,8 @@ export class AttnViz extends LitElement implements ViewHost {
     for (const figure of document.querySelectorAll<AttnViz>("attn-viz")) figure.retry?.();
   }
 
-  /** The first picture is drawn. Rejects if the figure's data cannot be read. */
-  readonly ready: Promise<void>;
+  /** The first picture is drawn. Rejects if the figure's data cannot be read or fetched; a new try makes it anew. */
+  ready!: Promise<void>;
 
   private resolveReady!: () => void;
   private rejectReady!: (reason: unknown) => void;
@@ -69,6 +70,7 @@ export class AttnViz extends LitElement implements ViewHost {
   private readonly decoders = new Map<Blob, Decode<unknown>>();
   private view: View | undefined;
   initial = {};
+  about = "";
   private near = false;
   private isDrawn = false;
   private problem = "";
@@ -77,11 +79,16 @@ export class AttnViz extends LitElement implements ViewHost {
 
   constructor() {
     super();
+    this.renewReady();
+  }
+
+  private renewReady(): void {
     this.ready = new Promise((resolve, reject) => Object.assign(this, { resolveReady: resolve, rejectReady: reject }));
     this.ready.catch(() => {}); // whoever awaits it still hears of it
   }
 
   override connectedCallback(): void {
+    this.restoreStyles();
     if (!this.figure && !this.problem) this.read();
     super.connectedCallback();
     addEventListener("hashchange", this.follow);
@@ -89,6 +96,13 @@ export class AttnViz extends LitElement implements ViewHost {
     this.near ||= isNear(this);
     if (this.near) this.requestUpdate();
     else this.approach.observe(this);
+  }
+
+  /** Styles that the page has for the figure, where its Content-Security-Policy lets none stand in attributes. */
+  private restoreStyles(): void {
+    const figure = this.closest("figure") ?? this;
+    for (const element of [figure, ...figure.querySelectorAll<HTMLElement>("[style]")])
+      if (!element.style.length) element.style.cssText = element.getAttribute("style") ?? "";
   }
 
   override disconnectedCallback(): void {
@@ -112,6 +126,7 @@ export class AttnViz extends LitElement implements ViewHost {
       const ViewOfFigure = AttnViz.views[figure.view];
       if (!ViewOfFigure) return; // it comes with a script that is still on its way
       this.view = new ViewOfFigure(this, figure);
+      if (figure.state) this.begin(this.view, figure.state);
       this.initial = this.view.state;
       this.figure = figure;
     } catch (error) {
@@ -120,11 +135,27 @@ export class AttnViz extends LitElement implements ViewHost {
     }
   }
 
+  /** The author's choice of what is selected at first. */
+  private begin(view: View, state: string): void {
+    try {
+      view.state = decodeState(state);
+    } catch {
+      // of a figure that was built for another version
+    }
+  }
+
   /** A link to this figure brings its state with it, as changes of the first one; a bad link changes nothing. */
   private readonly follow = (): void => {
     const { view } = this;
     const change = asked(this);
     if (change === null || !view) return;
+    const hidden = reveal(this);
+    if (location.hash.includes("~")) this.turnTo(view, change);
+    else if (!hidden) return; // the browser has been there
+    requestAnimationFrame(() => this.scrollIntoView({ block: "nearest" }));
+  };
+
+  private turnTo(view: View, change: string): void {
     const old = view.state;
     try {
       view.state = this.initial;
@@ -132,8 +163,7 @@ export class AttnViz extends LitElement implements ViewHost {
     } catch {
       view.state = old; // a link of another build, or mistyped
     }
-    requestAnimationFrame(() => this.scrollIntoView({ block: "nearest" }));
-  };
+  }
 
   private onApproach(entries: IntersectionObserverEntry[]): void {
     if (!entries.some((entry) => entry.isIntersecting)) return;
@@ -147,16 +177,16 @@ export class AttnViz extends LitElement implements ViewHost {
     if (!figure || !view)
       return html`<slot></slot>${
         this.problem &&
-        html`<p class="alert" role="alert">This interactive figure cannot be shown: its data are damaged.</p>`
+        html`<p class="alert" role="alert" dir="ltr">This interactive figure cannot be shown: its data are damaged.</p>`
       }`;
     const forced = figure.theme === "auto" ? "" : "forced";
     // What is said of the first state holds for no other.
     const label = encodeState(view.state, this.initial) ? figure.label.split(/[,:] /)[0] : figure.label;
     const style = `--pale:${scheme.pale * 100}%;--page:${scheme.background}`;
-    return html`<div class="static ${this.near ? "" : "waiting"}"><slot></slot><p>${figure.label}</p></div>
+    return html`<div class="static ${this.near ? "" : "waiting"}"><slot></slot><p hidden dir="ltr">${figure.label}</p></div>
       ${
         this.near
-          ? html`<div class="figure ${scheme.dark ? "dark" : "light"} ${forced}" role="group" aria-label=${label} style=${style}>
+          ? html`<div class="figure ${scheme.dark ? "dark" : "light"} ${forced}" hidden dir="ltr" role="group" aria-label=${label} .style=${style}>
               ${view.render()}
             </div>`
           : nothing
@@ -195,7 +225,10 @@ export class AttnViz extends LitElement implements ViewHost {
   private load<T>(blob: Blob, decode: Decode<T>): void {
     this.decoders.set(blob, decode);
     const update = () => this.requestUpdate();
-    this.store.load(blob, decode).then(update, update);
+    this.store.load(blob, decode).then(update, (error) => {
+      if (!this.isDrawn) this.rejectReady(error);
+      update();
+    });
   }
 
   /** A layer's own blob, and the preview that is drawn before it is fetched. */
@@ -208,7 +241,7 @@ export class AttnViz extends LitElement implements ViewHost {
     const source = findLayer({ rows, cols, layers }, number);
     const [high, wide] = [cols, rows].map((name) => findSequence(figure, name).tokens.length) as [number, number];
     const { heads, preview } = source;
-    const decode: Decode<Layer> = (bytes) => new Layer(bytes, heads, high, wide);
+    const decode = upTo(heads * high * wide, (bytes) => new Layer(bytes, heads, high, wide));
     if (!preview) return { blob: source, decode };
     const ahead: Decode<Layer> = (bytes) => Layer.preview(bytes, preview.share, heads, high, wide);
     return { blob: source, decode, ahead: [preview, ahead] };
@@ -218,6 +251,7 @@ export class AttnViz extends LitElement implements ViewHost {
     const failed = blobs.filter((blob) => this.store.hasFailed(blob));
     if (failed.length === 0) return html`<span class="detail pale">Loading ${what} …</span>`;
     const retry = () => {
+      if (!this.isDrawn) this.renewReady();
       for (const blob of failed) this.load(blob, this.decoders.get(blob) as Decode<unknown>);
       this.requestUpdate();
     };

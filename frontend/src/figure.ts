@@ -4,6 +4,8 @@ export interface Figure {
   /** One sentence that says what is to be seen: the figure's accessible name. */
   label: string;
   theme: "auto" | "light" | "dark";
+  /** What is selected at first, as a link says it. */
+  state?: string;
   sequences: Record<string, Sequence>;
   stacks: Record<string, Stack>;
   options: Options;
@@ -15,6 +17,8 @@ export interface Sequence {
   sentence_b_start: number | null;
   /** For each token the number of the word it is a piece of; null for special tokens and where it is unknown. */
   words?: (number | null)[];
+  /** The text of a word by its first token, where it is not that of its tokens one after another. */
+  joined?: Record<number, string>;
   /** For each token of a decoder the one that it is to produce. */
   next?: string[];
 }
@@ -36,6 +40,8 @@ export interface Stack {
   layers: LayerSource[];
   /** The largest weights of every head on a coarse grid. */
   overview?: Blob;
+  /** What each head mostly looks at, nine bytes a head (`views/patterns.py`). */
+  patterns?: Blob;
 }
 
 /** The blob of a layer's weights, and those that belong to it. */

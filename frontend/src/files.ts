@@ -1,23 +1,61 @@
 /**
  * Data files are classic scripts, because `fetch` does not work from disk. Each calls the one global function
- * `attnvizData(name, base64, …)`. A file is loaded once a page, however many figures look at it.
+ * `attnvizData(base64, …)`. A file is loaded once a page, however many figures look at it.
+ *
+ * A page may hold markup that its author did not write, so nothing here trusts the page: elements that are named like a
+ * property of `document` do not hide it, and a file is loaded only if it has a name of ours and lies beside this script.
  */
-const folder = new URL(".", (document.currentScript as HTMLScriptElement | null)?.src || document.baseURI);
+
+/** The script that runs now; `<img name="currentScript">` would shadow the plain property. */
+function currentScript(): HTMLScriptElement | null {
+  const getter = Object.getOwnPropertyDescriptor(Document.prototype, "currentScript")?.get;
+  return (getter?.call(document) as HTMLScriptElement | null | undefined) ?? null;
+}
+
+const folder = new URL(".", currentScript()?.src || location.href);
+/** The name of a data file: the SHA-256 of its content. */
+const NAME = /^[0-9a-f]{64}\.js$/;
 const received = new Map<string, string[]>();
 const loading = new Map<string, Promise<string[]>>();
 
 declare global {
-  var attnvizData: (name: string, ...parts: string[]) => void;
+  var attnvizData: (...parts: string[]) => void;
+  var trustedTypes: { createPolicy(name: string, rules: object): { createScriptURL(url: string): string } } | undefined;
 }
 
 export function installReceiver(): void {
-  globalThis.attnvizData = (name, ...parts) => void received.set(name, parts);
+  globalThis.attnvizData = (...parts) => {
+    const name = currentScript()?.src.split("/").pop();
+    if (name) received.set(name, parts);
+  };
+}
+
+const rules = { createScriptURL: checkedUrl };
+let policy: typeof rules | undefined;
+
+/** The address of a data file. Throws for any other name. */
+function checkedUrl(name: string): string {
+  if (!NAME.test(name)) throw new TypeError(`${name} is not the name of a data file`);
+  return new URL(name, folder).href;
+}
+
+/** `checkedUrl` by a policy named `attnviz`, as pages under Trusted Types want it. */
+function scriptUrl(name: string): string {
+  policy ??= globalThis.trustedTypes?.createPolicy("attnviz", rules) ?? rules;
+  return policy.createScriptURL(name);
+}
+
+/** The digest that a browser holds the file against. Browsers cannot check files from disk, nor from most other hosts. */
+function integrity(name: string): string {
+  if (folder.origin !== location.origin || !folder.protocol.startsWith("http")) return "";
+  return `sha256-${btoa(name.slice(0, 64).replace(/../g, (byte) => String.fromCharCode(Number.parseInt(byte, 16))))}`;
 }
 
 function insertScript(name: string): Promise<string[]> {
   return new Promise((resolve, reject) => {
     const script = document.createElement("script");
-    script.src = new URL(name, folder).href;
+    script.src = scriptUrl(name);
+    script.integrity = integrity(name);
     script.onload = script.onerror = () => {
       script.remove();
       const parts = received.get(name);

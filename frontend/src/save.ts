@@ -15,9 +15,6 @@ const LINE_HEIGHT = 18;
 const [TITLE_WIDTH, LINE_WIDTH] = [9, 7];
 const PNG_SCALE = 2;
 
-/** Where views say how much of the weight is drawn, and of which model. */
-const SHARE = ".share,:not(.expanded)>.between";
-
 /** Colours of the present scheme, plain enough for any program. */
 export function inks(dark: boolean, pale: number): { ink: string; pale: string; background: string } {
   const { text, background } = dark ? PALETTES.dark : PALETTES.light;
@@ -30,9 +27,7 @@ export function inks(dark: boolean, pale: number): { ink: string; pale: string; 
 export function svgOf(sheet: Sheet, { host, where, state: { filter } }: Saved, legend: string): string {
   const { ink, pale, background } = inks(host.scheme.dark, host.scheme.pale);
   const title = !filter || filter === "all" ? where : `${where}, sentence ${[...filter].join(" → ").toUpperCase()}`;
-  const lines = [legend];
-  for (const { textContent } of host.shadowRoot?.querySelectorAll(SHARE) ?? [])
-    if (textContent) lines.push(textContent);
+  const lines = [legend, ...(host.about ? [host.about] : []), ...(sheet.notes ?? [])];
   const widths = [TITLE_WIDTH * title.length, ...lines.map((line) => LINE_WIDTH * line.length)];
   const width = Math.ceil(Math.max(sheet.width, ...widths) + 2 * MARGIN);
   const height = Math.ceil(sheet.height + TITLE_HEIGHT + LEGEND_HEIGHT + LINE_HEIGHT * (lines.length - 1) + 2 * MARGIN);

@@ -21,6 +21,8 @@ export interface Shown {
   combined: string | null;
   /** Of the weight from the rows in view to the columns let through, hidden ones too: the share that is left. */
   kept: number;
+  /** Columns of `layer` that are let through and hidden: what is left out is part of the whole. */
+  rest: number[];
 }
 
 const singletons = (groups: number[][], length: number) =>
@@ -140,8 +142,9 @@ export class Pipeline {
     const across = combined && state.across_layers !== "rollout";
     const layer = across ? this.acrossHeads(arranged, heads, state.across_heads ?? "mean") : arranged;
     const colors = combined ? [neutral(dark)] : heads.map((head) => headColor(head, dark));
-    const kept = this.limited(state, layer, combined ? [0] : heads);
-    return { layer: kept.layer, heads: combined ? [0] : heads, colors, combined, kept: kept.share };
+    const rest = this.rest(state);
+    const kept = this.limited(state, layer, combined ? [0] : heads, rest);
+    return { layer: kept.layer, heads: combined ? [0] : heads, colors, combined, kept: kept.share, rest };
   }
 
   /** What makes one of several heads. */
@@ -150,12 +153,16 @@ export class Pipeline {
     return this.headsOf(state).length > 1 ? state.across_heads : null;
   }
 
-  private limited(state: State, layer: Layer, heads: number[]): Kept {
-    const { min_weight, mass } = state;
+  private rest(state: State): number[] {
     const { tokens, hidden } = this.tokens(state, "right");
-    if (min_weight === null && mass === null && hidden.length === 0) return { layer, share: 1 };
     const visible = visibleRange(this.figure, findStack(this.figure, state.stack), state.filter, "right");
-    const rest = hidden.flatMap(([at], i) => (inRange(at as number, visible) ? [tokens.length + i] : []));
+    return hidden.flatMap(([at], i) => (inRange(at as number, visible) ? [tokens.length + i] : []));
+  }
+
+  private limited(state: State, layer: Layer, heads: number[], rest: number[]): Kept {
+    const { min_weight, mass } = state;
+    if (min_weight === null && mass === null && this.tokens(state, "right").hidden.length === 0)
+      return { layer, share: 1 };
     const [rows, cols] = [this.range(state, "left"), this.range(state, "right")];
     return this.threshold(layer, heads, rest, rows.start, rows.end, cols.start, cols.end, min_weight, mass);
   }

@@ -43,11 +43,14 @@ export function arrange(sequence: Sequence, merge: boolean, specials: boolean): 
     for (const index of group) slots[index] = slot;
   });
   const special = new Set(sequence.special);
-  const { next } = sequence;
+  const { next, joined: known } = sequence;
   const boundary = sequence.sentence_b_start;
   const firstOfB = groups.findIndex(([first]) => (first as number) >= (boundary ?? 0));
   return {
-    tokens: groups.map((group) => joined(group.map((index) => sequence.tokens[index] as string))),
+    tokens: groups.map(
+      (group) =>
+        (group[1] && known?.[group[0] as number]) || joined(group.map((index) => sequence.tokens[index] as string)),
+    ),
     special: groups.flatMap(([first], slot) => (special.has(first as number) ? [slot] : [])),
     ...(next && { next: groups.map((group) => next[group[group.length - 1] as number] ?? "") }),
     groups,

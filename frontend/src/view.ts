@@ -10,6 +10,8 @@ export interface ViewHost extends ReactiveControllerHost, HTMLElement {
   /** What the reader sees, and saw first. */
   readonly state: object;
   readonly initial: object;
+  /** Which model is shown, where a figure has two: a saved picture says it. */
+  about: string;
   /**
    * The decoded layer, or undefined while it loads; the host renders again when it has come. Until then its preview will
    * do, unless it is to be the `whole` layer.

@@ -74,6 +74,18 @@ test("pieces of a word are joined, where the tokenizer says so", () => {
   assert.deepEqual(filtered(bare, "ab", "right"), { start: 4, end: 6 });
 });
 
+test("a word whose text is not that of its tokens comes with it", () => {
+  const sequence = {
+    tokens: [" ", "é‹1/2›", "é‹2/2›", "s@@", "at"],
+    special: [],
+    sentence_b_start: null,
+    words: [0, 0, 0, 1, 1],
+    joined: { 0: " é", 3: "sat" },
+  };
+  assert.deepEqual(arrange(sequence, true, true).tokens, [" é", "sat"]);
+  assert.deepEqual(arrange(sequence, false, true).tokens, sequence.tokens);
+});
+
 test("a word ends at the second sentence, and takes the last piece's next token", () => {
   const sequence = {
     tokens: ["a", "b", "c"],

@@ -7,6 +7,7 @@ standard error and makes the exit status 1; what is asked wrongly makes it 2. Wh
 from __future__ import annotations
 
 import html
+import io
 import logging
 import re
 import sys
@@ -44,13 +45,16 @@ from mkdocs_attnviz.pipeline import Pipeline
 from mkdocs_attnviz.views import OPTIONS
 
 STDIN = "standard input"
-BARE_BLOCK = re.compile(r"""^[\s{"']*(model|text|tensors)["']?\s*:""", re.MULTILINE)
+BARE_BLOCK = re.compile(r"""^[ \t{"']*(model|text|tensors)["']?\s*:""", re.MULTILINE)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="attnviz")
 def main() -> None:
     """Attention figures in written documentation."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a console that has no sign for a character gets its number
+            stream.reconfigure(errors="backslashreplace")
 
 
 for command in (cli_cache.status, cli_cache.check, cli_cache.prune):
@@ -98,9 +102,9 @@ def run(
     speak(logging.INFO)
     if address is not None and engine != "ray":
         raise SiteError("`--address` is that of a Ray cluster; it goes with `--engine ray`.")
-    runs = _ray(address) if engine == "ray" else None
     config = configured(config)
     pages = collect(config, paths, log)
+    runs = _ray(address, pages.site.settings.timeout) if engine == "ray" else None
     if push and pages.site.settings.cache_url is None:
         raise SiteError("There is no shared cache to push to; set `cache_url`.")
     changed = {"on_missing": "run"} | ({"cache_push": True} if push else {})  # whatever the site's own build may
@@ -114,12 +118,12 @@ def run(
     _report(drawn, pushed, as_json=as_json)
 
 
-def _ray(address: str | None) -> Engine:
+def _ray(address: str | None, timeout: float) -> Engine:
     try:
         module: Any = import_module("mkdocs_attnviz.models.ray")
     except ImportError as error:
         raise SiteError(str(error)) from None
-    engine: Engine = module.RayEngine(address, log)
+    engine: Engine = module.RayEngine(address, log, timeout=timeout)
     return engine
 
 

@@ -1,8 +1,10 @@
 """All blocks of a site, as the tool that builds it reads them. For the command `attnviz`.
 
 MkDocs and ProperDocs are run with all their plugins, in a process of their own, up to the point where they would draw;
-Sphinx reads the project into a folder that is thrown away. Where a tool cannot do that here, and for all others, the
-Markdown is read without plugins (`site.Reader`), and `doubt` tells why blocks may be missing.
+Sphinx reads the project into a folder that is thrown away; Zensical's own function converts its pages. Where a tool
+cannot do that here, and for all others, pages are what the last build on this machine has recorded (`record`), and
+those that it does not know, or that have changed, are read without plugins (`site.Reader`); `doubt` tells why blocks
+may be missing.
 """
 
 from __future__ import annotations
@@ -25,8 +27,9 @@ from mkdocs_attnviz.cache import Log
 from mkdocs_attnviz.figure import placeholder, sources
 from mkdocs_attnviz.hosts import site as sites
 from mkdocs_attnviz.hosts.markdown import MarkdownSettings
-from mkdocs_attnviz.hosts.mkdocs import COLLECT
+from mkdocs_attnviz.hosts.record import COLLECT, COLLECT_FROM
 from mkdocs_attnviz.hosts.site import PLUGIN, SPHINX, Reader, Site, SiteError
+from mkdocs_attnviz.hosts.zensical import NotRead, ZensicalReader
 
 BUILD = """\
 import sys
@@ -38,8 +41,6 @@ cli(prog_name="{tool}")
 NAMES = {"mkdocs": "MkDocs", "properdocs": "ProperDocs"}
 HARMLESS = (PLUGIN, "search", "material/search")
 """Plugins that make no pages."""
-LATER = ("i18n",)
-"""Plugins that read pages only when others are written already, which is too late here."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,6 @@ class Pages:
         return [source for html in self.html.values() for source in sources(html)]
 
 
-class _NotRead(Exception):
-    """A tool cannot read its site here; the message says why."""
-
-
 def collect(config: Path | None, paths: Sequence[Path], log: Log) -> Pages:
     """The pages of a configuration's site, those only that `paths` name, if there are any.
 
@@ -69,13 +66,15 @@ def collect(config: Path | None, paths: Sequence[Path], log: Log) -> Pages:
     """
     if config is not None and config.name in SPHINX:
         return _narrow(_with_sphinx(config), paths, log)
-    site = Site() if config is None else sites.read(config)
-    if PLUGIN in site.plugins and not any(name in LATER for name in site.plugins):
-        try:
+    site = sites.without_configuration(Path()) if config is None else sites.read(config)
+    try:
+        if PLUGIN in site.plugins:
             return _narrow(_with_mkdocs(site), paths, log)
-        except _NotRead as error:
-            log.info("%s; its Markdown is read without plugins.", error)
-    return _with_markdown(site, site.pages(paths), log)
+        if site.is_zensical:
+            return _with_zensical(site, site.pages(paths))
+    except NotRead as error:
+        log.info("%s; its Markdown is read without plugins.", error)
+    return _with_markdown(site, site.pages(paths), log, recorded=not paths)
 
 
 def text_of(page: Path | str) -> str:
@@ -88,12 +87,34 @@ def text_of(page: Path | str) -> str:
         raise SiteError(f"{page} cannot be read: {error}.") from None
 
 
-def _with_markdown(site: Site, files: Sequence[Path], log: Log) -> Pages:
-    reader = Reader(site, site.extensions, log)
-    html = {site.name(file): reader.read(text_of(file), site.name(file))[0] for file in files}
+def _with_zensical(site: Site, files: Sequence[Path]) -> Pages:
+    """Return the pages as Zensical converts them.
+
+    Raises:
+        NotRead: it cannot.
+    """
+    assert site.config is not None  # noqa: S101 — for the type checker
+    reader = ZensicalReader(site.config)
+    names = {site.name(file): file for file in files}
+    html = {name: reader.read(text_of(file), name)[0] for name, file in names.items() if not reader.leaves_out(name)}
+    return Pages(site, html)
+
+
+def _with_markdown(site: Site, files: Sequence[Path], log: Log, *, recorded: bool = False) -> Pages:
+    """Return pages as the last build recorded them, those that it does not know or that have changed as their Markdown
+    reads; with `recorded` also recorded pages that are no Markdown files, such as notebooks.
+    """
+    reader, last = Reader(site, site.extensions, log), site.record
+    files = [file for file in files if last is None or not last.leaves_out(file)]
+    names = {site.name(file): file for file in files}
+    known = {name: last.blocks(name) for name in ([*names, *last.pages] if recorded else names)} if last else {}
+    html = {name: "".join(map(placeholder, blocks)) for name, blocks in known.items() if blocks is not None}
+    html |= {name: reader.read(text_of(file), name)[0] for name, file in names.items() if name not in html}
     plugins = [name for name in site.plugins if name not in HARMLESS]
     doubts = [f"plugin or hook {name} was not run" for name in plugins]
     doubts += [f"Markdown extension {name} is not installed" for name in reader.left_out]
+    changed = [name for name in known if name not in html and (site.docs / name).is_file()]
+    doubts += [f"{name} has changed since the site was built" for name in changed]
     return Pages(site, html, ", ".join(doubts))
 
 
@@ -118,7 +139,7 @@ def _with_mkdocs(site: Site) -> Pages:
     """As MkDocs or ProperDocs reads the site, settings and folder of pages included.
 
     Raises:
-        _NotRead: it cannot.
+        NotRead: it cannot.
     """
     found = _build(site)
     settings = MarkdownSettings.model_validate(found["settings"])
@@ -129,21 +150,22 @@ def _build(site: Site) -> dict[str, Any]:
     """What our plugin found, in a build that it has ended."""
     tool = "properdocs" if site.config and site.config.stem == "properdocs" else "mkdocs"
     if importlib.util.find_spec(tool) is None:
-        raise _NotRead(f"{site.config} is read by {NAMES[tool]}, which is not installed here")
+        raise NotRead(f"{site.config} is read by {NAMES[tool]}, which is not installed here")
     with tempfile.TemporaryDirectory() as folder:
         found = Path(folder) / "found.json"
+        wanted = {COLLECT: str(found), COLLECT_FROM: str((site.config or Path()).absolute())}
         command = [sys.executable, "-c", BUILD.format(tool=tool), "build", "--quiet", "--no-strict"]
         run = subprocess.run(  # noqa: S603 — the tool that builds this site
-            [*command, "--config-file", str(site.config), "--site-dir", f"{folder}/site"],
+            [*command, "--config-file", wanted[COLLECT_FROM], "--site-dir", f"{folder}/site"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             encoding="utf-8",
             errors="replace",
-            env={"NO_MKDOCS_2_WARNING": "1", "DISABLE_MKDOCS_2_WARNING": "true"} | os.environ | {COLLECT: str(found)},
+            env={"NO_MKDOCS_2_WARNING": "1", "DISABLE_MKDOCS_2_WARNING": "true"} | os.environ | wanted,
         )
         if not found.is_file():
-            raise _NotRead(f"{NAMES[tool]} cannot read {site.config} here ({_reason(run.stdout)})")
+            raise NotRead(f"{NAMES[tool]} cannot read {site.config} here ({_reason(run.stdout)})")
         click.echo(run.stdout, err=True, nl=False)  # what plugins say
         read: dict[str, Any] = json.loads(found.read_text("utf-8"))
         return read

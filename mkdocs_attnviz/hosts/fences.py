@@ -7,7 +7,8 @@ that takes no other fence.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from inspect import signature
 from typing import Any
 
 from markdown import Markdown
@@ -21,9 +22,11 @@ from pymdownx.superfences import (
 
 from mkdocs_attnviz.block import Source
 from mkdocs_attnviz.figure import placeholder
-from mkdocs_attnviz.hosts.page import OPENING, SourcePage
+from mkdocs_attnviz.hosts.page import OPENING, SourcePage, object_of
 
 NAME = "attention"
+NO_RESET = (None,) * ("reset" in signature(SuperFencesCodeExtension.extend_super_fences).parameters)
+"""The argument `reset` of SuperFences' registration, which older versions do not take."""
 
 
 def fence_validator(
@@ -34,15 +37,21 @@ def fence_validator(
     return True
 
 
-def waiting(page: SourcePage, body: str, header: Mapping[str, str], problem: str | None = None) -> str:
-    """The placeholder of a block that stands in `page`."""
-    return placeholder(Source(body, dict(header), page.path, page.line_of(body), problem))
+def waiting(page: SourcePage, md: Markdown, body: str, header: Mapping[str, str], problem: str | None = None) -> str:
+    """The placeholder of a block that stands in `page`, or in a docstring that is shown there."""
+    name = object_of(md)
+    line = page.line_of(body) if name is None else None
+    return placeholder(Source(body, dict(header), page.path, line, problem, name))
+
+
+CurrentPage = Callable[[], SourcePage]
+"""A function that returns the page that is being converted."""
 
 
 class ClaimFences(Preprocessor):
     """Before each conversion, since the processor of fences may have been registered after us, or be another by now."""
 
-    def __init__(self, md: Markdown, page: SourcePage) -> None:
+    def __init__(self, md: Markdown, page: CurrentPage) -> None:
         super().__init__(md)
         self.page = page
         self._claimed: Any = None
@@ -79,13 +88,13 @@ def _only_ours(md: Markdown) -> Any:
     return fences
 
 
-def claim(fences: Any, page: SourcePage) -> None:
+def claim(fences: Any, page: CurrentPage) -> None:
     """Let a SuperFences processor hand us `attention` fences, those included whose header it cannot read."""
 
     def formatter(src: str, options: dict[str, str], id_value: str = "", **_: Any) -> str:
         header = options | ({"id": id_value} if id_value else {})
         problem = header.pop(UNREADABLE, None)
-        return waiting(page, src, header, problem)
+        return waiting(page(), fences.md, src, header, problem)
 
     def unreadable(problem: str) -> bool:
         fences.lang, fences.options, fences.attrs, fences.formatter = NAME, {UNREADABLE: problem}, {}, formatter
@@ -102,7 +111,7 @@ def claim(fences: Any, page: SourcePage) -> None:
 
     read_header, read_attrs = fences.handle_unrecognized, fences.handle_attrs
     fences.handle_unrecognized, fences.handle_attrs = handle_unrecognized, handle_attrs
-    fences.extension.extend_super_fences(NAME, formatter, fence_validator, None)
+    fences.extension.extend_super_fences(NAME, formatter, fence_validator, *NO_RESET)
 
 
 UNREADABLE = " unreadable"
@@ -122,7 +131,7 @@ UNCLOSED = "This fence is not closed, or a line in it is indented less than its 
 class FindUnclosed(Preprocessor):
     """After all fences were taken out, an opening that is left has no end; its text would be published as it stands."""
 
-    def __init__(self, md: Markdown, page: SourcePage) -> None:
+    def __init__(self, md: Markdown, page: CurrentPage) -> None:
         super().__init__(md)
         self.page = page
 
@@ -132,5 +141,6 @@ class FindUnclosed(Preprocessor):
         return [self._alert(line) if OPENING.match(line) and not line.startswith("    ") else line for line in lines]
 
     def _alert(self, line: str) -> str:
-        source = Source(line, {}, self.page.path, self.page.line(line), UNCLOSED)
+        page, name = self.page(), object_of(self.md)
+        source = Source(line, {}, page.path, page.line(line) if name is None else None, UNCLOSED, name)
         return f"{self.md.htmlStash.store(placeholder(source))}\n"

@@ -4,16 +4,18 @@ Decides for itself:
 
 - how a fence is claimed: by the extension (`fences`), or by `fence`, which stands in SuperFences' `custom_fences` and
   needs no extension of ours;
-- when figures are drawn: at the end of each conversion, unless a larger host does that later (`page`);
+- when figures are drawn: at the end of each conversion, unless a larger host does that later (`page.hosted`), or
+  what is converted is a part of a page (`page.is_part`);
 - that with `strict` a block that cannot be drawn is an exception, since not every tool heeds a warning;
-- what it takes from Zensical, which leaves word of the page it renders in a preprocessor named `rendering_context`:
-  its file (`page.path`), and `root_dir` and `docs_dir` of its `config`. Where they are missing, nothing is known.
+- what it takes from Zensical and MkDocs of the page that they render (`Surroundings`).
 """
 
 from __future__ import annotations
 
 import atexit
 import logging
+import posixpath
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -25,13 +27,12 @@ from markdown import Markdown
 from markdown.extensions import Extension
 from markdown.postprocessors import Postprocessor
 from markdown.preprocessors import Preprocessor
-from mkdocs.exceptions import BuildError
-from mkdocs.utils import get_relative_url
 from pydantic import Field
 
-from mkdocs_attnviz.figure import AssetFolder, Assets
+from mkdocs_attnviz.figure import AssetFolder, Assets, sources
+from mkdocs_attnviz.hosts import record
 from mkdocs_attnviz.hosts.fences import ClaimFences, FindUnclosed, waiting
-from mkdocs_attnviz.hosts.page import SourcePage
+from mkdocs_attnviz.hosts.page import SourcePage, hosted, is_part
 from mkdocs_attnviz.pipeline import Pipeline
 from mkdocs_attnviz.settings import Settings
 
@@ -70,11 +71,16 @@ class MarkdownSettings(Settings):
         return settings
 
 
-class Undrawn(BuildError):
-    """Every block of a page that could not be drawn, where `strict` asks for an exception.
+class Undrawn(Exception):
+    """Every block of a page that could not be drawn, where `strict` asks for an exception."""
 
-    MkDocs shows its own kind of error in one line; the others show any.
-    """
+
+def _undrawn(message: str) -> Undrawn:
+    """Return the exception; in MkDocs and ProperDocs one of their own kind, too, which they show in one line."""
+    tool = sys.modules.get("mkdocs.exceptions") or sys.modules.get("properdocs.exceptions")
+    kind = Undrawn if tool is None else type("Undrawn", (Undrawn, tool.BuildError), {})
+    error: Undrawn = kind(message)
+    return error
 
 
 class AttnvizExtension(Extension):
@@ -89,26 +95,23 @@ class AttnvizExtension(Extension):
             name: [info.get_default(call_default_factory=True), info.description]
             for name, info in MarkdownSettings.model_fields.items()
         }
-        self.config["page"] = [
-            None,
-            "The page a larger host is rendering; that host then fills the placeholders itself.",
-        ]
         super().__init__()
-        page = kwargs.pop("page", None)
         self.settings = MarkdownSettings.of(kwargs)
         for name, value in kwargs.items():  # setConfig would turn texts into booleans where the default is one
             self.config[name][0] = value
-        self.fills = page is None
-        self.page: SourcePage = page or SourcePage()
+        self._page = SourcePage()
+
+    def page(self) -> SourcePage:
+        """Return the page that is being converted: a larger host's, if there is one."""
+        return hosted() or self._page
 
     def extendMarkdown(self, md: Markdown) -> None:
         md.registerExtension(self)
         # Just above `fenced_code_block` (25), which may be registered after us.
         md.preprocessors.register(ClaimFences(md, self.page), "attnviz", 25.5)
         md.preprocessors.register(FindUnclosed(md, self.page), "attnviz_unclosed", 24.5)
-        if self.fills:
-            md.preprocessors.register(BeginPage(md, self.page), "attnviz_begin", 25.6)
-            md.postprocessors.register(FillPlaceholders(md, self.settings), FILL, -10)
+        md.preprocessors.register(BeginPage(md, self._page), "attnviz_begin", 25.6)
+        md.postprocessors.register(FillPlaceholders(md, self.settings), FILL, -10)
 
 
 @dataclass(frozen=True)
@@ -131,9 +134,9 @@ class Fence:
         **_: Any,
     ) -> str:
         if FILL not in md.postprocessors:
-            md.postprocessors.register(FillPlaceholders(md, self.settings), FILL, -10)
-        page = md.postprocessors[FILL].page_of(md.lines)  # type: ignore[attr-defined] # it is ours
-        return waiting(page, source, options | ({"id": id_value} if id_value else {}))
+            md.postprocessors.register(FillPlaceholders(md, self.settings, parts=True), FILL, -10)
+        page = hosted() or md.postprocessors[FILL].page_of(md.lines)  # type: ignore[attr-defined] # it is ours
+        return waiting(page, md, source, options | ({"id": id_value} if id_value else {}))
 
 
 def fence_format(**settings: Any) -> Fence:
@@ -159,16 +162,20 @@ class BeginPage(Preprocessor):
         self.page = page
 
     def run(self, lines: list[str]) -> list[str]:
-        self.page.begin(*Surroundings(self.md).page(lines))
+        if hosted() is None:
+            self.page.begin(*Surroundings(self.md).page(lines))
         return lines
 
 
 class FillPlaceholders(Postprocessor):
-    """Draws the blocks of one page together, when all else is done."""
+    """Draws the blocks of one page together, when all else is done.
 
-    def __init__(self, md: Markdown, settings: MarkdownSettings) -> None:
+    With `parts` also those of a docstring: nothing says that the page around it has a fence of ours, too.
+    """
+
+    def __init__(self, md: Markdown, settings: MarkdownSettings, *, parts: bool = False) -> None:
         super().__init__(md)
-        self.settings = settings
+        self.settings, self.parts = settings, parts
         self._page, self._lines = SourcePage(), list[str]()
 
     def page_of(self, lines: list[str]) -> SourcePage:
@@ -179,17 +186,21 @@ class FillPlaceholders(Postprocessor):
         return self._page
 
     def run(self, text: str) -> str:
+        if hosted() is not None or (is_part(self.md) and not self.parts):
+            return text
         around = Surroundings(self.md)
         base = around.root / self.settings.base_dir
-        pipeline = _shared(self.settings.model_dump_json(include=set(Settings.model_fields)), str(base.resolve()))
+        settings = self.settings.model_dump_json(include=set(Settings.model_fields))
+        pipeline = _shared(settings, str(base.resolve()), around.log)
         pipeline.begin()
+        around.note(self.settings, text)
         assets = self._assets(base, around)
         there = _files(assets)
         text = pipeline.fill(text, assets)
         if around.is_site and there != _files(assets):
             log.warning(LATE, self.settings.assets_dir)
         if self.settings.strict and pipeline.alerts:
-            raise Undrawn("\n".join(alert.message for alert in pipeline.alerts))
+            raise _undrawn("\n".join(alert.message for alert in pipeline.alerts))
         return text
 
     def _assets(self, base: Path, around: Surroundings) -> Assets:
@@ -210,7 +221,12 @@ def _files(assets: Assets) -> set[Path]:
 
 
 class Surroundings:
-    """What Zensical tells of the page it renders; Python-Markdown by itself tells nothing."""
+    """What a tool tells of the page it renders; Python-Markdown by itself tells nothing.
+
+    Zensical leaves word in a preprocessor named `rendering_context`: the page's file (`page.path`), and `root_dir` and
+    `docs_dir` of its `config`. MkDocs, where our plugin is not on, has a tree processor named `relpath` with `file` and
+    `config`. Where they are missing, nothing is known.
+    """
 
     def __init__(self, md: Markdown) -> None:
         told: Any = md.preprocessors["rendering_context"] if "rendering_context" in md.preprocessors else None  # noqa: SIM401 — has no `get`
@@ -218,7 +234,19 @@ class Surroundings:
         self.root = Path(config.get("root_dir", ""))
         self.docs = self.root / config.get("docs_dir", "")
         self.is_site = told is not None
+        self.log = log
+        self._tool = "zensical"
         self._path: str | None = getattr(getattr(told, "page", None), "path", None)
+        if not self.is_site and "relpath" in md.treeprocessors:
+            self._mkdocs(md.treeprocessors["relpath"])
+
+    def _mkdocs(self, told: Any) -> None:
+        self._tool = "mkdocs"
+        self._path = getattr(getattr(told, "file", None), "src_uri", None)
+        config: Mapping[str, Any] = getattr(told, "config", {})
+        self.root = Path(config.get("config_file_path") or "").parent
+        self.docs = Path(config.get("docs_dir") or "")
+        self.log = logging.getLogger("mkdocs.plugins.mkdocs_attnviz")  # others do not count for its `--strict`
 
     def page(self, lines: list[str]) -> tuple[str | None, str]:
         """The page's name and text: that of its file, since what is converted has no front matter any more."""
@@ -230,17 +258,22 @@ class Surroundings:
         except OSError:  # a page that was made, not written
             return self._path, text
 
+    def note(self, settings: MarkdownSettings, html: str) -> None:
+        """Leave word for the command of the blocks that are drawn on this page."""
+        if self._path is not None:
+            record.drawn(self._tool, self.root, self.docs, settings, self._path, sources(html))
+
     def url(self, url: str) -> str:
         """A URL that starts at the site's root, as this page's file says it: Zensical turns it into the page's own."""
         parts = urlsplit(url)
-        if self._path is None or parts.scheme or parts.netloc or url.startswith("/"):
+        if not self.is_site or self._path is None or parts.scheme or parts.netloc or url.startswith("/"):
             return url
-        return get_relative_url(url, self._path)
+        return posixpath.relpath(url, posixpath.dirname(self._path) or ".")
 
 
 @cache
-def _shared(settings: str, base: str) -> Pipeline:
+def _shared(settings: str, base: str, log: logging.Logger) -> Pipeline:
     """One worker for all conversions of a process, however many Markdown instances there are."""
-    pipeline = Pipeline(Settings.model_validate_json(settings), Path(base), log, fatal=Undrawn)
+    pipeline = Pipeline(Settings.model_validate_json(settings), Path(base), log, fatal=_undrawn)
     atexit.register(pipeline.close)
     return pipeline

@@ -3,14 +3,18 @@
 Decides for itself: when in a build which step runs, and where the assets go (`assets/attnviz/`). Blocks are collected
 from pages' rendered HTML, run in one batch in `on_env`, and swept up in finished pages and once more in the finished
 site, since a blog's excerpts and print pages are made late. The worker stays alive from build to build under `serve`.
+
+Every hook may run more than once in a build: mkdocs-static-i18n builds the other languages, from `on_config` on, while
+the first language is at its `on_post_build`.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 from jinja2 import Environment
 from mkdocs.config.base import BaseConfigOption, Config
@@ -21,16 +25,21 @@ from mkdocs.plugins import BasePlugin, event_priority, get_plugin_logger
 from mkdocs.structure.files import Files
 from mkdocs.structure.pages import Page
 from mkdocs.utils import get_relative_url
+from mkdocs.utils.yaml import get_yaml_loader, yaml_load
+from yaml.constructor import ConstructorError
 
-from mkdocs_attnviz.figure import MARK, AssetFolder, sources
+from mkdocs_attnviz.block import Source
+from mkdocs_attnviz.figure import MARK, AssetFolder, mend, sources
+from mkdocs_attnviz.hosts import record
 from mkdocs_attnviz.hosts.markdown import EXTENSION
-from mkdocs_attnviz.hosts.page import SourcePage
+from mkdocs_attnviz.hosts.page import SourcePage, host, unhost
+from mkdocs_attnviz.hosts.record import COLLECT, COLLECT_FROM
 from mkdocs_attnviz.pipeline import Pipeline
 from mkdocs_attnviz.settings import Settings, SettingsError
 
 ASSETS = "assets/attnviz"
-COLLECT = "ATTNVIZ_COLLECT"
-"""In the environment, the name of a file: pages and their blocks go there, and the build ends. For the command."""
+SEVERAL = ("i18n",)
+"""Plugins that build the site once more for other languages, when this build is done."""
 
 log = get_plugin_logger("attnviz")
 
@@ -60,10 +69,16 @@ class PluginSettings(Config):
 class AttnvizPlugin(BasePlugin[PluginSettings]):
     pipeline: Pipeline | None = None
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.source_page = SourcePage()
+
     def on_startup(self, *, command: Literal["build", "gh-deploy", "serve"], dirty: bool) -> None:
         """Having this method keeps the plugin, and with it the worker, alive from build to build under `serve`."""
 
+    @event_priority(100)
     def on_config(self, config: MkDocsConfig) -> MkDocsConfig:
+        """Runs before other plugins: some copy the list of extensions, to convert Markdown of their own with them."""
         settings = Settings.read({name: self.config[name] for name in Settings.model_fields})
         base = Path(config.config_file_path or "mkdocs.yml").resolve().parent
         if self.pipeline is None or (self.pipeline.settings, self.pipeline.base) != (settings, base):
@@ -71,17 +86,15 @@ class AttnvizPlugin(BasePlugin[PluginSettings]):
             command = f"attnviz run -f {Path(config.config_file_path or 'mkdocs.yml').name}"
             self.pipeline = Pipeline(settings, base, log, fatal=PluginError, command=command)
         self.pipeline.begin()
-        self.source_page = SourcePage()
+        host(self.source_page)
         if EXTENSION not in config.markdown_extensions:
             config.markdown_extensions.append(EXTENSION)
-        if config.mdx_configs.get(EXTENSION):
+        if config.mdx_configs.pop(EXTENSION, None):
             log.warning(
                 "Settings under `markdown_extensions: %s` are not read where the plugin is on; "
                 "move them to `plugins: attnviz`.",
                 EXTENSION,
             )
-        config.mdx_configs[EXTENSION] = {"page": self.source_page}
-        self.site_dir = Path(config.site_dir)
         return config
 
     def on_page_markdown(self, markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> None:
@@ -101,43 +114,100 @@ class AttnvizPlugin(BasePlugin[PluginSettings]):
         pages = [file.page for file in files.documentation_pages() if file.page is not None and file.page.content]
         if COLLECT in os.environ:
             self._collect(pages, config)
-        self._pipeline.prepare([source for page in pages for source in sources(page.content or "")])
+            return
+        found = {page.file.src_uri: sources(page.content or "") for page in pages}
+        record.add("mkdocs", self._pipeline.base, Path(config.docs_dir), self._pipeline.settings, found)
+        self._pipeline.prepare([source for blocks in found.values() for source in blocks])
         for page in pages:
-            page.content = self._fill(page.content or "", page)
+            page.content = self._fill(page.content or "", page, config)
+            self._check_links(page, found)
 
     @event_priority(50)
     def on_post_page(self, output: str, *, page: Page, config: MkDocsConfig) -> str:
-        return self._fill(output, page)
+        return output if COLLECT in os.environ else self._fill(output, page, config)
 
     @event_priority(-100)
     def on_post_build(self, *, config: MkDocsConfig) -> None:
-        """Pages that other plugins wrote by themselves."""
-        for path in self.site_dir.rglob("*.html"):
+        """Pages that other plugins wrote by themselves, and our files, where the site's own were copied over them."""
+        unhost(self.source_page)
+        if COLLECT in os.environ:
+            return
+        site = Path(config.site_dir)
+        for path in site.rglob("*.html"):
             content = path.read_bytes()
             if MARK.encode() in content:
                 text = content.decode("utf-8", errors="surrogateescape")
-                root = get_relative_url(ASSETS, path.relative_to(self.site_dir).as_posix())
-                filled = self._pipeline.fill(text, AssetFolder(self.site_dir / ASSETS, root))
+                root = get_relative_url(ASSETS, path.relative_to(site).as_posix())
+                filled = self._pipeline.fill(text, AssetFolder(site / ASSETS, root))
                 path.write_bytes(filled.encode("utf-8", errors="surrogateescape"))
+        for problem in mend(site / ASSETS):
+            log.warning("%s", problem)
+
+    def on_build_error(self, *, error: Exception) -> None:
+        unhost(self.source_page)
 
     def on_shutdown(self) -> None:
+        unhost(self.source_page)
         if self.pipeline is not None:
             self.pipeline.close()
 
-    def _fill(self, html: str, page: Page) -> str:
-        return self._pipeline.fill(html, AssetFolder(self.site_dir / ASSETS, get_relative_url(ASSETS, page.url)))
+    def _fill(self, html: str, page: Page, config: MkDocsConfig) -> str:
+        assets = AssetFolder(Path(config.site_dir) / ASSETS, get_relative_url(ASSETS, page.url))
+        return self._pipeline.fill(html, assets)
 
-    def _collect(self, pages: list[Page], config: MkDocsConfig) -> NoReturn:
-        """As a host would raise it, this ends the build without a word, and no plugin takes it for a fault."""
+    def _check_links(self, page: Page, blocks: Mapping[str, Sequence[Source]]) -> None:
+        """Check states in links to figures, `#figure~layer=2`; MkDocs itself checks that there is such a figure."""
+        for file, anchors in (page.links_to_anchors or {}).items():
+            for anchor in [anchor for anchor in anchors if "~" in anchor]:
+                id, _, state = anchor.partition("~")
+                link = anchors.pop(anchor)
+                anchors.setdefault(id, link)
+                said = (self._pipeline.wrong_state(source, id, state) for source in blocks.get(file.src_uri, ()))
+                if problem := next((each for each in said if each is not None), ""):
+                    log.warning("Doc file '%s' contains a link '%s', but %s", page.file.src_uri, link, problem)
+
+    def _collect(self, pages: list[Page], config: MkDocsConfig) -> None:
+        """Write the pages for the command, and end the build unless other languages follow.
+
+        Raises:
+            SystemExit: as a host would raise it; the build ends without a word, and no plugin takes it for a fault.
+        """
+        if Path(config.config_file_path or "").resolve() != Path(os.environ[COLLECT_FROM]).resolve():
+            return
+        file = Path(os.environ[COLLECT])
+        before = json.loads(file.read_text("utf-8"))["pages"] if file.exists() else {}
         found = {
             "settings": self._pipeline.settings.model_dump(),
             "docs": config.docs_dir,
-            "pages": {page.file.src_uri: page.content for page in pages},
+            "pages": before | {page.file.src_uri: page.content for page in pages},
         }
-        Path(os.environ[COLLECT]).write_text(json.dumps(found), "utf-8")
-        raise SystemExit(0)
+        file.write_text(json.dumps(found), "utf-8")
+        if not any(name in config.plugins for name in SEVERAL):
+            raise SystemExit(0)
 
     @property
     def _pipeline(self) -> Pipeline:
         assert self.pipeline is not None, "MkDocs calls on_config first"  # noqa: S101
         return self.pipeline
+
+
+def read_config(path: Path, rendering: Any, absent: Callable[[str], Any]) -> dict[str, Any]:
+    """Return what a configuration file says, with MkDocs' own tags; `absent` stands in for Python names not found here.
+
+    `rendering` is what the tag `!relative` asks for the page being rendered.
+
+    Raises:
+        ConfigurationError: it is no YAML, or inherits from a file that is not there.
+        OSError: it cannot be read.
+    """
+    loader: Any = get_yaml_loader(config=rendering)
+
+    class Lenient(loader):  # type: ignore[misc]
+        def find_python_name(self, name: str, mark: Any) -> Any:
+            try:
+                return super().find_python_name(name, mark)
+            except ConstructorError:
+                return absent(name)
+
+    with path.open("rb") as file:
+        return yaml_load(file, Lenient)

@@ -18,19 +18,18 @@ from typing import Any
 
 import click
 from markdown import Markdown
-from mkdocs.exceptions import ConfigurationError
-from mkdocs.utils import is_markdown_file
-from mkdocs.utils.meta import get_data
-from mkdocs.utils.yaml import get_yaml_loader, yaml_load
-from yaml.constructor import ConstructorError
 
 from mkdocs_attnviz.cache import Log
+from mkdocs_attnviz.hosts import front_matter, record, zensical
 from mkdocs_attnviz.hosts.markdown import EXTENSION, AttnvizExtension, Fence, MarkdownSettings
-from mkdocs_attnviz.hosts.page import SourcePage
+from mkdocs_attnviz.hosts.page import SourcePage, hosting
+from mkdocs_attnviz.hosts.record import Record
 from mkdocs_attnviz.settings import Settings, SettingsError
 
 PLUGIN = "attnviz"
 MKDOCS = ("mkdocs.yml", "mkdocs.yaml", "properdocs.yml", "properdocs.yaml")
+GROUPS = ("group", "material/group")
+"""Plugins that hold others."""
 ZENSICAL = ("zensical.toml",)
 SPHINX = ("conf.py",)
 COMMON: dict[str, dict[str, Any]] = {
@@ -75,14 +74,28 @@ class Site:
     config: Path | None = None
     plugins: tuple[str, ...] = ()
     """Of MkDocs, and hooks; ours among them."""
+    record: Record | None = None
+    """What the site's last build on this machine drew."""
 
     @property
     def is_sphinx(self) -> bool:
         return self.config is not None and self.config.name in SPHINX
 
+    @property
+    def is_zensical(self) -> bool:
+        """Whether Zensical builds it: an `mkdocs.yml` without our plugin may be Zensical's or MkDocs' own."""
+        if self.config is None or self.config.name in ZENSICAL:
+            return self.config is not None
+        last = self.record.tool if self.record else "zensical"
+        return not self.is_sphinx and PLUGIN not in self.plugins and zensical.is_installed() and last == "zensical"
+
     def pages(self, paths: Sequence[Path]) -> list[Path]:
-        """Markdown files among the paths and in the folders among them; without paths, the site's."""
-        found = [page for path in paths or [self.docs] for page in (_within(path) if path.is_dir() else [path])]
+        """Return the Markdown files among the paths and in the folders among them; without paths, the site's.
+
+        Only a folder without a configuration may hold what tools have made: a site's folder of pages is its author's.
+        """
+        made = self.config is not None
+        found = [page for path in paths or [self.docs] for page in (_within(path, made) if path.is_dir() else [path])]
         return list(dict.fromkeys(found))
 
     def name(self, page: Path) -> str:
@@ -107,7 +120,7 @@ class Reader:
             except Exception as error:  # what an extension may raise is its own affair
                 log.warning("Markdown extension %s is left out: %s", name, error)
                 self.left_out.append(name)
-        self.markdown.registerExtensions([AttnvizExtension(page=self.page)], {})
+        self.markdown.registerExtensions([AttnvizExtension()], {})
 
     def read(self, text: str, name: str) -> tuple[str, Mapping[str, Any]]:
         """HTML and front matter.
@@ -115,11 +128,12 @@ class Reader:
         Raises:
             SiteError: an extension failed.
         """
-        body, meta = get_data(text)
+        body, meta = front_matter.divide(text)
         self.page.begin(name, text)
         self.site.rendering._current_page = SimpleNamespace(file=SimpleNamespace(src_path=name))
         try:
-            return self.markdown.reset().convert(body), meta
+            with hosting(self.page):
+                return self.markdown.reset().convert(body), meta
         except Exception as error:  # of whatever extension
             raise SiteError(f"{name} cannot be converted: {type(error).__name__}: {error}.") from None
 
@@ -160,18 +174,25 @@ def read(config: Path) -> Site:
 def _mkdocs(path: Path) -> Site:
     rendering: Any = SimpleNamespace(config_file_path=str(path.resolve()), _current_page=None)
     try:
-        with path.open("rb") as file:
-            config = yaml_load(file, _lenient(get_yaml_loader(config=rendering)))
-    except (ConfigurationError, OSError, UnicodeDecodeError) as error:
+        read_config = import_module("mkdocs_attnviz.hosts.mkdocs").read_config
+    except ImportError:
+        if zensical.is_installed():
+            return _zensical(path)
+        raise SiteError(f"{path} is read by MkDocs 1, which is not installed here: `pip install 'mkdocs<2'`.") from None
+    try:
+        config = read_config(path, rendering, Absent)
+    except (click.ClickException, OSError, UnicodeDecodeError) as error:  # MkDocs' own are click's
         raise SiteError(f"{path} cannot be read: {error}.") from None
     base = path.resolve().parent
     docs = base / str(config.get("docs_dir") or "docs")
     rendering.docs_dir = str(docs)
     extensions = _named(["toc", "tables", "fenced_code"]) | _named(config.get("markdown_extensions"))
     plugins = _named(config.get("plugins"))
+    for group in GROUPS:
+        plugins |= _named(plugins.get(group, {}).get("plugins"))
     given = extensions.pop(EXTENSION, {}) | plugins.get(PLUGIN, {})
     others = (*plugins, *(str(hook) for hook in config.get("hooks") or ()))
-    return Site(base, docs, _settings(given, extensions), extensions, rendering, path, others)
+    return Site(base, docs, _settings(given, extensions), extensions, rendering, path, others, record.read(base))
 
 
 def _zensical(path: Path) -> Site:
@@ -185,7 +206,17 @@ def _zensical(path: Path) -> Site:
     base = Path(config["root_dir"])
     extensions = {name: config["mdx_configs"].get(name) or {} for name in config["markdown_extensions"]}
     given = extensions.pop(EXTENSION, {})
-    return Site(base, base / config["docs_dir"], _settings(given, extensions), extensions, config=path)
+    settings = _settings(given, extensions)
+    return Site(base, base / config["docs_dir"], settings, extensions, config=path, record=record.read(base))
+
+
+def without_configuration(folder: Path) -> Site:
+    """The Markdown files of a folder; where its last build (of a Jupyter Book, say) is known, its settings."""
+    last = record.read(folder)
+    if last is None:
+        return Site()
+    settings = MarkdownSettings.model_validate(last.settings)
+    return Site(Path(last.base), Path(last.docs), settings, record=last)
 
 
 def _sphinx(path: Path) -> Site:
@@ -230,17 +261,6 @@ class Absent:
         return self
 
 
-def _lenient(loader: Any) -> Any:
-    class Loader(loader):  # type: ignore[misc]
-        def find_python_name(self, name: str, mark: Any) -> Any:
-            try:
-                return super().find_python_name(name, mark)
-            except ConstructorError:
-                return Absent(name)
-
-    return Loader
-
-
 def _absent(value: Any) -> Iterator[Absent]:
     if isinstance(value, Absent):
         yield value
@@ -249,9 +269,20 @@ def _absent(value: Any) -> Iterator[Absent]:
             yield from _absent(part)
 
 
-def _within(folder: Path) -> Iterator[Path]:
-    """Markdown files below a folder, without hidden ones and those in hidden folders."""
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if not hidden and is_markdown_file(path.name) and path.is_file():
+def _within(folder: Path, made: bool) -> Iterator[Path]:
+    """Yield the Markdown files below a folder that are not hidden; those that tools have made only if `made`."""
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            if made or not (path.name in MADE or any((path / name).exists() for name in SIGNS)):
+                yield from _within(path, made)
+        elif path.name.endswith(MARKDOWN) and path.is_file():
             yield path
+
+
+MARKDOWN = (".markdown", ".mdown", ".mkdn", ".mkd", ".md")
+MADE = ("_build", "node_modules", "__pycache__")
+"""Folders that tools write: Sphinx and Jupyter Book, npm, Python."""
+SIGNS = (".buildinfo", "pyvenv.cfg", "search/search_index.json", "search.json")
+"""Files that a built site or a virtual environment has."""

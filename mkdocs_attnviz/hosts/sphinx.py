@@ -14,10 +14,12 @@ import importlib
 import json
 import os
 import re
+import shutil
 import sys
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -39,7 +41,8 @@ from sphinx.util.osutil import relative_uri
 from mkdocs_attnviz import __version__
 from mkdocs_attnviz.block import BlockError, Source, fields_of, parse
 from mkdocs_attnviz.cache import write_atomically
-from mkdocs_attnviz.figure import Alert, AssetFolder, Figure, placeholder
+from mkdocs_attnviz.figure import Alert, AssetFolder, Figure, Rendered, mend, placeholder
+from mkdocs_attnviz.hosts import record
 from mkdocs_attnviz.hosts.fences import NAME, WITH_QUOTES
 from mkdocs_attnviz.hosts.page import OPENING
 from mkdocs_attnviz.pipeline import Pipeline
@@ -50,6 +53,8 @@ ASSETS = "_static/attnviz"
 SVG = "image/svg+xml"
 IN_LISTS = re.compile(r"^[\s>]*(?:(?:[-*+]|\d+[.)])\s+)*")
 """What stands before a fence in a quotation or on the first line of a list's item."""
+DOCSTRING = ":docstring of "
+"""What autodoc sets between the file and the object whose docstring it reads."""
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +77,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("env-updated", host.prepare)
     app.connect("html-page-context", host.fill)
     app.connect("build-finished", host.finish)
-    return {"version": __version__, "env_version": 1, "parallel_read_safe": True, "parallel_write_safe": True}
+    return {"version": __version__, "env_version": 2, "parallel_read_safe": True, "parallel_write_safe": True}
 
 
 class Host:
@@ -91,6 +96,7 @@ class Host:
             raise ConfigError(f"conf.py, attnviz: {error}") from None
         command = f"attnviz run -f {Path(os.path.relpath(app.confdir)).as_posix()}/conf.py"
         self.pipeline = Pipeline(settings, Path(app.confdir), log, self._warn, fatal=ExtensionError, command=command)
+        self.pipeline.begin()
         app.attnviz = self  # type: ignore[attr-defined] # for what Sphinx makes by itself, transforms
         output = hashlib.sha256(f"{app.builder.name} {app.outdir}".encode()).hexdigest()[:10]
         self.records = Path(app.doctreedir) / "attnviz" / output
@@ -101,10 +107,18 @@ class Host:
         if not app.builder.format:  # of those that only check or collect
             return []
         pages = _blocks(env)
+        self._leave_word(env)
         keys = iter(self.pipeline.keys([source for blocks in pages.values() for source in blocks]))
         self.pipeline.close()  # other processes are forked from here
         self.drawn_from = {page: [__version__, *(next(keys) for _ in blocks)] for page, blocks in pages.items()}
         return [page for page in pages if self._record(page) != self.drawn_from[page]]
+
+    def _leave_word(self, env: BuildEnvironment) -> None:
+        """Tell the command, which cannot read a Jupyter Book or a project without conf.py, which pages have blocks."""
+        assert self.pipeline is not None  # noqa: S101 — for the type checker
+        found, source = _blocks(env), Path(self.app.srcdir)
+        pages = {file: found.get(name, []) for name, file in _files(env).items()}
+        record.add("sphinx", source, source, self.pipeline.settings, pages, complete=True)
 
     def fill(self, app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.Node | None) -> None:
         if self.pipeline is not None and isinstance(context.get("body"), str):
@@ -122,10 +136,11 @@ class Host:
         assert self.pipeline is not None  # noqa: S101 — for the type checker
         alerts = len(self.pipeline.alerts)
         yield self.pipeline
-        if page in self.drawn_from and len(self.pipeline.alerts) == alerts:
-            write_atomically(self._file(page), json.dumps(self.drawn_from[page]).encode())
-        else:
-            self._file(page).unlink(missing_ok=True)
+        with suppress(OSError):  # a page without a record is drawn again
+            if page in self.drawn_from and len(self.pipeline.alerts) == alerts:
+                write_atomically(self._file(page), json.dumps(self.drawn_from[page]).encode())
+            else:
+                self._file(page).unlink(missing_ok=True)
 
     def _record(self, page: str) -> object:
         try:
@@ -139,11 +154,17 @@ class Host:
     def finish(self, app: Sphinx, error: Exception | None) -> None:
         if self.pipeline is not None:
             self.pipeline.close()
+        if error is None and app.builder.format == "html":
+            for problem in mend(Path(app.outdir) / ASSETS):
+                log.warning("%s", problem, type="attnviz", subtype="assets")
+                shutil.rmtree(self.records, ignore_errors=True)  # the next build writes the pages and their files anew
 
     def _warn(self, alert: Alert) -> None:
-        where = alert.source.where(alert.error)
+        source, where = alert.source, alert.source.where(alert.error)
         full = f"{self.app.srcdir}{os.sep}{where}"
-        location = full if alert.source.line is not None else self.app.env.path2doc(where)
+        location = full if source.line is not None else self.app.env.path2doc(where)
+        if source.object is not None:  # as Sphinx itself tells of docstrings
+            location = f"{self.app.srcdir}{os.sep}{source.page}{DOCSTRING}{source.object}"
         log.warning("%s", alert.error.message, location=location, type="attnviz", subtype="block")
 
 
@@ -165,6 +186,11 @@ class Blocks(EnvironmentCollector):
 def _blocks(env: BuildEnvironment) -> dict[str, list[Source]]:
     found: dict[str, list[Source]] = env.__dict__.setdefault("attnviz_blocks", {})
     return found
+
+
+def _files(env: BuildEnvironment) -> dict[str, str]:
+    """Return the documents' files, relative to the source folder, by the documents' names."""
+    return {name: Path(env.doc2path(name, base=False)).as_posix() for name in sorted(env.found_docs)}
 
 
 @dataclass(frozen=True)
@@ -191,7 +217,7 @@ def read(folder: Path) -> Project:
         host: Host = app.attnviz
         assert host.pipeline is not None  # noqa: S101 — for the type checker
         found, env = _blocks(app.env), app.env
-        pages = {env.doc2path(name, base=False).as_posix(): found.get(name, []) for name in sorted(env.found_docs)}
+        pages = {file: found.get(name, []) for name, file in _files(env).items()}
         return Project(host.pipeline.settings, pages)
 
 
@@ -252,12 +278,12 @@ class Place:
 
     def __init__(self, env: BuildEnvironment, path: str | None, line: int | None) -> None:
         document = Path(env.doc2path(env.docname))
-        file = Path(path) if path else document
-        text = file.read_text("utf-8", errors="replace") if file.is_file() else ""
-        if file.suffix == ".ipynb" and line is not None:
-            text, line = _cell(text, line)
-        self.lines = text.splitlines()
-        known = line is not None and 0 < line <= len(self.lines)
+        path, _, name = (path or "").partition(DOCSTRING)
+        self.object = name or None
+        file = Path(path) if path and not name else document
+        cell, line = divmod(line - 1, 10_000) if file.suffix == ".ipynb" and line is not None else (None, line)
+        self.lines = _lines(file, cell, file.stat().st_mtime_ns) if file.is_file() else ()
+        known = line is not None and 0 < line <= len(self.lines) and not name
         self.line = line if known else None
         self.page = os.path.relpath(file if known else document, env.srcdir).replace(os.sep, "/")
 
@@ -274,7 +300,7 @@ class Place:
         return {key: key if value is None else value for key, value in options}, None
 
     def block(self, body: str, header: dict[str, str], problem: str | None) -> Source:
-        return Source(body, header, self.page, self._above(body), problem)
+        return Source(body, header, self.page, self._above(body), problem, self.object)
 
     def _above(self, body: str) -> int | None:
         """The line above the body's first: a directive's options may stand between."""
@@ -285,11 +311,17 @@ class Place:
         return next((number for number, text in below if text.strip("> \t") == first), self.line)
 
 
-def _cell(notebook: str, line: int) -> tuple[str, int]:
-    """A cell's text and the line in it, of what MyST-NB calls line 10,000 · cell + line + 1."""
-    number, line = divmod(line - 1, 10_000)
-    cells = json.loads(notebook)["cells"]
-    return ("".join(cells[number - 1]["source"]) if 0 < number <= len(cells) else ""), line
+@lru_cache(maxsize=1)
+def _lines(file: Path, cell: int | None, modified: int) -> Sequence[str]:
+    """Return the lines of a file, or of one cell of a notebook. A page's blocks come one after another.
+
+    MyST-NB calls a cell's line 10,000 · cell + line + 1.
+    """
+    text = file.read_text("utf-8", errors="replace")
+    if cell is not None:
+        cells = json.loads(text)["cells"]
+        text = "".join(cells[cell - 1]["source"]) if 0 < cell <= len(cells) else ""
+    return tuple(text.splitlines())
 
 
 def _write_placeholder(translator: Any, node: attnviz) -> None:
@@ -314,12 +346,19 @@ class WithoutScript(SphinxPostTransform):
         host: Host = self.app.attnviz  # type: ignore[attr-defined]
         with host.recording(self.env.docname) as pipeline:
             rendered = pipeline.render(sources)
-        for node, drawn in zip(found, rendered, strict=True):
-            assert isinstance(drawn, Figure | Alert)  # noqa: S101 — for the type checker
-            put = self._figure(drawn) if isinstance(drawn, Figure) else _alert(drawn)
+            put_in_place = [self._shown(pipeline, source, each) for source, each in zip(sources, rendered, strict=True)]
+        for node, put in zip(found, put_in_place, strict=True):
             # LaTeX gives a label to a target, not to a container.
             targets = [nodes.target("", "", ids=node["ids"], names=node["names"])] if node["ids"] else []
             node.parent.replace(node, [*targets, put])
+
+    def _shown(self, pipeline: Pipeline, source: Source, drawn: Rendered) -> nodes.Element:
+        """The nodes of a figure; of an alert if its picture cannot be written."""
+        assert isinstance(drawn, Figure | Alert)  # noqa: S101 — for the type checker
+        try:
+            return self._figure(drawn) if isinstance(drawn, Figure) else _alert(drawn)
+        except OSError as error:
+            return _alert(pipeline.failed(source, BlockError(f"Its picture cannot be written ({error.strerror}).")))
 
     def _figure(self, figure: Figure) -> nodes.Element:
         texts = (figure.drawing.sentence, figure.block.caption)
@@ -385,4 +424,6 @@ class ConvertSvg(ImageConverter):
 
 
 def _alert(alert: Alert) -> nodes.Element:
-    return nodes.error("", nodes.paragraph("", f"This attention block could not be drawn. {alert.message}"))
+    where = alert.source.where(alert.error)
+    message = f"{where}: {alert.shown}" if where else alert.shown
+    return nodes.error("", nodes.paragraph("", f"This attention block could not be drawn. {message}"))

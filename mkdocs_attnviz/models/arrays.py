@@ -13,6 +13,8 @@ import numpy.typing as npt
 
 from mkdocs_attnviz.cache import Entry
 from mkdocs_attnviz.models.encoding import Floats, overview_blob, quantised, rollout, scaled_blob, weights_blob
+from mkdocs_attnviz.models.marks import guessed
+from mkdocs_attnviz.models.word_boundaries import different_texts, split
 
 SIDES = {
     "self": ("text", "text"),
@@ -51,13 +53,21 @@ class TokenRow:
         tokens = [str(token).encode("utf-8", "replace").decode() for token in self.tokens]  # half a surrogate pair
         found = [n for n, token in enumerate(tokens) if SPECIAL.fullmatch(token)]
         special = found if self.special is None else list(self.special)
-        return {
+        marks = guessed([token for n, token in enumerate(tokens) if n not in special])
+        contents = [token.encode() if n in special else marks.content(token) for n, token in enumerate(tokens)]
+        read = marks.read(tokens, set(special), contents)
+        words = marks.words(tokens, special) if self.words is None else list(self.words)
+        pretty, texts = [token.pretty for token in read], [token.text for token in read]
+        told = {
             "tokens": tokens,
-            "pretty": [prettified(token) for token in tokens],
+            "pretty": pretty,
             "special": special,
             "sentence_b_start": self.sentence_b_start,
-            "words": words_of(tokens, special) if self.words is None else list(self.words),
+            "words": words,
         }
+        if different := different_texts(words, pretty, texts):
+            told["texts"] = different
+        return told if self.words is not None else told | {"words": split(told)}
 
     def check(self) -> None:
         """Raises ValueError if there are no tokens, or what is said of them does not fit their number."""
@@ -68,27 +78,6 @@ class TokenRow:
             raise ValueError(f"`sentence_b_start` is {start}; it must be from 1 to {count - 1}.")
         if self.words is not None and len(self.words) != count:
             raise ValueError(f"There are {len(self.words)} `words` for {count} tokens; each token needs one.")
-
-
-def prettified(token: str) -> str:
-    """As BertViz's `prettify_tokens`."""
-    return token.replace("Ġ", " ").replace("▁", " ").replace("</w>", "")
-
-
-def words_of(tokens: Sequence[str], special: Sequence[int]) -> list[int | None]:
-    """The word each token is a piece of, by the marks of WordPiece, SentencePiece and byte-level vocabularies."""
-    starts = [token.startswith(("Ġ", "▁")) for token in tokens]
-    pieces = [token.startswith("##") for token in tokens]
-    words: list[int | None] = []
-    word = -1
-    for n in range(len(tokens)):
-        follows = n > 0 and words[-1] is not None
-        if n in special or not any(starts + pieces):
-            words.append(None)
-        else:
-            word += not (follows and (pieces[n] or (any(starts) and not starts[n])))
-            words.append(max(word, 0))
-    return words
 
 
 def entry(stacks: Mapping[str, Mapping[int, LayerTensors]], sequences: Mapping[str, TokenRow]) -> Entry:

@@ -65,6 +65,8 @@ def run(shelf: Shelf, loaded: Loaded, take: Take, batch: dict[int, Example]) -> 
         Unusable: it is not for its texts that the model fails.
     """
     indices = list(batch)
+    if loaded.isolation.varies:
+        loaded.batches = False
     if len(batch) > 1 and loaded.batches is False:
         for index in indices:
             yield from run(shelf, loaded, take, {index: batch[index]})
@@ -92,12 +94,16 @@ def _made(shelf: Shelf, loaded: Loaded, take: Take, batch: dict[int, Example]) -
     examples = list(batch.values())
     try:
         entries = take(loaded, examples)
+        if loaded.isolation.varies:
+            loaded.batches = False
         if loaded.batches is None and "stacks" in entries[0].meta and (padded := _padded(batch)) is not None:
             loaded.batches = _alike(entries[padded], take(loaded, [examples[padded]])[0])
         return None if loaded.batches is False and len(batch) > 1 else entries
     except shelf.load.Unusable:
         raise
-    except Exception as error:
+    except BaseException as error:
+        if not costs_a_text(error):
+            raise
         return failure(shelf, loaded, examples[-1], error)
 
 
@@ -120,7 +126,17 @@ def _run_less(shelf: Shelf, loaded: Loaded, take: Take, batch: dict[int, Example
         yield from run(shelf, loaded, take, part)
 
 
-def failure(shelf: Shelf, loaded: Loaded, example: Example | None, error: Exception) -> Failed:
+def costs_a_text(error: BaseException) -> bool:
+    """Whether one text is at fault, and the process is sound: also after a panic in Rust, which is no `Exception`."""
+    return isinstance(error, Exception) or panicked(error)
+
+
+def panicked(error: BaseException) -> bool:
+    """Whether the error is a panic in a library that is written in Rust, as tokenizers is."""
+    return type(error).__name__ == "PanicException"
+
+
+def failure(shelf: Shelf, loaded: Loaded, example: Example | None, error: BaseException) -> Failed:
     if shelf.memory.ran_out(error):
         return Failed(shelf.memory.too_long(loaded, example, error), memory=True)
     return Failed(said(error))
@@ -148,10 +164,11 @@ def _largest_step(one: bytes, other: bytes) -> int:
     return int(np.abs(first - second).max(initial=0))
 
 
-def said(error: Exception) -> str:
+def said(error: BaseException) -> str:
     if isinstance(error, ValueError):  # most are our own sentences
         return f"{problems.said(error, longest=2000)}."
-    return f"The model failed on this text: {problems.said(error)}."
+    cause = "tokenizer" if panicked(error) else "model"
+    return f"The {cause} failed on this text: {problems.said(error)}."
 
 
 def refusal(index: int, failed: Failed) -> Message:

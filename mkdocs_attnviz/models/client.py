@@ -11,16 +11,18 @@ import collections
 import contextlib
 import json
 import os
+import re
 import signal
 import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import IO, Any, Protocol
 
-from mkdocs_attnviz.cache import Entry
+from mkdocs_attnviz.cache import DamagedEntry, Entry
+from mkdocs_attnviz.models.environment import hub_tokens, worker_environment
 from mkdocs_attnviz.models.reference import ModelRef
 from mkdocs_attnviz.models.request import Request
 
@@ -40,12 +42,23 @@ ALLOCATION = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_":
 slow to hand out pages, that is up to a third of a capture of small layers over many tokens."""
 
 
+RAISED = re.compile(r"^[\w.]*(?:Error|Exception): ")
+"""The name of an exception, which is not for authors, before what it says."""
+LONGEST_LINE = 10_000  # bytes of what a library prints that are kept together
+
 Models = tuple[ModelRef, ...]
 """Of a request: one, or one and another."""
 
 
 class WorkerDied(Exception):
     """The worker process ended without being asked to."""
+
+
+class WorkerLate(WorkerDied):
+    """The worker process was ended because it was silent for longer than `timeout` allows."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"it took longer than the {seconds:g} s that the setting `timeout` allows")
 
 
 class ModelFailed(Exception):
@@ -113,7 +126,9 @@ def nameless(request: Request) -> Models:
     return tuple(replace(model, name="") for model in request.models)
 
 
-def capture_job(requests: Mapping[int, Request], *, device: str, batch_size: int, max_tokens: int) -> dict[str, Any]:
+def capture_job(
+    requests: Mapping[int, Request], *, device: str, batch_size: int, max_tokens: int, timeout: float
+) -> dict[str, Any]:
     """What a worker process is asked for: one capture by one model, or by two, of inputs by their places."""
     first = next(iter(requests.values()))
     return {
@@ -123,9 +138,18 @@ def capture_job(requests: Mapping[int, Request], *, device: str, batch_size: int
         "device": device,
         "batch_size": batch_size,
         "max_tokens": max_tokens,
+        "timeout": timeout,
         **first.run(),
         "inputs": [[index, dict(request.inputs)] for index, request in requests.items()],
     }
+
+
+def captured(message: Mapping[str, Any], data: bytes) -> Answer:
+    """Return the answer that a worker's event brings; an entry that no build could read later is refused now."""
+    try:
+        return Captured(message["index"], Entry.from_bytes(data), message["seconds"])
+    except DamagedEntry as error:
+        return Refused(message["index"], f"What the model gave for this text cannot be kept: {error}.")
 
 
 def write_message(stream: IO[bytes], message: dict[str, Any], data: bytes = b"") -> None:
@@ -153,10 +177,25 @@ def _exactly(stream: IO[bytes], size: int) -> bytes:
     return data
 
 
-class Worker:
-    """At most one worker process, started when it is first needed."""
+NOTES = {"loading": "loading the model {name}", "downloading": "downloading the model {name}: {size} so far"}
+"""Events that only say how far the worker process is, and the words for them."""
 
-    def __init__(self) -> None:
+
+def _in_silence(note: str) -> None:
+    """Tell nobody how far the worker process is."""
+
+
+class Worker:
+    """At most one worker process, started when it is first needed.
+
+    It is ended when it says nothing for `timeout` seconds, which it may need to load a model, to read a text, or to run
+    a batch; 0 is without limit. `tell` hears what it is at while nothing comes from it.
+    """
+
+    def __init__(self, timeout: float = 0, tell: Callable[[str], None] = _in_silence) -> None:
+        self.timeout, self.tell = timeout, tell
+        self._ready = False
+        """Whether the process has answered, and so has imported what it needs."""
         self._process: subprocess.Popen[bytes] | None = None
         self._stderr: collections.deque[str] = collections.deque(maxlen=20)
 
@@ -164,22 +203,27 @@ class Worker:
         """Let a worker import torch while the caller does something else."""
         if self._process is None or self._process.poll() is not None:
             with contextlib.suppress(WorkerDied):  # whoever needs it will hear of that
-                self._send({"op": "warm"})
+                self._send({"op": "warm"}, self.timeout)
 
     def _start(self) -> None:
         if self._process is not None and self._process.poll() is None:
             return
         self._stderr.clear()
-        self._process = subprocess.Popen(  # noqa: S603 — our own module, by this very interpreter
-            [sys.executable, "-c", WORKER],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=ALLOCATION | os.environ,
-            # Ctrl-C is for the build, which then closes the pipe; the worker ends by that.
-            start_new_session=os.name != "nt",
-        )
-        threading.Thread(target=_keep, args=(self._process.stderr, self._stderr), daemon=True).start()
+        self._ready = False
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 — our own module, by this very interpreter
+                [sys.executable, "-c", WORKER],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=ALLOCATION | worker_environment(os.environ),
+                # Ctrl-C is for the build, which then closes the pipe; the worker ends by that.
+                start_new_session=os.name != "nt",
+            )
+            threading.Thread(target=_keep, args=(self._process.stderr, self._stderr), daemon=True).start()
+        except (OSError, RuntimeError) as error:  # too many processes, threads or open files; no memory
+            self.close()
+            raise WorkerDied(f"its process could not be started ({error.args[-1]})") from None
 
     def close(self) -> None:
         process, self._process = self._process, None
@@ -202,8 +246,8 @@ class Worker:
             ModelFailed: there is no such model or revision, or the hub cannot be reached.
         """
         try:
-            self._send({"op": "resolve", "model": model.to_dict()})
-            answer, _ = self._receive()
+            self._send({"op": "resolve", "model": model.to_dict()}, self.timeout)
+            answer, _ = self._receive(self.timeout)
         except WorkerDied as death:
             raise ModelFailed(f"Model {model.name!r} could not be looked up: {death}.") from None
         if "error" in answer:
@@ -242,7 +286,7 @@ class Worker:
         waiting, alone, deaths = dict(enumerate(requests)), False, 0
         while waiting:
             size = 1 if alone else batch_size
-            job = capture_job(waiting, device=device, batch_size=size, max_tokens=max_tokens)
+            job = capture_job(waiting, device=device, batch_size=size, max_tokens=max_tokens, timeout=self.timeout)
             running: list[int] = []
             finished = False
             try:
@@ -257,12 +301,14 @@ class Worker:
                 finished = True
                 unfinished = [index for index in running if index in waiting]
                 deaths += not unfinished
-                if deaths > 1:  # once may have been in its sleep, killed between two builds; twice is the model
+                # Once may have been in its sleep, killed between two builds; twice is the model.
+                if deaths > 1 or (not unfinished and isinstance(death, WorkerLate)):
                     raise ModelFailed(f"{requests[0].called} could not be run: {death}.") from None
                 if unfinished and len(running) == 1:  # of several, the last may just not have been told yet
                     del waiting[running[0]]
                     yield Refused(running[0], f"Running this text through the model failed: {death}.")
-                alone = alone or bool(unfinished)
+                else:
+                    alone = alone or bool(unfinished)
             finally:
                 if not finished:
                     self.close()
@@ -274,48 +320,62 @@ class Worker:
                 case "running":
                     running[:] = message["indices"]
                 case "captured":
-                    yield Captured(message["index"], Entry.from_bytes(data), message["seconds"])
+                    yield captured(message, data)
                 case "refused":
                     yield Refused(message["index"], message["error"])
                 case "failed":
                     raise ModelFailed(message["error"], message["blame"])
 
     def messages(self, job: dict[str, Any]) -> Iterator[tuple[dict[str, Any], bytes]]:
-        """All that the process says about a `capture_job`.
+        """All that the process says about a `capture_job`, but for notes on how far it is.
 
         Raises:
             WorkerDied: before the end.
         """
-        self._send(job)
+        self._send(job, job["timeout"])
+        if not self._ready:
+            self.tell("starting PyTorch and transformers")
         while True:
-            message, data = self._receive()
+            message, data = self._receive(job["timeout"])
+            self._ready = True
+            if message["event"] in NOTES:
+                self.tell(NOTES[message["event"]].format(**message))
+                continue
             yield message, data
             if message["event"] in ("done", "failed"):
                 return
 
-    def _send(self, message: dict[str, Any]) -> None:
+    def _send(self, message: dict[str, Any], timeout: float) -> None:
         self._start()
         process = self._process
         if process is None or process.stdin is None:
-            raise WorkerDied("the worker process could not be started")
-        try:
-            write_message(process.stdin, message)
-        except OSError:
-            raise self._death(process) from None
+            raise WorkerDied("its process could not be started")
+        models = [*message.get("models", {}).values(), *([message["model"]] if "model" in message else [])]
+        if not all(model["local"] for model in models):
+            message = message | {"secrets": hub_tokens(os.environ)}
+        with _killed_after(timeout, process) as late:  # a process that hangs reads nothing
+            try:
+                write_message(process.stdin, message)
+            except OSError:
+                raise self._death(process, timeout if late.is_set() else None) from None
 
-    def _receive(self) -> tuple[dict[str, Any], bytes]:
+    def _receive(self, timeout: float) -> tuple[dict[str, Any], bytes]:
         process = self._process
         if process is None or process.stdout is None:
             raise WorkerDied("the worker process is gone")
-        try:
-            return read_message(process.stdout)
-        except (EOFError, OSError):
-            raise self._death(process) from None
+        with _killed_after(timeout, process) as late:
+            try:
+                return read_message(process.stdout)
+            except (EOFError, OSError):
+                raise self._death(process, timeout if late.is_set() else None) from None
 
-    def _death(self, process: subprocess.Popen[bytes]) -> WorkerDied:
+    def _death(self, process: subprocess.Popen[bytes], late: float | None) -> WorkerDied:
+        """Why the process has ended; `late` is the time in seconds after which it was ended here."""
         self._process = None
         code = process.wait()
-        last = next((line for line in reversed(self._stderr) if line.strip()), "")
+        if late is not None:
+            return WorkerLate(late)
+        last = RAISED.sub("", next((line for line in reversed(self._stderr) if line.strip()), ""))
         if code == -getattr(signal, "SIGKILL", 9):
             return WorkerDied(
                 "its process was killed (signal 9), which mostly means that memory ran out; a shorter text, or `dtype: "
@@ -326,7 +386,30 @@ class Worker:
         return WorkerDied(f"its process ended with exit code {code}" + (f" ({last})" if last else ""))
 
 
+@contextlib.contextmanager
+def _killed_after(seconds: float, process: subprocess.Popen[bytes]) -> Iterator[threading.Event]:
+    """Kill the process, and set the event, if it takes longer than `seconds`, of which 0 means for ever."""
+    late = threading.Event()
+
+    def give_up() -> None:
+        late.set()
+        process.kill()
+
+    timer = threading.Timer(seconds, give_up)
+    timer.daemon = True
+    if seconds:
+        with contextlib.suppress(RuntimeError):  # too many threads: then without a limit
+            timer.start()
+    try:
+        yield late
+    finally:
+        timer.cancel()
+
+
 def _keep(stderr: IO[bytes] | None, lines: collections.deque[str]) -> None:
-    """A function of its own, since a thread that holds the worker would keep it for ever."""
-    for line in stderr or ():
+    """Keep the last lines, each cut where it is endless.
+
+    A function of its own, since a thread that holds the worker would keep it for ever.
+    """
+    while line := stderr.readline(LONGEST_LINE) if stderr else b"":
         lines.append(line.decode(errors="replace").rstrip())

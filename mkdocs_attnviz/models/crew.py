@@ -17,8 +17,8 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from mkdocs_attnviz.cache import Entry, Log
-from mkdocs_attnviz.models.client import Answer, Captured, Models, Refused, capture_job
+from mkdocs_attnviz.cache import Log
+from mkdocs_attnviz.models.client import Answer, Models, Refused, capture_job, captured
 from mkdocs_attnviz.models.node import VERSION, NodeWorker
 from mkdocs_attnviz.models.request import TENSORS
 from mkdocs_attnviz.models.schedule import Chunk, Waiting, Work
@@ -68,8 +68,8 @@ class Crew:
         self.refusals: dict[Work, tuple[str, str]] = {}
         """Why it could not be done, by whoever tried it last, and the key of the block that is at fault."""
 
-    def answers(self, options: Mapping[str, int]) -> Iterator[Answer]:
-        """Each text is answered once. `options`: `batch_size` and `max_tokens`."""
+    def answers(self, options: Mapping[str, Any]) -> Iterator[Answer]:
+        """Each text is answered once. `options`: `batch_size`, `max_tokens` and `timeout`."""
         heard = time.monotonic()
         while self.waiting or self._at_work():
             self._give(options)
@@ -92,7 +92,7 @@ class Crew:
         """How many workers are at each model, or at two."""
         return collections.Counter(worker.chunk.models for worker in self.hired if worker.chunk)
 
-    def _give(self, options: Mapping[str, int]) -> None:
+    def _give(self, options: Mapping[str, Any]) -> None:
         """Work for the idle."""
         for worker in self.hired:
             if worker.able and worker.chunk is None:
@@ -100,7 +100,7 @@ class Crew:
                 if chunk is not None:
                     self._begin(worker, chunk, options)
 
-    def _begin(self, worker: Hired, chunk: Chunk, options: Mapping[str, int]) -> None:
+    def _begin(self, worker: Hired, chunk: Chunk, options: Mapping[str, Any]) -> None:
         worker.chunk, worker.models, worker.running = chunk, chunk.models, []
         options = {**options, "batch_size": 1} if chunk.alone else options
         device = self.device.partition(":")[0]  # Ray shows a worker the GPUs that it holds, and no others
@@ -156,7 +156,7 @@ class Crew:
         if worker.chunk is not None:
             worker.chunk = worker.chunk.without([place])
         if message["event"] == "captured":
-            yield Captured(place, Entry.from_bytes(data), message["seconds"])
+            yield captured(message, data)
         else:
             yield Refused(place, message["error"])
 

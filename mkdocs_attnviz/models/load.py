@@ -28,12 +28,15 @@ from mkdocs_attnviz.models import (
     trial,
     vocabulary,
 )
+from mkdocs_attnviz.models.attention_limits import without_matrix
+from mkdocs_attnviz.models.isolation import Isolation
 from mkdocs_attnviz.models.model_class import TASKS, Kind
 from mkdocs_attnviz.models.problems import Lacking as Lacking
 from mkdocs_attnviz.models.problems import TooLarge as TooLarge
 from mkdocs_attnviz.models.problems import Unusable as Unusable
 from mkdocs_attnviz.models.problems import said
 from mkdocs_attnviz.models.reference import ModelRef
+from mkdocs_attnviz.models.tokens import special_ids
 
 if TYPE_CHECKING:
     from mkdocs_attnviz.models.anatomy import Anatomy
@@ -83,6 +86,9 @@ class Loaded:
     trained_for: str | None = None
     """What the model predicts, as `TASKS` has it, where its own code says so; None where its class tells."""
 
+    def __post_init__(self) -> None:
+        self.isolation = Isolation(self.model)
+
     @property
     def encoder_decoder(self) -> bool:
         return (
@@ -102,7 +108,7 @@ class Loaded:
     def reads_ahead(self) -> bool:
         """Whether its predictions at a token change with what stands after it (XLM, XLNet, a BERT that is no decoder):
         those are of no next token, whatever the class is called."""
-        special = set(self.tokenizer.all_special_ids)
+        special = special_ids(self.tokenizer)
         try:
             size = self.model.config.get_text_config().vocab_size
             some = list(islice((token for token in range(size) if token not in special), 4))
@@ -209,8 +215,7 @@ def _small_files(ref: ModelRef, *, attention: bool) -> tuple[Any, Any]:
 
 def check_attention(name: str, config: Any) -> None:
     """Raises: Lacking: such a model has no attention matrix to show."""
-    if config.model_type in NO_ATTENTION:
-        reason = NO_ATTENTION[config.model_type]
+    if reason := NO_ATTENTION.get(config.model_type) or without_matrix(config):
         raise Lacking(f"Model {name!r} ({config.model_type}) has no attention to show: {reason}.")
 
 

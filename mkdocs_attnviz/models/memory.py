@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from huggingface_hub import try_to_load_from_cache
 
-from mkdocs_attnviz.models.reference import CONTENT, PICKLED, ModelRef
+from mkdocs_attnviz.models.model_files import PICKLES
+from mkdocs_attnviz.models.reference import ModelRef
 
 if TYPE_CHECKING:
     from mkdocs_attnviz.models.load import Loaded
@@ -97,7 +98,7 @@ def size_of_files(ref: ModelRef) -> int | None:
         if not isinstance(config, str):
             return None
         folder = Path(config).parent
-    for patterns in ([each for each in CONTENT if each.endswith("safetensors")], PICKLED):
+    for patterns in (("*.safetensors",), PICKLES):
         if size := sum(file.stat().st_size for pattern in patterns for file in folder.glob(pattern)):
             return size
     return None

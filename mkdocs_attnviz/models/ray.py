@@ -34,13 +34,21 @@ REACH = 5.0  # seconds in which its head answers
 
 class RayEngine:
     """An `Engine`. `address` is `HOST:6379` on a machine of the cluster, `ray://HOST:10001` elsewhere; left out, it is
-    the cluster that runs on this machine, or one is started here. `workers`: at most so many.
+    the cluster that runs on this machine, or one is started here. `workers`: at most so many. `timeout` is each one's,
+    in seconds.
     """
 
     def __init__(
-        self, address: str | None, log: Log, *, patience: float = PATIENCE, workers: int | None = None
+        self,
+        address: str | None,
+        log: Log,
+        *,
+        patience: float = PATIENCE,
+        workers: int | None = None,
+        timeout: float = 0,
     ) -> None:
         self.address, self.log, self.patience, self.workers = address, log, patience, workers
+        self.timeout = timeout
         self._ours = False
 
     def capture(
@@ -56,7 +64,7 @@ class RayEngine:
             places = [place for place, request in enumerate(requests) if request.spread == spread]
             waiting = Waiting([requests[place] for place in places], batch_size)
             crew = Crew(waiting, device, spread, self.log, self.patience, self.workers)
-            answers = crew.answers({"batch_size": batch_size, "max_tokens": max_tokens})
+            answers = crew.answers({"batch_size": batch_size, "max_tokens": max_tokens, "timeout": self.timeout})
             with contextlib.closing(crew), _told_if_lost():
                 for answer in answers:
                     yield replace(answer, index=places[answer.index])

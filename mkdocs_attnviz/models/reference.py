@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import fnmatch
+import errno
 import hashlib
 import importlib.util
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+import stat
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -26,16 +27,30 @@ import platformdirs
 from mkdocs_attnviz.block import BlockError
 from mkdocs_attnviz.cache import write_atomically
 from mkdocs_attnviz.models import other_formats
+from mkdocs_attnviz.models.model_files import (
+    LARGEST_POINTER,
+    UnreadableFile,
+    model_files,
+    pointed_at,
+    stand_in,
+)
 from mkdocs_attnviz.settings import ModelSettings, Settings
 
-# What from_pretrained reads. Model cards, ONNX exports and the like do not change a capture.
-CONTENT = ("*.json", "*.txt", "*.model", "*.jinja", "*.safetensors")
-PICKLED = ("*.bin", "*.pt", "*.pth")
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 REVISION = re.compile(r"\w[\w./-]*")
 COMMIT = re.compile(r"[0-9a-f]{40}")
-LFS_POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\n(?:.*\n)*?oid sha256:([0-9a-f]{64})\n")
 NOTHING_LOCKED: Mapping[str, str] = MappingProxyType({})
+LOCKED = re.compile(r"commit:(?P<path>.+)@(?P<commit>[0-9a-f]{40})|sha256:[0-9a-f]{64}")
+"""An identity as a lock file may hold it."""
+GONE = (
+    "Model {!r} is no directory on this machine, as which the lock file knows it: figures that the cache holds can be "
+    "drawn, and nothing can be computed."
+)
+CHOSEN = (
+    "Model {!r} is trusted to run code, and only the lock file says at which commit ({:.10}); to run it, give that as "
+    "its `revision` in the site's `models`, or let `attnviz run --update` ask the hub."
+)
+STAND_IN = "Model {!r} cannot be run here: Git LFS has not brought its {} yet, which `git lfs pull` does."
 CHANGED = "{} has changed since the lock file was written."
 MOVED = (
     "{} has moved: {!r} is commit {:.10} now, the lock file keeps {:.10}; `attnviz run --update` goes along with it."
@@ -68,6 +83,8 @@ class ModelRef:
     """As the site names it, aliases resolved; its name in the lock file."""
     moved: str = ""
     """How it differs from what the lock file names, in a sentence; empty if it does not."""
+    absent: str = ""
+    """Why it must not be run here, in a sentence; empty if it may. Its entries are still found."""
 
     def at_commit(self, commit: str) -> ModelRef:
         return replace(self, revision=commit, identity=f"commit:{self.path}@{commit}")
@@ -132,11 +149,36 @@ def resolve(
     except _NotHere:
         if known is None:
             raise
-    if known is not None and not known.startswith("commit:"):
-        return replace(ref, local=True, identity=known)
-    if update and not COMMIT.fullmatch(ref.revision or ""):
-        return ref
+    if update and not (known or "").startswith("sha256:"):  # it is looked up anew
+        return _at_commit(ref, None) if COMMIT.fullmatch(ref.revision or "") else ref
+    if known is not None:
+        _check_locked(ref, known)
+        if known.startswith("sha256:"):
+            return replace(ref, local=True, identity=known, absent=GONE.format(name))
     return _at_commit(ref, known)
+
+
+def _check_locked(ref: ModelRef, known: str) -> None:
+    """A lock file says which commit of a hub's model is meant, or which content a directory had; it leads nowhere else.
+
+    Raises:
+        BlockError: it names another model, another commit than the site's settings, or nothing that has an identity.
+    """
+    pinned = ref.revision if COMMIT.fullmatch(ref.revision or "") else None
+    allowed = [f"commit:{ref.path}@{pinned or 'COMMIT'}"] if HUB_ID.fullmatch(ref.path) else []
+    of_hub = bool(ref.revision or (allowed and hub_commit(ref.path, "main")))  # this machine knows it as that
+    allowed += [] if of_hub else ["sha256:DIGEST"]
+    found = LOCKED.fullmatch(known)
+    fits = found is not None and (
+        (found["path"] == ref.path and allowed[0].startswith("commit:") and pinned in (None, found["commit"]))
+        if found["commit"]
+        else not of_hub
+    )
+    if not fits:
+        raise BlockError(
+            f"The lock file says {known!r:.200} of {ref.reference!r}, which can only be {' or '.join(allowed)}; mend "
+            "that line, or take it out and let `attnviz run` write it."
+        )
 
 
 def _reference(ref: ModelRef) -> str:
@@ -154,10 +196,14 @@ def _at_directory(ref: ModelRef, directory: Path, known: str | None) -> ModelRef
         identity = f"sha256:{digest(directory, ref)}"
         if not _has_weights(directory, ref):  # nothing can be drawn of it, and it is not taken for another one
             identity = f"sha256:{hashlib.sha256(f'{identity} {directory}'.encode()).hexdigest()}"
+        lacking = stand_in(directory, **_trusted(ref))
+    except UnreadableFile as error:
+        raise BlockError(f"Model {ref.name!r} is not read: it {error}") from None
     except OSError as error:
         raise BlockError(f"Model {ref.name!r} cannot be read: {error.strerror}, {error.filename}.") from None
     moved = "" if known in (None, identity) else CHANGED.format(ref.reference)
-    return replace(ref, path=str(directory), local=True, identity=identity, moved=moved)
+    absent = STAND_IN.format(ref.name, lacking) if lacking else ""
+    return replace(ref, path=str(directory), local=True, identity=identity, moved=moved, absent=absent)
 
 
 def _has_weights(directory: Path, ref: ModelRef) -> bool:
@@ -167,14 +213,19 @@ def _has_weights(directory: Path, ref: ModelRef) -> bool:
 
 
 def _at_commit(ref: ModelRef, known: str | None) -> ModelRef:
-    """At the commit that is locked, else at the one this machine's hub cache has."""
+    """At the commit that is locked, else at the one this machine's hub cache has.
+
+    One whose code or pickles are trusted runs at no commit that the lock file alone has chosen.
+    """
     branch = ref.revision or "main"
     here = hub_commit(ref.path, branch)
     if known is None:
         return ref if here is None else ref.at_commit(here)
     commit = known.rpartition("@")[2]
     moved = "" if here in (None, commit) else MOVED.format(ref.path, branch, here, commit)
-    return replace(ref.at_commit(commit), moved=moved)
+    trusted = ref.trust_remote_code or not ref.use_safetensors
+    absent = CHOSEN.format(ref.name, commit) if trusted and here != commit else ""
+    return replace(ref.at_commit(commit), moved=moved, absent=absent)
 
 
 def resolve_tensors(name: str, settings: Settings, base: Path, locked: Identities = NOTHING_LOCKED) -> ModelRef:
@@ -183,7 +234,7 @@ def resolve_tensors(name: str, settings: Settings, base: Path, locked: Identitie
     Raises:
         BlockError: there is no such file, or the site does not allow it.
     """
-    file, reference = base, f"tensors:{name}"
+    file, reference, absent = base, f"tensors:{name}", ""
     known = locked.get(reference)
     try:
         file = (base / os.path.expanduser(name)).resolve()  # noqa: PTH111 — as in `_directory`
@@ -191,13 +242,21 @@ def resolve_tensors(name: str, settings: Settings, base: Path, locked: Identitie
             message = f"`tensors` is {name!r}, which lies outside {base}; this site draws only what lies inside."
             raise BlockError(message)
         identity = f"sha256:{_file_digest(file)}"
+        if file.stat().st_size <= LARGEST_POINTER and pointed_at(file.read_bytes()):
+            absent = f"`tensors` is {name!r}, which Git LFS has not brought yet; `git lfs pull` does."
     except (OSError, ValueError):  # as in `_directory`
         if known is None:
             near = _list(file.name, {each.name: None for each in file.parent.glob("*.safetensors")}, "there are")
             raise BlockError(f"`tensors` is {name!r}, but there is no such file in {base}{near}.") from None
+        if not known.startswith("sha256:") or not LOCKED.fullmatch(known):
+            raise BlockError(
+                f"The lock file says {known!r:.200} of {reference!r}, which can only be sha256:DIGEST."
+            ) from None
         identity = known
+        absent = f"`tensors` is {name!r}, but there is no such file in {base}, so nothing can be computed from it."
     moved = "" if known in (None, identity) else CHANGED.format(reference)
-    return ModelRef(name, str(file), True, None, identity, "float32", False, True, reference=reference, moved=moved)
+    about = {"reference": reference, "moved": moved, "absent": absent}
+    return ModelRef(name, str(file), True, None, identity, "float32", False, True, **about)
 
 
 def _check_revision(name: str, revision: str | None, chosen: ModelSettings, settings: Settings) -> None:
@@ -285,35 +344,41 @@ def _hub_cache() -> Path:
 
 
 def digest(folder: Path, ref: ModelRef) -> str:
-    """SHA-256 over names and digests of the files a capture depends on."""
+    """Return the SHA-256 over names and digests of the files a capture depends on.
+
+    Raises:
+        OSError: one cannot be read; UnreadableFile: or must not be.
+    """
     total = hashlib.sha256()
-    for file in _content(folder, ref):
-        total.update(f"{file.name}\0{_file_digest(file)}\n".encode())
+    for name, path in model_files(folder, **_trusted(ref)):
+        total.update(f"{name}\0{_file_digest(path)}\n".encode("utf-8", "surrogateescape"))
     return total.hexdigest()
 
 
-def _content(folder: Path, ref: ModelRef) -> Iterator[Path]:
-    patterns: tuple[str, ...] = CONTENT
-    patterns += () if ref.use_safetensors else PICKLED
-    patterns += ("*.py",) if ref.trust_remote_code else ()
-    for file in sorted(folder.iterdir()):
-        if file.is_file() and any(fnmatch.fnmatchcase(file.name, pattern) for pattern in patterns):
-            yield file
+def _trusted(ref: ModelRef) -> dict[str, bool]:
+    """What the site trusts of a model's files. Where a package's files lie is its installer's affair."""
+    package = ref.reference.startswith("package:")
+    return {"code": ref.trust_remote_code, "pickles": not ref.use_safetensors, "links": package}
 
 
 def _file_digest(file: Path) -> str:
-    """SHA-256 of a file. That of a large one is remembered by path, size and times of change."""
-    stat = file.stat()
-    if stat.st_size < 1_000_000:
+    """Return the SHA-256 of a file's content, in which a text's lines end with \\n, whatever git made of them.
+
+    That of a large file is remembered by path, size and times of change. Of a stand-in of Git LFS it is that of the
+    file in whose place it is.
+    """
+    about = file.stat()
+    if not stat.S_ISREG(about.st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file", str(file))
+    if about.st_size <= LARGEST_POINTER and (pointer := pointed_at(file.read_bytes())):
+        return pointer
+    if about.st_size < 1_000_000:
         content = file.read_bytes()
-        pointer = LFS_POINTER.match(content)  # git's stand-in for a large file names the digest of the real one
-        return pointer[1].decode() if pointer else hashlib.sha256(content).hexdigest()
+        return hashlib.sha256(content if b"\0" in content else content.replace(b"\r\n", b"\n")).hexdigest()
     # Some tools give every file one time of change; nobody sets that of the inode.
-    seen = {"path": str(file), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
-    seen |= {"ctime_ns": stat.st_ctime_ns, "inode": stat.st_ino}
-    note = (
-        platformdirs.user_cache_path("attnviz") / "digests" / f"{hashlib.sha256(str(file).encode()).hexdigest()}.json"
-    )
+    seen = {"path": str(file), "size": about.st_size, "mtime_ns": about.st_mtime_ns}
+    seen |= {"ctime_ns": about.st_ctime_ns, "inode": about.st_ino, "lines": "\n"}
+    note = _notes() / "digests" / f"{hashlib.sha256(os.fsencode(file)).hexdigest()}.json"
     try:
         known = json.loads(note.read_text())
         if {name: known[name] for name in seen} == seen:
@@ -327,8 +392,23 @@ def _file_digest(file: Path) -> str:
     return sha256
 
 
+def _notes() -> Path:
+    """Where digests are remembered. A user without a home has no such place, and nothing is remembered."""
+    try:
+        return platformdirs.user_cache_path("attnviz")
+    except RuntimeError:
+        return Path(os.devnull)
+
+
 def _sha256(stream: Any) -> str:
-    total = hashlib.sha256()
+    """Return the SHA-256 of a stream; that of a text, which has no NUL, with \\n for each \\r\\n."""
+    whole, lines, text, held = hashlib.sha256(), hashlib.sha256(), True, b""
     while chunk := stream.read(1 << 20):
-        total.update(chunk)
-    return total.hexdigest()
+        whole.update(chunk)
+        text = text and b"\0" not in chunk
+        if text:
+            chunk = held + chunk
+            held = b"\r" if chunk.endswith(b"\r") else b""  # the next one may begin with its \n
+            lines.update(chunk[: len(chunk) - len(held)].replace(b"\r\n", b"\n"))
+    lines.update(held)
+    return (lines if text else whole).hexdigest()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from mkdocs_attnviz.models.arrays import words_of
+from mkdocs_attnviz.models.characters import Shown, shown
+from mkdocs_attnviz.models.marks import Marks, marks_of
+from mkdocs_attnviz.models.token_version import TOKEN_VERSION
+from mkdocs_attnviz.models.word_boundaries import different_texts
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class Tokens:
     tokens: list[str]
     """As the vocabulary has them (`convert_ids_to_tokens`)."""
     pretty: list[str]
-    """As BertViz's `prettify_tokens` has them, and bytes of byte-level vocabularies decoded."""
+    """As BertViz's `prettify_tokens` has them, and bytes decoded."""
     special: list[int]
     """Positions of special tokens."""
     sentence_b_start: int | None
@@ -42,10 +46,17 @@ class Tokens:
     """Position of the first token that the model has written itself."""
     spans: Spans | None = None
     """Where each token stands in what was read; None where the tokenizer does not tell."""
+    texts: list[str] | None = None
+    """What each token adds to the text of its word; None where that is the token itself."""
+    date: str | None = None
+    """The day that a chat template was given for today, where it asked for it."""
 
     def meta(self) -> dict[str, Any]:
-        more = {"next": self.next, "generated": self.generated}
+        more: dict[str, Any] = {"next": self.next, "generated": self.generated, "date": self.date}
+        if self.texts is not None:
+            more["texts"] = different_texts(self.words, self.pretty, self.texts) or None
         return {name: value for name, value in more.items() if value is not None} | {
+            "version": TOKEN_VERSION,
             "tokens": self.tokens,
             "pretty": self.pretty,
             "special": self.special,
@@ -83,61 +94,121 @@ def tokenize(tokenizer: Any, text: str, text_pair: str | None, *, add_special_to
     Raises:
         ValueError: the text gives no token, or a pair cannot be told apart.
     """
-    encoded = tokenizer(text, text_pair, truncation=False, verbose=False, add_special_tokens=add_special_tokens)
+    how = {"truncation": False, "verbose": False, "add_special_tokens": add_special_tokens}
+    try:
+        encoded = tokenizer(text, text_pair, return_special_tokens_mask=True, **how)
+    except Exception:  # a tokenizer's own code, of which this may be the only part that fails
+        encoded = tokenizer(text, text_pair, **how)
     ids = list(encoded["input_ids"])
     if not ids:
         raise ValueError("The text gives no tokens.")
     type_ids = encoded.get("token_type_ids")
+    apart = sorted({*special(tokenizer, ids), *_put_around(encoded, ids)})
+    read = in_sequence(tokenizer, ids, apart)
     return Tokens(
         ids=ids,
         type_ids=None if type_ids is None else list(type_ids),
         tokens=names(tokenizer, ids),
-        pretty=pretty(tokenizer, ids),
-        special=special(tokenizer, ids),
+        pretty=[token.pretty for token in read],
+        special=apart,
         sentence_b_start=None if text_pair is None else _sentence_b_start(encoded, type_ids),
-        words=_words(tokenizer, encoded, ids),
+        words=_words(tokenizer, encoded, ids, apart),
         spans=_spans(encoded, text, text_pair),
+        texts=[token.text for token in read],
     )
 
 
 def continued(tokenizer: Any, text: Tokens, ids: list[int]) -> Tokens:
     """A text and the `ids` that a model has written after it."""
-    whole = [*text.ids, *ids]
+    whole, start = [*text.ids, *ids], len(text.ids)
+    apart = [*text.special, *(start + position for position in special(tokenizer, ids))]
+    marked = words_by_marks(tokenizer, whole, apart)
+    follows = start < len(whole) and None not in (marked[start], text.words[-1]) and marked[start] == marked[start - 1]
+    first = next((word for word in marked[start:] if word is not None), 0)
     last = max((word for word in text.words if word is not None), default=-1)
-    written = words_of(names(tokenizer, whole), special(tokenizer, whole))[len(text.ids) :]
-    first = next((word for word in written if word is not None), 0)
-    follows = bool(ids) and not names(tokenizer, ids)[0].startswith(("Ġ", "▁")) and text.words[-1] is not None
+    written = [None if word is None else word - first + last + (not follows) for word in marked[start:]]
+    read = in_sequence(tokenizer, whole, apart)
     return Tokens(
         ids=whole,
         type_ids=None if text.type_ids is None else [*text.type_ids, *[0] * len(ids)],
         tokens=names(tokenizer, whole),
-        pretty=pretty(tokenizer, whole),
-        special=special(tokenizer, whole),
+        pretty=[token.pretty for token in read],
+        special=apart,
         sentence_b_start=None,
-        words=[*text.words, *(None if word is None else word - first + last + (not follows) for word in written)],
-        generated=len(text.ids),
+        words=[*text.words, *written],
+        generated=start,
+        texts=[token.text for token in read],
+        date=text.date,
     )
 
 
 def names(tokenizer: Any, ids: list[int]) -> list[str]:
     """As the vocabulary has them; a model may know more ids than its tokenizer."""
+    found = tokenizer.convert_ids_to_tokens(ids)
+    decoded = {n for n, name in zip(ids, found, strict=True) if isinstance(name, str) and "�" in name}
+    if decoded:  # each by itself, so that a byte cannot be told any more
+        spelled = {token_id: name for name, token_id in tokenizer.get_vocab().items() if token_id in decoded}
+        found = [spelled.get(token_id, name) for token_id, name in zip(ids, found, strict=True)]
     return [
-        f"‹{n}›" if name is None else name for n, name in zip(ids, tokenizer.convert_ids_to_tokens(ids), strict=True)
+        f"‹{n}›" if name is None else name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else name
+        for n, name in zip(ids, found, strict=True)
     ]
 
 
 def pretty(tokenizer: Any, ids: list[int]) -> list[str]:
-    special = set(tokenizer.all_special_ids)
-    byte_level = _byte_level(tokenizer)
+    """Return each token by itself, as a reader should see it; a part of a character as its bytes."""
+    return [one.pretty for content in _contents(tokenizer, ids) for one in shown([content])]
+
+
+def in_sequence(tokenizer: Any, ids: list[int], apart: Sequence[int]) -> list[Shown]:
+    """Return tokens that follow one another, as a reader should see them; `apart` are the positions of special ones."""
+    return marks_of(tokenizer).read(names(tokenizer, ids), set(apart), _contents(tokenizer, ids))
+
+
+def _contents(tokenizer: Any, ids: list[int]) -> list[bytes]:
+    """Return the bytes of each token. What was added to a vocabulary is written as itself, not in its alphabet."""
+    marks = marks_of(tokenizer)
+    added = special_ids(tokenizer) | set(_added(tokenizer))
+    raw = tokenizer.convert_ids_to_tokens(ids)
+    plain = Marks(space=marks.space)
     return [
-        _decoded(tokenizer, token) if byte_level and token_id not in special else _spaced(token)
-        for token_id, token in zip(ids, names(tokenizer, ids), strict=True)
+        token if isinstance(token, bytes) else (plain if token_id in added else marks).content(name)
+        for token_id, name, token in zip(ids, names(tokenizer, ids), raw, strict=True)
     ]
 
 
 def special(tokenizer: Any, ids: list[int]) -> list[int]:
-    known = set(tokenizer.all_special_ids)
+    """Return the positions of special tokens."""
+    known = special_ids(tokenizer)
     return [position for position, token_id in enumerate(ids) if token_id in known]
+
+
+def special_ids(tokenizer: Any) -> set[int]:
+    """Return the ids of all special tokens: those with a role, such as `[CLS]`, and those that were added as special
+    without one, such as Llama 3's `<|eot_id|>` and M2M100's languages."""
+    added = _added(tokenizer)
+    languages = getattr(tokenizer, "id_to_lang_token", {})
+    return {*tokenizer.all_special_ids, *languages, *(one for one, token in added.items() if token.special)}
+
+
+def _put_around(encoded: Any, ids: list[int]) -> list[int]:
+    """Return the positions of tokens that the tokenizer has put before, between or after the texts."""
+    mask = encoded.get("special_tokens_mask") or []
+    return [position for position, flag in enumerate(mask) if flag] if len(mask) == len(ids) else []
+
+
+def _added(tokenizer: Any) -> Mapping[int, Any]:
+    """Return what was added to the vocabulary; mistral-common's tokenizers do not tell."""
+    try:
+        found: Mapping[int, Any] = tokenizer.added_tokens_decoder
+    except (AttributeError, NotImplementedError):
+        return {}
+    return found
+
+
+def words_by_marks(tokenizer: Any, ids: list[int], apart: Sequence[int]) -> list[int | None]:
+    """Return the word that each token is a piece of, by the marks of the tokenizer's vocabulary."""
+    return marks_of(tokenizer).words(names(tokenizer, ids), apart)
 
 
 def target_words(tokenizer: Any, labels: list[int], text: str) -> tuple[list[int | None], Spans | None]:
@@ -145,7 +216,7 @@ def target_words(tokenizer: Any, labels: list[int], text: str) -> tuple[list[int
     encoded = tokenizer(text_target=text, truncation=False, verbose=False)
     if list(encoded["input_ids"]) != labels:
         return [None] * len(labels), None
-    return _words(tokenizer, encoded, labels), _spans(encoded, text)
+    return _words(tokenizer, encoded, labels, special(tokenizer, labels)), _spans(encoded, text)
 
 
 def _spans(encoded: Any, text: str, text_pair: str | None = None) -> Spans | None:
@@ -173,9 +244,9 @@ def _sentence_b_start(encoded: Any, type_ids: list[int] | None) -> int:
     return int(sequence_ids.index(1))
 
 
-def _words(tokenizer: Any, encoded: Any, ids: list[int]) -> list[int | None]:
+def _words(tokenizer: Any, encoded: Any, ids: list[int], apart: Sequence[int]) -> list[int | None]:
     """As the tokenizer counts words; by the marks of its vocabulary where it does not, or takes a text for one word."""
-    marks = words_of(names(tokenizer, ids), special(tokenizer, ids))
+    marks = words_by_marks(tokenizer, ids, apart)
     counted = _counted(encoded) if encoded.is_fast else None
     if counted is None:
         return marks
@@ -183,7 +254,9 @@ def _words(tokenizer: Any, encoded: Any, ids: list[int]) -> list[int | None]:
         one is not None and one == before and mark != mark_before
         for (before, one), (mark_before, mark) in zip(pairwise(counted), pairwise(marks), strict=True)
     )
-    return marks if joined and any(word is not None for word in marks) else counted
+    if joined and any(word is not None for word in marks):
+        return marks
+    return [None if n in apart else word for n, word in enumerate(counted)]
 
 
 def _counted(encoded: Any) -> list[int | None]:
@@ -194,27 +267,3 @@ def _counted(encoded: Any) -> list[int | None]:
         None if which is None or word is None else word + first * which
         for word, which in zip(words, sequences, strict=True)
     ]
-
-
-def _spaced(token: str) -> str:
-    return token.replace("Ġ", " ").replace("▁", " ").replace("</w>", "")
-
-
-def _decoded(tokenizer: Any, token: str) -> str:
-    """A token of a byte-level vocabulary; a part of a character as its bytes."""
-    text = str(tokenizer.convert_tokens_to_string([token]))
-    return text if text and "�" not in text else "".join(f"‹{byte:02X}›" for byte in _bytes(token))
-
-
-def _byte_level(tokenizer: Any) -> bool:
-    """Whether tokens are written in GPT-2's alphabet of one character a byte."""
-    decoder = getattr(getattr(tokenizer, "backend_tokenizer", None), "decoder", None)
-    return "ByteLevel" in repr(decoder)
-
-
-def _bytes(token: str) -> bytes:
-    """GPT-2's alphabet read backwards: printable Latin-1 stands for itself, the rest follows from U+0100."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(0x100) if byte not in printable]
-    alphabet = {chr(byte): byte for byte in printable} | {chr(0x100 + n): byte for n, byte in enumerate(others)}
-    return b"".join(bytes([alphabet[c]]) if c in alphabet else c.encode() for c in token)

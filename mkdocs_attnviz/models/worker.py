@@ -17,10 +17,25 @@ from pathlib import Path
 from types import ModuleType
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from mkdocs_attnviz.models.batches import Failed, Message, Take, batches, failure, refusal, run, said
+from mkdocs_attnviz.models import problems
+from mkdocs_attnviz.models.batches import (
+    Failed,
+    Message,
+    Take,
+    batches,
+    costs_a_text,
+    failure,
+    panicked,
+    refusal,
+    run,
+    said,
+)
 from mkdocs_attnviz.models.client import read_message, write_message
+from mkdocs_attnviz.models.downloads import Tell, loading
+from mkdocs_attnviz.models.environment import knowing
 from mkdocs_attnviz.models.reference import ModelRef
 from mkdocs_attnviz.models.request import TENSORS
+from mkdocs_attnviz.models.watchdog import ends_with_build
 
 if TYPE_CHECKING:
     from mkdocs_attnviz.models.load import Loaded
@@ -33,7 +48,8 @@ def main() -> None:
     output = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints must not get between our messages
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    serve(sys.stdin.buffer, output)
+    with ends_with_build(sys.stdin.fileno()):
+        serve(sys.stdin.buffer, output)
 
 
 def serve(jobs: IO[bytes], output: IO[bytes]) -> None:
@@ -42,13 +58,14 @@ def serve(jobs: IO[bytes], output: IO[bytes]) -> None:
     try:
         while True:
             job, _ = read_message(jobs)
-            if job["op"] == "resolve":
-                write_message(output, _resolve(job))
-                continue
-            shelf = shelf or Shelf()
-            if job["op"] == "capture":  # else `warm`, which is no more than that
-                for message, data in _capture(shelf, job):
-                    write_message(output, message, data)
+            with knowing(job.pop("secrets", {})):
+                if job["op"] == "resolve":
+                    write_message(output, _resolve(job))
+                    continue
+                shelf = shelf or Shelf(functools.partial(write_message, output))
+                if job["op"] == "capture":  # else `warm`, which is no more than that
+                    for message, data in _capture(shelf, job):
+                        write_message(output, message, data)
     except (EOFError, BrokenPipeError):
         return
 
@@ -67,7 +84,8 @@ class Copy(NamedTuple):
 class Shelf:
     """The models in memory, the one used last at the end. Imports torch when it is made."""
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Tell = lambda _: None) -> None:
+        self.tell = tell
         self.problem = ""
         self.loaded: OrderedDict[Copy, Loaded] = OrderedDict()
         self.needed: list[Copy] = []
@@ -132,7 +150,8 @@ class Shelf:
 
     def _load(self, copy: Copy, attention: bool) -> None:
         """Raises: Unusable."""
-        self.loaded[copy] = self.load.load(copy.ref, copy.device, head=copy.head, attention=attention)
+        with loading(copy.ref, self.tell):
+            self.loaded[copy] = self.load.load(copy.ref, copy.device, head=copy.head, attention=attention)
 
     def keep_needed(self) -> bool:
         """Give back the memory of what the job at hand does not use; whether there was any."""
@@ -194,6 +213,12 @@ def _capture(shelf: Shelf, job: dict[str, Any]) -> Iterator[Message]:
             },
             b"",
         )
+    except BaseException as error:
+        if not panicked(error):
+            raise
+        name = job["models"]["model"]["name"]
+        why = f"Model {name!r} cannot be used: a library that reads it failed ({problems.said(error)})."
+        yield {"event": "failed", "error": why, "blame": "model", "loaded": bool(models)}, b""
 
 
 def _captured(shelf: Shelf, models: Mapping[str, Loaded], take: Take, job: dict[str, Any]) -> Iterator[Message]:
@@ -208,7 +233,9 @@ def _captured(shelf: Shelf, models: Mapping[str, Loaded], take: Take, job: dict[
                 stack.enter_context(intervening(loaded, job["interventions"], (inputs for _, inputs in job["inputs"])))
             except shelf.load.Unusable:
                 raise
-            except Exception as error:
+            except BaseException as error:
+                if not costs_a_text(error):
+                    raise
                 failed = failure(shelf, loaded, None, error)
                 yield from (refusal(index, failed) for index in indices)
                 return
@@ -221,12 +248,12 @@ def _answers(shelf: Shelf, models: Mapping[str, Loaded], take: Take, job: dict[s
     read = importlib.import_module("mkdocs_attnviz.models.inputs").example
     examples: dict[int, Example] = {}
     for index, inputs in job["inputs"]:
-        writing = any(each.encoder_decoder for each in models.values())
-        if writing or "generate" in inputs:  # which may run the model: for what it writes
-            yield {"event": "running", "indices": [index]}, b""
+        yield {"event": "running", "indices": [index]}, b""  # a tokenizer may fail in ways that end this process
         try:
             examples[index] = read(loaded, inputs, job["max_tokens"], other)
-        except Exception as error:
+        except BaseException as error:
+            if not costs_a_text(error):
+                raise
             failed = failure(shelf, loaded, None, error)
         else:
             continue
@@ -246,7 +273,9 @@ def _read(job: dict[str, Any]) -> Iterator[Message]:
         yield {"event": "running", "indices": [index]}, b""
         try:
             entry = capture_file(Path(job["models"]["model"]["path"]))
-        except Exception as error:
+        except BaseException as error:
+            if not costs_a_text(error):
+                raise
             yield refusal(index, Failed(said(error)))
         else:
             yield {"event": "captured", "index": index, "seconds": time.perf_counter() - start}, entry.to_bytes()

@@ -11,6 +11,8 @@ from pydantic import ConfigDict, model_validator
 from mkdocs_attnviz.block import Block
 from mkdocs_attnviz.block import Options as BlockOptions
 from mkdocs_attnviz.cache import Entry
+from mkdocs_attnviz.models import word_boundaries
+from mkdocs_attnviz.models.request import TENSORS
 from mkdocs_attnviz.part import Index, Indices, key, listed
 
 Filter = Literal["all", "aa", "ab", "ba", "bb"]
@@ -289,7 +291,14 @@ def _layer(stack: str, layer: Mapping[str, Any], parts: Sequence[str]) -> dict[s
 def sequence(entry: Entry, name: str, *, pretty: bool) -> dict[str, Any]:
     """The tokens of a sequence, as the figure shows them."""
     meta = entry.meta["sequences"][name]
-    words = meta["words"] if any(word is not None for word in meta["words"]) else None
+    words = meta["words"] if _of_own_tensors(entry) else word_boundaries.split(meta)
+    known = any(word is not None for word in words)
     found = {"tokens": meta["pretty" if pretty else "tokens"], "special": meta["special"]}
-    found |= {"sentence_b_start": meta["sentence_b_start"], "words": words, "next": meta.get("next")}
-    return {part: value for part, value in found.items() if value is not None or part == "sentence_b_start"}
+    found |= {"sentence_b_start": meta["sentence_b_start"], "words": words if known else None}
+    found |= {"next": meta.get("next"), "joined": word_boundaries.joined(meta, words) if pretty and known else None}
+    return {part: value for part, value in found.items() if value or value == [] or part == "sentence_b_start"}
+
+
+def _of_own_tensors(entry: Entry) -> bool:
+    """Whether an author's file says what the words are, or its reading has divided them already."""
+    return ["capture", TENSORS.name] in entry.meta.get("key", [])

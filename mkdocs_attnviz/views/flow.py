@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import html
 import json
-import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from mkdocs_attnviz.block import Options
 from mkdocs_attnviz.cache import Entry
+from mkdocs_attnviz.entry_schema import LARGEST_JSON, inflated
 from mkdocs_attnviz.part import key
+from mkdocs_attnviz.views.direction import is_right_to_left, levels, visual_order
 from mkdocs_attnviz.views.drawing import Picture
-from mkdocs_attnviz.views.svg import document, escape, palette, styles, visible
+from mkdocs_attnviz.views.svg import CAP, document, escape, palette, styles, visible
 
 WIDTH, ROW, CHARACTER = 680, 44, 8
-WIDE, NARROW, LINE = 660, 300, 40
-"""Of a line that is set as text: how long it is on a desk, and on a phone; how high."""
+WIDE, NARROW, LINE, LETTER = 700, 325, 40, 7
+"""Of a line that is set as text: how long it is on a desk, and on a phone; how high; how wide a letter is."""
 LIST = 240
 """px of the ten lines that a read-out may have below its first, which the page keeps room for."""
+PANEL = 64
+"""px around what is not drawn of attention: controls, and a line of read-out."""
 ROWS = 12
 """As many as a static picture shows."""
 
@@ -39,7 +42,8 @@ class Likeliest(Options):
 
 
 def json_of(blob: bytes) -> Any:
-    return json.loads(zlib.decompress(blob))
+    """Return the value of a deflated JSON text. Raises: ValueError, RecursionError: it is none."""
+    return json.loads(inflated(blob, LARGEST_JSON, most=True))
 
 
 def sequences(entry: Entry, *, pretty: bool) -> dict[str, dict[str, Any]]:
@@ -73,35 +77,62 @@ def picture(
 ) -> Picture:
     """The tokens, each on a ground whose opacity is its `share`, from -1 to 1; negative ones in the other colour."""
     body: list[str] = []
-    x, row = 0, 0
+    row = 0
     for part in shown:
         if row >= ROWS:
             break
+        every = tokens[part["name"]]
+        stretch = range(part["start"], part["end"])
+        words = [every["tokens"][position] for position in stretch]
+        placed, rows = lines(
+            words, {at for at, position in enumerate(stretch) if position in every["special"]}, _room(part["heading"])
+        )
         if part["heading"]:
-            row += x > 0
-            body.append(
-                f'<text class="p" x="0" y="{row * ROW + 14}" font-size="12">{html.escape(part["heading"])}</text>'
-            )
-            x = 8 * len(part["heading"]) + 12
-        for position in range(part["start"], part["end"]):
-            text = visible(tokens[part["name"]]["tokens"][position]) or "∅"
-            width = max(24, CHARACTER * len(text) + 10)
-            if x and x + width > WIDTH:
-                x, row = 0, row + 1
-            if row >= ROWS:
-                break
-            body += _token(
-                escape(tokens[part["name"]]["tokens"][position]),
-                x,
-                row * ROW,
-                width,
-                share(part["name"], position),
-                position + part.get("offset", 0),
-            )
-            x += width + 2
-    height = (row + (x > 0)) * ROW
+            body.append(_heading(part["heading"], row * ROW + 14, from_right=is_right_to_left(words)))
+        for at, (x, line, width) in enumerate(placed):
+            if row + line < ROWS:
+                name, position = part["name"], part["start"] + at
+                number = position + part.get("offset", 0)
+                body += _token(escape(words[at]), x, (row + line) * ROW, width, share(name, position), number)
+        row += rows
+    height = min(row, ROWS) * ROW
     style = "text{font:13px system-ui,sans-serif}" + styles(palette(theme), _rules)
     return Picture(document(WIDTH, height, style, body), WIDTH, height)
+
+
+def _room(heading: str) -> int:
+    """The pixels that a heading takes at the beginning of the first line."""
+    return 8 * len(heading) + 12 if heading else 0
+
+
+def _heading(text: str, y: int, *, from_right: bool) -> str:
+    place = f'x="{WIDTH}" text-anchor="end"' if from_right else 'x="0"'
+    return f'<text class="p" {place} y="{y}" font-size="12">{html.escape(text)}</text>'
+
+
+def lines(words: Sequence[str], special: Collection[int], room: int = 0) -> tuple[list[tuple[int, int, int]], int]:
+    """Return x, line and width of each token, and the number of lines, set in the direction of the text.
+
+    The first line begins after `room` pixels.
+    """
+    base, deep = levels(words, special)
+    widths = [max(24, CHARACTER * len(visible(word) or "∅") + 10) for word in words]
+    broken: list[list[int]] = [[]]
+    x = room
+    for at, width in enumerate(widths):
+        if x and x + width > WIDTH:
+            broken.append([])
+            x = 0
+        broken[-1].append(at)
+        x += width + 2
+    placed = {}
+    for line, there in enumerate(broken):
+        taken = sum(widths[at] + 2 for at in there) + (room if line == 0 else 0)
+        x = WIDTH + 2 - taken if base else room if line == 0 else 0
+        for at in (there[i] for i in visual_order([deep[at] for at in there])):
+            placed[at] = (x, line, widths[at])
+            x += widths[at] + 2
+    return [placed[at] for at in range(len(words))], len(broken) if words else int(room > 0)
 
 
 def _token(text: str, x: int, y: int, width: int, share: float, position: int) -> list[str]:
@@ -130,7 +161,7 @@ def height(
 ) -> str:
     """CSS height of a flow of at most so many pixels, and of so many `below`: on a phone it has more lines."""
     wide, narrow = (min(most, _height(shown, tokens, width)) for width in (WIDE, NARROW))
-    return f"{wide + below}px + clamp(0px,(600px - 100vw)*99,{narrow - wide}px)"
+    return f"min({wide}px + clamp(0px,(600px - 100cqw)*99,{narrow - wide}px),{CAP}) + {below}px"
 
 
 def _height(shown: Sequence[Mapping[str, Any]], tokens: Mapping[str, Mapping[str, Any]], width: int) -> int:
@@ -138,6 +169,6 @@ def _height(shown: Sequence[Mapping[str, Any]], tokens: Mapping[str, Mapping[str
     total = 8
     for part in shown:
         texts = tokens[part["name"]]["tokens"][part["start"] : part["end"]]
-        length = sum(max(24, CHARACTER * len(text) + 10) for text in texts)
+        length = sum(max(24, LETTER * len(text) + 8) + 2 for text in texts)
         total += LINE * -(-length // width) + (24 if part["heading"] else 0)
     return total

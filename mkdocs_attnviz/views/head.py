@@ -46,6 +46,7 @@ def _hurry(block: Block, entry: Entry, found: Shown, made: dict[str, Any]) -> No
         return
     stack = made["stacks"][found.stack]
     rows, cols = (len(made["sequences"][stack[side]]["tokens"]) for side in ("rows", "cols"))
-    lines, share = preview(Layer(entry.blobs[f"{found.stack}/{found.layer}"], rows, cols), found.heads)
+    heads = found.stacks[found.stack][found.layer]
+    lines, share = preview(Layer(entry.blobs[f"{found.stack}/{found.layer}"], rows, cols, heads), found.heads)
     layer = next(layer for layer in stack["layers"] if layer["layer"] == found.layer)
     layer["preview"] = {"ahead": True, "content": lines, "share": round(share, 4)}

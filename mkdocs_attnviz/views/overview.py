@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mkdocs_attnviz.cache import Entry
+from mkdocs_attnviz.entry_schema import inflated
 
 SIDE = 24
 """Parts of a grid's side, at most, as `models/encoding.py` makes them."""
@@ -25,7 +26,8 @@ class Overview:
             min(SIDE, len(entry.meta["sequences"][meta[side]]["tokens"])) for side in ("rows", "cols")
         )
         self._blob = entry.blobs[f"{stack}/overview"]
-        self._bytes = zlib.decompress(self._blob)
+        parts = sum(layer["heads"] for layer in meta["layers"]) * self.rows * self.cols
+        self._bytes = inflated(self._blob, parts)
         self._start: dict[int, int] = {}
         position = 0
         for layer in meta["layers"]:

@@ -14,7 +14,7 @@ from mkdocs_attnviz.cache import Entry
 from mkdocs_attnviz.models.request import PREDICTIONS
 from mkdocs_attnviz.part import Index, key
 from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing, Picture
-from mkdocs_attnviz.views.flow import Likeliest, height, json_of, sequences, texts
+from mkdocs_attnviz.views.flow import PANEL, Likeliest, height, json_of, sequences, texts
 from mkdocs_attnviz.views.svg import ROW, document, escape, escape_words, palette, styles, visible
 
 CAPTURE = PREDICTIONS
@@ -59,7 +59,9 @@ def draw(block: Block, entry: Entry) -> Drawing:
         _picture(top, block.theme),
         _sentence(block, entry, top, position),
         height(shown, tokens, ROW * bars + 12, FLOW),
-        ALL_SCRIPT,
+        PANEL,
+        wraps=entry.meta["task"] != "classes",
+        script=ALL_SCRIPT,
     )
 
 

@@ -14,9 +14,10 @@ from mkdocs_attnviz.block import Block
 from mkdocs_attnviz.block import Options as BlockOptions
 from mkdocs_attnviz.cache import Entry
 from mkdocs_attnviz.models.request import SALIENCY
+from mkdocs_attnviz.models.word_boundaries import characters_of
 from mkdocs_attnviz.part import Index, Texts, key
 from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing
-from mkdocs_attnviz.views.flow import height, picture, sequences, texts
+from mkdocs_attnviz.views.flow import PANEL, height, picture, sequences, texts
 from mkdocs_attnviz.views.svg import visible
 from mkdocs_attnviz.views.weights import scaled
 
@@ -178,7 +179,8 @@ def draw(block: Block, entry: Entry) -> Drawing:
             block, entry, [(tokens[name]["tokens"][at], name, at, value) for (name, at), value in _sorted(found)]
         ),
         height(shown, tokens),
-        ALL_SCRIPT,
+        PANEL,
+        script=ALL_SCRIPT,
     )
 
 
@@ -189,7 +191,7 @@ Place = tuple[str, int]
 def _first(entry: Entry, inputs: Sequence[Place], ignored: Sequence[int]) -> dict[Place, float]:
     """What is attributed to the tokens that were read for the first output, without those left out."""
     output = entry.meta["outputs"][0]
-    row = scaled(entry.blobs["attributions"], len(entry.meta["outputs"]))[0]
+    row = scaled(entry.blobs["attributions"], len(entry.meta["outputs"]), len(inputs))[0]
     read = {"next": {"text": output["index"]}, "target": {"target": output["index"]}}.get(entry.meta["task"], {})
     return {
         (name, position): row[number]
@@ -238,9 +240,9 @@ def _ignored(options: Options, entry: Entry, inputs: Sequence[Place]) -> list[in
 
     def is_ignored(name: str, position: int) -> bool:
         meta = entry.meta["sequences"][name]
-        token, pretty = meta["tokens"][position], meta["pretty"][position]
+        token, pretty, whole = meta["tokens"][position], meta["pretty"][position], characters_of(meta, position)
         is_special = SPECIAL in wanted and position in meta["special"]
-        return is_special or not wanted.isdisjoint((token, pretty, pretty.strip()))
+        return is_special or not wanted.isdisjoint((token, pretty, pretty.strip(), whole, whole.strip()))
 
     return [number for number, place in enumerate(inputs) if is_ignored(*place)]
 

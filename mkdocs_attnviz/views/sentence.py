@@ -67,7 +67,8 @@ def _strongest_of_layer(block: Block, entry: Entry, found: Shown) -> str:
     assert isinstance(options, Choice)  # noqa: S101 — for the type checker
     stack = entry.meta["stacks"][found.stack]
     rows, cols = (sequence(entry, stack[side], pretty=options.prettify_tokens) for side in ("rows", "cols"))
-    layer = Layer(entry.blobs[f"{found.stack}/{found.layer}"], len(rows["tokens"]), len(cols["tokens"]))
+    heads = found.stacks[found.stack][found.layer]
+    layer = Layer(entry.blobs[f"{found.stack}/{found.layer}"], len(rows["tokens"]), len(cols["tokens"]), heads)
 
     def told(without_rows: Collection[int], without_cols: Collection[int]) -> tuple[Weight | None, str]:
         weight = layer.strongest(found.heads, without_rows, without_cols)

@@ -12,7 +12,7 @@ from mkdocs_attnviz.cache import Entry
 from mkdocs_attnviz.models.request import PREDICTIONS
 from mkdocs_attnviz.part import key
 from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing
-from mkdocs_attnviz.views.flow import Likeliest, height, json_of, picture, sequences, texts
+from mkdocs_attnviz.views.flow import PANEL, Likeliest, height, json_of, picture, sequences, texts
 
 CAPTURE = PREDICTIONS
 OTHER = {"classes": "predicts classes", "labels": "predicts labels of tokens", "answer": "finds answers"}
@@ -62,7 +62,9 @@ def draw(block: Block, entry: Entry) -> Drawing:
         picture(shown, tokens, share, block.theme),
         _sentence(block, entry, actual),
         height(shown, tokens, READOUT),
-        ALL_SCRIPT,
+        PANEL,
+        wraps=False,
+        script=ALL_SCRIPT,
     )
 
 

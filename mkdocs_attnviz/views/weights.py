@@ -5,9 +5,10 @@ from __future__ import annotations
 import array
 import struct
 import sys
-import zlib
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
+
+from mkdocs_attnviz.entry_schema import LARGEST_LAYER, LARGEST_TABLE, inflated
 
 WEIGHT = [(step / 255) ** 2 for step in range(256)]
 """What a stored byte stands for."""
@@ -25,9 +26,11 @@ class Weight(NamedTuple):
 class Layer:
     """Weights of shape (heads, cols, rows)."""
 
-    def __init__(self, blob: bytes, rows: int, cols: int) -> None:
+    def __init__(self, blob: bytes, rows: int, cols: int, heads: int | None = None) -> None:
+        """Raises: ValueError: the blob holds the weights of other than so many heads."""
         self.rows, self.cols = rows, cols
-        self._steps = zlib.decompress(blob)
+        size = LARGEST_LAYER if heads is None else heads * rows * cols
+        self._steps = inflated(blob, size, most=heads is None)
 
     def strongest(
         self, heads: Sequence[int], without_rows: Collection[int] = (), without_cols: Collection[int] = ()
@@ -50,6 +53,18 @@ class Layer:
         start = head * self.rows * self.cols + row
         return list(map(WEIGHT.__getitem__, self._steps[start : start + self.rows * self.cols : self.rows]))
 
+    def diagonal(self, head: int, offset: int) -> list[float]:
+        """Return the weights from each token to the one `offset` further on, where both exist."""
+        steps = self._head(head)
+        first = max(0, -offset)
+        count = min(self.rows - first, self.cols - first - offset)
+        start = (first + offset) * self.rows + first
+        return [WEIGHT[steps[start + n * (self.rows + 1)]] for n in range(count)]
+
+    def column(self, head: int, col: int) -> list[float]:
+        """Return the weights from every token to one, (rows,)."""
+        return list(map(WEIGHT.__getitem__, self._head(head)[col * self.rows : (col + 1) * self.rows]))
+
     def beginning(self, head: int, tokens: int) -> bytes:
         """The steps from or to one of the first `tokens`: all of the first columns, then the first rows of the rest."""
         steps = self._head(head)
@@ -70,9 +85,16 @@ class Layer:
         return self._steps[head * size : (head + 1) * size]
 
 
-def scaled(blob: bytes, groups: int) -> list[list[float]]:
-    """Values of the *scaled* encoding of `models/encoding.py`, (groups, N)."""
-    content = zlib.decompress(blob)
+def scaled(blob: bytes, groups: int, length: int | None = None) -> list[list[float]]:
+    """Return values of the *scaled* encoding of `models/encoding.py`, (groups, N). N is `length`, where that is known.
+
+    Raises:
+        ValueError: the blob holds others.
+    """
+    size = LARGEST_TABLE if length is None else groups * (4 + 2 * length)
+    content = inflated(blob, size, most=length is None)
+    if groups < 1 or len(content) % (2 * groups) or len(content) < 4 * groups:
+        raise ValueError(f"A part of the entry does not hold {groups} rows.")
     scales = struct.unpack_from(f"<{groups}f", content)
     steps = array.array("h", content[4 * groups :])
     if sys.byteorder == "big":

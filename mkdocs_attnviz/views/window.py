@@ -102,12 +102,18 @@ def side(shown: Mapping[str, Any], options: Choice, sentence: str) -> Side:
         else:
             groups.append([position])
     kept = groups[:TOKENS]
-    texts = ["".join(_piece(shown["tokens"][position], n) for n, position in enumerate(group)) for group in kept]
+    texts = [_text(shown, group) for group in kept]
     return Side(texts, [group[0] in set(shown["special"]) for group in kept], kept, len(groups))
 
 
+def _text(shown: Mapping[str, Any], group: Sequence[int]) -> str:
+    if len(group) > 1 and group[0] in shown.get("joined", {}):
+        return str(shown["joined"][group[0]])
+    return "".join(_piece(shown["tokens"][position], n) for n, position in enumerate(group))
+
+
 def _piece(token: str, number: int) -> str:
-    return token.removeprefix("##") if number else token
+    return token.removeprefix("##") if number and len(token) > 2 else token
 
 
 class _Reader:
@@ -118,8 +124,8 @@ class _Reader:
         rows, cols = (len(entry.meta["sequences"][stack[side]]["tokens"]) for side in ("rows", "cols"))
         name = f"{found.stack}/{number}"
         self.heads = 1 if part else found.stacks[found.stack][number]
-        self._layer = Layer(entry.blobs[name + part], rows, rows if part else cols)
-        self._norms = scaled(entry.blobs[f"{name}/values"], self.heads) if weighted else None
+        self._layer = Layer(entry.blobs[name + part], rows, rows if part else cols, self.heads)
+        self._norms = scaled(entry.blobs[f"{name}/values"], self.heads, cols) if weighted else None
 
     def window(self, head: int, rows: Side, cols: Side) -> Rows:
         return [self._mean([self._row(head, row, cols) for row in group]) for group in rows.groups]

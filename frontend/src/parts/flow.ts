@@ -1,3 +1,4 @@
+import { levelsOf } from "../direction.js";
 import type { Figure, Sequence } from "../figure.js";
 import { plainText, tokenElement } from "../token.js";
 
@@ -90,17 +91,32 @@ export class Flow {
     if (groups === this.shown) return;
     this.shown = groups;
     this.rows = [];
-    this.element.replaceChildren(...groups.flatMap((group) => this.group(group)));
+    this.element.replaceChildren(...groups.map((group) => this.group(group)));
     const first = this.rows.findIndex((row) => !row.classList.contains("inactive"));
     this.tabStop = Math.max(0, first);
     const stop = this.rows[this.tabStop];
     if (stop) stop.tabIndex = 0;
   }
 
-  private group({ heading, tokens }: FlowGroup): HTMLElement[] {
-    const title = Object.assign(document.createElement("span"), { className: "heading", textContent: heading });
-    title.setAttribute("role", "presentation");
-    return [...(heading ? [title] : []), ...tokens.flatMap((token) => this.token(token))];
+  /** Its tokens run in the direction that the text is written in. */
+  private group({ heading, tokens }: FlowGroup): HTMLElement {
+    const { base, levels } = levelsOf(tokens);
+    const group = document.createElement("div");
+    group.setAttribute("role", "group");
+    if (base) group.dir = "rtl";
+    if (heading) {
+      const title = Object.assign(document.createElement("span"), { className: "heading", textContent: heading });
+      title.setAttribute("role", "presentation");
+      group.ariaLabel = heading;
+      group.append(title);
+    }
+    nest(
+      tokens.map((token) => this.token(token)),
+      levels,
+      base,
+      group,
+    );
+    return group;
   }
 
   private token({ text, special, note, inactive }: FlowToken): HTMLElement[] {
@@ -117,7 +133,7 @@ export class Flow {
     row.append(tokenElement(text, special), Object.assign(document.createElement("small"), { textContent: note }));
     this.rows.push(row);
     if (!text.includes("\n")) return [row];
-    return [row, Object.assign(document.createElement("span"), { className: "break" })];
+    return [row, document.createElement("br")];
   }
 
   /** Each token's looks. */
@@ -166,10 +182,11 @@ export class Flow {
   private walk(key: string, index: number): boolean {
     const active = this.rows.flatMap((row, at) => (row.classList.contains("inactive") ? [] : [at]));
     const at = active.indexOf(index);
+    const right = getComputedStyle(this.rows[index] as HTMLElement).direction === "rtl" ? -1 : 1;
     const steps: Record<string, number> = {
-      ArrowLeft: at - 1,
+      ArrowLeft: at - right,
       ArrowUp: at - 1,
-      ArrowRight: at + 1,
+      ArrowRight: at + right,
       ArrowDown: at + 1,
       Home: 0,
       End: active.length - 1,
@@ -185,5 +202,22 @@ export class Flow {
     this.tabStop = to;
     this.rows[to]?.focus();
     return true;
+  }
+}
+
+/** Tokens of a higher level than the text around them stand in an element of the other direction. */
+function nest(tokens: HTMLElement[][], levels: number[], level: number, into: HTMLElement): void {
+  for (let start = 0; start < tokens.length; ) {
+    if (levels[start] === level) {
+      into.append(...(tokens[start++] as HTMLElement[]));
+      continue;
+    }
+    const length = levels.slice(start).findIndex((other) => other <= level);
+    const end = length < 0 ? tokens.length : start + length;
+    const run = document.createElement("span");
+    run.dir = level % 2 ? "ltr" : "rtl";
+    nest(tokens.slice(start, end), levels.slice(start, end), level + 1, run);
+    into.append(run);
+    start = end;
   }
 }

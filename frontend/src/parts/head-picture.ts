@@ -1,13 +1,15 @@
 import { html, render, type TemplateResult } from "lit";
 import { memo } from "../memo.js";
-import { ROW_HEIGHT, type Side } from "../place.js";
+import { type Focus, ROW_HEIGHT, type Side } from "../place.js";
 import type { Reader } from "../reader.js";
 import type { Shown } from "../shown.js";
 import { columnWidth } from "../token.js";
 import { Column } from "./column.js";
 import { Picture } from "./picture.js";
 import { Pointing } from "./pointing.js";
+import { detail, hint, type Part, spoken } from "./reading.js";
 import { pairText, previewText, shareText } from "./readout.js";
+import { savedNotes } from "./saved-notes.js";
 import { SAVED_ROWS, savedWidth, writeTokens } from "./saved-tokens.js";
 import type { Scene } from "./scene.js";
 import type { Sheet } from "./svg.js";
@@ -65,7 +67,7 @@ export class HeadPicture {
     const { filter } = this.reader.state;
     const { left, right } = this.reader.tokensOfBoth();
     const widths = `--left:${this.widths.left(left.tokens, left.next)};--right:${this.widths.right(right.tokens)}`;
-    return html`<div class="head-picture" style=${widths}>
+    return html`<div class="head-picture" .style=${widths}>
       <div class="headings columns ${this.picture.long ? "long" : ""}">
         <span>${filter === "all" ? "from" : `from ${filter[0]?.toUpperCase()}`}</span>
         ${this.share}
@@ -81,8 +83,11 @@ export class HeadPicture {
     return `${sides} · colour = head · opacity = weight`;
   }
 
+  /** What is read, in words; nothing where it only says what can be done. */
   get text(): string {
-    return this.readout.textContent ?? "";
+    const scene = this.scene();
+    const reading = scene?.focus && this.reading(scene, scene.focus);
+    return reading ? spoken(reading) : "";
   }
 
   /** After each rendering: tokens and selection follow the state. */
@@ -128,11 +133,15 @@ export class HeadPicture {
   }
 
   private readoutText(scene: Scene): TemplateResult {
-    const { left, right } = this.reader.tokensOfBoth();
     if (scene.layer.share < 1) return this.reader.notice();
-    if (!scene.focus) return html`<span class="detail pale">Point at a token to read its weights</span>`;
-    if (scene.partner === null) return previewText(scene, scene.focus, left.tokens, right.tokens);
-    return pairText(scene, scene.focus, scene.partner, left.tokens, right.tokens);
+    if (!scene.focus) return detail(hint("a token to read its weights"), true);
+    return detail(this.reading(scene, scene.focus));
+  }
+
+  private reading(scene: Scene, focus: Focus): Part[] {
+    const { left, right } = this.reader.tokensOfBoth();
+    if (scene.partner === null) return previewText(scene, focus, left.tokens, right.tokens);
+    return pairText(scene, focus, scene.partner, left.tokens, right.tokens);
   }
 
   private point(announce: boolean): void {
@@ -151,11 +160,13 @@ export class HeadPicture {
     const [left, right] = SIDES.map((side) => savedWidth(this.columns[side])) as [number, number];
     const height = Math.max(rows.end - rows.start, cols.end - cols.start) * ROW_HEIGHT;
     const frame = { left, right: left + SAVED_GAP, top: 0, height };
+    const saved = { ...scene, rows, cols };
     return {
       width: left + SAVED_GAP + right,
       height,
+      notes: savedNotes(scene, saved, this.shown?.rest ?? [], this.shown?.kept ?? 1),
       draw: (pen) => {
-        this.picture.drawSheet(pen, { ...scene, rows, cols }, frame, right);
+        this.picture.drawSheet(pen, saved, frame, right);
         const { scheme } = this.reader.host;
         writeTokens(pen, this.columns.left, rows, left - 8, scheme);
         writeTokens(pen, this.columns.right, cols, frame.right + 8, scheme);

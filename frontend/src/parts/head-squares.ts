@@ -33,7 +33,7 @@ export function headSquares({ offered, active, dark, toggle, isolate }: HeadSqua
       aria-description=${HINT}
       title="Head ${head}. ${HINT}"
       tabindex=${index === 0 ? 0 : -1}
-      style="--color:${color};--ink:${inkOn(color)}"
+      .style="--color:${color};--ink:${inkOn(color)}"
       @click=${(event: PointerEvent) => (isDouble(event, head) ? isolate(head) : toggle(head))}
       @keydown=${(event: KeyboardEvent) => {
         if (event.key !== "Enter" || !event.shiftKey) return;

@@ -18,7 +18,7 @@ export function neuronHeadings(
     const { over, out } = pointing(about);
     return html`<div
       class="neuron-heading ${className}"
-      style="left:${left}px;width:${width}px"
+      .style="left:${left}px;width:${width}px"
       title=${about}
       @pointerenter=${over}
       @pointerleave=${out}
@@ -33,7 +33,7 @@ export function neuronHeadings(
       layout.strip,
       "strip",
       html`<span>${STRIPS[part].heading}</span
-        ><span class="spectrum" style="background:${gradient}"></span
+        ><span class="spectrum" .style="background:${gradient}"></span
         ><span class="spectrum-ends" aria-label="Orange: down to −${most}; blue: up to ${most}" role="img"
           ><span>−${most}</span><span>0</span><span>${most}</span></span
         >`,
@@ -48,5 +48,5 @@ export function neuronHeadings(
       html`<span>${text}</span>${note ? html`<span>${note}</span>` : nothing}`,
     ),
   );
-  return html`<div class="neuron-headings-sheet" style="width:${layout.width}px">${strips}${numbers}</div>`;
+  return html`<div class="neuron-headings-sheet" .style="width:${layout.width}px">${strips}${numbers}</div>`;
 }

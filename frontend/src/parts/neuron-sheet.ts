@@ -5,6 +5,7 @@ import { drawExpansion, type Expansion, type PutStrip, strength } from "./neuron
 import { legendNumber } from "./neuron-headings.js";
 import { type NeuronLayout, STRIP_HEIGHT } from "./neuron-layout.js";
 import type { NeuronPicture } from "./neuron-picture.js";
+import { savedNotes, windowNotes } from "./saved-notes.js";
 import { SAVED_ROWS, savedWidth, writeTokens } from "./saved-tokens.js";
 import type { Scene } from "./scene.js";
 import type { Sheet, SvgPen } from "./svg.js";
@@ -42,7 +43,9 @@ export function neuronSheet(
     writeNumbers(pen, saved, layout);
     pen.moveBy(-left, -HEADINGS);
   };
-  return { width: left + between + right, height: height + (open ? HEADINGS : 0), draw };
+  const saved = { ...scene, rows, cols };
+  const notes = open ? windowNotes(scene, saved) : savedNotes(scene, saved, [], 1);
+  return { width: left + between + right, height: height + (open ? HEADINGS : 0), notes, draw };
 }
 
 function putOn(pen: SvgPen): PutStrip {

@@ -16,6 +16,8 @@ export type Pen = Pick<
 export interface Sheet {
   width: number;
   height: number;
+  /** What is said below the legend: the part that is shown, and how much of the weight. */
+  notes?: string[];
   draw(pen: SvgPen): void;
 }
 

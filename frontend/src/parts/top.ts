@@ -1,5 +1,6 @@
 import { html, type TemplateResult } from "lit";
 import { tokenElement } from "../token.js";
+import type { Part } from "./reading.js";
 
 /** What a model holds likely, the likeliest first. */
 export interface Top {
@@ -17,9 +18,13 @@ export function percent(probability: number): string {
 export function topList({ tokens, probabilities }: Top, color: string, actual?: string): TemplateResult {
   const line = (token: string, i: number) => {
     const probability = probabilities[i] as number;
-    return html`<li class=${token === actual ? "actual" : ""} style="--share:${probability.toFixed(4)}">
+    return html`<li class=${token === actual ? "actual" : ""} .style="--share:${probability.toFixed(4)}">
       ${tokenElement(token, false)}<span class="bar"></span><span class="at-end">${percent(probability)}</span>
     </li>`;
   };
-  return html`<ol class="alternatives" tabindex="0" aria-label="The likeliest" style="--accent:${color}">${tokens.map(line)}</ol>`;
+  return html`<ol class="alternatives" tabindex="0" aria-label="The likeliest" .style="--accent:${color}">${tokens.map(line)}</ol>`;
 }
+
+/** The same in words. */
+export const topLines = ({ tokens, probabilities }: Top): Part[][] =>
+  tokens.map((token, i) => [{ token, at: null }, ` ${percent(probabilities[i] as number)}`]);

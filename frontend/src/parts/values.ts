@@ -1,6 +1,7 @@
 import { html, type TemplateResult } from "lit";
 import { PALETTES } from "../palette.js";
 import type { Scheme } from "../scheme.js";
+import type { Part } from "./reading.js";
 
 /** Three digits or all before the point, with a true minus sign. */
 export function signed(value: number): string {
@@ -24,9 +25,12 @@ export function valueList(lines: Line[], { dark }: Scheme): TemplateResult {
   return html`<ol class="alternatives">${lines.map(
     ({ name, value, bold, color }) => html`<li
       class=${bold ? "actual" : ""}
-      style="--share:${(most > 0 ? Math.abs(value) / most : 0).toFixed(4)};--accent:${color ?? (value < 0 ? negative : positive)}"
+      .style="--share:${(most > 0 ? Math.abs(value) / most : 0).toFixed(4)};--accent:${color ?? (value < 0 ? negative : positive)}"
     >
       <bdi class="token">${name}</bdi><span class="bar"></span><span class="at-end">${signed(value)}</span>
     </li>`,
   )}</ol>`;
 }
+
+/** The same in words. */
+export const valueLines = (lines: Line[]): Part[][] => lines.map(({ name, value }) => [`${name}, ${signed(value)}`]);

@@ -129,10 +129,9 @@ export class ComparedView implements View {
     const changed = capital(this.figure.interventions);
     const button = (before: boolean, text: string) =>
       html`<button aria-pressed=${before === this.before} @click=${() => this.choose(before)}>${text}</button>`;
-    // A saved picture says below what it is of, as it does of the weight that it shows.
-    const said = this.before ? "The model as it is" : `The model is changed: ${this.figure.interventions}`;
+    this.host.about = this.before ? "The model as it is" : `The model is changed: ${this.figure.interventions}`;
     return html`<div class="view compared" role="group" aria-label="The model">
-        ${button(true, "As it is")}${button(false, changed)}<span class="share unseen">${said}</span>
+        ${button(true, "As it is")}${button(false, changed)}
       </div>
       ${keyed(this.before, this.shown.view.render())}`;
   }

@@ -1,14 +1,15 @@
-import { html, unsafeCSS } from "lit";
+import { html, type TemplateResult, unsafeCSS } from "lit";
 import type { Blob, Figure, Sequence } from "../figure.js";
 import { memo } from "../memo.js";
 import { oneOf, PanelView } from "../panel-view.js";
 import flowCss from "../parts/flow.css";
 import { Flow, type FlowGroup, groupsOf, type Stretch } from "../parts/flow.js";
 import { type Predictions, predictionsOf, topAt } from "../parts/predictions.js";
+import type { Part, Reading } from "../parts/reading.js";
 import type { Sheet } from "../parts/svg.js";
 import { accent } from "../parts/tint.js";
 import topCss from "../parts/top.css";
-import { percent, type Top, topList } from "../parts/top.js";
+import { percent, type Top, topLines, topList } from "../parts/top.js";
 import { inks } from "../save.js";
 import { plainText } from "../token.js";
 import type { ViewHost } from "../view.js";
@@ -124,19 +125,25 @@ export class PredictView extends PanelView<PredictState, PredictFigure> {
     return predictions !== undefined;
   }
 
-  protected reading(): unknown {
+  protected notice(): TemplateResult {
+    return this.host.notice("predictions", [this.figure.predictions]);
+  }
+
+  protected reading(): Reading | null {
     const { predictions, shown } = this;
-    if (!predictions) return this.host.notice("predictions", [this.figure.predictions]);
-    const { probabilities, tokens } = this.top(shown, predictions);
-    const together = percent(probabilities.reduce((sum, each) => sum + each, 0));
+    if (!predictions) return null;
+    const top = this.top(shown, predictions);
+    const together = percent(top.probabilities.reduce((sum, each) => sum + each, 0));
     const [actual, entropy] = [predictions.actual[shown], predictions.entropy[shown]];
-    const known = actual
-      ? html`<bdi>${plainText(this.token(shown) as string)}</bdi>: ${percent(actual[0])}, rank ${actual[1]} · `
+    const known: Part = actual
+      ? [{ token: this.token(shown) as string, at: null }, `: ${percent(actual[0])}, rank ${actual[1]} · `]
       : "";
-    const spread =
-      typeof entropy === "number" ? ` · as undecided as between ${equally(entropy)} equally likely ones` : "";
-    const sum = WHOLE[this.figure.task] ? "" : `these ${tokens.length} together: ${together}`;
-    return html`<span class="detail">${known}${sum}${spread}</span>`;
+    const said = [
+      WHOLE[this.figure.task] ? "" : `these ${top.tokens.length} together: ${together}`,
+      typeof entropy === "number" ? `perplexity ${equally(entropy)}` : "",
+    ];
+    const sums = said.filter(Boolean).join(" · ");
+    return { lines: [[known, sums]], listed: topLines(top) };
   }
 
   protected override free(): boolean {

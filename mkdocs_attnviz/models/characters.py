@@ -1,0 +1,64 @@
+"""Bytes of tokens → the characters that they make together.
+
+A character outside ASCII may be spread over several tokens. Each of these is shown with the whole character and its
+share of it: `é‹1/2›`, `é‹2/2›`. Bytes that make no character are shown as they are: `‹C3›`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One token as a reader should see it."""
+
+    pretty: str
+    text: str
+    """What it adds to the text: a character in several tokens is added by the first of them."""
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """A character, or a byte that belongs to none, and the range of bytes that it takes."""
+
+    text: str
+    start: int
+    end: int
+
+
+def shown(tokens: Sequence[bytes]) -> list[Shown]:
+    """Return the texts of tokens that follow one another, given the bytes of each."""
+    ends = list(accumulate(map(len, tokens)))
+    pretty, text = ([list[str]() for _ in tokens] for _ in range(2))  # in pieces: a token may have a million characters
+    first = 0  # the token in which the unit begins
+    for unit in _units(b"".join(tokens)):
+        while ends[first] <= unit.start:
+            first += 1
+        last = first
+        while ends[last] < unit.end:
+            last += 1
+        holders = [n for n in range(first, last + 1) if tokens[n]]
+        text[first].append(unit.text)
+        for number, n in enumerate(holders, 1):
+            pretty[n].append(unit.text if len(holders) == 1 else f"{unit.text}‹{number}/{len(holders)}›")
+    return [Shown(*map("".join, each)) for each in zip(pretty, text, strict=True)]
+
+
+def _units(content: bytes) -> Iterator[_Unit]:
+    start = 0
+    while start < len(content):
+        end = start + _length(content[start])
+        try:
+            character = content[start:end].decode()
+        except UnicodeDecodeError:
+            end, character = start + 1, f"‹{content[start]:02X}›"
+        yield _Unit(character, start, end)
+        start = end
+
+
+def _length(lead: int) -> int:
+    """Return the number of bytes of a character that begins with the byte `lead`."""
+    return 1 if lead < 0xC0 else 2 if lead < 0xE0 else 3 if lead < 0xF0 else 4

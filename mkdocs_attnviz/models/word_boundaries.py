@@ -1,0 +1,90 @@
+"""Words within what a tokenizer groups: by Unicode's rules for word boundaries (UAX 29).
+
+A tokenizer that splits at spaces alone takes a Japanese sentence for one word, and `mat.` for another. A token is never
+cut, so that words begin only where tokens do. A space belongs to what follows it, as in GPT-2's vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import accumulate, groupby
+from typing import Any
+
+import regex
+
+BOUNDARY = regex.compile(r"(?w)\b")
+SHARE = regex.compile(r"‹\d+/\d+›")
+LATER_PIECE = regex.compile(r"(?s).‹(?!1/)\d+/\d+›")
+"""The beginning of a token that begins within a character."""
+
+Words = list[int | None]
+
+
+def texts_of(sequence: Mapping[str, Any]) -> list[str]:
+    """Return what each token of an entry's sequence adds to the text of its word, without marks of pieces."""
+    known, words, pretty = sequence.get("texts", {}), sequence["words"], sequence["pretty"]
+    return [known.get(str(n), _unmarked(token, goes_on=_goes_on(words, n))) for n, token in enumerate(pretty)]
+
+
+def characters_of(sequence: Mapping[str, Any], position: int) -> str:
+    """Return the characters that a token of an entry's sequence holds, whole also where it holds a share of them."""
+    pretty = str(sequence["pretty"][position])
+    return SHARE.sub("", pretty) if str(position) in sequence.get("texts", {}) else pretty
+
+
+def different_texts(words: Words, pretty: Sequence[str], texts: Sequence[str]) -> dict[str, str]:
+    """Return by position, as JSON has it, the texts that `texts_of` could not find by itself."""
+    return {
+        str(n): text
+        for n, (token, text) in enumerate(zip(pretty, texts, strict=True))
+        if text != _unmarked(token, goes_on=_goes_on(words, n))
+    }
+
+
+def _unmarked(token: str, *, goes_on: bool) -> str:
+    return token[2:] if goes_on and token.startswith("##") and len(token) > 2 else token
+
+
+def _goes_on(words: Words, n: int) -> bool:
+    return n > 0 and words[n] is not None and words[n] == words[n - 1]
+
+
+def split(sequence: Mapping[str, Any]) -> Words:
+    """Return the word of each token of an entry's sequence: those of the tokenizer, divided at word boundaries."""
+    texts, words = texts_of(sequence), sequence["words"]
+    inside = {int(n) for n in sequence.get("texts", {}) if LATER_PIECE.match(sequence["pretty"][int(n)])}
+    second, found, word = sequence["sentence_b_start"], Words(), -1
+    for (number, _), group in groupby(range(len(words)), lambda n: (words[n], second is not None and n >= second)):
+        positions = list(group)
+        if number is None:
+            found += [None] * len(positions)
+            continue
+        starts = _starts([texts[n] for n in positions])
+        for n, start in zip(positions, starts, strict=True):
+            word += (start and n not in inside) or n == positions[0]
+            found.append(word)
+    return found
+
+
+def _starts(texts: Sequence[str]) -> list[bool]:
+    """Whether a word begins at each of the texts, which follow one another."""
+    whole = "".join(texts)
+    boundaries = {match.start() for match in BOUNDARY.finditer(whole)}
+    offsets = list(accumulate(map(len, texts), initial=0))[:-1]
+    return [
+        bool(text) and offset in boundaries and whole[offset - 1 : offset] != " "
+        for text, offset in zip(texts, offsets, strict=True)
+    ]
+
+
+def joined(sequence: Mapping[str, Any], words: Words) -> dict[int, str]:
+    """Return, by the position of its first token, each word whose text is not that of its tokens one after another."""
+    pretty, texts = sequence["pretty"], texts_of(sequence)
+    found = {}
+    for number, group in groupby(range(len(words)), lambda n: words[n]):
+        positions = list(group)
+        plain = "".join(_unmarked(pretty[n], goes_on=n != positions[0]) for n in positions)
+        text = "".join(texts[n] for n in positions)
+        if number is not None and len(positions) > 1 and text != plain:
+            found[positions[0]] = text
+    return found
