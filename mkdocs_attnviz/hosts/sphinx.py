@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import io
 import json
 import os
 import re
@@ -23,6 +24,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import click
 from docutils import nodes
 from docutils.parsers.rst import directives
 from pymdownx.superfences import RE_NESTED_FENCE_START, RE_OPTIONS
@@ -80,14 +82,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     return {"version": __version__, "env_version": 2, "parallel_read_safe": True, "parallel_write_safe": True}
 
 
-def _give_up(message: str) -> SystemExit:
-    """Return what ends the build with one sentence on standard error.
-
-    Sphinx 9 hides the message of every exception between a traceback and a request to report it to its developers.
-    """
-    return SystemExit(message)
-
-
 class Host:
     """One run of Sphinx."""
 
@@ -101,9 +95,9 @@ class Host:
         try:
             settings = Settings.read({name: app.config[f"attnviz_{name}"] for name in Settings.model_fields})
         except SettingsError as error:
-            raise _give_up(f"conf.py, attnviz: {error}") from None
+            raise self._give_up(f"conf.py, attnviz: {error}") from None
         command = f"attnviz run -f {Path(os.path.relpath(app.confdir)).as_posix()}/conf.py"
-        self.pipeline = Pipeline(settings, Path(app.confdir), log, self._warn, fatal=_give_up, command=command)
+        self.pipeline = Pipeline(settings, Path(app.confdir), log, self._warn, fatal=self._give_up, command=command)
         self.pipeline.begin()
         app.attnviz = self  # type: ignore[attr-defined] # for what Sphinx makes by itself, transforms
         output = hashlib.sha256(f"{app.builder.name} {app.outdir}".encode()).hexdigest()[:10]
@@ -159,6 +153,14 @@ class Host:
     def _file(self, page: str) -> Path:
         return self.records / f"{page}.json"
 
+    def _give_up(self, message: str) -> SystemExit:
+        """Return what ends the build with one sentence on standard error.
+
+        Sphinx 9 hides the message of every exception between a traceback and a request to report it to its developers.
+        """
+        self.finish(self.app, None)
+        return SystemExit(message)
+
     def finish(self, app: Sphinx, error: Exception | None) -> None:
         if self.pipeline is not None:
             self.pipeline.close()
@@ -206,15 +208,23 @@ class Project:
     """Its documents' files, as the source folder has them, and their blocks."""
 
 
+class PlainIntoPipes(io.StringIO):
+    """Standard error, without the codes for colours where it is no terminal: Sphinx writes them anywhere."""
+
+    def write(self, text: str) -> int:
+        click.echo(text, err=True, nl=False)
+        return len(text)
+
+
 def read(folder: Path) -> Project:
     """Read every document of the project whose conf.py lies in `folder`; nothing is written there.
 
     Raises:
         SphinxError, or whatever an extension does: it cannot be read.
     """
-    log = sys.stderr
-    with TemporaryDirectory() as out, patch_docutils(folder), docutils_namespace(), redirect_stdout(log):
-        app = Sphinx(folder, folder, out, Path(out) / "doctrees", "dummy", status=None, warning=log, freshenv=True)
+    told = PlainIntoPipes()
+    with TemporaryDirectory() as out, patch_docutils(folder), docutils_namespace(), redirect_stdout(sys.stderr):
+        app = Sphinx(folder, folder, out, Path(out) / "doctrees", "dummy", status=None, warning=told, freshenv=True)
         if not hasattr(app, "attnviz"):
             raise ExtensionError("its `extensions` do not name `mkdocs_attnviz`")
         app.builder.read()
