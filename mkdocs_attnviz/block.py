@@ -21,20 +21,34 @@ from functools import cached_property
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
-from mkdocs_attnviz.part import Generate, Intervention, Message, Part, key
+from mkdocs_attnviz.part import Day, Generate, Intervention, Message, Part, key
+from mkdocs_attnviz.publishing import printable
 
 MAX_BODY = 100_000  # characters; a block is a few lines, anything like this is a mistake or an attack
 MAX_DEPTH = 8
 MAX_ID = 100  # characters
 ID = r"^[A-Za-z][A-Za-z0-9_.-]*$"
 MAX_LINE = 10**9
-BY_MODEL = ("model", "revision", "text", "text_pair", "text_target", "chat", "generate", "interventions")
+BY_MODEL = (
+    "model",
+    "revision",
+    "text",
+    "text_pair",
+    "text_target",
+    "src_lang",
+    "tgt_lang",
+    "chat",
+    "chat_date",
+    "generate",
+    "interventions",
+)
 """The keys that say which model reads what, and how it is run."""
 EITHER = {
     "chat": ("text", "text_pair", "text_target"),
+    "chat_date": ("text",),
     "generate": ("text_pair", "text_target"),
     "other": ("chat", "generate"),  # each model would read a template of its own, or what it has written itself
 }
@@ -180,6 +194,21 @@ class Block(BaseModel):
         default=None,
         pattern=r"\S",
     )
+    src_lang: str | None = key(
+        "a language's code as the model's tokenizer has it, like deu_Latn or de_DE",
+        "The language of `text`, for a model that translates between many (NLLB, mBART, M2M100). Default: what the "
+        "model's files say.",
+        default=None,
+        pattern=r"^\w+$",
+        max_length=40,
+    )
+    tgt_lang: str | None = key(
+        "a language's code as the model's tokenizer has it, like eng_Latn or en_XX",
+        "The language that such a model translates into. Default: what the model's files say.",
+        default=None,
+        pattern=r"^\w+$",
+        max_length=40,
+    )
     chat: tuple[Message, ...] | None = key(
         "a list of messages, each with `role` and `content`",
         "A conversation in place of `text`, written as the model's own chat template has it.",
@@ -187,14 +216,19 @@ class Block(BaseModel):
         min_length=1,
         max_length=1000,
     )
+    chat_date: Day | None = key(
+        "a day like 2024-07-26",
+        "The day that a chat template is given for today. Default: 2024-07-26, so that every build reads the same.",
+        default=None,
+    )
     generate: Generate | None = key(
         "what the model is to write, like {max_new_tokens: 20}",
-        "The model writes on, and the figure shows what it has written, too.",
+        "The model continues the text, and the figure includes what it has written.",
         default=None,
     )
     interventions: tuple[Intervention, ...] | None = key(
         "a list of interventions, each with `layer` and `heads` or `neurons`",
-        "What is changed in the model while it runs; the figure shows it as it is, too.",
+        "Changes to the model while it runs; the figure shows the model with and without them.",
         default=None,
         min_length=1,
         max_length=1000,
@@ -212,7 +246,16 @@ class Block(BaseModel):
         "`auto` follows the light/dark switch of the page.",
         default="auto",
     )
-    caption: str | None = key("a text", "Caption under the figure, as plain text.", default=None, min_length=1)
+    state: str | None = key(
+        "what a link to the figure has after `~`, like selected=left,2",
+        "What is selected at first, as a link to the figure says it after `~`: `selected=left,2`.",
+        default=None,
+        pattern=r"^[a-z_]+=[^\s&]*(&[a-z_]+=[^\s&]*)*$",
+        max_length=1000,
+    )
+    caption: Annotated[str, AfterValidator(printable)] | None = key(
+        "a text", "Caption under the figure, as plain text.", default=None, min_length=1
+    )
     id: str | None = key(
         "a letter followed by letters, digits, '-', '_' or '.'",
         "The figure's `id` in the page, to link to it. Default: `attnviz-1`, `attnviz-2`, … in page order.",
@@ -249,6 +292,9 @@ class Block(BaseModel):
             "text": self.text if self.chat is None else None,
             "text_pair": self.text_pair,
             "text_target": self.text_target,
+            "src_lang": self.src_lang,
+            "tgt_lang": self.tgt_lang,
+            "chat_date": self.chat_date,
             "chat": self.chat and [message.to_dict() for message in self.chat],
             "generate": self.generate and self.generate.to_dict(),
         }

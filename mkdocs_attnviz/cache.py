@@ -27,14 +27,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Union
 
-from mkdocs_attnviz.entry_schema import fault
+from mkdocs_attnviz.entry_schema import LARGEST, LARGEST_JSON, fault
 
 MAGIC = b"attnviz 1 "
 SUFFIX = ".attnviz"
-LARGEST = 1 << 30
-"""Bytes of an entry; of a larger one no page can be made."""
 SIGNING_KEY = "ATTNVIZ_SIGNING_KEY"
 """The environment variable with the key that entries are signed with."""
+SHORTEST_KEY = 32
 MARKS = {
     # No line ending is changed in an entry, no difference shown line by line, and reviews fold it.
     ".gitattributes": f"*{SUFFIX} binary linguist-generated\n",
@@ -85,6 +84,8 @@ class Entry:
         if signing_key and not hmac.compare_digest(_signature(signing_key, content), signature):
             raise DamagedEntry(f"it is not signed with the key in {SIGNING_KEY}")
         header, _, rest = content.partition(b"\n")
+        if len(header) > LARGEST_JSON:
+            raise DamagedEntry("its header is none of ours")
         try:
             described = json.loads(header)
             meta, sizes = dict(described["meta"]), dict(described["blobs"])
@@ -96,6 +97,20 @@ class Entry:
         if ends[-1] != len(rest):
             raise DamagedEntry("its header tells other sizes than it has")
         return cls(meta, {name: rest[end - sizes[name] : end] for name, end in zip(sizes, ends[1:], strict=True)})
+
+
+def signing_key(environment: Mapping[str, str]) -> bytes:
+    """Return the key that entries are signed with; empty if there is none.
+
+    Raises:
+        ValueError: it is too short to keep anybody out.
+    """
+    key = environment.get(SIGNING_KEY, "").strip().encode("utf-8", "surrogateescape")
+    if 0 < len(key) < SHORTEST_KEY:
+        raise ValueError(
+            f"{SIGNING_KEY} has {len(key)} characters, and it needs {SHORTEST_KEY}; `openssl rand -hex 32` makes one."
+        )
+    return key
 
 
 def _signature(key: bytes, content: bytes) -> bytes:
@@ -263,13 +278,17 @@ def read_regular(path: Path, largest: int) -> bytes:
     if path.is_symlink():
         raise OSError(errno.EINVAL, "it is a link", str(path))
     flags = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-    with os.fdopen(os.open(path, os.O_RDONLY | flags), "rb") as file:
-        about = os.fstat(file.fileno())
+    handle = os.open(path, os.O_RDONLY | flags)
+    try:
+        about = os.fstat(handle)
         if not stat.S_ISREG(about.st_mode):
             raise OSError(errno.EINVAL, "it is no regular file", str(path))
         if about.st_size > largest:
             raise OSError(errno.EFBIG, f"it is larger than {largest >> 20} MB", str(path))
-        return file.read(about.st_size)
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            return file.read(about.st_size)
+    finally:
+        os.close(handle)
 
 
 def write_atomically(path: Path, content: bytes) -> None:

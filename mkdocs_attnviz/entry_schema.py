@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+LARGEST = 1 << 30
+"""Bytes of an entry; of a larger one no page can be made."""
 LARGEST_LAYER = 1 << 28
 """Weights of one layer, as many as bytes; a browser holds a few of them."""
 LARGEST_JSON = 32 << 20
@@ -92,9 +95,18 @@ def fault(meta: Mapping[str, Any], blobs: Mapping[str, bytes]) -> str:
     return "has more weights in a layer than a figure can show" if _too_large(read) else ""
 
 
-def too_large(meta: Mapping[str, Any]) -> str:
-    """Return why a figure of what was captured cannot be shown, as a sentence; '' if it can."""
-    return _too_large(_Meta.model_validate(meta))
+def unusable(meta: Mapping[str, Any], blobs: Mapping[str, bytes]) -> str:
+    """Return why no figure can be made of what was captured, as a sentence; '' if one can."""
+    size = sum(map(len, blobs.values())) + LARGEST_JSON
+    if size > LARGEST:
+        return f"What was captured has {size >> 20} MB, and an entry can have {LARGEST >> 20} MB; use a shorter text."
+    wrong = fault(meta, blobs)
+    if not wrong:
+        return ""
+    with suppress(ValidationError, KeyError):
+        if why := _too_large(_Meta.model_validate(meta)):
+            return why
+    return f"No figure can be made of what was captured: it {wrong}."
 
 
 def _too_large(read: _Meta) -> str:

@@ -25,15 +25,15 @@ from urllib.parse import quote
 from mkdocs_attnviz.block import Block, BlockError, Source, parse
 from mkdocs_attnviz.cache import Entry, write_atomically
 from mkdocs_attnviz.part import words
+from mkdocs_attnviz.publishing import printable
 from mkdocs_attnviz.views import OPTIONS
 from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing, Picture, bytes_of, fits_page
 from mkdocs_attnviz.views.svg import titled
 
 TINY = 1_000  # bytes of a part's deflated data; a request for it would cost more than it brings
 FILE = 64_000  # bytes of the parts in one file: a third of a second at 1.6 Mbit/s, and half the files of 32,000
-CHROME = 104  # px: controls, headings, read-out
 SWITCH = 32  # px: the line of a figure that is drawn of a changed model and of the model as it is
-SECOND_LINE = 36  # px more where the viewport is narrow, and the controls take two lines
+SECOND_LINE = 36  # px more where the figure is narrow, and the controls take two lines
 MARK = 'data-attnviz-source="'
 PLACEHOLDER = re.compile(
     rf'<!--|<figure class="attnviz" {MARK}([A-Za-z0-9_=-]+)"(?: id="([^"]*)")?>'
@@ -42,8 +42,16 @@ PLACEHOLDER = re.compile(
 LONGEST_EXCERPT = 500  # characters of a block's text, where it is told before the figure is drawn
 """A block that waits, or the beginning of a comment, in which none does."""
 ID = re.compile(r'id="([^"]*)"')
+SCRIPT_FILE = re.compile(r"(attnviz|attnviz-all)-[0-9a-f]{10}\.js")
+DATA_FILE = re.compile(r"[0-9a-f]{64}\.js")
 PART_OF_NAME = re.compile(r"[\w-]")
-FIGURE_STYLE = "width:100%;max-width:none;margin:1.25em 0;text-align:start"
+FIGURE_STYLE = (
+    "display:grid;grid-template-columns:minmax(0,1fr);width:100%;max-width:none;margin:1.25em 0;text-align:start;"
+    "break-inside:avoid"
+)
+"""A grid may be narrower than what it holds, so that a figure never widens its place."""
+PLACE_STYLE = "container-type:inline-size;contain-intrinsic-inline-size:560px;width:100%"
+"""The figure's heights depend on the width that it has, and its width never on what it has drawn."""
 CAPTION_STYLE = "margin-inline:0;max-width:44em;text-align:start"
 ERROR_STYLE = "border-inline-start:.25rem solid #d32f2f;padding:.75rem 1rem;margin:1em 0;overflow-wrap:anywhere"
 
@@ -75,9 +83,7 @@ class AssetFolder(Assets):
 
     def place(self, parts: Iterable[bytes]) -> Iterator[dict[str, Any]]:
         for together in _files(parts):
-            texts = ",".join(f'"{_base64(part)}"' for part in together)
-            content = f"attnvizData({texts})\n".encode()
-            name = f"{hashlib.sha256(content).hexdigest()}.js"  # browsers hold the file against it
+            name, content = _data_file(together)
             self._write(name, content)
             yield from ({"file": name, "part": number} if number else {"file": name} for number in range(len(together)))
 
@@ -96,6 +102,44 @@ class AssetFolder(Assets):
                 write_atomically(path, content)
         except OSError as error:
             raise BlockError(f"Its file {name} cannot be written into the site ({error.strerror}).") from None
+
+
+def mend(folder: Path) -> Iterator[str]:
+    """Yield what was wrong with each file of ours in a finished site's folder, in a sentence, and put it right.
+
+    A site's sources are copied into the site, too, sometimes after our files were written, and may have some of the
+    same names. A script is put back. Data are removed: their figures tell that they are not there.
+    """
+    for path in sorted(folder.glob("*.js")):
+        script = SCRIPT_FILE.fullmatch(path.name)
+        name, content = _script(script[1]) if script else (path.name, b"")
+        if script and (name != path.name or _holds(path, content)):  # of another version, which no page here loads
+            continue
+        if not script and (not DATA_FILE.fullmatch(path.name) or _is_data(path)):
+            continue
+        try:
+            path.unlink()
+            if script:
+                write_atomically(path, content)
+            done = "put back" if script else "removed"
+        except OSError as error:
+            done = f"left, since it cannot be changed ({error.strerror})"
+        yield (
+            f"The file {path.name} was replaced by another of that name while the site was built, perhaps by one in "
+            f"the site's sources. It was {done}; remove the other, too."
+        )
+
+
+def _is_data(path: Path) -> bool:
+    """Whether a data file has the content that its name tells."""
+    return stat.S_ISREG(path.lstat().st_mode) and hashlib.sha256(path.read_bytes()).hexdigest() == path.stem
+
+
+def _data_file(parts: Iterable[bytes]) -> tuple[str, bytes]:
+    """Return the name of a file of data, which is the SHA-256 that browsers hold it against, and its content."""
+    texts = ",".join(f'"{_base64(part)}"' for part in parts)
+    content = f"attnvizData({texts})\n".encode()
+    return f"{hashlib.sha256(content).hexdigest()}.js", content
 
 
 def _holds(path: Path, content: bytes) -> bool:
@@ -158,9 +202,15 @@ class Figure:
     def sentence(self) -> str:
         """What is to be seen; of a changed model, how it is changed, and what is to be seen of it as it is."""
         if self.before is None:
-            return self.drawing.sentence
+            return self.drawing.sentence + self._dated
         as_it_is = self.before[0].sentence
-        return f"{self.drawing.sentence} The model is changed: {self._changed}. As it is: {as_it_is}"
+        return f"{self.drawing.sentence} The model is changed: {self._changed}. As it is: {as_it_is}{self._dated}"
+
+    @property
+    def _dated(self) -> str:
+        """A sentence about the day that the chat template was given for today; '' if it did not ask for it."""
+        date = self.entry.meta.get("sequences", {}).get("text", {}).get("date")
+        return f" The conversation is dated {date}, a fixed day." if date else ""
 
     @property
     def _changed(self) -> str:
@@ -180,20 +230,22 @@ class Figure:
         scheme = "" if self.block.theme == "auto" else f"color-scheme:{self.block.theme}"
         caption = ""
         if self.block.caption:
-            caption = f'\n<figcaption style="{CAPTION_STYLE}">{html.escape(self.block.caption)}</figcaption>'
+            caption = f'\n<figcaption dir="auto" style="{CAPTION_STYLE}">{html.escape(self.block.caption)}</figcaption>'
         return (
             f'<figure class="attnviz" id="{html.escape(id)}" style="{FIGURE_STYLE}">\n'
+            f'<div style="{PLACE_STYLE}">'
             f"<attn-viz data-figure='{_in_single_quotes(_json(self._data(assets)))}' "
             f'style="display:block;--attnviz-height:{self._reserved()};min-height:var(--attnviz-height){self._more()}">'
             f'<img src="{_data_url(picture.svg)}" alt="{sentence}" '
             f'width="{picture.width}" height="{picture.height}" '
             f'style="max-width:100%;height:auto;{scheme}">'
-            f'<noscript><p dir="ltr">{sentence}</p></noscript></attn-viz>{caption}\n</figure>'
+            f'<noscript><p dir="ltr">{sentence}</p></noscript></attn-viz></div>{caption}\n</figure>'
         )
 
     def _reserved(self) -> str:
         """The height kept for the figure until it draws, as CSS: nothing may jump then."""
-        return f"calc({self.drawing.height} + {CHROME}px + clamp(0px,(600px - 100vw)*99,{SECOND_LINE}px))"
+        line = f" + clamp(0px,(600px - 100cqw)*99,{SECOND_LINE}px)" if self.drawing.wraps else ""
+        return f"calc({self.drawing.height} + {self.drawing.around}px{line})"
 
     def _more(self) -> str:
         """Room for the line that turns to the model as it is, beside what views themselves count with."""
@@ -201,11 +253,13 @@ class Figure:
 
     def _data(self, assets: Assets) -> dict[str, Any]:
         """The view's data; of two drawings both."""
-        shown = self._one(self.drawing, self.entry, assets)
+        state = {} if self.block.state is None else {"state": self.block.state}
+        shown = self._one(self.drawing, self.entry, assets) | state
         if self.before is None:
             return shown
         return {
             "view": "compared",
+            **state,
             "label": self.sentence,
             "theme": self.block.theme,
             "interventions": self._changed,
@@ -222,7 +276,7 @@ class Figure:
         for place, parts in ((Assets().place, here), (assets.place, elsewhere if elsewhere is not here else [])):
             for (part, _), found in zip(parts, place([blob for _, blob in parts]), strict=True):
                 part.update(found)
-        return {**shipped, "label": drawing.sentence}
+        return {**shipped, "label": drawing.sentence + self._dated}
 
     def _shipped(self, value: Any, entry: Entry, here: Parts, elsewhere: Parts) -> Any:
         """A copy without bytes; parts that have some wait in one of the lists."""
@@ -252,16 +306,23 @@ class Alert:
     error: BlockError
     wanted_id: str | None = None
     script: str | None = None
+    published: str = ""
+    """The message as it may stand in a page; empty for the message itself."""
 
     @property
     def message(self) -> str:
         where = self.source.where(self.error)
         return f"{where}: {self.error.message}" if where else self.error.message
 
+    @property
+    def shown(self) -> str:
+        """The message without its place, for pages."""
+        return printable(self.published or self.error.message)
+
     def html(self, id: str, assets: Assets) -> str:  # noqa: ARG002
-        where = html.escape(self.source.where(self.error))
+        where = html.escape(printable(self.source.where(self.error)))
         place = f" <small>({where})</small>" if where else ""
-        message = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(self.error.message.replace("\0", "␀")))
+        message = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(self.shown))
         return (
             f'<div class="attnviz-error" role="alert" id="{html.escape(id)}" style="{ERROR_STYLE}">'
             f'<p dir="ltr" style="margin:0"><strong>This attention block could not be drawn.</strong> '
@@ -294,7 +355,7 @@ def _announcement(block: Block) -> str:
 
 
 def _in_a_line(text: str) -> str:
-    return html.escape(" ".join(text.split()))
+    return html.escape(printable(" ".join(text.split())))
 
 
 def ids_to_come(text: str) -> set[str]:

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import date
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictInt,
+    WithJsonSchema,
+    model_validator,
+)
 
 
 def key(expects: str, description: str, **more: Any) -> Any:
@@ -55,6 +65,17 @@ Texts = Annotated[
 """One text or several."""
 
 
+def _day(value: str) -> str:
+    try:
+        return date.fromisoformat(value).isoformat()
+    except ValueError:
+        raise ValueError(f"`chat_date` is {value!r:.60}; it must be a day like 2024-07-26.") from None
+
+
+Day = Annotated[str, AfterValidator(_day), WithJsonSchema({"type": "string", "format": "date"})]
+"""A day of the calendar, as ISO 8601 writes it."""
+
+
 class Part(BaseModel):
     """A mapping within a block."""
 
@@ -70,7 +91,7 @@ SAMPLING = ("temperature", "top_k", "top_p", "seed")
 
 
 class Generate(Part):
-    """How a model writes on, by the names of transformers' `generate`."""
+    """The way a model continues a text, by the names of transformers' `generate`."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -85,25 +106,30 @@ class Generate(Part):
         "a number from 1 to 1000", "How many tokens, at least.", default=None, ge=1, le=1000
     )
     do_sample: bool = key(
-        "true or false", "Draw each token by its probability; else the most likely one.", default=False, strict=True
+        "true or false",
+        "Draw each token by its probability; otherwise take the most likely one.",
+        default=False,
+        strict=True,
     )
     temperature: float | None = key(
-        "a number above 0", "Of sampling: below 1, likely tokens are more likely still.", default=None, gt=0, le=100
+        "a number above 0", "With `do_sample`: below 1, likely tokens become even likelier.", default=None, gt=0, le=100
     )
-    top_k: int | None = key("a number from 1", "Of sampling: only among so many of the likeliest.", default=None, ge=1)
+    top_k: int | None = key(
+        "a number from 1", "With `do_sample`: choose among this many of the likeliest tokens.", default=None, ge=1
+    )
     top_p: float | None = key(
         "a number above 0, up to 1",
-        "Of sampling: only among the likeliest that hold this probability.",
+        "With `do_sample`: choose among the likeliest tokens that together have this probability.",
         default=None,
         gt=0,
         le=1,
     )
-    num_beams: int | None = key("a number from 1 to 64", "Beam search with so many beams.", default=None, ge=1, le=64)
+    num_beams: int | None = key("a number from 1 to 64", "Beam search with this many beams.", default=None, ge=1, le=64)
     repetition_penalty: float | None = key(
-        "a number above 0", "Above 1, what is there already is less likely.", default=None, gt=0, le=100
+        "a number above 0", "Above 1, tokens that have already occurred become less likely.", default=None, gt=0, le=100
     )
     seed: int | None = key(
-        "a whole number", "Of sampling: the same seed draws the same tokens.", default=None, ge=0, lt=2**63
+        "a whole number", "With `do_sample`: the same seed draws the same tokens.", default=None, ge=0, lt=2**63
     )
 
     @model_validator(mode="after")
@@ -132,18 +158,18 @@ class Intervention(Part):
     model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["heads"]}, {"required": ["neurons"]}]})
 
     stack: Literal["self", "encoder", "decoder", "cross"] | None = key(
-        "self, encoder, decoder or cross", "Of an encoder–decoder model: in which attention.", default=None
+        "self, encoder, decoder or cross", "For an encoder–decoder model: which attention.", default=None
     )
-    layer: Index = key("a layer's number, counted from 0", "In which layer.")
+    layer: Index = key("a layer's number, counted from 0", "The layer that is changed.")
     heads: Indices | None = key(
-        "a list of heads' numbers, counted from 0", "Which heads: what they move is scaled.", default=None
+        "a list of heads' numbers, counted from 0", "The heads whose output is scaled.", default=None
     )
     neurons: Indices | None = key(
         "a list of neurons' numbers, counted from 0",
-        "Which neurons of the feed-forward layer: their activation is scaled.",
+        "The neurons of the feed-forward layer whose activation is scaled.",
         default=None,
     )
-    scale: float = key("a number", "By how much; 0 takes them out of the model.", default=0.0, ge=-1000, le=1000)
+    scale: float = key("a number", "The factor; 0 takes them out of the model.", default=0.0, ge=-1000, le=1000)
 
     @model_validator(mode="after")
     def _something(self) -> Intervention:

@@ -14,11 +14,12 @@ import re
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mkdocs_attnviz.block import Block, BlockError, Source, parse
-from mkdocs_attnviz.cache import Cache, Entry, Log
+from mkdocs_attnviz.cache import Cache, DamagedEntry, Entry, Log, signing_key
+from mkdocs_attnviz.entry_schema import unusable
 from mkdocs_attnviz.figure import Alert, Assets, Figure, Rendered, fill, sources
 from mkdocs_attnviz.lock import Lock
 from mkdocs_attnviz.models.client import Captured, Engine, EngineFailed, Worker, by_model
@@ -26,9 +27,11 @@ from mkdocs_attnviz.models.registry import Registry
 from mkdocs_attnviz.models.request import TENSORS, Request, too_long
 from mkdocs_attnviz.models.token_version import outdated
 from mkdocs_attnviz.progress import Progress
+from mkdocs_attnviz.publishing import without_folders
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.store import Store
-from mkdocs_attnviz.views import OPTIONS, VIEWS
+from mkdocs_attnviz.views import OPTIONS, VIEWS, state
+from mkdocs_attnviz.views.drawing import with_short_tokens
 
 NOT_RUN = "The cache does not hold this figure's tensors, and `on_missing` forbids to run its model here"
 
@@ -90,8 +93,12 @@ class Pipeline:
         self.settings, self.base, self.log, self.fatal, self.command = settings, base, log, fatal, command
         self.warn = warn or (lambda alert: log.warning(alert.message))
         store = Store(settings.cache_url, log) if settings.cache_url else None
-        folder = _below(base, settings.cache_dir)
-        self.cache = Cache(folder, log, store, push=settings.cache_push, outdated=outdated)
+        try:
+            key = signing_key(os.environ)
+        except ValueError as error:
+            raise fatal(str(error)) from None
+        folder, push = _below(base, settings.cache_dir), settings.cache_push
+        self.cache = Cache(folder, log, store, push=push, signing_key=key, outdated=outdated)
         self.lock = Lock(_below(base, settings.lock_file), log)
         self.worker = Worker(settings.timeout)
         self.engine: Engine = engine or self.worker
@@ -174,18 +181,44 @@ class Pipeline:
         return self._plan(source)
 
     def figure(self, plan: Plan, entries: Sequence[Entry]) -> Figure:
-        """The block drawn from the entries of its requests. Raises: BlockError: it wants what they have not."""
+        """The block drawn from the entries of its requests.
+
+        Raises:
+            BlockError: it wants what they have not.
+            DamagedEntry: no figure can be made of them.
+        """
         try:
             for entry in entries:
                 self._check_length(plan.block, entry)
+            entries = [with_short_tokens(entry) for entry in entries]
             drawings = [VIEWS[plan.block.view].draw(plan.block, entry) for entry in entries]
+            if plan.block.state is not None:
+                state.check_key(plan.block, entries[0])
             return Figure(plan.block, drawings[0], entries[0], *zip(drawings[1:], entries[1:], strict=True))
+        except BlockError:
+            raise
         except Exception as error:
-            raise self._own_fault(error) from None
+            raise DamagedEntry(str(error)) from error
 
-    def failed(self, source: Source, error: Exception) -> Alert:
+    def failed(self, source: Source, error: BaseException) -> Alert:
         """Return the alert in a block's place, and tell of it: drawing the block has raised `error`."""
         return self._alert(Alert(source, self._own_fault(error)))
+
+    def wrong_state(self, source: Source, id: str, state_of_link: str) -> str | None:
+        """Return what is wrong with a link `#id~state` to a block's figure, '' if nothing is; None for another's id."""
+        plan = self._plan(source)
+        if isinstance(plan, Alert):
+            return "" if f"id: {id}" in source.body else None
+        if plan.block.id != id:
+            return None
+        entry = self.cache.get(plan.request.key, plan.request.key_parts) if plan.request.known else None
+        if entry is None:
+            return ""
+        try:
+            state.check(state_of_link, plan.block, entry)
+        except BlockError as error:
+            return error.message
+        return ""
 
     def outcome(self, source: Source) -> Outcome | None:
         """What was done about the block in this build; None where its entry was there, or it has no model."""
@@ -257,11 +290,11 @@ class Pipeline:
     def _has(self, request: Request) -> bool:
         return request.known and self.cache.has(request.key)
 
-    def _compute(self, requests: Iterable[Request]) -> None:
+    def _compute(self, requests: Iterable[Request], *, fetch: bool = True) -> None:
         """Fill the cache, from the shared one first; what fails is remembered for the rest of the build."""
         missing = {request.key: request for request in requests}
         missing = {key: request for key, request in missing.items() if key not in self._outcomes}
-        fetched = self.cache.fetch({key: request.key_parts for key, request in missing.items()})
+        fetched = self.cache.fetch({key: request.key_parts for key, request in missing.items()}) if fetch else set()
         self._outcomes |= dict.fromkeys(fetched, Outcome(fetched=True))
         missing = {key: request for key, request in missing.items() if key not in fetched}
         if self.settings.on_missing == "run":
@@ -281,12 +314,15 @@ class Pipeline:
         for group in by_model(requests):
             self._announce(next(iter(group.values())), len(group))
         with Progress(len(missing), self.log) as progress:
+            self.worker.tell = progress.say
             answers = self.engine.capture(
                 requests, device=settings.device, batch_size=settings.batch_size, max_tokens=settings.max_tokens
             )
             for answer in answers:
                 key = keys[answer.index]
-                if isinstance(answer, Captured):
+                if isinstance(answer, Captured) and (wrong := unusable(answer.entry.meta, answer.entry.blobs)):
+                    self._outcomes[key] = Outcome(error=wrong)
+                elif isinstance(answer, Captured):
                     self.cache.put(key, requests[answer.index].key_parts, answer.entry)
                     self._outcomes[key] = Outcome(answer.seconds)
                     self._fresh.add(key)
@@ -316,11 +352,34 @@ class Pipeline:
     def _draw(self, plan: Plan) -> Rendered:
         try:
             found = [self._entry(plan.block, request) for request in plan.requests]
-            figure = self.figure(plan, [entry for entry, _ in found])
+            try:
+                figure = self.figure(plan, [entry for entry, _ in found])
+            except DamagedEntry as error:
+                found = self._computed_anew(plan, error)
+                figure = self.figure(plan, [entry for entry, _ in found])
+        except DamagedEntry as error:
+            return self.failed(plan.source, error.__cause__ or error)
         except Exception as error:
             return self.failed(plan.source, error)
         self._tell(plan, found[0][1])
         return figure
+
+    def _computed_anew(self, plan: Plan, error: DamagedEntry) -> list[tuple[Entry, str]]:
+        """The entries again, in place of some that are whole and of which nothing can be made, whoever wrote them.
+
+        Raises:
+            DamagedEntry: this build has computed them itself.
+            BlockError: they cannot be computed here.
+        """
+        outcomes = {request.key: self._outcomes.get(request.key) for request in plan.requests}
+        foreign = [request for request in plan.requests if (it := outcomes[request.key]) is None or it.fetched]
+        if not foreign:
+            raise error
+        for request in foreign:
+            self.cache.discard(request.key)
+            self._outcomes.pop(request.key, None)
+        self._compute(foreign, fetch=False)
+        return [self._entry(plan.block, request) for request in plan.requests]
 
     def _entry(self, block: Block, request: Request) -> tuple[Entry, str]:
         """The request's entry and how it was come by; one that is damaged in the cache is computed here."""
@@ -354,7 +413,7 @@ class Pipeline:
             if problem := too_long(tokens, self.settings.max_tokens):
                 raise block.wrong("text", problem)
 
-    def _own_fault(self, error: Exception) -> BlockError:
+    def _own_fault(self, error: BaseException) -> BlockError:
         """What nobody foresaw costs one block, not the build."""
         if isinstance(error, BlockError):
             return error
@@ -369,6 +428,8 @@ class Pipeline:
             self.log.info("%s: %s, %s view: %s", where, block.names, block.view, note)
 
     def _alert(self, alert: Alert) -> Alert:
+        published = without_folders(alert.error.message, self.base, alert.source.to_json())
+        alert = replace(alert, published=published)
         if self._first_time("alert", alert.source):
             self.alerts.append(alert)
             self.warn(alert)

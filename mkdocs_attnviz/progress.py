@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
+import time
 from types import TracebackType
 from typing import Any
 
@@ -12,31 +14,51 @@ import click
 from mkdocs_attnviz.cache import Log
 
 EVERY = 10.0  # seconds between two lines in a log
+LABEL = "attention"
 
 
 class Progress:
-    """Counts to `total` while it is entered."""
+    """Counts to `total` while it is entered, and says what is going on while nothing is counted."""
 
     def __init__(self, total: int, log: Log) -> None:
         self.total, self.log = total, log
         self.done = 0
+        self._at, self._since = "", time.monotonic()
         self._ended = threading.Event()
         self._bar: Any = None
 
     def __enter__(self) -> Progress:
         if self.total and sys.stderr.isatty():
-            self._bar = click.progressbar(length=self.total, label="attention", file=sys.stderr).__enter__()
+            self._bar = click.progressbar(length=self.total, label=LABEL, file=sys.stderr).__enter__()
         elif self.total:
-            threading.Thread(target=self._tell, daemon=True).start()
+            with contextlib.suppress(RuntimeError):  # no more threads: it goes on in silence
+                threading.Thread(target=self._tell, daemon=True).start()
         return self
 
     def _tell(self) -> None:
         while not self._ended.wait(EVERY):
-            self.log.info("%d of %d texts done", self.done, self.total)
+            seconds = time.monotonic() - self._since
+            at = f" ({self._at}, for {seconds:.0f} s now)" if self._at and seconds >= EVERY else ""
+            self.log.info("%d of %d texts done%s", self.done, self.total, at)
+
+    def say(self, what: str) -> None:
+        """Tell what begins now, such as the loading of a model. The next count ends it."""
+        again = what.partition(":")[0] == self._at.partition(":")[0]
+        self._at = what
+        if again:  # further on with the same: the next line tells it
+            return
+        self._since = time.monotonic()
+        if self._bar is not None:
+            self._bar.label = f"{LABEL} ({what})"
+            self._bar.render_progress()
+        elif not self._ended.is_set():
+            self.log.info("%s", what)
 
     def advance(self) -> None:
         self.done += 1
+        self._at = ""
         if self._bar is not None:
+            self._bar.label = LABEL
             self._bar.update(1)
 
     def __exit__(

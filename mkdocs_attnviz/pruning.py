@@ -43,6 +43,7 @@ def unused(pipeline: Pipeline, sources: Sequence[Source], *, shared: bool = Fals
         Missing, or what the pipeline's `fatal` makes: it cannot be known.
         StoreError: the shared cache cannot be listed.
     """
+    _refuse_links(pipeline)
     plans = _plans(pipeline, sources)
     requests = [request for plan in plans for request in plan.requests]
     keys = {request.key for request in requests}
@@ -54,6 +55,17 @@ def unused(pipeline: Pipeline, sources: Sequence[Source], *, shared: bool = Fals
         sizes = Store(pipeline.settings.cache_url, pipeline.log).sizes()
         found += [Unused("shared", file_name(key), sizes[key], key=key) for key in sorted(set(sizes) - keys)]
     return found + [Unused("model", name) for name in sorted(set(pipeline.lock.known) - models)]
+
+
+def _refuse_links(pipeline: Pipeline) -> None:
+    """A link in the site's folder, which anybody may have brought, must not lead to what is removed elsewhere."""
+    folder, base = pipeline.cache.folder, pipeline.base
+    for each in (folder, *folder.parents):
+        if each != base and each.is_relative_to(base) and each.is_symlink():
+            raise pipeline.fatal(
+                f"Nothing is pruned, since {each.relative_to(base).as_posix()} is a link to another folder; "
+                "name that folder as `cache_dir`."
+            )
 
 
 def _plans(pipeline: Pipeline, sources: Sequence[Source]) -> list[Plan]:
@@ -74,16 +86,23 @@ def _plans(pipeline: Pipeline, sources: Sequence[Source]) -> list[Plan]:
 def _entries(folder: Path, used: set[str]) -> Iterator[Unused]:
     for path in sorted(folder.glob(f"??/*{SUFFIX}")):
         name = ENTRY.fullmatch(path.name)
-        if name and name[1] not in used:
+        if name and name[1] not in used and _is_within(path):
             yield _file("entry", folder, path)
 
 
 def _left(folder: Path) -> Iterator[Unused]:
     """Of builds that were killed; a build that runs now keeps its own."""
     for path in sorted([*folder.glob(".*.tmp"), *folder.glob("??/.*.tmp")]):
+        if not _is_within(path):
+            continue
         found = _file("temporary", folder, path)
         if found.changed is not None and time.time() - found.changed > LEFT_AFTER:
             yield found
+
+
+def _is_within(path: Path) -> bool:
+    """Whether a file is a file, and lies where its path says; one that a link leads to is not ours to remove."""
+    return not path.is_symlink() and path.is_file() and not path.parent.is_symlink()
 
 
 def _file(kind: Literal["entry", "temporary"], folder: Path, path: Path) -> Unused:

@@ -13,7 +13,7 @@ from typing import Literal, get_args
 
 from mkdocs_attnviz import cache
 from mkdocs_attnviz.block import Block, BlockError, Source, parse
-from mkdocs_attnviz.cache import Entry, StoreError
+from mkdocs_attnviz.cache import DamagedEntry, Entry, StoreError
 from mkdocs_attnviz.figure import Alert
 from mkdocs_attnviz.models.client import ModelFailed
 from mkdocs_attnviz.models.reference import MOVED, ModelRef, resolve
@@ -103,6 +103,9 @@ def _here(pipeline: Pipeline, source: Source) -> Standing:
         return replace(known, state="missing", lacking=tuple(lacking), problem=problem)
     try:
         pipeline.figure(plan, entries)
+    except DamagedEntry:
+        name = f"{pipeline.settings.cache_dir}/{cache.file_name(plan.request.key)}"
+        return replace(known, state="damaged", problem=f"Nothing can be drawn from its cache entry {name}.")
     except BlockError as error:
         return replace(known, state="bad", where=source.where(error), problem=error.message)
     return known

@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mkdocs_attnviz.cache import SUFFIX, Log, StoreError, file_name, write_atomically
+from mkdocs_attnviz.entry_schema import LARGEST
 
 Result = TypeVar("Result")
 
 TRIES = 5
 AT_ONCE = 64  # entries that are asked for together; what came is in the folder before more is held in memory
+PIECE = 4 << 20  # bytes; larger entries are asked for one by one
 AT_FIRST = 4  # and until it is known how fast they come
 FAST, SLOW = 10.0, 60.0  # seconds after which more are asked for together the next time, or fewer
 DEADLINE = 300.0  # seconds after which nothing more is expected of a call; of a slow line, it brings 100 MB
@@ -53,19 +55,39 @@ class Store:
         waiting = {self._path(key): key for key in keys}
         with self._told("read"):
             while waiting:
-                yield from self._tried(self._fetch_some, waiting).items()
+                for path, content in self._tried(self._fetch_some, waiting).items():
+                    whole = content if len(content) <= PIECE else self._tried(self._whole, path)
+                    if whole is not None:
+                        yield path.rpartition("/")[2].removesuffix(SUFFIX), whole
+
+    def _whole(self, path: str) -> bytes | None:
+        """Return a large entry; None if it is too large for one, or gone."""
+        try:
+            size = self._files().size(path)
+            if not PIECE < size <= LARGEST:  # a device tells none
+                self.log.info("%s of the shared cache is not used: it has %d MB.", path, size >> 20)
+                return None
+            content: bytes = self._files().cat_file(path)
+        except NOT_THERE:
+            return None
+        return content
 
     def _fetch_some(self, waiting: dict[str, str]) -> dict[str, bytes]:
-        """One try for the first of `waiting`; what is settled is taken from there.
+        """One try for the first of `waiting`, of each a piece; what is settled is taken from there.
 
         Raises: one of the errors, if nothing could be settled.
         """
         paths = list(itertools.islice(waiting, self._at_once))
         came, failures, start = {}, [], time.monotonic()
-        for path, answer in zip(paths, self._files().cat_ranges(paths, None, None, on_error="return"), strict=True):
+        pieces = self._files().cat_ranges(paths, 0, PIECE + 1, on_error="return")
+        for path, answer in zip(paths, pieces, strict=True):
             if isinstance(answer, bytes):
-                came[waiting.pop(path)] = answer
+                came[path] = answer
+                del waiting[path]
             elif isinstance(answer, NOT_THERE):
+                del waiting[path]
+            elif "range" in str(answer).lower() and self._files().size(path) == 0:  # of which no piece can be had
+                came[path] = b""
                 del waiting[path]
             else:
                 failures.append(answer)

@@ -1,6 +1,6 @@
-"""The tests' browser: the system's Chromium; else Debian's package where it may be installed; else Playwright's own.
+"""The tests' browsers: Firefox for a look at each view, else Chromium: the system's, Debian's, or Playwright's own.
 
-Run as a script, it installs one where there is none.
+Run as a script, it installs what is missing.
 """
 
 from __future__ import annotations
@@ -31,6 +31,15 @@ def system() -> str | None:
     return str(mac) if mac.exists() else None
 
 
+def firefox() -> str | None:
+    """Path of an installed Firefox."""
+    for name in ("firefox-esr", "firefox"):
+        if path := shutil.which(name):
+            return path
+    mac = Path("/Applications/Firefox.app/Contents/MacOS/firefox")
+    return str(mac) if mac.exists() else None
+
+
 def launch(playwright):
     """A headless browser."""
     path = system()
@@ -38,13 +47,13 @@ def launch(playwright):
 
 
 def install() -> None:
-    if system():
+    if system() and firefox():
         return
     if shutil.which("apt-get") and os.geteuid() == 0:
         environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
         for command in (
             ["apt-get", "update", "-qq"],
-            ["apt-get", "install", "-y", "-qq", "chromium", "fonts-noto-core"],
+            ["apt-get", "install", "-y", "-qq", "chromium", "firefox-esr", "fonts-noto-core"],
         ):
             if subprocess.run(command, env=environment, stdout=subprocess.DEVNULL).returncode:
                 break

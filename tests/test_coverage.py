@@ -23,6 +23,7 @@ import decoding
 import tiny_models
 
 from mkdocs_attnviz.models import attention, scores
+from mkdocs_attnviz.models.attention_limits import limit
 from mkdocs_attnviz.models.inputs import accepted, collate
 from mkdocs_attnviz.models.load import NO_ATTENTION, Unusable
 
@@ -66,6 +67,8 @@ def checked(loaded, example):
         torch.allclose(one, other, atol=1e-6) for one, other in zip(floats(bare), floats(seen[-1]), strict=False)
     )
     row = {"way": loaded.anatomy.way, "segments": segments(loaded), "stacks": {}}
+    if known := limit(loaded.model.config):
+        row["limit"] = known.words
     for name, stack in entry.meta["stacks"].items():
         row["stacks"][name] = {
             "layers": [layer["layer"] for layer in stack["layers"]],
@@ -188,6 +191,7 @@ def markdown(types):
             lines.append(f"| `{name}` | no: {row['why'].removeprefix('It has no attention to show: ')} | | | |")
             continue
         stacks = "yes" if list(row["stacks"]) == ["self"] else ", ".join(sorted(row["stacks"], key=ORDER.index))
+        stacks += f", {row['limit']}" if "limit" in row else ""
         terms = sorted({term for each in row.get("terms", {}).values() for term in each})
         beside = (", ".join(terms) or "nothing") if "terms" in row else "no queries and keys"
         values = "yes" if all(stack["values"] for stack in row["stacks"].values()) else "no"

@@ -145,6 +145,35 @@ def test_mkdocs_with_the_extension_alone(project):
     assert project.blocks() == seen("cached", "cached", "bad", "cached")
 
 
+CUSTOM_FENCE = """
+site_name: Test
+theme: {{name: material, font: false}}
+plugins:
+- mkdocstrings: {{handlers: {{python: {{paths: [.]}}}}}}
+markdown_extensions:
+- pymdownx.superfences:
+    custom_fences:
+    - name: attention
+      class: attention
+      format: !!python/object/apply:mkdocs_attnviz.fence_format
+        kwds: {settings}
+      validator: !!python/name:mkdocs_attnviz.fence_validator
+"""
+
+
+def test_a_custom_fence(project):
+    """The page itself has no block."""
+    project.write("mkdocs.yml", CUSTOM_FENCE.format(settings=json.dumps(project.settings)))
+    project.write("docs/reference.md", "# Reference\n\n::: thing\n")
+    built = project.run("mkdocs", "build", "--strict")
+    assert built.returncode == 0, built.stderr
+    assert len(project.page().select("attn-viz")) == 3
+    project.document(GOOD, BAD, GOOD)
+    built = project.run("mkdocs", "build", "--strict")
+    assert built.returncode == 1
+    assert f"WARNING -  {TOLD}" in built.stderr
+
+
 def test_zensical(project):
     project.configure(plugin=False, assets_dir="docs/assets/attnviz", assets_url="assets/attnviz", strict=True)
     assert project.run("mkdocs_attnviz", "assets").returncode == 0

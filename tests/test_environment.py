@@ -80,8 +80,8 @@ def test_a_job_tells_tokens_only_where_a_model_of_the_hub_is_loaded(monkeypatch,
     monkeypatch.setattr("mkdocs_attnviz.models.client.write_message", lambda stream, message: sent.append(message))
     worker = Worker()
     try:
-        worker._send({"op": "capture", "models": {"model": {"local": local}, "other": {"local": True}}})
-        worker._send({"op": "warm"})
+        worker._send({"op": "capture", "models": {"model": {"local": local}, "other": {"local": True}}}, 0)
+        worker._send({"op": "warm"}, 0)
     finally:
         worker.close()
     assert [message.get("secrets") for message in sent] == [told, None]

@@ -1,5 +1,10 @@
 """What a model writes for `generate` and reads for `chat` is what transformers itself makes of them."""
 
+import datetime
+import json
+import random
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +14,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from mkdocs_attnviz.block import BlockError, Source, parse
 from mkdocs_attnviz.models import attention
-from mkdocs_attnviz.models.inputs import example
+from mkdocs_attnviz.models.inputs import example, text_tokens
 from mkdocs_attnviz.models.load import Unusable, load
 from mkdocs_attnviz.models.reference import resolve
 from mkdocs_attnviz.settings import Settings
@@ -128,6 +133,65 @@ def test_it_stops_at_the_end_of_the_text(make_model):
     folder = make_model("llama", eos_token_id=end)
     text = example(loaded(folder), inputs("text: a b c\ngenerate: {max_new_tokens: 12}"), 99).text
     assert text.ids == free[: first + 1]
+
+
+MISLEADING = {
+    "return_dict_in_generate": True,
+    "output_attentions": True,
+    "output_scores": True,
+    "num_beams": 4,
+    "num_return_sequences": 2,
+    "do_sample": True,
+    "temperature": 3.0,
+    "repetition_penalty": 9.0,
+    "no_repeat_ngram_size": 1,
+    "min_length": 30,
+    "max_length": 5,
+    "length_penalty": 9.0,
+    "early_stopping": True,
+    "use_cache": False,
+    "cache_implementation": "static",
+    "prompt_lookup_num_tokens": 3,
+    "max_time": 0.0001,
+    "stop_strings": ["a"],
+    "guidance_scale": 2.0,
+}
+"""What a model's own `generation_config.json` may say, and what is not asked for."""
+
+
+@pytest.mark.parametrize("name", ["generation_config.json", "config.json"])
+def test_a_block_alone_says_how_a_model_writes(make_model, name):
+    folder = make_model("llama")
+    plain = [expected(folder, "a b c a b", do_sample=False, max_new_tokens=9)]
+    torch.manual_seed(3)
+    plain.append(expected(folder, "a b c a b", do_sample=True, max_new_tokens=9))
+    _say(folder, name, MISLEADING if name == "generation_config.json" else {"num_beams": 4, "repetition_penalty": 9.0})
+    blocks = ("{max_new_tokens: 9}", "{max_new_tokens: 9, do_sample: true, seed: 3}")
+    texts = [inputs(f"text: a b c a b\ngenerate: {generate}") for generate in blocks]
+    assert [example(loaded(folder), text, 99).text.ids for text in texts] == plain
+
+
+def test_an_encoder_decoder_writes_by_itself_whatever_its_files_ask_for(tmp_path):
+    shutil.copytree(EN_DE, tmp_path / "model")
+    before = example(loaded(EN_DE), {"text": SENTENCE}, 99).target
+    _say(tmp_path / "model", "generation_config.json", MISLEADING | {"forced_eos_token_id": 0})
+    found = example(loaded(tmp_path / "model"), {"text": SENTENCE}, 99).target
+    assert (found.ids, found.labels) == (before.ids, before.labels)
+
+
+def test_what_decides_the_tokens_comes_from_the_files(make_model):
+    """The end, and what is never written."""
+    folder = make_model("llama")
+    free = expected(folder, "a b c", do_sample=False, max_new_tokens=12)[3:]
+    _say(folder, "generation_config.json", {"suppress_tokens": free[:1], "eos_token_id": 99})
+    text = example(loaded(folder), inputs("text: a b c\ngenerate: {max_new_tokens: 12}"), 99).text
+    assert free[0] not in text.ids[3:]
+    assert len(text.ids) == 15
+
+
+def _say(folder, name, settings):
+    file = folder / name
+    file.write_text(json.dumps(json.loads(file.read_text()) | settings))
 
 
 def test_it_writes_no_more_than_there_is_room_for(make_model):
@@ -278,6 +342,35 @@ def test_a_conversation_is_written_by_the_chat_template(chat_model, writes):
     assert text.generated == (len(ids) if writes else None)
     assert len(text.ids) == len(ids) + 5 * writes
     assert text.tokens[:4] == ["<s>", "<unk>", "a", "b"], "no second token of the beginning"
+
+
+def test_a_template_that_prints_the_date_reads_the_same_every_day(chat_model, monkeypatch):
+    """And a block may say another day; each is a text of its own, and what is drawn says which day it is."""
+    model = loaded(chat_model)
+    model.tokenizer.chat_template = "{{ strftime_now('%d %Y') }} {{ ['a', 'b', 'c', 'd'] | random }} " + CHAT
+    body = "chat: [{role: user, content: a b}]"
+    first = text_tokens(model, inputs(body))
+
+    class Later(datetime.datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return cls(2031, 5, 6)
+
+    monkeypatch.setattr("transformers.utils.chat_template_utils.datetime", Later)
+    random.seed(5)
+    assert text_tokens(model, inputs(body)) == first
+    assert first.date == "2024-07-26" == first.meta()["date"]
+    other = text_tokens(model, inputs(f"{body}\nchat_date: 2025-03-04"))
+    assert other.date == "2025-03-04"
+    model.tokenizer.chat_template = CHAT
+    assert text_tokens(model, inputs(body)).date is None
+
+
+def test_a_day_that_is_none():
+    with pytest.raises(BlockError, match="`chat_date` is '2024-13-01'; it must be a day like 2024-07-26"):
+        inputs("chat: [{role: user, content: a}]\nchat_date: 2024-13-01")
+    with pytest.raises(BlockError, match="`chat_date` and `text` stand both in the block"):
+        inputs("text: a\nchat_date: 2024-12-01")
 
 
 def test_a_chat_without_a_template():

@@ -1,17 +1,27 @@
 """One bad object costs one block: never the build, never another block, and nobody reads a traceback."""
 
 import base64
+import collections
+import io
 import json
+import os
+import pwd
 import resource
 import subprocess
 import sys
 
 import pytest
+import torch
 from bs4 import BeautifulSoup
-from conftest import INDUCTION
+from conftest import INDUCTION, MINILM
+from safetensors.torch import save_file
 
 from mkdocs_attnviz.block import Source
 from mkdocs_attnviz.figure import MARK, placeholder, sources
+from mkdocs_attnviz.models.client import _keep
+from mkdocs_attnviz.models.reference import resolve
+from mkdocs_attnviz.publishing import without_folders
+from mkdocs_attnviz.settings import Settings
 
 GOOD = Source("model: mine\ntext: a b c")
 
@@ -142,3 +152,99 @@ def test_an_entry_that_vanishes_before_it_is_drawn(tmp_path, times):
     else:
         (alert,) = page.select('[role="alert"]')
         assert "Its cache entry was written and is gone again, twice in this build." in alert.get_text()
+
+
+# ---- what a page or a console cannot take
+
+
+def test_a_token_of_two_megabytes(tmp_path):
+    """The middle of it is left out, in the data, the picture and the sentence."""
+    tokens = json.dumps(["a" * 2_000_000, "<" * 2_000_000, "c"])
+    save_file({"self.0": torch.full((1, 3, 3), 1 / 3)}, tmp_path / "x.safetensors", {"tokens": tokens})
+    page, log = converted("convert('```attention\\ntensors: x.safetensors\\n```')", tmp_path)
+    assert log == ""
+    (figure,) = page.select("figure.attnviz")
+    page.script.decompose()
+    assert "aaa…aaa" in json.loads(figure.find("attn-viz")["data-figure"])["label"]
+    assert len(str(figure)) < 50_000
+
+
+FORBIDDEN = "\0\a\x1b\x7f\x85\ufffe\uffff"
+
+
+def test_control_characters_in_a_caption_and_in_an_alert(tmp_path):
+    """XML, and so an EPUB, has none of them."""
+    nasty = json.dumps(f"a{FORBIDDEN}b")
+    good, bad = (
+        f"```attention\nmodel: mine\ntext: a b\n{line}\n```\n\n" for line in (f"caption: {nasty}", f"{nasty}: 1")
+    )
+    page, _ = converted(f"convert({good + bad!r})", tmp_path)
+    caption, alert = page.figcaption.get_text(), page.select_one('[role="alert"]').get_text()
+    shown = "a␀␇␛" + "�" * 4 + "b"
+    assert caption == shown
+    assert shown in alert
+    assert not set(FORBIDDEN) & set(caption + alert)
+
+
+def test_messages_in_pages_name_no_folder_of_this_machine(tmp_path):
+    """Those in the log do."""
+    model = tmp_path / "broken"
+    model.mkdir()
+    (model / "config.json").write_text("{")
+    blocks = "".join(f"```attention\nmodel: {name}\ntext: a\n```\n\n" for name in ("broken", "./gone"))
+    page, log = converted(f"convert({blocks!r}, base_dir={str(tmp_path)!r})", "/")
+    alerts = [alert.get_text() for alert in page.select('[role="alert"]')]
+    assert len(alerts) == 2
+    assert not [alert for alert in alerts if str(tmp_path.parent) in alert]
+    assert "looked in the site's folder" in alerts[1]
+    assert log.count(str(tmp_path)) >= 2
+
+
+@pytest.mark.parametrize(
+    ("message", "published"),
+    [
+        ("{base}/models/x/config.json is bad", "models/x/config.json is bad"),
+        ("looked in {base}, and", "looked in the site's folder, and"),
+        ("looked in {base}.", "looked in the site's folder."),
+        ("'{base}2/x' is bad", "'…/x' is bad"),
+        (f"{sys.prefix}/lib/model.bin: no such file", "…/model.bin: no such file"),
+        ("/tmp/here/and/there: as written", "/tmp/here/and/there: as written"),
+        ("see https://example.org/usr/lib/x or 3/4", "see https://example.org/usr/lib/x or 3/4"),
+        ("write /no-such-folder/x/y", "write /no-such-folder/x/y"),
+    ],
+)
+def test_what_of_a_path_is_published(tmp_path, message, published):
+    assert without_folders(message.format(base=tmp_path), tmp_path, "model: /tmp/here/and/there") == published
+
+
+def test_a_user_that_the_system_does_not_know(monkeypatch):
+    """And that has no home: in a container under some number."""
+
+    def unknown(number):
+        raise KeyError(number)
+
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    assert resolve(MINILM, None, Settings(), ".").identity.startswith("sha256:")
+
+
+def test_a_console_without_our_characters(tmp_path):
+    name = "ü ’ 😀.md"
+    (tmp_path / name).write_text("```attention\nmodel: m\ntext: a\n```\n")
+
+    def status(*options):
+        command = [sys.executable, "-m", "mkdocs_attnviz", "status", *options, name]
+        environment = os.environ | {"PYTHONIOENCODING": "latin-1"}
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=True).stdout
+
+    assert "ü \\u2019 \\U0001f600.md:1" in status().decode("latin-1")
+    assert json.loads(status("--json").decode("latin-1"))["blocks"][0]["page"] == name
+
+
+def test_output_of_a_worker_without_a_line_break():
+    """It is read, and only its end is kept."""
+    kept = collections.deque(maxlen=20)
+    _keep(io.BytesIO(b"x" * 50_000_000 + b"\nthe end\n"), kept)
+    assert sum(map(len, kept)) <= 20 * 10_000
+    assert kept[-1] == "the end"

@@ -232,7 +232,7 @@ FENCE = re.compile(
     r"^(?P<fence>`{3,})(?P<language>\w+)(?: title=\"(?P<title>[^\"]+)\")?\n(?P<body>.*?)\n(?P=fence)$", re.M | re.S
 )
 FIGURES = {  # pages that its commands make, with their figures
-    "mkdocs": {"site/index.html": 1},
+    "mkdocs": {"site/index.html": 1, "site/api/index.html": 1},
     "properdocs": {"site/index.html": 1},
     "zensical": {"site/index.html": 1},
     "sphinx": {"site/index.html": 1, "site/other.html": 2},
@@ -248,8 +248,26 @@ FIGURES = {  # pages that its commands make, with their figures
 }
 
 
+ALL_HERE = ("mkdocs", "properdocs", "zensical", "python-markdown", "one-file")
+"""Pages of the documentation whose sites ask no other host for anything."""
+
+
 def test_every_host_has_a_page():
     assert {page.stem for page in PAGES} == set(FIGURES)
+
+
+def test_every_page_installs_the_same():
+    """The first command of each; Sphinx' own extra beside."""
+    pages = [ROOT / "README.md", ROOT / "example_site" / "docs" / "guide" / "first-block.md", *PAGES]
+    first = {
+        page.stem: re.search(r'pip install "mkdocs-attnviz\[([\w,]+)\]', page.read_text("utf-8"))[1] for page in pages
+    }
+    assert {name: extras for name, extras in first.items() if extras != "torch"} == {"sphinx": "torch,sphinx"}
+
+
+def test_every_host_has_its_line_in_the_workflow():
+    text = (ROOT / "example_site" / "docs" / "guide" / "publish" / "github-actions.md").read_text("utf-8")
+    assert [page.stem for page in PAGES if f"(../hosts/{page.name})" not in text] == ["notebooks"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -268,3 +286,6 @@ def test_a_page_of_the_documentation_works_as_it_stands(page, tmp_path):
         html = BeautifulSoup((tmp_path / path).read_text(), "html5lib")
         assert len(html.select("figure.attnviz > attn-viz")) == count, path
         assert not html.select("[role=alert]")
+    for path in tmp_path.rglob("*.html") if page.stem in ALL_HERE else ():
+        html = BeautifulSoup(path.read_text(), "html5lib")
+        assert not html.select('script[src^="http"], link[rel=stylesheet][href^="http"]'), path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -14,9 +15,11 @@ import transformers
 from safetensors.torch import load_file, save_file
 from tokenizers import ByteLevelBPETokenizer, Tokenizer, models, pre_tokenizers, processors
 
+from mkdocs_attnviz.block import BlockError
 from mkdocs_attnviz.models import attention, predictions
 from mkdocs_attnviz.models.inputs import example
 from mkdocs_attnviz.models.load import Lacking, Unusable, load
+from mkdocs_attnviz.models.problems import said
 from mkdocs_attnviz.models.reference import resolve
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views.flow import json_of
@@ -292,6 +295,14 @@ def test_a_tokenizer_that_is_damaged(copied):
         loaded(folder)
 
 
+def test_a_vocabulary_that_is_larger_than_the_embedding(made):
+    """Texts of the tokens that the model has are read."""
+    model = loaded(made(transformers.BertModel, vocab_size=8))
+    assert example(model, {"text": "a b c"}, 99).text.ids == [2, 5, 6, 7, 3]
+    with pytest.raises(ValueError, match="gives 'e' the number 9, and the model has embeddings for 0 to 7"):
+        example(model, {"text": "a e"}, 99)
+
+
 # ---- Models with more heads, or none that is named
 
 
@@ -347,3 +358,89 @@ def test_a_model_that_does_not_do_with_text_alone(tmp_path):
     tokenizer().save_pretrained(tmp_path)
     with pytest.raises(Unusable, match=r"\(clip\) does not run on text alone: beside it, it reads `pixel_values`"):
         loaded(tmp_path)
+
+
+# ---- Models in other forms
+
+
+def in_one_sentence(folder, **settings):
+    """Why nothing is drawn of it, wherever that is noticed."""
+    with pytest.raises((Unusable, BlockError)) as caught:
+        loaded(folder, **settings)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_an_adapter(copied, alone):
+    """With peft installed transformers applies it, and without it leaves it out: one directory would be two models."""
+    folder = copied(transformers.BertModel)
+    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "org/base"}')
+    if alone:
+        (folder / "config.json").unlink()
+    told = in_one_sentence(folder)
+    assert "holds an adapter (LoRA) for 'org/base'" in told
+    assert "merge_and_unload()" in told
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_gguf(copied, alone):
+    folder = copied(transformers.BertModel)
+    (folder / "model.safetensors").rename(folder / "small.gguf")
+    if alone:
+        (folder / "config.json").unlink()
+        assert "gguf_file='small.gguf'" in in_one_sentence(folder / "small.gguf")
+    assert "has its weights in GGUF" in in_one_sentence(folder)
+
+
+# ---- What libraries say
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        KeyError("hidden_size"),
+        NotImplementedError(),
+        OSError("first line\n\nsecond line"),
+        ImportError("\nX requires the SentencePiece library\nbut it was not found."),
+        RuntimeError("\x1b[1mred\x1b[0m " + "word " * 500),
+    ],
+)
+def test_errors_of_libraries_are_told_whole_and_without_their_names(error):
+    text = said(error)
+    assert "Error" not in text
+    assert "\n" not in text
+    assert "\x1b" not in text
+    assert len(text) <= 402
+    assert said(OSError("first line\n\nsecond line")) == "first line second line"
+    assert said(NotImplementedError()) == "not implemented"
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("config.json", "{"),
+        ("config.json", "[]"),
+        ("config.json", "{}"),
+        ("config.json", '{"model_type": "no-such-type"}'),
+        ("config.json", '{"model_type": "bert", "num_hidden_layers": "two"}'),
+        ("config.json", '{"model_type": "bert", "hidden_size": 33, "num_attention_heads": 4}'),
+        ("model.safetensors", ""),
+        ("model.safetensors", "no weights at all, but a text of some length"),
+        ("tokenizer.json", "{}"),
+        ("tokenizer_config.json", "{"),
+        ("tokenizer_config.json", '{"tokenizer_class": 5}'),
+        ("generation_config.json", "{"),
+    ],
+)
+def test_a_damaged_file(copied, file, content):
+    folder = copied(transformers.BertModel)
+    (folder / file).write_text(content)
+    try:
+        loaded(folder)
+    except Unusable as error:
+        told = str(error)
+    else:
+        told = ""
+        assert file == "generation_config.json"
+    assert not re.search(r"\w(Error|Exception)\b|Traceback|\n", told), told
+    assert told == "" or told.startswith(("Model '", "The tokenizer of model '"))

@@ -422,5 +422,8 @@ def test_a_digest_in_the_lock_file_names_nothing_that_is_stored(build, path, hub
     mine = resolve("models/mine", None, Settings(), path.parent).identity
     path.write_text(yaml.safe_dump({"version": 1, "models": {"org/mini": {"identity": mine}}}))
     (alert,) = build(HUB_CAT, cache_url=(path.parent / "shared").as_uri(), cache_push=True)
+    assert f"The lock file says '{mine}' of 'org/mini', which can only be commit:org/mini@COMMIT" in alert.message
+    shutil.rmtree(hub / "models--org--mini" / "refs")  # a machine that does not know it
+    (alert,) = build(HUB_CAT, cache_url=(path.parent / "shared").as_uri(), cache_push=True)
     assert "is no directory on this machine, as which the lock file knows it" in alert.message
     assert not list(path.parent.rglob("*.attnviz"))

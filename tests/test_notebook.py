@@ -14,6 +14,7 @@ import torch
 import transformers
 from bs4 import BeautifulSoup
 from conftest import MINILM, ROOT, Site, draw_all, settle
+from jupyter_client.manager import start_new_kernel
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from test_bertviz import make_tokenizer
 from test_tensors import figure, weights
@@ -108,6 +109,28 @@ def test_a_model_in_memory_that_predicts_nothing(model, tokenizer):
         mkdocs_attnviz.show(model, tokenizer, TEXT, view="predict", html_action="return")
 
 
+def test_a_conversation():
+    """`chat` stands in place of a text, as in a block."""
+    tokenizer = make_tokenizer("gpt2")
+    tokenizer.chat_template = "{% for m in messages %}{{ m.content }} {% endfor %}"
+    model = tiny("gpt2").model
+    chat = [{"role": "user", "content": "the cat sat"}, {"role": "assistant", "content": "on the mat"}]
+    read = tokenizer("the cat sat on the mat ", add_special_tokens=False, return_tensors="pt")
+    for shown in (
+        mkdocs_attnviz.show(model, tokenizer, chat=chat, html_action="return"),
+        mkdocs_attnviz.neuron_view(model, tokenizer=tokenizer, chat=chat, html_action="return"),
+    ):
+        check(figure(shown)["stacks"]["self"], handed_out(model, **read).attentions)
+
+
+def test_a_model_that_gives_no_weights(model, tokenizer):
+    """SDPA, the default, hands out nothing."""
+    outputs = model(**tokenizer(TEXT, return_tensors="pt"), output_attentions=True)
+    assert outputs.attentions in ((), None)
+    with pytest.raises(ValueError, match=re.escape('`attn_implementation="eager"`')):
+        mkdocs_attnviz.head_view(outputs.attentions or (), tokenizer.tokenize(TEXT))
+
+
 def test_further_keys_are_those_of_a_block(model, tokenizer):
     html = mkdocs_attnviz.show(
         model, tokenizer, TEXT, layer=2, heads=[1, 3], id="cat", theme="dark", html_action="return"
@@ -166,6 +189,8 @@ MISTAKES = [
     ({"tokenizer": "bert"}, "`tokenizer` is 'bert'; it must be a tokenizer of transformers"),
     ({"model": "gpt2"}, "`model` is 'gpt2'; it must be a model of transformers"),
     ({"text": " "}, "`text` is empty; it must be the text the model reads."),
+    ({"text": None}, "The block has no `text`; it must be the text the model reads."),
+    ({"chat": [{"role": "user", "content": "a"}]}, "`chat` and `text` stand both in the block; keep one of them."),
     ({"view": "heat"}, f"`view` is 'heat'; the views are {', '.join(VIEWS)} (did you mean `head`?)."),
     ({"layer": 9}, "`layer` is 9; model 'BertModel' has layers 0 to 5."),
     ({"hedas": 1}, "`hedas` is not a key of the block (did you mean `heads`?)"),
@@ -325,6 +350,143 @@ def test_exported_without_html(notebook, tmp_path):
     text = BeautifulSoup(page.read_text("utf-8"), "html5lib").body.get_text()
     assert text.count("The strongest weight is") == len(IDS)
     assert "customElements" not in text
+
+
+# ---- one script for all figures
+
+THIRTY = 30
+HINT = "run this cell again"
+
+
+def html_of(notebook):
+    return [o.data["text/html"] for c in notebook.cells for o in c.get("outputs", []) if "data" in o]
+
+
+@pytest.fixture(scope="module")
+def thirty(tmp_path_factory):
+    """A notebook with thirty calls of `show`, a cell each, executed by Jupyter."""
+    path = tmp_path_factory.mktemp("thirty") / "demo.ipynb"
+    first, live = LIVE.splitlines()[:-1], 'show(model, tokenizer, "The cat sat on mat {}", id="n{}")'
+    setup = "\n".join(["from mkdocs_attnviz import show", *first])
+    cells = [new_code_cell(setup), *(new_code_cell(live.format(n, n)) for n in range(THIRTY))]
+    nbformat.write(new_notebook(cells=cells), path)
+    patience = [f"--ExecutePreprocessor.{what}_timeout=300" for what in ("startup", "iopub")]
+    jupyter("nbconvert", "--to", "notebook", "--execute", "--inplace", *patience, path)
+    return path
+
+
+def test_thirty_figures_share_one_script(thirty, tmp_path, open_page):
+    """They had 6.1 MB."""
+    shown = html_of(nbformat.read(thirty, 4))
+    assert [("<script>" in html) for html in shown] == [True] + [False] * (THIRTY - 1)
+    assert thirty.stat().st_size < 1_300_000
+    page = open_page(exported(thirty, tmp_path))
+    for id in ("n0", f"n{THIRTY - 1}"):
+        page.locator(f"#{id}").scroll_into_view_if_needed()
+        page.locator(f"#{id} attn-viz .figure").wait_for()
+    assert not any(HINT in content for content in page.locator("attn-viz").evaluate_all(AFTER))
+
+
+AFTER = "all => all.map(e => getComputedStyle(e, '::after').content)"
+
+
+def test_without_the_output_that_had_the_script(thirty, tmp_path, open_page):
+    """Somebody has cleared it: pictures and sentences stay, and a figure says what to do."""
+    notebook = nbformat.read(thirty, 4)
+    notebook.cells = [notebook.cells[0], *notebook.cells[2:5]]
+    nbformat.write(notebook, tmp_path / "demo.ipynb")
+    page = open_page(exported(tmp_path / "demo.ipynb", tmp_path))
+    assert all(HINT in content for content in page.locator("attn-viz").evaluate_all(AFTER))
+    pictures = page.locator("attn-viz img").evaluate_all("all => all.map(e => [e.naturalWidth > 0, e.alt])")
+    assert len(pictures) == 3
+    assert all(drawn and "The strongest weight is" in said for drawn, said in pictures)
+
+
+def test_a_figure_that_is_returned_is_complete(model, tokenizer):
+    """Its HTML may go to a file of its own."""
+    for _ in range(2):
+        html = mkdocs_attnviz.show(model, tokenizer, TEXT, html_action="return")
+        assert "<script>" in html.data
+        assert html.data == html._repr_html_()
+        assert "<script>" in html._repr_mimebundle_()["text/html"]  # there is no notebook here
+
+
+@pytest.fixture(scope="module")
+def run():
+    """`run(cell, code, deleted)` → whether the output of a cell has the script, in a kernel of Jupyter that is told of
+    cells as JupyterLab and VS Code tell it."""
+    manager, client = start_new_kernel(startup_timeout=300)
+
+    def run(cell, code="head_view(attention, tokens)", deleted=()):
+        content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False, "stop_on_error": True}
+        message = client.session.msg("execute_request", content)
+        message["metadata"] = ({"cellId": cell} if cell else {}) | {"deletedCells": list(deleted)}
+        client.shell_channel.send(message)
+        found = []
+        while True:
+            reply = client.get_iopub_msg(timeout=300)
+            if reply["parent_header"].get("msg_id") != message["header"]["msg_id"]:
+                continue
+            assert reply["msg_type"] != "error", reply["content"]
+            if reply["msg_type"] in ("display_data", "execute_result"):
+                found.append("<script>" in reply["content"]["data"]["text/html"])
+            if reply["content"].get("execution_state") == "idle":
+                return found
+
+    assert run("setup", OWN.rpartition("\n")[0].rpartition("\n")[0]) == []
+    yield run
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
+
+
+RESTART = "from mkdocs_attnviz.hosts import kernel; kernel.OUTPUTS.__init__()"
+
+
+def test_cells_that_are_run_again(run):
+    run("setup", RESTART)
+    assert run("a") == [True]
+    assert [run("b"), run("c", "for _ in range(3): head_view(attention, tokens)")] == [[False], [False] * 3]
+    assert run("a") == [True]  # its old output, which had the script, is gone
+    assert [run("b"), run("c")] == [[False], [False]]  # as where all are run again, in order
+    assert run("b") == [True]  # none has come since: its reader may miss it
+    assert run("c") == [False]
+    assert run("d", "for _ in range(2): head_view(attention, tokens)") == [False, False]
+
+
+def test_outputs_that_are_cleared(run):
+    """As in a training, where each figure takes the place of the one before."""
+    run("setup", RESTART)
+    show = "clear_output(wait=True); head_view(attention, tokens)"
+    loop = f"from IPython.display import clear_output\nfor _ in range(2): {show}"
+    assert [run("a", loop), run("b", loop)] == [[True, True], [False, False]]
+
+
+def test_a_cell_that_is_deleted(run):
+    run("setup", RESTART)
+    assert [run("a"), run("b")] == [[True], [False]]
+    assert run("d", deleted=["b"]) == [False]
+    assert run("e", deleted=["a"]) == [True]
+
+
+def test_a_view_that_needs_more_brings_it(run):
+    """Then that serves all."""
+    run("setup", RESTART)
+    assert run("a") == [True]
+    more = 'from mkdocs_attnviz.hosts import kernel; kernel.needs_script("attnviz-all", "attnviz-all")'
+    assert run("b", f"{more}\nhead_view(attention, tokens)") == [False]
+    assert run("c") == [False]
+
+
+def test_a_frontend_that_tells_nothing_of_cells(run):
+    run("setup", RESTART)
+    assert [run(None), run(None), run(None)] == [[True], [False], [False]]
+
+
+def test_outputs_in_frames_of_their_own(run):
+    """Colab's."""
+    run("setup", f"{RESTART}; import sys, types; sys.modules['google.colab'] = types.ModuleType('google.colab')")
+    assert [run("a"), run("b")] == [[True], [True]]
+    run("setup", "del sys.modules['google.colab']")
 
 
 # ---- as a page

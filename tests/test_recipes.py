@@ -14,6 +14,8 @@ from base_install import base_install
 from bs4 import BeautifulSoup
 from conftest import ROOT
 
+from mkdocs_attnviz.cache import Entry
+
 PAGES = ROOT / "example_site" / "docs" / "guide" / "publish"
 TITLED = re.compile(r'^```\w+ title="(?P<title>[^"]+)"\n(?P<body>.*?)^```$', re.M | re.S)
 CAT = "# Cats\n\n```attention\nmodel: minilm\ntext: The cat sat on the mat\n```\n"
@@ -171,3 +173,29 @@ def test_pre_commit(project, tmp_path):
     run = shell("pre-commit run", repository, commands, **place)
     assert run.returncode == 1
     assert "index.md:3" in run.stdout
+
+
+def test_strangers_pull_requests(project, bare):
+    """A cache is drawn where no model may run, what is forged is found where one may; a key keeps it out."""
+    repository = project("strangers")
+    author("attnviz run", repository)
+    here = checkout(repository)
+    run = shell("mkdocs build --strict", here, bare)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert_drawn(here)
+    author("attnviz check --recompute --sample 5", here)
+    (path,) = (here / ".attnviz").rglob("*.attnviz")
+    entry = Entry.from_bytes(path.read_bytes())
+    forged = {**entry.meta, "sequences": {"text": {**entry.meta["sequences"]["text"], "sentence_b_start": 3}}}
+    path.write_bytes(Entry(forged, entry.blobs).to_bytes())
+    assert shell("attnviz check", here, bare).returncode == 0
+    run = shell("attnviz check --recompute --sample 5", here, Path(sys.executable).parent)
+    assert run.returncode == 1
+    assert "index.md:3: Its entry" in run.stderr
+    assert "does not hold what the model gives: its header has another `sequences`" in run.stderr
+    run = shell("mkdocs build --strict", here, bare, ATTNVIZ_SIGNING_KEY="k" * 32)
+    assert run.returncode == 1
+    assert "The cache does not hold the tensors of 1 figure" in run.stderr
+    author("attnviz run", here, ATTNVIZ_SIGNING_KEY="k" * 32)
+    run = shell("mkdocs build --strict", here, bare, ATTNVIZ_SIGNING_KEY="k" * 32)
+    assert run.returncode == 0, run.stdout + run.stderr

@@ -2,18 +2,22 @@
 
 import importlib.util
 import json
+import logging
 import os
 import re
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from conftest import INDUCTION, MINILM
 
-from mkdocs_attnviz.block import BlockError
+from mkdocs_attnviz.block import BlockError, Source
 from mkdocs_attnviz.models import reference
 from mkdocs_attnviz.models.reference import resolve, resolve_tensors
+from mkdocs_attnviz.pipeline import Pipeline
 from mkdocs_attnviz.settings import Settings
+from mkdocs_attnviz.standing import standings
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -435,3 +439,24 @@ def test_a_digest_in_the_lock_file_finds_and_never_runs(tmp_path):
         resolve_tensors("x.safetensors", Settings(), tmp_path, {"tensors:x.safetensors": f"commit:x@{COMMIT}"})
     known = {"tensors:x.safetensors": f"sha256:{'a' * 64}"}
     assert "no such file" in resolve_tensors("x.safetensors", Settings(), tmp_path, known).absent
+
+
+# ---- an alias that is none
+
+
+def test_a_misspelt_alias_is_told_its_nearest(tmp_path):
+    """What is no alias may be a model id of the hub, so only a failed look-up says more."""
+    settings = Settings(models={"MiniLM": INDUCTION, "other": INDUCTION}, on_missing="warn")
+    for name, hint in (("minlm", " (did you mean the alias `MiniLM`?)"), ("gpt2", "")):
+        pipeline = Pipeline(settings, tmp_path, logging.getLogger("test"))
+        plan = pipeline.plan(Source(f"model: {name}\ntext: a"))
+        assert f"No commit of model {name!r} is known here{hint}, and" in plan.error.message
+        (standing,) = standings(pipeline, [Source(f"model: {name}\ntext: a")])
+        assert standing.problem == f"No commit of model {name!r} is known here{hint}."
+
+
+def test_a_misspelt_alias_that_the_hub_does_not_know(tmp_path):
+    settings = Settings(models={"MiniLM": INDUCTION})
+    with closing(Pipeline(settings, tmp_path, logging.getLogger("test"))) as pipeline:
+        plan = pipeline.plan(Source("model: minlm\ntext: a"))
+    assert plan.error.message.endswith("Did you mean the alias `MiniLM`?")

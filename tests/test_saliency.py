@@ -3,10 +3,13 @@
 import json
 import math
 import zlib
+from dataclasses import replace
+from types import SimpleNamespace
 
 import captum.attr
 import numpy as np
 import pytest
+import tiny_models
 import torch
 import transformers
 from conftest import INDUCTION, ROOT, Site, draw_all
@@ -709,3 +712,44 @@ def test_without_javascript(built):
     assert "by input_x_gradient. Largest: “" in label
     assert " at 8 (+" in label  # the last token that was read for the first output
     assert page.select("attn-viz img, attn-viz svg")
+
+
+@pytest.mark.parametrize(
+    ("model_type", "auto"), [("ibert", "MaskedLM"), ("ctrl", "CausalLM"), ("fsmt", "Seq2SeqLM"), ("gpt2", "CausalLM")]
+)
+def test_embeddings_that_are_handed_on_in_another_way(model_type, auto):
+    """As a pair with a scale (I-BERT), changed in place afterwards (CTRL), without a method that tells them (FSMT).
+
+    Where no token comes twice, gradient × embedding is that of the table's own rows, which needs no hook.
+    """
+    torch.manual_seed(0)
+    config = tiny_models.config(model_type)
+    config.tie_word_embeddings = False
+    model = getattr(transformers, f"AutoModelFor{auto}").from_config(config, attn_implementation="eager").eval()
+    tokenizer = SimpleNamespace(
+        pad_token_id=0,
+        model_max_length=10**30,
+        all_special_ids=[0],
+        mask_token_id=3,
+        convert_ids_to_tokens=lambda ids: [str(number) for number in ids],
+    )
+    model_held = Loaded(SimpleNamespace(name=model_type), model, tokenizer, torch.device("cpu"))
+    read = tiny_models.example(model_held, 9, 5)
+    if auto == "MaskedLM":
+        read.text.ids[4] = 3
+    if read.target is not None:
+        read = replace(read, target=replace(read.target, labels=[*read.target.ids[1:], 7]))
+    found = saliency.explained(model_held, read, Options(method="input_x_gradient", norm="sum").parameters())
+    for said, part in zip(*found, strict=True):
+        ids = read.text.ids if said["name"] != "text" or auto == "MaskedLM" else read.text.ids[: said["index"]]
+        inputs = {"input_ids": torch.tensor([ids])}
+        if read.target is not None:
+            inputs["decoder_input_ids"] = torch.tensor([read.target.ids[: said["index"]]])
+        logits = model(**inputs, use_cache=False).logits if auto != "MaskedLM" else model(**inputs).logits
+        row = logits[0, said["index"]] if auto == "MaskedLM" else logits[0, -1]
+        tables = [module for module in model.modules() if getattr(module, "num_embeddings", 0) == config.vocab_size]
+        table = next(iter(tables), None) or next(m for m in model.modules() if type(m).__name__ == "QuantEmbedding")
+        weight = table.weight
+        (slope,) = torch.autograd.grad(row[int(said["token"])], weight)
+        truth = (weight * slope).sum(-1)[torch.tensor(ids)].detach()
+        assert torch.allclose(part.values[0], truth, atol=1e-5)

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import threading
 import time
+import tracemalloc
 import uuid
 import zlib
 from pathlib import Path
@@ -252,3 +253,85 @@ def test_no_part_of_an_entry_is_ever_seen(tmp_path, monkeypatch):
     assert set(seen) == {len(content)}
     assert path.read_bytes() == content
     assert leftovers(tmp_path / "store") == []
+
+
+# ---- what is large
+
+
+def test_large_and_empty_entries(machine, url):
+    here, there = machine("here", url), machine("there", url, push=False)
+    large = Entry({"of": "large"}, {"self/0": os.urandom(6 << 20)})
+    here.put(KEYS[0], INPUTS[KEYS[0]], large)
+    here.put(KEYS[1], INPUTS[KEYS[1]], entry(KEYS[1]))
+    here.store.put(KEYS[2], b"")
+    assert there.fetch({key: INPUTS[key] for key in KEYS[:4]}) == set(KEYS[:2])
+    assert there.get(KEYS[0], INPUTS[KEYS[0]]).blobs == large.blobs
+
+
+def test_objects_without_end_are_not_held(machine, tmp_path, caplog):
+    """As many as are asked for at once, of more than a gigabyte each, and one that has no end at all."""
+    there = machine("there", (tmp_path / "store").as_uri(), push=False)
+    for key in KEYS[:64]:
+        path = tmp_path / "store" / file_name(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        os.truncate(path, (1 << 30) + 1)
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    tracemalloc.start()
+    with caplog.at_level("INFO"):
+        assert there.fetch({key: INPUTS[key] for key in KEYS[:64]}) == set()
+    assert tracemalloc.get_traced_memory()[1] < 400 << 20
+    tracemalloc.stop()
+    assert caplog.text.count("of the shared cache is not used: it has 1024 MB.") == 63
+    assert caplog.text.count("of the shared cache is not used: it has 0 MB.") == 1
+
+
+# ---- signatures
+
+SECRET = b"k" * 32
+
+
+def test_entries_of_those_who_have_the_key(machine, url):
+    """Who has not, reads them as before; what they write is believed by nobody who has."""
+    here, there, stranger = (machine(name, url) for name in ("here", "there", "stranger"))
+    here.signing_key = there.signing_key = SECRET
+    here.put(KEYS[0], INPUTS[KEYS[0]], entry(KEYS[0]))
+    stranger.put(KEYS[1], INPUTS[KEYS[1]], entry(KEYS[1]))
+    assert there.fetch({key: INPUTS[key] for key in KEYS[:2]}) == {KEYS[0]}
+    assert stranger.fetch({KEYS[0]: INPUTS[KEYS[0]]}) == {KEYS[0]}
+    assert stranger.get(KEYS[0], INPUTS[KEYS[0]]).blobs == entry(KEYS[0]).blobs
+    there.signing_key = b"another key, and long enough for it"
+    assert there.get(KEYS[0], INPUTS[KEYS[0]]) is None
+
+
+def test_a_signature_is_that_of_its_entry(machine, tmp_path):
+    """Not of another, whether it is put there as it is or sealed anew."""
+    here = machine("here", (tmp_path / "store").as_uri())
+    here.signing_key = SECRET
+    here.put(KEYS[0], INPUTS[KEYS[0]], entry(KEYS[0]))
+    first = here.path(KEYS[0]).read_bytes().partition(b"\n")[0]
+    here.put(KEYS[1], INPUTS[KEYS[1]], entry(KEYS[1]))
+    path = here.path(KEYS[1])
+    signed = path.read_bytes()
+    other = Entry.from_bytes(signed)
+    forged = Entry(other.meta, {"self/0": b"forged"}).to_bytes()
+    head, _, rest = forged.partition(b"\n")
+    for content in (
+        forged,
+        head + b" " + first.rpartition(b" ")[2] + b"\n" + rest,
+        head + b" " + signed.partition(b"\n")[0].rpartition(b" ")[2] + b"\n" + rest,
+        head + b" \n" + rest,
+        Entry(other.meta, {"self/0": b"forged"}).to_bytes(b"x" * 32),
+    ):
+        path.write_bytes(content)
+        assert here.get(KEYS[1], INPUTS[KEYS[1]]) is None
+    path.write_bytes(signed)
+    assert here.get(KEYS[1], INPUTS[KEYS[1]]).blobs == entry(KEYS[1]).blobs
+
+
+def test_a_key_that_keeps_nobody_out():
+    assert cache.signing_key({}) == cache.signing_key({"ATTNVIZ_SIGNING_KEY": " "}) == b""
+    assert cache.signing_key({"ATTNVIZ_SIGNING_KEY": f"{'k' * 32}\n"}) == SECRET
+    with pytest.raises(ValueError, match="ATTNVIZ_SIGNING_KEY has 6 characters, and it needs 32"):
+        cache.signing_key({"ATTNVIZ_SIGNING_KEY": "secret"})

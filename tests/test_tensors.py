@@ -131,6 +131,19 @@ def test_a_layer_without_attention_keeps_its_number():
 MISTAKES = [
     ({"attention": attention()}, "`tokens` is missing"),
     ({}, "Give either `attention`, or `encoder_attention`"),
+    ({"attention": None, "tokens": TOKENS}, "a model was called without `output_attentions=True`."),
+    # What a model of transformers returns where it computes its attention by SDPA.
+    (
+        {"attention": (), "tokens": TOKENS},
+        "`attention` holds no weights: a model that computes its attention by SDPA or",
+    ),
+    ({"attention": (None, None), "tokens": TOKENS}, 'Load it with `attn_implementation="eager"` and call it with'),
+    ({"encoder_attention": (), "encoder_tokens": TOKENS}, "`encoder_attention` holds no weights"),
+    (
+        {"attention": {"attentions": ()}, "tokens": TOKENS},
+        "`attention` is a dict; it must be a sequence with one array",
+    ),
+    ({"attention": ["a"], "tokens": TOKENS}, "Layer 0 of `attention` is 'a', which is no array of numbers."),
     (
         {"attention": [np.zeros((3, 6, 6))], "tokens": TOKENS},
         "must have the shape (1, heads, rows, cols); it has (3, 6",

@@ -163,6 +163,21 @@ def test_a_download_that_goes_on_is_no_silence(tmp_path, monkeypatch):
     assert float(told[1]["size"].removesuffix(" MB").replace(",", "")) >= 1
 
 
+def test_a_panic_while_a_tokenizer_is_loaded(worker, tmp_path):
+    """It is the model's fault, told at once, and the process lives on."""
+    normalizer = {"type": "Precompiled", "precompiled_charsmap": "AAAA"}
+    run(worker, INDUCTION, "a")
+    process = worker._process
+    broken = changed_model(tmp_path / "model", "tokenizer.json", normalizer=normalizer)
+    (answer,) = run(worker, broken, "a")
+    assert answer.blame == "model"
+    assert "Cannot parse precompiled_charsmap" in answer.message
+    assert "Exception" not in answer.message
+    (answer,) = run(worker, INDUCTION, "b")
+    assert isinstance(answer, Captured)
+    assert worker._process is process
+
+
 # ---- the build is gone
 
 BUILD = """

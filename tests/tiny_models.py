@@ -116,6 +116,58 @@ OVERRIDES: dict[str, dict] = {
 }
 
 
+SPARSE = {"index_topk": 4}
+MIXED = {"layer_types": ["full_attention", "sliding_attention"]}
+ROPE = {"rope_theta": 10000.0, "factor": 4.0, "short_factor": [1.0] * 4, "long_factor": [4.0] * 4}
+NARROW: dict[str, dict] = {
+    "axk2": SPARSE,
+    "big_bird": {"block_size": 4, "num_random_blocks": 1},
+    "bigbird_pegasus": {"block_size": 4, "num_random_blocks": 1},
+    "cohere_compass_text": {"layer_types": MIXED["layer_types"] * 2},
+    "deepseek_v32": SPARSE,
+    "deepseek_v4": {"compress_rates": {"compressed_sparse_attention": 4, "heavily_compressed_attention": 20}},
+    "doge": {"keep_window_size": 4},
+    "dots3_note_text": SPARSE,
+    "glm_moe_dsa": SPARSE,
+    "gpt_neo": {"window_size": 4},
+    "hy_v4": SPARSE,
+    "inkling2_text": {"sliding_window_size": 4},
+    "inkling_text": {"sliding_window_size": 4},
+    "laguna": MIXED,
+    "led": {"attention_window": 12},
+    "llama": {"max_position_embeddings": 16, "rope_parameters": ROPE | {"rope_type": "dynamic"}},
+    "llama4_text": {"attention_chunk_size": 4},
+    "longt5": {"local_radius": 3, "global_block_size": 4},
+    "mamba2": {"num_heads": 4, "head_dim": 16, "n_groups": 2},
+    "mellum": MIXED,
+    "minimax_m3_vl_text": {
+        "index_block_size": 4,
+        "index_topk_blocks": 2,
+        "layer_types": ["full_attention", "minimax_m3_sparse"],
+    },
+    "modernbert": {"local_attention": 4},
+    "modernbert-decoder": {"local_attention": 4},
+    "nllb-moe": {"expert_capacity": 4, "second_expert_policy": "random"},
+    "pegasus_x": {"block_size": 4},
+    "phi3": {"rope_parameters": ROPE | {"rope_type": "longrope", "original_max_position_embeddings": 16}},
+    "qwen2": {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 1},
+    "qwen4_exp_text": {"indexer_budget": 8},
+    "recurrent_gemma": {"attention_window_size": 4},
+    "reformer": {
+        "axial_pos_embds": False,
+        "attn_layers": ["local", "lsh"],
+        "local_attn_chunk_length": 4,
+        "lsh_attn_chunk_length": 4,
+        "num_buckets": None,
+        "attention_head_size": 8,
+        "feed_forward_size": 48,
+    },
+    "switch_transformers": {"expert_capacity": 4},
+    "zaya": {"layer_types": ["hybrid", "hybrid_sliding"], "sliding_window": 4},
+}
+"""What makes a text of some 40 tokens a long one: windows, blocks and budgets that real models count in hundreds."""
+
+
 SOUND = "It reads sound, not text."
 PICTURES = "It reads pictures, not text."
 NOT_BUILT = {
@@ -141,9 +193,10 @@ def text_model_types() -> list[str]:
     return sorted({name for mapping in mappings for name in mapping})
 
 
-def config(model_type):
+def config(model_type, narrow=False):
     kind = CONFIG_MAPPING[model_type]
-    return kind(**settings(kind, OVERRIDES.get(model_type, {})))
+    more = NARROW.get(model_type, {}) if narrow else {}
+    return kind(**settings(kind, OVERRIDES.get(model_type, {}) | more))
 
 
 def settings(kind, overrides):
@@ -168,9 +221,9 @@ def settings(kind, overrides):
     return found
 
 
-def tiny(model_type) -> Loaded:
+def tiny(model_type, narrow=False) -> Loaded:
     torch.manual_seed(0)
-    made = config(model_type)
+    made = config(model_type, narrow)
     made._attn_implementation = "eager"
     with contextlib.redirect_stderr(io.StringIO()):
         model = bodies(made)[0].loader.from_config(made, attn_implementation="eager").eval()

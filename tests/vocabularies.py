@@ -87,6 +87,23 @@ def slow_sentencepiece(folder: Path, *, fallback: bool) -> transformers.PreTrain
     return transformers.BertGenerationTokenizer(str(folder / "sp.model"))
 
 
+def m2m100(folder: Path) -> transformers.PreTrainedTokenizer:
+    """Puts the language before the text."""
+    slow_sentencepiece(folder, fallback=False)
+    pieces = sentencepiece.SentencePieceProcessor(str(folder / "sp.model"))
+    names = {pieces.id_to_piece(n): n for n in range(pieces.get_piece_size())}
+    (folder / "vocab.json").write_text(json.dumps(names | {"<pad>": len(names)}))
+    return transformers.M2M100Tokenizer(str(folder / "vocab.json"), str(folder / "sp.model"))
+
+
+def neox_japanese(folder: Path) -> transformers.PreTrainedTokenizer:
+    """Bytes are `<|byte195|>`, and a token by itself is told as �."""
+    names = ["<|endoftext|>", "<|startoftext|>", "<SP>", "<BR>", "o", "k", *(f"<|byte{n}|>" for n in range(0x100))]
+    (folder / "vocab.txt").write_text("\n".join(names))
+    (folder / "emoji.json").write_text(json.dumps({"emoji": {}, "emoji_inv": {}}))
+    return transformers.GPTNeoXJapaneseTokenizer(str(folder / "vocab.txt"), str(folder / "emoji.json"))
+
+
 def ctrl(folder: Path) -> transformers.PreTrainedTokenizer:
     """Pieces of a word end with `@@`."""
     (folder / "merges.txt").write_text("#version: 0.2\nt h\nth e</w>\na t</w>\n")

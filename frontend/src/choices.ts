@@ -18,6 +18,7 @@ export class Choices<State extends object, Change = Partial<State>> {
   noted = "";
   readonly live = document.createElement("div");
   private current: State;
+  private told: string[] = [];
   private announceTimer = 0;
   private noteTimer = 0;
 
@@ -26,9 +27,13 @@ export class Choices<State extends object, Change = Partial<State>> {
     readonly figure: Figure,
     readonly initial: State,
     private readonly merged: (figure: Figure, old: State, change: Change) => State,
-    private readonly summary: () => string,
+    /** Sentences about what is shown, each in a place of its own. */
+    private readonly summary: () => string[],
   ) {
     this.current = initial;
+    host.addEventListener("focusout", () => {
+      this.told = []; // who comes back hears all of it
+    });
     this.live.className = "unseen";
     this.live.setAttribute("aria-live", "polite");
   }
@@ -64,12 +69,16 @@ export class Choices<State extends object, Change = Partial<State>> {
     this.host.requestUpdate();
   }
 
-  /** Says what is shown, once the reader pauses and it is there. */
+  /** Says what of that which is shown is new, once the reader pauses and it is there. */
   announce(): void {
     clearTimeout(this.announceTimer);
     this.announceTimer = window.setTimeout(async () => {
       await this.host.updateComplete;
-      this.say(this.summary());
+      const { told } = this;
+      this.told = this.summary();
+      const [where, ...news] = this.told.map((sentence, i) => (sentence === told[i] ? "" : sentence));
+      const said = [where, news.filter(Boolean).join(". ")].filter(Boolean).join(": ");
+      if (said) this.say(said);
     }, ANNOUNCE_MS);
   }
 

@@ -5,10 +5,11 @@ import { installReceiver } from "./files.js";
 import { asked, decodeState, encodeState } from "./link.js";
 import { hexToRgba, PALETTES } from "./palette.js";
 import { type HeadNeurons, headNeurons, neuronBlobs, neuronLayer } from "./parts/neuron-scores.js";
+import { reveal } from "./reveal.js";
 import { palest, type Scheme, SchemeController } from "./scheme.js";
 import { type Decode, Store } from "./store.js";
 import type { View, ViewClass, ViewHost } from "./view.js";
-import { Layer } from "./weights.js";
+import { Layer, upTo } from "./weights.js";
 
 export interface WeightsRequest {
   stack?: string;
@@ -125,6 +126,7 @@ export class AttnViz extends LitElement implements ViewHost {
       const ViewOfFigure = AttnViz.views[figure.view];
       if (!ViewOfFigure) return; // it comes with a script that is still on its way
       this.view = new ViewOfFigure(this, figure);
+      if (figure.state) this.begin(this.view, figure.state);
       this.initial = this.view.state;
       this.figure = figure;
     } catch (error) {
@@ -133,11 +135,27 @@ export class AttnViz extends LitElement implements ViewHost {
     }
   }
 
+  /** The author's choice of what is selected at first. */
+  private begin(view: View, state: string): void {
+    try {
+      view.state = decodeState(state);
+    } catch {
+      // of a figure that was built for another version
+    }
+  }
+
   /** A link to this figure brings its state with it, as changes of the first one; a bad link changes nothing. */
   private readonly follow = (): void => {
     const { view } = this;
     const change = asked(this);
     if (change === null || !view) return;
+    const hidden = reveal(this);
+    if (location.hash.includes("~")) this.turnTo(view, change);
+    else if (!hidden) return; // the browser has been there
+    requestAnimationFrame(() => this.scrollIntoView({ block: "nearest" }));
+  };
+
+  private turnTo(view: View, change: string): void {
     const old = view.state;
     try {
       view.state = this.initial;
@@ -145,8 +163,7 @@ export class AttnViz extends LitElement implements ViewHost {
     } catch {
       view.state = old; // a link of another build, or mistyped
     }
-    requestAnimationFrame(() => this.scrollIntoView({ block: "nearest" }));
-  };
+  }
 
   private onApproach(entries: IntersectionObserverEntry[]): void {
     if (!entries.some((entry) => entry.isIntersecting)) return;
@@ -166,10 +183,10 @@ export class AttnViz extends LitElement implements ViewHost {
     // What is said of the first state holds for no other.
     const label = encodeState(view.state, this.initial) ? figure.label.split(/[,:] /)[0] : figure.label;
     const style = `--pale:${scheme.pale * 100}%;--page:${scheme.background}`;
-    return html`<div class="static ${this.near ? "" : "waiting"}"><slot></slot><p dir="ltr">${figure.label}</p></div>
+    return html`<div class="static ${this.near ? "" : "waiting"}"><slot></slot><p hidden dir="ltr">${figure.label}</p></div>
       ${
         this.near
-          ? html`<div class="figure ${scheme.dark ? "dark" : "light"} ${forced}" dir="ltr" role="group" aria-label=${label} .style=${style}>
+          ? html`<div class="figure ${scheme.dark ? "dark" : "light"} ${forced}" hidden dir="ltr" role="group" aria-label=${label} .style=${style}>
               ${view.render()}
             </div>`
           : nothing
@@ -224,7 +241,7 @@ export class AttnViz extends LitElement implements ViewHost {
     const source = findLayer({ rows, cols, layers }, number);
     const [high, wide] = [cols, rows].map((name) => findSequence(figure, name).tokens.length) as [number, number];
     const { heads, preview } = source;
-    const decode: Decode<Layer> = (bytes) => new Layer(bytes, heads, high, wide);
+    const decode = upTo(heads * high * wide, (bytes) => new Layer(bytes, heads, high, wide));
     if (!preview) return { blob: source, decode };
     const ahead: Decode<Layer> = (bytes) => Layer.preview(bytes, preview.share, heads, high, wide);
     return { blob: source, decode, ahead: [preview, ahead] };

@@ -4,6 +4,8 @@ export interface Figure {
   /** One sentence that says what is to be seen: the figure's accessible name. */
   label: string;
   theme: "auto" | "light" | "dark";
+  /** What is selected at first, as a link says it. */
+  state?: string;
   sequences: Record<string, Sequence>;
   stacks: Record<string, Stack>;
   options: Options;
@@ -38,6 +40,8 @@ export interface Stack {
   layers: LayerSource[];
   /** The largest weights of every head on a coarse grid. */
   overview?: Blob;
+  /** What each head mostly looks at, nine bytes a head (`views/patterns.py`). */
+  patterns?: Blob;
 }
 
 /** The blob of a layer's weights, and those that belong to it. */

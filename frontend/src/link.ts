@@ -42,13 +42,11 @@ export function idOf(element: Element): string {
   return element.closest("figure[id]")?.id ?? element.id;
 }
 
-/** What the page's address asks of an element; null if it does not ask for it. */
+/** What the page's address asks of an element, "" if only to be shown; null if it does not ask for it. */
 export function asked(element: Element): string | null {
   const id = idOf(element);
-  const hash = location.hash.slice(1);
-  const at = hash.indexOf("~");
-  if (!id || at < 0) return null;
-  return [hash.slice(0, at), decoded(hash.slice(0, at))].includes(id) ? hash.slice(at + 1) : null;
+  const [place = "", ...state] = location.hash.slice(1).split("~");
+  return id && [place, decoded(place)].includes(id) ? state.join("~") : null;
 }
 
 function decoded(text: string): string {

@@ -2,12 +2,12 @@ import palettes from "../../mkdocs_attnviz/static/palette.json";
 import { luminance, type Rgba } from "./color.js";
 
 /**
- * Ten colours for heads, told apart also with deuteranopia and protanopia (test/palette.test.ts simulates both).
+ * Twelve colours for heads, as most models have, told apart also with deuteranopia and protanopia (test/palette.test.ts simulates both).
  * Each has a variant for light and one for dark pages, at least 3:1 against the page.
  */
 export const PALETTES = palettes;
 
-/** Colours repeat after ten heads. */
+/** Colours repeat after twelve heads. */
 export function headColor(head: number, dark: boolean): string {
   const { heads } = dark ? PALETTES.dark : PALETTES.light;
   return heads[head % heads.length] as string;

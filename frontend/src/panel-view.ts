@@ -2,6 +2,7 @@ import { html, nothing, render, type TemplateResult } from "lit";
 import { Choices } from "./choices.js";
 import type { Figure } from "./figure.js";
 import { files, optionsButton } from "./parts/options.js";
+import { type Reading, readingText, sentences } from "./parts/reading.js";
 import type { Sheet } from "./parts/svg.js";
 import { closeOptions } from "./reader-view.js";
 import type { View, ViewHost } from "./view.js";
@@ -50,7 +51,7 @@ export abstract class PanelView<State extends object, Shown extends Figure = Fig
       this.check(next);
       return next;
     };
-    this.choices = new PanelChoices(host, figure, initial, merged, () => `${this.where}: ${this.readout.textContent}`);
+    this.choices = new PanelChoices(host, figure, initial, merged, () => this.summary());
     host.addController(this);
   }
 
@@ -79,8 +80,10 @@ export abstract class PanelView<State extends object, Shown extends Figure = Fig
   protected abstract body(): unknown;
   /** Draws after each rendering; false while something is still to come. */
   protected abstract draw(): boolean;
-  /** What is said of what is pointed at. */
-  protected abstract reading(): unknown;
+  /** What is read of what is pointed at, or of what says most; null while it is still to come. */
+  protected abstract reading(): Reading | null;
+  /** What stands in its place till then. */
+  protected abstract notice(): TemplateResult;
   protected abstract sheet(): Sheet | null;
   /** Frees what is locked; false if there is nothing. */
   protected free(): boolean {
@@ -123,8 +126,14 @@ export abstract class PanelView<State extends object, Shown extends Figure = Fig
 
   /** The read-out follows what is pointed at. */
   protected tell(announce = false): void {
-    render(this.reading(), this.readout);
+    const reading = this.reading();
+    render(reading ? readingText(reading) : this.notice(), this.readout);
     if (announce) this.choices.announce();
+  }
+
+  private summary(): string[] {
+    const reading = this.reading();
+    return [this.where, ...(reading ? sentences(reading) : [])];
   }
 
   render(): TemplateResult {

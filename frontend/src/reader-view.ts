@@ -50,7 +50,7 @@ export abstract class ReaderView implements View {
   protected abstract options(): OptionsOf;
   protected abstract body(): unknown;
   /** What is announced after a change. */
-  protected abstract summary(): string;
+  protected abstract summary(): string[];
   /** Frees what is locked. Returns false if there is nothing. */
   protected abstract free(): boolean;
   /** Whether brackets turn to another layer. */

@@ -14,7 +14,7 @@ export class Reader extends Choices<State, Change> {
   several = false;
   private readonly pipeline: Pipeline;
 
-  constructor(host: ViewHost, figure: Figure, summary: () => string) {
+  constructor(host: ViewHost, figure: Figure, summary: () => string[]) {
     super(host, figure, initialState(figure), mergeState, summary);
     this.pipeline = new Pipeline(host, figure);
   }

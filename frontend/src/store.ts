@@ -3,7 +3,11 @@ import { forgetFile, loadFile } from "./files.js";
 import { inflate } from "./weights.js";
 
 /** Makes of a blob's bytes what a view reads. Throws if they do not fit. */
-export type Decode<T> = (bytes: Uint8Array) => T;
+export interface Decode<T> {
+  (bytes: Uint8Array): T;
+  /** How many bytes there are at most, where that is known. */
+  most?: number;
+}
 
 /** The decoded blobs of one figure; each is fetched and inflated when first asked for. */
 export class Store {
@@ -44,7 +48,7 @@ export class Store {
   private async read<T>({ data, file = "", part = 0 }: Blob, decode: Decode<T>): Promise<T> {
     const base64 = data ?? (await loadFile(file))[part];
     try {
-      return decode(await inflate(base64 ?? ""));
+      return decode(await inflate(base64 ?? "", decode.most));
     } catch (error) {
       forgetFile(file);
       throw error;

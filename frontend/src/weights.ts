@@ -117,9 +117,28 @@ function decodeBase64(base64: string): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-/** Base64 of a zlib stream → its bytes. Not by way of a `Blob`: browsers keep those in another process. */
-export async function inflate(base64: string): Promise<Uint8Array> {
+/** As many bytes as are inflated where nobody knows how many there are. */
+const MOST = 1 << 26;
+
+/**
+ * Base64 of a zlib stream → its bytes, at most `most`: a short one may inflate to gigabytes. Not by way of a `Blob`:
+ * browsers keep those in another process.
+ */
+export async function inflate(base64: string, most = MOST): Promise<Uint8Array> {
   const { body } = new Response(decodeBase64(base64));
-  const stream = (body as ReadableStream).pipeThrough(new DecompressionStream("deflate"));
+  let length = 0;
+  const counted = new TransformStream<Uint8Array, Uint8Array>({
+    transform(bytes, controller) {
+      length += bytes.length;
+      if (length > most) throw new Error(`there are more than ${most} bytes`);
+      controller.enqueue(bytes);
+    },
+  });
+  const stream = (body as ReadableStream).pipeThrough(new DecompressionStream("deflate")).pipeThrough(counted);
   return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+/** `decode`, for no more than so many bytes. */
+export function upTo<T>(most: number, decode: (bytes: Uint8Array) => T): typeof decode & { most: number } {
+  return Object.assign(decode, { most });
 }

@@ -31,7 +31,8 @@ test("a pair filter cuts at the part that is nearest", () => {
 
 test("labels keep their distance, and the one that is read has one", () => {
   const range = { start: 10, end: 100 };
-  const labels = (pointed: number | undefined) => labelled({ range, inView: { start: 15, end: 40 }, size: 2, pointed });
+  const labels = (pointed: number | undefined) =>
+    labelled({ range, inView: { start: 15, end: 40 }, size: 2, pointed, scale: 1 });
   assert.deepEqual(labels(undefined), [18, 26, 34]);
   assert.deepEqual(labels(24), [34, 24]);
   assert.deepEqual(labels(50), [18, 26, 34]);

@@ -17,6 +17,13 @@ test("a layer is inflated and read as (heads, cols, rows)", async () => {
 test("bytes that do not fit are refused", async () => {
   assert.throws(() => new Layer(new Uint8Array(5), 1, 2, 3), /5 bytes are not 1 × 2 × 3/);
   await assert.rejects(inflate("AAAA"));
+  const many = deflateSync(Buffer.alloc(1 << 20)).toString("base64");
+  assert.equal((await inflate(many, 1 << 20)).length, 1 << 20);
+  await assert.rejects(inflate(many, (1 << 20) - 1), /more than 1048575 bytes/);
+  await assert.rejects(
+    inflate(deflateSync(Buffer.alloc((1 << 26) + 1)).toString("base64")),
+    /more than 67108864 bytes/,
+  );
 });
 
 test("scaled values have a scale for each row, and −32768 is masked", () => {

@@ -7,6 +7,7 @@ standard error and makes the exit status 1; what is asked wrongly makes it 2. Wh
 from __future__ import annotations
 
 import html
+import io
 import logging
 import re
 import sys
@@ -51,6 +52,9 @@ BARE_BLOCK = re.compile(r"""^[ \t{"']*(model|text|tensors)["']?\s*:""", re.MULTI
 @click.version_option(__version__, prog_name="attnviz")
 def main() -> None:
     """Attention figures in written documentation."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a console that has no sign for a character gets its number
+            stream.reconfigure(errors="backslashreplace")
 
 
 for command in (cli_cache.status, cli_cache.check, cli_cache.prune):

@@ -30,6 +30,7 @@ from mkdocs_attnviz.hosts.collect import Pages, collect
 from mkdocs_attnviz.hosts.site import SiteError
 from mkdocs_attnviz.pipeline import Pipeline
 from mkdocs_attnviz.pruning import Unused, remove, unused
+from mkdocs_attnviz.recompute import recomputed
 from mkdocs_attnviz.standing import GOOD, STATES, Standing, moved_on_hub, standings, unlocked
 
 REMEDIES = {"missing": " `{}` computes them.", "damaged": " `{}` computes it again."}
@@ -114,30 +115,46 @@ def _blocks(pages: Pages) -> str:
 @with_paths
 @with_config
 @click.option("--hub", is_flag=True, help="Ask hubs where branches are now; needs huggingface_hub and a network.")
+@click.option("--recompute", is_flag=True, help="Run the models, and compare what they give with what the cache holds.")
+@click.option("--sample", type=click.IntRange(min=1), help="With --recompute: so many entries, chosen by chance.")
 @with_json
-def check(paths: tuple[Path, ...], config: Path | None, hub: bool, as_json: bool) -> None:
+def check(
+    paths: tuple[Path, ...], config: Path | None, hub: bool, recompute: bool, sample: int | None, as_json: bool
+) -> None:
     """Fail unless every figure can be drawn from the cache, of the models that the lock file names.
 
     For continuous integration and pre-commit. PATHS as for `run`. The exit status is 1 if an entry is missing or
     damaged, a block is bad, a model has changed or moved, or the lock file lacks one; each is told on standard error.
+    With --recompute also if an entry holds other than its model gives, or its model cannot run here.
 
     \b
     Examples:
       attnviz check
       attnviz check -f docs/conf.py --hub
+      attnviz check --recompute --sample 5
     """
     speak(logging.INFO)
+    if sample is not None and not recompute:
+        raise SiteError("`--sample` is how many entries are computed once more; it goes with `--recompute`.")
     config = configured(config)
     pages = collect(config, paths, log)
     with closing(looking(pages.site, config)) as pipeline:
         found = standings(pipeline, pages.blocks)
         problems = _blocks_problems(found, remedy(config)) + _lock_problems(pipeline, found, hub)
+        again = recomputed(pipeline, found, sample, pipeline.worker) if recompute else []
+    problems += [
+        {"where": each.source.where(), **place(each.source), "kind": "untrue", "message": each.problem}
+        for each in again
+        if each.problem
+    ]
     for problem in problems:
         click.echo(f"{problem['where']}: {problem['message']}", err=True)
     if as_json:
-        print_json({"ok": not problems, "blocks": len(found), "pages": len(pages.html), "problems": problems})
+        numbers = {"blocks": len(found), "pages": len(pages.html)} | ({"recomputed": len(again)} if recompute else {})
+        print_json({"ok": not problems, **numbers, "problems": problems})
     elif not problems:
-        click.echo(f"{_blocks(pages)}: nothing is missing")
+        true = f", and {table.count(len(again), 'entry')} computed once more" if recompute else ""
+        click.echo(f"{_blocks(pages)}: nothing is missing{true}")
     sys.exit(bool(problems))
 
 

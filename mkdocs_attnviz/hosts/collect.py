@@ -27,7 +27,7 @@ from mkdocs_attnviz.cache import Log
 from mkdocs_attnviz.figure import placeholder, sources
 from mkdocs_attnviz.hosts import site as sites
 from mkdocs_attnviz.hosts.markdown import MarkdownSettings
-from mkdocs_attnviz.hosts.record import COLLECT
+from mkdocs_attnviz.hosts.record import COLLECT, COLLECT_FROM
 from mkdocs_attnviz.hosts.site import PLUGIN, SPHINX, Reader, Site, SiteError
 from mkdocs_attnviz.hosts.zensical import NotRead, ZensicalReader
 
@@ -88,7 +88,7 @@ def text_of(page: Path | str) -> str:
 
 
 def _with_zensical(site: Site, files: Sequence[Path]) -> Pages:
-    """As Zensical converts the site's pages.
+    """Return the pages as Zensical converts them.
 
     Raises:
         NotRead: it cannot.
@@ -101,8 +101,8 @@ def _with_zensical(site: Site, files: Sequence[Path]) -> Pages:
 
 
 def _with_markdown(site: Site, files: Sequence[Path], log: Log, *, recorded: bool = False) -> Pages:
-    """As the last build recorded the pages, else as the Markdown reads; with `recorded` also pages that are no files of
-    Markdown.
+    """Return pages as the last build recorded them, those that it does not know or that have changed as their Markdown
+    reads; with `recorded` also recorded pages that are no Markdown files, such as notebooks.
     """
     reader, last = Reader(site, site.extensions, log), site.record
     files = [file for file in files if last is None or not last.leaves_out(file)]
@@ -113,6 +113,8 @@ def _with_markdown(site: Site, files: Sequence[Path], log: Log, *, recorded: boo
     plugins = [name for name in site.plugins if name not in HARMLESS]
     doubts = [f"plugin or hook {name} was not run" for name in plugins]
     doubts += [f"Markdown extension {name} is not installed" for name in reader.left_out]
+    changed = [name for name in known if name not in html and (site.docs / name).is_file()]
+    doubts += [f"{name} has changed since the site was built" for name in changed]
     return Pages(site, html, ", ".join(doubts))
 
 
@@ -151,15 +153,16 @@ def _build(site: Site) -> dict[str, Any]:
         raise NotRead(f"{site.config} is read by {NAMES[tool]}, which is not installed here")
     with tempfile.TemporaryDirectory() as folder:
         found = Path(folder) / "found.json"
+        wanted = {COLLECT: str(found), COLLECT_FROM: str((site.config or Path()).absolute())}
         command = [sys.executable, "-c", BUILD.format(tool=tool), "build", "--quiet", "--no-strict"]
         run = subprocess.run(  # noqa: S603 — the tool that builds this site
-            [*command, "--config-file", str(site.config), "--site-dir", f"{folder}/site"],
+            [*command, "--config-file", wanted[COLLECT_FROM], "--site-dir", f"{folder}/site"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             encoding="utf-8",
             errors="replace",
-            env={"NO_MKDOCS_2_WARNING": "1", "DISABLE_MKDOCS_2_WARNING": "true"} | os.environ | {COLLECT: str(found)},
+            env={"NO_MKDOCS_2_WARNING": "1", "DISABLE_MKDOCS_2_WARNING": "true"} | os.environ | wanted,
         )
         if not found.is_file():
             raise NotRead(f"{NAMES[tool]} cannot read {site.config} here ({_reason(run.stdout)})")

@@ -77,7 +77,7 @@ def push_rest(pipeline: Pipeline, pages: Pages) -> int:
         here = {key: content for key, content in _contents(pipeline, pages) if sizes.get(key) != len(content)}
         there = dict(store.fetch([key for key in here if key in sizes]))  # of other bytes, but perhaps whole
         for key, content in here.items():
-            if not _whole(there.get(key, b"")):
+            if not _whole(there.get(key, b""), pipeline.cache.signing_key):
                 store.put(key, content)
                 pushed += 1
     except StoreError as error:
@@ -93,12 +93,12 @@ def _contents(pipeline: Pipeline, pages: Pages) -> Iterator[tuple[str, bytes]]:
     for key, parts in wanted.items():
         entry = pipeline.cache.get(key, parts)
         if entry is not None:
-            yield key, entry.to_bytes()
+            yield key, entry.to_bytes(pipeline.cache.signing_key)
 
 
-def _whole(content: bytes) -> bool:
+def _whole(content: bytes, signing_key: bytes) -> bool:
     try:
-        Entry.from_bytes(content)
+        Entry.from_bytes(content, signing_key)
     except DamagedEntry:
         return False
     return True

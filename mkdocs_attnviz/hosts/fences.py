@@ -44,14 +44,14 @@ def waiting(page: SourcePage, md: Markdown, body: str, header: Mapping[str, str]
     return placeholder(Source(body, dict(header), page.path, line, problem, name))
 
 
-Page = Callable[[], SourcePage]
-"""Gives the page that is being converted."""
+CurrentPage = Callable[[], SourcePage]
+"""A function that returns the page that is being converted."""
 
 
 class ClaimFences(Preprocessor):
     """Before each conversion, since the processor of fences may have been registered after us, or be another by now."""
 
-    def __init__(self, md: Markdown, page: Page) -> None:
+    def __init__(self, md: Markdown, page: CurrentPage) -> None:
         super().__init__(md)
         self.page = page
         self._claimed: Any = None
@@ -88,7 +88,7 @@ def _only_ours(md: Markdown) -> Any:
     return fences
 
 
-def claim(fences: Any, page: Page) -> None:
+def claim(fences: Any, page: CurrentPage) -> None:
     """Let a SuperFences processor hand us `attention` fences, those included whose header it cannot read."""
 
     def formatter(src: str, options: dict[str, str], id_value: str = "", **_: Any) -> str:
@@ -131,7 +131,7 @@ UNCLOSED = "This fence is not closed, or a line in it is indented less than its 
 class FindUnclosed(Preprocessor):
     """After all fences were taken out, an opening that is left has no end; its text would be published as it stands."""
 
-    def __init__(self, md: Markdown, page: Page) -> None:
+    def __init__(self, md: Markdown, page: CurrentPage) -> None:
         super().__init__(md)
         self.page = page
 

@@ -134,7 +134,7 @@ class Fence:
         **_: Any,
     ) -> str:
         if FILL not in md.postprocessors:
-            md.postprocessors.register(FillPlaceholders(md, self.settings), FILL, -10)
+            md.postprocessors.register(FillPlaceholders(md, self.settings, parts=True), FILL, -10)
         page = hosted() or md.postprocessors[FILL].page_of(md.lines)  # type: ignore[attr-defined] # it is ours
         return waiting(page, md, source, options | ({"id": id_value} if id_value else {}))
 
@@ -168,11 +168,14 @@ class BeginPage(Preprocessor):
 
 
 class FillPlaceholders(Postprocessor):
-    """Draws the blocks of one page together, when all else is done."""
+    """Draws the blocks of one page together, when all else is done.
 
-    def __init__(self, md: Markdown, settings: MarkdownSettings) -> None:
+    With `parts` also those of a docstring: nothing says that the page around it has a fence of ours, too.
+    """
+
+    def __init__(self, md: Markdown, settings: MarkdownSettings, *, parts: bool = False) -> None:
         super().__init__(md)
-        self.settings = settings
+        self.settings, self.parts = settings, parts
         self._page, self._lines = SourcePage(), list[str]()
 
     def page_of(self, lines: list[str]) -> SourcePage:
@@ -183,7 +186,7 @@ class FillPlaceholders(Postprocessor):
         return self._page
 
     def run(self, text: str) -> str:
-        if hosted() is not None or is_part(self.md):
+        if hosted() is not None or (is_part(self.md) and not self.parts):
             return text
         around = Surroundings(self.md)
         base = around.root / self.settings.base_dir

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,11 +28,12 @@ from mkdocs.utils import get_relative_url
 from mkdocs.utils.yaml import get_yaml_loader, yaml_load
 from yaml.constructor import ConstructorError
 
-from mkdocs_attnviz.figure import MARK, AssetFolder, ids_to_come, sources
+from mkdocs_attnviz.block import Source
+from mkdocs_attnviz.figure import MARK, AssetFolder, ids_to_come, mend, sources
 from mkdocs_attnviz.hosts import record
 from mkdocs_attnviz.hosts.markdown import EXTENSION
 from mkdocs_attnviz.hosts.page import SourcePage, host, unhost
-from mkdocs_attnviz.hosts.record import COLLECT
+from mkdocs_attnviz.hosts.record import COLLECT, COLLECT_FROM
 from mkdocs_attnviz.pipeline import Pipeline
 from mkdocs_attnviz.settings import Settings, SettingsError
 
@@ -63,13 +64,6 @@ class PluginSettings(Config):
     """`Settings`, as MkDocs wants to have it."""
 
     _schema = tuple((name, Setting(name)) for name in Settings.model_fields)
-
-
-def _without_states(page: Page) -> None:
-    """Let MkDocs' check of anchors see `#figure` where a page links to a figure in a state, `#figure~layer=2`."""
-    for anchors in (page.links_to_anchors or {}).values():
-        for anchor in [anchor for anchor in anchors if "~" in anchor]:
-            anchors.setdefault(anchor.partition("~")[0], anchors.pop(anchor))
 
 
 class AttnvizPlugin(BasePlugin[PluginSettings]):
@@ -128,7 +122,7 @@ class AttnvizPlugin(BasePlugin[PluginSettings]):
         self._pipeline.prepare([source for blocks in found.values() for source in blocks])
         for page in pages:
             page.content = self._fill(page.content or "", page, config)
-            _without_states(page)
+            self._check_links(page, found)
 
     @event_priority(50)
     def on_post_page(self, output: str, *, page: Page, config: MkDocsConfig) -> str:
@@ -136,7 +130,7 @@ class AttnvizPlugin(BasePlugin[PluginSettings]):
 
     @event_priority(-100)
     def on_post_build(self, *, config: MkDocsConfig) -> None:
-        """Pages that other plugins wrote by themselves."""
+        """Pages that other plugins wrote by themselves, and our files, where the site's own were copied over them."""
         unhost(self.source_page)
         if COLLECT in os.environ:
             return
@@ -148,6 +142,8 @@ class AttnvizPlugin(BasePlugin[PluginSettings]):
                 root = get_relative_url(ASSETS, path.relative_to(site).as_posix())
                 filled = self._pipeline.fill(text, AssetFolder(site / ASSETS, root))
                 path.write_bytes(filled.encode("utf-8", errors="surrogateescape"))
+        for problem in mend(site / ASSETS):
+            log.warning("%s", problem)
 
     def on_build_error(self, *, error: Exception) -> None:
         unhost(self.source_page)
@@ -161,12 +157,25 @@ class AttnvizPlugin(BasePlugin[PluginSettings]):
         assets = AssetFolder(Path(config.site_dir) / ASSETS, get_relative_url(ASSETS, page.url))
         return self._pipeline.fill(html, assets)
 
+    def _check_links(self, page: Page, blocks: Mapping[str, Sequence[Source]]) -> None:
+        """Check states in links to figures, `#figure~layer=2`; MkDocs itself checks that there is such a figure."""
+        for file, anchors in (page.links_to_anchors or {}).items():
+            for anchor in [anchor for anchor in anchors if "~" in anchor]:
+                id, _, state = anchor.partition("~")
+                link = anchors.pop(anchor)
+                anchors.setdefault(id, link)
+                said = (self._pipeline.wrong_state(source, id, state) for source in blocks.get(file.src_uri, ()))
+                if problem := next((each for each in said if each is not None), ""):
+                    log.warning("Doc file '%s' contains a link '%s', but %s", page.file.src_uri, link, problem)
+
     def _collect(self, pages: list[Page], config: MkDocsConfig) -> None:
         """Write the pages for the command, and end the build unless other languages follow.
 
         Raises:
             SystemExit: as a host would raise it; the build ends without a word, and no plugin takes it for a fault.
         """
+        if Path(config.config_file_path or "").resolve() != Path(os.environ[COLLECT_FROM]).resolve():
+            return
         file = Path(os.environ[COLLECT])
         before = json.loads(file.read_text("utf-8"))["pages"] if file.exists() else {}
         found = {

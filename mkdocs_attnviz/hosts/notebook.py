@@ -18,22 +18,42 @@ from typing import Any
 from mkdocs_attnviz.block import Block, BlockError, Source, parse
 from mkdocs_attnviz.cache import Entry
 from mkdocs_attnviz.figure import Assets, Figure
+from mkdocs_attnviz.hosts import kernel
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views import OPTIONS, VIEWS
+from mkdocs_attnviz.views.drawing import ALL_SCRIPT
 
 Attention = Sequence[Any]
 SUBJECT = "own tensors"
 MAX_TOKENS: int = Settings.model_fields["max_tokens"].default
 
 
+HINT = (
+    "<style>attn-viz:not(:defined)::after{content:'The script of this notebook’s figures is missing: run this cell "
+    "again, or restart the kernel and run all.';display:block;font-size:.8em;opacity:0;"
+    "animation:attnviz-hint 0s 5s forwards}@keyframes attnviz-hint{to{opacity:.7}}</style>"
+)
+"""What a figure says after five seconds without its script, which was in the output of another cell."""
+
+
 class Html:
     """A complete fragment of HTML, with script and data inside; notebooks display it."""
 
-    def __init__(self, data: str, sentence: str) -> None:
-        self.data, self.sentence = data, sentence
+    def __init__(self, figure: str, script: str, name: str, sentence: str) -> None:
+        """`name` is that of the script."""
+        self._figure, self._script, self._name, self.sentence = figure, script, name, sentence
+
+    @property
+    def data(self) -> str:
+        return f"{self._figure}\n{self._script}"
 
     def _repr_html_(self) -> str:
         return self.data
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        """Return what a notebook shows. One output of a notebook has the script for all."""
+        script = self._script if kernel.needs_script(self._name, ALL_SCRIPT) else HINT
+        return {"text/html": f"{self._figure}\n{script}", "text/plain": self.sentence}
 
     def __repr__(self) -> str:
         """Where there is no HTML: a terminal, LaTeX, a notebook that is exported as text."""
@@ -43,7 +63,7 @@ class Html:
 def show(
     model: Any,
     tokenizer: Any,
-    text: str,
+    text: str | None = None,
     text_pair: str | None = None,
     text_target: str | None = None,
     *,
@@ -57,7 +77,8 @@ def show(
     """A model of transformers that you have in memory, in any view: what a block does, with a model in hand.
 
     The model runs here, in the caller's process, with its weights where they are, and is left as it was. `text_pair`,
-    `text_target` and `options` are the keys of a block: `layer`, `heads`, `theme`, `caption`, `interventions` …
+    `text_target` and `options` are the keys of a block: `layer`, `heads`, `theme`, `caption`, `interventions` …; `chat`
+    stands in place of a text.
     `other`, with its own tokenizer, is a second model, for a view that compares two. A text of more than `max_tokens`
     is an error, and so is an output that the model has not ended by then.
 
@@ -164,7 +185,7 @@ def neuron_view(
     model: Any,
     model_type: str | None = None,
     tokenizer: Any = None,
-    sentence_a: str = "",
+    sentence_a: str | None = None,
     sentence_b: str | None = None,
     display_mode: str | None = None,
     layer: int | None = None,
@@ -201,7 +222,8 @@ class Stacks:
         given = {name: attention for name, attention in several.items() if attention is not None}
         if (self.attention is None) == (not given):
             message = "Give either `attention`, or `encoder_attention`, `decoder_attention`, `cross_attention`."
-            raise ValueError(message)
+            none = " All are None, as where a model was called without `output_attentions=True`." * (not given)
+            raise ValueError(message + none)
         return given if self.attention is None else {"self": self.attention}
 
 
@@ -237,16 +259,36 @@ def _entry(stacks: Mapping[str, Attention], texts: Texts) -> Entry:
         name: {number: arrays.LayerTensors(weights) for number, weights in _layers(name, attention)}
         for name, attention in stacks.items()
     }
+    for name, found in layers.items():
+        if not found:
+            raise ValueError(
+                f"`{_argument(name)}` holds no weights: a model that computes its attention by SDPA or "
+                'FlashAttention gives none. Load it with `attn_implementation="eager"` and call it with '
+                "`output_attentions=True`; or hand the model itself to `show`, which sees to that."
+            )
     return arrays.entry(layers, sequences)
+
+
+def _argument(stack: str) -> str:
+    return "attention" if stack == "self" else f"{stack}_attention"
 
 
 def _layers(stack: str, attention: Attention) -> Iterable[tuple[int, Any]]:
     from mkdocs_attnviz.models import arrays
 
+    if hasattr(attention, "keys") or not isinstance(attention, Iterable):
+        raise ValueError(
+            f"`{_argument(stack)}` is a {type(attention).__name__}; it must be a sequence with one array a layer, such "
+            "as the `attentions` of a model's output."
+        )
     for number, layer in enumerate(attention):
         if layer is None:
             continue
-        array = arrays.as_array(layer)
+        try:
+            array = arrays.as_array(layer)
+        except (TypeError, ValueError):
+            message = f"Layer {number} of `{_argument(stack)}` is {layer!r:.60}, which is no array of numbers."
+            raise ValueError(message) from None
         if array.ndim != 4 or len(array) != 1:
             raise ValueError(
                 f"Layer {number} of the {stack} attention must have the shape (1, heads, rows, cols); "
@@ -281,8 +323,8 @@ def _html(figure: Figure) -> Html:
     assets = Assets()
     plain = figure.html("", assets)
     id = figure.wanted_id or f"attnviz-{hashlib.sha256(plain.encode()).hexdigest()[:10]}"
-    data = f'<meta charset="utf-8">\n{figure.html(id, assets)}\n{assets.script(figure.script)}'
-    return Html(data, figure.sentence)
+    shown = f'<meta charset="utf-8">\n{figure.html(id, assets)}'
+    return Html(shown, assets.script(figure.script), figure.script, figure.sentence)
 
 
 def _as_number(value: Any) -> Any:

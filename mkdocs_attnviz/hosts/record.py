@@ -24,6 +24,8 @@ from mkdocs_attnviz.settings import Settings
 
 COLLECT = "ATTNVIZ_COLLECT"
 """In the environment, the name of a file: pages and their blocks go there, and the build ends. For the command."""
+COLLECT_FROM = "ATTNVIZ_COLLECT_FROM"
+"""In the environment, the configuration whose pages are meant: a site may build others (Material's projects)."""
 
 
 @dataclass

@@ -28,6 +28,8 @@ from mkdocs_attnviz.settings import Settings, SettingsError
 
 PLUGIN = "attnviz"
 MKDOCS = ("mkdocs.yml", "mkdocs.yaml", "properdocs.yml", "properdocs.yaml")
+GROUPS = ("group", "material/group")
+"""Plugins that hold others."""
 ZENSICAL = ("zensical.toml",)
 SPHINX = ("conf.py",)
 COMMON: dict[str, dict[str, Any]] = {
@@ -88,8 +90,12 @@ class Site:
         return not self.is_sphinx and PLUGIN not in self.plugins and zensical.is_installed() and last == "zensical"
 
     def pages(self, paths: Sequence[Path]) -> list[Path]:
-        """Markdown files among the paths and in the folders among them; without paths, the site's."""
-        found = [page for path in paths or [self.docs] for page in (_within(path) if path.is_dir() else [path])]
+        """Return the Markdown files among the paths and in the folders among them; without paths, the site's.
+
+        Only a folder without a configuration may hold what tools have made: a site's folder of pages is its author's.
+        """
+        made = self.config is not None
+        found = [page for path in paths or [self.docs] for page in (_within(path, made) if path.is_dir() else [path])]
         return list(dict.fromkeys(found))
 
     def name(self, page: Path) -> str:
@@ -182,6 +188,8 @@ def _mkdocs(path: Path) -> Site:
     rendering.docs_dir = str(docs)
     extensions = _named(["toc", "tables", "fenced_code"]) | _named(config.get("markdown_extensions"))
     plugins = _named(config.get("plugins"))
+    for group in GROUPS:
+        plugins |= _named(plugins.get(group, {}).get("plugins"))
     given = extensions.pop(EXTENSION, {}) | plugins.get(PLUGIN, {})
     others = (*plugins, *(str(hook) for hook in config.get("hooks") or ()))
     return Site(base, docs, _settings(given, extensions), extensions, rendering, path, others, record.read(base))
@@ -261,14 +269,14 @@ def _absent(value: Any) -> Iterator[Absent]:
             yield from _absent(part)
 
 
-def _within(folder: Path) -> Iterator[Path]:
-    """Markdown files below a folder, but no hidden ones and none of those that tools have made or installed."""
+def _within(folder: Path, made: bool) -> Iterator[Path]:
+    """Yield the Markdown files below a folder that are not hidden; those that tools have made only if `made`."""
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.name in MADE:
+        if path.name.startswith("."):
             continue
         if path.is_dir() and not path.is_symlink():
-            if not any((path / name).exists() for name in SIGNS):
-                yield from _within(path)
+            if made or not (path.name in MADE or any((path / name).exists() for name in SIGNS)):
+                yield from _within(path, made)
         elif path.name.endswith(MARKDOWN) and path.is_file():
             yield path
 

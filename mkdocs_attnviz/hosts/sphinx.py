@@ -15,6 +15,7 @@ import io
 import json
 import os
 import re
+import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, redirect_stdout, suppress
@@ -42,7 +43,7 @@ from sphinx.util.osutil import relative_uri
 from mkdocs_attnviz import __version__
 from mkdocs_attnviz.block import BlockError, Source, fields_of, is_id, parse
 from mkdocs_attnviz.cache import write_atomically
-from mkdocs_attnviz.figure import Alert, AssetFolder, Figure, Rendered, placeholder
+from mkdocs_attnviz.figure import Alert, AssetFolder, Figure, Rendered, mend, placeholder
 from mkdocs_attnviz.hosts import record
 from mkdocs_attnviz.hosts.fences import NAME, WITH_QUOTES
 from mkdocs_attnviz.hosts.page import OPENING
@@ -164,6 +165,10 @@ class Host:
     def finish(self, app: Sphinx, error: Exception | None) -> None:
         if self.pipeline is not None:
             self.pipeline.close()
+        if error is None and app.builder.format == "html":
+            for problem in mend(Path(app.outdir) / ASSETS):
+                log.warning("%s", problem, type="attnviz", subtype="assets")
+                shutil.rmtree(self.records, ignore_errors=True)  # the next build writes the pages and their files anew
 
     def _warn(self, alert: Alert) -> None:
         source, where = alert.source, alert.source.where(alert.error)
@@ -504,4 +509,6 @@ class ConvertSvg(ImageConverter):
 
 
 def _alert(alert: Alert) -> nodes.Element:
-    return nodes.error("", nodes.paragraph("", f"This attention block could not be drawn. {alert.message}"))
+    where = alert.source.where(alert.error)
+    message = f"{where}: {alert.shown}" if where else alert.shown
+    return nodes.error("", nodes.paragraph("", f"This attention block could not be drawn. {message}"))

@@ -25,6 +25,7 @@ class NotRead(Exception):
 
 
 def is_installed() -> bool:
+    """Return whether Zensical can be imported here."""
     return find_spec("zensical") is not None
 
 
@@ -56,7 +57,7 @@ class ZensicalReader:
         return bool(self._left_out.match_file(name))
 
     def read(self, text: str, name: str) -> tuple[str, Mapping[str, Any]]:
-        """HTML and front matter.
+        """Return a page's HTML and its front matter.
 
         Raises:
             NotRead: Zensical or one of its extensions failed.

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from mkdocs_attnviz.models.attention_limits import limit
 from mkdocs_attnviz.models.calls import Call, Keep, recording
 from mkdocs_attnviz.models.load import Loaded
 from mkdocs_attnviz.models.norms import Projection
@@ -24,6 +25,9 @@ Slots = dict[str, dict[int, torch.Tensor]]
 OUTPUTS = {"encoder_attentions": "encoder", "decoder_attentions": "decoder", "cross_attentions": "cross"}
 SEQUENCES = {"encoder": ("text", "text"), "decoder": ("target", "target"), "cross": ("target", "text")}
 SEQUENCES |= {"self": ("text", "text")}
+IDS = {"text": "input_ids", "target": "decoder_input_ids"}
+UNEVEN = 0.05
+"""How far a row's weights may sum from one, where no sink takes a part of them: rounding alone."""
 
 
 @dataclass
@@ -62,9 +66,12 @@ def forward(loaded: Loaded, inputs: dict[str, torch.Tensor], found: Anatomy, kee
         ValueError: the model went another way than in its short pass.
     """
     count = 0
+    layers = {layer.call: (stack, layer) for stack in found.stacks.values() for layer in stack.layers}
 
     def counted(call: Call) -> None:
         nonlocal count
+        if count in layers:
+            _check(loaded, inputs, call, *layers[count])
         keep(call)
         count += 1
 
@@ -77,9 +84,32 @@ def forward(loaded: Loaded, inputs: dict[str, torch.Tensor], found: Anatomy, kee
             with way_of(found.way, counted, operands=operands):
                 run(loaded, inputs, attentions=False)
     if count != found.calls:
-        raise ValueError(
-            f"Model {loaded.ref.name!r} computes its attention in another way on this text than on a short one."
-        )
+        raise ValueError(_another_way(loaded, inputs, "computes its attention in another way than on a short one"))
+
+
+def _check(loaded: Loaded, inputs: dict[str, torch.Tensor], call: Call, stack: Stack, layer: Layer) -> None:
+    """Raise ValueError if a call is not what the short pass has shown: distributions over tokens, (B, H, Tq, Tk)."""
+    rows, cols = (inputs[IDS[name]].shape[1] for name in (stack.rows, stack.cols))
+    if tuple(call.weights.shape[1:]) != (layer.heads, rows, cols):
+        shape = " × ".join(map(str, call.weights.shape[-2:]))
+        what = f"has weights of {shape} in layer {layer.layer}, which is no matrix of its {rows} by {cols} tokens"
+        raise ValueError(_another_way(loaded, inputs, what))
+    if stack.sink:
+        return
+    off = (call.weights.sum(-1, dtype=torch.float32) - 1).abs()  # (B, H, Tq)
+    mask = inputs.get(IDS[stack.rows].replace("input_ids", "attention_mask"))
+    if mask is not None:
+        off = off * mask.to(off)[:, None]
+    if float(off.amax()) > UNEVEN:
+        raise ValueError(_another_way(loaded, inputs, f"has weights in layer {layer.layer} that do not sum to one"))
+
+
+def _another_way(loaded: Loaded, inputs: dict[str, torch.Tensor], what: str) -> str:
+    """Return the sentence for a text whose attention is not what it is for a short one."""
+    known = limit(loaded.model.config)
+    shown = "" if known is None else f"; its attention can be shown {known.words}"
+    model = f"model {loaded.ref.name!r} ({loaded.model.config.model_type})"
+    return f"On a text of {inputs['input_ids'].shape[1]} tokens, {model} {what}{shown}."
 
 
 def way_of(way: str, keep: Keep, *, operands: bool) -> AbstractContextManager[None]:

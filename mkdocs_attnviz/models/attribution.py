@@ -54,6 +54,7 @@ class Explained(torch.nn.Module):
         self.model = loaded.model
         self.score = score
         self.name = loaded.ref.name
+        self.logits_of = loaded.logits_of
         self.inputs = collate(loaded, [example])
         taken = accepted(loaded.model)
         self.more: dict[str, Any] = {"use_cache": False} if "use_cache" in taken else {}
@@ -73,7 +74,15 @@ class Explained(torch.nn.Module):
         for hook in self._hooks:
             hook.remove()
 
-    def _embedding(self, _: Any, args: tuple[Any, ...], output: torch.Tensor) -> torch.Tensor | None:
+    def _embedding(self, _: Any, args: tuple[Any, ...], output: Any) -> Any:
+        """Put what is given in place of a module's output. I-BERT's returns the scale of its numbers beside them."""
+        if isinstance(output, tuple):
+            found = self._in_place_of(args, output[0])
+            return None if found is None else (found, *output[1:])
+        return self._in_place_of(args, output)
+
+    def _in_place_of(self, args: tuple[Any, ...], output: torch.Tensor) -> torch.Tensor | None:
+        """Models may go on to change these in place (CTRL scales them): what is kept and what is given are copies."""
         at = len(self._seen)
         if self.twice and at == 1 and self._given and output.shape[1] == self.lengths[0]:
             given = self._given[0]
@@ -82,8 +91,8 @@ class Explained(torch.nn.Module):
             return torch.cat([output[:, :1], given[:, :-1]], dim=1)
         if at == len(self.lengths) or output.dim() != 3 or output.shape[1] != self.lengths[at]:
             return None
-        self._seen.append(output)
-        return self._given[at] if self._given else None
+        self._seen.append(output if self._given else output.detach().clone())
+        return self._given[at].clone() if self._given else None
 
     def embeddings(self) -> Embeddings:
         """Those of the tokens themselves, (1, T, E) each.
@@ -93,7 +102,7 @@ class Explained(torch.nn.Module):
         """
         with torch.no_grad():
             self._run(1)
-        return tuple(seen.detach().clone() for seen in self._seen)
+        return tuple(self._seen)
 
     def forward(self, *embeddings: torch.Tensor) -> torch.Tensor:
         """Of many at once no more than `AT_ONCE` are kept for the way back: the others run again then."""
@@ -112,12 +121,9 @@ class Explained(torch.nn.Module):
     def _run(self, batch: int) -> torch.Tensor:
         self._seen = []
         inputs = {name: value.expand(batch, *value.shape[1:]) for name, value in self.inputs.items()}
-        logits: torch.Tensor = self.model(**inputs, **self.more, return_dict=True).logits
+        logits = self.logits_of(self.model(**inputs, **self.more, return_dict=True))
         if len(self._seen) != len(self.lengths):
-            raise Unusable(
-                f"Model {self.name!r} does not embed its tokens by one module that others could be put in place of, "
-                "so that nothing can be attributed to them."
-            )
+            raise Unusable(_no_one_module(self.name))
         return logits.float()
 
 
@@ -125,7 +131,30 @@ def _embeddings(loaded: Loaded) -> list[torch.nn.Module]:
     """The modules that turn ids into vectors; often the same for encoder and decoder."""
     model = loaded.model
     parts = [model.get_encoder(), model.get_decoder()] if loaded.encoder_decoder else [model]
-    return list({id(module): module for module in (part.get_input_embeddings() for part in parts)}.values())
+    found = (_embedding_of(loaded, part) for part in parts)
+    return list({id(module): module for module in found}.values())
+
+
+def _embedding_of(loaded: Loaded, part: torch.nn.Module) -> torch.nn.Module:
+    """Return the module that embeds what a part reads. FSMT's encoder and decoder have it, and no method that says so.
+
+    Raises:
+        Unusable: there is no one module.
+    """
+    try:
+        module = part.get_input_embeddings()  # type: ignore[operator]
+    except (AttributeError, NotImplementedError):
+        module = getattr(part, "embed_tokens", None)
+    if not isinstance(module, torch.nn.Module):
+        raise Unusable(_no_one_module(loaded.ref.name))
+    return module
+
+
+def _no_one_module(name: str) -> str:
+    return (
+        f"Model {name!r} does not embed its tokens by one module that others could be put in place of, so that nothing "
+        "can be attributed to them."
+    )
 
 
 @contextmanager
@@ -187,7 +216,7 @@ def _baselines(loaded: Loaded, embeddings: Embeddings, kind: str | None) -> Embe
     modules = _embeddings(loaded)
     pad = torch.tensor([[loaded.pad]], device=loaded.device)
     with torch.no_grad():
-        padding = [module(pad) for module in modules]
+        padding = [found[0] if isinstance(found, tuple) else found for found in (module(pad) for module in modules)]
     return tuple(
         padding[min(number, len(padding) - 1)].expand_as(part).clone() for number, part in enumerate(embeddings)
     )

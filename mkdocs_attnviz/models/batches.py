@@ -65,6 +65,8 @@ def run(shelf: Shelf, loaded: Loaded, take: Take, batch: dict[int, Example]) -> 
         Unusable: it is not for its texts that the model fails.
     """
     indices = list(batch)
+    if loaded.isolation.varies:
+        loaded.batches = False
     if len(batch) > 1 and loaded.batches is False:
         for index in indices:
             yield from run(shelf, loaded, take, {index: batch[index]})
@@ -92,6 +94,8 @@ def _made(shelf: Shelf, loaded: Loaded, take: Take, batch: dict[int, Example]) -
     examples = list(batch.values())
     try:
         entries = take(loaded, examples)
+        if loaded.isolation.varies:
+            loaded.batches = False
         if loaded.batches is None and "stacks" in entries[0].meta and (padded := _padded(batch)) is not None:
             loaded.batches = _alike(entries[padded], take(loaded, [examples[padded]])[0])
         return None if loaded.batches is False and len(batch) > 1 else entries

@@ -32,7 +32,7 @@ class _Unit:
 def shown(tokens: Sequence[bytes]) -> list[Shown]:
     """Return the texts of tokens that follow one another, given the bytes of each."""
     ends = list(accumulate(map(len, tokens)))
-    pretty, text = [""] * len(tokens), [""] * len(tokens)
+    pretty, text = ([list[str]() for _ in tokens] for _ in range(2))  # in pieces: a token may have a million characters
     first = 0  # the token in which the unit begins
     for unit in _units(b"".join(tokens)):
         while ends[first] <= unit.start:
@@ -41,10 +41,10 @@ def shown(tokens: Sequence[bytes]) -> list[Shown]:
         while ends[last] < unit.end:
             last += 1
         holders = [n for n in range(first, last + 1) if tokens[n]]
-        text[first] += unit.text
+        text[first].append(unit.text)
         for number, n in enumerate(holders, 1):
-            pretty[n] += unit.text if len(holders) == 1 else f"{unit.text}‹{number}/{len(holders)}›"
-    return [Shown(*each) for each in zip(pretty, text, strict=True)]
+            pretty[n].append(unit.text if len(holders) == 1 else f"{unit.text}‹{number}/{len(holders)}›")
+    return [Shown(*map("".join, each)) for each in zip(pretty, text, strict=True)]
 
 
 def _units(content: bytes) -> Iterator[_Unit]:

@@ -11,6 +11,7 @@ import collections
 import contextlib
 import json
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -20,7 +21,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass, replace
 from typing import IO, Any, Protocol
 
-from mkdocs_attnviz.cache import Entry
+from mkdocs_attnviz.cache import DamagedEntry, Entry
 from mkdocs_attnviz.models.environment import hub_tokens, worker_environment
 from mkdocs_attnviz.models.reference import ModelRef
 from mkdocs_attnviz.models.request import Request
@@ -41,6 +42,8 @@ ALLOCATION = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_":
 slow to hand out pages, that is up to a third of a capture of small layers over many tokens."""
 
 
+RAISED = re.compile(r"^[\w.]*(?:Error|Exception): ")
+"""The name of an exception, which is not for authors, before what it says."""
 LONGEST_LINE = 10_000  # bytes of what a library prints that are kept together
 
 Models = tuple[ModelRef, ...]
@@ -139,6 +142,14 @@ def capture_job(
         **first.run(),
         "inputs": [[index, dict(request.inputs)] for index, request in requests.items()],
     }
+
+
+def captured(message: Mapping[str, Any], data: bytes) -> Answer:
+    """Return the answer that a worker's event brings; an entry that no build could read later is refused now."""
+    try:
+        return Captured(message["index"], Entry.from_bytes(data), message["seconds"])
+    except DamagedEntry as error:
+        return Refused(message["index"], f"What the model gave for this text cannot be kept: {error}.")
 
 
 def write_message(stream: IO[bytes], message: dict[str, Any], data: bytes = b"") -> None:
@@ -309,7 +320,7 @@ class Worker:
                 case "running":
                     running[:] = message["indices"]
                 case "captured":
-                    yield Captured(message["index"], Entry.from_bytes(data), message["seconds"])
+                    yield captured(message, data)
                 case "refused":
                     yield Refused(message["index"], message["error"])
                 case "failed":
@@ -364,7 +375,7 @@ class Worker:
         code = process.wait()
         if late is not None:
             return WorkerLate(late)
-        last = next((line for line in reversed(self._stderr) if line.strip()), "")
+        last = RAISED.sub("", next((line for line in reversed(self._stderr) if line.strip()), ""))
         if code == -getattr(signal, "SIGKILL", 9):
             return WorkerDied(
                 "its process was killed (signal 9), which mostly means that memory ran out; a shorter text, or `dtype: "

@@ -17,8 +17,8 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from mkdocs_attnviz.cache import Entry, Log
-from mkdocs_attnviz.models.client import Answer, Captured, Models, Refused, capture_job
+from mkdocs_attnviz.cache import Log
+from mkdocs_attnviz.models.client import Answer, Models, Refused, capture_job, captured
 from mkdocs_attnviz.models.node import VERSION, NodeWorker
 from mkdocs_attnviz.models.request import TENSORS
 from mkdocs_attnviz.models.schedule import Chunk, Waiting, Work
@@ -156,7 +156,7 @@ class Crew:
         if worker.chunk is not None:
             worker.chunk = worker.chunk.without([place])
         if message["event"] == "captured":
-            yield Captured(place, Entry.from_bytes(data), message["seconds"])
+            yield captured(message, data)
         else:
             yield Refused(place, message["error"])
 

@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 
+from mkdocs_attnviz.models.conversations import written_out
+from mkdocs_attnviz.models.languages import KEYS, speaking, started
 from mkdocs_attnviz.models.load import Loaded
 from mkdocs_attnviz.models.request import too_long
 from mkdocs_attnviz.models.tokens import (
@@ -27,6 +29,10 @@ from mkdocs_attnviz.models.tokens import (
     target_words,
     tokenize,
 )
+from mkdocs_attnviz.models.writing import generated
+
+GIVES = {"classes": "classes", "labels": "labels", "answer": "answers"}
+"""What models with a head for it give a text, by their task."""
 
 TOGETHER = 4
 """So many times what one text may have, further texts may have together: they are held in memory together."""
@@ -39,11 +45,15 @@ def example(loaded: Loaded, inputs: Mapping[str, Any], max_tokens: int, other: L
     Raises:
         ValueError: too long for the site or the model, or a text that this model does not read.
     """
-    how = {name: value for name, value in inputs.items() if name == "generate"}
+    how = {name: value for name, value in inputs.items() if name in ("generate", *KEYS)}
     more = _further(loaded, how, inputs.get("more_texts", ()), max_tokens)
     decoding = other is None or (loaded.encoder_decoder and other.encoder_decoder)
-    read = _example(loaded, inputs, max_tokens, decoding=decoding)
-    beside = None if other is None else _example(other, inputs, max_tokens, decoding=decoding)
+    with speaking(loaded, inputs):
+        read = _example(loaded, inputs, max_tokens, decoding=decoding)
+    if other is None:
+        return replace(read, more=tuple(more))
+    with speaking(other, inputs, required=False):
+        beside = _example(other, inputs, max_tokens, decoding=decoding)
     return replace(read, more=tuple(more), other=beside)
 
 
@@ -52,7 +62,8 @@ def _further(loaded: Loaded, how: Mapping[str, Any], texts: Sequence[str], max_t
     found = []
     for number, text in enumerate(texts, 2):
         try:
-            found.append(_example(loaded, {**how, "text": text}, max_tokens, decoding=True))
+            with speaking(loaded, how):
+                found.append(_example(loaded, {**how, "text": text}, max_tokens, decoding=True))
         except ValueError as error:
             raise ValueError(f"`more_texts`, text {number}: {error}") from None
     total, limit = sum(len(each.text.ids) for each in found), TOGETHER * max_tokens
@@ -67,9 +78,10 @@ def _example(loaded: Loaded, inputs: Mapping[str, Any], max_tokens: int, *, deco
     """Raises: ValueError."""
     text = text_tokens(loaded, inputs)
     _check_length(loaded, "text", len(text.ids), max_tokens)
+    _check_embedded(loaded, text)
     given, generate = inputs.get("text_target"), inputs.get("generate")
     if not loaded.encoder_decoder and generate is not None:
-        text = _written_on(loaded, text, generate)
+        text = _written_on(loaded, text, inputs)
         _check_length(loaded, "text", len(text.ids), max_tokens)
     if not loaded.encoder_decoder:
         if given is not None:
@@ -78,15 +90,18 @@ def _example(loaded: Loaded, inputs: Mapping[str, Any], max_tokens: int, *, deco
                 "one text into another."
             )
         return Example(text)
-    if loaded.task == "classes":  # its decoder reads the text itself, by the model's own code
+    if loaded.reads_again:
         for key in ("text_target", "generate"):
             if key in inputs:
-                raise ValueError(f"Model {loaded.ref.name!r} gives a text classes and writes none, so no `{key}`.")
+                raise ValueError(
+                    f"Model {loaded.ref.name!r} gives a text {GIVES[loaded.task or '']} and writes none, so no `{key}`."
+                )
         return Example(text)
     if not decoding:
         return Example(text)
-    target = _written(loaded, text, max_tokens, generate) if given is None else target_tokens(loaded, given)
+    target = _written(loaded, text, max_tokens, inputs) if given is None else target_tokens(loaded, given)
     _check_length(loaded, "target", len(target.ids), max_tokens)
+    _check_embedded(loaded, target)
     return Example(text, target)
 
 
@@ -97,12 +112,10 @@ def text_tokens(loaded: Loaded, inputs: Mapping[str, Any]) -> Tokens:
     if not getattr(loaded.tokenizer, "chat_template", None):
         raise ValueError(f"`chat` needs a chat template, and the tokenizer of model {loaded.ref.name!r} has none.")
     try:
-        text = loaded.tokenizer.apply_chat_template(
-            inputs["chat"], tokenize=False, add_generation_prompt="generate" in inputs
-        )
+        text, date = written_out(loaded.tokenizer, inputs)
     except Exception as error:  # the template's own: it may raise anything
         raise ValueError(f"`chat` does not fit the chat template of model {loaded.ref.name!r}: {error}") from None
-    return tokenize(loaded.tokenizer, text, None, add_special_tokens=False)
+    return replace(tokenize(loaded.tokenizer, text, None, add_special_tokens=False), date=date)
 
 
 def _check_length(loaded: Loaded, what: str, tokens: int, max_tokens: int) -> None:
@@ -110,6 +123,20 @@ def _check_length(loaded: Loaded, what: str, tokens: int, max_tokens: int) -> No
         raise ValueError(problem)
     if loaded.longest is not None and tokens > loaded.longest:
         raise ValueError(f"The {what} has {tokens} tokens; model {loaded.ref.name!r} reads at most {loaded.longest}.")
+
+
+def _check_embedded(loaded: Loaded, text: Tokens) -> None:
+    """Raise if the tokenizer knows more tokens than the model. Raises: ValueError: with the first of them."""
+    try:
+        size = getattr(loaded.model.get_input_embeddings(), "num_embeddings", None)
+    except NotImplementedError:  # of a model that embeds its tokens in another way
+        return
+    if isinstance(size, int) and (unknown := next((n for n in text.ids if n >= size), None)) is not None:
+        token = text.tokens[text.ids.index(unknown)]
+        raise ValueError(
+            f"The tokenizer of model {loaded.ref.name!r} gives {token!r} the number {unknown}, and the model has "
+            f"embeddings for 0 to {size - 1}: they do not belong together."
+        )
 
 
 def target_tokens(loaded: Loaded, text: str) -> Tokens:
@@ -120,7 +147,7 @@ def target_tokens(loaded: Loaded, text: str) -> Tokens:
     return _target(loaded, shifted(loaded, labels), labels, text)
 
 
-def _written_on(loaded: Loaded, text: Tokens, how: Mapping[str, Any]) -> Tokens:
+def _written_on(loaded: Loaded, text: Tokens, inputs: Mapping[str, Any]) -> Tokens:
     """A text with what a decoder writes after it."""
     if not loaded.model.can_generate():
         kind = loaded.model.config.model_type
@@ -128,7 +155,7 @@ def _written_on(loaded: Loaded, text: Tokens, how: Mapping[str, Any]) -> Tokens:
     room = (loaded.longest or 10**9) - len(text.ids)
     if room < 1:
         raise ValueError(f"The text has {len(text.ids)} tokens, and model {loaded.ref.name!r} can have no more.")
-    written = _generated(loaded, text, _at_most(room, how))
+    written = _generated(loaded, text, inputs, _at_most(room, inputs["generate"]))
     return continued(loaded.tokenizer, text, written[len(text.ids) :])
 
 
@@ -138,26 +165,24 @@ def _at_most(room: int, how: Mapping[str, Any]) -> dict[str, Any]:
     return {**how, **limits}
 
 
-def _generated(loaded: Loaded, text: Tokens, how: Mapping[str, Any]) -> list[int]:
-    """What transformers' `generate` returns for one text. Sampling leaves the random state as it was."""
-    options = {name: value for name, value in how.items() if name != "seed"}
-    options = {"do_sample": False, "num_beams": 1} | options
-    with torch.inference_mode(), torch.random.fork_rng():
-        torch.manual_seed(how.get("seed") or 0)
-        ids = loaded.model.generate(**collate(loaded, [Example(text)]), **options)
-    found: list[int] = ids[0].tolist()
-    return found
+def _generated(
+    loaded: Loaded, text: Tokens, inputs: Mapping[str, Any], how: Mapping[str, Any], **more: Any
+) -> list[int]:
+    return generated(loaded, collate(loaded, [Example(text)]), how, started(loaded, inputs) | more)
 
 
-def _written(loaded: Loaded, text: Tokens, max_tokens: int, how: Mapping[str, Any] | None = None) -> Tokens:
+def _written(loaded: Loaded, text: Tokens, max_tokens: int, inputs: Mapping[str, Any]) -> Tokens:
     """The decoder's side for what the model itself writes: where nothing is said, most likely token by token."""
+    how = inputs.get("generate")
     if not loaded.model.can_generate():
         raise ValueError(f"Model {loaded.ref.name!r} cannot write: its decoder needs `text_target`.")
     if how is not None:
-        written = _generated(loaded, text, _at_most(loaded.longest or 10**9, how))
+        written = _generated(loaded, text, inputs, _at_most(loaded.longest or 10**9, how))
     else:
         most = min(max_tokens, loaded.longest or max_tokens)
-        written = _generated(loaded, text, {"max_length": most + 1, "max_new_tokens": None})
+        # Not even an end that the model's configuration forces at the last token: it would hide that there was none.
+        limit = {"max_length": most + 1, "max_new_tokens": None}
+        written = _generated(loaded, text, inputs, limit, forced_eos_token_id=None)
         if len(written) > most and written[-1] not in _ends(loaded):
             name = loaded.ref.name
             raise ValueError(f"Model {name!r} has written {most} tokens and come to no end; give it a `text_target`.")
@@ -176,13 +201,14 @@ def _target(loaded: Loaded, ids: list[int], labels: list[int], text: str) -> Tok
     tokenizer = loaded.tokenizer
     words, spans = target_words(tokenizer, labels, text)
     follows = ids[1:] == labels[:-1]  # what is read is what was written before
-    read, written = in_sequence(tokenizer, ids), in_sequence(tokenizer, labels)
+    apart = sorted({0, *special(tokenizer, ids)})
+    read, written = in_sequence(tokenizer, ids, apart), in_sequence(tokenizer, labels, special(tokenizer, labels))
     return Tokens(
         ids=ids,
         type_ids=None,
         tokens=names(tokenizer, ids),
         pretty=[token.pretty for token in read],
-        special=sorted({0, *special(tokenizer, ids)}),
+        special=apart,
         sentence_b_start=None,
         words=[None, *words[:-1]] if follows else [None] * len(ids),
         next=[token.pretty for token in written],

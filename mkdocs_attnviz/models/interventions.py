@@ -19,9 +19,10 @@ from transformers.pytorch_utils import Conv1D
 from mkdocs_attnviz.models.anatomy import Anatomy
 from mkdocs_attnviz.models.feed_forward import Projections, down_projections
 from mkdocs_attnviz.models.inputs import target_tokens, text_tokens
+from mkdocs_attnviz.models.languages import speaking
 from mkdocs_attnviz.models.load import Loaded, Unusable
 from mkdocs_attnviz.models.norms import Projection
-from mkdocs_attnviz.models.survey import TEXT, anatomy, shortened
+from mkdocs_attnviz.models.survey import anatomy, probe
 from mkdocs_attnviz.models.tokens import Example
 from mkdocs_attnviz.part import listed
 
@@ -42,18 +43,18 @@ def intervening(loaded: Loaded, interventions: Interventions, several: Iterable[
     with ExitStack() as stack:
         if interventions:
             _ = loaded.task  # which is found out by running the model as it is
-            probe = _probe(loaded, several)
+            read = _readable(loaded, several)
             heads = [each for each in interventions if each.get("heads") is not None]
             neurons = [each for each in interventions if each.get("neurons") is not None]
-            places = [*_heads(loaded, heads, anatomy(loaded, probe))] if heads else []
-            short = shortened(probe, loaded.longest or TEXT)  # the author's may be longer than the model reads
+            places = [*_heads(loaded, heads, anatomy(loaded, read))] if heads else []
+            short = probe(loaded, read)  # the author's may be longer than the model reads
             places += [*_neurons(loaded, neurons, down_projections(loaded, short))] if neurons else []
             for place in places:  # all are found before anything is changed
                 _scale(stack, loaded, place)
         yield
 
 
-def _probe(loaded: Loaded, several: Iterable[Mapping[str, Any]]) -> Example:
+def _readable(loaded: Loaded, several: Iterable[Mapping[str, Any]]) -> Example:
     """Something to look at the model with, for which it need not write.
 
     Raises:
@@ -63,19 +64,25 @@ def _probe(loaded: Loaded, several: Iterable[Mapping[str, Any]]) -> Example:
     problem = ValueError("There is no text to look at the model with.")
     for inputs in several:
         try:
-            text = text_tokens(loaded, inputs)
-            if not loaded.encoder_decoder:
-                return Example(text)
-            if loaded.task == "classes":
-                raise Unusable(
-                    f"`interventions` does not reach into model {loaded.ref.name!r}, a classifier whose decoder reads "
-                    "the text again."
-                )
-            said = inputs.get("text_target") or inputs.get("text") or inputs["chat"][0]["content"]
-            return Example(text, target_tokens(loaded, said))
+            with speaking(loaded, inputs):
+                return _read(loaded, inputs)
         except ValueError as error:
             problem = error
     raise problem
+
+
+def _read(loaded: Loaded, inputs: Mapping[str, Any]) -> Example:
+    """Raises: ValueError, Unusable."""
+    text = text_tokens(loaded, inputs)
+    if not loaded.encoder_decoder:
+        return Example(text)
+    if loaded.reads_again:
+        raise Unusable(
+            f"`interventions` does not reach into model {loaded.ref.name!r}, a classifier whose decoder reads the text "
+            "again."
+        )
+    said = inputs.get("text_target") or inputs.get("text") or inputs["chat"][0]["content"]
+    return Example(text, target_tokens(loaded, said))
 
 
 @dataclass

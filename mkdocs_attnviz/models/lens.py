@@ -35,7 +35,8 @@ def capture(loaded: Loaded, examples: Sequence[Example], parameters: Mapping[str
     if loaded.task not in ("next", "target", "masked"):
         if loaded.task is None:
             raise Unusable(loaded.predicts_nothing)
-        raise Unusable(f"The logit lens needs a model that predicts tokens, and {loaded.ref.name!r} predicts classes.")
+        what = {"labels": "labels of tokens", "answer": "answers"}.get(loaded.task, "classes")
+        raise Unusable(f"The logit lens needs a model that predicts tokens, and {loaded.ref.name!r} predicts {what}.")
     watched = [token_of(loaded, text) for text in parameters["watch"]]
     with torch.inference_mode():
         return [_entry(loaded, example, watched, parameters) for example in examples]

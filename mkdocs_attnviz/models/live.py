@@ -12,6 +12,7 @@ from typing import Any
 import transformers
 
 from mkdocs_attnviz.cache import Entry
+from mkdocs_attnviz.models import languages
 from mkdocs_attnviz.models.inputs import example
 from mkdocs_attnviz.models.interventions import intervening
 from mkdocs_attnviz.models.load import Loaded, Unusable, check_attention, placed
@@ -46,6 +47,9 @@ def entry(
         raise ValueError(
             "`other` is the model that `interventions` change; give a second copy of it, to stay as it is."
         )
+    if languages.several(tokenizer):  # the caller's tokenizer speaks what the caller has set
+        spoken = {key: getattr(tokenizer, key, None) for key in languages.KEYS}
+        inputs = {key: code for key, code in spoken.items() if code is not None} | dict(inputs)
     capture = importlib.import_module(f"mkdocs_attnviz.models.{wanted.name}").capture
     try:
         with ExitStack() as stack:
@@ -65,7 +69,9 @@ def _held(stack: ExitStack, which: str, model: Any, tokenizer: Any, wanted: Capt
     _check(f"{which}_tokenizer".lstrip("_"), tokenizer, transformers.PreTrainedTokenizerBase)
     stack.enter_context(eager(model, attention=wanted.attention))
     ref = ModelRef(name(model), name(model), True, None, None, "auto", False, True)
-    return Loaded(ref, model, tokenizer, placed(model))
+    loaded = Loaded(ref, model, tokenizer, placed(model))
+    stack.callback(loaded.isolation.remove)
+    return loaded
 
 
 def _check(what: str, value: Any, kind: type) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tokenizers
@@ -17,7 +18,18 @@ import torch
 import transformers
 from transformers.models.auto import modeling_auto
 
-from mkdocs_attnviz.models import hub, memory, missing_weights, model_class, own_buffers, trial, vocabulary
+from mkdocs_attnviz.models import (
+    hub,
+    memory,
+    missing_weights,
+    model_class,
+    other_formats,
+    own_buffers,
+    trial,
+    vocabulary,
+)
+from mkdocs_attnviz.models.attention_limits import without_matrix
+from mkdocs_attnviz.models.isolation import Isolation
 from mkdocs_attnviz.models.model_class import TASKS, Kind
 from mkdocs_attnviz.models.problems import Lacking as Lacking
 from mkdocs_attnviz.models.problems import TooLarge as TooLarge
@@ -74,6 +86,9 @@ class Loaded:
     trained_for: str | None = None
     """What the model predicts, as `TASKS` has it, where its own code says so; None where its class tells."""
 
+    def __post_init__(self) -> None:
+        self.isolation = Isolation(self.model)
+
     @property
     def encoder_decoder(self) -> bool:
         return (
@@ -123,7 +138,20 @@ class Loaded:
 
     def logits(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Of collated inputs, in 32 bits. Raises: ValueError: as `numbers`."""
-        return self.numbers(self.model(**inputs, return_dict=True).logits)
+        return self.numbers(self.logits_of(self.model(**inputs, return_dict=True)))
+
+    def logits_of(self, outputs: Any) -> torch.Tensor:
+        """Return the logits that a model gives; of one that answers questions, those of an answer's first and of its
+        last token, (B, T, 2)."""
+        if self.task == "answer":
+            return torch.stack([outputs.start_logits, outputs.end_logits], -1)
+        found: torch.Tensor = outputs.logits
+        return found
+
+    @property
+    def reads_again(self) -> bool:
+        """Whether the decoder beside an encoder reads the text itself, one token on, and writes nothing."""
+        return self.encoder_decoder and self.task in ("classes", "labels", "answer")
 
     @property
     def pad(self) -> int:
@@ -173,6 +201,8 @@ def _small_files(ref: ModelRef, *, attention: bool) -> tuple[Any, Any]:
             f"Model {ref.name!r} has `device_map: {ref.device_map}`, which needs accelerate; install it with "
             "`pip install 'mkdocs-attnviz[large]'`."
         )
+    if ref.local and (problem := other_formats.problem(ref.name, Path(ref.path))):
+        raise Unusable(problem)  # with peft, transformers would apply an adapter, and without it, leave it out
     config = transformers.AutoConfig.from_pretrained(ref.path, **_where(ref))
     model_class.check_code(ref, config)
     if attention:
@@ -185,8 +215,7 @@ def _small_files(ref: ModelRef, *, attention: bool) -> tuple[Any, Any]:
 
 def check_attention(name: str, config: Any) -> None:
     """Raises: Lacking: such a model has no attention matrix to show."""
-    if config.model_type in NO_ATTENTION:
-        reason = NO_ATTENTION[config.model_type]
+    if reason := NO_ATTENTION.get(config.model_type) or without_matrix(config):
         raise Lacking(f"Model {name!r} ({config.model_type}) has no attention to show: {reason}.")
 
 

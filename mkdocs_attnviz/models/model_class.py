@@ -22,12 +22,17 @@ HEADS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "AutoModelForMaskedLM": ("masked", modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES),
     "AutoModelForCausalLM": ("next", modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES),
     "AutoModelForSequenceClassification": ("classes", modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES),
+    "AutoModelForTokenClassification": ("labels", modeling_auto.MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES),
+    "AutoModelForQuestionAnswering": ("answer", modeling_auto.MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES),
 }
-"""What a model of each class with a head predicts: a target's tokens, masked tokens, the next token, or classes."""
+"""What a model of each class with a head predicts: a target's tokens, masked tokens, the next token, the text's class,
+each token's label, or the part of the text that answers a question."""
 
 TASKS: Mapping[str, str] = {
     name: task
     for auto in (
+        "AutoModelForQuestionAnswering",
+        "AutoModelForTokenClassification",
         "AutoModelForSequenceClassification",
         "AutoModelForMaskedLM",
         "AutoModelForCausalLM",  # after masked tokens: some classes do either, as `Loaded.task` finds out
@@ -132,7 +137,7 @@ def headed(ref: ModelRef, config: Any) -> list[Kind]:
             return [_own_kind(name) for name in found]
         raise Lacking(
             f"Model {ref.name!r} has code of its own (`auto_map` in its configuration: {', '.join(sorted(own))}), and "
-            "none of its classes has a head that predicts tokens or classes, which this view needs."
+            "none of its classes has a head that predicts tokens, classes, labels or answers, which this view needs."
         )
     saved = next(iter(config.architectures or []), "")
     if saved in TASKS:
@@ -148,7 +153,8 @@ def no_head(ref: ModelRef, config: Any) -> Lacking:
     """Return the problem of a model whose files have no head, or one for another task."""
     saved = next(iter(config.architectures or []), config.model_type)
     return Lacking(
-        f"Model {ref.name!r} ({saved}) was saved without a head that predicts tokens or classes, which this view needs."
+        f"Model {ref.name!r} ({saved}) was saved without a head that predicts tokens, classes, labels or "
+        "answers, which this view needs."
     )
 
 

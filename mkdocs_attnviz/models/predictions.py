@@ -2,17 +2,18 @@
 
 Of a model that writes, each token is predicted from those before it. Of a masked language model a `[MASK]` is; where a
 text has none, each token is masked in turn (Salazar et al. 2020, "Masked Language Model Scoring"). Of a classifier it
-is the classes.
+is the classes; of one that labels tokens, each token's labels; of one that answers questions, the answers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 
 from mkdocs_attnviz.cache import Entry
+from mkdocs_attnviz.models import answers
 from mkdocs_attnviz.models.encoding import digits, json_blob
 from mkdocs_attnviz.models.inputs import collate
 from mkdocs_attnviz.models.load import Loaded, Unusable
@@ -40,8 +41,8 @@ def _entry(loaded: Loaded, example: Example, top_k: int) -> Entry:
         raise Unusable(loaded.predicts_nothing)
     sequences = example.sequences()
     meta: dict[str, Any] = {"sequences": sequences, "task": task}
-    if task == "classes":
-        return Entry(meta, {"predictions": json_blob(_classes(loaded, example, top_k))})
+    if task in TOGETHER:
+        return Entry(meta, {"predictions": json_blob(TOGETHER[task](loaded, example, top_k))})
     predicted = predictions(loaded, example, task)
     text = example.target if example.target is not None and task == "target" else example.text
     mask = loaded.tokenizer.mask_token_id if task == "masked" else None
@@ -110,10 +111,45 @@ def _classes(loaded: Loaded, example: Example, top_k: int) -> dict[str, Any]:
     several = config.problem_type == "multi_label_classification" or len(logits) == 1
     probabilities = logits.sigmoid() if several else logits.softmax(-1)
     top = probabilities.topk(min(top_k, len(probabilities)))
+    return _one_place([str(config.id2label[index]) for index in top.indices.tolist()], top.values.tolist())
+
+
+def _answers(loaded: Loaded, example: Example, top_k: int) -> dict[str, Any]:
+    logits = loaded.logits(collate(loaded, [example]))[0]  # (T, 2)
+    found = answers.likeliest(logits, answers.allowed(example.text), top_k)
+    return _one_place([answers.words(example.text, each) for each in found], [each.probability for each in found])
+
+
+def _one_place(names: list[str], probabilities: list[float]) -> dict[str, Any]:
+    """Return what is predicted of a text as a whole, as if of one position."""
     return {
-        "vocabulary": [str(config.id2label[index]) for index in top.indices.tolist()],
-        "top": [list(range(len(top.indices)))],
-        "probabilities": [[digits(value) for value in top.values.tolist()]],
+        "vocabulary": names,
+        "top": [list(range(len(names)))],
+        "probabilities": [[digits(value) for value in probabilities]],
         "actual": [None],
         "entropy": [None],
     }
+
+
+def _labels(loaded: Loaded, example: Example, top_k: int) -> dict[str, Any]:
+    """Return the likeliest labels of each token that is not special; which is right, the text does not say."""
+    length = len(example.text.ids)
+    found: dict[str, list[Any]] = {name: [None] * length for name in ("top", "probabilities", "actual", "entropy")}
+    labels = loaded.model.config.id2label
+    logits = loaded.logits(collate(loaded, [example]))[0]  # (T, labels)
+    for position in range(length):
+        if position not in example.text.special:
+            probabilities = logits[position].softmax(-1)
+            top = probabilities.topk(min(top_k, len(probabilities)))
+            found["top"][position] = top.indices.tolist()
+            found["probabilities"][position] = [digits(value) for value in top.values.tolist()]
+            found["entropy"][position] = digits(float(torch.special.entr(probabilities).sum()))
+    return {"vocabulary": [str(labels[number]) for number in range(logits.shape[-1])], **found}
+
+
+TOGETHER: Mapping[str, Callable[[Loaded, Example, int], dict[str, Any]]] = {
+    "classes": _classes,
+    "answer": _answers,
+    "labels": _labels,
+}
+"""What is predicted of tokens that are all there, by task."""

@@ -7,8 +7,8 @@ import re
 LONGEST = 400
 """The most characters that are repeated of a library's message."""
 
-ADVICE = re.compile(r"\s*Checkout '\S*' for available files\.?|\x1b\[[0-9;]*m")
-"""What libraries say for their own users: where on the hub a file of this machine would be, and colours."""
+ADVICE = re.compile(r"\s*Checkout '\S*' for available files\.?|\x1b\[[0-9;]*m|\b\w+(Error|Exception): ")
+"""What libraries say for their own users: where on the hub a file of this machine would be, colours, exceptions."""
 
 
 class Unusable(Exception):

@@ -26,6 +26,7 @@ import platformdirs
 
 from mkdocs_attnviz.block import BlockError
 from mkdocs_attnviz.cache import write_atomically
+from mkdocs_attnviz.models import other_formats
 from mkdocs_attnviz.models.model_files import (
     LARGEST_POINTER,
     UnreadableFile,
@@ -165,12 +166,13 @@ def _check_locked(ref: ModelRef, known: str) -> None:
     """
     pinned = ref.revision if COMMIT.fullmatch(ref.revision or "") else None
     allowed = [f"commit:{ref.path}@{pinned or 'COMMIT'}"] if HUB_ID.fullmatch(ref.path) else []
-    allowed += [] if ref.revision else ["sha256:DIGEST"]
+    of_hub = bool(ref.revision or (allowed and hub_commit(ref.path, "main")))  # this machine knows it as that
+    allowed += [] if of_hub else ["sha256:DIGEST"]
     found = LOCKED.fullmatch(known)
     fits = found is not None and (
         (found["path"] == ref.path and allowed[0].startswith("commit:") and pinned in (None, found["commit"]))
         if found["commit"]
-        else ref.revision is None
+        else not of_hub
     )
     if not fits:
         raise BlockError(
@@ -273,14 +275,23 @@ def _list(name: str, aliases: dict[str, Any], what: str = "the site's aliases ar
 
 
 def _directory(model: str, base: Path) -> Path | None:
-    """The directory that `model` names, if it names one."""
+    """Return the directory that `model` names, or None if it names none.
+
+    Raises:
+        BlockError: what it names is a part of a model, or one in another format.
+    """
     if model.startswith("package:"):
         return package_directory(model.removeprefix("package:"))
     try:
         folder = (base / os.path.expanduser(model)).resolve()  # noqa: PTH111 — pathlib's raises where there is no home
-        return folder if (folder / "config.json").is_file() else None
+        if (folder / "config.json").is_file():
+            return folder
+        problem = other_formats.problem(model, folder.parent if folder.suffix == ".gguf" else folder)
     except (OSError, ValueError):  # a NUL, a name too long, a folder that may not be read
         return None
+    if problem:
+        raise BlockError(problem)
+    return None
 
 
 def package_directory(path: str) -> Path:
@@ -359,7 +370,7 @@ def _file_digest(file: Path) -> str:
     # Some tools give every file one time of change; nobody sets that of the inode.
     seen = {"path": str(file), "size": about.st_size, "mtime_ns": about.st_mtime_ns}
     seen |= {"ctime_ns": about.st_ctime_ns, "inode": about.st_ino, "lines": "\n"}
-    note = platformdirs.user_cache_path("attnviz") / "digests" / f"{hashlib.sha256(os.fsencode(file)).hexdigest()}.json"
+    note = _notes() / "digests" / f"{hashlib.sha256(os.fsencode(file)).hexdigest()}.json"
     try:
         known = json.loads(note.read_text())
         if {name: known[name] for name in seen} == seen:
@@ -371,6 +382,14 @@ def _file_digest(file: Path) -> str:
     with contextlib.suppress(OSError):  # a digest that is not remembered is computed again, that is all
         write_atomically(note, json.dumps(seen | {"sha256": sha256}).encode())
     return sha256
+
+
+def _notes() -> Path:
+    """Where digests are remembered. A user without a home has no such place, and nothing is remembered."""
+    try:
+        return platformdirs.user_cache_path("attnviz")
+    except RuntimeError:
+        return Path(os.devnull)
 
 
 def _sha256(stream: Any) -> str:

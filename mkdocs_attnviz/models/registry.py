@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -73,13 +74,20 @@ class Registry:
         return found
 
     def _ask_hub(self, model: ModelRef) -> ModelRef | BlockError:
+        alias = self._nearest_alias(model.name)
         if self.settings.on_missing != "run":
-            return BlockError(
-                f"No commit of model {model.name!r} is known here, and `on_missing` forbids to ask the hub for one.",
-                missing=True,
-            )
+            hint = f" (did you mean the alias `{alias}`?)" if alias else ""
+            unknown = f"No commit of model {model.name!r} is known here{hint}"
+            return BlockError(f"{unknown}, and `on_missing` forbids to ask the hub for one.", missing=True)
         self.log.info("looking up model %s on the hub", model.name)
         try:
             return model.at_commit(self.worker.hub_commit(model))
         except ModelFailed as error:
-            return BlockError(str(error))
+            return BlockError(f"{error} Did you mean the alias `{alias}`?" if alias else str(error))
+
+    def _nearest_alias(self, name: str) -> str | None:
+        """Return the alias of the site that `name` may be a misspelling of, or None."""
+        aliases = {alias.lower(): alias for alias in self.settings.models}
+        if name in self.settings.models:
+            return None
+        return next((aliases[found] for found in difflib.get_close_matches(name.lower(), aliases, n=1)), None)

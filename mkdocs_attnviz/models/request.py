@@ -52,7 +52,8 @@ class Request:
     model: ModelRef
     inputs: Mapping[str, Any]
     """`text`, or `chat`; for a pair, `text_pair`; for an encoder–decoder that is to read a given output, `text_target`;
-    for a model that is to write, `generate`; for a view of several texts, `more_texts`. Plain JSON."""
+    for a model that is to write, `generate`; for a view of several texts, `more_texts`; for a translator, `src_lang`
+    and `tgt_lang`; for a conversation, `chat_date`. Plain JSON."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """What the capture itself lets choose. Plain JSON."""
     interventions: Sequence[Mapping[str, Any]] = ()
@@ -109,7 +110,8 @@ class Request:
         for model in self.models:
             if model.identity is None:
                 raise ValueError(f"{model.name} has no identity yet")
-        later = {name: self.inputs.get(name) for name in ("chat", "generate", "more_texts")}
+        names = ("chat", "generate", "more_texts", "chat_date", "src_lang", "tgt_lang")
+        later = {name: self.inputs.get(name) for name in names}
         later |= {"parameters": self.parameters, "interventions": self.interventions}
         return [
             ("capture", self.capture.name),

@@ -1,7 +1,8 @@
 """Which of the tokens that a model read made it produce this one: attributions, one row for each output explained.
 
-An output is a token that a decoder writes, a masked token, or a class. What is written at a position is explained by
-what stands before it alone: the model is run on that. What does the work is Captum, in `attribution.py`.
+An output is a token that a decoder writes, a masked token, a class, a token's label, or the first or last token of an
+answer. What is written at a position is explained by what stands before it alone: the model is run on that. What does
+the work is Captum, in `attribution.py`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 
 from mkdocs_attnviz.cache import Entry
+from mkdocs_attnviz.models import answers
 from mkdocs_attnviz.models.attribution import Found, attribute
 from mkdocs_attnviz.models.encoding import digits, scaled_blob
 from mkdocs_attnviz.models.inputs import collate
@@ -22,6 +24,12 @@ from mkdocs_attnviz.models.tokens import Example, Tokens, names, pretty
 
 DIGITS = 6
 ALL = "all"
+LABELLED = ("classes", "labels")
+"""Tasks whose outputs have names in the model's configuration."""
+NOTHING = ("O", "LABEL_0")
+"""Labels of tokens that are nothing in particular."""
+ENDS = ("start", "end")
+"""The outputs of a model that answers questions."""
 
 Choose = Callable[[torch.Tensor], torch.Tensor]
 """Logits as the model returns them → those of one output, (B, V)."""
@@ -68,7 +76,7 @@ def _entry(loaded: Loaded, example: Example, parameters: Mapping[str, Any]) -> E
         "sequences": sequences,
         "task": loaded.task,
         "outputs": outputs,
-        "contrast": _contrast(loaded, parameters)[1],
+        "contrast": _contrast(loaded, parameters, example.text)[1],
     }
     masked = np.isnan(values)
     return Entry(meta, {"attributions": scaled_blob(values, masked)})
@@ -93,8 +101,8 @@ def explained(
         ValueError: there is no such output, or no such token to contrast it with.
         Unusable: as `capture`.
     """
-    contrast, _ = _contrast(loaded, parameters)
-    wanted = _wanted(loaded, parameters.get("token"))
+    contrast, _ = _contrast(loaded, parameters, example.text)
+    wanted = _wanted(loaded, parameters.get("token"), example.text)
     said, found = [], []
     for output in _outputs(loaded, example, parameters.get("target")):
         with torch.no_grad():
@@ -106,7 +114,7 @@ def explained(
             {
                 "name": output.name,
                 "index": output.index,
-                "token": _name(loaded, token),
+                "token": _name(loaded, token, example.text),
                 "probability": digits(float(_probabilities(loaded, logits[None])[0, token]), DIGITS),
             }
         )
@@ -148,30 +156,52 @@ def _log_probabilities(loaded: Loaded, logits: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.logsigmoid(logits) if several else logits.log_softmax(-1)
 
 
-def _name(loaded: Loaded, token: int) -> str:
-    if loaded.task == "classes":
+def _name(loaded: Loaded, token: int, text: Tokens) -> str:
+    """Return what an output is called: a token, a class, a label, or the token at a position of the text."""
+    if loaded.task in LABELLED:
         return str(loaded.model.config.id2label[token])
+    if loaded.task == "answer":
+        return text.pretty[token]
     return pretty(loaded.tokenizer, [token])[0]
 
 
-def _contrast(loaded: Loaded, parameters: Mapping[str, Any]) -> tuple[int | None, str | None]:
+def _contrast(loaded: Loaded, parameters: Mapping[str, Any], text: Tokens) -> tuple[int | None, str | None]:
     """The other token, or class, and what it is called."""
     given = parameters.get("contrast")
     if given is None:
         return None, None
-    found = _class(loaded, "contrast", given) if loaded.task == "classes" else _token(loaded, "contrast", given)
-    return found, _name(loaded, found)
+    found = _known(loaded, "contrast", given, text)
+    return found, _name(loaded, found, text)
 
 
-def _wanted(loaded: Loaded, given: str | None) -> int | None:
-    """The token that is explained wherever it may stand. Raises: ValueError."""
+def _wanted(loaded: Loaded, given: str | None, text: Tokens) -> int | None:
+    """The token, or label, that is explained wherever it may stand. Raises: ValueError."""
     if given is None:
         return None
     if loaded.task == "classes":
         raise ValueError(
             f"`token` is for models that predict tokens, and {loaded.ref.name!r} predicts classes: `target`."
         )
-    return _token(loaded, "token", given)
+    return _known(loaded, "token", given, text)
+
+
+def _known(loaded: Loaded, key: str, given: str, text: Tokens) -> int:
+    """Return the number of what an author names. Raises: ValueError."""
+    if loaded.task in LABELLED:
+        return _class(loaded, key, given)
+    if loaded.task == "answer":
+        return _place(key, given, answers.allowed(text))
+    return _token(loaded, key, given)
+
+
+def _place(key: str, given: str, positions: Sequence[int]) -> int:
+    """Return a position of the text. Raises: ValueError."""
+    if given not in map(str, positions):
+        raise ValueError(
+            f"`{key}` is {given!r}; it must be the position of a token that may be part of an answer: "
+            f"{positions[0]} to {positions[-1]}."
+        )
+    return int(given)
 
 
 def _token(loaded: Loaded, key: str, text: str) -> int:
@@ -206,6 +236,10 @@ def _outputs(loaded: Loaded, example: Example, target: Sequence[str] | None) -> 
     """Raises: ValueError, Unusable."""
     if loaded.task == "classes":
         return _classes(loaded, example, target)
+    if loaded.task == "labels":
+        return _labels(loaded, example, target)
+    if loaded.task == "answer":
+        return _ends(loaded, example, target)
     if loaded.task == "masked":
         return _masked(loaded, example.text, target)
     if loaded.task == "target" and example.target is not None:
@@ -220,6 +254,48 @@ def _classes(loaded: Loaded, example: Example, target: Sequence[str] | None) -> 
         target = [str(number) for number in range(len(loaded.model.config.id2label))]
     wanted = [None] if target is None else [_class(loaded, "target", each) for each in target]
     return [Output(example, lambda logits: logits, "outputs", number, token) for number, token in enumerate(wanted)]
+
+
+def _labels(loaded: Loaded, example: Example, target: Sequence[str] | None) -> list[Output]:
+    """The label of the first token that is something in particular; where others are asked for, of those."""
+    allowed = [position for position in range(len(example.text.ids)) if position not in example.text.special]
+    if not allowed:
+        raise ValueError("The text has no token that could have a label.")
+    wanted = _positions(target, allowed, allowed) if target is not None else [_labelled(loaded, example, allowed)]
+
+    def output(position: int) -> Output:
+        return Output(example, lambda logits: logits[:, position], "text", position)
+
+    return [output(position) for position in wanted]
+
+
+def _labelled(loaded: Loaded, example: Example, allowed: Sequence[int]) -> int:
+    """Return the position of the first token whose likeliest label says something; else that of the first."""
+    with torch.no_grad():
+        likeliest = loaded.logits(collate(loaded, [example]))[0].argmax(-1).tolist()
+    names = loaded.model.config.id2label
+    telling = (position for position in allowed if str(names[likeliest[position]]) not in NOTHING)
+    return next(telling, allowed[0])
+
+
+def _ends(loaded: Loaded, example: Example, target: Sequence[str] | None) -> list[Output]:
+    """The first and the last token of the likeliest answer, or one of the two."""
+    positions = answers.allowed(example.text)
+    for each in target or ():
+        if each not in (*ENDS, ALL):
+            raise ValueError(f"`target` is {each!r}; of an answer it must be start, end or all.")
+    with torch.no_grad():
+        logits = loaded.logits(collate(loaded, [example]))[0]
+    best = answers.likeliest(logits, positions, 1)[0]
+
+    def output(number: int) -> Output:
+        def choose(logits: torch.Tensor) -> torch.Tensor:
+            return answers.of_allowed(logits[..., number], positions)
+
+        return Output(example, choose, "outputs", number, (best.start, best.end)[number])
+
+    wanted = ENDS if target is None or ALL in target else target
+    return [output(ENDS.index(each)) for each in wanted]
 
 
 def _masked(loaded: Loaded, text: Tokens, target: Sequence[str] | None) -> list[Output]:

@@ -7,11 +7,13 @@ and which linear layer the output of an attention goes to (`norms`).
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import Any
 
 import torch
 
 from mkdocs_attnviz.models.anatomy import SEQUENCES, Anatomy, Layer, Slots, Stack, handed_out, run, way_of
+from mkdocs_attnviz.models.attention_limits import BANDED
 from mkdocs_attnviz.models.calls import Call
 from mkdocs_attnviz.models.inputs import collate
 from mkdocs_attnviz.models.load import Loaded, Unusable
@@ -43,7 +45,7 @@ class _Survey:
 
     def __init__(self, loaded: Loaded, example: Example) -> None:
         self.loaded = loaded
-        self.inputs = collate(loaded, [shortened(example, loaded.longest or TEXT)])
+        self.inputs = collate(loaded, [probe(loaded, example)])
         self.names: dict[int, list[str]] = {}
         for name, module in loaded.model.named_modules(remove_duplicate=False):
             self.names.setdefault(id(module), []).append(name)
@@ -138,7 +140,7 @@ class _Survey:
         for name, calls in numbers.items():
             rows, cols = SEQUENCES[name]
             calls = self._by_tokens(calls, self._length(rows), self._length(cols))
-            if not calls:
+            if not calls or name in BANDED.get(self.loaded.model.config.model_type, ()):
                 continue
             weights = [self.calls[call].weights for call in calls.values()]
             causal = rows == cols and all(not bool(torch.triu(each[0], 1).any()) for each in weights)
@@ -202,13 +204,34 @@ def _numbered(slot: torch.Tensor) -> bool:
     return float(first).is_integer() and bool((slot == first).all())
 
 
-def shortened(example: Example, longest: int) -> Example:
-    text = min(TEXT, longest)
-    target = min(TARGET, text - 1)
-    return Example(_cycled(example.text, text), None if example.target is None else _cycled(example.target, target))
+def probe(loaded: Loaded, example: Example) -> Example:
+    """Return a short text that is the same for all texts of a model, so that what is found with it depends on none.
+
+    `example` tells whether there is a decoder's side, and with which token that begins.
+    """
+    text = min(TEXT, loaded.longest or TEXT)
+    ids = _plain(loaded, text)
+    read = _made(ids, example.text)
+    if example.target is None:
+        return Example(read)
+    begun = example.target.ids[:1]
+    return Example(read, _made((begun + ids)[: max(1, min(TARGET, text - 1))], example.target))
 
 
-def _cycled(text: Tokens, length: int) -> Tokens:
-    ids = (text.ids * length)[:length]
-    type_ids = None if text.type_ids is None else [0] * length
+def _plain(loaded: Loaded, length: int) -> list[int]:
+    """The first tokens of the vocabulary that stand for nothing special, over and over if they are few."""
+    config = loaded.model.config.get_text_config()
+    special = set(getattr(loaded.tokenizer, "all_special_ids", ()))
+    special |= {
+        value
+        for name, value in vars(config).items()
+        if name.endswith(("_token_id", "_token_index", "_index")) and isinstance(value, int)
+    }
+    some = list(islice((token for token in range(config.vocab_size) if token not in special), length)) or [0]
+    return (some * length)[:length]
+
+
+def _made(ids: list[int], like: Tokens) -> Tokens:
+    length = len(ids)
+    type_ids = None if like.type_ids is None else [0] * length
     return Tokens(ids, type_ids, [""] * length, [""] * length, [], None, [None] * length)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -48,9 +48,11 @@ class Tokens:
     """Where each token stands in what was read; None where the tokenizer does not tell."""
     texts: list[str] | None = None
     """What each token adds to the text of its word; None where that is the token itself."""
+    date: str | None = None
+    """The day that a chat template was given for today, where it asked for it."""
 
     def meta(self) -> dict[str, Any]:
-        more: dict[str, Any] = {"next": self.next, "generated": self.generated}
+        more: dict[str, Any] = {"next": self.next, "generated": self.generated, "date": self.date}
         if self.texts is not None:
             more["texts"] = different_texts(self.words, self.pretty, self.texts) or None
         return {name: value for name, value in more.items() if value is not None} | {
@@ -92,20 +94,25 @@ def tokenize(tokenizer: Any, text: str, text_pair: str | None, *, add_special_to
     Raises:
         ValueError: the text gives no token, or a pair cannot be told apart.
     """
-    encoded = tokenizer(text, text_pair, truncation=False, verbose=False, add_special_tokens=add_special_tokens)
+    how = {"truncation": False, "verbose": False, "add_special_tokens": add_special_tokens}
+    try:
+        encoded = tokenizer(text, text_pair, return_special_tokens_mask=True, **how)
+    except Exception:  # a tokenizer's own code, of which this may be the only part that fails
+        encoded = tokenizer(text, text_pair, **how)
     ids = list(encoded["input_ids"])
     if not ids:
         raise ValueError("The text gives no tokens.")
     type_ids = encoded.get("token_type_ids")
-    read = in_sequence(tokenizer, ids)
+    apart = sorted({*special(tokenizer, ids), *_put_around(encoded, ids)})
+    read = in_sequence(tokenizer, ids, apart)
     return Tokens(
         ids=ids,
         type_ids=None if type_ids is None else list(type_ids),
         tokens=names(tokenizer, ids),
         pretty=[token.pretty for token in read],
-        special=special(tokenizer, ids),
+        special=apart,
         sentence_b_start=None if text_pair is None else _sentence_b_start(encoded, type_ids),
-        words=_words(tokenizer, encoded, ids),
+        words=_words(tokenizer, encoded, ids, apart),
         spans=_spans(encoded, text, text_pair),
         texts=[token.text for token in read],
     )
@@ -114,30 +121,37 @@ def tokenize(tokenizer: Any, text: str, text_pair: str | None, *, add_special_to
 def continued(tokenizer: Any, text: Tokens, ids: list[int]) -> Tokens:
     """A text and the `ids` that a model has written after it."""
     whole, start = [*text.ids, *ids], len(text.ids)
-    marked = words_by_marks(tokenizer, whole)
+    apart = [*text.special, *(start + position for position in special(tokenizer, ids))]
+    marked = words_by_marks(tokenizer, whole, apart)
     follows = start < len(whole) and None not in (marked[start], text.words[-1]) and marked[start] == marked[start - 1]
     first = next((word for word in marked[start:] if word is not None), 0)
     last = max((word for word in text.words if word is not None), default=-1)
     written = [None if word is None else word - first + last + (not follows) for word in marked[start:]]
-    read = in_sequence(tokenizer, whole)
+    read = in_sequence(tokenizer, whole, apart)
     return Tokens(
         ids=whole,
         type_ids=None if text.type_ids is None else [*text.type_ids, *[0] * len(ids)],
         tokens=names(tokenizer, whole),
         pretty=[token.pretty for token in read],
-        special=special(tokenizer, whole),
+        special=apart,
         sentence_b_start=None,
         words=[*text.words, *written],
         generated=start,
         texts=[token.text for token in read],
+        date=text.date,
     )
 
 
 def names(tokenizer: Any, ids: list[int]) -> list[str]:
     """As the vocabulary has them; a model may know more ids than its tokenizer."""
+    found = tokenizer.convert_ids_to_tokens(ids)
+    decoded = {n for n, name in zip(ids, found, strict=True) if isinstance(name, str) and "�" in name}
+    if decoded:  # each by itself, so that a byte cannot be told any more
+        spelled = {token_id: name for name, token_id in tokenizer.get_vocab().items() if token_id in decoded}
+        found = [spelled.get(token_id, name) for token_id, name in zip(ids, found, strict=True)]
     return [
         f"‹{n}›" if name is None else name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else name
-        for n, name in zip(ids, tokenizer.convert_ids_to_tokens(ids), strict=True)
+        for n, name in zip(ids, found, strict=True)
     ]
 
 
@@ -146,10 +160,9 @@ def pretty(tokenizer: Any, ids: list[int]) -> list[str]:
     return [one.pretty for content in _contents(tokenizer, ids) for one in shown([content])]
 
 
-def in_sequence(tokenizer: Any, ids: list[int]) -> list[Shown]:
-    """Return tokens that follow one another, as a reader should see them."""
-    apart = set(special(tokenizer, ids))
-    return marks_of(tokenizer).read(names(tokenizer, ids), apart, _contents(tokenizer, ids))
+def in_sequence(tokenizer: Any, ids: list[int], apart: Sequence[int]) -> list[Shown]:
+    """Return tokens that follow one another, as a reader should see them; `apart` are the positions of special ones."""
+    return marks_of(tokenizer).read(names(tokenizer, ids), set(apart), _contents(tokenizer, ids))
 
 
 def _contents(tokenizer: Any, ids: list[int]) -> list[bytes]:
@@ -172,9 +185,16 @@ def special(tokenizer: Any, ids: list[int]) -> list[int]:
 
 def special_ids(tokenizer: Any) -> set[int]:
     """Return the ids of all special tokens: those with a role, such as `[CLS]`, and those that were added as special
-    without one, such as Llama 3's `<|eot_id|>`."""
+    without one, such as Llama 3's `<|eot_id|>` and M2M100's languages."""
     added = _added(tokenizer)
-    return {*tokenizer.all_special_ids, *(token_id for token_id, token in added.items() if token.special)}
+    languages = getattr(tokenizer, "id_to_lang_token", {})
+    return {*tokenizer.all_special_ids, *languages, *(one for one, token in added.items() if token.special)}
+
+
+def _put_around(encoded: Any, ids: list[int]) -> list[int]:
+    """Return the positions of tokens that the tokenizer has put before, between or after the texts."""
+    mask = encoded.get("special_tokens_mask") or []
+    return [position for position, flag in enumerate(mask) if flag] if len(mask) == len(ids) else []
 
 
 def _added(tokenizer: Any) -> Mapping[int, Any]:
@@ -186,9 +206,9 @@ def _added(tokenizer: Any) -> Mapping[int, Any]:
     return found
 
 
-def words_by_marks(tokenizer: Any, ids: list[int]) -> list[int | None]:
+def words_by_marks(tokenizer: Any, ids: list[int], apart: Sequence[int]) -> list[int | None]:
     """Return the word that each token is a piece of, by the marks of the tokenizer's vocabulary."""
-    return marks_of(tokenizer).words(names(tokenizer, ids), special(tokenizer, ids))
+    return marks_of(tokenizer).words(names(tokenizer, ids), apart)
 
 
 def target_words(tokenizer: Any, labels: list[int], text: str) -> tuple[list[int | None], Spans | None]:
@@ -196,7 +216,7 @@ def target_words(tokenizer: Any, labels: list[int], text: str) -> tuple[list[int
     encoded = tokenizer(text_target=text, truncation=False, verbose=False)
     if list(encoded["input_ids"]) != labels:
         return [None] * len(labels), None
-    return _words(tokenizer, encoded, labels), _spans(encoded, text)
+    return _words(tokenizer, encoded, labels, special(tokenizer, labels)), _spans(encoded, text)
 
 
 def _spans(encoded: Any, text: str, text_pair: str | None = None) -> Spans | None:
@@ -224,9 +244,9 @@ def _sentence_b_start(encoded: Any, type_ids: list[int] | None) -> int:
     return int(sequence_ids.index(1))
 
 
-def _words(tokenizer: Any, encoded: Any, ids: list[int]) -> list[int | None]:
+def _words(tokenizer: Any, encoded: Any, ids: list[int], apart: Sequence[int]) -> list[int | None]:
     """As the tokenizer counts words; by the marks of its vocabulary where it does not, or takes a text for one word."""
-    marks = words_by_marks(tokenizer, ids)
+    marks = words_by_marks(tokenizer, ids, apart)
     counted = _counted(encoded) if encoded.is_fast else None
     if counted is None:
         return marks
@@ -236,7 +256,6 @@ def _words(tokenizer: Any, encoded: Any, ids: list[int]) -> list[int | None]:
     )
     if joined and any(word is not None for word in marks):
         return marks
-    apart = set(special(tokenizer, ids))
     return [None if n in apart else word for n, word in enumerate(counted)]
 
 

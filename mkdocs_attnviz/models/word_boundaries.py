@@ -13,6 +13,7 @@ from typing import Any
 import regex
 
 BOUNDARY = regex.compile(r"(?w)\b")
+SHARE = regex.compile(r"‹\d+/\d+›")
 LATER_PIECE = regex.compile(r"(?s).‹(?!1/)\d+/\d+›")
 """The beginning of a token that begins within a character."""
 
@@ -23,6 +24,12 @@ def texts_of(sequence: Mapping[str, Any]) -> list[str]:
     """Return what each token of an entry's sequence adds to the text of its word, without marks of pieces."""
     known, words, pretty = sequence.get("texts", {}), sequence["words"], sequence["pretty"]
     return [known.get(str(n), _unmarked(token, goes_on=_goes_on(words, n))) for n, token in enumerate(pretty)]
+
+
+def characters_of(sequence: Mapping[str, Any], position: int) -> str:
+    """Return the characters that a token of an entry's sequence holds, whole also where it holds a share of them."""
+    pretty = str(sequence["pretty"][position])
+    return SHARE.sub("", pretty) if str(position) in sequence.get("texts", {}) else pretty
 
 
 def different_texts(words: Words, pretty: Sequence[str], texts: Sequence[str]) -> dict[str, str]:

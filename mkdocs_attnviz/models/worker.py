@@ -17,7 +17,19 @@ from pathlib import Path
 from types import ModuleType
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from mkdocs_attnviz.models.batches import Failed, Message, Take, batches, costs_a_text, failure, refusal, run, said
+from mkdocs_attnviz.models import problems
+from mkdocs_attnviz.models.batches import (
+    Failed,
+    Message,
+    Take,
+    batches,
+    costs_a_text,
+    failure,
+    panicked,
+    refusal,
+    run,
+    said,
+)
 from mkdocs_attnviz.models.client import read_message, write_message
 from mkdocs_attnviz.models.downloads import Tell, loading
 from mkdocs_attnviz.models.environment import knowing
@@ -201,6 +213,12 @@ def _capture(shelf: Shelf, job: dict[str, Any]) -> Iterator[Message]:
             },
             b"",
         )
+    except BaseException as error:
+        if not panicked(error):
+            raise
+        name = job["models"]["model"]["name"]
+        why = f"Model {name!r} cannot be used: a library that reads it failed ({problems.said(error)})."
+        yield {"event": "failed", "error": why, "blame": "model", "loaded": bool(models)}, b""
 
 
 def _captured(shelf: Shelf, models: Mapping[str, Loaded], take: Take, job: dict[str, Any]) -> Iterator[Message]:

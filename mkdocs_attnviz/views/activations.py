@@ -12,8 +12,8 @@ from mkdocs_attnviz.models.request import ACTIVATIONS
 from mkdocs_attnviz.part import Index, Indices, key, listed
 from mkdocs_attnviz.views.choice import shared
 from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing, Picture
-from mkdocs_attnviz.views.flow import LIST, json_of, sequences
-from mkdocs_attnviz.views.svg import document, escape, palette, styles
+from mkdocs_attnviz.views.flow import LIST, PANEL, json_of, sequences
+from mkdocs_attnviz.views.svg import capped, document, escape, palette, styles
 from mkdocs_attnviz.views.weights import scaled
 
 CAPTURE = ACTIVATIONS
@@ -80,7 +80,8 @@ def draw(block: Block, entry: Entry) -> Drawing:
     values = scaled(entry.blobs[_name(shown)], shown["kept"], len(words))
     picture = _picture(words, [values[at] for at in order if at < COLUMNS], block.theme)
     sentence = _sentence(block, shown, words, lists)
-    return Drawing(data, picture, sentence, f"{ROW * min(len(words), ROWS) + 18 + LIST}px", ALL_SCRIPT)
+    height = f"{capped(ROW * min(len(words), ROWS))} + {LIST}px"
+    return Drawing(data, picture, sentence, height, PANEL, script=ALL_SCRIPT)
 
 
 def ordered(lists: Mapping[str, Any], order: str) -> list[int]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from mkdocs_attnviz.views.drawing import Picture
 from mkdocs_attnviz.views.overview import LEVELS, SIDE, Grid, coarser
-from mkdocs_attnviz.views.svg import document, escape, palette, styles
+from mkdocs_attnviz.views.svg import HEADS, document, escape, palette, styles
 
 CELL = 18
 LABEL = 120
@@ -22,11 +22,16 @@ def levels(weights: Sequence[Sequence[float]]) -> Grid:
     return [bytes(round(LEVELS * min(1.0, weight) ** 0.5) for weight in row) for row in weights]
 
 
-def heat_map(grid: Grid, rows: Sequence[str], cols: Sequence[str], theme: str) -> Picture:
-    """One head. `rows` and `cols` are the labels, empty where a cell stands for several tokens."""
+def heat_map(grid: Grid, rows: Sequence[str], cols: Sequence[str], theme: str, head: int | None) -> Picture:
+    """One head in its colour, or several in one where `head` is None. `rows` and `cols` are the labels."""
     left, top = _room(rows), _room(cols)
     width, height = left + CELL * len(grid[0]) + 1, top + CELL * len(grid) + 1
-    style = "text{font:13px system-ui,sans-serif}" + styles(palette(theme), _rules)
+
+    def rules(scheme: dict[str, Any]) -> str:
+        heads = scheme["heads"]
+        return _rules(scheme) + f".f{{fill:{scheme['text'] if head is None else heads[head % len(heads)]}}}"
+
+    style = "text{font:13px system-ui,sans-serif}" + styles(palette(theme), rules)
     body = [
         f'<g transform="translate({left} {top}) scale({CELL})">{"".join(_squares(grid))}</g>',
         *(
@@ -47,7 +52,7 @@ def _room(labels: Sequence[str]) -> int:
 
 
 def _rules(scheme: dict[str, Any]) -> str:
-    return f"text{{fill:{scheme['text']}}}.f{{fill:{scheme['heads'][0]}}}.l{{fill:{scheme['pale']}}}"
+    return f"text{{fill:{scheme['text']}}}.l{{fill:{scheme['pale']}}}"
 
 
 def _squares(grid: Grid) -> Iterator[str]:
@@ -73,7 +78,7 @@ def small_multiples(grids: dict[int, dict[int, Grid]], theme: str) -> Picture:
     body = [
         f'<mask id="m" {whole}><image {box} href="data:image/png;base64,{image}" preserveAspectRatio="none"/></mask>',
         *(
-            f'<rect class="h{head % 10}" x="{40 + at * cell}" y="40" width="{cell}" height="{height - 40}" '
+            f'<rect class="h{head % HEADS}" x="{40 + at * cell}" y="40" width="{cell}" height="{height - 40}" '
             'mask="url(#m)"/>'
             for at, head in enumerate(heads)
         ),
@@ -86,7 +91,7 @@ def small_multiples(grids: dict[int, dict[int, Grid]], theme: str) -> Picture:
             list(grids), lambda at, n: f'<text x="34" y="{44 + (at + 0.5) * cell:g}" text-anchor="end">{n}</text>', cell
         ),
     ]
-    used = sorted({head % 10 for head in heads})
+    used = sorted({head % HEADS for head in heads})
 
     def rules(scheme: dict[str, Any]) -> str:
         return _rules(scheme) + "".join(f".h{n}{{fill:{scheme['heads'][n]}}}" for n in used)

@@ -39,8 +39,32 @@ class Drawing:
     """What is to be seen, for those who do not see it."""
     height: str
     """Of the interactive picture, without what stands around it, as a CSS expression: the page keeps room for it."""
+    around: int = 104
+    """px of controls, headings and read-out, which stand around it."""
+    wraps: bool = True
+    """Whether those take a further line where the figure is narrow."""
     script: str = ATTENTION_SCRIPT
     """Which of the scripts in `static/` has the view."""
+
+
+LONGEST = 300
+"""Characters of a text in an entry that a figure shows; no model's own tokens are half as long."""
+
+
+def with_short_tokens(entry: Entry) -> Entry:
+    """The entry with the middle left out of every token, or other text, that is too long for a page."""
+    meta = {name: value if name == "key" else _short(value) for name, value in entry.meta.items()}
+    return Entry(meta, entry.blobs)
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if len(value) <= LONGEST else f"{value[: LONGEST // 2]}…{value[-LONGEST // 4 :]}"
+    if isinstance(value, list):
+        return [_short(part) if isinstance(part, (str, list, dict)) else part for part in value]
+    if isinstance(value, dict):
+        return {name: _short(part) for name, part in value.items()}
+    return value
 
 
 def bytes_of(part: Mapping[str, Any], entry: Entry) -> bytes | None:

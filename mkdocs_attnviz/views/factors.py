@@ -14,8 +14,8 @@ from mkdocs_attnviz.models.request import FACTORS
 from mkdocs_attnviz.part import Index, Texts, key
 from mkdocs_attnviz.views.choice import shared
 from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing, Picture
-from mkdocs_attnviz.views.flow import LIST, json_of, lines, sequences, texts
-from mkdocs_attnviz.views.svg import document, escape, palette, styles
+from mkdocs_attnviz.views.flow import LIST, PANEL, height, json_of, lines, sequences, texts
+from mkdocs_attnviz.views.svg import HEADS, document, escape, palette, styles
 
 CAPTURE = FACTORS
 WIDTH, LINE, ROW = 680, 28, 30
@@ -89,11 +89,10 @@ def draw(block: Block, entry: Entry) -> Drawing:
         "initial": {"factor": None, "selected": None},
         "options": {},
     }
-    lines = -(-sum(max(24, 7 * len(word) + 10) + 2 for word in words) // WIDTH)
-    headings = 24 * sum(bool(part["heading"]) for part in shown)
-    height = f"{LINE * len(found['strengths']) + min(480, 40 * lines + headings) + 16 + LIST}px"
+    below = LINE * len(found["strengths"]) + 8 + LIST
     picture = _picture(words, found["strengths"], starts, block.theme)
-    return Drawing(data, picture, _sentence(block, meta, found, words, starts), height, ALL_SCRIPT)
+    sentence = _sentence(block, meta, found, words, starts)
+    return Drawing(data, picture, sentence, height(shown, tokens, below), PANEL, script=ALL_SCRIPT)
 
 
 def _texts(entry: Entry) -> list[dict[str, Any]]:
@@ -163,8 +162,9 @@ def _picture(words: Sequence[str], strengths: Sequence[Sequence[float]], starts:
                 break
             factor, share = dominant(strengths, at)
             y = top + ROW * (row + line)
+            ground = f'class="c{factor % HEADS}" opacity="{0.6 * share:.2f}"'
             body.append(
-                f'<rect class="c{factor % 10}" opacity="{0.6 * share:.2f}" x="{x}" y="{y}" width="{wide}" height="22"/>'
+                f'<rect {ground} x="{x}" y="{y}" width="{wide}" height="22"/>'
                 f'<text x="{x + wide / 2:g}" y="{y + 16}" text-anchor="middle">{escape(words[at]) or "∅"}</text>'
             )
         row += rows
@@ -180,7 +180,7 @@ def _sparkline(number: int, row: Sequence[float]) -> list[str]:
     top, tall = number * LINE + 4, LINE - 8
     points = " ".join(f"{LEFT + at * step:.1f} {top + tall * (1 - value / most):.1f}" for at, value in enumerate(row))
     name = f'<text class="p" x="{LEFT - 10}" y="{top + 14}" text-anchor="end">{number + 1}</text>'
-    return [name, f'<path class="s{number % 10}" d="M{points}"/>']
+    return [name, f'<path class="s{number % HEADS}" d="M{points}"/>']
 
 
 def _rules(scheme: dict[str, Any]) -> str:

@@ -13,13 +13,15 @@ from mkdocs_attnviz.entry_schema import LARGEST_JSON, inflated
 from mkdocs_attnviz.part import key
 from mkdocs_attnviz.views.direction import is_right_to_left, levels, visual_order
 from mkdocs_attnviz.views.drawing import Picture
-from mkdocs_attnviz.views.svg import document, escape, palette, styles, visible
+from mkdocs_attnviz.views.svg import CAP, document, escape, palette, styles, visible
 
 WIDTH, ROW, CHARACTER = 680, 44, 8
-WIDE, NARROW, LINE = 660, 300, 40
-"""Of a line that is set as text: how long it is on a desk, and on a phone; how high."""
+WIDE, NARROW, LINE, LETTER = 700, 325, 40, 7
+"""Of a line that is set as text: how long it is on a desk, and on a phone; how high; how wide a letter is."""
 LIST = 240
 """px of the ten lines that a read-out may have below its first, which the page keeps room for."""
+PANEL = 64
+"""px around what is not drawn of attention: controls, and a line of read-out."""
 ROWS = 12
 """As many as a static picture shows."""
 
@@ -159,7 +161,7 @@ def height(
 ) -> str:
     """CSS height of a flow of at most so many pixels, and of so many `below`: on a phone it has more lines."""
     wide, narrow = (min(most, _height(shown, tokens, width)) for width in (WIDE, NARROW))
-    return f"{wide + below}px + clamp(0px,(600px - 100vw)*99,{narrow - wide}px)"
+    return f"min({wide}px + clamp(0px,(600px - 100cqw)*99,{narrow - wide}px),{CAP}) + {below}px"
 
 
 def _height(shown: Sequence[Mapping[str, Any]], tokens: Mapping[str, Mapping[str, Any]], width: int) -> int:
@@ -167,6 +169,6 @@ def _height(shown: Sequence[Mapping[str, Any]], tokens: Mapping[str, Mapping[str
     total = 8
     for part in shown:
         texts = tokens[part["name"]]["tokens"][part["start"] : part["end"]]
-        length = sum(max(24, CHARACTER * len(text) + 10) for text in texts)
+        length = sum(max(24, LETTER * len(text) + 8) + 2 for text in texts)
         total += LINE * -(-length // width) + (24 if part["heading"] else 0)
     return total

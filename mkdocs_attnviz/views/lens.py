@@ -15,8 +15,8 @@ from mkdocs_attnviz.cache import Entry
 from mkdocs_attnviz.models.request import LENS
 from mkdocs_attnviz.part import Texts, key
 from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing, Picture
-from mkdocs_attnviz.views.flow import json_of, sequences
-from mkdocs_attnviz.views.svg import document, escape, palette, styles, visible
+from mkdocs_attnviz.views.flow import PANEL, json_of, sequences
+from mkdocs_attnviz.views.svg import capped, document, escape, palette, styles, visible
 
 CAPTURE = LENS
 WIDTH, ROW, CHARACTER, SIDE = 680, 26, 8, 84
@@ -24,8 +24,6 @@ POSITIONS, LAYERS, LONGEST = 10, 14, 12
 """What a static picture has at most: columns, rows, and characters in a cell."""
 TALLEST, NUMBERS, ROW_OF_TOP = 480, 14, 24
 """Heights on the page, in px: of the grid at most, of the positions' numbers, of each token in the read-out."""
-BESIDES = 28
-"""Of what is kept for controls, headings and a read-out anyway, this is not needed."""
 
 
 class Options(BlockOptions):
@@ -92,8 +90,15 @@ def draw(block: Block, entry: Entry) -> Drawing:
         "options": {},
     }
     height = min(TALLEST, ROW * (entry.meta["layers"] + 2 + (data["expected"] is not None)) + NUMBERS)
-    height += ROW_OF_TOP * (options.top_k + bool(entry.meta["watch"])) - BESIDES
-    return Drawing(data, _picture(lens, data, block.theme), _sentence(block, entry, lens), f"{height}px", ALL_SCRIPT)
+    below = ROW_OF_TOP * (options.top_k + bool(entry.meta["watch"])) + 12
+    return Drawing(
+        data,
+        _picture(lens, data, block.theme),
+        _sentence(block, entry, lens),
+        f"{capped(height)} + {below}px",
+        PANEL,
+        script=ALL_SCRIPT,
+    )
 
 
 def _expected(entry: Entry, tokens: Sequence[str]) -> list[str | None] | None:

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any
 
 from mkdocs_attnviz.views.drawing import Picture
-from mkdocs_attnviz.views.svg import ROW, document, escape, palette, styles
+from mkdocs_attnviz.views.svg import HEADS, ROW, document, escape, palette, styles
 from mkdocs_attnviz.views.weights import Weight
 from mkdocs_attnviz.views.window import TOKENS, Side, Window
 
@@ -58,7 +58,7 @@ def _strongest(window: Window) -> list[Weight]:
 
 
 def _colour(head: int | None) -> str:
-    return "m" if head is None or head < 0 else str(head % 10)
+    return "m" if head is None or head < 0 else str(head % HEADS)
 
 
 def _strokes(lines: list[Weight], active: int) -> Iterator[str]:

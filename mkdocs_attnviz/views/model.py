@@ -5,6 +5,8 @@ After BertViz's model view. The small pictures come from the overview, so that n
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Mapping
 from typing import Any
 
 from mkdocs_attnviz.block import Block
@@ -14,12 +16,15 @@ from mkdocs_attnviz.views.cells import small_multiples
 from mkdocs_attnviz.views.choice import Reading, Shown, data, offered, shown
 from mkdocs_attnviz.views.drawing import Drawing, Picture
 from mkdocs_attnviz.views.overview import Overview
+from mkdocs_attnviz.views.patterns import patterns
 from mkdocs_attnviz.views.sentence import STACKS
-from mkdocs_attnviz.views.svg import height_of
+from mkdocs_attnviz.views.svg import CAP, height_of
+from mkdocs_attnviz.views.weights import Layer
 
 CAPTURE = ATTENTION
 CELL = 48  # px, at most
-AXIS = 40
+AXIS = 28  # px, beside the rows of a narrow figure
+LEAST = 20  # px of a cell
 DETAIL = 80  # title, headings, read-out
 
 
@@ -35,14 +40,31 @@ def draw(block: Block, entry: Entry) -> Drawing:
     made = data("model", block, entry, found)
     for name, layers in found.stacks.items():
         made["stacks"][name]["overview"] = {"content": Overview(entry, name).blob(layers)}
+        made["stacks"][name]["patterns"] = {"content": _patterns(entry, name, layers)}
     made["options"] |= {"open": opened, "heads": offered(found.stacks[found.stack][found.layer], options.include_heads)}
-    return Drawing(made, _picture(block, entry, found), _sentence(block, found, opened), _height(made, found))
+    return Drawing(
+        made, _picture(block, entry, found), _sentence(block, found, opened), _height(made, found), wraps=False
+    )
+
+
+def _patterns(entry: Entry, stack: str, layers: Mapping[int, int]) -> bytes:
+    """Return what each head of these layers mostly looks at, deflated."""
+    meta = entry.meta["stacks"][stack]
+    rows, cols = (entry.meta["sequences"][meta[side]] for side in ("rows", "cols"))
+    count = len(rows["tokens"]), len(cols["tokens"])
+    special = cols.get("special") or []
+    square = meta["cols"].removesuffix("+sink") == meta["rows"]
+    found = (
+        patterns(Layer(entry.blobs[f"{stack}/{layer}"], *count, heads), heads, square, special)
+        for layer, heads in layers.items()
+    )
+    return zlib.compress(b"".join(found), 6)
 
 
 def _height(made: dict[str, Any], found: Shown) -> str:
     """Of the small pictures, which shrink with a narrow viewport; and of the head that is open at first."""
     count, heads = len(found.stacks[found.stack]), len(made["options"]["heads"])
-    grid = f"min({CELL * count + AXIS}px,{85 * count / heads:.3g}vw + {AXIS}px)"
+    grid = f"min({CELL * count}px,max({LEAST * count}px,(100cqw - {AXIS}px)*{count / heads:.3g}),{CAP})"
     if made["options"]["open"] is None:
         return grid
     stack = made["stacks"][found.stack]

@@ -1,6 +1,7 @@
 """Predict view: what a model held likely in one place, as bars.
 
-Of a model that writes, what comes next; of a masked language model, what a `[MASK]` hides; of a classifier, the class.
+Of a model that writes, what comes next; of a masked language model, what a `[MASK]` hides; of a classifier, the class;
+of one that labels tokens, a token's label; of one that answers questions, the answer.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from mkdocs_attnviz.cache import Entry
 from mkdocs_attnviz.models.request import PREDICTIONS
 from mkdocs_attnviz.part import Index, key
 from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing, Picture
-from mkdocs_attnviz.views.flow import Likeliest, height, json_of, sequences, texts
+from mkdocs_attnviz.views.flow import PANEL, Likeliest, height, json_of, sequences, texts
 from mkdocs_attnviz.views.svg import ROW, document, escape, escape_words, palette, styles, visible
 
 CAPTURE = PREDICTIONS
@@ -58,7 +59,9 @@ def draw(block: Block, entry: Entry) -> Drawing:
         _picture(top, block.theme),
         _sentence(block, entry, top, position),
         height(shown, tokens, ROW * bars + 12, FLOW),
-        ALL_SCRIPT,
+        PANEL,
+        wraps=entry.meta["task"] != "classes",
+        script=ALL_SCRIPT,
     )
 
 
@@ -107,7 +110,15 @@ def _sentence(block: Block, entry: Entry, top: list[tuple[str, float]], position
     then = f", then {_quoted(others[0][0])} with {percent(others[0][1])}" if others else ""
     if task == "classes":
         return f"{block.model} takes the text for {_quoted(first)}, with {percent(most)}{then}."
-    tokens = sequences(entry, pretty=True)[entry.meta["predicted"]]["tokens"]
+    if task == "answer":
+        said = " ".join(map(visible, first.split()))
+        return f"{block.model} finds the answer “{said}”, with {percent(most)}."
+    tokens = sequences(entry, pretty=True)[entry.meta.get("predicted", "text")]["tokens"]
+    if task == "labels":
+        return (
+            f"{block.model} gives {_quoted(tokens[position])} at {position} the label {_quoted(first)}, with "
+            f"{percent(most)}{then}."
+        )
     if task == "masked":
         where = f"In the place of token {position}"
     else:

@@ -14,9 +14,10 @@ from mkdocs_attnviz.block import Block
 from mkdocs_attnviz.block import Options as BlockOptions
 from mkdocs_attnviz.cache import Entry
 from mkdocs_attnviz.models.request import SALIENCY
+from mkdocs_attnviz.models.word_boundaries import characters_of
 from mkdocs_attnviz.part import Index, Texts, key
 from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing
-from mkdocs_attnviz.views.flow import height, picture, sequences, texts
+from mkdocs_attnviz.views.flow import PANEL, height, picture, sequences, texts
 from mkdocs_attnviz.views.svg import visible
 from mkdocs_attnviz.views.weights import scaled
 
@@ -80,7 +81,7 @@ class Options(BlockOptions):
     target: Texts | None = key(
         "all, or a list of positions or classes",
         "Which outputs are explained. Default: all that a model has produced; the next token after a text; the first "
-        "masked one; the likeliest class.",
+        "masked one; the likeliest class; the first token with a label; start and end of an answer.",
         default=None,
     )
     steps: int | None = key(
@@ -178,7 +179,8 @@ def draw(block: Block, entry: Entry) -> Drawing:
             block, entry, [(tokens[name]["tokens"][at], name, at, value) for (name, at), value in _sorted(found)]
         ),
         height(shown, tokens),
-        ALL_SCRIPT,
+        PANEL,
+        script=ALL_SCRIPT,
     )
 
 
@@ -210,7 +212,11 @@ def _texts(entry: Entry, extra: int) -> list[dict[str, Any]]:
         if part["name"] == "target":  # what a decoder starts with is read, too
             part["start"] = 0
     if extra:
-        headings = {"classes": "Class" if extra == 1 else "Classes", "next": "Next token"}
+        headings = {
+            "classes": "Class" if extra == 1 else "Classes",
+            "next": "Next token",
+            "answer": "Answer, from and to",
+        }
         heading = headings.get(entry.meta["task"], "")
         shown[0]["heading"] = shown[0]["heading"] or "Input"
         first = next(output["index"] for output in entry.meta["outputs"] if output["name"] == "outputs")
@@ -234,9 +240,9 @@ def _ignored(options: Options, entry: Entry, inputs: Sequence[Place]) -> list[in
 
     def is_ignored(name: str, position: int) -> bool:
         meta = entry.meta["sequences"][name]
-        token, pretty = meta["tokens"][position], meta["pretty"][position]
+        token, pretty, whole = meta["tokens"][position], meta["pretty"][position], characters_of(meta, position)
         is_special = SPECIAL in wanted and position in meta["special"]
-        return is_special or not wanted.isdisjoint((token, pretty, pretty.strip()))
+        return is_special or not wanted.isdisjoint((token, pretty, pretty.strip(), whole, whole.strip()))
 
     return [number for number, place in enumerate(inputs) if is_ignored(*place)]
 

@@ -18,6 +18,7 @@ from mkdocs_attnviz.cache import Entry
 from mkdocs_attnviz.models.request import SIMILARITY
 from mkdocs_attnviz.part import key
 from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing, Picture
+from mkdocs_attnviz.views.flow import PANEL
 from mkdocs_attnviz.views.svg import document, escape_words, palette, styles
 from mkdocs_attnviz.views.weights import scaled
 
@@ -94,7 +95,7 @@ def draw(block: Block, entry: Entry) -> Drawing:
         data["models"] = [block.model, options.other]
     sentence = (_sentence_of_two if headings else _sentence)(block, name if len(stacks) > 1 else "", about, values)
     picture = _picture(values, headings, block.theme)
-    return Drawing(data, picture, sentence, f"{picture.height}px", ALL_SCRIPT)
+    return Drawing(data, picture, sentence, f"min({picture.height}px,100cqw + 24px)", PANEL, script=ALL_SCRIPT)
 
 
 def _cell(values: Sequence[Sequence[float]]) -> int:

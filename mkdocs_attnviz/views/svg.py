@@ -15,9 +15,19 @@ from mkdocs_attnviz.views.drawing import Picture
 ROW = 24
 
 
+CAP = "max(60svh,200px,min((100cqw - 600px)*99,(100svh - 500px)*99))"
+"""In a narrow figure or a low window what scrolls takes at most 60 % of the window, as in `parts/controls.css`."""
+UNCAPPED = 200  # px that any window has
+
+
 def height_of(rows: int) -> str:
     """CSS height of a list of tokens: longer ones scroll within the figure."""
-    return f"{ROW * min(max(rows, 4), 24)}px"
+    return capped(ROW * min(rows, 24))
+
+
+def capped(height: int) -> str:
+    """CSS height of what scrolls within the figure where it is higher than the window has room for."""
+    return f"min({height}px,{CAP})" if height > UNCAPPED else f"{height}px"
 
 
 class Palette(NamedTuple):
@@ -32,6 +42,10 @@ def palette(theme: str) -> Palette:
     """`static/palette.json`, which the front end is built from too."""
     schemes = json.loads((resources.files("mkdocs_attnviz") / "static" / "palette.json").read_text("utf-8"))
     return Palette(schemes["light"], schemes["dark"]) if theme == "auto" else Palette(schemes[theme], None)
+
+
+HEADS = len(palette("light").base["heads"])
+"""How many heads have colours of their own; those of further ones repeat."""
 
 
 def visible(token: str) -> str:

@@ -12,9 +12,11 @@ from mkdocs_attnviz.cache import Entry
 from mkdocs_attnviz.models.request import PREDICTIONS
 from mkdocs_attnviz.part import key
 from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing
-from mkdocs_attnviz.views.flow import Likeliest, height, json_of, picture, sequences, texts
+from mkdocs_attnviz.views.flow import PANEL, Likeliest, height, json_of, picture, sequences, texts
 
 CAPTURE = PREDICTIONS
+OTHER = {"classes": "predicts classes", "labels": "predicts labels of tokens", "answer": "finds answers"}
+"""What models do that predict no tokens, by their task."""
 READOUT = 124
 """Pixels of the likeliest tokens below the text."""
 
@@ -34,10 +36,8 @@ class Options(Likeliest):
 def draw(block: Block, entry: Entry) -> Drawing:
     options = block.options
     assert isinstance(options, Options)  # noqa: S101 — for the type checker: parse() made it
-    if entry.meta["task"] == "classes":
-        raise block.wrong(
-            "view", f"The tokens view needs a model that predicts tokens, and {block.subject} predicts classes."
-        )
+    if what := OTHER.get(entry.meta["task"]):
+        raise block.wrong("view", f"The tokens view needs a model that predicts tokens, and {block.subject} {what}.")
     shown, tokens = texts(entry), sequences(entry, pretty=options.prettify_tokens)
     predicted, actual = entry.meta["predicted"], json_of(entry.blobs["predictions"])["actual"]
     data = {
@@ -62,7 +62,9 @@ def draw(block: Block, entry: Entry) -> Drawing:
         picture(shown, tokens, share, block.theme),
         _sentence(block, entry, actual),
         height(shown, tokens, READOUT),
-        ALL_SCRIPT,
+        PANEL,
+        wraps=False,
+        script=ALL_SCRIPT,
     )
 
 

@@ -53,6 +53,18 @@ class Layer:
         start = head * self.rows * self.cols + row
         return list(map(WEIGHT.__getitem__, self._steps[start : start + self.rows * self.cols : self.rows]))
 
+    def diagonal(self, head: int, offset: int) -> list[float]:
+        """Return the weights from each token to the one `offset` further on, where both exist."""
+        steps = self._head(head)
+        first = max(0, -offset)
+        count = min(self.rows - first, self.cols - first - offset)
+        start = (first + offset) * self.rows + first
+        return [WEIGHT[steps[start + n * (self.rows + 1)]] for n in range(count)]
+
+    def column(self, head: int, col: int) -> list[float]:
+        """Return the weights from every token to one, (rows,)."""
+        return list(map(WEIGHT.__getitem__, self._head(head)[col * self.rows : (col + 1) * self.rows]))
+
     def beginning(self, head: int, tokens: int) -> bytes:
         """The steps from or to one of the first `tokens`: all of the first columns, then the first rows of the rest."""
         steps = self._head(head)

@@ -82,9 +82,9 @@ export function pairSelect(reader: Chooser): TemplateResult | typeof nothing {
 
 /** The browser's own, like Ctrl+PageUp or ⌘[; but AltGr, which some keyboards need for a bracket, is Ctrl and Alt. */
 const isBrowsers = ({ metaKey, ctrlKey, altKey }: KeyboardEvent) => metaKey || ctrlKey !== altKey;
-const STEPS: Record<string, number> = { "[": -1, "]": 1, PageUp: -1, PageDown: 1 };
+const STEPS: Record<string, number> = { "[": -1, "]": 1 };
 
-/** Brackets and page keys turn to the next layer. Returns whether the key meant one. */
+/** Brackets turn to the next layer. Returns whether the key meant one. */
 export function layerKey(reader: Chooser, event: KeyboardEvent): boolean {
   const by = STEPS[event.key];
   const taken = isBrowsers(event) || (event.target as Element).matches("select, input, .table");

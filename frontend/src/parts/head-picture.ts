@@ -1,12 +1,13 @@
 import { html, render, type TemplateResult } from "lit";
 import { memo } from "../memo.js";
-import { ROW_HEIGHT, type Side } from "../place.js";
+import { type Focus, ROW_HEIGHT, type Side } from "../place.js";
 import type { Reader } from "../reader.js";
 import type { Shown } from "../shown.js";
 import { columnWidth } from "../token.js";
 import { Column } from "./column.js";
 import { Picture } from "./picture.js";
 import { Pointing } from "./pointing.js";
+import { detail, hint, type Part, spoken } from "./reading.js";
 import { pairText, previewText, shareText } from "./readout.js";
 import { savedNotes } from "./saved-notes.js";
 import { SAVED_ROWS, savedWidth, writeTokens } from "./saved-tokens.js";
@@ -82,8 +83,11 @@ export class HeadPicture {
     return `${sides} · colour = head · opacity = weight`;
   }
 
+  /** What is read, in words; nothing where it only says what can be done. */
   get text(): string {
-    return this.readout.textContent ?? "";
+    const scene = this.scene();
+    const reading = scene?.focus && this.reading(scene, scene.focus);
+    return reading ? spoken(reading) : "";
   }
 
   /** After each rendering: tokens and selection follow the state. */
@@ -129,11 +133,15 @@ export class HeadPicture {
   }
 
   private readoutText(scene: Scene): TemplateResult {
-    const { left, right } = this.reader.tokensOfBoth();
     if (scene.layer.share < 1) return this.reader.notice();
-    if (!scene.focus) return html`<span class="detail pale">Point at a token to read its weights</span>`;
-    if (scene.partner === null) return previewText(scene, scene.focus, left.tokens, right.tokens);
-    return pairText(scene, scene.focus, scene.partner, left.tokens, right.tokens);
+    if (!scene.focus) return detail(hint("a token to read its weights"), true);
+    return detail(this.reading(scene, scene.focus));
+  }
+
+  private reading(scene: Scene, focus: Focus): Part[] {
+    const { left, right } = this.reader.tokensOfBoth();
+    if (scene.partner === null) return previewText(scene, focus, left.tokens, right.tokens);
+    return pairText(scene, focus, scene.partner, left.tokens, right.tokens);
   }
 
   private point(announce: boolean): void {

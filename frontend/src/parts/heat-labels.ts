@@ -15,11 +15,13 @@ export interface Axis {
   size: number;
   offset: number;
   pointed: number | undefined;
+  /** How much larger than usual the reader's letters are. */
+  scale: number;
 }
 
 /** Which tokens have a label: every so many, and the one that is read in place of its neighbours. */
-export function labelled({ range, inView, size, pointed }: Omit<Axis, "sequence" | "offset">): number[] {
-  const every = Math.ceil(PITCH / size);
+export function labelled({ range, inView, size, pointed, scale }: Omit<Axis, "sequence" | "offset">): number[] {
+  const every = Math.ceil((PITCH * scale) / size);
   const read = pointed !== undefined && inRange(pointed, inView) ? pointed : null;
   const first = inView.start + ((every - ((inView.start - range.start) % every)) % every);
   const wanted: number[] = [];
@@ -68,7 +70,7 @@ export class HeatLabels {
 }
 
 /** Room for the longest label, found without laying them out. */
-export function labelWidth(tokens: string[]): number {
+export function labelWidth(tokens: string[], scale: number): number {
   const longest = tokens.reduce((most, token) => Math.max(most, plainText(token).length), 1);
-  return Math.min(WIDEST, Math.round(longest * 7.6) + 14);
+  return Math.min(WIDEST, Math.round(longest * 7.6 * scale) + 14);
 }

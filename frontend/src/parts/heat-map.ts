@@ -15,6 +15,7 @@ export interface HeatMapEvents {
 }
 
 const LARGEST = 24;
+const USUAL_FONT = 12; // px, of labels
 /** Cells that are large enough have a gap between them. */
 const GAPPED = 10;
 
@@ -44,6 +45,7 @@ export class HeatMap {
   private hovered: MatrixCell | null = null;
   private walked: MatrixCell | null = null;
   private request = 0;
+  private scale = 1;
   locked: MatrixCell | null = null;
 
   constructor(
@@ -105,7 +107,9 @@ export class HeatMap {
       this.hovered = this.walked = null;
     }
     Object.assign(this, { sequences: { rows, cols }, shownRows, shownCols });
-    this.margin = { left: labelWidth(rows.tokens), top: labelWidth(cols.tokens) };
+    const font = Number.parseFloat(getComputedStyle(this.stage).fontSize);
+    this.scale = Math.max(1, font / USUAL_FONT) || 1;
+    this.margin = { left: labelWidth(rows.tokens, this.scale), top: labelWidth(cols.tokens, this.scale) };
     this.element.setAttribute(
       "aria-label",
       `Weights of ${rows.tokens.length} tokens to ${cols.tokens.length}; arrow keys read them`,
@@ -178,11 +182,11 @@ export class HeatMap {
   }
 
   private label(): void {
-    const { element, size, sequences, cell, shownRows, shownCols, extent } = this;
+    const { element, size, sequences, cell, shownRows, shownCols, extent, scale } = this;
     if (!sequences) return;
     const { scrollTop, scrollLeft } = element;
-    const side = { sequence: sequences.rows, range: shownRows, size, offset: scrollTop, pointed: cell?.row };
-    const top = { sequence: sequences.cols, range: shownCols, size, offset: scrollLeft, pointed: cell?.col };
+    const side = { sequence: sequences.rows, range: shownRows, size, offset: scrollTop, pointed: cell?.row, scale };
+    const top = { sequence: sequences.cols, range: shownCols, size, offset: scrollLeft, pointed: cell?.col, scale };
     this.side.show({ ...side, inView: this.inView(shownRows, scrollTop, extent.height) });
     this.top.show({ ...top, inView: this.inView(shownCols, scrollLeft, extent.width) });
   }

@@ -30,6 +30,8 @@ export class NeuronMap {
   private hovered: MapCell | null = null;
   private walked: MapCell | null = null;
   locked: MapCell | null = null;
+  /** What is read while nothing is pointed at or locked. */
+  resting: MapCell | null = null;
 
   constructor(private readonly events: NeuronMapEvents) {
     const { element, names, cells, canvas, band, outline } = this;
@@ -54,7 +56,7 @@ export class NeuronMap {
 
   /** The cell that is read. */
   get cell(): MapCell | null {
-    return this.hovered ?? this.walked ?? this.locked;
+    return this.hovered ?? this.walked ?? this.locked ?? this.resting;
   }
 
   /** Shows tokens, and a picture of one pixel a cell. */

@@ -1,34 +1,28 @@
-import { html, type TemplateResult } from "lit";
-import { plainText } from "../token.js";
 import { formatted, type NumberColumn } from "./neuron-columns.js";
 import type { Expansion } from "./neuron-drawing.js";
+import { named, type Part } from "./reading.js";
 
-const name = (token: string | undefined) => html`<bdi>${plainText(token ?? "")}</bdi>`;
 const short = (value: number) => formatted(value, Math.abs(value) < 0.1 && value !== 0 ? 3 : 2);
 
 /** "rabbit → hopped · neuron 7: q 0.52 × k −1.20 = −0.62" */
-export function neuronText({ head, row }: Expansion, col: number | null, neuron: number, names: Names): TemplateResult {
+export function neuronText({ head, row }: Expansion, col: number | null, neuron: number, names: Names): Part[] {
   const q = head.q(row, neuron);
-  if (col === null) return html`<span class="detail">${name(names.rows[row])} · neuron ${neuron}: q ${short(q)}</span>`;
+  if (col === null) return [named(names.rows, row), ` · neuron ${neuron}: q ${short(q)}`];
   const k = head.k(col, neuron);
-  const pair = html`${name(names.rows[row])} → ${name(names.cols[col])}`;
-  return html`<span class="detail"
-    >${pair} · neuron ${neuron}: q ${short(q)} × k ${short(k)} = ${short(q * k)}</span
-  >`;
+  return [pairOf(row, col, names), ` · neuron ${neuron}: q ${short(q)} × k ${short(k)} = ${short(q * k)}`];
 }
 
+const pairOf = (row: number, col: number, { rows, cols }: Names): Part[] => [named(rows, row), " → ", named(cols, col)];
+
 /** "rabbit → hopped: q·k × 0.125 = 3.21 + ALiBi −0.50 = score 2.71, softmax 0.43" */
-export function scoreText({ head, row, columns }: Expansion, col: number, names: Names): TemplateResult {
-  const pair = html`${name(names.rows[row])} → ${name(names.cols[col])}`;
+export function scoreText({ head, row, columns }: Expansion, col: number, names: Names): Part[] {
+  const pair = pairOf(row, col, names);
   const value = ({ values }: NumberColumn) => short(values[col] as number);
-  if (head.row(row).scores[col] === Number.NEGATIVE_INFINITY)
-    return html`<span class="detail">${pair}: masked, so its weight is 0</span>`;
+  if (head.row(row).scores[col] === Number.NEGATIVE_INFINITY) return [pair, ": masked, so its weight is 0"];
   const [dots, ...rest] = columns as [NumberColumn, ...NumberColumn[]];
   const softmax = rest.pop() as NumberColumn;
-  const steps = rest.map((column) => html` ${column.heading} ${value(column)}`);
-  return html`<span class="detail"
-    >${pair}: q·k ${dots.note} = ${value(dots)}${steps}; softmax ${value(softmax)}</span
-  >`;
+  const steps = rest.map((column) => ` ${column.heading} ${value(column)}`).join("");
+  return [pair, `: q·k ${dots.note} = ${value(dots)}${steps}; softmax ${value(softmax)}`];
 }
 
 export interface Names {

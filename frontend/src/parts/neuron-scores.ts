@@ -1,6 +1,6 @@
 import type { Blob, LayerSource, Neurons } from "../figure.js";
 import type { Decode } from "../store.js";
-import { Scaled } from "../weights.js";
+import { Scaled, upTo } from "../weights.js";
 
 /** Queries, keys and what else makes the scores of one layer, as stored. */
 export interface NeuronLayer extends Pick<Neurons, "d" | "kv_heads" | "scale"> {
@@ -22,11 +22,14 @@ export function neuronBlobs<T>({ heads, neurons }: LayerSource, rows: number, co
   if (!neurons) return [];
   const { d, kv_heads, q, k, terms } = neurons;
   const read = (blob: Blob, groups: number, length: number) =>
-    get(blob, (bytes) => {
-      const values = new Scaled(bytes, groups);
-      if (values.length !== length) throw new Error(`${values.length} values in a row, not ${length}`);
-      return values;
-    });
+    get(
+      blob,
+      upTo(groups * (4 + 2 * length), (bytes) => {
+        const values = new Scaled(bytes, groups);
+        if (values.length !== length) throw new Error(`${values.length} values in a row, not ${length}`);
+        return values;
+      }),
+    );
   return [
     read(q, heads * d, rows),
     read(k, kv_heads * d, cols),

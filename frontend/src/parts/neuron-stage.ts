@@ -18,6 +18,7 @@ import { neuronSheet } from "./neuron-sheet.js";
 import { NeuronStrips } from "./neuron-strips.js";
 import { NeuronToggles } from "./neuron-toggles.js";
 import { Pointing } from "./pointing.js";
+import { detail, hint, type Part, spoken } from "./reading.js";
 import { pairText, previewText, shareText } from "./readout.js";
 import type { Scene } from "./scene.js";
 import type { Sheet } from "./svg.js";
@@ -92,8 +93,11 @@ export class NeuronStage {
     return this.choices.state.expanded;
   }
 
+  /** What is read, in words; nothing where it only says what can be done. */
   get text(): string {
-    return this.readout.textContent ?? "";
+    const expansion = this.expansion();
+    const reading = this.reading(this.scene(), expansion);
+    return reading ? spoken(reading) : "";
   }
 
   /** The token on the left that is pointed at. */
@@ -144,7 +148,7 @@ export class NeuronStage {
     const { expanded } = this;
     const [left, right] = SIDES.map((side) => this.columns[side].sequence) as [Sequence, Sequence];
     const leftWidth = columnWidth(left.tokens, expanded === null ? left.next : undefined);
-    const hint = html`<span class="hint">Press <b>+</b> to see how a token’s weights come about</span>`;
+    const hint = html`<span class="hint">Press <b>+</b> to see how a weight comes about</span>`;
     return html`<div class="neuron-stage" .style="--left:${leftWidth};--right:${columnWidth(right.tokens)}">
       <div class="headings columns ${this.picture.long ? "long" : ""} ${expanded === null ? "" : "expanded"}">
         ${expanded === null ? hint : ""}
@@ -257,12 +261,17 @@ export class NeuronStage {
   }
 
   private readoutText(scene: Scene | null, expansion: Expansion | null): TemplateResult {
+    const reading = this.reading(scene, expansion);
+    return reading ? detail(reading) : detail(hint("a token to read its weights"), true);
+  }
+
+  private reading(scene: Scene | null, expansion: Expansion | null): Part[] | null {
     const [rows, cols] = SIDES.map((side) => this.columns[side].sequence.tokens) as [string[], string[]];
-    if (expansion && this.explanation) return html`<span class="detail">${this.explanation}</span>`;
+    if (expansion && this.explanation) return [this.explanation];
     if (expansion?.neuron != null) return neuronText(expansion, expansion.col, expansion.neuron, { rows, cols });
     if (expansion && expansion.col !== null) return scoreText(expansion, expansion.col, { rows, cols });
     const focus = expansion ? ({ side: "left", index: expansion.row } as const) : scene?.focus;
-    if (!scene || !focus) return html`<span class="detail pale">Point at a token to read its weights</span>`;
+    if (!scene || !focus) return null;
     if (expansion || scene.partner === null) return previewText({ ...scene, focus }, focus, rows, cols);
     return pairText(scene, focus, scene.partner, rows, cols);
   }

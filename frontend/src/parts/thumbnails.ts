@@ -25,6 +25,7 @@ export interface GridEvents {
 }
 
 const SMALLEST = 24;
+const FITTING = 20;
 const LARGEST = 56;
 /** Of a canvas; a phone's may not be larger. */
 const MOST_PIXELS = 4096;
@@ -101,7 +102,9 @@ export class Thumbnails {
   fit(width: number, height: number): number {
     const axis = this.grid.querySelector<HTMLElement>("[role=rowheader]")?.offsetWidth ?? 0;
     const room = Math.min((width - axis) / this.heads.length, height / this.layers.length, LARGEST);
-    this.pitch = Math.max(SMALLEST, Math.floor(room));
+    // Where all fit in, they may be a little smaller than a finger likes; else they scroll.
+    this.pitch = Math.max(room >= FITTING ? FITTING : SMALLEST, Math.floor(room));
+    this.element.classList.toggle("beyond", axis + this.pitch * this.heads.length > width + 1);
     this.grid.style.setProperty("--pitch", `${this.pitch}px`);
     this.grid.style.setProperty("--heads", String(this.heads.length));
     this.element.style.maxHeight = `${Math.max(height, 8 * SMALLEST) + SMALLEST}px`;
@@ -173,6 +176,15 @@ export class Thumbnails {
         pen.image(canvas.toDataURL(), axis, SMALLEST, width, height);
       },
     };
+  }
+
+  /** What is said of each picture, to those who cannot see it and to those who point at it. */
+  describe(text: (cell: Cell) => string): void {
+    for (const [at, element] of this.cells) {
+      const [layer, head] = at.split(".").map(Number) as [number, number];
+      element.setAttribute("aria-label", `Layer ${layer}, Head ${head}: ${text({ layer, head })}`);
+      element.title = `${layer}·${head} ${text({ layer, head })}`;
+    }
   }
 
   mark(open: Cell | null): void {

@@ -1,5 +1,6 @@
 import { html, type TemplateResult } from "lit";
 import { tokenElement } from "../token.js";
+import type { Part } from "./reading.js";
 
 /** What a model holds likely, the likeliest first. */
 export interface Top {
@@ -23,3 +24,7 @@ export function topList({ tokens, probabilities }: Top, color: string, actual?: 
   };
   return html`<ol class="alternatives" tabindex="0" aria-label="The likeliest" .style="--accent:${color}">${tokens.map(line)}</ol>`;
 }
+
+/** The same in words. */
+export const topLines = ({ tokens, probabilities }: Top): Part[][] =>
+  tokens.map((token, i) => [{ token, at: null }, ` ${percent(probabilities[i] as number)}`]);

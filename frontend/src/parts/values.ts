@@ -1,6 +1,7 @@
 import { html, type TemplateResult } from "lit";
 import { PALETTES } from "../palette.js";
 import type { Scheme } from "../scheme.js";
+import type { Part } from "./reading.js";
 
 /** Three digits or all before the point, with a true minus sign. */
 export function signed(value: number): string {
@@ -30,3 +31,6 @@ export function valueList(lines: Line[], { dark }: Scheme): TemplateResult {
     </li>`,
   )}</ol>`;
 }
+
+/** The same in words. */
+export const valueLines = (lines: Line[]): Part[][] => lines.map(({ name, value }) => [`${name}, ${signed(value)}`]);

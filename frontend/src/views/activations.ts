@@ -1,4 +1,4 @@
-import { html, nothing, unsafeCSS } from "lit";
+import { html, nothing, type TemplateResult, unsafeCSS } from "lit";
 import type { Blob, Figure, Sequence } from "../figure.js";
 import { json } from "../json-blob.js";
 import { memo } from "../memo.js";
@@ -8,8 +8,9 @@ import { choice, numbers } from "../parts/controls.js";
 import { toCanvas } from "../parts/heat.js";
 import mapCss from "../parts/neuron-map.css";
 import { type MapCell, NeuronMap } from "../parts/neuron-map.js";
+import { named, type Reading } from "../parts/reading.js";
 import type { Sheet } from "../parts/svg.js";
-import { signed, valueList } from "../parts/values.js";
+import { signed, valueLines, valueList } from "../parts/values.js";
 import { plainText } from "../token.js";
 import type { ViewHost } from "../view.js";
 import { Scaled } from "../weights.js";
@@ -179,16 +180,27 @@ export class ActivationsView extends PanelView<ActivationsState, ActivationsFigu
       this.painted = picture;
     }
     map.locked = token === null || !found ? null : { row: token, col: this.column(found) };
+    map.resting = found ? this.strongest(found, order) : null;
     map.mark();
     return found !== undefined;
   }
 
   /** Where the neuron that is held stands. */
   private column({ lists }: Shown): number | null {
-    const { order, neuron } = this.choices.state;
-    const at = this.columns(lists, order).findIndex((kept) => lists.neurons[kept] === neuron);
+    return this.columnOf(lists, this.choices.state.neuron);
+  }
+
+  private columnOf(lists: Lists, neuron: number | null | undefined): number | null {
+    const at = this.columns(lists, this.choices.state.order).findIndex((kept) => lists.neurons[kept] === neuron);
     return at < 0 ? null : at;
   }
+
+  /** The cell that is read while none is pointed at. */
+  private readonly strongest = memo(({ lists }: Shown, _order: string): MapCell => {
+    const sizes = lists.values.map(([first = 0]) => Math.abs(first));
+    const row = sizes.indexOf(Math.max(...sizes));
+    return { row, col: this.columnOf(lists, lists.top[row]?.[0]) };
+  });
 
   private toggle({ row, col }: MapCell): void {
     const { state } = this.choices;
@@ -204,22 +216,29 @@ export class ActivationsView extends PanelView<ActivationsState, ActivationsFigu
     return kept === undefined ? null : (lists.neurons[kept] ?? null);
   }
 
-  protected reading(): unknown {
+  protected notice(): TemplateResult {
+    return this.host.notice("activations", [this.layer.values, this.layer.lists]);
+  }
+
+  protected reading(): Reading | null {
     const { layer, map } = this;
     const found = this.load(layer);
-    if (!found) return this.host.notice("activations", [layer.values, layer.lists]);
     const { cell } = map;
-    if (!cell) return html`<span class="detail pale">Point at a cell to read it, or at a token</span>`;
+    if (!found || !cell) return null;
     const { lists, values } = found;
-    const token = plainText(this.sequenceOf(layer).tokens[cell.row] as string);
     const neuron = this.neuronAt(found, cell.col);
     const said =
       neuron === null
-        ? html`: its most active neurons`
-        : html`: neuron ${neuron}, ${signed(values.row(lists.neurons.indexOf(neuron))[cell.row] as number)}`;
+        ? ": its most active neurons"
+        : `: neuron ${neuron}, ${signed(values.row(lists.neurons.indexOf(neuron))[cell.row] as number)}`;
     const [top = [], active = []] = [lists.top[cell.row], lists.values[cell.row]];
     const lines = top.map((each, i) => ({ name: `neuron ${each}`, value: active[i] as number, bold: each === neuron }));
-    return html`<span class="detail"><bdi>${token}</bdi>${said}</span>${valueList(lines, this.host.scheme)}`;
+    const first = cell === map.resting ? "Strongest: " : "";
+    return {
+      lines: [[first, named(this.sequenceOf(layer).tokens, cell.row), said]],
+      list: valueList(lines, this.host.scheme),
+      listed: valueLines(lines),
+    };
   }
 
   protected override free(): boolean {

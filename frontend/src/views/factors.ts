@@ -7,11 +7,11 @@ import { PanelView, position } from "../panel-view.js";
 import flowCss from "../parts/flow.css";
 import { Flow, groupsOf, type Paint, type Stretch } from "../parts/flow.js";
 import { flowSheet } from "../parts/flow-sheet.js";
+import { named, type Part, type Reading } from "../parts/reading.js";
 import type { Sheet, SvgPen } from "../parts/svg.js";
 import { tint } from "../parts/tint.js";
-import { signed, valueList } from "../parts/values.js";
+import { type Line, signed, valueLines, valueList } from "../parts/values.js";
 import { inks } from "../save.js";
-import { plainText } from "../token.js";
 import type { ViewHost } from "../view.js";
 import css from "./factors.css";
 import listCss from "./tokens.css";
@@ -183,30 +183,39 @@ export class FactorsView extends PanelView<FactorsState, FactorsFigure> {
     return share < FAINT ? {} : tint(this.color(factor), OPACITY * share, this.host.scheme);
   }
 
-  protected reading(): unknown {
-    const { factors, pointed, hovered } = this;
-    const { factor, selected } = this.choices.state;
-    if (!factors) return this.host.notice("factors", [this.figure.factors]);
-    if (hovered === null && (pointed !== null || (factor === null && selected !== null)))
-      return this.ofToken(pointed ?? (selected as number), factors);
-    if (this.alone !== null) return this.ofFactor(this.alone, factors);
-    return html`<span class="detail pale">Point at a factor to see where it is active, or at a token</span>`;
+  protected notice(): TemplateResult {
+    return this.host.notice("factors", [this.figure.factors]);
   }
 
-  private ofToken(index: number, { strengths }: Factors): TemplateResult {
+  protected reading(): Reading | null {
+    const { factors, pointed, hovered } = this;
+    const { factor, selected } = this.choices.state;
+    if (!factors) return null;
+    if (hovered === null && (pointed !== null || (factor === null && selected !== null)))
+      return this.ofToken(pointed ?? (selected as number), factors);
+    return this.ofFactor(this.alone ?? this.largest(factors), factors);
+  }
+
+  /** The factor that is read while none is pointed at. */
+  private largest({ strengths }: Factors): number {
+    const peaks = strengths.map((row) => Math.max(...row));
+    return peaks.indexOf(Math.max(...peaks));
+  }
+
+  private ofToken(index: number, { strengths }: Factors): Reading {
     const lines = strengths.map((row, factor) => ({
       name: `factor ${factor + 1}`,
       value: row[index] as number,
       color: this.color(factor),
     }));
     const shown = lines.filter(({ value }) => value > 0).sort((a, b) => b.value - a.value);
-    const token = html`<bdi>${plainText(this.tokens[index] as string)}</bdi>${this.within(index)}`;
-    if (!shown.length) return html`<span class="detail">${token}: in no factor</span>`;
+    const token: Part[] = [named(this.tokens, index), this.within(index)];
+    if (!shown.length) return { lines: [[token, ": in no factor"]] };
     const { name, value } = shown[0] as (typeof shown)[0];
-    return html`<span class="detail">${token}: ${name}, ${signed(value)}</span>${valueList(shown, this.host.scheme)}`;
+    return this.listed([token, `: ${name}, ${signed(value)}`], shown);
   }
 
-  private ofFactor(factor: number, { strengths, neurons }: Factors): TemplateResult {
+  private ofFactor(factor: number, { strengths, neurons }: Factors): Reading {
     const row = strengths[factor] as number[];
     const at = row.indexOf(Math.max(...row));
     const lines = (neurons[factor] ?? []).map(([layer, neuron, value]) => ({
@@ -214,8 +223,13 @@ export class FactorsView extends PanelView<FactorsState, FactorsFigure> {
       value,
       color: this.color(factor),
     }));
-    const token = plainText(this.tokens[at] as string);
-    return html`<span class="detail">Factor ${factor + 1}: strongest at <bdi>${token}</bdi>${this.within(at)}, ${signed(row[at] as number)}; its neurons</span>${valueList(lines, this.host.scheme)}`;
+    const where = [named(this.tokens, at), this.within(at)];
+    const said = [`Factor ${factor + 1}: strongest at `, where, `, ${signed(row[at] as number)}; its neurons`];
+    return this.listed(said, lines);
+  }
+
+  private listed(said: Part[], lines: Line[]): Reading {
+    return { lines: [said], list: valueList(lines, this.host.scheme), listed: valueLines(lines) };
   }
 
   protected override free(): boolean {

@@ -62,8 +62,8 @@ export class HeadView extends ReaderView {
     return locked;
   }
 
-  protected summary(): string {
+  protected summary(): string[] {
     const { selected } = this.reader.state;
-    return `${this.reader.where}${selected ? ", locked" : ""}: ${this.picture.text}`;
+    return [`${this.reader.where}${selected ? ", locked" : ""}`, this.picture.text];
   }
 }

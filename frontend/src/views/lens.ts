@@ -1,13 +1,14 @@
-import { html, nothing, unsafeCSS } from "lit";
+import { html, nothing, type TemplateResult, unsafeCSS } from "lit";
 import type { Blob, Figure, Sequence } from "../figure.js";
 import { json } from "../json-blob.js";
 import { memo } from "../memo.js";
 import { oneOf, PanelView, position } from "../panel-view.js";
 import { choice } from "../parts/controls.js";
+import type { Part, Reading } from "../parts/reading.js";
 import type { Sheet } from "../parts/svg.js";
 import { accent, tint } from "../parts/tint.js";
 import { type Grid, type GridCell, type GridPlace, TokenGrid } from "../parts/token-grid.js";
-import { percent, type Top, topList } from "../parts/top.js";
+import { percent, type Top, topLines, topList } from "../parts/top.js";
 import { inks } from "../save.js";
 import { pieces, plainText } from "../token.js";
 import type { ViewHost } from "../view.js";
@@ -161,7 +162,7 @@ export class LensView extends PanelView<LensState, LensFigure> {
   }
 
   private mark(): void {
-    this.grid.mark(this.pointed, this.held);
+    this.grid.mark(this.read, this.held);
   }
 
   /** Of what the cells tell: the actual token, or the watched one. */
@@ -196,23 +197,40 @@ export class LensView extends PanelView<LensState, LensFigure> {
     return (expected ? expected[col] : this.tokens[col]) ?? null;
   }
 
-  protected reading(): unknown {
+  protected notice(): TemplateResult {
+    return this.host.notice("lens", [this.figure.lens]);
+  }
+
+  /** The cell that is read: pointed at, held, or the model's answer at the last position. */
+  private get read(): GridPlace {
+    return this.pointed ?? this.held ?? { row: 0, col: this.tokens.length - 1 };
+  }
+
+  protected reading(): Reading | null {
     const { lens } = this;
-    if (!lens) return this.host.notice("lens", [this.figure.lens]);
-    const place = this.pointed ?? this.held ?? { row: 0, col: this.tokens.length - 1 };
-    const [row, col] = [this.layerOf(place.row) + 1, place.col];
+    if (!lens) return null;
+    const { row: line, col } = this.read;
+    const row = this.layerOf(line) + 1;
     const [actual, ranked] = [this.actualToken(col), lens.actual[row]?.[col]];
-    const named = (token: string, [probability, rank]: Ranked) =>
-      html`<bdi>${plainText(token)}</bdi> ${percent(probability)}, rank ${rank}`;
-    const at = this.figure.expected ? "after" : "at";
+    const told = (token: string, [probability, rank]: Ranked): Part[] => [
+      { token, at: null },
+      ` ${percent(probability)}, rank ${rank}`,
+    ];
     const watched = this.figure.watch.map(
-      (token, i) => html`${i ? " · " : ""}${named(token, lens.watched[row]?.[col]?.[i] as Ranked)}`,
+      (token, i): Part => [i ? " · " : "Watched: ", told(token, lens.watched[row]?.[col]?.[i] as Ranked)],
     );
-    return html`<div class="detail">${layerName(row)}, ${at} ${col} <bdi>${plainText(this.tokens[col] as string)}</bdi>${
-      actual !== null && ranked ? html` · ${named(actual, ranked)}` : nothing
-    } · entropy ${lens.entropy[row]?.[col]?.toFixed(2)} · KL ${lens.kl[row]?.[col]?.toFixed(2)}</div>
-    ${watched.length > 0 ? html`<div class="detail pale">Watched: ${watched}</div>` : nothing}
-    ${topList(this.top(lens, row, col), accent(this.host.scheme), actual ?? undefined)}`;
+    const found = this.top(lens, row, col);
+    const at = `${layerName(row)}, ${this.figure.expected ? "after" : "at"} ${col} `;
+    const spread = ` · entropy ${lens.entropy[row]?.[col]?.toFixed(2)} · KL ${lens.kl[row]?.[col]?.toFixed(2)}`;
+    const known: Part = actual !== null && ranked ? [" · ", told(actual, ranked)] : "";
+    return {
+      lines: [
+        [at, { token: this.tokens[col] as string, at: null }, known, spread],
+        ...(watched.length ? [watched] : []),
+      ],
+      list: topList(found, accent(this.host.scheme), actual ?? undefined),
+      listed: topLines(found),
+    };
   }
 
   protected override free(): boolean {

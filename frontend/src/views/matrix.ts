@@ -4,6 +4,7 @@ import { headSelect, howText, layerSelect, pairSelect } from "../parts/controls.
 import { type Heat, heatImage, heatPicture, scaleOf, shade, toCanvas } from "../parts/heat.js";
 import { HeatMap, type MatrixCell } from "../parts/heat-map.js";
 import type { OptionsOf } from "../parts/options.js";
+import { detail, hint, named, type Part, spoken } from "../parts/reading.js";
 import { percentText, shareText } from "../parts/readout.js";
 import type { Sheet, SvgPen } from "../parts/svg.js";
 import { ReaderView } from "../reader-view.js";
@@ -55,8 +56,10 @@ export class MatrixView extends ReaderView {
     return [this.map.element, this.readout, this.table()];
   }
 
-  protected summary(): string {
-    return `${this.reader.where}: ${this.readout.querySelector(".detail")?.textContent}`;
+  protected summary(): string[] {
+    const heat = this.heat();
+    const reading = heat && this.reading(heat);
+    return [this.reader.where, reading ? spoken(reading) : ""];
   }
 
   protected free(): boolean {
@@ -132,18 +135,21 @@ export class MatrixView extends ReaderView {
   }
 
   private tell(heat: Heat | null): void {
-    render(heat ? html`${this.reading(heat)}${this.legend(heat)}` : this.reader.notice(), this.readout);
+    render(heat ? html`${this.detail(heat)}${this.legend(heat)}` : this.reader.notice(), this.readout);
   }
 
-  private reading({ layer, head }: Heat): TemplateResult {
+  private detail(heat: Heat): TemplateResult {
+    const reading = this.reading(heat);
+    return reading ? detail(reading) : detail(hint("a cell to read its weight"), true);
+  }
+
+  /** What the cell that is read says; null if there is none. */
+  private reading({ layer, head }: Heat): Part[] | null {
     const { cell } = this.map;
     const { left, right } = this.reader.tokensOfBoth();
-    if (!cell || cell.row >= left.tokens.length || cell.col >= right.tokens.length)
-      return html`<span class="detail pale">Point at a cell to read its weight</span>`;
+    if (!cell || cell.row >= left.tokens.length || cell.col >= right.tokens.length) return null;
     const weight = layer.weight(head, cell.row, cell.col);
-    const name = (token: string | undefined) => html`<bdi>${plainText(token ?? "")}</bdi>`;
-    return html`<span class="detail"
-      >${name(left.tokens[cell.row])} → ${name(right.tokens[cell.col])}: ${weight.toFixed(3)}</span>`;
+    return [named(left.tokens, cell.row), " → ", named(right.tokens, cell.col), `: ${weight.toFixed(3)}`];
   }
 
   private legend({ scale: { most, exceeded } }: Heat): TemplateResult {

@@ -7,6 +7,7 @@ import { HeadPicture } from "../parts/head-picture.js";
 import type { OptionsOf } from "../parts/options.js";
 import type { Sheet } from "../parts/svg.js";
 import { type Cell, Thumbnails, type Thumbs } from "../parts/thumbnails.js";
+import { Patterns } from "../patterns.js";
 import { ReaderView } from "../reader-view.js";
 import { inks } from "../save.js";
 import { offeredHeads } from "../state.js";
@@ -35,6 +36,9 @@ export class ModelView extends ReaderView {
   private readonly paint = memo((...[overview, , , a, b, c, d, dark, contrast]: Painted) =>
     this.grid.draw({ overview, rows: { start: a, end: b }, cols: { start: c, end: d }, dark, contrast }),
   );
+  private readonly describe = memo((patterns: Patterns) =>
+    this.grid.describe(({ layer, head }) => patterns.text(layer, head)),
+  );
   private pointed: Cell | null = null;
 
   hostConnected(): void {
@@ -54,6 +58,15 @@ export class ModelView extends ReaderView {
     return (
       stack.overview &&
       this.host.blob(stack.overview, (bytes) => new Overview(bytes, stack, rows as number, cols as number))
+    );
+  }
+
+  private patterns(): Patterns | undefined {
+    const { stack } = this.reader;
+    const [rows, cols] = [stack.rows, stack.cols].map((name) => findSequence(this.figure, name).tokens);
+    return (
+      stack.patterns &&
+      this.host.blob(stack.patterns, (bytes) => new Patterns(bytes, stack, rows as string[], cols as string[]))
     );
   }
 
@@ -126,6 +139,8 @@ export class ModelView extends ReaderView {
     const heads = [...new Set([...offered.values()].flat())].sort((a, b) => a - b);
     this.grid.arrange([...offered.keys()], heads, ({ layer, head }) => offered.get(layer)?.includes(head) ?? false);
     this.grid.mark(reader.state.open ?? null);
+    const patterns = this.patterns();
+    if (patterns) this.describe(patterns);
     this.layOut();
     this.detail.updated();
   }
@@ -162,9 +177,17 @@ export class ModelView extends ReaderView {
   private tell(): void {
     const { pointed: cell } = this;
     const { overview } = this.reader.stack;
+    const found = this.patterns();
     const hint = html`<span class="detail pale">Choose a head to see it in full</span>`;
     const empty = overview && !this.overview() ? this.host.notice("the overview", [overview]) : hint;
-    render(cell ? html`<span class="detail">Layer ${cell.layer}, Head ${cell.head}</span>` : empty, this.readout);
+    render(
+      cell
+        ? html`<span class="detail">Layer ${cell.layer}, Head ${cell.head}${
+            found ? `: ${found.text(cell.layer, cell.head)}` : ""
+          }</span>`
+        : empty,
+      this.readout,
+    );
   }
 
   private sheet(): Sheet | null {
@@ -173,9 +196,10 @@ export class ModelView extends ReaderView {
     return this.overview() ? this.grid.sheet(inks(dark, pale).pale) : null;
   }
 
-  protected summary(): string {
+  protected summary(): string[] {
     const { open, selected } = this.reader.state;
-    if (!open) return "Closed";
-    return `${this.reader.where}${selected ? ", locked" : ""}: ${this.detail.text}`;
+    if (!open) return ["Closed"];
+    if (selected) return [`${this.reader.where}, locked`, this.detail.text];
+    return [`Layer ${open.layer}, head ${open.head}`, this.patterns()?.text(open.layer, open.head) ?? "open"];
   }
 }

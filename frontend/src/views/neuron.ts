@@ -102,9 +102,9 @@ export class NeuronView implements View {
     this.choices.choose({ expanded, selected: null });
   }
 
-  private summary(): string {
+  private summary(): string[] {
     const { selected, expanded } = this.choices.state;
     const how = expanded === null ? (selected ? ", locked" : "") : ", expanded";
-    return `${this.choices.where}${how}: ${this.stage.text}`;
+    return [`${this.choices.where}${how}`, this.stage.text];
   }
 }

@@ -1,14 +1,15 @@
-import { html, unsafeCSS } from "lit";
+import { html, type TemplateResult, unsafeCSS } from "lit";
 import type { Blob, Figure, Sequence } from "../figure.js";
 import { memo } from "../memo.js";
 import { oneOf, PanelView } from "../panel-view.js";
 import flowCss from "../parts/flow.css";
 import { Flow, type FlowGroup, groupsOf, type Stretch } from "../parts/flow.js";
 import { type Predictions, predictionsOf, topAt } from "../parts/predictions.js";
+import type { Part, Reading } from "../parts/reading.js";
 import type { Sheet } from "../parts/svg.js";
 import { accent } from "../parts/tint.js";
 import topCss from "../parts/top.css";
-import { percent, type Top, topList } from "../parts/top.js";
+import { percent, type Top, topLines, topList } from "../parts/top.js";
 import { inks } from "../save.js";
 import { plainText } from "../token.js";
 import type { ViewHost } from "../view.js";
@@ -16,7 +17,7 @@ import css from "./predict.css";
 
 interface PredictFigure extends Figure {
   texts: Stretch[];
-  task: "next" | "target" | "masked" | "classes";
+  task: "next" | "target" | "masked" | "classes" | "labels" | "answer";
   predictions: Blob;
   /** Of which sequence they are, and in which places. */
   predicted: string;
@@ -29,6 +30,8 @@ interface PredictState {
   position: number;
 }
 
+/** Tasks of which a text has one output, in no token's place. */
+const WHOLE = { classes: "Likeliest classes", answer: "Likeliest answers" } as Record<string, string>;
 const [ROW, NAMES, LENGTH, NUMBER] = [24, 180, 420, 80];
 const PALE = "color-mix(in srgb, currentColor var(--pale), transparent)";
 
@@ -75,10 +78,11 @@ export class PredictView extends PanelView<PredictState, PredictFigure> {
 
   protected get where(): string {
     const { figure, shown } = this;
-    if (figure.task === "classes") return "Likeliest classes";
+    const whole = WHOLE[figure.task];
+    if (whole) return whole;
     const token = this.token(shown);
     if (token === undefined) return "What comes next";
-    return `In place of ${shown}, ${plainText(token)}`;
+    return `${figure.task === "labels" ? "Labels" : "In place"} of ${shown}, ${plainText(token)}`;
   }
 
   protected legend(): string {
@@ -117,23 +121,29 @@ export class PredictView extends PanelView<PredictState, PredictFigure> {
       const place = places[index] as number | null;
       return later && place !== null && place > shown ? { ink: PALE } : {};
     });
-    this.flow.mark(this.pointed, figure.task === "classes" ? null : places.indexOf(choices.state.position));
+    this.flow.mark(this.pointed, WHOLE[figure.task] ? null : places.indexOf(choices.state.position));
     return predictions !== undefined;
   }
 
-  protected reading(): unknown {
+  protected notice(): TemplateResult {
+    return this.host.notice("predictions", [this.figure.predictions]);
+  }
+
+  protected reading(): Reading | null {
     const { predictions, shown } = this;
-    if (!predictions) return this.host.notice("predictions", [this.figure.predictions]);
-    const { probabilities, tokens } = this.top(shown, predictions);
-    const together = percent(probabilities.reduce((sum, each) => sum + each, 0));
+    if (!predictions) return null;
+    const top = this.top(shown, predictions);
+    const together = percent(top.probabilities.reduce((sum, each) => sum + each, 0));
     const [actual, entropy] = [predictions.actual[shown], predictions.entropy[shown]];
-    const known = actual
-      ? html`<bdi>${plainText(this.token(shown) as string)}</bdi>: ${percent(actual[0])}, rank ${actual[1]} · `
+    const known: Part = actual
+      ? [{ token: this.token(shown) as string, at: null }, `: ${percent(actual[0])}, rank ${actual[1]} · `]
       : "";
-    const spread =
-      typeof entropy === "number" ? ` · as undecided as between ${equally(entropy)} equally likely ones` : "";
-    const sum = this.figure.task === "classes" ? "" : `these ${tokens.length} together: ${together}`;
-    return html`<span class="detail">${known}${sum}${spread}</span>`;
+    const said = [
+      WHOLE[this.figure.task] ? "" : `these ${top.tokens.length} together: ${together}`,
+      typeof entropy === "number" ? `perplexity ${equally(entropy)}` : "",
+    ];
+    const sums = said.filter(Boolean).join(" · ");
+    return { lines: [[known, sums]], listed: topLines(top) };
   }
 
   protected override free(): boolean {
@@ -183,7 +193,7 @@ function equally(entropy: number): string {
 /** The text, and a place for what follows it where that is predicted. */
 function placesIn(figure: PredictFigure): FlowGroup[] {
   const { predicted, positions, task, texts } = figure;
-  const chosen = new Set(task === "classes" ? [] : positions);
+  const chosen = new Set(WHOLE[task] ? [] : positions);
   const groups = groupsOf(figure, (name, at) => ({ inactive: !(name === predicted && chosen.has(at)) }));
   const { name, end } = texts.at(-1) as Stretch;
   if (name === predicted && chosen.has(end))

@@ -1,4 +1,4 @@
-import { html, nothing, unsafeCSS } from "lit";
+import { type TemplateResult, unsafeCSS } from "lit";
 import type { Blob, Figure } from "../figure.js";
 import { memo } from "../memo.js";
 import { oneOf, PanelView, position } from "../panel-view.js";
@@ -6,6 +6,7 @@ import { choice } from "../parts/controls.js";
 import flowCss from "../parts/flow.css";
 import { Flow, type FlowGroup, groupsOf, type Paint, type Stretch } from "../parts/flow.js";
 import { flowSheet } from "../parts/flow-sheet.js";
+import { named, type Part, type Reading } from "../parts/reading.js";
 import type { Sheet } from "../parts/svg.js";
 import { signedTint } from "../parts/tint.js";
 import { percent } from "../parts/top.js";
@@ -215,31 +216,35 @@ export class SaliencyView extends PanelView<SaliencyState, SaliencyFigure> {
     };
   }
 
-  protected reading(): unknown {
+  protected notice(): TemplateResult {
+    return this.host.notice("attributions", [this.figure.attributions]);
+  }
+
+  protected reading(): Reading | null {
     const { scaled, output, explained } = this;
-    if (!scaled) return this.host.notice("attributions", [this.figure.attributions]);
+    if (!scaled) return null;
     const { method, contrast } = this.figure.method;
-    const than = contrast === null ? nothing : html` rather than <bdi>${plainText(contrast)}</bdi>`;
-    const of = html`<bdi>${plainText(output.token)}</bdi>${than} (${percent(output.probability)}): ${explained}${contrast === null ? "" : "’s difference"} is ${short(output.value)}`;
-    const before = output.baseline === null ? nothing : html`, ${short(output.baseline)} at the baseline`;
-    const delta = output.delta === null ? nothing : html` · convergence delta ${short(output.delta)}`;
-    return html`<span class="detail">${this.pointedReading(scaled)}${of}${before}${delta}
-      <span class="pale"> · ${method}</span></span>`;
+    const than: Part = contrast === null ? "" : [" rather than ", { token: contrast, at: null }];
+    const what = `${explained}${contrast === null ? "" : "’s difference"} is ${short(output.value)}`;
+    const before = output.baseline === null ? "" : `, ${short(output.baseline)} at the baseline`;
+    const delta = output.delta === null ? "" : ` · convergence delta ${short(output.delta)}`;
+    const of = [{ token: output.token, at: null }, than, ` (${percent(output.probability)}): ${what}${before}${delta}`];
+    return { lines: [[this.pointedReading(scaled), of, ` · ${method}`]] };
   }
 
   /** What a token adds, where one is pointed at that was read. */
-  private pointedReading(scaled: Scaled): unknown {
+  private pointedReading(scaled: Scaled): Part {
     const input = this.places(this.figure)[this.pointed ?? -1]?.input ?? null;
-    if (input === null) return nothing;
+    if (input === null) return "";
     const row = scaled.row(this.current);
     const value = row[input] as number;
-    const token = html`<bdi>${plainText(this.inputs[input] as string)}</bdi>`;
+    const token = named(this.inputs, input);
     if (Number.isNaN(value))
       return this.places(this.figure)[this.pointed ?? -1]?.output === this.current
-        ? nothing
-        : html`${token}: not read for this output · `;
+        ? ""
+        : [token, ": not read for this output · "];
     const share = this.shares(row)[input] as number;
-    return html`${token}: ${short(value)}${Number.isNaN(share) ? ", not in the scale" : ` (${signed(share)})`} · `;
+    return [token, `: ${short(value)}${Number.isNaN(share) ? ", not in the scale" : ` (${signed(share)})`} · `];
   }
 
   private get inputs(): string[] {

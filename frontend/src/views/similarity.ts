@@ -1,8 +1,9 @@
-import { html, nothing, unsafeCSS } from "lit";
+import { html, nothing, type TemplateResult, unsafeCSS } from "lit";
 import type { Blob, Figure } from "../figure.js";
 import { oneOf, PanelView, position } from "../panel-view.js";
 import { choice } from "../parts/controls.js";
 import { heatImage } from "../parts/heat.js";
+import { hint, type Reading } from "../parts/reading.js";
 import type { Sheet } from "../parts/svg.js";
 import { accent, tint } from "../parts/tint.js";
 import type { ViewHost } from "../view.js";
@@ -268,15 +269,19 @@ export class SimilarityView extends PanelView<SimilarityState, SimilarityFigure>
     event.preventDefault();
   }
 
-  protected reading(): unknown {
+  protected notice(): TemplateResult {
+    return this.host.notice("similarities", [this.similar.measures[this.choices.state.measure]]);
+  }
+
+  protected reading(): Reading | null {
     const { shown: values } = this;
-    const { measure } = this.choices.state;
-    if (!values) return this.host.notice("similarities", [this.similar.measures[measure]]);
+    if (!values) return null;
     const found = this.pointed ?? this.locked;
-    if (!found) return html`<span class="detail pale">Point at a cell to read how alike two layers are</span>`;
+    if (!found) return { lines: [hint("a cell to read how alike two layers are")], hint: true };
     const value = values[found.row]?.[found.col]?.toFixed(3);
-    const [one, other] = (this.figure.models ?? []).map((name) => ` of ${name}`);
-    return html`<span class="detail">${called(found.row)}${one} and ${called(found.col)}${other}: ${measure.toUpperCase()} ${value}</span>`;
+    const [one = "", other = ""] = (this.figure.models ?? []).map((name) => ` of ${name}`);
+    const measure = this.choices.state.measure.toUpperCase();
+    return { lines: [[`${called(found.row)}${one} and ${called(found.col)}${other}: ${measure} ${value}`]] };
   }
 
   protected override free(): boolean {

@@ -1,4 +1,4 @@
-import { html, unsafeCSS } from "lit";
+import { type TemplateResult, unsafeCSS } from "lit";
 import type { Blob, Figure, Sequence } from "../figure.js";
 import { memo } from "../memo.js";
 import { oneOf, PanelView, position } from "../panel-view.js";
@@ -7,12 +7,12 @@ import flowCss from "../parts/flow.css";
 import { Flow, groupsOf, type Paint, type Stretch } from "../parts/flow.js";
 import { flowSheet } from "../parts/flow-sheet.js";
 import { type Predictions, predictionsOf, topAt } from "../parts/predictions.js";
+import { named, type Reading } from "../parts/reading.js";
 import type { Sheet } from "../parts/svg.js";
 import { accent, tint } from "../parts/tint.js";
 import topCss from "../parts/top.css";
-import { percent, topList } from "../parts/top.js";
+import { percent, topLines, topList } from "../parts/top.js";
 import { inks } from "../save.js";
-import { plainText } from "../token.js";
 import type { ViewHost } from "../view.js";
 import css from "./tokens.css";
 
@@ -101,7 +101,7 @@ export class TokensView extends PanelView<TokensState, TokensFigure> {
   }
 
   private mark(): void {
-    this.flow.mark(this.pointed, this.choices.state.selected);
+    this.flow.mark(this.read, this.choices.state.selected);
   }
 
   private actual(index: number, { actual }: Predictions): [number, number] | null {
@@ -117,22 +117,33 @@ export class TokensView extends PanelView<TokensState, TokensFigure> {
     return tint(accent(this.host.scheme), 0.85 * share, this.host.scheme);
   }
 
-  protected reading(): unknown {
+  protected notice(): TemplateResult {
+    return this.host.notice("predictions", [this.figure.predictions]);
+  }
+
+  /** The token that is read: pointed at, held, or the least expected one. */
+  private get read(): number | null {
     const { predictions } = this;
-    const { selected } = this.choices.state;
-    if (!predictions) return this.host.notice("predictions", [this.figure.predictions]);
-    const chosen = this.pointed ?? selected;
-    const index = chosen ?? this.least(predictions);
-    if (index === null) return html`<span class="detail pale">The model has predicted none of these tokens</span>`;
+    return this.pointed ?? this.choices.state.selected ?? (predictions ? this.least(predictions) : null);
+  }
+
+  protected reading(): Reading | null {
+    const { predictions, read: index } = this;
+    if (!predictions) return null;
+    if (index === null) return { lines: [["The model has predicted none of these tokens"]], hint: true };
     const { name, index: at } = this.places[index] as Place;
-    const token = (this.figure.sequences[name] as Sequence).tokens[at] as string;
-    const shown = html`<bdi>${plainText(token)}</bdi>`;
+    const { tokens } = this.figure.sequences[name] as Sequence;
     const found = name === this.figure.predicted ? topAt(predictions, at) : null;
-    if (!found) return html`<span class="detail">${shown}: given, not predicted</span>`;
+    if (!found) return { lines: [[named(tokens, at), ": given, not predicted"]] };
     const actual = this.actual(index, predictions);
     const held = actual ? `${percent(actual[0])}, rank ${actual[1]}` : "to be filled in";
-    const said = html`<span class="detail">${chosen === null && actual ? "Least expected: " : ""}${shown}: ${held}</span>`;
-    return html`${said}${topList(found, accent(this.host.scheme), token)}`;
+    const chosen = this.pointed ?? this.choices.state.selected;
+    const first = chosen === null && actual ? "Least expected: " : "";
+    return {
+      lines: [[first, named(tokens, at), `: ${held}`]],
+      list: topList(found, accent(this.host.scheme), tokens[at]),
+      listed: topLines(found),
+    };
   }
 
   /** The token that the model held least likely; where it was to fill one in, that one. */

@@ -1,0 +1,55 @@
+/**
+ * Opens what hides an element that a link leads to: closed `<details>`, and tabs in all the ways in which pages make
+ * them. Returns whether anything was hidden.
+ */
+export function reveal(element: Element): boolean {
+  let opened = false;
+  for (let at = element.parentElement; at; at = at.parentElement) {
+    if (at instanceof HTMLDetailsElement && !at.open) {
+      at.open = true;
+      opened = true;
+    } else if (isHidden(at)) opened = open(at) || opened;
+  }
+  return opened;
+}
+
+const isHidden = (element: Element): boolean => {
+  const { display, visibility } = getComputedStyle(element);
+  return display === "none" || visibility === "hidden";
+};
+
+function open(panel: Element): boolean {
+  if (panel.getAttribute("hidden") === "until-found") {
+    panel.dispatchEvent(new Event("beforematch", { bubbles: true }));
+    panel.removeAttribute("hidden");
+  }
+  for (const control of [inputOf(panel), controlOf(panel), toggleIn(panel)]) {
+    if (isHidden(panel)) control?.click();
+  }
+  return !isHidden(panel);
+}
+
+/** Radio buttons side by side with their panels (sphinx-design, sphinx-inline-tabs), or all before all (Material). */
+function inputOf(panel: Element): HTMLElement | null | undefined {
+  const siblings = [...(panel.parentElement?.children ?? [])];
+  const outside = [...(panel.parentElement?.parentElement?.children ?? [])].filter(isInput);
+  const number = siblings.filter((other) => other.className === panel.className).indexOf(panel);
+  const before = siblings.slice(0, siblings.indexOf(panel)).filter(isInput);
+  return (before.at(-1) ?? outside[number]) as HTMLElement | undefined;
+}
+
+const isInput = (element: Element): boolean => element.matches("input[type=radio], input[type=checkbox]");
+
+/** What says of itself that it opens the panel: ARIA, Bootstrap, a label or a link. */
+function controlOf(panel: Element): HTMLElement | null {
+  const root = panel.getRootNode() as Document | ShadowRoot;
+  const named = panel.getAttribute("aria-labelledby")?.split(" ")[0];
+  const tab = named ? root.getElementById(named) : null;
+  if (tab || !panel.id) return tab;
+  const id = CSS.escape(panel.id);
+  const ways = [`[aria-controls~="${id}"]`, `[data-bs-target="#${id}"]`, `[data-target="#${id}"]`, `a[href="#${id}"]`];
+  return root.querySelector<HTMLElement>(ways.join());
+}
+
+/** A button that stands inside (sphinx-togglebutton). */
+const toggleIn = (panel: Element) => panel.parentElement?.querySelector<HTMLElement>(".toggle-button");

@@ -1,0 +1,43 @@
+"""Architectures whose attention is a matrix of tokens by tokens only up to some length, or only in some stacks.
+
+What lies beyond is found out for each text when it is run (`anatomy.forward`); what stands here names the reason.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+BANDED = {"led": ("encoder",)}
+"""Stacks that hand out a band around each token, which may happen to have as many columns as there are tokens."""
+
+
+class Limit(NamedTuple):
+    """The length from which on an architecture computes its attention in another way."""
+
+    tokens: int
+    """The longest text that can be shown."""
+    beyond: str
+    """What the model uses for longer texts, as the object of a sentence."""
+
+    @property
+    def words(self) -> str:
+        return f"up to {self.tokens} tokens; it uses {self.beyond} for longer texts"
+
+
+def limit(config: Any) -> Limit | None:
+    """Return where a model of this configuration turns to another kind of attention, if it is known to do so."""
+    if config.model_type in ("big_bird", "bigbird_pegasus") and config.attention_type == "block_sparse":
+        return Limit((5 + 2 * config.num_random_blocks) * config.block_size, "block-sparse attention")
+    if config.model_type == "deepseek_v4":
+        return Limit(config.compress_rates["heavily_compressed_attention"] - 1, "summaries of its tokens, too,")
+    return None
+
+
+def without_matrix(config: Any) -> str:
+    """Return why a model of this configuration has no attention matrix of tokens by tokens; '' if it has one."""
+    if config.model_type == "nystromformer" and config.num_landmarks != config.segment_means_seq_len:
+        return (
+            f"it goes through {config.num_landmarks} landmarks (`num_landmarks`), each the mean of several of its "
+            f"{config.segment_means_seq_len} tokens (`segment_means_seq_len`)"
+        )
+    return ""

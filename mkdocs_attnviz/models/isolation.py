@@ -1,0 +1,212 @@
+"""Each pass of a model begins from the same state, so that what a text gives depends on that text alone.
+
+Some models change while they run: BigBird turns to full attention for good after a short text, dynamic rotary
+embeddings keep the frequencies of the longest text so far, Reformer sets its number of buckets by its first text.
+Others draw random numbers. A pass therefore starts from fixed seeds, and what it has changed in the model is put back
+when it ends. The caller's own random state is left as it was.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+SEED = 0
+LARGEST = 1 << 20
+"""Numbers of a buffer that is copied before each pass, at most. Larger ones are masks and position tables."""
+ALONE = {
+    "big_bird": "texts that are padded to more than a number of tokens get another kind of attention",
+    "bigbird_pegasus": "texts that are padded to more than a number of tokens get another kind of attention",
+    "led": "its windows are counted through the padding",
+    "longt5": "its blocks are counted through the padding",
+    "nllb-moe": "the texts of a batch share the room of its experts",
+    "nystromformer": "its landmarks are means over the padding, too",
+    "reformer": "its buckets are counted through the padding",
+}
+"""Model types whose texts must not be padded to one length, and why."""
+
+
+class Isolation:
+    """Hooks on a model that make its passes independent of one another, until `remove` is called."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self.varies = getattr(getattr(model, "config", None), "model_type", None) in ALONE
+        """Whether a pass may depend on what else is in its batch: it draws random numbers, or changes the model."""
+        self._off = False
+        self._begun: list[_Started] = []
+        self._hooks = [
+            model.register_forward_pre_hook(self._begin),
+            model.register_forward_hook(self._end, always_call=True),
+        ]
+
+    def remove(self) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+    @contextmanager
+    def together(self, model: torch.nn.Module, seed: int) -> Iterator[None]:
+        """While this lasts, passes are steps of one run (`generate`): what they change is put back at its end."""
+        started, before = _Started(model, seed), self._off
+        self._off = True
+        try:
+            yield
+        finally:
+            self._off = before
+            started.end()
+
+    def _begin(self, model: torch.nn.Module, _: Any) -> None:
+        if not self._off:
+            self._begun.append(_Started(model, SEED))
+
+    def _end(self, *_: Any) -> None:
+        if self._begun and not self._off:
+            self.varies = self._begun.pop().end() or self.varies
+
+
+class _Started:
+    """A run of a model that has begun."""
+
+    def __init__(self, model: torch.nn.Module, seed: int) -> None:
+        self.seed, self.state, self.numbers = seed, _State(model), _Random()
+        self.dropout = torch.nn.functional.dropout
+        torch.nn.functional.dropout = _without_dropout
+        _seed(seed)
+
+    def end(self) -> bool:
+        """Put everything back; return whether the run has drawn random numbers or changed the model."""
+        torch.nn.functional.dropout = self.dropout
+        drawn = _Random().drawn(self.seed)
+        self.numbers.restore()
+        return self.state.restore() or drawn
+
+
+class _Random:
+    """The states of all generators that a model may draw from."""
+
+    def __init__(self) -> None:
+        self.torch = torch.get_rng_state()
+        self.cuda = torch.cuda.get_rng_state_all() if _cuda() else []
+        self.mps = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
+        self.numpy = np.random.get_state()
+        self.python = random.getstate()
+
+    def restore(self) -> None:
+        torch.set_rng_state(self.torch)
+        if self.cuda:
+            torch.cuda.set_rng_state_all(self.cuda)
+        if self.mps is not None:
+            torch.mps.set_rng_state(self.mps)
+        np.random.set_state(self.numpy)
+        random.setstate(self.python)
+
+    def drawn(self, seed: int) -> bool:
+        """Whether anything has been drawn since the generators were seeded."""
+        _seed(seed)
+        seeded = _Random()
+        return not (
+            all(map(torch.equal, [self.torch, *self.cuda], [seeded.torch, *seeded.cuda]))
+            and (self.mps is None or (seeded.mps is not None and torch.equal(self.mps, seeded.mps)))
+            and all(map(np.array_equal, self.numpy, seeded.numpy))
+            and self.python == seeded.python
+        )
+
+
+def _cuda() -> bool:
+    """Whether CUDA is in use; asking its generators would else start it."""
+    return torch.cuda.is_available() and bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
+
+
+def _seed(seed: int) -> None:
+    """Seed what there is; `torch.manual_seed` would also keep a stack trace for each device that is not in use yet."""
+    torch.default_generator.manual_seed(seed)
+    if _cuda():
+        torch.cuda.manual_seed_all(seed)
+    if torch.backends.mps.is_available():
+        torch.mps.manual_seed(seed)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)
+
+
+def _without_dropout(input: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+    """`torch.nn.functional.dropout` while a pass lasts: code that forgets to say `training=False` would drop values."""
+    return input
+
+
+@dataclass
+class _Kept:
+    """The entries of one mapping of a model or its configuration."""
+
+    owner: MutableMapping[str, Any]
+    entries: dict[str, Any]
+
+    def restore(self) -> bool:
+        """Put back what was replaced; return whether anything was. What was added is a cache, or a hook's own."""
+        changed = {name: value for name, value in self.entries.items() if _other(self.owner.get(name), value)}
+        self.owner.update(changed)
+        return bool(changed)
+
+
+class _State:
+    """What a pass may change in a model: attributes, modules, buffers and configurations, but not its weights."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self.kept: list[_Kept] = []
+        self.copies: list[tuple[MutableMapping[str, Any], str, int, torch.Tensor]] = []
+        modules = list(model.modules())
+        for module in modules:
+            self.kept.append(_keep(vars(module)))
+            self.kept.append(_keep(module._modules))
+            if hasattr(module, "_hf_hook"):  # accelerate moves weights in and out by itself
+                continue
+            self.kept += [_keep(module._parameters), _keep(module._buffers)]
+            for name, buffer in module._buffers.items():
+                if buffer is not None and buffer.is_floating_point() and buffer.numel() <= LARGEST:
+                    self.copies.append((module._buffers, name, _version(buffer), buffer.clone()))
+        self.kept += [_keep(vars(config)) for config in _configurations(modules)]
+        self.weights = [(weight, _version(weight)) for weight in model.parameters()]
+
+    def restore(self) -> bool:
+        """Return whether anything had been changed.
+
+        A model that changes its weights (RWKV scales them in its first pass) has come into another state for good: all
+        else is then a part of that.
+        """
+        if any(_version(weight) != version for weight, version in self.weights):
+            return False
+        changed = False
+        for each in self.kept:
+            changed = each.restore() or changed
+        for owner, name, version, copy in self.copies:
+            if _version(owner[name]) != version:  # not in place: a graph may need the changed one
+                owner[name] = copy
+                changed = True
+        return changed
+
+
+def _keep(owner: MutableMapping[str, Any]) -> _Kept:
+    return _Kept(owner, dict(owner))
+
+
+def _configurations(modules: list[torch.nn.Module]) -> list[Any]:
+    """The configurations of all modules, each once."""
+    found = (getattr(module, "config", None) for module in modules)
+    return list({id(config): config for config in found if hasattr(config, "model_type")}.values())
+
+
+def _version(tensor: torch.Tensor) -> int:
+    """How often a tensor was changed in place; tensors that were made in inference mode do not count that."""
+    return 0 if tensor.is_inference() else int(tensor._version)
+
+
+def _other(now: Any, before: Any) -> bool:
+    """Whether an attribute was replaced by something that is not plainly equal to it."""
+    if now is before:
+        return False
+    plain = (bool, int, float, str, type(None), torch.dtype, torch.device)
+    return not (isinstance(now, plain) and isinstance(before, plain) and now == before)

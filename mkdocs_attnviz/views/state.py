@@ -1,0 +1,195 @@
+"""The state of a figure, as links and the block key `state` write it: `layer=2&heads=8&selected=left,1`.
+
+A reader's link to a figure is `#id~state`; "Copy link" in the figure makes one. A block's `state` begins the figure
+with what a link would bring. Both are checked here while the site is built, against the figure's own entry.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import unquote
+
+from pydantic import ValidationError
+
+from mkdocs_attnviz.block import Block, BlockError
+from mkdocs_attnviz.cache import Entry
+from mkdocs_attnviz.views import VIEWS
+from mkdocs_attnviz.views.drawing import Drawing
+
+READING = (
+    "stack", "layer", "heads", "filter", "across_layers", "across_heads", "value_weighted", "merge_words",
+    "special_tokens", "contrast", "min_weight", "mass",
+)  # fmt: skip
+NAMES: Mapping[str, tuple[str, ...]] = {
+    "head": (*READING, "selected"),
+    "model": (*READING, "selected", "open"),
+    "matrix": (*READING, "cell", "zoom"),
+    "neuron": ("stack", "layer", "head", "filter", "expanded", "selected"),
+    "tokens": ("shade", "selected"),
+    "predict": ("position",),
+    "saliency": ("style", "selected"),
+    "lens": ("show", "cells", "watched", "layer", "position"),
+    "activations": ("stack", "layer", "order", "token", "neuron"),
+    "factors": ("factor", "selected"),
+    "similarity": ("stack", "measure", "row", "col"),
+}
+"""The parts of each view's state, as its TypeScript has them."""
+EXCLUDES = {"heads": "head", "head": "heads", "min_weight": "mass", "mass": "min_weight"}
+ZOOMS = ("fit", "cells")
+
+
+def check(text: str, block: Block, entry: Entry) -> None:
+    """Hold a state against the figure that it is of.
+
+    Raises:
+        BlockError: names the part that cannot be, and what can.
+    """
+    state = _read(text, block)
+    options: dict[str, Any] = {name: value for name, value in state.items() if name in type(block.options).model_fields}
+    if "open" in state:
+        layer, head = _numbers("open", state["open"], 2)
+        options |= {"layer": layer, "head": head}
+    drawing = _drawn(block, entry, options)
+    for name, value in state.items():
+        if name not in options and name != "open" and value != "null":
+            CHECKS.get(name, _check_position)(name, value, drawing, entry)
+
+
+def check_key(block: Block, entry: Entry) -> None:
+    """Hold a block's `state` against its figure. What other keys of the block say belongs there: else the picture that
+    is shown without a script would be of another state.
+
+    Raises:
+        BlockError: names the part that cannot be, and what can.
+    """
+    text = block.state or ""
+    for name in _read(text, block):
+        key = {"open": "head"}.get(name, name)
+        if key in type(block.options).model_fields:
+            raise _wrong(block, f"`state` has `{name}`, which is a key of the block itself: write `{key}: …`.")
+    try:
+        check(text, block, entry)
+    except BlockError as error:
+        raise _wrong(block, error.message) from None
+
+
+def _read(text: str, block: Block) -> dict[str, str]:
+    """The parts of a state, by their names."""
+    names = NAMES[block.view] + (("before",) if block.interventions else ())
+    state = {}
+    for part in filter(None, text.split("&")):
+        name, _, value = part.partition("=")
+        if name not in names:
+            near = difflib.get_close_matches(name, names, 1)
+            hint = f" (did you mean `{near[0]}`?)" if near else ""
+            raise _wrong(block, f"`{name}` is no part of the {block.view} view's state{hint}: {', '.join(names)}.")
+        state[name] = unquote(value)
+    return state
+
+
+def _drawn(block: Block, entry: Entry, options: Mapping[str, Any]) -> Drawing:
+    """The figure with these options in place of the block's."""
+    given = block.options.model_dump(mode="json", exclude_unset=True)
+    for name, value in options.items():
+        given.pop(EXCLUDES.get(name, ""), None)
+        given[name] = _value(value) if isinstance(value, str) else value
+    if isinstance(given.get("heads"), int):
+        given["heads"] = [given["heads"]]
+    try:
+        changed = type(block.options).model_validate({name: each for name, each in given.items() if each is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else ""
+        said = str(first["msg"]).removeprefix("Value error, ")
+        message = said if not name else f"`{name}` is {given[name]!r}: {said[:1].lower()}{said[1:]}."
+        raise _wrong(block, message) from None
+    lines = dict.fromkeys([*block.lines, *given], block.lines.get("state"))
+    return VIEWS[block.view].draw(block.model_copy(update={"options": changed, "lines": lines}), entry)
+
+
+def _value(text: str) -> Any:
+    """A part's value, as `decodeState` of the front end reads it."""
+    if "," in text:
+        return [_value(part) for part in text.split(",")]
+    if text in ("null", "true", "false"):
+        return {"null": None, "true": True, "false": False}[text]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _wrong(block: Block, message: str) -> BlockError:
+    return block.wrong("state", message)
+
+
+def _numbers(name: str, text: str, count: int) -> list[int]:
+    parts = text.split(",")
+    if len(parts) != count or not all(part.isdecimal() for part in parts):
+        raise BlockError(f"`{name}` is {text!r}; it must be {count} numbers, counted from 0, with a comma between.")
+    return [int(part) for part in parts]
+
+
+def _sides(drawing: Drawing) -> tuple[int, int]:
+    """Numbers of tokens on the left and on the right of a figure of attention."""
+    stack = drawing.data["stacks"][drawing.data["options"]["stack"]]
+    left, right = (len(drawing.data["sequences"][stack[side]]["tokens"]) for side in ("rows", "cols"))
+    return left, right
+
+
+def _below(name: str, number: int, count: int) -> None:
+    if number >= count:
+        raise BlockError(f"`{name}` names token {number}; the tokens are 0 to {count - 1}.")
+
+
+def _check_selected(name: str, text: str, drawing: Drawing, entry: Entry) -> None:
+    if "stacks" not in drawing.data:
+        _check_position(name, text, drawing, entry)
+        return
+    side, _, indices = text.partition(",")
+    if side not in ("left", "right") or not all(part.isdecimal() for part in indices.split(",")):
+        raise BlockError(f"`{name}` is {text!r}; it must be left or right, and tokens counted from 0, like left,2.")
+    for index in indices.split(","):
+        _below(name, int(index), _sides(drawing)[side == "right"])
+
+
+def _check_cell(name: str, text: str, drawing: Drawing, _: Entry) -> None:
+    for number, count in zip(_numbers(name, text, 2), _sides(drawing), strict=True):
+        _below(name, number, count)
+
+
+def _check_zoom(name: str, text: str, _: Drawing, __: Entry) -> None:
+    if text not in ZOOMS:
+        raise BlockError(f"`{name}` is {text!r}; it must be {' or '.join(ZOOMS)}.")
+
+
+def _check_before(name: str, text: str, _: Drawing, __: Entry) -> None:
+    if text not in ("true", "false"):
+        raise BlockError(f"`{name}` is {text!r}; it must be true or false.")
+
+
+def _check_number(name: str, text: str, _: Drawing, __: Entry) -> None:
+    if not text.isdecimal():
+        raise BlockError(f"`{name}` is {text!r}; it must be a number, counted from 0.")
+
+
+def _check_position(name: str, text: str, drawing: Drawing, entry: Entry) -> None:
+    _check_number(name, text, drawing, entry)
+    sequences = entry.meta.get("sequences") or {}
+    count = sum(len(sequence["tokens"]) for sequence in sequences.values())
+    if count:
+        _below(name, int(text), count + 1)  # one more: what comes next
+
+
+Check = Callable[[str, str, Drawing, Entry], None]
+CHECKS: Mapping[str, Check] = {
+    "selected": _check_selected,
+    "cell": _check_cell,
+    "zoom": _check_zoom,
+    "before": _check_before,
+    **dict.fromkeys(("neuron", "factor", "watched", "row", "col"), _check_number),
+}

@@ -1,0 +1,97 @@
+"""Situations in which figures are read, and what is wrong with their layout there: `layout.js` looks at a page.
+
+Run as a script, it tells of every figure of the example site, and takes pictures into `screenshots/layout/`.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import chromium
+from conftest import ROOT, draw_all, settle
+from playwright.sync_api import sync_playwright
+
+SITE = ROOT / "example_site" / "site"
+OUT = ROOT / "screenshots" / "layout"
+AUDIT_FILE = Path(__file__).parent / "layout.js"
+AUDIT = AUDIT_FILE.read_text("utf-8")
+CARD = "figure.attnviz { box-sizing: border-box; width: 300px !important; padding: 0; overflow: visible }"
+
+
+@dataclass(frozen=True)
+class Situation:
+    """A reader's window and settings; `style` and `before` change the page before its figures draw."""
+
+    width: int = 1280
+    height: int = 900
+    style: str = ""
+    before: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+SITUATIONS = {
+    "desk": Situation(),
+    "dark": Situation(options={"color_scheme": "dark"}),
+    "phone": Situation(360, 740, options={"has_touch": True, "is_mobile": True}),
+    "zoom-400": Situation(320, 225),
+    "card": Situation(style=CARD),
+    "right-to-left": Situation(before="document.body.dir = 'rtl'"),
+    "forced-colors": Situation(options={"forced_colors": "active", "color_scheme": "dark"}),
+    "large-type": Situation(before="document.documentElement.style.fontSize = '30px'"),
+}
+"""Material's root has 20 px where the reader's own size is 16 px: 30 px are a reader's 24 px."""
+
+
+def open_in(browser, path: Path, situation: Situation):
+    """A page as this reader sees it, all of its figures drawn."""
+    viewport = {"width": situation.width, "height": situation.height}
+    page = browser.new_context(viewport=viewport, **situation.options).new_page()
+    page.goto(path.as_uri())
+    if situation.style:
+        page.add_style_tag(content=situation.style)
+    if situation.before:
+        page.evaluate(situation.before)
+    draw_all(page)
+    settle(page)
+    return page
+
+
+def problems(page) -> dict[str, list[str]]:
+    """What is wrong, by the figure's id."""
+    return page.evaluate(AUDIT)
+
+
+def pages() -> list[Path]:
+    return sorted(path for path in SITE.rglob("index.html") if '<figure class="attnviz"' in path.read_text("utf-8"))
+
+
+def main(wanted: list[str]) -> None:
+    names = [name for name in SITUATIONS if name in wanted] or list(SITUATIONS)
+    words = [word for word in wanted if word not in SITUATIONS and word != "--pictures"]
+    with sync_playwright() as playwright:
+        browser = chromium.launch(playwright)
+        for path in pages():
+            place = path.relative_to(SITE).parent.as_posix()
+            if words and not any(word in place for word in words):
+                continue
+            for name in names:
+                page = open_in(browser, path, SITUATIONS[name])
+                for figure, found in problems(page).items():
+                    print(f"{place}#{figure} · {name} · " + "; ".join(found), flush=True)
+                if "--pictures" in wanted:
+                    take(page, OUT / name / place.replace("/", "-"))
+                page.context.close()
+        browser.close()
+
+
+def take(page, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for figure in page.locator("figure.attnviz:visible").all():
+        figure.screenshot(path=folder / f"{figure.get_attribute('id')}.png")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

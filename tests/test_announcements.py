@@ -1,0 +1,78 @@
+"""What a screen reader is told while a reader moves through a figure: from data, once, and without mistaking tokens."""
+
+import re
+
+import pytest
+from conftest import draw_all
+
+TEXT = "the cat saw the dog and the cat ran"
+VIEWS = ("head", "matrix", "neuron", "tokens", "predict", "lens", "activations", "factors")
+HEARD = """() => {
+  window.heard = {};
+  for (const element of document.querySelectorAll('attn-viz')) {
+    const list = window.heard[element.closest('figure').id] = [];
+    const live = element.shadowRoot.querySelector('[aria-live]');
+    new MutationObserver(() => list.push(live.textContent)).observe(live, {childList: true, subtree: true});
+  }
+}"""
+
+
+@pytest.fixture
+def page(site, open_page):
+    blocks = (f"```attention\nmodel: induction\ntext: {TEXT}\nview: {view}\nid: {view}\n```\n" for view in VIEWS)
+    site.write("index.md", "\n".join(blocks))
+    built = site.build("--strict")
+    assert built.returncode == 0, built.log
+    page = open_page(built.folder / "site" / "index.html")
+    draw_all(page)
+    page.evaluate(HEARD)
+    return page
+
+
+def press(page, view, *keys):
+    """Press keys, each once the one before was announced or nothing more is to be said; returns what was heard."""
+    for key in keys:
+        page.keyboard.press(key)
+        page.wait_for_timeout(600)  # longer than a pause after which it is said
+    return page.evaluate("id => window.heard[id]", view)
+
+
+def focus(page, view, selector):
+    page.locator(f"#{view} attn-viz {selector}").first.focus()
+    page.keyboard.press("Shift")  # a key that does nothing: from now on the keyboard is what counts
+
+
+def test_only_news_are_told_and_tokens_that_occur_twice_have_a_position(page):
+    focus(page, "head", ".left [role=option]")
+    heard = press(page, "head", "ArrowDown", "ArrowDown", "ArrowDown")
+    assert len(heard) == 3
+    assert heard[0].startswith("Layer 0, ")
+    assert heard[0].count("cat (position 1) → ") == 1, "there is another cat"
+    assert heard[1].startswith("saw → "), "neither the layer again, nor a position of the only saw"
+    assert heard[2].startswith("the (position 3) → ")
+    assert press(page, "head", "]")[3].startswith("Layer 1, ")
+
+
+def test_nothing_is_said_twice(page):
+    focus(page, "matrix", ".heat-map")
+    heard = press(page, "matrix", "ArrowDown", "ArrowUp", "ArrowUp", "ArrowUp")
+    assert len(heard) == 1, heard
+    assert re.fullmatch(r"Layer 0, head 0: the \(position 0\) → the \(position 0\): \d\.\d{3}", heard[0])
+
+
+SAID = {
+    "tokens": (".flow [role=option]", r"(Tokens: )?\S+.*: \d.* %, rank \d+\. \S+ \d[\d.]* %; \S+ \d[\d.]* %; \S+ .*"),
+    "predict": (".flow [role=option][tabindex='0']", r".*these 10 together: .* %.*\. \S+ \d[\d.]* %; .*"),
+    "lens": ("td", r"(Logit lens: )?layer \d, after 1 cat.*\. \S+ [\d.]+ %; .*"),
+    "activations": (".neuron-map", r"(Layer 0: )?.*: neuron \d+, −?[\d.]+\. neuron \d+, −?[\d.]+; neuron .*"),
+    "factors": (".flow [role=option]", r"(Factors.*: )?.*: factor \d, [\d.]+\. factor \d, [\d.]+; .*"),
+}
+
+
+@pytest.mark.parametrize("view", SAID)
+def test_lists_are_told_with_their_pauses(page, view):
+    selector, said = SAID[view]
+    focus(page, view, selector)
+    heard = press(page, view, "ArrowLeft" if view == "predict" else "ArrowRight", "ArrowDown")
+    assert heard
+    assert re.fullmatch(said, heard[-1]), heard[-1]

@@ -1,0 +1,96 @@
+"""Figures in the places and settings that readers have: no voids, nothing overprinted or cut, no page too wide."""
+
+import chromium
+import firefox
+import layouts
+import pytest
+from conftest import draw_all, settle
+from test_example_site import built
+
+from mkdocs_attnviz.views import NAMES
+
+VIEWS = [f"guide/views/{name}.md" for name in NAMES]
+MORE = ["guide/long-inputs.md", "guide/own-tensors.md", "guide/interventions.md"]
+
+
+@pytest.mark.parametrize("situation", layouts.SITUATIONS)
+def test_every_view_in_every_situation(browser, situation):
+    wrong = {}
+    for name in VIEWS + MORE:
+        page = layouts.open_in(browser, built(name), layouts.SITUATIONS[situation])
+        wrong |= {f"{name}#{figure}": found for figure, found in layouts.problems(page).items()}
+        page.context.close()
+    assert wrong == {}
+
+
+def test_every_view_in_firefox():
+    path = chromium.firefox()
+    if path is None:
+        pytest.skip("there is no Firefox")
+    found = firefox.look_at(path, [built(name) for name in VIEWS])
+    assert all(page["drawn"] > 0 for page in found.values())
+    assert {name: page["errors"] for name, page in found.items() if page["errors"]} == {}
+    assert {name: page["problems"] for name, page in found.items() if page["problems"]} == {}
+
+
+PLACES = {
+    "flex row": ("display:flex;gap:16px;width:600px", "", "flex:1;min-width:0"),
+    "flex row, own width": ("display:flex;gap:16px;width:600px", "", ""),
+    "grid": ("display:grid;grid-template-columns:1fr 1fr;width:640px", "", ""),
+    "two columns": ("columns:2;width:700px", "", ""),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_figure_does_not_widen_its_place_when_it_draws(site, open_page, place):
+    """Its neighbour stays where it was, and a column does not split the figure."""
+    outer, left, right = PLACES[place]
+    block = "```attention\nmodel: minilm\ntext: The cat sat on the mat\n```\n"
+    site.config["markdown_extensions"].append("md_in_html")
+    site.write(
+        "index.md",
+        f'<div style="{outer}" markdown>\n<div id="figure" style="{left}" markdown>\n\n{block}\n</div>\n'
+        f'<div id="text" style="{right}">{"Some words beside the figure. " * 8}</div>\n</div>\n',
+    )
+    built = site.build("--strict")
+    assert built.returncode == 0, built.log
+    widths = "['#figure', '#text'].map(id => document.querySelector(id).getBoundingClientRect().width)"
+    still = open_page(built.folder / "site" / "index.html", javascript=False)
+    before = still.evaluate(widths)
+    page = open_page(built.folder / "site" / "index.html")
+    draw_all(page)
+    settle(page)
+    assert page.evaluate(widths) == pytest.approx(before, abs=1)
+    assert min(before) > 100
+    assert page.locator("figure.attnviz").evaluate("figure => figure.getClientRects().length") == 1
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+
+
+def test_a_finger_that_passes_over_a_long_figure_moves_the_page(browser):
+    page = browser.new_context(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True).new_page()
+    page.goto(built("guide/long-inputs.md").as_uri())
+    draw_all(page)
+    scroller = page.locator("#long-head attn-viz .scroller")
+    assert scroller.evaluate("e => e.clientHeight <= 0.6 * innerHeight && e.scrollHeight > 2 * e.clientHeight")
+    overflow = "e => getComputedStyle(e).overflowY"
+    assert scroller.evaluate(overflow) == "hidden"
+    scroller.locator("[role=option]").first.tap()
+    settle(page)
+    assert scroller.evaluate(overflow) == "auto"
+    page.set_viewport_size({"width": 740, "height": 360})
+    assert scroller.evaluate("e => e.clientHeight <= 0.6 * innerHeight")
+    page.context.close()
+
+
+@pytest.mark.parametrize(
+    ("view", "painted"),
+    [("tokens", ".flow .painted"), ("saliency", ".flow .painted"), ("factors", ".flow .painted"), ("lens", "td")],
+)
+def test_grounds_stay_where_a_reader_forces_colours(browser, view, painted):
+    """They are what the figure says: without them a browser paints all of it in one colour."""
+    situation = layouts.SITUATIONS["forced-colors"]
+    page = layouts.open_in(browser, built(f"guide/views/{view}.md"), situation)
+    seen = page.locator("attn-viz").first.locator(f"{painted}[style*=background]")
+    assert seen.count() > 3
+    assert set(seen.evaluate_all("all => all.map(e => getComputedStyle(e).forcedColorAdjust)")) == {"none"}
+    page.context.close()

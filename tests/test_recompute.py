@@ -1,0 +1,147 @@
+"""`attnviz check --recompute`: what the models give is what the cache holds."""
+
+import copy
+import json
+import random
+import shutil
+import subprocess
+import sys
+import zlib
+
+import numpy as np
+import pytest
+import yaml
+from conftest import INDUCTION
+
+from mkdocs_attnviz.cache import Entry
+from mkdocs_attnviz.models.comparison import difference
+from mkdocs_attnviz.models.encoding import json_blob, scaled_blob, weights_blob
+from mkdocs_attnviz.views.flow import json_of
+
+TEXT = "text: the old cat sat on the mat . the old cat"
+BLOCKS = {
+    "head": TEXT,
+    "neuron": f"{TEXT}\nview: neuron",
+    "predict": f"{TEXT}\nview: predict",
+    "saliency": f"{TEXT}\nview: saliency",
+    "lens": f"{TEXT}\nview: lens",
+    "activations": f"{TEXT}\nview: activations",
+    "factors": f"{TEXT}\nview: factors",
+    "similarity": f"{TEXT}\nview: similarity",
+}
+
+
+def attnviz(folder, *arguments):
+    command = [sys.executable, "-m", "mkdocs_attnviz", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=600)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    shutil.copytree(INDUCTION, folder / "models" / "mine")
+    settings = {"models": {"mine": "models/mine"}}
+    (folder / "mkdocs.yml").write_text(yaml.safe_dump({"site_name": "x", "plugins": [{"attnviz": settings}]}))
+    (folder / "docs").mkdir()
+    for name, block in BLOCKS.items():
+        (folder / "docs" / f"{name}.md").write_text(f"```attention\nmodel: mine\n{block}\n```\n")
+    made = attnviz(folder, "run")
+    assert made.returncode == 0, made.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def entries(site):
+    """The entry of each page, by its name."""
+    blocks = json.loads(attnviz(site, "status", "--json").stdout)["blocks"]
+    paths = {each["page"][:-3]: site / ".attnviz" / each["key"][:2] / f"{each['key']}.attnviz" for each in blocks}
+    return {name: (path, Entry.from_bytes(path.read_bytes())) for name, path in paths.items()}
+
+
+def test_what_is_true_passes_and_what_is_forged_does_not(site, entries):
+    """A forged entry of each capture, with a checksum that fits: `check` is content, until it may run the models."""
+    true = attnviz(site, "check", "--recompute")
+    assert (true.returncode, true.stderr.count("does not hold")) == (0, 0), true.stderr
+    assert true.stdout == "8 blocks on 8 pages: nothing is missing, and 8 entries computed once more\n"
+    some = json.loads(attnviz(site, "check", "--recompute", "--sample", "2", "--json").stdout)
+    assert (some["ok"], some["recomputed"]) == (True, 2)
+    whole = {name: path.read_bytes() for name, (path, _) in entries.items()}
+    try:
+        for name, (path, entry) in entries.items():
+            path.write_bytes(forged(name, entry).to_bytes())
+        assert attnviz(site, "check").returncode == 0
+        found = json.loads(attnviz(site, "check", "--recompute", "--json").stdout)
+        assert {each["page"][:-3] for each in found["problems"] if each["kind"] == "untrue"} == set(BLOCKS)
+    finally:
+        for name, (path, _) in entries.items():
+            path.write_bytes(whole[name])
+
+
+def forged(name, entry):
+    """Another token in the place of the first one, in half of them; else other numbers."""
+    meta, blobs = copy.deepcopy(dict(entry.meta)), dict(entry.blobs)
+    if name in ("head", "activations", "similarity"):
+        blob = next(blob for blob in blobs if not blob.endswith(".lists") and "overview" not in blob)
+        content = bytearray(zlib.decompress(blobs[blob]))
+        content[-2:] = b"\x60\x60"
+        blobs[blob] = zlib.compress(bytes(content))
+    elif name in ("predict", "lens"):
+        blob = {"predict": "predictions", "lens": "lens"}[name]
+        lists = json_of(blobs[blob])
+        lists["vocabulary"][0] = "forged"
+        blobs[blob] = json_blob(lists)
+    else:
+        meta["sequences"]["text"]["tokens"][1] = "forged"
+    return Entry(meta, blobs)
+
+
+def test_a_model_that_is_not_here(site):
+    (site / "models" / "mine").rename(site / "away")
+    try:
+        made = attnviz(site, "check", "--recompute", "--sample", "1")
+        assert made.returncode == 1
+        assert "Its entry cannot be computed once more. Model 'mine' is no directory on this machine" in made.stderr
+    finally:
+        (site / "away").rename(site / "models" / "mine")
+    assert "`--sample` is how many entries" in attnviz(site, "check", "--sample", "1").stderr
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_last_bits_may_differ(entries, name):
+    _, entry = entries[name]
+    chance = random.Random(name)
+    blobs = dict(entry.blobs)
+    for blob, content in entry.blobs.items():
+        raw = zlib.decompress(content)
+        if blob in ("predictions", "lens", "factors") or blob.endswith(".lists"):
+            blobs[blob] = json_blob(nearly(json_of(content), chance))
+        elif blob == "self/0":
+            steps = np.frombuffer(raw, np.uint8)
+            blobs[blob] = weights_blob(np.where(steps > 1, steps - 1, steps).astype(np.uint8))
+        elif blob == "self/cka":
+            groups = entry.meta["similar"]["self"]["layers"]
+            scales, values = np.frombuffer(raw[: 4 * groups], "<f4"), np.frombuffer(raw[4 * groups :], "<i2")
+            blobs[blob] = scaled_blob((values.reshape(groups, -1) * scales[:, None] * 1.0001).astype(np.float32))
+    assert difference(Entry(entry.meta, blobs), entry) == ""
+
+
+def nearly(value, chance):
+    if isinstance(value, dict):
+        return {name: nearly(part, chance) for name, part in value.items()}
+    if isinstance(value, list):
+        return [nearly(part, chance) for part in value]
+    return value * (1 + 1e-4 * chance.uniform(-1, 1)) if isinstance(value, float) else value
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_any_part_that_is_another(entries, name):
+    """Each text of the header, and each part, is compared."""
+    _, entry = entries[name]
+    for blob in entry.blobs:
+        for content in (zlib.compress(b"[1, 2]"), zlib.compress(bytes(40)), b"no", b""):
+            assert difference(Entry(entry.meta, {**entry.blobs, blob: content}), entry), blob
+    fewer = dict(entry.blobs)
+    del fewer[next(iter(fewer))]
+    assert "other parts" in difference(Entry(entry.meta, fewer), entry)
+    assert "another `sequences`" in difference(Entry({**entry.meta, "sequences": {}}, entry.blobs), entry)
+    assert difference(Entry({**entry.meta, "made_with": {}}, entry.blobs), entry) == ""
