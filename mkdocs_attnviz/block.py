@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import types
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -28,6 +29,8 @@ from mkdocs_attnviz.publishing import printable
 
 MAX_BODY = 100_000  # characters; a block is a few lines, anything like this is a mistake or an attack
 MAX_DEPTH = 8
+MAX_ID = 100  # characters
+ID = r"^[A-Za-z][A-Za-z0-9_.-]*$"
 MAX_LINE = 10**9
 BY_MODEL = (
     "model",
@@ -79,14 +82,19 @@ class Source:
     """What is wrong with the fence itself, as a sentence."""
     object: str | None = None
     """Full name of the object whose docstring the fence stands in; `line` then counts in the docstring."""
+    cell: int | None = None
+    """Number of the notebook's cell that the fence stands in, counted from 1; `line` then counts in the cell."""
+    caption: str | None = None
+    """The block's caption in the language that the page is translated to."""
 
     def where(self, error: BlockError | None = None) -> str:
-        """`page.md:12`, or `page.md, docstring of module.name:2`, as far as it is known; '' if nothing is."""
+        """`page.md:12`, `page.md, docstring of module.name:2` or `page.ipynb, cell 3:2`, as far as known; else ''."""
         line = self.line
         if line is not None and error is not None and error.line is not None:
             line += 1 + error.line
         docstring = f"docstring of {self.object}" if self.object else None
-        place = ", ".join(part for part in (self.page, docstring) if part)
+        cell = f"cell {self.cell}" if self.cell else None
+        place = ", ".join(part for part in (self.page, docstring, cell) if part)
         if not place:
             return "" if line is None else f"line {line}"
         return place if line is None else f"{place}:{line}"
@@ -111,15 +119,15 @@ class Source:
             raise ValueError("nested too deeply") from None
         if not isinstance(found, dict) or found.keys() != {each.name for each in fields(cls)}:
             raise ValueError("not the fields of a block")
-        header, line = found["header"], found["line"]
+        header, numbers = found["header"], {name: found.pop(name) for name in ("line", "cell")}
         if not isinstance(found["body"], str) or not isinstance(header, dict):
             raise ValueError("not a block's body and header")
-        if line is not None and (type(line) is not int or not 0 < line <= MAX_LINE):
-            raise ValueError("not the number of a line")
-        others = [value for name, value in found.items() if name not in ("header", "line")]
+        if not all(each is None or (type(each) is int and 0 < each <= MAX_LINE) for each in numbers.values()):
+            raise ValueError("not the number of a line or a cell")
+        others = [value for name, value in found.items() if name != "header"]
         if not all(isinstance(each, (str, type(None))) for each in [*others, *header.values()]):
             raise ValueError("not a text")
-        return cls(**found)
+        return cls(**found, **numbers)
 
 
 class Named(NamedTuple):
@@ -252,8 +260,8 @@ class Block(BaseModel):
         "a letter followed by letters, digits, '-', '_' or '.'",
         "The figure's `id` in the page, to link to it. Default: `attnviz-1`, `attnviz-2`, … in page order.",
         default=None,
-        pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$",
-        max_length=100,
+        pattern=ID,
+        max_length=MAX_ID,
     )
     options: Options = Field(exclude=True)
     lines: Mapping[str, int] = Field(default_factory=dict, exclude=True)
@@ -297,6 +305,11 @@ class Block(BaseModel):
         return BlockError(message, self.lines.get(name), missing=missing)
 
 
+def is_id(text: str) -> bool:
+    """Return whether a figure may have this id."""
+    return re.match(ID, text) is not None and len(text) <= MAX_ID
+
+
 def fields_of(options: type[Options]) -> dict[str, FieldInfo]:
     """Every key a block of a view may have, by its name in the block."""
     common = {name: info for name, info in Block.model_fields.items() if not info.exclude}
@@ -327,6 +340,7 @@ def parse(source: Source, views: Mapping[str, type[Options]]) -> Block:
     try:
         options = views[view](**{name: value for name, value in values.items() if name in own})
         common = {name: value for name, value in values.items() if name not in own}
+        common |= {"caption": source.caption} if source.caption and "caption" in common else {}
         return Block(**common, options=options, lines=lines)
     except ValidationError as error:
         raise _sentence(error, values, nodes, allowed) from None

@@ -14,6 +14,7 @@ import json
 import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib import resources
@@ -21,10 +22,11 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from mkdocs_attnviz.block import Block, BlockError, Source
+from mkdocs_attnviz.block import Block, BlockError, Source, parse
 from mkdocs_attnviz.cache import Entry, write_atomically
 from mkdocs_attnviz.part import words
 from mkdocs_attnviz.publishing import printable
+from mkdocs_attnviz.views import OPTIONS
 from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing, Picture, bytes_of, fits_page
 from mkdocs_attnviz.views.svg import titled
 
@@ -33,7 +35,11 @@ FILE = 64_000  # bytes of the parts in one file: a third of a second at 1.6 Mbit
 SWITCH = 32  # px: the line of a figure that is drawn of a changed model and of the model as it is
 SECOND_LINE = 36  # px more where the figure is narrow, and the controls take two lines
 MARK = 'data-attnviz-source="'
-PLACEHOLDER = re.compile(rf'<!--|<figure class="attnviz" {MARK}([A-Za-z0-9_=-]+)"></figure>')
+PLACEHOLDER = re.compile(
+    rf'<!--|<figure class="attnviz" {MARK}([A-Za-z0-9_=-]+)"(?: id="([^"]*)")?>'
+    r"(?:<p>[^<]*</p>)?(?:<figcaption>[^<]*</figcaption>)?</figure>"
+)
+LONGEST_EXCERPT = 500  # characters of a block's text, where it is told before the figure is drawn
 """A block that waits, or the beginning of a comment, in which none does."""
 ID = re.compile(r'id="([^"]*)"')
 SCRIPT_FILE = re.compile(r"(attnviz|attnviz-all)-[0-9a-f]{10}\.js")
@@ -325,8 +331,37 @@ class Alert:
 
 
 def placeholder(source: Source) -> str:
+    """Return what stands in a page until the figure is drawn.
+
+    It has the figure's id and caption and says what the figure is of, for tools that read a page before that: those
+    that check links, and those that make text of a page.
+    """
     carried = base64.urlsafe_b64encode(source.to_json().encode()).decode()
-    return f'<figure class="attnviz" {MARK}{carried}"></figure>'
+    id, inside = "", ""
+    with suppress(Exception):  # whatever is wrong is told when it is drawn
+        block = parse(source, OPTIONS)
+        id = f' id="{html.escape(block.id)}"' if block.id else ""
+        inside = f"<p>{_in_a_line(_announcement(block))}</p>"
+        inside += f"<figcaption>{_in_a_line(block.caption)}</figcaption>" if block.caption else ""
+    return f'<figure class="attnviz" {MARK}{carried}"{id}>{inside}</figure>'
+
+
+def _announcement(block: Block) -> str:
+    """What can be said of a figure before its model has run."""
+    texts = (block.text, block.text_pair, block.text_target)
+    text = " / ".join([each.content for each in block.chat or ()] or [text for text in texts if text])
+    text = text if len(text) <= LONGEST_EXCERPT else f"{text[:LONGEST_EXCERPT]}…"
+    return f"Figure: {block.names}, {block.view} view{text and f': {text}'}"
+
+
+def _in_a_line(text: str) -> str:
+    return html.escape(printable(" ".join(text.split())))
+
+
+def ids_to_come(text: str) -> set[str]:
+    """Return the ids that the figures waiting in a page will have, if nothing else on it has them."""
+    found = (match[2] for match in _waiting(text) if _source(match[1]))
+    return {id or f"attnviz-{number}" for number, id in enumerate(found, 1)}
 
 
 def sources(text: str) -> list[Source]:
@@ -373,9 +408,10 @@ class _Page:
         alert: Callable[[Source, Exception], Alert],
     ) -> None:
         self.assets, self.alert = assets, alert
-        self.taken = _ids(text)
+        waiting = list(_waiting(text))
+        self.taken = _ids(_without(text, waiting))
         self.number = 0
-        found = {match[1]: _source(match[1]) for match in _waiting(text)}
+        found = {match[1]: _source(match[1]) for match in waiting}
         self.figures = {carried: (source, rendered(source)) for carried, source in found.items() if source is not None}
         self.script = needed(figure for _, figure in self.figures.values())
         """The script that the page still needs."""
@@ -410,6 +446,14 @@ def needed(figures: Iterable[Rendered]) -> str | None:
     """The script that has the views of all of these; None if there are none."""
     scripts = {figure.script for figure in figures} - {None}
     return ALL_SCRIPT if ALL_SCRIPT in scripts else next(iter(scripts), None)
+
+
+def _without(text: str, parts: Iterable[re.Match[str]]) -> str:
+    kept, place = list[str](), 0
+    for part in parts:
+        kept.append(text[place : part.start()])
+        place = part.end()
+    return "".join([*kept, text[place:]])
 
 
 def _ids(text: str) -> set[str]:

@@ -85,7 +85,7 @@ class Pipeline:
         log: Log,
         warn: Callable[[Alert], None] | None = None,
         *,
-        fatal: Callable[[str], Exception] = Missing,
+        fatal: Callable[[str], BaseException] = Missing,
         command: str = "attnviz run",
         engine: Engine | None = None,
         update: bool = False,

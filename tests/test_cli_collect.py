@@ -143,6 +143,22 @@ def test_a_sphinx_project(sphinx):
     assert len(Folder(sphinx.path / "docs").blocks()) == 3  # the conf.py in the current folder, since it names us
 
 
+def test_warnings_of_a_sphinx_project_have_no_colours_in_a_pipe(sphinx):
+    sphinx.write("docs/other.rst", "Other\n=====\n\n:ref:`nowhere`, `broken_\n")
+    made = sphinx.run("status", "-f", "docs/conf.py")
+    assert made.returncode == 0, made.stderr
+    assert "docs/other.rst:4: WARNING: " in made.stderr
+    assert "\x1b" not in made.stderr + made.stdout
+
+
+def test_a_sphinx_project_with_a_bad_setting_is_told_in_one_sentence(sphinx):
+    sphinx.write("docs/conf.py", CONF + "attnviz_max_tokens = -1\n")
+    made = sphinx.run("status", "-f", "docs/conf.py")
+    assert made.returncode == 2
+    assert "\nError: docs/conf.py cannot be read by Sphinx: conf.py, attnviz: Setting `max_tokens` is -1" in made.stderr
+    assert "Traceback" not in made.stderr
+
+
 def test_a_sphinx_project_is_computed_and_built_from_the_cache(sphinx):
     made = sphinx.run("run", "-f", "docs/conf.py")
     assert (made.returncode, made.stdout) == (0, "3 blocks on 2 pages: 3 computed, 0 cached, 0 bad\n"), made.stderr

@@ -339,7 +339,7 @@ def test_the_induction_model_says_what_comes_next():
     text = (DOCS / "learn" / "induction-heads.md").read_text()
     says = {"list": ("river", 0.85, 0.95), "rabbit": ("hopped", 0.975, 0.985)}
     for figure, (word, least, most) in says.items():
-        prompt = re.search(rf"text: ([^\n]+)\nlayer: \d\nhead: \d\nid: {figure}\n", text)[1]
+        prompt = re.search(rf"text: ([^\n]+)\nlayer: \d\nhead: \d\n(?:state: [^\n]+\n)?id: {figure}\n", text)[1]
         with torch.no_grad():
             probabilities = model(**tokenizer(prompt, return_tensors="pt")).logits[0, -1].softmax(-1)
         assert least <= probabilities[tokenizer.convert_tokens_to_ids(word)] <= most

@@ -432,3 +432,37 @@ def _wait(condition):
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_links_to_figures_are_known(site):
+    site.config["validation"] = {"anchors": "warn"}
+    blocks = CAT.replace("text", "id: cats\ntext") + "\n" + CAT
+    site.write("index.md", f"# A\n\n{blocks}\n[a](#cats), [b](#attnviz-2), [c](other.md#cats)\n")
+    site.write("other.md", f"# B\n\n{blocks}\n[a](index.md#cats)\n")
+    built = site.build("--strict")
+    assert built.returncode == 0, built.log
+    assert [figure["id"] for figure in built.page().select("figure.attnviz")] == ["cats", "attnviz-2"]
+    site.write("other.md", "# B\n\n[a](index.md#dogs)\n")
+    assert site.build("--strict").returncode != 0
+
+
+TO_TEXT = """
+from pathlib import Path
+from bs4 import BeautifulSoup
+
+def on_page_content(html, page, config, files):
+    (Path(config.config_file_path).parent / "page.txt").write_text(BeautifulSoup(html, "html.parser").get_text("\\n"))
+"""
+"""What mkdocs-llmstxt does; it cannot be installed beside our MyST-Parser."""
+
+
+def test_a_text_that_is_made_of_a_page_tells_of_its_figures(site):
+    (site.folder / "to_text.py").write_text(TO_TEXT)
+    site.config["hooks"] = ["to_text.py"]
+    site.write("index.md", "# A\n\n" + CAT.replace("text", "caption: A <cat> & more.\ntext"))
+    built = site.build("--strict")
+    assert built.returncode == 0, built.log
+    text = (built.folder / "page.txt").read_text()
+    assert "Figure: minilm, head view: The cat sat on the mat\nA <cat> & more." in text
+    assert [caption.get_text() for caption in built.page().select("figcaption")] == ["A <cat> & more."]
+    assert "Figure: minilm" not in built.text()

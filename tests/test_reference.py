@@ -53,6 +53,15 @@ def test_identity_is_the_content_not_the_place(model_folder, tmp_path):
     assert resolve(str(moved), None, Settings(), tmp_path).identity == here
 
 
+@pytest.mark.parametrize("left", [None, "pytorch_model.bin"])
+def test_directories_without_weights_are_not_confused(model_folder, tmp_path, left):
+    """However alike the rest is; pickled weights that are not trusted are not read either."""
+    weights = model_folder / "model.safetensors"
+    weights.rename(model_folder / left) if left else weights.unlink()
+    other = shutil.copytree(model_folder, tmp_path / "other")
+    assert len({resolve(str(folder), None, Settings(), tmp_path).identity for folder in (model_folder, other)}) == 2
+
+
 @pytest.mark.parametrize("file", ["config.json", "tokenizer.json", "model.safetensors"])
 def test_identity_changes_with_each_file_that_matters(model_folder, tmp_path, file):
     before = resolve(str(model_folder), None, Settings(), tmp_path).identity

@@ -95,6 +95,22 @@ def test_a_block_in_a_notebook(myst):
     built = myst.build()
     assert options(built.page(), "layer") == [3]
     assert "`txt` is not a key of the block" in built.alerts()[0]
+    assert "docs/index.ipynb, cell 3:3: WARNING: `txt`" in built.log
+
+
+def test_a_mistake_in_a_notebook_of_nbsphinx_names_the_cell(rst):
+    rst.extensions = ("nbsphinx", "mkdocs_attnviz")
+    block = ".. attnviz::\n\n   model: minilm\n   txt: {}\n"
+    cells = ["Page\n====\n", f"Words.\n\n{block.format('a')}", f"{block.format('b')}\n{block.format('a')}"]
+    raw = {"cell_type": "raw", "metadata": {"raw_mimetype": "text/restructuredtext"}}
+    cells = [raw | {"source": cell.splitlines(keepends=True)} for cell in cells]
+    rst.source.mkdir()
+    notebook = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    (rst.source / "index.ipynb").write_text(json.dumps(notebook))
+    built = rst.build()
+    found = re.findall(r"docs/index\.ipynb, (cell \d:\d): WARNING: `txt`", built.log)
+    assert found == ["cell 2:6", "cell 3:4", "cell 3:9"], built.log
+    assert "(index.ipynb, cell 2:6)" in built.alerts()[0]
 
 
 def test_ways_to_write_a_block_in_restructuredtext(rst):
@@ -194,7 +210,8 @@ def test_bad_settings(myst):
     page(myst, "")
     built = myst.build()
     assert built.returncode != 0
-    assert "Setting `max_tokens` is -1" in built.log
+    assert "\nconf.py, attnviz: Setting `max_tokens` is -1" in built.log
+    assert "Traceback" not in built.log
 
 
 def test_search_finds_the_caption(myst):
@@ -244,8 +261,47 @@ id: by-id
     targets = [link["href"] for link in html.select("p a.reference.internal")]
     assert targets == ["#here", "#there"]
     for target, figure in zip(targets, html.select("figure.attnviz"), strict=True):
-        assert html.select_one(target).find_next("figure") is figure
+        found = html.select_one(target)
+        assert figure in (found, found.find_next("figure"))
+    assert html.select_one("figure#here")
     assert html.select_one("figure#by-id")
+
+
+def test_the_id_of_a_block_is_a_target(myst):
+    page(myst, f"```attention\n{CAT}\nid: Cat_1\ncaption: A cat.\n```\n\n[One](#Cat_1), [](#Cat_1).")
+    page(myst, f"[Over there](index.md#Cat_1).\n\n```attention\n{CAT}\nid: Cat_1\n```", "other")
+    myst.options = ["-n"]
+    built = myst.build(strict=True)
+    assert built.returncode == 0, built.log
+    html = built.page()
+    assert len(html.select("#Cat_1")) == 1
+    links = html.select("p a.reference.internal[href='#Cat_1']")
+    assert [link.get_text() for link in links] == ["One", "A cat."]
+    assert built.page("other.html").select("p a[href='index.html#Cat_1']")
+
+
+def test_captions_are_translated(myst):
+    from babel.messages.mofile import write_mo
+    from babel.messages.pofile import read_po
+
+    page(myst, f"```attention\n{CAT}\ncaption: A cat.\n```\n\n```{{attnviz}}\n:caption: A dog.\n\n{CAT}\n```")
+    assert myst.build(strict=True, builder="gettext").returncode == 0
+    with (myst.folder / "gettext" / "index.pot").open("rb") as file:
+        catalogue = read_po(file)
+    translated = {"A cat.": "Eine Katze.", "A dog.": "Ein Hund."}
+    for caption, german in translated.items():
+        catalogue[caption].string = german
+    folder = myst.source / "locale" / "de" / "LC_MESSAGES"
+    folder.mkdir(parents=True)
+    with (folder / "index.mo").open("wb") as file:
+        write_mo(file, catalogue)
+    shutil.rmtree(myst.folder / "doctrees")  # a translator's builder keeps other ones
+    myst.config = {"language": "de", "locale_dirs": ["locale"], "gettext_auto_build": False}
+    built = myst.build(strict=True)
+    assert built.returncode == 0, built.log
+    assert [caption.get_text() for caption in built.page().select("figcaption")] == [*translated.values()]
+    assert myst.build(strict=True, builder="text").returncode == 0
+    assert "Eine Katze." in (myst.folder / "text" / "index.txt").read_text()
 
 
 def test_assets_are_only_where_a_figure_is(myst):

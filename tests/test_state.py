@@ -68,8 +68,7 @@ def test_a_state_that_cannot_be_is_told_with_its_line(site, state, said):
 )
 def test_links_to_a_figure_in_a_state_are_checked_like_any_other(site, link, said):
     site.config["validation"] = {"anchors": "warn"}
-    cat = CAT.format("layer: 1\nheads: [1, 2]")
-    site.write("index.md", f"[see]({link})\n\n{cat}")
+    site.write("index.md", f"[see]({link})\n\n" + CAT.format("layer: 1\nheads: [1, 2]"))
     site.write("other.md", CAT.format("").replace("id: cat", "id: dog"))
     built = site.build("--strict")
     if said is None:

@@ -20,6 +20,7 @@ from mkdocs_attnviz.cache import Entry
 from mkdocs_attnviz.figure import Figure
 from mkdocs_attnviz.models import word_boundaries
 from mkdocs_attnviz.models.arrays import TokenRow
+from mkdocs_attnviz.models.encoding import json_blob
 from mkdocs_attnviz.models.token_version import outdated
 from mkdocs_attnviz.models.tokens import continued, pretty, special, tokenize
 from mkdocs_attnviz.pipeline import Pipeline
@@ -325,6 +326,17 @@ def test_an_earlier_entry_that_may_be_wrong_is_given_up(sequence):
 @pytest.mark.parametrize("sequence", RIGHT, ids=str)
 def test_an_earlier_entry_that_is_right_is_kept(sequence):
     assert not outdated(entry_of(**sequence))
+
+
+def test_an_earlier_entry_names_likely_tokens_as_bytes():
+    """A prediction that is a line break, in a text without any."""
+    for name in ("predictions", "lens"):
+        blobs = {name: json_blob({"vocabulary": [" the", "<0x0A>"]})}
+        sequences = {
+            "text": {"tokens": ["▁a"], "pretty": [" a"], "special": [], "words": [0], "sentence_b_start": None}
+        }
+        assert outdated(Entry({"sequences": sequences}, blobs))
+        assert not outdated(Entry({"sequences": sequences}, {name: json_blob({"vocabulary": [" the"]})}))
 
 
 def test_only_wrong_entries_are_computed_anew(tmp_path):

@@ -72,7 +72,8 @@ def base(site: Site) -> Path:
 
 def place(source: Source) -> dict[str, Any]:
     """Where a block stands, for JSON."""
-    return {"page": source.page, "line": source.line} | ({"object": source.object} if source.object else {})
+    inside = {"object": source.object, "cell": source.cell}
+    return {"page": source.page, "line": source.line} | {name: each for name, each in inside.items() if each}
 
 
 def print_json(value: object) -> None:

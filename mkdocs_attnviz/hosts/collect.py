@@ -127,7 +127,7 @@ def _with_sphinx(config: Path) -> Pages:
     folder = config.resolve().parent
     try:
         project = sphinx.read(folder)
-    except Exception as error:  # Sphinx's own kinds, and those of extensions
+    except (Exception, SystemExit) as error:  # Sphinx's own kinds, those of extensions, and ours
         reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
         raise SiteError(f"{config} cannot be read by Sphinx: {reason.rstrip('.')}.") from None
     settings = MarkdownSettings.model_validate(project.settings.model_dump())

@@ -29,7 +29,7 @@ from mkdocs.utils.yaml import get_yaml_loader, yaml_load
 from yaml.constructor import ConstructorError
 
 from mkdocs_attnviz.block import Source
-from mkdocs_attnviz.figure import MARK, AssetFolder, mend, sources
+from mkdocs_attnviz.figure import MARK, AssetFolder, ids_to_come, mend, sources
 from mkdocs_attnviz.hosts import record
 from mkdocs_attnviz.hosts.markdown import EXTENSION
 from mkdocs_attnviz.hosts.page import SourcePage, host, unhost
@@ -106,6 +106,8 @@ class AttnvizPlugin(BasePlugin[PluginSettings]):
         Figures come later: who copies this page's content now (a print page) could not use their addresses.
         """
         self.source_page.begin(None, "")
+        if page.present_anchor_ids is not None:  # MkDocs itself has not seen what stands in the stash of HTML
+            page.present_anchor_ids |= ids_to_come(html)
         if COLLECT not in os.environ:
             self._pipeline.cached(sources(html))
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import io
 import json
 import os
 import re
@@ -18,19 +19,20 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, redirect_stdout, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import click
 from docutils import nodes
 from docutils.parsers.rst import directives
 from pymdownx.superfences import RE_NESTED_FENCE_START, RE_OPTIONS
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.environment.collectors import EnvironmentCollector
-from sphinx.errors import ConfigError, ExtensionError
+from sphinx.errors import ExtensionError
 from sphinx.transforms import SphinxTransform
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.transforms.post_transforms.images import ImageConverter
@@ -39,7 +41,7 @@ from sphinx.util.docutils import SphinxDirective, docutils_namespace, patch_docu
 from sphinx.util.osutil import relative_uri
 
 from mkdocs_attnviz import __version__
-from mkdocs_attnviz.block import BlockError, Source, fields_of, parse
+from mkdocs_attnviz.block import BlockError, Source, fields_of, is_id, parse
 from mkdocs_attnviz.cache import write_atomically
 from mkdocs_attnviz.figure import Alert, AssetFolder, Figure, Rendered, mend, placeholder
 from mkdocs_attnviz.hosts import record
@@ -69,6 +71,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_node(attnviz, html=(_write_placeholder, None))
     app.add_directive("attnviz", AttnvizDirective)
     app.add_transform(ClaimCodeBlocks)
+    app.add_transform(Anchors)
     app.add_env_collector(Blocks)
     app.add_post_transform(WithoutScript)
     app.add_post_transform(ConvertSvg)
@@ -93,9 +96,9 @@ class Host:
         try:
             settings = Settings.read({name: app.config[f"attnviz_{name}"] for name in Settings.model_fields})
         except SettingsError as error:
-            raise ConfigError(f"conf.py, attnviz: {error}") from None
+            raise self._give_up(f"conf.py, attnviz: {error}") from None
         command = f"attnviz run -f {Path(os.path.relpath(app.confdir)).as_posix()}/conf.py"
-        self.pipeline = Pipeline(settings, Path(app.confdir), log, self._warn, fatal=ExtensionError, command=command)
+        self.pipeline = Pipeline(settings, Path(app.confdir), log, self._warn, fatal=self._give_up, command=command)
         self.pipeline.begin()
         app.attnviz = self  # type: ignore[attr-defined] # for what Sphinx makes by itself, transforms
         output = hashlib.sha256(f"{app.builder.name} {app.outdir}".encode()).hexdigest()[:10]
@@ -151,6 +154,14 @@ class Host:
     def _file(self, page: str) -> Path:
         return self.records / f"{page}.json"
 
+    def _give_up(self, message: str) -> SystemExit:
+        """Return what ends the build with one sentence on standard error.
+
+        Sphinx 9 hides the message of every exception between a traceback and a request to report it to its developers.
+        """
+        self.finish(self.app, None)
+        return SystemExit(message)
+
     def finish(self, app: Sphinx, error: Exception | None) -> None:
         if self.pipeline is not None:
             self.pipeline.close()
@@ -202,15 +213,23 @@ class Project:
     """Its documents' files, as the source folder has them, and their blocks."""
 
 
+class PlainIntoPipes(io.StringIO):
+    """Standard error, without the codes for colours where it is no terminal: Sphinx writes them anywhere."""
+
+    def write(self, text: str) -> int:
+        click.echo(text, err=True, nl=False)
+        return len(text)
+
+
 def read(folder: Path) -> Project:
     """Read every document of the project whose conf.py lies in `folder`; nothing is written there.
 
     Raises:
         SphinxError, or whatever an extension does: it cannot be read.
     """
-    log = sys.stderr
-    with TemporaryDirectory() as out, patch_docutils(folder), docutils_namespace(), redirect_stdout(log):
-        app = Sphinx(folder, folder, out, Path(out) / "doctrees", "dummy", status=None, warning=log, freshenv=True)
+    told = PlainIntoPipes()
+    with TemporaryDirectory() as out, patch_docutils(folder), docutils_namespace(), redirect_stdout(sys.stderr):
+        app = Sphinx(folder, folder, out, Path(out) / "doctrees", "dummy", status=None, warning=told, freshenv=True)
         if not hasattr(app, "attnviz"):
             raise ExtensionError("its `extensions` do not name `mkdocs_attnviz`")
         app.builder.read()
@@ -224,7 +243,7 @@ def read(folder: Path) -> Project:
 class ClaimCodeBlocks(SphinxTransform):
     """Code blocks of the language `attention`, however they were written: a fence, `code-block`, `literalinclude`."""
 
-    default_priority = 200
+    default_priority = 9  # before captions are kept for translators (10) and translated (20)
 
     def apply(self, **kwargs: Any) -> None:
         for node in list(self.document.findall(nodes.literal_block)):
@@ -233,7 +252,7 @@ class ClaimCodeBlocks(SphinxTransform):
 
     def _claim(self, node: nodes.literal_block) -> None:
         body = node.astext()
-        place = Place(self.env, node.source, node.line)
+        place = Place(self.env, node.source, node.line, body)
         header, problem = place.header()
         replaced: nodes.Element = node
         parent = node.parent
@@ -241,7 +260,7 @@ class ClaimCodeBlocks(SphinxTransform):
             for caption in parent.findall(nodes.caption):
                 header.setdefault("caption", caption.astext())
             replaced = parent
-        found = _node(place.block(body, header, problem))
+        found = _node(place.block(body, header, problem), node.source or self.document["source"], node.line)
         found["ids"], found["names"] = replaced["ids"], replaced["names"]
         replaced["classes"] = []  # they are of code
         replaced.replace_self(found)
@@ -258,34 +277,95 @@ class AttnvizDirective(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         header = {key: str(value) for key, value in self.options.items() if key != "name"}
-        place = Place(self.env, *self.get_source_info())
-        found = _node(place.block("\n".join(self.content), header, None))
+        body = "\n".join(self.content)
+        place = Place(self.env, *self.get_source_info(), body)
+        found = _node(place.block(body, header, None), *self.get_source_info())
         self.add_name(found)
         return [found]
 
 
-def _node(source: Source) -> attnviz:
-    """The caption is its child, for whatever looks for words in a document, such as search."""
+def _node(source: Source, file: str | None, line: int | None) -> attnviz:
+    """The caption is its child, for whatever looks for words in a document: search, and what translates."""
     found = attnviz("", source=source.to_json())
     with suppress(BlockError):
-        if caption := parse(source, OPTIONS).caption:
-            found += nodes.caption("", caption)
+        block = parse(source, OPTIONS)
+        found["anchor"] = block.id
+        if block.caption:
+            caption = nodes.caption(block.caption, block.caption)
+            caption.source, caption.line = file, line
+            found += caption
     return found
+
+
+def _source(node: attnviz) -> Source:
+    """The node's block, with its caption as it is translated, and with the id of a label where it has none."""
+    source = Source.from_json(node["source"])
+    if node.get("anchor", "") is None and (id := next(filter(is_id, node["ids"]), None)):
+        source = replace(source, header={**source.header, "id": id})
+    caption = next((child.astext() for child in node.children if isinstance(child, nodes.caption)), None)
+    if caption is not None and caption != parse(source, OPTIONS).caption:
+        source = replace(source, caption=caption)
+    return source
+
+
+class Anchors(SphinxTransform):
+    """A block's `id` is a target in its document: MyST looks there for links like `[text](#id)`."""
+
+    default_priority = 870  # when all ids are given (PropagateTargets, AddSlugIds), before MyST resolves links (879)
+
+    def apply(self, **kwargs: Any) -> None:
+        for node in self.document.findall(attnviz):
+            id = node.get("anchor")
+            if id and id not in self.document.ids:  # else the page has it already, which is told when it is drawn
+                node["ids"].append(id)
+                self.document.ids[id] = node
+                caption = next((child.astext() for child in node.children), f"#{id}")
+                for slugs in self._slugs():
+                    slugs.setdefault(id, (node.line or 0, id, caption))
+
+    def _slugs(self) -> Iterator[dict[str, tuple[int, str, str]]]:
+        """MyST's own lists of a document's targets: for links in it, and for those from other documents."""
+        if "myst_heading_anchors" in self.config:
+            yield getattr(self.document, "myst_slugs", {})
+            yield self.env.metadata[self.env.docname].setdefault("myst_slugs", {})
 
 
 class Place:
     """Where a block stands: in the document's file, one that it includes, or neither (a docstring)."""
 
-    def __init__(self, env: BuildEnvironment, path: str | None, line: int | None) -> None:
+    def __init__(self, env: BuildEnvironment, path: str | None, line: int | None, body: str) -> None:
         document = Path(env.doc2path(env.docname))
+        self.cell: int | None = None
         path, _, name = (path or "").partition(DOCSTRING)
         self.object = name or None
         file = Path(path) if path and not name else document
-        cell, line = divmod(line - 1, 10_000) if file.suffix == ".ipynb" and line is not None else (None, line)
-        self.lines = _lines(file, cell, file.stat().st_mtime_ns) if file.is_file() else ()
+        if file.suffix == ".ipynb":
+            self.cell, line = self._cell(env, file, line, body)
+        self.lines = _lines(file, self.cell, file.stat().st_mtime_ns) if file.is_file() else ()
         known = line is not None and 0 < line <= len(self.lines) and not name
         self.line = line if known else None
         self.page = os.path.relpath(file if known else document, env.srcdir).replace(os.sep, "/")
+
+    def _cell(self, env: BuildEnvironment, file: Path, line: int | None, body: str) -> tuple[int | None, int | None]:
+        """Return the number of the notebook's cell that the block stands in, and the line in it.
+
+        MyST-NB calls a cell's line 10,000 · cell + line + 1. nbsphinx makes one text of all cells, so there the block
+        is looked for; equal ones come in their order.
+        """
+        if line is not None and line > 10_000:
+            return divmod(line - 1, 10_000)
+        wanted = [text.strip() for text in body.splitlines()]
+        if not wanted:
+            return None, None
+        seen: Any = env.temp_data.setdefault("attnviz_seen", {})
+        found = [
+            (cell, number)
+            for cell, lines in enumerate(_cells(file, file.stat().st_mtime_ns), 1)
+            for number in range(len(lines))
+            if [text.strip() for text in lines[number : number + len(wanted)]] == wanted
+        ]
+        seen[body] = seen.get(body, 0) + 1
+        return found[min(seen[body], len(found)) - 1] if found else (None, None)
 
     def header(self) -> tuple[dict[str, str], str | None]:
         """What stands behind the fence's name, which MyST drops, and what is wrong with it."""
@@ -300,7 +380,7 @@ class Place:
         return {key: key if value is None else value for key, value in options}, None
 
     def block(self, body: str, header: dict[str, str], problem: str | None) -> Source:
-        return Source(body, header, self.page, self._above(body), problem, self.object)
+        return Source(body, header, self.page, self._above(body), problem, self.object, self.cell)
 
     def _above(self, body: str) -> int | None:
         """The line above the body's first: a directive's options may stand between."""
@@ -313,21 +393,26 @@ class Place:
 
 @lru_cache(maxsize=1)
 def _lines(file: Path, cell: int | None, modified: int) -> Sequence[str]:
-    """Return the lines of a file, or of one cell of a notebook. A page's blocks come one after another.
+    """Return the lines of a file, or of one cell of a notebook. A page's blocks come one after another."""
+    if cell is None:
+        return tuple(file.read_text("utf-8", errors="replace").splitlines())
+    cells = _cells(file, modified)
+    return cells[cell - 1] if 0 < cell <= len(cells) else ()
 
-    MyST-NB calls a cell's line 10,000 · cell + line + 1.
-    """
-    text = file.read_text("utf-8", errors="replace")
-    if cell is not None:
-        cells = json.loads(text)["cells"]
-        text = "".join(cells[cell - 1]["source"]) if 0 < cell <= len(cells) else ""
-    return tuple(text.splitlines())
+
+@lru_cache(maxsize=1)
+def _cells(notebook: Path, modified: int) -> Sequence[Sequence[str]]:
+    """Return the lines of each of a notebook's cells."""
+    cells = json.loads(notebook.read_text("utf-8", errors="replace"))["cells"]
+    return [tuple("".join(cell["source"]).splitlines()) for cell in cells]
 
 
 def _write_placeholder(translator: Any, node: attnviz) -> None:
     """The figure takes its place when the whole page is there."""
-    targets = "".join(f'<span id="{id}"></span>' for id in node["ids"])
-    translator.body.append(f"{targets}{placeholder(Source.from_json(node['source']))}\n")
+    source = _source(node)
+    others = [id for id in node["ids"] if id not in (node.get("anchor"), source.header.get("id"))]
+    targets = "".join(f'<span id="{id}"></span>' for id in others)
+    translator.body.append(f"{targets}{placeholder(source)}\n")
     raise nodes.SkipNode
 
 
@@ -342,7 +427,7 @@ class WithoutScript(SphinxPostTransform):
 
     def run(self, **kwargs: Any) -> None:
         found = list(self.document.findall(attnviz))
-        sources = [Source.from_json(node["source"]) for node in found]
+        sources = [_source(node) for node in found]
         host: Host = self.app.attnviz  # type: ignore[attr-defined]
         with host.recording(self.env.docname) as pipeline:
             rendered = pipeline.render(sources)

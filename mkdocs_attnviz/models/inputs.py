@@ -26,6 +26,7 @@ from mkdocs_attnviz.models.tokens import (
     in_sequence,
     names,
     special,
+    special_ids,
     target_words,
     tokenize,
 )
@@ -186,7 +187,8 @@ def _written(loaded: Loaded, text: Tokens, max_tokens: int, inputs: Mapping[str,
         if len(written) > most and written[-1] not in _ends(loaded):
             name = loaded.ref.name
             raise ValueError(f"Model {name!r} has written {most} tokens and come to no end; give it a `text_target`.")
-    said = loaded.tokenizer.decode(written, skip_special_tokens=True)
+    apart = special_ids(loaded.tokenizer)
+    said = loaded.tokenizer.decode([token for token in written if token not in apart])
     return _target(loaded, written[:-1], written[1:], said)
 
 

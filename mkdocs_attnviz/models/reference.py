@@ -194,6 +194,8 @@ def _at_directory(ref: ModelRef, directory: Path, known: str | None) -> ModelRef
         )
     try:
         identity = f"sha256:{digest(directory, ref)}"
+        if not _has_weights(directory, ref):  # nothing can be drawn of it, and it is not taken for another one
+            identity = f"sha256:{hashlib.sha256(f'{identity} {directory}'.encode()).hexdigest()}"
         lacking = stand_in(directory, **_trusted(ref))
     except UnreadableFile as error:
         raise BlockError(f"Model {ref.name!r} is not read: it {error}") from None
@@ -202,6 +204,12 @@ def _at_directory(ref: ModelRef, directory: Path, known: str | None) -> ModelRef
     moved = "" if known in (None, identity) else CHANGED.format(ref.reference)
     absent = STAND_IN.format(ref.name, lacking) if lacking else ""
     return replace(ref, path=str(directory), local=True, identity=identity, moved=moved, absent=absent)
+
+
+def _has_weights(directory: Path, ref: ModelRef) -> bool:
+    """Return whether a model's directory, or a folder in it, has a file of weights that may be read."""
+    names = ("*.safetensors", *(() if ref.use_safetensors else ("*.bin", "*.pt", "*.pth")))
+    return any(next(directory.glob(pattern), None) for name in names for pattern in (name, f"*/{name}"))
 
 
 def _at_commit(ref: ModelRef, known: str | None) -> ModelRef:

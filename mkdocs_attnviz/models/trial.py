@@ -1,4 +1,4 @@
-"""One word through a model that has just been loaded: what it gives, and whether it runs on text alone."""
+"""A sentence through a model that has just been loaded: what it gives, and whether it runs on text alone."""
 
 from __future__ import annotations
 
@@ -12,17 +12,20 @@ from mkdocs_attnviz.models import memory
 from mkdocs_attnviz.models.problems import Unusable
 from mkdocs_attnviz.models.reference import ModelRef
 
+SENTENCE = "the cat sat on a mat"
+"""Some tokens of any vocabulary: which part of a mixture of experts runs depends on them."""
+
 OTHER_INPUTS = ("pixel_", "image", "visual", "video", "audio", "input_features", "input_values")
 """Beginnings of what models call inputs that are no text."""
 
 
 def outputs(model: Any, tokenizer: Any) -> Mapping[str, Any]:
-    """Return what the model gives for one word.
+    """Return what the model gives for a short sentence.
 
     Raises:
         Exception: it does not run on that.
     """
-    encoded = tokenizer("a", return_tensors="pt", verbose=False)
+    encoded = tokenizer(SENTENCE, return_tensors="pt", verbose=False)
     taken = _taken(model)
     inputs = {name: value.to(model.device) for name, value in encoded.items() if name in taken}
     if "decoder_input_ids" in taken:
