@@ -5,6 +5,7 @@ Free of torch itself: what runs the model is given.
 
 from __future__ import annotations
 
+import re
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from mkdocs_attnviz.models.worker import Shelf
 
 MATRIX_BUDGET = 1 << 21  # tokens² of one batch: bounds a batch's memory as texts get longer
+MOST_SAID = 500
+"""Characters of an exception's message."""
+BEYOND = re.compile(r"index (\d+ )?(is )?out of (range|bounds)|device-side assert", re.IGNORECASE)
 Message = tuple[dict[str, Any], bytes]
 """To the build's end: an event, and an entry's bytes."""
 Take = Callable[..., list[Entry]]
@@ -152,8 +156,16 @@ def _largest_step(one: bytes, other: bytes) -> int:
 
 
 def said(error: Exception) -> str:
-    first = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return first if isinstance(error, ValueError) else f"The model failed on this text: {type(error).__name__}: {first}"
+    """What an exception tells an author, in one line: no class of Python's, which says nothing to who wrote a text."""
+    message = " ".join(str(error).split())[:MOST_SAID]
+    if isinstance(error, ValueError) and message:
+        return message
+    if BEYOND.search(message):
+        return (
+            "The model failed on this text: one of its tokens, or of their positions, is beyond what the model has "
+            f"vectors for ({message})."
+        )
+    return f"The model failed on this text: {message or 'its code gives no reason'}"
 
 
 def refusal(index: int, failed: Failed) -> Message:

@@ -44,9 +44,11 @@ class Tokens:
     """Where each token stands in what was read; None where the tokenizer does not tell."""
     date: str | None = None
     """The day that a chat template was given for today, where it asked for it."""
+    usual: int | None = None
+    """The length that the tokenizer names for its model, where there are more tokens than that."""
 
     def meta(self) -> dict[str, Any]:
-        more = {"next": self.next, "generated": self.generated, "date": self.date}
+        more = {"next": self.next, "generated": self.generated, "date": self.date, "usual": self.usual}
         return {name: value for name, value in more.items() if value is not None} | {
             "tokens": self.tokens,
             "pretty": self.pretty,
