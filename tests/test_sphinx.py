@@ -31,7 +31,7 @@ def page(host: Sphinx, text: str, name: str = "index") -> None:
 
 
 def figures(html: BeautifulSoup) -> list[dict]:
-    return [json.loads(figure["data-figure"]) for figure in html.select("figure.attnviz > attn-viz")]
+    return [json.loads(figure["data-figure"]) for figure in html.select("figure.attnviz attn-viz")]
 
 
 def options(html: BeautifulSoup, name: str) -> list:
