@@ -26,7 +26,7 @@ class Published(NamedTuple):
 
 
 def shown(built: Built) -> list[Any]:
-    return [json.loads(figure["data-figure"]) for figure in built.page().select("figure.attnviz > attn-viz")]
+    return [json.loads(figure["data-figure"]) for figure in built.page().select("figure.attnviz attn-viz")]
 
 
 def publish(folder: Path) -> Published:

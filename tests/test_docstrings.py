@@ -95,7 +95,7 @@ def seen(*states: str):
 
 
 def are_drawn(page: BeautifulSoup) -> None:
-    assert len(page.select("figure.attnviz > attn-viz")) == 4
+    assert len(page.select("figure.attnviz attn-viz")) == 4
     assert not page.select("[role=alert]")
     ids = [figure["id"] for figure in page.select("figure.attnviz")]
     assert ids == [f"attnviz-{number}" for number in range(1, 5)]

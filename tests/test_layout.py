@@ -34,7 +34,7 @@ def test_every_view_in_firefox():
 
 
 PLACES = {
-    "flex row": ("display:flex;gap:16px;width:600px", "", "flex:1;min-width:0"),
+    "flex row": ("display:flex;gap:16px;width:600px", "", "flex:1 1 300px;min-width:0"),
     "flex row, own width": ("display:flex;gap:16px;width:600px", "", ""),
     "grid": ("display:grid;grid-template-columns:1fr 1fr;width:640px", "", ""),
     "two columns": ("columns:2;width:700px", "", ""),

@@ -19,7 +19,7 @@ CAT = "```attention\nmodel: minilm\ntext: The cat sat on the mat\n```\n"
 
 
 def figures(page: BeautifulSoup):
-    return [json.loads(element["data-figure"]) for element in page.select("figure.attnviz > attn-viz")]
+    return [json.loads(element["data-figure"]) for element in page.select("figure.attnviz attn-viz")]
 
 
 def tokens(page: BeautifulSoup):

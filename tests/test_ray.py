@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -214,9 +215,7 @@ class FatalModel(BertModel):
 def fatal(tmp_path):
     """MiniLM, but "fox" ends the process; and the file that counts how often."""
     original, folder, deaths = Path(ref(MINILM).path), tmp_path / "fatal", tmp_path / "deaths"
-    folder.mkdir()
-    for file in original.iterdir():
-        (folder / file.name).symlink_to(file)
+    shutil.copytree(original, folder)  # links that lead elsewhere are refused
     token = json.loads((original / "tokenizer.json").read_text())["model"]["vocab"]["fox"]
     config = json.loads((original / "config.json").read_text()) | {"auto_map": {"AutoModel": "code.FatalModel"}}
     (folder / "config.json").unlink()

@@ -67,7 +67,7 @@ def author(command: str, folder: Path, **environment: str) -> None:
 
 def assert_drawn(folder: Path) -> None:
     page = BeautifulSoup((folder / "site" / "index.html").read_text(), "html5lib")
-    assert len(page.select("figure.attnviz > attn-viz")) == 1
+    assert len(page.select("figure.attnviz attn-viz")) == 1
     assert not page.select("[role=alert]")
 
 

@@ -496,7 +496,7 @@ def test_a_kind_of_site(kind, tmp_path, shared_cache):
     for name, number in site.drawn.items():
         page = BeautifulSoup((folder / site.site / name).read_text(), "html5lib")
         assert not page.select("[role=alert]"), name
-        assert len(page.select("figure.attnviz > attn-viz")) == number, name
+        assert len(page.select("figure.attnviz attn-viz")) == number, name
     status = run("mkdocs_attnviz", "status", "--json", *config)
     assert status.returncode == 0, status.stderr
     blocks = json.loads(status.stdout)["blocks"]

@@ -4,9 +4,15 @@
  */
 export function reveal(element: Element): boolean {
   let opened = false;
-  for (let at = element.parentElement; at; at = at.parentElement) {
+  const around: Element[] = [];
+  for (let at = element.parentElement; at; at = at.parentElement) around.unshift(at);
+  for (const at of around) {
     if (at instanceof HTMLDetailsElement && !at.open) {
       at.open = true;
+      opened = true;
+    } else if (at.getAttribute("hidden") === "until-found") {
+      at.dispatchEvent(new Event("beforematch", { bubbles: true }));
+      at.removeAttribute("hidden");
       opened = true;
     } else if (isHidden(at)) opened = open(at) || opened;
   }
@@ -19,10 +25,6 @@ const isHidden = (element: Element): boolean => {
 };
 
 function open(panel: Element): boolean {
-  if (panel.getAttribute("hidden") === "until-found") {
-    panel.dispatchEvent(new Event("beforematch", { bubbles: true }));
-    panel.removeAttribute("hidden");
-  }
   for (const control of [inputOf(panel), controlOf(panel), toggleIn(panel)]) {
     if (isHidden(panel)) control?.click();
   }

@@ -13,7 +13,10 @@ from mkdocs_attnviz.models.problems import Unusable
 from mkdocs_attnviz.models.reference import ModelRef
 
 SENTENCE = "the cat sat on a mat"
-"""Some tokens of any vocabulary: which part of a mixture of experts runs depends on them."""
+"""Some tokens of any vocabulary."""
+
+OTHERS = 24
+"""As many other tokens: which parts of a mixture of experts run depends on them."""
 
 OTHER_INPUTS = ("pixel_", "image", "visual", "video", "audio", "input_features", "input_values")
 """Beginnings of what models call inputs that are no text."""
@@ -25,9 +28,11 @@ def outputs(model: Any, tokenizer: Any) -> Mapping[str, Any]:
     Raises:
         Exception: it does not run on that.
     """
-    encoded = tokenizer(SENTENCE, return_tensors="pt", verbose=False)
+    ids = _varied(model, tokenizer)
     taken = _taken(model)
-    inputs = {name: value.to(model.device) for name, value in encoded.items() if name in taken}
+    known = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "token_type_ids": torch.zeros_like(ids)}
+    named = {"input_ids", *tokenizer.model_input_names}
+    inputs = {name: value.to(model.device) for name, value in known.items() if name in taken and name in named}
     if "decoder_input_ids" in taken:
         inputs["decoder_input_ids"] = inputs["input_ids"]
     was = model.training
@@ -37,6 +42,16 @@ def outputs(model: Any, tokenizer: Any) -> Mapping[str, Any]:
             return found
     finally:
         model.train(was)
+
+
+def _varied(model: Any, tokenizer: Any) -> torch.Tensor:
+    """Return ids of a short sentence, (1, T), and before its last others from all of the vocabulary."""
+    ids = list(tokenizer(SENTENCE, verbose=False)["input_ids"])
+    size = getattr(model.get_input_embeddings(), "num_embeddings", len(tokenizer))
+    longest = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    room = OTHERS if not isinstance(longest, int) or longest < 1 else min(OTHERS, longest - len(ids) - 2)
+    others = torch.linspace(0, size - 1, max(0, room)).long().tolist()
+    return torch.tensor([[*ids[:-1], *others, *ids[-1:]]])
 
 
 def check(ref: ModelRef, model: Any, tokenizer: Any) -> None:

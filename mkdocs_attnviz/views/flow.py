@@ -16,7 +16,7 @@ from mkdocs_attnviz.views.drawing import Picture
 from mkdocs_attnviz.views.svg import CAP, document, escape, palette, styles, visible
 
 WIDTH, ROW, CHARACTER = 680, 44, 8
-WIDE, NARROW, LINE, LETTER = 700, 325, 40, 7
+WIDE, NARROW, LINE, LETTER = 700, 345, 40, 7
 """Of a line that is set as text: how long it is on a desk, and on a phone; how high; how wide a letter is."""
 LIST = 240
 """px of the ten lines that a read-out may have below its first, which the page keeps room for."""

@@ -95,7 +95,9 @@ def draw(block: Block, entry: Entry) -> Drawing:
         data["models"] = [block.model, options.other]
     sentence = (_sentence_of_two if headings else _sentence)(block, name if len(stacks) > 1 else "", about, values)
     picture = _picture(values, headings, block.theme)
-    return Drawing(data, picture, sentence, f"min({picture.height}px,100cqw + 24px)", PANEL, script=ALL_SCRIPT)
+    return Drawing(
+        data, picture, sentence, f"min({picture.height}px,100cqw + 24px)", PANEL, wraps=False, script=ALL_SCRIPT
+    )
 
 
 def _cell(values: Sequence[Sequence[float]]) -> int:
