@@ -117,9 +117,9 @@ def test_activations(show):
 
 def test_factors(show):
     page = show("factors")
-    (heading, *neurons), *table = rows(page)
+    (heading, *neurons), _, _, *table = rows(page)
     found = values(page)
-    assert heading == "strongest neurons"
+    assert heading == "1. neuron"
     first = [factor[0] for factor in found["neurons"]]
     assert [cell.split(", ")[:2] for cell in neurons] == [
         [f"layer {each['layer']}", f"neuron {each['neuron']}"] for each in first

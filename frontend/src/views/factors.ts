@@ -285,12 +285,10 @@ export class FactorsView extends PanelView<FactorsState, FactorsFigure> {
     const { factors, tokens, where } = this;
     if (!factors) return null;
     const { strengths, neurons } = factors;
-    const most = neurons.map((list) =>
-      list
-        .slice(0, NEURONS)
-        .map(([layer, neuron, value]) => `layer ${layer}, neuron ${neuron}, ${signed(value)}`)
-        .join("; "),
-    );
+    const most = Array.from({ length: NEURONS }, (_, rank): Part[] => [
+      `${rank + 1}. neuron`,
+      ...neurons.map((list) => neuronText(list[rank])),
+    ]);
     const rows = tokens.map((token, at): Part[] => [
       [{ token, at: null }, this.within(at)],
       ...strengths.map((row) => signed(row[at] as number)),
@@ -298,10 +296,10 @@ export class FactorsView extends PanelView<FactorsState, FactorsFigure> {
     const table = {
       caption: `${where}: how strong each is at each token`,
       columns: ["token", ...strengths.map((_, factor) => `factor ${factor + 1}`)],
-      rows: [["strongest neurons", ...most], ...rows],
+      rows: [...most, ...rows],
     };
     const sizes = tokens.map((_, at) => Math.max(...strengths.map((row) => row[at] as number)));
-    return largest(table, [Number.POSITIVE_INFINITY, ...sizes], "strongest rows");
+    return largest(table, [...most.map(() => Number.POSITIVE_INFINITY), ...sizes], "strongest rows");
   }
 
   /** Strengths, (factors, tokens of all texts), where each text starts, and each factor's strongest neurons. */
@@ -313,6 +311,9 @@ export class FactorsView extends PanelView<FactorsState, FactorsFigure> {
     return { stack, layers, explained, tokens, starts, strengths: factors.strengths, neurons };
   }
 }
+
+const neuronText = ([layer, neuron, value]: [number?, number?, number?] = []): string =>
+  value === undefined ? "–" : `layer ${layer}, neuron ${neuron}, ${signed(value)}`;
 
 function strongest(strengths: number[][], index: number): number {
   const column = strengths.map((row) => row[index] as number);
