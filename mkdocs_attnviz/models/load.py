@@ -203,6 +203,7 @@ def _small_files(ref: ModelRef, *, attention: bool) -> tuple[Any, Any]:
         )
     if ref.local and (problem := other_formats.problem(ref.name, Path(ref.path))):
         raise Unusable(problem)  # with peft, transformers would apply an adapter, and without it, leave it out
+    model_class.check_own_files(ref)
     config = transformers.AutoConfig.from_pretrained(ref.path, **_where(ref))
     model_class.check_code(ref, config)
     if attention:
