@@ -405,18 +405,6 @@ def in_one_sentence(folder, **settings):
 
 
 @pytest.mark.parametrize("alone", [True, False])
-def test_an_adapter(copied, alone):
-    """With peft installed transformers applies it, and without it leaves it out: one directory would be two models."""
-    folder = copied(transformers.BertModel)
-    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "org/base"}')
-    if alone:
-        (folder / "config.json").unlink()
-    told = in_one_sentence(folder)
-    assert "holds an adapter (LoRA) for 'org/base'" in told
-    assert "merge_and_unload()" in told
-
-
-@pytest.mark.parametrize("alone", [True, False])
 def test_gguf(copied, alone):
     folder = copied(transformers.BertModel)
     (folder / "model.safetensors").rename(folder / "small.gguf")

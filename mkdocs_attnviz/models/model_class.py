@@ -91,18 +91,33 @@ def check_own_files(ref: ModelRef) -> None:
     if not ref.trust_remote_code:
         return
     config, _ = transformers.PreTrainedConfig.get_config_dict(ref.path, revision=ref.revision)
-    files = {"config.json": config, "tokenizer_config.json": get_tokenizer_config(ref.path, revision=ref.revision)}
-    for file, content in files.items():
-        for code in _code_of(content):
-            repository, mark, own = code.partition("--")
-            if Path(own or repository).is_absolute():
-                raise Unusable(f"Model {ref.name!r} takes code from outside of its directory: {code!r} in its {file}.")
-            if mark and (ref.local or repository != ref.path):
-                raise Unusable(
-                    f"Model {ref.name!r} takes code from another repository, {repository!r} (`auto_map` in its {file}: "
-                    f"{code!r}), which may be other code tomorrow; put the Python files beside the model's and name "
-                    f"{own!r} there."
-                )
+    _check_place(ref, "config.json", config)
+    _check_place(ref, "tokenizer_config.json", get_tokenizer_config(ref.path, revision=ref.revision))
+
+
+def check_tokenizer_code(ref: ModelRef) -> None:
+    """Raise if a tokenizer that was saved apart from its model has code that is not trusted, or lies elsewhere.
+
+    Raises:
+        Unusable: its configuration names such code.
+    """
+    config = get_tokenizer_config(ref.path, revision=ref.revision)
+    if config.get("auto_map") and not ref.trust_remote_code:
+        raise Unusable(needs_trust(ref))
+    _check_place(ref, "tokenizer_config.json", config)
+
+
+def _check_place(ref: ModelRef, file: str, config: Mapping[str, Any]) -> None:
+    for code in _code_of(config):
+        repository, mark, own = code.partition("--")
+        if Path(own or repository).is_absolute():
+            raise Unusable(f"Model {ref.name!r} takes code from outside of its directory: {code!r} in its {file}.")
+        if mark and (ref.local or repository != ref.path):
+            raise Unusable(
+                f"Model {ref.name!r} takes code from another repository, {repository!r} (`auto_map` in its {file}: "
+                f"{code!r}), which may be other code tomorrow; put the Python files beside the model's and name "
+                f"{own!r} there."
+            )
 
 
 def _code_of(value: Any) -> Iterator[str]:
