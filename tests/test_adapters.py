@@ -13,6 +13,7 @@ import peft
 import pytest
 import torch
 import transformers
+import yaml
 from conftest import INDUCTION
 from safetensors.torch import load_file, save_file
 from test_loading import SPECIAL, TINY, tokenizer
@@ -91,8 +92,8 @@ def change_config(folder, without=(), **changes):
     file.write_text(json.dumps({key: value for key, value in known.items() if key not in without}))
 
 
-def change_weights(folder, change):
-    file = folder / "adapter_model.safetensors"
+def change_weights(folder, change, name="adapter_model.safetensors"):
+    file = folder / name
     save_file(change(load_file(file)), file, metadata={"format": "pt"})
 
 
@@ -398,3 +399,38 @@ def test_a_base_outside_by_a_link(site, tmp_path):
     (site / "of-bert" / "adapter_config.json").unlink()
     (site / "of-bert" / "adapter_config.json").symlink_to(tmp_path / "outside.json")
     assert "as a link that leads out of its directory" in told(site, "of-bert")
+
+
+# ---- A site
+
+
+BLOCKS = """```attention
+model: of-induction
+text: the fox saw the owl and the fox saw the
+```
+
+```attention
+model: of-induction
+view: predict
+text: the fox saw the owl and the
+generate: {max_new_tokens: 2}
+interventions:
+- layer: 0
+  heads: 0
+```
+"""
+
+
+def test_a_site(made, cold_site):
+    for name in ("of-induction", "induction"):
+        shutil.copytree(made / name, cold_site.folder / name)
+    cold_site.settings["models"] = {}
+    cold_site.write("index.md", BLOCKS)
+    built = cold_site.build("--strict")
+    assert built.returncode == 0, built.log
+    locked = yaml.safe_load((cold_site.folder / "attnviz.lock").read_text())["models"]
+    assert set(locked) == {"of-induction", "induction"}
+    cold_site.settings["on_missing"] = "error"
+    assert cold_site.build("--strict").returncode == 0
+    change_weights(cold_site.folder / "induction", lambda all: all | {"more": torch.ones(1)}, "model.safetensors")
+    assert "does not hold the tensors of 2 figures" in cold_site.build("--strict").log

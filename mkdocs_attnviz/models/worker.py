@@ -13,6 +13,7 @@ import sys
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
@@ -150,7 +151,8 @@ class Shelf:
 
     def _load(self, copy: Copy, attention: bool) -> None:
         """Raises: Unusable."""
-        with loading(copy.ref.base or copy.ref, self.tell):
+        source = replace(copy.ref.base or copy.ref, name=copy.ref.name)  # of an adapter, what may have to be downloaded
+        with loading(source, self.tell):
             self.loaded[copy] = self.load.load(copy.ref, copy.device, head=copy.head, attention=attention)
 
     def keep_needed(self) -> bool:
