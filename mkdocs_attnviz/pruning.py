@@ -47,7 +47,7 @@ def unused(pipeline: Pipeline, sources: Sequence[Source], *, shared: bool = Fals
     plans = _plans(pipeline, sources)
     requests = [request for plan in plans for request in plan.requests]
     keys = {request.key for request in requests}
-    models = {model.reference for request in requests for model in request.models}
+    models = {part.reference for request in requests for model in request.models for part in model.parts}
     files = [*_entries(pipeline.cache.folder, keys), *_left(pipeline.cache.folder)]
     within = pipeline.settings.cache_dir
     found = [replace(each, name=f"{within}/{each.name}") for each in files]

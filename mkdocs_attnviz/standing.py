@@ -125,7 +125,8 @@ def _without_plan(alert: Alert) -> Standing:
 
 def unlocked(pipeline: Pipeline, found: Sequence[Standing]) -> list[str]:
     """Models whose entries the blocks use and that the lock file does not know, by their names there."""
-    used = {model.reference for each in found if each.state in GOOD for model in each.models}
+    drawn = [model for each in found if each.state in GOOD for model in each.models]
+    used = {part.reference for model in drawn for part in model.parts}
     return sorted(used - set(pipeline.lock.known))
 
 
@@ -133,10 +134,12 @@ def moved_on_hub(pipeline: Pipeline, found: Sequence[Standing]) -> Iterator[str]
     """For each branch that its hub has elsewhere now: how, in a sentence, or that it could not be asked."""
     known = [each for each in found if each.block is not None and each.models]
     pairs = [pair for each in known if each.block for pair in zip(each.block.models, each.models, strict=True)]
-    for named, model in {model.reference: (named, model) for named, model in pairs}.values():
+    for named, drawn in {model.reference: (named, model) for named, model in pairs}.values():
+        model = drawn.base or drawn  # an adapter's base may be the hub's, itself it is a directory
         if not (model.identity or "").startswith("commit:"):
             continue
         branch = resolve(named.name, named.revision, pipeline.settings, pipeline.base, update=True)
+        branch = branch.base or branch
         if branch.identity is not None:  # it is pinned
             continue
         try:

@@ -262,6 +262,40 @@ def test_own_code_that_is_not_there(copied):
         loaded(folder, trust_remote_code=True)
 
 
+ELSEWHERE = "org/code--own.Turned"
+
+
+@pytest.mark.parametrize(
+    ("file", "auto_map"),
+    [
+        ("config.json", {"AutoConfig": ELSEWHERE}),
+        ("config.json", {**OWN, "AutoModel": ELSEWHERE}),
+        ("config.json", {"AutoTokenizer": [None, ELSEWHERE]}),
+        ("tokenizer_config.json", {"AutoTokenizer": ["own.OwnTokenizer", ELSEWHERE]}),
+        ("tokenizer_config.json", [ELSEWHERE, None]),
+    ],
+)
+def test_trusted_code_of_another_repository(copied, monkeypatch, file, auto_map):
+    """No identity knows the commit that a branch of the hub has, so nothing is asked of it."""
+
+    def fetched(*_, **__):
+        raise AssertionError("code was looked for elsewhere")
+
+    monkeypatch.setattr("transformers.dynamic_module_utils.get_cached_module_file", fetched)
+    folder = with_code(copied(transformers.BertForMaskedLM), {})
+    change_json(folder, file, auto_map=auto_map)
+    with pytest.raises(Unusable, match=rf"takes code from another repository, 'org/code' \(`auto_map` in its {file}"):
+        loaded(folder, trust_remote_code=True)
+
+
+def test_trusted_code_outside_of_the_directory(copied, tmp_path):
+    (tmp_path / "elsewhere.py").write_text(CODE)
+    folder = copied(transformers.BertForMaskedLM)
+    change_json(folder, auto_map={"AutoModelForMaskedLM": f"{tmp_path}/elsewhere.TurnedForMaskedLM"})
+    with pytest.raises(Unusable, match="takes code from outside of its directory"):
+        loaded(folder, trust_remote_code=True)
+
+
 # ---- Tokenizers
 
 
@@ -368,18 +402,6 @@ def in_one_sentence(folder, **settings):
     with pytest.raises((Unusable, BlockError)) as caught:
         loaded(folder, **settings)
     return str(caught.value)
-
-
-@pytest.mark.parametrize("alone", [True, False])
-def test_an_adapter(copied, alone):
-    """With peft installed transformers applies it, and without it leaves it out: one directory would be two models."""
-    folder = copied(transformers.BertModel)
-    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "org/base"}')
-    if alone:
-        (folder / "config.json").unlink()
-    told = in_one_sentence(folder)
-    assert "holds an adapter (LoRA) for 'org/base'" in told
-    assert "merge_and_unload()" in told
 
 
 @pytest.mark.parametrize("alone", [True, False])

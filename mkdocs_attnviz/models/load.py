@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -19,6 +19,8 @@ import transformers
 from transformers.models.auto import modeling_auto
 
 from mkdocs_attnviz.models import (
+    adapted,
+    adapters,
     hub,
     lengths,
     memory,
@@ -179,18 +181,21 @@ def load(ref: ModelRef, device: str, *, head: bool = False, attention: bool = Tr
     """
     try:
         config, tokenizer = _small_files(ref, attention=attention)
-        kinds = model_class.headed(ref, config) if head else model_class.bodies(config)
+        if ref.base is not None:
+            kinds = adapted.kinds(ref, config)
+        else:
+            kinds = model_class.headed(ref, config) if head else model_class.bodies(config)
         model, kind = _complete(ref, config, tokenizer, kinds)
     except Unusable:
         raise
     except Exception as error:
         if not memory.ran_out(error):
-            raise Unusable(_load_sentence(ref, error)) from error
+            raise Unusable(_load_sentence(ref.base or ref, error)) from error
         full = memory.full(error, torch.device("cpu"))
     else:
         return _moved(ref, model, tokenizer, device, kind)
     memory.free()  # not in the clause above, whose exception holds what was read
-    raise TooLarge(memory.too_large(ref, memory.size_of_files(ref), full))
+    raise TooLarge(memory.too_large(ref, memory.size_of_files(ref.base or ref), full))
 
 
 def _small_files(ref: ModelRef, *, attention: bool) -> tuple[Any, Any]:
@@ -205,16 +210,53 @@ def _small_files(ref: ModelRef, *, attention: bool) -> tuple[Any, Any]:
             f"Model {ref.name!r} has `device_map: {ref.device_map}`, which needs accelerate; install it with "
             "`pip install 'mkdocs-attnviz[large]'`."
         )
-    if ref.local and (problem := other_formats.problem(ref.name, Path(ref.path))):
-        raise Unusable(problem)  # with peft, transformers would apply an adapter, and without it, leave it out
-    config = transformers.AutoConfig.from_pretrained(ref.path, **_where(ref))
-    model_class.check_code(ref, config)
+    _check_format(ref)
+    source = ref.base or ref
+    model_class.check_own_files(source)
+    config = transformers.AutoConfig.from_pretrained(source.path, **_where(source))
+    model_class.check_code(source, config)
     if attention:
         check_attention(ref.name, config)
     model_class.check_reads_text(ref, config)
     # Set directly: Falcon and a few others do not take it over from the argument.
     config._attn_implementation = "eager"
-    return config, vocabulary.tokenizer(ref, **_where(ref))
+    return config, _tokenizer(ref, config)
+
+
+def _check_format(ref: ModelRef) -> None:
+    """Raise if the model is in a form that cannot be read, or would be read as another model.
+
+    Raises:
+        Unusable: it is, or its adapter cannot be applied here.
+    """
+    if ref.base is not None:
+        adapted.check(ref)
+    folder = Path((ref.base or ref).path)
+    if not (ref.base or ref).local:
+        source = ref.base or ref
+        if transformers.utils.find_adapter_config_file(source.path, revision=source.revision):
+            raise Unusable(
+                f"Model {source.name!r} is, on the hub, an adapter (LoRA) or has one; save it in a directory, and name "
+                "that."
+            )
+    elif adapters.is_adapter(folder):  # with peft, transformers would apply it, and without it, leave it out
+        raise Unusable(f"Model {ref.name!r} holds an adapter (LoRA) in the place of a model.")
+    elif problem := other_formats.problem(ref.name, folder):
+        raise Unusable(problem)
+
+
+def _tokenizer(ref: ModelRef, config: Any) -> Any:
+    """Return the model's tokenizer: an adapter's own if one was saved with it, and else its base's.
+
+    Raises:
+        Unusable: there is none, or it has code that is not trusted.
+    """
+    if ref.base is None:
+        return vocabulary.tokenizer(ref, **_where(ref))
+    if not adapters.has_tokenizer(Path(ref.path)):
+        return vocabulary.tokenizer(ref.base, **_where(ref.base))
+    model_class.check_tokenizer_code(ref)
+    return vocabulary.tokenizer(ref, config=config, **_where(ref))
 
 
 def check_attention(name: str, config: Any) -> None:
@@ -234,16 +276,19 @@ def _complete(ref: ModelRef, config: Any, tokenizer: Any, kinds: list[Kind]) -> 
         Unusable: none is complete; the last says why.
     """
     problems: list[Exception] = []
+    both = ref if ref.base is None else replace(ref, name=f"{ref.name} over {ref.base.name}")
     tried, model = "", None
     for kind in kinds:
         if kind.name == tried:
             continue
         model = None  # the one before is given back first
         try:
-            model, report = _weights(ref, config, kind.loader)
+            model, report = _weights(ref.base or ref, config, kind.loader)
             tried = type(model).__name__
-            own_buffers.restore(ref, model)
-            missing_weights.check(ref, model, tokenizer, report)
+            own_buffers.restore(ref.base or ref, model)
+            if ref.base is not None:
+                model, report = adapted.merged(ref, model, tokenizer, report)
+            missing_weights.check(both, model, tokenizer, report)
             trial.check(ref, model, tokenizer)
         except Exception as error:
             if memory.ran_out(error):

@@ -71,7 +71,7 @@ def _are_read(model: Any, tokenizer: Any, missing: set[str]) -> bool:
             outputs = trial.outputs(model, tokenizer)
         except Exception:  # whatever keeps the pass from telling that they are not read
             return True
-    return not poisoned or not owners <= ran or any(bool(each.isnan().any()) for each in _read(outputs))
+    return not poisoned or not owners <= ran or any(bool(each.isnan().any()) for each in read_by_figures(outputs))
 
 
 def _made_nan(weight: torch.Tensor) -> bool:
@@ -82,7 +82,7 @@ def _made_nan(weight: torch.Tensor) -> bool:
     return True
 
 
-def _read(outputs: Mapping[str, Any]) -> Iterator[torch.Tensor]:
+def read_by_figures(outputs: Mapping[str, Any]) -> Iterator[torch.Tensor]:
     """Yield the tensors that figures may be made from."""
     for name, value in outputs.items():
         if name in UNREAD:
@@ -112,12 +112,12 @@ def _sentence(ref: ModelRef, missing: set[str], unexpected: set[str]) -> str:
     if prefix is not None:
         why = f"; they are there under other names, which begin with {prefix!r}"
     elif unexpected:
-        why = f"; what they have and the model has no place for: {_listed(unexpected)}"
+        why = f"; what they have and the model has no place for: {listed(unexpected)}"
     else:
         why = ""
     return (
         f"Model {ref.name!r} is not complete, and would be drawn with random numbers: its files lack "
-        f"{_listed(missing)}{why}."
+        f"{listed(missing)}{why}."
     )
 
 
@@ -139,12 +139,12 @@ def _mismatched(ref: ModelRef, mismatched: set[tuple[str, Any, Any]]) -> str:
     first = min(shapes, key=_natural)
     there, asked = shapes[first]
     return (
-        f"Model {ref.name!r} has weights of other shapes than its configuration says: {_listed(set(shapes))} "
+        f"Model {ref.name!r} has weights of other shapes than its configuration says: {listed(set(shapes))} "
         f"({first!r} is {there} in its files and {asked} by its configuration)."
     )
 
 
-def _listed(names: set[str]) -> str:
+def listed(names: set[str]) -> str:
     first = sorted(names, key=_natural)[:NAMED]
     more = f" and {len(names) - len(first)} more" if len(names) > len(first) else ""
     return f"{', '.join(map(repr, first))}{more}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import transformers
@@ -77,6 +78,64 @@ def check_code(ref: ModelRef, config: Any) -> None:
     maps = [getattr(config, "auto_map", None), get_tokenizer_config(ref.path, revision=ref.revision).get("auto_map")]
     if any(maps):
         raise Unusable(needs_trust(ref))
+
+
+def check_own_files(ref: ModelRef) -> None:
+    """Raise if a model's trusted code is in another repository, of which no identity knows the commit, or elsewhere.
+
+    It is called before transformers reads the configuration, which may have a class of its own.
+
+    Raises:
+        Unusable: an `auto_map` names such code, as `org/repo--module.Class` or with an absolute path.
+    """
+    if not ref.trust_remote_code:
+        return
+    config, _ = transformers.PreTrainedConfig.get_config_dict(ref.path, revision=ref.revision)
+    _check_place(ref, "config.json", config)
+    _check_place(ref, "tokenizer_config.json", get_tokenizer_config(ref.path, revision=ref.revision))
+
+
+def check_tokenizer_code(ref: ModelRef) -> None:
+    """Raise if a tokenizer that was saved apart from its model has code that is not trusted, or lies elsewhere.
+
+    Raises:
+        Unusable: its configuration names such code.
+    """
+    config = get_tokenizer_config(ref.path, revision=ref.revision)
+    if config.get("auto_map") and not ref.trust_remote_code:
+        raise Unusable(needs_trust(ref))
+    _check_place(ref, "tokenizer_config.json", config)
+
+
+def _check_place(ref: ModelRef, file: str, config: Mapping[str, Any]) -> None:
+    for code in _code_of(config):
+        repository, mark, own = code.partition("--")
+        if Path(own or repository).is_absolute():
+            raise Unusable(f"Model {ref.name!r} takes code from outside of its directory: {code!r} in its {file}.")
+        if mark and (ref.local or repository != ref.path):
+            raise Unusable(
+                f"Model {ref.name!r} takes code from another repository, {repository!r} (`auto_map` in its {file}: "
+                f"{code!r}), which may be other code tomorrow; put the Python files beside the model's and name "
+                f"{own!r} there."
+            )
+
+
+def _code_of(value: Any) -> Iterator[str]:
+    """Yield all that the `auto_map`s in a configuration name, those of its parts too."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from _texts(part) if key == "auto_map" else _code_of(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _code_of(part)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _texts(part)
 
 
 def needs_trust(ref: ModelRef) -> str:

@@ -46,7 +46,8 @@ class NodeWorker:
 
     def begin(self, job: dict[str, Any], file: bytes | None) -> Message:
         """The first message about a `capture_job`. `file` is the content of an author's own file."""
-        self._messages = self._capture(job, {key: ModelRef(**model) for key, model in job["models"].items()}, file)
+        models = {key: ModelRef.from_dict(model) for key, model in job["models"].items()}
+        self._messages = self._capture(job, models, file)
         return self.hear()
 
     def hear(self) -> Message:
@@ -64,21 +65,30 @@ class NodeWorker:
         here = {}
         with contextlib.ExitStack() as stack:
             for key, model in models.items():
-                path: Path | None = Path(model.path)
+                found: ModelRef | None = model
                 if file is not None:
                     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="attnviz-"))
                     path = Path(folder) / Path(model.path).name  # which messages name
                     path.write_bytes(file)
-                elif model.local and job["capture"] != TENSORS.name:
-                    path = self._directory(model)
-                if path is None:
+                    found = replace(model, path=str(path))
+                elif job["capture"] != TENSORS.name:
+                    found = self._found_here(model)
+                if found is None:
                     yield {"event": "absent", "name": model.name, "path": model.path, "blame": key}, b""
                     return
-                here[key] = (replace(model, path=str(path)) if model.local else model).to_dict()
+                here[key] = found.to_dict()
             try:
                 yield from self._worker.messages(job | {"models": here})
             except WorkerDied as death:
                 yield {"event": "died", "error": str(death)}, b""
+
+    def _found_here(self, model: ModelRef) -> ModelRef | None:
+        """Return the model, and of an adapter its base, with the paths of this node; None if it has not all files."""
+        base = None if model.base is None else self._found_here(model.base)
+        path = Path(model.path) if not model.local else self._directory(model)
+        if path is None or (model.base is not None and base is None):
+            return None
+        return replace(model, path=str(path) if model.local else model.path, base=base)
 
     def _directory(self, model: ModelRef) -> Path | None:
         """Where this node has the model's files; looked for once."""
@@ -97,6 +107,6 @@ def _places(model: ModelRef) -> Iterator[Path]:
 
 def _holds(place: Path, model: ModelRef) -> bool:
     try:
-        return f"sha256:{digest(place, model)}" == model.identity
+        return f"sha256:{digest(place, model)}" == (model.content or model.identity)
     except OSError:
         return False

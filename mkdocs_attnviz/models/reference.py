@@ -26,7 +26,7 @@ import platformdirs
 
 from mkdocs_attnviz.block import BlockError
 from mkdocs_attnviz.cache import write_atomically
-from mkdocs_attnviz.models import other_formats
+from mkdocs_attnviz.models import adapters, other_formats
 from mkdocs_attnviz.models.model_files import (
     LARGEST_POINTER,
     UnreadableFile,
@@ -85,6 +85,26 @@ class ModelRef:
     """How it differs from what the lock file names, in a sentence; empty if it does not."""
     absent: str = ""
     """Why it must not be run here, in a sentence; empty if it may. Its entries are still found."""
+    base: ModelRef | None = None
+    """The model that this one changes, of an adapter; None for a whole model."""
+    content: str = ""
+    """The digest of an adapter's own directory, `sha256:…`."""
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> ModelRef:
+        """Return the reference that `to_dict` has made a mapping of."""
+        base = fields.get("base")
+        return cls(**{**fields, "base": None if base is None else cls.from_dict(base)})
+
+    @property
+    def parts(self) -> tuple[ModelRef, ...]:
+        """The model, and of an adapter its base."""
+        return (self,) if self.base is None else (self, self.base)
+
+    def over(self, base: ModelRef) -> ModelRef:
+        """Return this adapter over its base. Both make the identity, which is unknown as long as the base's is."""
+        both = hashlib.sha256(f"adapter {self.content} over {base.identity}".encode()).hexdigest()
+        return replace(self, base=base, identity=None if base.identity is None else f"sha256:{both}")
 
     def at_commit(self, commit: str) -> ModelRef:
         return replace(self, revision=commit, identity=f"commit:{self.path}@{commit}")
@@ -105,12 +125,13 @@ def resolve(
     locked: Identities = NOTHING_LOCKED,
     *,
     update: bool = False,
+    for_adapter: bool = False,
 ) -> ModelRef:
     """The model that `name` refers to; directories are relative to `base`, the folder of the site's configuration.
 
     A hub's model that is `locked` stays at its commit, wherever its branch is now; a directory that is not on this
     machine is what it was when it was locked; one that is here is what it is. With `update` a hub's branch is left to
-    be looked up there.
+    be looked up there. `for_adapter` tells that the model is an adapter's base, and so is none itself.
 
     Raises:
         BlockError: the name means nothing here, or the site does not allow it.
@@ -139,6 +160,12 @@ def resolve(
     known = locked.get(ref.reference)
     try:
         directory = _directory(chosen.model, base)
+        if directory is not None and adapters.is_adapter(directory):
+            if for_adapter:
+                raise BlockError(f"Model {name!r} is an adapter itself; merge the two, and name the merged model.")
+            adapter = _at_directory(ref, directory, None)
+            base_ref = _base(adapter, directory, settings, base, locked, update=update)
+            return _over(adapter, base_ref, chosen, known)
         if directory is not None:
             return _at_directory(ref, directory, known)
         if known is None and not HUB_ID.fullmatch(chosen.model):
@@ -156,6 +183,46 @@ def resolve(
         if known.startswith("sha256:"):
             return replace(ref, local=True, identity=known, absent=GONE.format(name))
     return _at_commit(ref, known)
+
+
+def _base(
+    adapter: ModelRef, directory: Path, settings: Settings, base: Path, locked: Identities, *, update: bool
+) -> ModelRef:
+    """Return the model that an adapter changes, which is whatever its name would mean in a block of the site.
+
+    What the site trusts of the adapter says nothing of its base.
+
+    Raises:
+        BlockError: the adapter names none, or one that a block could not name.
+    """
+    named = adapters.base_of(adapter.name, directory)
+    alias = settings.models.get(named.name)
+    pinned = alias.revision if isinstance(alias, ModelSettings) else None
+    try:
+        revision = None if named.revision == pinned else named.revision
+        return resolve(named.name, revision, settings, base, locked, update=update, for_adapter=True)
+    except BlockError as error:
+        why = error.message.replace("`revision`", f"the revision in {adapters.CONFIG}")
+        why = f"Model {adapter.name!r} is an adapter, and its base cannot be used: {why}"
+        raise BlockError(why, missing=error.missing) from None
+
+
+def _over(adapter: ModelRef, base: ModelRef, chosen: ModelSettings, known: str | None) -> ModelRef:
+    """Return an adapter over its base. How that runs is the adapter's to say, and the base's where it says nothing.
+
+    Raises:
+        BlockError: it would be spread over devices.
+    """
+    if chosen.device_map or base.device_map:
+        raise BlockError(
+            f"Model {adapter.name!r} is an adapter, which cannot be spread over devices (`device_map`); merge it into "
+            "its base, and name the merged model."
+        )
+    dtype = chosen.dtype or base.dtype
+    found = replace(adapter, dtype=dtype).over(replace(base, dtype=dtype))
+    changed = known not in (None, found.identity) and found.identity is not None and not base.moved
+    moved = CHANGED.format(adapter.reference) if changed else ""
+    return replace(found, moved=moved, absent=adapter.absent or base.absent)
 
 
 def _check_locked(ref: ModelRef, known: str) -> None:
@@ -194,6 +261,7 @@ def _at_directory(ref: ModelRef, directory: Path, known: str | None) -> ModelRef
         )
     try:
         identity = f"sha256:{digest(directory, ref)}"
+        content = identity
         if not _has_weights(directory, ref):  # nothing can be drawn of it, and it is not taken for another one
             identity = f"sha256:{hashlib.sha256(f'{identity} {directory}'.encode()).hexdigest()}"
         lacking = stand_in(directory, **_trusted(ref))
@@ -203,7 +271,8 @@ def _at_directory(ref: ModelRef, directory: Path, known: str | None) -> ModelRef
         raise BlockError(f"Model {ref.name!r} cannot be read: {error.strerror}, {error.filename}.") from None
     moved = "" if known in (None, identity) else CHANGED.format(ref.reference)
     absent = STAND_IN.format(ref.name, lacking) if lacking else ""
-    return replace(ref, path=str(directory), local=True, identity=identity, moved=moved, absent=absent)
+    content = content if adapters.is_adapter(directory) else ""
+    return replace(ref, path=str(directory), local=True, identity=identity, moved=moved, absent=absent, content=content)
 
 
 def _has_weights(directory: Path, ref: ModelRef) -> bool:
@@ -255,8 +324,8 @@ def resolve_tensors(name: str, settings: Settings, base: Path, locked: Identitie
         identity = known
         absent = f"`tensors` is {name!r}, but there is no such file in {base}, so nothing can be computed from it."
     moved = "" if known in (None, identity) else CHANGED.format(reference)
-    about = {"reference": reference, "moved": moved, "absent": absent}
-    return ModelRef(name, str(file), True, None, identity, "float32", False, True, **about)
+    found = ModelRef(name, str(file), True, None, identity, "float32", False, True)
+    return replace(found, reference=reference, moved=moved, absent=absent)
 
 
 def _check_revision(name: str, revision: str | None, chosen: ModelSettings, settings: Settings) -> None:
@@ -292,7 +361,7 @@ def _directory(model: str, base: Path) -> Path | None:
         return package_directory(model.removeprefix("package:"))
     try:
         folder = (base / os.path.expanduser(model)).resolve()  # noqa: PTH111 — pathlib's raises where there is no home
-        if (folder / "config.json").is_file():
+        if _holds_model(folder):
             return folder
         problem = other_formats.problem(model, folder.parent if folder.suffix == ".gguf" else folder)
     except (OSError, ValueError):  # a NUL, a name too long, a folder that may not be read
@@ -300,6 +369,10 @@ def _directory(model: str, base: Path) -> Path | None:
     if problem:
         raise BlockError(problem)
     return None
+
+
+def _holds_model(folder: Path) -> bool:
+    return (folder / "config.json").is_file() or adapters.is_adapter(folder)
 
 
 def package_directory(path: str) -> Path:
@@ -317,7 +390,7 @@ def package_directory(path: str) -> Path:
         raise _NotHere(f"Python package {package!r} is not installed, so 'package:{path}' names no model.")
     root = Path(next(iter(spec.submodule_search_locations))).resolve()
     folder = (root / inside).resolve()
-    if not folder.is_relative_to(root) or not (folder / "config.json").is_file():
+    if not folder.is_relative_to(root) or not _holds_model(folder):
         raise _NotHere(f"Python package {package!r} has no model directory {inside!r} (one with a config.json).")
     return folder
 

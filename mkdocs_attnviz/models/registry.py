@@ -51,14 +51,15 @@ class Registry:
         return known
 
     def wants(self, model: ModelRef) -> bool:
-        """Whether the lock file does not know the model as it is."""
-        known = self.lock.get(model.reference)
-        return known is None or known.identity != model.identity
+        """Whether the lock file does not know the model as it is, or an adapter's base."""
+        known = [(self.lock.get(part.reference), part.identity) for part in model.parts]
+        return any(locked is None or locked.identity != identity for locked, identity in known)
 
     def record(self, model: ModelRef, made_with: Mapping[str, str]) -> None:
         """Figures of this build are drawn from the model."""
-        if model.identity is not None:
-            self.lock.record(model.reference, model.identity, made_with)
+        for part in model.parts:
+            if part.identity is not None:
+                self.lock.record(part.reference, part.identity, made_with)
 
     def _look_up(self, key: str, name: str, revision: str | None) -> ModelRef | BlockError:
         locked = {reference: known.identity for reference, known in self.lock.known.items()}
@@ -69,11 +70,15 @@ class Registry:
                 found = resolve(name, revision, self.settings, self.base, locked, update=self.update)
         except BlockError as error:
             return error
-        if found.moved:
-            self.lock.moves(found.reference, found.moved)
+        for part in found.parts:
+            if part.moved:
+                self.lock.moves(part.reference, part.moved)
         return found
 
     def _ask_hub(self, model: ModelRef) -> ModelRef | BlockError:
+        if model.base is not None:  # whose commit is all that is not known of an adapter
+            base = self._ask_hub(model.base)
+            return base if isinstance(base, BlockError) else model.over(base)
         alias = self._nearest_alias(model.name)
         if self.settings.on_missing != "run":
             hint = f" (did you mean the alias `{alias}`?)" if alias else ""

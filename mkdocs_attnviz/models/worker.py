@@ -13,6 +13,7 @@ import sys
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
@@ -150,7 +151,8 @@ class Shelf:
 
     def _load(self, copy: Copy, attention: bool) -> None:
         """Raises: Unusable."""
-        with loading(copy.ref, self.tell):
+        source = replace(copy.ref.base or copy.ref, name=copy.ref.name)  # of an adapter, what may have to be downloaded
+        with loading(source, self.tell):
             self.loaded[copy] = self.load.load(copy.ref, copy.device, head=copy.head, attention=attention)
 
     def keep_needed(self) -> bool:
@@ -172,7 +174,7 @@ def _quiet_import() -> ModuleType:
 
 def _resolve(job: dict[str, Any]) -> dict[str, Any]:
     """Needs huggingface_hub alone."""
-    ref = ModelRef(**job["model"])
+    ref = ModelRef.from_dict(job["model"])
     try:
         hub = importlib.import_module("mkdocs_attnviz.models.hub")
     except ImportError as error:
@@ -195,7 +197,7 @@ def _capture(shelf: Shelf, job: dict[str, Any]) -> Iterator[Message]:
         return
     models: Mapping[str, Loaded] = {}
     try:
-        refs = {key: ModelRef(**model) for key, model in job["models"].items()}
+        refs = {key: ModelRef.from_dict(model) for key, model in job["models"].items()}
         needs = {name: job[name] for name in ("head", "attention")}
         models = shelf.get(refs, job["device"], **needs, changed=bool(job["interventions"]))
         take = importlib.import_module(f"mkdocs_attnviz.models.{job['capture']}").capture
