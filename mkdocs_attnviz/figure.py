@@ -202,15 +202,19 @@ class Figure:
     def sentence(self) -> str:
         """What is to be seen; of a changed model, how it is changed, and what is to be seen of it as it is."""
         if self.before is None:
-            return self.drawing.sentence + self._dated
+            return self.drawing.sentence + self._notes
         as_it_is = self.before[0].sentence
-        return f"{self.drawing.sentence} The model is changed: {self._changed}. As it is: {as_it_is}{self._dated}"
+        return f"{self.drawing.sentence} The model is changed: {self._changed}. As it is: {as_it_is}{self._notes}"
 
     @property
-    def _dated(self) -> str:
-        """A sentence about the day that the chat template was given for today; '' if it did not ask for it."""
-        date = self.entry.meta.get("sequences", {}).get("text", {}).get("date")
-        return f" The conversation is dated {date}, a fixed day." if date else ""
+    def _notes(self) -> str:
+        """Sentences about what the model read: the day that a chat template printed, a length it was not made for."""
+        text = self.entry.meta.get("sequences", {}).get("text", {})
+        date, usual = text.get("date"), text.get("usual")
+        notes = f" The conversation is dated {date}, a fixed day." if date else ""
+        if usual:
+            notes += f" The text has {len(text['tokens'])} tokens; the model's tokenizer names {usual} as the most."
+        return notes
 
     @property
     def _changed(self) -> str:
@@ -276,7 +280,7 @@ class Figure:
         for place, parts in ((Assets().place, here), (assets.place, elsewhere if elsewhere is not here else [])):
             for (part, _), found in zip(parts, place([blob for _, blob in parts]), strict=True):
                 part.update(found)
-        return {**shipped, "label": drawing.sentence + self._dated}
+        return {**shipped, "label": drawing.sentence + self._notes}
 
     def _shipped(self, value: Any, entry: Entry, here: Parts, elsewhere: Parts) -> Any:
         """A copy without bytes; parts that have some wait in one of the lists."""

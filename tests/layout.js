@@ -43,7 +43,7 @@
   }
 
   /** A long token may end in an ellipsis where its title has all of it. */
-  const told = (element) => Boolean(element.closest("[title]"));
+  const told = (element) => Boolean(element.closest("[title], [data-tip]"));
 
   function audit(figure) {
     const host = figure.querySelector("attn-viz");

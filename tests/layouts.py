@@ -65,7 +65,7 @@ def problems(page) -> dict[str, list[str]]:
 
 
 def pages() -> list[Path]:
-    return sorted(path for path in SITE.rglob("index.html") if '<figure class="attnviz"' in path.read_text("utf-8"))
+    return sorted(path for path in SITE.rglob("*.html") if '<figure class="attnviz"' in path.read_text("utf-8"))
 
 
 def main(wanted: list[str]) -> None:
@@ -74,7 +74,7 @@ def main(wanted: list[str]) -> None:
     with sync_playwright() as playwright:
         browser = chromium.launch(playwright)
         for path in pages():
-            place = path.relative_to(SITE).parent.as_posix()
+            place = path.relative_to(SITE).with_suffix("").as_posix()
             if words and not any(word in place for word in words):
                 continue
             for name in names:

@@ -160,7 +160,7 @@ def test_with_nothing_open_there_are_no_options_of_a_detail(show):
     page.get_by_role("button", name="Options").click()
     settle(page)
     labels = page.locator("attn-viz .options label, attn-viz .options button")
-    assert [text.split()[0] for text in labels.all_inner_texts()] == ["Contrast", "Save", "Save", "Copy"]
+    assert [text.split()[0] for text in labels.all_inner_texts()] == ["Contrast", "Table", "Save", "Save", "Copy"]
     assert page.locator("attn-viz .legend").inner_text().startswith("Rows of a small picture")
     cell(page, 1, 2).click()
     settle(page)
@@ -274,7 +274,7 @@ def test_cells_with_the_keyboard(show):
         page.keyboard.press(key)
     assert state(page)["cell"] == {"row": 2, "col": 1}
     live = page.locator("attn-viz [aria-live]")
-    expect(live).to_have_text(re.compile(r"^Layer 0, head 0: rabbit → the \(position 1\): 0\.\d+"))
+    expect(live).to_have_text(re.compile(r"^Layer 0, head 0, locked: rabbit → the \(position 1\): 0\.\d+"))
     page.keyboard.press("]")
     assert state(page)["layer"] == 1
     page.keyboard.press("Escape")
@@ -392,6 +392,15 @@ def test_axe_finds_nothing_serious(show, view, dark):
     assert serious == []
 
 
+def test_of_too_many_heads_the_clearest_are_in_the_table(show):
+    page = show("model", random(24, 25, 4), WORDS[:4])
+    page.get_by_role("button", name="Options").click()
+    page.get_by_role("button", name="Table").click()
+    settle(page)
+    assert page.locator("attn-viz .table tbody tr").count() == 500, "of four cells each"
+    assert page.locator("attn-viz caption").inner_text().endswith("; the 500 clearest of 600")
+
+
 # ---- what a small picture is called
 
 
@@ -419,6 +428,8 @@ def test_each_small_picture_is_told_in_words(show):
         assert re.match(rf"Layer 0, Head {head}: mostly {re.escape(what)} \(0\.9\d on average\), largest ", names[head])
     assert names[4].startswith("Layer 0, Head 4: no single pattern, largest ")
     cell = page.get_by_role("gridcell", name="Head 3")
+    assert cell.get_attribute("title") is None, "a screen reader would tell it besides the name"
+    cell.hover()
     assert cell.get_attribute("title").startswith("0·3 mostly [SEP]")
     cell.focus()
     page.keyboard.press("Enter")

@@ -94,7 +94,7 @@ def test_forged_placeholders_beside_a_good_one(tmp_path):
     """In raw HTML, where anybody may write them."""
     text = "".join(f"{forged(carried)}\n\n" for carried in FORGED.values()) + BLOCK.format("good")
     page, log = converted(f"convert({text!r})", tmp_path)
-    assert len(page.select("#good > attn-viz")) == 1
+    assert len(page.select("#good attn-viz")) == 1
     assert log == ""
 
 
@@ -148,7 +148,7 @@ def test_an_entry_that_vanishes_before_it_is_drawn(tmp_path, times):
     code = VANISHES.format(left=times) + f"convert({BLOCK.format('one')!r}, cache_dir={str(tmp_path / 'cache')!r})"
     page, _ = converted(code, tmp_path)
     if times == 1:
-        assert len(page.select("#one > attn-viz")) == 1
+        assert len(page.select("#one attn-viz")) == 1
     else:
         (alert,) = page.select('[role="alert"]')
         assert "Its cache entry was written and is gone again, twice in this build." in alert.get_text()

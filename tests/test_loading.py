@@ -333,7 +333,7 @@ def test_a_vocabulary_that_is_larger_than_the_embedding(made):
     """Texts of the tokens that the model has are read."""
     model = loaded(made(transformers.BertModel, vocab_size=8))
     assert example(model, {"text": "a b c"}, 99).text.ids == [2, 5, 6, 7, 3]
-    with pytest.raises(ValueError, match="gives 'e' the number 9, and the model has embeddings for 0 to 7"):
+    with pytest.raises(ValueError, match="gives 'e' the number 9, and the model knows tokens 0 to 7"):
         example(model, {"text": "a e"}, 99)
 
 

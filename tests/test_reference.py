@@ -469,3 +469,11 @@ def test_a_misspelt_alias_that_the_hub_does_not_know(tmp_path):
     with closing(Pipeline(settings, tmp_path, logging.getLogger("test"))) as pipeline:
         plan = pipeline.plan(Source("model: minlm\ntext: a"))
     assert plan.error.message.endswith("Did you mean the alias `MiniLM`?")
+
+
+def test_a_directory_of_a_monorepos_other_site_is_told_where_it_was_looked_for(tmp_path):
+    (tmp_path / "team" / "models" / "mine").mkdir(parents=True)
+    (tmp_path / "root").mkdir()
+    pipeline = Pipeline(Settings(on_missing="warn"), tmp_path / "root", logging.getLogger("test"))
+    plan = pipeline.plan(Source("model: models/mine\ntext: a", page="team/index.md"))
+    assert plan.error.message.endswith(" There is no directory 'models/mine' in 'root', where directories start from.")

@@ -268,8 +268,10 @@ id: by-id
 
 
 def test_the_id_of_a_block_is_a_target(myst):
-    page(myst, f"```attention\n{CAT}\nid: Cat_1\ncaption: A cat.\n```\n\n[One](#Cat_1), [](#Cat_1).")
-    page(myst, f"[Over there](index.md#Cat_1).\n\n```attention\n{CAT}\nid: Cat_1\n```", "other")
+    links = "[One](#Cat_1), [](#Cat_1), [two](#Cat_1~layer=2&selected=left,1)"
+    page(myst, f"```attention\n{CAT}\nid: Cat_1\ncaption: A cat.\n```\n\n{links}.")
+    links = "[Over there](index.md#Cat_1), [set](index.md#Cat_1~layer=2)"
+    page(myst, f"{links}.\n\n```attention\n{CAT}\nid: Cat_1\n```", "other")
     myst.options = ["-n"]
     built = myst.build(strict=True)
     assert built.returncode == 0, built.log
@@ -277,7 +279,9 @@ def test_the_id_of_a_block_is_a_target(myst):
     assert len(html.select("#Cat_1")) == 1
     links = html.select("p a.reference.internal[href='#Cat_1']")
     assert [link.get_text() for link in links] == ["One", "A cat."]
+    assert html.select("p a[href='#Cat_1~layer=2&selected=left,1']")
     assert built.page("other.html").select("p a[href='index.html#Cat_1']")
+    assert built.page("other.html").select("p a[href='index.html#Cat_1~layer=2']")
 
 
 def test_captions_are_translated(myst):

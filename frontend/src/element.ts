@@ -5,6 +5,7 @@ import { installReceiver } from "./files.js";
 import { asked, decodeState, encodeState } from "./link.js";
 import { hexToRgba, PALETTES } from "./palette.js";
 import { type HeadNeurons, headNeurons, neuronBlobs, neuronLayer } from "./parts/neuron-scores.js";
+import { showTips } from "./parts/tip.js";
 import { reveal } from "./reveal.js";
 import { palest, type Scheme, SchemeController } from "./scheme.js";
 import { type Decode, Store } from "./store.js";
@@ -98,6 +99,12 @@ export class AttnViz extends LitElement implements ViewHost {
     this.near ||= isNear(this);
     if (this.near) this.requestUpdate();
     else this.approach.observe(this);
+  }
+
+  protected override createRenderRoot(): HTMLElement | DocumentFragment {
+    const root = super.createRenderRoot();
+    showTips(root);
+    return root;
   }
 
   /** Styles that the page has for the figure, where its Content-Security-Policy lets none stand in attributes. */

@@ -4,6 +4,7 @@ import type { Figure } from "./figure.js";
 import { files, optionsButton } from "./parts/options.js";
 import { type Reading, readingText, sentences } from "./parts/reading.js";
 import type { Sheet } from "./parts/svg.js";
+import { type Table, tableText } from "./parts/table.js";
 import { closeOptions } from "./reader-view.js";
 import type { View, ViewHost } from "./view.js";
 
@@ -85,6 +86,12 @@ export abstract class PanelView<State extends object, Shown extends Figure = Fig
   /** What stands in its place till then. */
   protected abstract notice(): TemplateResult;
   protected abstract sheet(): Sheet | null;
+  /** What is shown as numbers; null while it is still to come. */
+  protected abstract table(): Table | null;
+  /** What the reader holds; null if nothing. */
+  protected get locked(): unknown {
+    return null;
+  }
   /** Frees what is locked; false if there is nothing. */
   protected free(): boolean {
     return false;
@@ -133,7 +140,7 @@ export abstract class PanelView<State extends object, Shown extends Figure = Fig
 
   private summary(): string[] {
     const reading = this.reading();
-    return [this.where, ...(reading ? sentences(reading) : [])];
+    return [`${this.where}${this.locked === null ? "" : ", locked"}`, ...(reading ? sentences(reading) : [])];
   }
 
   render(): TemplateResult {
@@ -141,7 +148,7 @@ export abstract class PanelView<State extends object, Shown extends Figure = Fig
     choices.title = this.where;
     return html`<div class="view panel ${figure.view}-view" @keydown=${this.keydown}>
       <div class="controls">${this.controls()}${optionsButton(choices)}</div>
-      ${this.options()}${this.body()}${this.readout}${choices.live}
+      ${this.options()}${this.body()}${this.readout}${choices.open.table ? tableText(this.table()) : nothing}${choices.live}
     </div>`;
   }
 

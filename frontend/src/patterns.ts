@@ -1,5 +1,5 @@
 import type { Stack } from "./figure.js";
-import { plainText } from "./token.js";
+import { named, type Part, spoken } from "./parts/reading.js";
 
 /** Bytes a head. */
 const RECORD = 9;
@@ -26,17 +26,26 @@ export class Patterns {
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   }
 
-  /** "mostly the previous token (0.98 on average), largest cat → the 1.00" */
-  text(layer: number, head: number): string {
+  /** What a head mostly attends to, or null; how much of its attention that holds; and its largest weight. */
+  at(layer: number, head: number): { what: Part | null; share: string; largest: Part } {
     const at = RECORD * ((this.first.get(layer) as number) + head);
     const kind = this.view.getUint8(at);
     const share = weight(this.view.getUint8(at + 1));
     const [column, row, col] = [2, 4, 6].map((offset) => this.view.getUint16(at + offset, true)) as number[];
-    const name = (tokens: string[], index: number) => plainText(tokens[index] ?? "");
-    const what = kind === COLUMN ? name(this.cols, column as number) : WORDS[kind];
-    const pattern = what ? `mostly ${what} (${share} on average)` : "no single pattern";
-    const largest = `${name(this.rows, row as number)} → ${name(this.cols, col as number)}`;
-    return `${pattern}, largest ${largest} ${weight(this.view.getUint8(at + 8))}`;
+    const what = kind === COLUMN ? named(this.cols, column as number) : WORDS[kind] || null;
+    const ends = [named(this.rows, row as number), " → ", named(this.cols, col as number)];
+    return { what, share, largest: [...ends, ` ${weight(this.view.getUint8(at + 8))}`] };
+  }
+
+  /** "mostly the previous token (0.98 on average)" */
+  pattern(layer: number, head: number): string {
+    const { what, share } = this.at(layer, head);
+    return what ? `mostly ${spoken(what)} (${share} on average)` : "no single pattern";
+  }
+
+  /** "mostly the previous token (0.98 on average), largest cat → the 1.00" */
+  text(layer: number, head: number): string {
+    return `${this.pattern(layer, head)}, largest ${spoken(this.at(layer, head).largest)}`;
   }
 }
 

@@ -1,12 +1,17 @@
-import { html, type TemplateResult } from "lit";
+import { html, nothing, type TemplateResult } from "lit";
 import type { Choices } from "./choices.js";
 import type { Figure } from "./figure.js";
+import { memo } from "./memo.js";
 import { layerKey, stackSelect } from "./parts/controls.js";
 import { type OptionsOf, optionsButton, optionsPanel } from "./parts/options.js";
-import { WeightTable } from "./parts/table.js";
+import type { Weighing } from "./parts/strongest.js";
+import { tableText, weightTable } from "./parts/table.js";
 import { Reader } from "./reader.js";
 import type { Change, State } from "./state.js";
 import type { View, ViewHost } from "./view.js";
+
+/** Where the rows begin and end, and where the columns do. */
+type Ends = [number, number, number, number];
 
 /** Closes the options if they are open; the keyboard, if it was in there, comes back to their button. */
 export function closeOptions(choices: Pick<Choices<object>, "open" | "toggle">, event: KeyboardEvent): boolean {
@@ -20,14 +25,16 @@ export function closeOptions(choices: Pick<Choices<object>, "open" | "toggle">, 
 /** What the views of weights share: a reader's state, one line of controls, options, a table, keys. */
 export abstract class ReaderView implements View {
   protected readonly reader: Reader;
-  private readonly weights: WeightTable;
+  private readonly weights = memo(
+    (where: string, layer: Weighing["layer"], heads: number[], rows: string[], cols: string[], ...[a, b, c, d]: Ends) =>
+      weightTable({ layer, heads, rows, cols, from: { start: a, end: b }, to: { start: c, end: d } }, where),
+  );
 
   constructor(
     protected readonly host: ViewHost,
     protected readonly figure: Figure,
   ) {
     this.reader = new Reader(host, figure, () => this.summary());
-    this.weights = new WeightTable(this.reader);
     host.addController(this);
   }
 
@@ -64,8 +71,23 @@ export abstract class ReaderView implements View {
     </div>`;
   }
 
+  /** The weights that are shown as numbers, if the reader wants them. */
   protected table(): unknown {
-    return this.weights.render(this.reader.shown());
+    const found = this.weighing(); // asks for the weights
+    if (!this.reader.open.table || !found) return nothing;
+    const { layer, heads, rows, cols, from, to } = found;
+    const table = this.weights(this.reader.where, layer, heads, rows, cols, from.start, from.end, to.start, to.end);
+    return tableText(table, "Weights as a table");
+  }
+
+  /** The weights that are shown; a preview has no numbers to read. */
+  protected weighing(): Weighing | null {
+    const { reader } = this;
+    const shown = reader.shown();
+    if (!shown || shown.layer.share < 1) return null;
+    const { layer, heads } = shown;
+    const [rows, cols] = [reader.tokens("left").tokens, reader.tokens("right").tokens];
+    return { layer, heads, rows, cols, from: reader.range("left"), to: reader.range("right") };
   }
 
   /** The height that the page has kept, less what stands around the picture. */

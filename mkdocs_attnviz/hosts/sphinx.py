@@ -29,6 +29,7 @@ import click
 from docutils import nodes
 from docutils.parsers.rst import directives
 from pymdownx.superfences import RE_NESTED_FENCE_START, RE_OPTIONS
+from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.environment.collectors import EnvironmentCollector
@@ -73,6 +74,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_transform(ClaimCodeBlocks)
     app.add_transform(Anchors)
     app.add_env_collector(Blocks)
+    app.add_post_transform(StatesInOtherDocuments)
     app.add_post_transform(WithoutScript)
     app.add_post_transform(ConvertSvg)
     host = Host(app)
@@ -322,12 +324,34 @@ class Anchors(SphinxTransform):
                 caption = next((child.astext() for child in node.children), f"#{id}")
                 for slugs in self._slugs():
                     slugs.setdefault(id, (node.line or 0, id, caption))
+        for link in self.document.findall(nodes.reference):
+            if link.get("id_link"):
+                add_state(getattr(self.document, "myst_slugs", {}), link["refuri"][1:])
 
     def _slugs(self) -> Iterator[dict[str, tuple[int, str, str]]]:
         """MyST's own lists of a document's targets: for links in it, and for those from other documents."""
         if "myst_heading_anchors" in self.config:
             yield getattr(self.document, "myst_slugs", {})
             yield self.env.metadata[self.env.docname].setdefault("myst_slugs", {})
+
+
+def add_state(slugs: dict[str, tuple[int, str, str]], target: str) -> None:
+    """Let MyST know a link to a figure in a state, `id~state`, where it knows the figure."""
+    id, _, state = target.partition("~")
+    if state and id in slugs:
+        line, _, caption = slugs[id]
+        slugs.setdefault(target, (line, target, caption))
+
+
+class StatesInOtherDocuments(SphinxPostTransform):
+    """The same for links from one document to a figure in another."""
+
+    default_priority = 8  # before MyST resolves them (9)
+
+    def run(self, **kwargs: Any) -> None:
+        for link in self.document.findall(pending_xref):
+            if link.get("reftype") == "myst" and link.get("refdomain") == "doc" and link.get("reftargetid"):
+                add_state(self.env.metadata[link["reftarget"]].get("myst_slugs", {}), link["reftargetid"])
 
 
 class Place:

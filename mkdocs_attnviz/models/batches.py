@@ -5,6 +5,7 @@ Free of torch itself: what runs the model is given.
 
 from __future__ import annotations
 
+import re
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from mkdocs_attnviz.models.worker import Shelf
 
 MATRIX_BUDGET = 1 << 21  # tokens² of one batch: bounds a batch's memory as texts get longer
+BEYOND = re.compile(r"index (\d+ )?(is )?out of (range|bounds)|device-side assert", re.IGNORECASE)
 Message = tuple[dict[str, Any], bytes]
 """To the build's end: an event, and an entry's bytes."""
 Take = Callable[..., list[Entry]]
@@ -165,10 +167,17 @@ def _largest_step(one: bytes, other: bytes) -> int:
 
 
 def said(error: BaseException) -> str:
+    """Return what an exception tells an author, in one line without the names of Python's classes."""
     if isinstance(error, ValueError):  # most are our own sentences
         return f"{problems.said(error, longest=2000)}."
     cause = "tokenizer" if panicked(error) else "model"
-    return f"The {cause} failed on this text: {problems.said(error)}."
+    message = problems.said(error)
+    if BEYOND.search(message):
+        return (
+            f"The {cause} failed on this text: one of its tokens, or of their positions, is beyond what the model has "
+            f"vectors for ({message})."
+        )
+    return f"The {cause} failed on this text: {message}."
 
 
 def refusal(index: int, failed: Failed) -> Message:

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from mkdocs_attnviz.models import lengths
 from mkdocs_attnviz.models.conversations import written_out
 from mkdocs_attnviz.models.languages import KEYS, speaking, started
 from mkdocs_attnviz.models.load import Loaded
@@ -77,13 +78,10 @@ def _further(loaded: Loaded, how: Mapping[str, Any], texts: Sequence[str], max_t
 
 def _example(loaded: Loaded, inputs: Mapping[str, Any], max_tokens: int, *, decoding: bool) -> Example:
     """Raises: ValueError."""
-    text = text_tokens(loaded, inputs)
-    _check_length(loaded, "text", len(text.ids), max_tokens)
-    _check_embedded(loaded, text)
+    text = _checked(loaded, "text", text_tokens(loaded, inputs), max_tokens)
     given, generate = inputs.get("text_target"), inputs.get("generate")
     if not loaded.encoder_decoder and generate is not None:
-        text = _written_on(loaded, text, inputs)
-        _check_length(loaded, "text", len(text.ids), max_tokens)
+        text = _checked(loaded, "text", _written_on(loaded, text, inputs), max_tokens)
     if not loaded.encoder_decoder:
         if given is not None:
             raise ValueError(
@@ -101,9 +99,7 @@ def _example(loaded: Loaded, inputs: Mapping[str, Any], max_tokens: int, *, deco
     if not decoding:
         return Example(text)
     target = _written(loaded, text, max_tokens, inputs) if given is None else target_tokens(loaded, given)
-    _check_length(loaded, "target", len(target.ids), max_tokens)
-    _check_embedded(loaded, target)
-    return Example(text, target)
+    return Example(text, _checked(loaded, "target", target, max_tokens))
 
 
 def text_tokens(loaded: Loaded, inputs: Mapping[str, Any]) -> Tokens:
@@ -119,25 +115,27 @@ def text_tokens(loaded: Loaded, inputs: Mapping[str, Any]) -> Tokens:
     return replace(tokenize(loaded.tokenizer, text, None, add_special_tokens=False), date=date)
 
 
-def _check_length(loaded: Loaded, what: str, tokens: int, max_tokens: int) -> None:
+def _checked(loaded: Loaded, what: str, read: Tokens, max_tokens: int) -> Tokens:
+    """Return what the model reads, with the length that it was made for if it is longer.
+
+    Raises:
+        ValueError: it is too long, or has a token that the model does not know.
+    """
+    tokens, limit = len(read.ids), loaded.longest if what == "text" else loaded.longest_target
     if problem := too_long(tokens, max_tokens, what):
         raise ValueError(problem)
-    if loaded.longest is not None and tokens > loaded.longest:
-        raise ValueError(f"The {what} has {tokens} tokens; model {loaded.ref.name!r} reads at most {loaded.longest}.")
-
-
-def _check_embedded(loaded: Loaded, text: Tokens) -> None:
-    """Raise if the tokenizer knows more tokens than the model. Raises: ValueError: with the first of them."""
-    try:
-        size = getattr(loaded.model.get_input_embeddings(), "num_embeddings", None)
-    except NotImplementedError:  # of a model that embeds its tokens in another way
-        return
-    if isinstance(size, int) and (unknown := next((n for n in text.ids if n >= size), None)) is not None:
-        token = text.tokens[text.ids.index(unknown)]
+    if limit is not None and tokens > limit:
+        raise ValueError(f"The {what} has {tokens} tokens; model {loaded.ref.name!r} reads at most {limit}.")
+    rows = lengths.rows(loaded.model)
+    unknown = [] if rows is None else [at for at, token in enumerate(read.ids) if token >= rows]
+    if unknown:
+        at = unknown[0]
         raise ValueError(
-            f"The tokenizer of model {loaded.ref.name!r} gives {token!r} the number {unknown}, and the model has "
-            f"embeddings for 0 to {size - 1}: they do not belong together."
+            f"The tokenizer of model {loaded.ref.name!r} gives {read.tokens[at]!r} the number {read.ids[at]}, and the "
+            f"model knows tokens 0 to {(rows or 0) - 1}: its tokenizer and its weights do not belong together."
         )
+    usual = lengths.usual(loaded.tokenizer)
+    return replace(read, usual=usual) if usual is not None and tokens > usual else read
 
 
 def target_tokens(loaded: Loaded, text: str) -> Tokens:
@@ -178,9 +176,9 @@ def _written(loaded: Loaded, text: Tokens, max_tokens: int, inputs: Mapping[str,
     if not loaded.model.can_generate():
         raise ValueError(f"Model {loaded.ref.name!r} cannot write: its decoder needs `text_target`.")
     if how is not None:
-        written = _generated(loaded, text, inputs, _at_most(loaded.longest or 10**9, how))
+        written = _generated(loaded, text, inputs, _at_most(loaded.longest_target or 10**9, how))
     else:
-        most = min(max_tokens, loaded.longest or max_tokens)
+        most = min(max_tokens, loaded.longest_target or max_tokens)
         # Not even an end that the model's configuration forces at the last token: it would hide that there was none.
         limit = {"max_length": most + 1, "max_new_tokens": None}
         written = _generated(loaded, text, inputs, limit, forced_eos_token_id=None)

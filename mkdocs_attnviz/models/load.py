@@ -22,6 +22,7 @@ from mkdocs_attnviz.models import (
     adapted,
     adapters,
     hub,
+    lengths,
     memory,
     missing_weights,
     model_class,
@@ -159,12 +160,15 @@ class Loaded:
     def pad(self) -> int:
         return self.tokenizer.pad_token_id or 0
 
-    @property
+    @cached_property
     def longest(self) -> int | None:
         """The most tokens the model can read, where it has a limit."""
-        limits = [getattr(self.model.config.get_text_config(), "max_position_embeddings", None)]
-        limits.append(self.tokenizer.model_max_length)
-        return min((limit for limit in limits if isinstance(limit, int) and 0 < limit < 10**9), default=None)
+        return lengths.longest(self.model)
+
+    @cached_property
+    def longest_target(self) -> int | None:
+        """The most tokens its decoder can read, where it has a limit."""
+        return lengths.longest(self.model, target=True)
 
 
 def load(ref: ModelRef, device: str, *, head: bool = False, attention: bool = True) -> Loaded:

@@ -11,6 +11,10 @@ ADVICE = re.compile(r"\s*Checkout '\S*' for available files\.?|\x1b\[[0-9;]*m|\b
 """What libraries say for their own users: where on the hub a file of this machine would be, colours, exceptions."""
 
 
+SAYING_NOTHING = ("Assertion", "Attribute", "Error", "Exception", "Index", "Key", "Os", "Runtime", "Type", "Value")
+"""Words in exceptions' names that tell an author nothing."""
+
+
 class Unusable(Exception):
     """The model cannot be used; the message is for the author."""
 
@@ -41,5 +45,5 @@ def said(error: BaseException, longest: int = LONGEST) -> str:
 def _without_words(error: BaseException) -> str:
     """Return the words in an exception's name, of one that says nothing: NotImplementedError is 'not implemented'."""
     words = re.findall(r"[A-Z][a-z]+", type(error).__name__)
-    kept = [word.lower() for word in words if word not in ("Error", "Exception")]
+    kept = [word.lower() for word in words if word not in SAYING_NOTHING]
     return " ".join(kept) or "no reason is given"

@@ -83,12 +83,18 @@ class Registry:
         if self.settings.on_missing != "run":
             hint = f" (did you mean the alias `{alias}`?)" if alias else ""
             unknown = f"No commit of model {model.name!r} is known here{hint}"
-            return BlockError(f"{unknown}, and `on_missing` forbids to ask the hub for one.", missing=True)
+            forbidden = "and `on_missing` forbids to ask the hub for one."
+            return BlockError(f"{unknown}, {forbidden}{self._no_folder(model)}", missing=True)
         self.log.info("looking up model %s on the hub", model.name)
         try:
             return model.at_commit(self.worker.hub_commit(model))
         except ModelFailed as error:
-            return BlockError(f"{error} Did you mean the alias `{alias}`?" if alias else str(error))
+            hint = f" Did you mean the alias `{alias}`?" if alias else ""
+            return BlockError(f"{error}{self._no_folder(model)}{hint}")
+
+    def _no_folder(self, model: ModelRef) -> str:
+        """Say where a directory was looked for, by its last name: a monorepo's page may mean that of its own site."""
+        return f" There is no directory {model.path!r} in {self.base.resolve().name!r}, where directories start from."
 
     def _nearest_alias(self, name: str) -> str | None:
         """Return the alias of the site that `name` may be a misspelling of, or None."""

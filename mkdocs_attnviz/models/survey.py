@@ -36,7 +36,12 @@ def anatomy(loaded: Loaded, example: Example) -> Anatomy:
     """
     if loaded.anatomy is None:
         with torch.inference_mode():
-            loaded.anatomy = _Survey(loaded, example).anatomy()
+            try:
+                loaded.anatomy = _Survey(loaded, probe(loaded, example)).anatomy()
+            except Unusable:
+                raise
+            except Exception:  # of code that does not read any tokens it is given: it may read the text's
+                loaded.anatomy = _Survey(loaded, shortened(loaded, example)).anatomy()
     return loaded.anatomy
 
 
@@ -45,7 +50,7 @@ class _Survey:
 
     def __init__(self, loaded: Loaded, example: Example) -> None:
         self.loaded = loaded
-        self.inputs = collate(loaded, [probe(loaded, example)])
+        self.inputs = collate(loaded, [example])
         self.names: dict[int, list[str]] = {}
         for name, module in loaded.model.named_modules(remove_duplicate=False):
             self.names.setdefault(id(module), []).append(name)
@@ -216,6 +221,16 @@ def probe(loaded: Loaded, example: Example) -> Example:
         return Example(read)
     begun = example.target.ids[:1]
     return Example(read, _made((begun + ids)[: max(1, min(TARGET, text - 1))], example.target))
+
+
+def shortened(loaded: Loaded, example: Example) -> Example:
+    """Return a short text of the example's own tokens."""
+    text = min(TEXT, loaded.longest or TEXT)
+    read = _made((example.text.ids * text)[:text], example.text)
+    if example.target is None:
+        return Example(read)
+    target = max(1, min(TARGET, text - 1))
+    return Example(read, _made((example.target.ids * target)[:target], example.target))
 
 
 def _plain(loaded: Loaded, length: int) -> list[int]:

@@ -50,9 +50,12 @@ class Tokens:
     """What each token adds to the text of its word; None where that is the token itself."""
     date: str | None = None
     """The day that a chat template was given for today, where it asked for it."""
+    usual: int | None = None
+    """The length that the tokenizer names for its model, where there are more tokens than that."""
 
     def meta(self) -> dict[str, Any]:
         more: dict[str, Any] = {"next": self.next, "generated": self.generated, "date": self.date}
+        more["usual"] = self.usual
         if self.texts is not None:
             more["texts"] = different_texts(self.words, self.pretty, self.texts) or None
         return {name: value for name, value in more.items() if value is not None} | {

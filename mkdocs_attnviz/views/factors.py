@@ -92,7 +92,8 @@ def draw(block: Block, entry: Entry) -> Drawing:
     below = LINE * len(found["strengths"]) + 8 + LIST
     picture = _picture(words, found["strengths"], starts, block.theme)
     sentence = _sentence(block, meta, found, words, starts)
-    return Drawing(data, picture, sentence, height(shown, tokens, below), PANEL, script=ALL_SCRIPT)
+    room = height(shown, tokens, below)  # which counts whole lines of each text: of several, one is to spare
+    return Drawing(data, picture, sentence, room, PANEL, wraps=len(shown) == 1, script=ALL_SCRIPT)
 
 
 def _texts(entry: Entry) -> list[dict[str, Any]]:

@@ -55,7 +55,7 @@ def _patterns(entry: Entry, stack: str, layers: Mapping[int, int]) -> bytes:
     special = cols.get("special") or []
     square = meta["cols"].removesuffix("+sink") == meta["rows"]
     found = (
-        patterns(Layer(entry.blobs[f"{stack}/{layer}"], *count, heads), heads, square, special)
+        patterns(Layer(entry.blobs[f"{stack}/{layer}"], *count, heads), heads, square, special, meta["causal"])
         for layer, heads in layers.items()
     )
     return zlib.compress(b"".join(found), 6)

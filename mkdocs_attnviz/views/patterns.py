@@ -34,16 +34,20 @@ class Pattern(NamedTuple):
     """The token that is looked at, for `COLUMN`."""
 
 
-def patterns(layer: Layer, heads: int, square: bool, special: list[int]) -> bytes:
-    """Return one record for each head. `square`: tokens attend to tokens of their own sequence."""
-    return b"".join(_record(layer, head, square, special) for head in range(heads))
+def patterns(layer: Layer, heads: int, square: bool, special: list[int], causal: bool = False) -> bytes:
+    """Return one record for each head. `square`: tokens attend to tokens of their own sequence.
+
+    In a `causal` model the first token can only attend to itself: of all heads this would be the largest weight.
+    """
+    first = [0] if causal else []
+    return b"".join(_record(layer, head, square, special, first) for head in range(heads))
 
 
-def _record(layer: Layer, head: int, square: bool, special: list[int]) -> bytes:
+def _record(layer: Layer, head: int, square: bool, special: list[int], without_rows: list[int]) -> bytes:
     found = max(_candidates(layer, head, square, special), key=lambda pattern: pattern.share)
     if found.share < LEAST:
         found = Pattern(NONE, found.share)
-    top = layer.strongest([head])
+    top = layer.strongest([head], without_rows) or layer.strongest([head])
     row, col, value = (0, 0, 0.0) if top is None else (top.row, top.col, top.value)
     positions = (min(position, 0xFFFF) for position in (found.column, row, col))
     column, row, col = positions

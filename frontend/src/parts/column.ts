@@ -89,7 +89,7 @@ export class Column {
       row.ariaSetSize = String(end - start);
       row.ariaPosInSet = String(index - start + 1);
     }
-    row.title = plainText(token);
+    row.dataset.tip = plainText(token);
     const value = document.createElement("span");
     value.className = "value";
     row.append(tokenElement(token, this.sequence.special.includes(index)), ...this.nextOf(index), value);

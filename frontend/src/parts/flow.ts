@@ -125,7 +125,7 @@ export class Flow {
     row.setAttribute("aria-selected", "false");
     row.dataset.index = String(this.rows.length);
     row.tabIndex = -1;
-    row.title = plainText(text);
+    row.dataset.tip = plainText(text);
     if (inactive) {
       row.classList.add("inactive");
       row.setAttribute("aria-disabled", "true");

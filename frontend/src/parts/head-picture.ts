@@ -69,9 +69,9 @@ export class HeadPicture {
     const widths = `--left:${this.widths.left(left.tokens, left.next)};--right:${this.widths.right(right.tokens)}`;
     return html`<div class="head-picture" .style=${widths}>
       <div class="headings columns ${this.picture.long ? "long" : ""}">
-        <span>${filter === "all" ? "from" : `from ${filter[0]?.toUpperCase()}`}</span>
+        <span aria-hidden="true">${filter === "all" ? "from" : `from ${filter[0]?.toUpperCase()}`}</span>
         ${this.share}
-        <span>${filter === "all" ? "attends to" : `attends to ${filter[1]?.toUpperCase()}`}</span>
+        <span aria-hidden="true">${filter === "all" ? "attends to" : `attends to ${filter[1]?.toUpperCase()}`}</span>
       </div>
       ${this.picture.element}${this.readout}
     </div>`;

@@ -30,8 +30,7 @@ export function headSquares({ offered, active, dark, toggle, isolate }: HeadSqua
       class="square"
       aria-label="Head ${head}"
       aria-pressed=${active.includes(head)}
-      aria-description=${HINT}
-      title="Head ${head}. ${HINT}"
+      data-tip="Head ${head}. ${HINT}"
       tabindex=${index === 0 ? 0 : -1}
       .style="--color:${color};--ink:${inkOn(color)}"
       @click=${(event: PointerEvent) => (isDouble(event, head) ? isolate(head) : toggle(head))}
@@ -42,7 +41,7 @@ export function headSquares({ offered, active, dark, toggle, isolate }: HeadSqua
       }}
     >${head}</button>`;
   };
-  return html`<div class="squares" role="group" aria-label="Heads" @keydown=${rove} @focusin=${moveTabStop}>
+  return html`<div class="squares" role="group" aria-label="Heads" aria-description=${HINT} @keydown=${rove} @focusin=${moveTabStop}>
     ${offered.map(square)}
   </div>`;
 }

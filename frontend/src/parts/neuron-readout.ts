@@ -1,6 +1,10 @@
-import { formatted, type NumberColumn } from "./neuron-columns.js";
+import { indices, type Range } from "../place.js";
+import { plainText } from "../token.js";
+import { formatNumbers, formatted, type NumberColumn, numberColumns } from "./neuron-columns.js";
 import type { Expansion } from "./neuron-drawing.js";
+import type { NeuronHead } from "./neuron-scores.js";
 import { named, type Part } from "./reading.js";
+import { largest, type Table } from "./table.js";
 
 const short = (value: number) => formatted(value, Math.abs(value) < 0.1 && value !== 0 ? 3 : 2);
 
@@ -28,4 +32,22 @@ export function scoreText({ head, row, columns }: Expansion, col: number, names:
 export interface Names {
   rows: string[];
   cols: string[];
+}
+
+/** How a token's weights come about, as a table: a row for each token it may attend to. */
+export function scoreTable(head: NeuronHead, { rows, cols }: Names, row: number, to: Range, where: string): Table {
+  const scores = head.row(row);
+  const columns = numberColumns(head, scores).map((column) => ({ ...column, format: formatNumbers(column.values) }));
+  const shown = indices(to);
+  const table = {
+    caption: `${where}: how the weights of “${plainText(rows[row] as string)}” at ${row} come about`,
+    columns: ["token", "position", ...columns.map(({ heading, note }) => `${heading} ${note}`.trim())],
+    rows: shown.map((col): Part[] => [
+      { token: cols[col] as string, at: null },
+      String(col),
+      ...columns.map(({ values, format }) => (Number.isFinite(values[col]) ? format(values[col] as number) : "masked")),
+    ]),
+  };
+  const sizes = shown.map((col) => scores.weights[col] as number);
+  return largest(table, sizes, "largest");
 }

@@ -6,13 +6,13 @@ import type { Side, TokenRef } from "../place.js";
 import { visibleRange } from "../state.js";
 import { columnWidth } from "../token.js";
 import type { NeuronChange, NeuronState } from "../views/neuron-state.js";
-import type { Scaled } from "../weights.js";
+import type { Layer, Scaled } from "../weights.js";
 import { Column } from "./column.js";
 import { numberColumns } from "./neuron-columns.js";
 import type { Expansion } from "./neuron-drawing.js";
 import { neuronHeadings } from "./neuron-headings.js";
 import { NeuronPicture } from "./neuron-picture.js";
-import { neuronText, scoreText } from "./neuron-readout.js";
+import { neuronText, scoreTable, scoreText } from "./neuron-readout.js";
 import { NeuronHead, neuronBlobs, neuronLayer } from "./neuron-scores.js";
 import { neuronSheet } from "./neuron-sheet.js";
 import { NeuronStrips } from "./neuron-strips.js";
@@ -22,6 +22,7 @@ import { detail, hint, type Part, spoken } from "./reading.js";
 import { pairText, previewText, shareText } from "./readout.js";
 import type { Scene } from "./scene.js";
 import type { Sheet } from "./svg.js";
+import { type Table, weightTable } from "./table.js";
 
 const LOADING_MS = 150;
 const SIDES = ["left", "right"] as const;
@@ -152,9 +153,9 @@ export class NeuronStage {
     return html`<div class="neuron-stage" .style="--left:${leftWidth};--right:${columnWidth(right.tokens)}">
       <div class="headings columns ${this.picture.long ? "long" : ""} ${expanded === null ? "" : "expanded"}">
         ${expanded === null ? hint : ""}
-        <span class="from">from${from}</span>
+        <span class="from" aria-hidden="true">from${from}</span>
         ${this.headings}
-        <span class="to">${expanded === null ? "attends to" : "to"}${to}</span>
+        <span class="to" aria-hidden="true">${expanded === null ? "attends to" : "to"}${to}</span>
       </div>
       ${this.picture.element}${this.readout}
     </div>`;
@@ -280,6 +281,18 @@ export class NeuronStage {
     const { neurons } = this.source;
     const blobs = neurons && this.expanded !== null ? [neurons.q, neurons.k, ...neurons.terms] : [];
     return this.choices.host.notice(`layer ${this.choices.state.layer}`, [this.source, ...blobs]);
+  }
+
+  /** The head's weights; of a token that is taken apart, how each of its weights comes about. */
+  table(where: string): Table | null {
+    if (!this.isThere()) return null;
+    const { columns, expanded, head } = this;
+    const { state, host } = this.choices;
+    const [from, to] = [columns.left.shown, columns.right.shown];
+    const [rows, cols] = SIDES.map((side) => columns[side].sequence.tokens) as [string[], string[]];
+    if (head && expanded !== null) return scoreTable(head, { rows, cols }, expanded, to, where);
+    const layer = host.layer(state.stack, state.layer) as Layer;
+    return layer.share < 1 ? null : weightTable({ layer, heads: [state.head], rows, cols, from, to }, where);
   }
 
   sheet(): Sheet | null {

@@ -1,6 +1,6 @@
 import type { Sequence } from "../figure.js";
 import { type Range, sameRange } from "../place.js";
-import { plainText } from "../token.js";
+import { named, spoken } from "./reading.js";
 
 /** A button beside each token on the left: + takes its weights apart, − puts them together again. */
 export class NeuronToggles {
@@ -38,7 +38,7 @@ export class NeuronToggles {
   private fill(range: Range): void {
     this.range = range;
     const tokens = this.sequence.tokens.slice(range.start, range.end);
-    this.element.replaceChildren(...tokens.map((token, i) => button(token, range.start + i)));
+    this.element.replaceChildren(...tokens.map((_, i) => button(this.sequence.tokens, range.start + i)));
     this.walkTo(range.start);
   }
 
@@ -79,12 +79,12 @@ export class NeuronToggles {
   }
 }
 
-function button(token: string, index: number): HTMLElement {
+function button(tokens: string[], index: number): HTMLElement {
   const made = document.createElement("button");
   made.dataset.index = String(index);
   made.tabIndex = -1;
-  const label = `How the weights of “${plainText(token)}” come about`;
-  made.title = label;
+  const label = `How the weights of ${spoken(named(tokens, index))} come about`;
+  made.dataset.tip = label;
   made.setAttribute("aria-label", label);
   return made;
 }

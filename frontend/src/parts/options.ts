@@ -25,7 +25,7 @@ export function optionsButton(reader: Pick<Choices<object>, "open" | "toggle">):
     class="more"
     aria-expanded=${reader.open.options}
     aria-label="Options"
-    title="Options"
+    data-tip="Options"
     @click=${() => reader.toggle("options")}
   >⋯</button>`;
 }
@@ -120,7 +120,7 @@ function slider(
     .value=${String(value)}
     aria-valuetext=${text}
     @input=${({ target }: Event) => change(Number((target as HTMLInputElement).value))}
-  /><output>${text}</output></label>`;
+  /><output aria-hidden="true">${text}</output></label>`;
 }
 
 const ALL = "all";
@@ -158,16 +158,10 @@ function contrast(reader: Reader): TemplateResult {
 }
 
 function actions(reader: Reader, view: OptionsOf): TemplateResult {
-  return html`<span class="actions">
-    ${
-      view.coarse
-        ? nothing
-        : html`<button aria-pressed=${reader.open.table} @click=${() => reader.toggle("table")}>Table</button>`
-    }${files(reader, view)}
-  </span>`;
+  return html`<span class="actions">${files(reader, view)}</span>`;
 }
 
-/** What can be taken away from any view. */
+/** What any view offers besides its picture: its numbers, and what can be taken away. */
 export function files<State extends object, Change>(
   reader: Choices<State, Change>,
   { sheet, legend }: Pick<OptionsOf, "sheet" | "legend">,
@@ -176,7 +170,8 @@ export function files<State extends object, Change>(
     const made = sheet();
     if (made) write(made, reader, legend);
   };
-  return html`<button @click=${() => save(saveSvg)}>Save SVG</button>
+  return html`<button aria-pressed=${reader.open.table} @click=${() => reader.toggle("table")}>Table</button>
+    <button @click=${() => save(saveSvg)}>Save SVG</button>
     <button @click=${() => save(savePng)}>Save PNG</button>
     <button @click=${() => copyLink(reader)}>Copy link</button>
     <span class="pale">${reader.noted}</span>`;

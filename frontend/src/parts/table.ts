@@ -1,75 +1,82 @@
 import { html, nothing, type TemplateResult } from "lit";
-import { memo } from "../memo.js";
 import { indices, type Range } from "../place.js";
-import type { Reader } from "../reader.js";
-import type { Shown } from "../shown.js";
-import { plainText } from "../token.js";
-import type { Tokens } from "../tokens.js";
+import { named, type Part, seen } from "./reading.js";
 import { mean } from "./scene.js";
+import type { Weighing } from "./strongest.js";
 
-/** Of larger matrices only the strongest weights of each row. */
-const MOST_CELLS = 1600;
+/** Of larger tables only a part is shown. */
+const MOST_CELLS = 2000;
+/** Of larger matrices, so many weights of each row. */
 const STRONGEST = 5;
 
-interface Sides {
-  rows: Tokens;
-  cols: Tokens;
-  from: Range;
-  to: Range;
+/** A view's numbers as data. A row's first cell is its heading; without a heading of its own, so is the first column. */
+export interface Table {
+  caption: string;
+  columns: Part[];
+  rows: Part[][];
 }
 
-/** The weights as numbers: of several heads their mean. */
-export class WeightTable {
-  private readonly made = memo((shown: Shown["layer"], heads: number[], sides: Sides) => body(shown, heads, sides));
-  private readonly sides = memo((rows: Tokens, cols: Tokens, ...[a, b, c, d]: [number, number, number, number]) => ({
-    ...{ rows, cols, from: { start: a, end: b }, to: { start: c, end: d } },
-  }));
-
-  constructor(private readonly reader: Reader) {}
-
-  render(shown: Shown | undefined): TemplateResult | typeof nothing {
-    const { reader } = this;
-    if (!reader.open.table || !shown || shown.layer.share < 1) return nothing;
-    const [from, to] = [reader.range("left"), reader.range("right")];
-    const tokens = [reader.tokens("left"), reader.tokens("right")] as const;
-    const sides = this.sides(...tokens, from.start, from.end, to.start, to.end);
-    const several = shown.heads.length > 1 ? ", their mean" : "";
-    const caption = `${reader.where}${several}: each row attends to the columns`;
-    return html`<div class="table" role="region" aria-label="Weights as a table" tabindex="0">
-      <table><caption>${caption}</caption>${this.made(shown.layer, shown.heads, sides)}</table>
-    </div>`;
-  }
+/** As many rows as there is room for: of more, those with the largest `sizes`, which the caption calls `these`. */
+export function largest(table: Table, sizes: ArrayLike<number>, these: string): Table {
+  const { caption, columns, rows } = table;
+  const room = Math.max(1, Math.floor(MOST_CELLS / columns.length));
+  if (rows.length <= room) return table;
+  const size = (row: number): number => sizes[row] || 0; // NaN is nothing
+  const kept = rows
+    .map((_, row) => row)
+    .sort((a, b) => size(b) - size(a))
+    .slice(0, room)
+    .sort((a, b) => a - b);
+  const said = `${caption}; the ${room} ${these} of ${rows.length}`;
+  return { caption: said, columns, rows: kept.map((row) => rows[row] as Part[]) };
 }
 
-const name = (side: Tokens, index: number) => html`<bdi>${plainText(side.tokens[index] as string)}</bdi>`;
+/** A token that occurs twice has its position beside it. */
+function placed(part: Part): unknown {
+  if (Array.isArray(part)) return part.map(placed);
+  return typeof part === "string" || part.at === null ? seen(part) : [seen(part), ` ${part.at}`];
+}
 
-function body(layer: Shown["layer"], heads: number[], sides: Sides): TemplateResult {
-  const { from, to } = sides;
+/** A table that scrolls within itself. */
+export function tableText(table: Table | null, label = "Numbers as a table"): TemplateResult | typeof nothing {
+  if (!table) return nothing;
+  const { caption, columns, rows } = table;
+  return html`<div class="table" role="region" aria-label=${label} tabindex="0">
+    <table><caption>${caption}</caption>
+      <thead><tr>${columns.map((name) => (name === "" ? html`<td></td>` : html`<th scope="col">${placed(name)}</th>`))}</tr></thead>
+      <tbody>${rows.map(
+        ([name = "", ...cells]) =>
+          html`<tr><th scope="row">${placed(name)}</th>${cells.map((cell) => html`<td>${placed(cell)}</td>`)}</tr>`,
+      )}</tbody>
+    </table>
+  </div>`;
+}
+
+/** The weights between two ranges of tokens: of several heads their mean. */
+export function weightTable({ layer, heads, rows, cols, from, to }: Weighing, where: string): Table {
+  const caption = `${where}${heads.length > 1 ? ", their mean" : ""}: each row attends to the columns`;
   const value = (row: number, col: number) => mean(heads.map((head) => layer.weight(head, row, col)));
-  const fits = (from.end - from.start) * (to.end - to.start) <= MOST_CELLS;
-  return fits ? matrix(sides, value) : strongest(sides, value);
+  return (from.end - from.start) * (to.end - to.start) <= MOST_CELLS
+    ? {
+        caption,
+        columns: ["", ...indices(to).map((col) => named(cols, col))],
+        rows: indices(from).map((row) => [named(rows, row), ...indices(to).map((col) => value(row, col).toFixed(3))]),
+      }
+    : {
+        caption: `${caption} that hold most of its weight`,
+        columns: ["token", ...ranks(to).map((rank) => `${rank}.`), "together"],
+        rows: indices(from).map((row) => [
+          [`${row + 1} `, { token: rows[row] as string, at: null }],
+          ...strongest(cols, to, (col) => value(row, col)),
+        ]),
+      };
 }
 
-type Value = (row: number, col: number) => number;
+const ranks = ({ start, end }: Range): number[] => indices({ start: 1, end: Math.min(STRONGEST, end - start) + 1 });
 
-function matrix({ rows, cols, from, to }: Sides, value: Value): TemplateResult {
-  const cell = (row: number) => (col: number) => html`<td>${value(row, col).toFixed(3)}</td>`;
-  return html`<thead><tr><td></td>${indices(to).map((col) => html`<th scope="col">${name(cols, col)}</th>`)}</tr></thead>
-    <tbody>${indices(from).map(
-      (row) => html`<tr><th scope="row">${name(rows, row)}</th>${indices(to).map(cell(row))}</tr>`,
-    )}</tbody>`;
-}
-
-function strongest({ rows, cols, from, to }: Sides, value: Value): TemplateResult {
-  const line = (row: number) => {
-    const weights = indices(to).map((col) => ({ col, weight: value(row, col) }));
-    const top = weights.sort((a, b) => b.weight - a.weight).slice(0, STRONGEST);
-    const held = top.reduce((sum, { weight }) => sum + weight, 0);
-    const cells = top.map(({ col, weight }) => html`<td>${name(cols, col)} ${weight.toFixed(3)}</td>`);
-    return html`<tr><th scope="row">${row + 1} ${name(rows, row)}</th>${cells}<td>${(held * 100).toFixed(0)} %</td></tr>`;
-  };
-  const ranks = Array.from({ length: Math.min(STRONGEST, to.end - to.start) }, (_, i) => i + 1);
-  return html`<thead><tr><th scope="col">token</th>${ranks.map(
-    (rank) => html`<th scope="col">${rank}.</th>`,
-  )}<th scope="col">together</th></tr></thead><tbody>${indices(from).map(line)}</tbody>`;
+function strongest(cols: string[], to: Range, value: (col: number) => number): Part[] {
+  const weights = indices(to).map((col) => ({ col, weight: value(col) }));
+  const top = weights.sort((a, b) => b.weight - a.weight).slice(0, STRONGEST);
+  const held = top.reduce((sum, { weight }) => sum + weight, 0);
+  return [...top.map(({ col, weight }) => [named(cols, col), ` ${weight.toFixed(3)}`]), `${(held * 100).toFixed(0)} %`];
 }

@@ -90,7 +90,7 @@ export class Thumbnails {
   private cell(cell: Cell, has: (cell: Cell) => boolean): HTMLElement {
     if (!has(cell)) return element("gridcell", "", "");
     const made = element("gridcell", "", `Layer ${cell.layer}, Head ${cell.head}`);
-    made.title = `Layer ${cell.layer}, Head ${cell.head}`;
+    made.dataset.tip = `Layer ${cell.layer}, Head ${cell.head}`;
     made.className = "cell";
     made.tabIndex = -1;
     made.dataset.at = key(cell);
@@ -183,7 +183,7 @@ export class Thumbnails {
     for (const [at, element] of this.cells) {
       const [layer, head] = at.split(".").map(Number) as [number, number];
       element.setAttribute("aria-label", `Layer ${layer}, Head ${head}: ${text({ layer, head })}`);
-      element.title = `${layer}·${head} ${text({ layer, head })}`;
+      element.dataset.tip = `${layer}·${head} ${text({ layer, head })}`;
     }
   }
 

@@ -98,7 +98,7 @@ export class TokenGrid {
       if (token === null) head.setAttribute("role", "presentation");
       else {
         head.append(tokenElement(token, special.includes(col)));
-        head.title = plainText(token);
+        head.dataset.tip = plainText(token);
       }
       if (numbered) head.append(Object.assign(document.createElement("small"), { textContent: String(col) }));
       this.heads[col]?.push(head);
@@ -117,7 +117,7 @@ export class TokenGrid {
         if (texts[col] === text) return;
         texts[col] = text;
         element.replaceChildren(tokenElement(text, false));
-        element.title = plainText(text);
+        element.dataset.tip = plainText(text);
       });
     });
   }

@@ -22,7 +22,7 @@ export interface Line {
 export function valueList(lines: Line[], { dark }: Scheme): TemplateResult {
   const most = Math.max(...lines.map(({ value }) => Math.abs(value)));
   const [negative, positive] = (dark ? PALETTES.dark : PALETTES.light).signed as [string, string];
-  return html`<ol class="alternatives">${lines.map(
+  return html`<ol class="alternatives" aria-label="The strongest">${lines.map(
     ({ name, value, bold, color }) => html`<li
       class=${bold ? "actual" : ""}
       .style="--share:${(most > 0 ? Math.abs(value) / most : 0).toFixed(4)};--accent:${color ?? (value < 0 ? negative : positive)}"

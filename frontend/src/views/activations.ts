@@ -8,8 +8,9 @@ import { choice, numbers } from "../parts/controls.js";
 import { toCanvas } from "../parts/heat.js";
 import mapCss from "../parts/neuron-map.css";
 import { type MapCell, NeuronMap } from "../parts/neuron-map.js";
-import { named, type Reading } from "../parts/reading.js";
+import { named, type Part, type Reading } from "../parts/reading.js";
 import type { Sheet } from "../parts/svg.js";
+import { largest, type Table } from "../parts/table.js";
 import { signed, valueLines, valueList } from "../parts/values.js";
 import { plainText } from "../token.js";
 import type { ViewHost } from "../view.js";
@@ -241,6 +242,10 @@ export class ActivationsView extends PanelView<ActivationsState, ActivationsFigu
     };
   }
 
+  protected override get locked(): number | null {
+    return this.choices.state.token;
+  }
+
   protected override free(): boolean {
     const held = this.choices.state.token !== null;
     if (held) this.choices.choose({ token: null, neuron: null });
@@ -263,6 +268,25 @@ export class ActivationsView extends PanelView<ActivationsState, ActivationsFigu
         pen.image(picture, SIDE, 0, WIDTH - SIDE, ROW * tokens.length);
       },
     };
+  }
+
+  /** A row a token, with its most active neurons. */
+  protected table(): Table | null {
+    const found = this.load(this.layer);
+    if (!found) return null;
+    const { top, values } = found.lists;
+    const rows = this.sequenceOf(this.layer).tokens.map((token, row): Part[] => [
+      { token, at: null },
+      String(row),
+      ...(top[row] ?? []).map((neuron, i) => `neuron ${neuron}, ${signed(values[row]?.[i] as number)}`),
+    ]);
+    const table = {
+      caption: `${this.where}: each token’s most active neurons`,
+      columns: ["token", "position", ...(top[0] ?? []).map((_, i) => `${i + 1}.`)],
+      rows,
+    };
+    const sizes = values.map(([first = 0]) => Math.abs(first));
+    return largest(table, sizes, "most active tokens");
   }
 
   /** Of one layer, by default the one that is shown: the kept neurons, the strongest first, and each token's strongest. */

@@ -9,6 +9,7 @@ import { Flow, groupsOf, type Paint, type Stretch } from "../parts/flow.js";
 import { flowSheet } from "../parts/flow-sheet.js";
 import { named, type Part, type Reading } from "../parts/reading.js";
 import type { Sheet, SvgPen } from "../parts/svg.js";
+import { largest, type Table } from "../parts/table.js";
 import { tint } from "../parts/tint.js";
 import { type Line, signed, valueLines, valueList } from "../parts/values.js";
 import { inks } from "../save.js";
@@ -41,6 +42,8 @@ interface Factors {
 
 const [LINE, LEFT, WIDTH] = [28, 32, 680];
 const OPACITY = 0.85;
+/** How many of a factor's neurons stand in the table. */
+const NEURONS = 3;
 /** Shares below this leave a token as it is. */
 const FAINT = 0.02;
 
@@ -212,7 +215,7 @@ export class FactorsView extends PanelView<FactorsState, FactorsFigure> {
     const token: Part[] = [named(this.tokens, index), this.within(index)];
     if (!shown.length) return { lines: [[token, ": in no factor"]] };
     const { name, value } = shown[0] as (typeof shown)[0];
-    return this.listed([token, `: ${name}, ${signed(value)}`], shown);
+    return { ...this.listed([token, `: ${name}, ${signed(value)}`], shown), listed: valueLines(shown.slice(1)) };
   }
 
   private ofFactor(factor: number, { strengths, neurons }: Factors): Reading {
@@ -230,6 +233,10 @@ export class FactorsView extends PanelView<FactorsState, FactorsFigure> {
 
   private listed(said: Part[], lines: Line[]): Reading {
     return { lines: [said], list: valueList(lines, this.host.scheme), listed: valueLines(lines) };
+  }
+
+  protected override get locked(): number | null {
+    return this.choices.state.factor ?? this.choices.state.selected;
   }
 
   protected override free(): boolean {
@@ -271,6 +278,30 @@ export class FactorsView extends PanelView<FactorsState, FactorsFigure> {
         pen.moveBy(0, -top);
       },
     };
+  }
+
+  /** A row a token, a column a factor; below the heads, each factor's strongest neurons. */
+  protected table(): Table | null {
+    const { factors, tokens, where } = this;
+    if (!factors) return null;
+    const { strengths, neurons } = factors;
+    const most = neurons.map((list) =>
+      list
+        .slice(0, NEURONS)
+        .map(([layer, neuron, value]) => `layer ${layer}, neuron ${neuron}, ${signed(value)}`)
+        .join("; "),
+    );
+    const rows = tokens.map((token, at): Part[] => [
+      [{ token, at: null }, this.within(at)],
+      ...strengths.map((row) => signed(row[at] as number)),
+    ]);
+    const table = {
+      caption: `${where}: how strong each is at each token`,
+      columns: ["token", ...strengths.map((_, factor) => `factor ${factor + 1}`)],
+      rows: [["strongest neurons", ...most], ...rows],
+    };
+    const sizes = tokens.map((_, at) => Math.max(...strengths.map((row) => row[at] as number)));
+    return largest(table, [Number.POSITIVE_INFINITY, ...sizes], "strongest rows");
   }
 
   /** Strengths, (factors, tokens of all texts), where each text starts, and each factor's strongest neurons. */

@@ -6,6 +6,7 @@ import { oneOf, PanelView, position } from "../panel-view.js";
 import { choice } from "../parts/controls.js";
 import type { Part, Reading } from "../parts/reading.js";
 import type { Sheet } from "../parts/svg.js";
+import { largest, type Table } from "../parts/table.js";
 import { accent, tint } from "../parts/tint.js";
 import { type Grid, type GridCell, type GridPlace, TokenGrid } from "../parts/token-grid.js";
 import { percent, type Top, topLines, topList } from "../parts/top.js";
@@ -156,13 +157,13 @@ export class LensView extends PanelView<LensState, LensFigure> {
     return true;
   }
 
-  private get held(): GridPlace | null {
+  protected override get locked(): GridPlace | null {
     const { layer, position } = this.choices.state;
     return layer === null || position === null ? null : { row: this.layerOf(layer), col: position };
   }
 
   private mark(): void {
-    this.grid.mark(this.read, this.held);
+    this.grid.mark(this.read, this.locked);
   }
 
   /** Of what the cells tell: the actual token, or the watched one. */
@@ -203,7 +204,7 @@ export class LensView extends PanelView<LensState, LensFigure> {
 
   /** The cell that is read: pointed at, held, or the model's answer at the last position. */
   private get read(): GridPlace {
-    return this.pointed ?? this.held ?? { row: 0, col: this.tokens.length - 1 };
+    return this.pointed ?? this.locked ?? { row: 0, col: this.tokens.length - 1 };
   }
 
   protected reading(): Reading | null {
@@ -234,7 +235,7 @@ export class LensView extends PanelView<LensState, LensFigure> {
   }
 
   protected override free(): boolean {
-    const held = this.held !== null;
+    const held = this.locked !== null;
     if (held) this.choices.choose({ layer: null, position: null });
     return held;
   }
@@ -244,6 +245,38 @@ export class LensView extends PanelView<LensState, LensFigure> {
     if (!lens) return null;
     const { dark, pale } = this.host.scheme;
     return gridSheet(this.gridOf(this.figure), (place) => this.cell(place, lens), inks(dark, pale));
+  }
+
+  /** A row a position, a column a layer: what the cells say, and what their colours do. */
+  protected table(): Table | null {
+    const { lens, tokens } = this;
+    if (!lens) return null;
+    const { cells, show, watched } = this.choices.state;
+    const layers = Array.from({ length: this.figure.layers + 1 }, (_, row) => row);
+    const cell = (row: number, col: number): Part => {
+      const [top, ranked] = [this.top(lens, row, col), this.ranked(lens, row, col)];
+      const shade = show === "entropy" || show === "kl" ? `, ${lens[show][row]?.[col]?.toFixed(2)}` : "";
+      if (cells === "top")
+        return [{ token: top.tokens[0] as string, at: null }, ` ${percent(top.probabilities[0] as number)}${shade}`];
+      return ranked ? `rank ${ranked[1]}, ${percent(ranked[0])}${shade}` : "–";
+    };
+    const whose = {
+      top: "the likeliest",
+      actual: "the actual token",
+      watch: `“${plainText(this.figure.watch[watched] ?? "")}”`,
+    };
+    const shade = show === "entropy" || show === "kl" ? ` and ${SHOWS[show]}` : "";
+    const table = {
+      caption: `${this.where}: ${whose[cells]}${shade} at each position`,
+      columns: ["token", "position", ...layers.map(layerName)],
+      rows: tokens.map((token, col): Part[] => [
+        { token, at: null },
+        String(col),
+        ...layers.map((row) => cell(row, col)),
+      ]),
+    };
+    const sure = tokens.map((_, col) => this.top(lens, this.figure.layers, col).probabilities[0] as number);
+    return largest(table, sure, "surest positions");
   }
 
   /** Of one cell, of all positions of a layer, or of all layers, the embeddings first. */

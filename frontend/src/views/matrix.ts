@@ -59,7 +59,8 @@ export class MatrixView extends ReaderView {
   protected summary(): string[] {
     const heat = this.heat();
     const reading = heat && this.reading(heat);
-    return [this.reader.where, reading ? spoken(reading) : ""];
+    const locked = this.reader.state.cell ? ", locked" : "";
+    return [`${this.reader.where}${locked}`, reading ? spoken(reading) : ""];
   }
 
   protected free(): boolean {
@@ -155,7 +156,8 @@ export class MatrixView extends ReaderView {
   private legend({ scale: { most, exceeded } }: Heat): TemplateResult {
     const kept = this.shown?.kept ?? 1;
     const share = kept < 1 ? html`<span class="share">${shareText(kept)}</span>` : nothing;
-    return html`<span class="scale">${share}0 ${this.scale} ${exceeded ? "≥ " : ""}${most.toFixed(most < 0.1 ? 3 : 2)}</span>`;
+    const end = `${exceeded ? "≥ " : ""}${most.toFixed(most < 0.1 ? 3 : 2)}`;
+    return html`<span class="scale">${share}<span class="unseen">Colours from </span>0<span class="unseen"> to</span> ${this.scale} ${end}</span>`;
   }
 
   private sheet(): Sheet | null {

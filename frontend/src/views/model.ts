@@ -1,11 +1,14 @@
 import { html, nothing, render, type TemplateResult, unsafeCSS } from "lit";
-import { findSequence } from "../figure.js";
+import { type Figure, findSequence, type Stack } from "../figure.js";
 import { memo } from "../memo.js";
 import { filteredParts, Overview } from "../overview.js";
 import { pairSelect } from "../parts/controls.js";
 import { HeadPicture } from "../parts/head-picture.js";
 import type { OptionsOf } from "../parts/options.js";
+import { type Part, spoken } from "../parts/reading.js";
+import { strongestWeights } from "../parts/strongest.js";
 import type { Sheet } from "../parts/svg.js";
+import { largest, type Table, tableText } from "../parts/table.js";
 import { type Cell, Thumbnails, type Thumbs } from "../parts/thumbnails.js";
 import { Patterns } from "../patterns.js";
 import { ReaderView } from "../reader-view.js";
@@ -39,6 +42,7 @@ export class ModelView extends ReaderView {
   private readonly describe = memo((patterns: Patterns) =>
     this.grid.describe(({ layer, head }) => patterns.text(layer, head)),
   );
+  private readonly patternTable = memo(patternTable);
   private pointed: Cell | null = null;
 
   hostConnected(): void {
@@ -90,17 +94,24 @@ export class ModelView extends ReaderView {
 
   protected body(): unknown {
     this.overview(); // asks for it
-    return [this.grid.element, this.readout, this.opened()];
+    return [this.grid.element, this.readout, this.opened() ?? this.heads()];
   }
 
-  private opened(): TemplateResult | typeof nothing {
+  private opened(): TemplateResult | null {
     const { open } = this.reader.state;
-    if (!open) return nothing;
+    if (!open) return null;
     const title = this.reader.where;
     return html`<section class="opened" aria-label=${title}>
-      <p class="title">${title} <button aria-label="Close" title="Close" @click=${() => this.close()}>×</button></p>
+      <p class="title">${title} <button aria-label="Close" data-tip="Close" @click=${() => this.close()}>×</button></p>
       ${this.detail.render()}${this.table()}
     </section>`;
+  }
+
+  /** While none is open: what is told of each head, as a table. */
+  private heads(): unknown {
+    const patterns = this.patterns();
+    if (!this.reader.open.table || !patterns) return nothing;
+    return tableText(this.patternTable(this.figure, this.reader.stack, patterns));
   }
 
   private toggle(cell: Cell, keys: boolean): void {
@@ -200,6 +211,30 @@ export class ModelView extends ReaderView {
     const { open, selected } = this.reader.state;
     if (!open) return ["Closed"];
     if (selected) return [`${this.reader.where}, locked`, this.detail.text];
-    return [`Layer ${open.layer}, head ${open.head}`, this.patterns()?.text(open.layer, open.head) ?? "open"];
+    const weighing = this.weighing();
+    const strongest = weighing && spoken(strongestWeights(weighing, this.reader.stack.causal ?? false));
+    const pattern = this.patterns()?.pattern(open.layer, open.head) ?? "open";
+    return [`Layer ${open.layer}, head ${open.head}`, [pattern, strongest].filter(Boolean).join("; ")];
   }
+}
+
+function patternTable(figure: Figure, stack: Stack, patterns: Patterns): Table {
+  const cells = stack.layers.flatMap(({ layer }) =>
+    offeredHeads(figure, stack, layer).map((head) => ({ layer, head, ...patterns.at(layer, head) })),
+  );
+  const table = {
+    caption: "What each head mostly attends to",
+    columns: ["head", "mostly attends to", "share on average", "largest weight"],
+    rows: cells.map(({ layer, head, what, share, largest: weight }): Part[] => [
+      `layer ${layer}, head ${head}`,
+      what ?? "no single pattern",
+      what ? share : "–",
+      weight,
+    ]),
+  };
+  return largest(
+    table,
+    cells.map(({ share }) => Number(share)),
+    "clearest",
+  );
 }

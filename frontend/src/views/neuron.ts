@@ -4,6 +4,7 @@ import type { Figure } from "../figure.js";
 import { choice, layerKey, layerSelect, numbers, pairSelect, stackSelect } from "../parts/controls.js";
 import { NeuronStage } from "../parts/neuron-stage.js";
 import { files, optionsButton } from "../parts/options.js";
+import { tableText } from "../parts/table.js";
 import { closeOptions } from "../reader-view.js";
 import { offeredHeads } from "../state.js";
 import type { View, ViewHost } from "../view.js";
@@ -60,7 +61,9 @@ export class NeuronView implements View {
       <div class="controls">
         ${stackSelect(choices)}${layerSelect(choices)}${this.headSelect()}${pairSelect(choices)}${optionsButton(choices)}
       </div>
-      ${this.options()}${this.stage.render()}${choices.live}
+      ${this.options()}${this.stage.render()}${
+        choices.open.table ? tableText(this.stage.table(choices.where)) : nothing
+      }${choices.live}
     </div>`;
   }
 

@@ -4,9 +4,10 @@ import { memo } from "../memo.js";
 import { oneOf, PanelView } from "../panel-view.js";
 import flowCss from "../parts/flow.css";
 import { Flow, type FlowGroup, groupsOf, type Stretch } from "../parts/flow.js";
-import { type Predictions, predictionsOf, topAt } from "../parts/predictions.js";
+import { type Predictions, predictionsOf, predictionTable, topAt } from "../parts/predictions.js";
 import type { Part, Reading } from "../parts/reading.js";
 import type { Sheet } from "../parts/svg.js";
+import type { Table } from "../parts/table.js";
 import { accent } from "../parts/tint.js";
 import topCss from "../parts/top.css";
 import { percent, type Top, topLines, topList } from "../parts/top.js";
@@ -171,6 +172,23 @@ export class PredictView extends PanelView<PredictState, PredictFigure> {
           pen.text(percent(share), NAMES + LENGTH * share + 8, y + 17, { color: ink.pale });
         }),
     };
+  }
+
+  /** Of one place all that is likely there; of several the likeliest in each. */
+  protected table(): Table | null {
+    const { predictions, figure, where } = this;
+    const { positions, sequences, predicted } = figure;
+    if (!predictions) return null;
+    if (positions.length > 1)
+      return predictionTable(
+        predictions,
+        (sequences[predicted] as Sequence).tokens,
+        positions,
+        "What is likely in each place",
+      );
+    const { tokens, probabilities } = this.top(positions[0] as number, predictions);
+    const rows = tokens.map((token, i): Part[] => [{ token, at: null }, percent(probabilities[i] as number)]);
+    return { caption: where, columns: ["likeliest", "probability"], rows };
   }
 
   /** What was held likely in the place of `position`; left out, of the one that is chosen. */

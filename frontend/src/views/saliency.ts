@@ -8,6 +8,7 @@ import { Flow, type FlowGroup, groupsOf, type Paint, type Stretch } from "../par
 import { flowSheet } from "../parts/flow-sheet.js";
 import { named, type Part, type Reading } from "../parts/reading.js";
 import type { Sheet } from "../parts/svg.js";
+import { largest, type Table } from "../parts/table.js";
 import { signedTint } from "../parts/tint.js";
 import { percent } from "../parts/top.js";
 import { inks } from "../save.js";
@@ -164,6 +165,7 @@ export class SaliencyView extends PanelView<SaliencyState, SaliencyFigure> {
       this.near = output;
       this.choices.title = this.where;
       this.show();
+      if (this.choices.open.table) this.host.requestUpdate();
     } else this.mark();
     this.tell(announce);
   }
@@ -229,7 +231,15 @@ export class SaliencyView extends PanelView<SaliencyState, SaliencyFigure> {
     const before = output.baseline === null ? "" : `, ${short(output.baseline)} at the baseline`;
     const delta = output.delta === null ? "" : ` · convergence delta ${short(output.delta)}`;
     const of = [{ token: output.token, at: null }, than, ` (${percent(output.probability)}): ${what}${before}${delta}`];
-    return { lines: [[this.pointedReading(scaled), of, ` · ${method}`]] };
+    return { lines: [[this.pointedReading(scaled), of, ` · ${method}`]], listed: this.strongest(scaled) };
+  }
+
+  /** Inputs with their shares, the largest first. */
+  private strongest(scaled: Scaled): Part[][] {
+    const shares = [...this.shares(scaled.row(this.current))].map((share, input) => ({ share, input }));
+    const read = shares.filter(({ share }) => share); // neither nothing nor NaN
+    const sorted = read.sort((a, b) => Math.abs(b.share) - Math.abs(a.share));
+    return sorted.map(({ share, input }) => [named(this.inputs, input), ` ${signed(share)}`]);
   }
 
   /** What a token adds, where one is pointed at that was read. */
@@ -251,6 +261,10 @@ export class SaliencyView extends PanelView<SaliencyState, SaliencyFigure> {
     return READ.flatMap((name) => this.figure.sequences[name]?.tokens ?? []);
   }
 
+  protected override get locked(): number | null {
+    return this.choices.state.selected;
+  }
+
   protected override free(): boolean {
     const held = this.choices.state.selected !== null;
     if (held) this.choices.choose({ selected: null });
@@ -261,6 +275,26 @@ export class SaliencyView extends PanelView<SaliencyState, SaliencyFigure> {
     const { scaled } = this;
     const { dark, pale } = this.host.scheme;
     return scaled ? flowSheet(this.groups(this.figure), this.painter(scaled, false), inks(dark, pale)) : null;
+  }
+
+  protected table(): Table | null {
+    const { scaled, inputs, output, where } = this;
+    if (!scaled) return null;
+    const row = scaled.row(this.current);
+    const shares = this.shares(row);
+    const rows = inputs.map((token, input): Part[] => {
+      const [value, share] = [row[input] as number, shares[input] as number];
+      const none = Number.isNaN(value) ? "not read" : "not in the scale";
+      return [
+        { token, at: null },
+        String(input),
+        Number.isNaN(value) ? "–" : short(value),
+        Number.isNaN(share) ? none : signed(share),
+      ];
+    });
+    const caption = `${where} at ${output.position}: what each input adds`;
+    const table = { caption, columns: ["input", "position", "attribution", "share"], rows };
+    return largest(table, row.map(Math.abs), "largest");
   }
 
   /**

@@ -5,6 +5,7 @@ import { choice } from "../parts/controls.js";
 import { heatImage } from "../parts/heat.js";
 import { hint, type Reading } from "../parts/reading.js";
 import type { Sheet } from "../parts/svg.js";
+import { largest, type Table } from "../parts/table.js";
 import { accent, tint } from "../parts/tint.js";
 import type { ViewHost } from "../view.js";
 import { Scaled } from "../weights.js";
@@ -118,7 +119,7 @@ export class SimilarityView extends PanelView<SimilarityState, SimilarityFigure>
     return models ? [`rows: ${models[0]}`, `columns: ${models[1]}`] : [];
   }
 
-  private get locked(): Cell | null {
+  protected override get locked(): Cell | null {
     const { row, col } = this.choices.state;
     return row === null || col === null ? null : { row, col };
   }
@@ -318,6 +319,15 @@ export class SimilarityView extends PanelView<SimilarityState, SimilarityFigure>
         }
       },
     };
+  }
+
+  protected table(): Table | null {
+    const { shown: values, headings, where } = this;
+    if (!values) return null;
+    const columns = ["", ...(values[0] ?? []).map((_, layer) => called(layer))];
+    const rows = values.map((row, layer) => [called(layer), ...row.map((value) => value.toFixed(3))]);
+    const sizes = values.map((row) => row.reduce((sum, value) => sum + value, 0));
+    return largest({ caption: [where, ...headings].join(", "), columns, rows }, sizes, "most similar rows");
   }
 
   /**

@@ -6,9 +6,10 @@ import { choice } from "../parts/controls.js";
 import flowCss from "../parts/flow.css";
 import { Flow, groupsOf, type Paint, type Stretch } from "../parts/flow.js";
 import { flowSheet } from "../parts/flow-sheet.js";
-import { type Predictions, predictionsOf, topAt } from "../parts/predictions.js";
+import { type Predictions, predictionsOf, predictionTable, topAt } from "../parts/predictions.js";
 import { named, type Reading } from "../parts/reading.js";
 import type { Sheet } from "../parts/svg.js";
+import type { Table } from "../parts/table.js";
 import { accent, tint } from "../parts/tint.js";
 import topCss from "../parts/top.css";
 import { percent, topLines, topList } from "../parts/top.js";
@@ -156,6 +157,10 @@ export class TokensView extends PanelView<TokensState, TokensFigure> {
     return known.length ? known.reduce((a, b) => (b.probability < a.probability ? b : a)).at : null;
   }
 
+  protected override get locked(): number | null {
+    return this.choices.state.selected;
+  }
+
   protected override free(): boolean {
     const held = this.choices.state.selected !== null;
     if (held) this.choices.choose({ selected: null });
@@ -168,6 +173,13 @@ export class TokensView extends PanelView<TokensState, TokensFigure> {
     return predictions
       ? flowSheet(this.groups(this.figure), (index) => this.paint(index, predictions), inks(dark, pale))
       : null;
+  }
+
+  protected table(): Table | null {
+    const { predictions, places, figure } = this;
+    const at = places.flatMap(({ name, index }) => (name === figure.predicted ? [index] : []));
+    const { tokens } = figure.sequences[figure.predicted] as Sequence;
+    return predictions ? predictionTable(predictions, tokens, at, "How likely the model held each token") : null;
   }
 
   /** For each token of the predicted sequence its probability, rank and entropy, and the likeliest in its place. */

@@ -1,0 +1,197 @@
+"""What a blind reader gets: each view's accessibility tree as Chromium makes it, as a text that a person can judge.
+
+`python tests/test_accessibility.py` writes the texts in `tests/accessibility/` anew; read what has changed as somebody
+would who hears it.
+"""
+
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, Site, draw_all, settle
+from playwright.sync_api import sync_playwright
+
+from mkdocs_attnviz.views import NAMES
+
+FOLDER = Path(__file__).parent / "accessibility"
+COMMAND = "python tests/test_accessibility.py"
+TEXT = "the cat saw the dog and the cat"
+ABOUT = f"model: induction\ntext: {TEXT}\n"
+FIGURES = {
+    "head": f"{ABOUT}view: head\nlayer: 1",
+    "matrix": f"{ABOUT}view: matrix\nlayer: 1",
+    "model": f"{ABOUT}view: model",
+    "neuron": f"{ABOUT}view: neuron\nlayer: 1",
+    "tokens": f"{ABOUT}view: tokens",
+    "predict": f"{ABOUT}view: predict",
+    "saliency": f"{ABOUT}view: saliency",
+    "lens": f"{ABOUT}view: lens",
+    "activations": f"{ABOUT}view: activations\nlayer: 0",
+    "factors": f"{ABOUT}view: factors\nn_components: 3",
+    "similarity": f"{ABOUT}view: similarity",
+    "compared": f"{ABOUT}view: predict\ninterventions: [{{layer: 1, heads: [0, 1]}}]",
+}
+FIRST = {
+    "head": ".left [role=option]",
+    "matrix": ".heat-map",
+    "model": ".cell",
+    "neuron": ".left [role=option]",
+    "lens": "td",
+    "activations": ".neuron-map",
+    "similarity": ".similar",
+}
+"""Where the keyboard goes first in a figure; in the others to the first token of their text."""
+TEXT_PIECE = 'StaticText "'
+SILENT = {"generic", "none", "InlineTextBox", "LabelText", "MenuListPopup"}
+NAMED = {"button", "columnheader", "rowheader"}
+"""Roles whose name is all that is heard."""
+STATES = ("checked", "pressed", "expanded", "selected", "disabled", "live")
+NUMBER = re.compile(r"(?<![\w.])[−-]?\d+\.\d+")
+
+
+def build(site):
+    for name, block in FIGURES.items():
+        site.write(f"{name}.md", f"```attention\n{block}\nid: {name}\n```\n")
+    built = site.build("--strict")
+    assert built.returncode == 0, built.log
+    return built.folder / "site"
+
+
+def tree(page, selector):
+    """Return the lines of Chromium's accessibility tree below an element that the page or a figure has."""
+    session = page.context.new_cdp_session(page)
+    shadow = f"document.querySelector('attn-viz').shadowRoot.querySelector({selector!r})"
+    expression = f"{shadow} ?? document.querySelector({selector!r})"
+    there = session.send("Runtime.evaluate", {"expression": expression})["result"]
+    root = session.send("DOM.describeNode", {"objectId": there["objectId"]})["node"]["backendNodeId"]
+    nodes = {node["nodeId"]: node for node in session.send("Accessibility.getFullAXTree")["nodes"]}
+    session.detach()
+    top = next(node for node in nodes.values() if node.get("backendDOMNodeId") == root)
+    return merged(lines(top, nodes, 0))
+
+
+def merged(found):
+    """Return the lines, of which pieces of text beside each other are one."""
+    made = []
+    for line in found:
+        mark = f"{line[: len(line) - len(line.lstrip())]}{TEXT_PIECE}"
+        if line.startswith(mark) and made and made[-1].startswith(mark):
+            made[-1] = f"{made[-1][:-1]} {line[len(mark) :]}"
+        else:
+            made.append(line)
+    return made
+
+
+def lines(node, nodes, depth):
+    """Yield a node and what is below it, as far as somebody hears of it."""
+    role, name = node["role"]["value"], " ".join(node.get("name", {}).get("value", "").split())
+    silent = node.get("ignored") or role in SILENT or (role == "StaticText" and not name)
+    if role == "row":
+        name = ""  # all that is in it
+    if not silent:
+        yield "  " * depth + " ".join([role, *([f'"{name}"'] if name else []), *states(node)])
+    below = [nodes[child] for child in node.get("childIds", []) if child in nodes]
+    said = [heard(child, nodes) for child in below]
+    if role in NAMED and name:
+        below = [child for child in below if child["role"]["value"] != "StaticText"]
+    options = role == "combobox" and "MenuListPopup" in {child["role"]["value"] for child in below}
+    if silent or not name or options or "".join("".join(said).split()) != "".join(name.split()):
+        for child in below:
+            yield from lines(child, nodes, depth + (not silent))
+
+
+def heard(node, nodes):
+    """Return the text in a node that has no other."""
+    if node["role"]["value"] == "StaticText":
+        return node.get("name", {}).get("value", "")
+    if not node.get("ignored") and node["role"]["value"] not in SILENT:
+        return "\0"
+    return "".join(heard(nodes[child], nodes) for child in node.get("childIds", []) if child in nodes)
+
+
+def states(node):
+    found = {each["name"]: each["value"].get("value") for each in node.get("properties", [])}
+    yield from (f"{state}={found[state]}" for state in STATES if found.get(state) not in (None, "", "off"))
+    if value := node.get("value", {}).get("value"):
+        yield f"value={value!r}"
+    if description := node.get("description", {}).get("value"):
+        yield f"description={description!r}"
+
+
+def told(page, name):
+    """Return what a reader gets of a figure: as it opens, its options and table, and what is told of Enter."""
+    draw_all(page)
+    page.wait_for_timeout(500)  # the layer that a preview stands for is fetched once the preview is drawn
+    settle(page)
+    parts = {"As it opens": tree(page, "figure")}
+    page.get_by_role("button", name="Options").click()
+    page.get_by_role("button", name="Table").click()
+    settle(page)
+    parts["Options"] = tree(page, ".options")
+    parts["Table"] = tree(page, ".table")
+    page.locator("attn-viz").locator(FIRST.get(name, ".flow [tabindex='0']")).first.focus()
+    page.evaluate(HEAR)
+    for key in ("ArrowRight", "ArrowDown", "Enter"):
+        page.keyboard.press(key)
+        page.wait_for_timeout(700)  # longer than the pause after which it is said
+        settle(page)
+        parts[f"Then {key}"] = [f"on: {page.evaluate(FOCUSED)}", *page.evaluate("heard.splice(0)")]
+    return "\n".join(f"# {part}\n\n" + "\n".join(found) + "\n" for part, found in parts.items())
+
+
+HEAR = """() => {
+  window.heard = [];
+  const live = document.querySelector('attn-viz').shadowRoot.querySelector('[aria-live]');
+  new MutationObserver(() => heard.push('told: ' + live.textContent)).observe(live, {childList: true, subtree: true});
+}"""
+FOCUSED = """() => {
+  const at = document.querySelector('attn-viz').shadowRoot.activeElement;
+  return at?.getAttribute('aria-label') ?? at?.textContent.trim() ?? '';
+}"""
+
+
+def rounded(text):
+    """The text without its numbers, and the numbers."""
+    return NUMBER.sub("#", text), [float(number.replace("−", "-")) for number in NUMBER.findall(text)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, shared_cache):
+    return build(Site(tmp_path_factory.mktemp("accessibility"), shared_cache))
+
+
+@pytest.mark.parametrize("view", FIGURES)
+def test_the_accessibility_tree_is_as_it_was_read(folder, open_page, view):
+    now = told(open_page(folder / view / "index.html"), view)
+    path = FOLDER / f"{view}.txt"
+    (text, numbers), (known, known_numbers) = rounded(now), rounded(path.read_text("utf-8"))
+    why = f"what a screen reader tells of {view} has changed; `{COMMAND}` writes tests/accessibility/{view}.txt anew"
+    assert text == known, why
+    assert numbers == pytest.approx(known_numbers, rel=0.02, abs=0.011), why
+
+
+def test_each_view_has_a_text():
+    assert set(FIGURES) == {*NAMES, "compared"} == {path.stem for path in FOLDER.glob("*.txt")}
+
+
+def write():
+    sys.path.insert(0, str(ROOT / "tests"))
+    import chromium
+
+    FOLDER.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as base, sync_playwright() as playwright:
+        folder = build(Site(Path(base), Path(base) / "cache"))
+        browser = chromium.launch(playwright)
+        for view in sys.argv[1:] or FIGURES:
+            page = browser.new_page(viewport={"width": 1280, "height": 900})
+            page.goto((folder / view / "index.html").as_uri())
+            (FOLDER / f"{view}.txt").write_text(told(page, view), "utf-8")
+            print(FOLDER / f"{view}.txt")
+            page.close()
+        browser.close()
+
+
+if __name__ == "__main__":
+    write()
