@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-import sys
 
 import decoding
 import numpy as np
@@ -23,6 +22,7 @@ from mkdocs_attnviz.lock import Lock
 from mkdocs_attnviz.models import attention, predictions
 from mkdocs_attnviz.models.inputs import example
 from mkdocs_attnviz.models.load import Lacking, Unusable, load
+from mkdocs_attnviz.models.node import NodeWorker
 from mkdocs_attnviz.models.reference import ModelRef, resolve
 from mkdocs_attnviz.models.registry import Registry
 from mkdocs_attnviz.models.request import ATTENTION, Request
@@ -174,7 +174,6 @@ def test_modules_that_were_saved_whole_and_a_tokenizer_of_its_own(site):
 def test_without_peft(made, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *_: None)
     assert "needs peft; install it with `pip install 'mkdocs-attnviz[adapters]'`" in told(made, "of-bert")
-    assert "peft" not in {name for name in sys.modules if name.startswith("mkdocs_attnviz")}
 
 
 def test_weights_that_are_missing_or_have_no_place(site):
@@ -349,6 +348,16 @@ def test_the_base_that_nobody_has_looked_up(on_hub):
     asked = Registry(Settings(), on_hub, lock, Worker(), logging.getLogger())._ask_hub(found)
     assert asked.base.identity == f"commit:org/base@{COMMIT_B}"
     assert asked.identity == found.over(asked.base).identity is not None
+
+
+def test_a_node_of_a_cluster_has_both_or_neither(site):
+    found = resolve("of-bert", None, Settings(), site)
+    assert NodeWorker()._found_here(found) == found
+    (site / "base" / "vocab.txt").write_text("x")
+    assert NodeWorker()._found_here(found) is None
+    found = resolve("of-bert", None, Settings(), site)
+    change_config(site / "of-bert", lora_alpha=1)
+    assert NodeWorker()._found_here(found) is None
 
 
 # ---- Trust
