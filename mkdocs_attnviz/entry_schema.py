@@ -122,7 +122,7 @@ def _too_large(read: _Meta) -> str:
 
 
 def _fits(sequence: _Sequence) -> bool:
-    """Whether what is said of tokens is said of these."""
+    """Return whether what is said of tokens is said of these."""
     count = len(sequence.tokens)
     places = [*(sequence.special or ()), sequence.sentence_b_start or 0]
     alike = all(len(each) == count for each in (sequence.pretty, sequence.words) if each is not None)

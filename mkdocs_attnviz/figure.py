@@ -131,7 +131,7 @@ def mend(folder: Path) -> Iterator[str]:
 
 
 def _is_data(path: Path) -> bool:
-    """Whether a data file has the content that its name tells."""
+    """Return whether a data file has the content that its name tells."""
     return stat.S_ISREG(path.lstat().st_mode) and hashlib.sha256(path.read_bytes()).hexdigest() == path.stem
 
 
@@ -143,7 +143,7 @@ def _data_file(parts: Iterable[bytes]) -> tuple[str, bytes]:
 
 
 def _holds(path: Path, content: bytes) -> bool:
-    """Whether a regular file, no link to one, has this content. Anybody may have put another under its name."""
+    """Return whether a regular file, no link to one, has this content. Anybody may have put another under its name."""
     try:
         about = path.lstat()
     except OSError:
@@ -351,7 +351,7 @@ def placeholder(source: Source) -> str:
 
 
 def _announcement(block: Block) -> str:
-    """What can be said of a figure before its model has run."""
+    """Return what can be said of a figure before its model has run."""
     texts = (block.text, block.text_pair, block.text_target)
     text = " / ".join([each.content for each in block.chat or ()] or [text for text in texts if text])
     text = text if len(text) <= LONGEST_EXCERPT else f"{text[:LONGEST_EXCERPT]}…"

@@ -101,7 +101,7 @@ def _left(folder: Path) -> Iterator[Unused]:
 
 
 def _is_within(path: Path) -> bool:
-    """Whether a file is a file, and lies where its path says; one that a link leads to is not ours to remove."""
+    """Return whether a file is a file, and lies where its path says; one that a link leads to is not ours to remove."""
     return not path.is_symlink() and path.is_file() and not path.parent.is_symlink()
 
 

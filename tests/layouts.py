@@ -60,7 +60,7 @@ def open_in(browser, path: Path, situation: Situation):
 
 
 def problems(page) -> dict[str, list[str]]:
-    """What is wrong, by the figure's id."""
+    """Return what is wrong, by the figure's id."""
     return page.evaluate(AUDIT)
 
 

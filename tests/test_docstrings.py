@@ -89,7 +89,7 @@ def project(tmp_path, shared_cache):
 
 
 def seen(*states: str):
-    """What is counted of the project: its page's block, and those of the docstrings."""
+    """Return what is counted of the project: its page's block, and those of the docstrings."""
     places = [(3, None), (None, "thing"), (None, "thing.attend"), (None, "thing.attend")]
     return [("reference.md", line, name, state) for (line, name), state in zip(places, states, strict=True)]
 

@@ -29,7 +29,7 @@ REFUSED = {
 
 
 def captured(loaded, example):
-    """What the model gives, and its attention, or why that cannot be shown."""
+    """Return what the model gives, and its attention, or why that cannot be shown."""
     outputs = [values.clone() for values in floats(run(loaded, example))[:1]]
     if loaded.ref.name in NO_ATTENTION:
         return outputs, ""
@@ -68,7 +68,7 @@ def test_alone_and_after_others(model_type):
 
 
 def check_refused(model_type, short, long):
-    """What cannot be shown of a long text is said, and nothing else is refused for its length."""
+    """Return what cannot be shown of a long text is said, and nothing else is refused for its length."""
     if model_type not in REFUSED:
         assert short == long
         return

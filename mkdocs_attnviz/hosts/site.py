@@ -83,7 +83,7 @@ class Site:
 
     @property
     def is_zensical(self) -> bool:
-        """Whether Zensical builds it: an `mkdocs.yml` without our plugin may be Zensical's or MkDocs' own."""
+        """Return whether Zensical builds it: an `mkdocs.yml` without our plugin may be Zensical's or MkDocs' own."""
         if self.config is None or self.config.name in ZENSICAL:
             return self.config is not None
         last = self.record.tool if self.record else "zensical"

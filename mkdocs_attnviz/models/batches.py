@@ -134,7 +134,7 @@ def costs_a_text(error: BaseException) -> bool:
 
 
 def panicked(error: BaseException) -> bool:
-    """Whether the error is a panic in a library that is written in Rust, as tokenizers is."""
+    """Return whether the error is a panic in a library that is written in Rust, as tokenizers is."""
     return type(error).__name__ == "PanicException"
 
 

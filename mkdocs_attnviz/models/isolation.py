@@ -106,7 +106,7 @@ class _Random:
         random.setstate(self.python)
 
     def drawn(self, seed: int) -> bool:
-        """Whether anything has been drawn since the generators were seeded."""
+        """Return whether anything has been drawn since the generators were seeded."""
         _seed(seed)
         seeded = _Random()
         return not (
@@ -118,7 +118,7 @@ class _Random:
 
 
 def _cuda() -> bool:
-    """Whether CUDA is in use; asking its generators would else start it."""
+    """Return whether CUDA is in use; asking its generators would else start it."""
     return torch.cuda.is_available() and bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
 
 
@@ -205,7 +205,7 @@ def _version(tensor: torch.Tensor) -> int:
 
 
 def _other(now: Any, before: Any) -> bool:
-    """Whether an attribute was replaced by something that is not plainly equal to it."""
+    """Return whether an attribute was replaced by something that is not plainly equal to it."""
     if now is before:
         return False
     plain = (bool, int, float, str, type(None), torch.dtype, torch.device)

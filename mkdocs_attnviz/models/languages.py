@@ -59,7 +59,7 @@ def speaking(loaded: Loaded, inputs: Mapping[str, Any], *, required: bool = True
 
 
 def several(tokenizer: Any) -> bool:
-    """Whether a tokenizer marks its texts with a language that can be chosen."""
+    """Return whether a tokenizer marks its texts with a language that can be chosen."""
     return hasattr(tokenizer, "set_src_lang_special_tokens")
 
 
@@ -128,7 +128,7 @@ def _like(tokenizer: Any) -> str:
 
 
 def _ends_with(tokenizer: Any, code: str, found: int) -> bool:
-    """Whether a target's language stands after it, so that its decoder begins with that token alone."""
+    """Return whether a target's language stands after it, so that its decoder begins with that token alone."""
     tokenizer.set_tgt_lang_special_tokens(code)
     try:
         return bool(tokenizer.suffix_tokens and tokenizer.suffix_tokens[-1] == found)

@@ -153,7 +153,7 @@ class Loaded:
 
     @property
     def reads_again(self) -> bool:
-        """Whether the decoder beside an encoder reads the text itself, one token on, and writes nothing."""
+        """Return whether the decoder beside an encoder reads the text itself, one token on, and writes nothing."""
         return self.encoder_decoder and self.task in ("classes", "labels", "answer")
 
     @property

@@ -100,7 +100,7 @@ class Marks:
         return words
 
     def _continues(self, before: str, token: str) -> bool:
-        """Whether `token` is a further piece of the word that the token `before` belongs to."""
+        """Return whether `token` is a further piece of the word that the token `before` belongs to."""
         if self.piece:
             return token.startswith(self.piece)
         if self.unfinished:
@@ -141,7 +141,7 @@ def guessed(tokens: Sequence[str]) -> Marks:
 
 
 def _are_bytes(tokens: Sequence[str]) -> bool:
-    """Whether tokens in GPT-2's alphabet are UTF-8 together."""
+    """Return whether tokens in GPT-2's alphabet are UTF-8 together."""
     marks = Marks(alphabet="gpt2")
     try:
         b"".join(map(marks.content, tokens)).decode()
@@ -216,7 +216,7 @@ def _by_joining(tokenizer: Any) -> Marks:
 
 
 def _has_all_bytes(tokenizer: Any) -> bool:
-    """Whether the vocabulary has a token such as `<0x0A>` for every byte."""
+    """Return whether the vocabulary has a token such as `<0x0A>` for every byte."""
     try:
         known = [
             tokenizer.convert_tokens_to_ids([form.format(byte) for byte in range(0x100)])

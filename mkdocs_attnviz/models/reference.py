@@ -429,7 +429,7 @@ def digest(folder: Path, ref: ModelRef) -> str:
 
 
 def _trusted(ref: ModelRef) -> dict[str, bool]:
-    """What the site trusts of a model's files. Where a package's files lie is its installer's affair."""
+    """Return what the site trusts of a model's files. Where a package's files lie is its installer's affair."""
     package = ref.reference.startswith("package:")
     return {"code": ref.trust_remote_code, "pickles": not ref.use_safetensors, "links": package}
 

@@ -51,7 +51,7 @@ class Registry:
         return known
 
     def wants(self, model: ModelRef) -> bool:
-        """Whether the lock file does not know the model as it is, or an adapter's base."""
+        """Return whether the lock file does not know the model as it is, or an adapter's base."""
         known = [(self.lock.get(part.reference), part.identity) for part in model.parts]
         return any(locked is None or locked.identity != identity for locked, identity in known)
 

@@ -63,7 +63,7 @@ def _wrong(sequence: Mapping[str, Any]) -> bool:
 
 
 def _foreign_marks(tokens: Sequence[str]) -> bool:
-    """Whether letters may have been taken for marks of another vocabulary."""
+    """Return whether letters may have been taken for marks of another vocabulary."""
     pieces = any(token.startswith("##") for token in tokens)
     byte_level = not pieces and all(
         character in gpt2_alphabet() or character.isspace() for token in tokens for character in token
@@ -78,12 +78,12 @@ def _foreign_marks(tokens: Sequence[str]) -> bool:
 
 
 def _ends(tokens: Sequence[str]) -> bool:
-    """Whether words may be marked at their ends, which nobody looked at."""
+    """Return whether words may be marked at their ends, which nobody looked at."""
     return any(token.endswith(("@@", "</w>")) for token in tokens)
 
 
 def _characters(tokens: Sequence[str]) -> bool:
-    """Whether tokens may be bytes or characters, which were taken for words."""
+    """Return whether tokens may be bytes or characters, which were taken for words."""
     if tokens and all(map(HEXADECIMAL.fullmatch, tokens)):
         return True
     return all(len(each) == 1 for each in tokens) and any(each.isspace() or not each.isascii() for each in tokens)

@@ -67,7 +67,7 @@ def split(sequence: Mapping[str, Any]) -> Words:
 
 
 def _starts(texts: Sequence[str]) -> list[bool]:
-    """Whether a word begins at each of the texts, which follow one another."""
+    """Return whether a word begins at each of the texts, which follow one another."""
     whole = "".join(texts)
     boundaries = {match.start() for match in BOUNDARY.finditer(whole)}
     offsets = list(accumulate(map(len, texts), initial=0))[:-1]

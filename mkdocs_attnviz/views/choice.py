@@ -300,5 +300,5 @@ def sequence(entry: Entry, name: str, *, pretty: bool) -> dict[str, Any]:
 
 
 def _of_own_tensors(entry: Entry) -> bool:
-    """Whether an author's file says what the words are, or its reading has divided them already."""
+    """Return whether an author's file says what the words are, or its reading has divided them already."""
     return ["capture", TENSORS.name] in entry.meta.get("key", [])
