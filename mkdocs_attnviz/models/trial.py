@@ -46,8 +46,9 @@ def outputs(model: Any, tokenizer: Any) -> Mapping[str, Any]:
 
 def _varied(model: Any, tokenizer: Any) -> torch.Tensor:
     """Return ids of a short sentence, (1, T), and before its last others from all of the vocabulary."""
-    ids = list(tokenizer(SENTENCE, verbose=False)["input_ids"])
     size = getattr(model.get_input_embeddings(), "num_embeddings", len(tokenizer))
+    # A text that a tokenizer reads with more tokens than its model has is refused by itself, and says nothing here.
+    ids = [min(token, size - 1) for token in tokenizer(SENTENCE, verbose=False)["input_ids"]]
     longest = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     room = OTHERS if not isinstance(longest, int) or longest < 1 else min(OTHERS, longest - len(ids) - 2)
     others = torch.linspace(0, size - 1, max(0, room)).long().tolist()
