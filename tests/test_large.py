@@ -347,6 +347,8 @@ def test_a_batch_is_halved_until_it_fits(limited, wide, monkeypatch):
     with leaving(limited, 115):
         answers = run(limited, wide, *[f"{'the ' * 500}{n}" for n in range(16)])
     assert all(isinstance(answer, Captured) for answer in answers)
+    read_one_by_one, sizes = sizes[:16], sizes[16:]
+    assert read_one_by_one == [1] * 16
     assert sizes[:3] == [8, 4, 2]
     assert sizes == sorted(sizes, reverse=True), "memory that is in pieces may halve them once more"
     done = [size for size, following in pairwise([*sizes, sizes[-1]]) if size == following]  # else it did not fit
@@ -421,7 +423,7 @@ def test_a_worker_that_is_killed_says_what_to_do(worker):
     worker.start()
     os.kill(worker._process.pid, signal.SIGKILL)
     with pytest.raises(WorkerDied, match="memory ran out; a shorter text, or `dtype: float16` or `device_map: auto`"):
-        worker._receive()
+        worker._receive(60)
 
 
 # ---- where a hub's model is looked up
