@@ -445,7 +445,7 @@ def test_the_model_at_fault_is_named(worker, tmp_path):
         request = Request(SIMILARITY, models[0], {"text": "the old cat"}, other=models[1])
         (answer,) = worker.capture([request], device="cpu", batch_size=8, max_tokens=99)
         assert answer.blame == ("model", "other")[bad]
-        assert answer.message.startswith(f"Model {str(tmp_path)!r} has no safetensors file")
+        assert answer.message.startswith(f"Model {str(tmp_path)!r} has no tokenizer")
 
 
 # ---- in the page
