@@ -94,7 +94,7 @@ export class AttnViz extends LitElement implements ViewHost {
     super.connectedCallback();
     addEventListener("hashchange", this.follow);
     this.follow();
-    // What hides the figure may only come with the rest of the page.
+    // The script that makes tabs may only come with the rest of the page.
     if (document.readyState !== "complete") addEventListener("load", this.follow, { once: true });
     this.near ||= isNear(this);
     if (this.near) this.requestUpdate();

@@ -4,7 +4,7 @@ export interface Figure {
   /** One sentence that says what is to be seen: the figure's accessible name. */
   label: string;
   theme: "auto" | "light" | "dark";
-  /** What is selected at first, as a link says it. */
+  /** The state that the author chose to begin with, in the form of a link. */
   state?: string;
   sequences: Record<string, Sequence>;
   stacks: Record<string, Stack>;
@@ -40,7 +40,7 @@ export interface Stack {
   layers: LayerSource[];
   /** The largest weights of every head on a coarse grid. */
   overview?: Blob;
-  /** What each head mostly looks at, nine bytes a head (`views/patterns.py`). */
+  /** The pattern of each head, nine bytes a head (`views/patterns.py`). */
   patterns?: Blob;
 }
 

@@ -42,7 +42,7 @@ export function idOf(element: Element): string {
   return element.closest("figure[id]")?.id ?? element.id;
 }
 
-/** What the page's address asks of an element, "" if only to be shown; null if it does not ask for it. */
+/** Return the state that the page's address asks of an element: "" to show it as it is, null if it asks nothing. */
 export function asked(element: Element): string | null {
   const id = idOf(element);
   const [place = "", ...state] = location.hash.slice(1).split("~");

@@ -81,14 +81,14 @@ export abstract class PanelView<State extends object, Shown extends Figure = Fig
   protected abstract body(): unknown;
   /** Draws after each rendering; false while something is still to come. */
   protected abstract draw(): boolean;
-  /** What is read of what is pointed at, or of what says most; null while it is still to come. */
+  /** Return the reading of the mark that is pointed at, or else of the one that says most; null while data load. */
   protected abstract reading(): Reading | null;
-  /** What stands in its place till then. */
+  /** Return the text that stands in its place until then. */
   protected abstract notice(): TemplateResult;
   protected abstract sheet(): Sheet | null;
-  /** What is shown as numbers; null while it is still to come. */
+  /** Return the figure's numbers as a table; null while data load. */
   protected abstract table(): Table | null;
-  /** What the reader holds; null if nothing. */
+  /** The mark that the reader holds, or null. */
   protected get locked(): unknown {
     return null;
   }

@@ -6,7 +6,7 @@ const RECORD = 9;
 const WORDS = ["", "itself", "the previous token", "the next token"];
 const COLUMN = 4;
 
-/** What each head of a stack mostly looks at, as `views/patterns.py` has found it. */
+/** The patterns of a stack's heads, as `views/patterns.py` has found them. */
 export class Patterns {
   private readonly first = new Map<number, number>();
   private readonly view: DataView;
@@ -26,7 +26,7 @@ export class Patterns {
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   }
 
-  /** What a head mostly attends to, or null; how much of its attention that holds; and its largest weight. */
+  /** The pattern of a head or null, the share of its attention that the pattern holds, and its largest weight. */
   at(layer: number, head: number): { what: Part | null; share: string; largest: Part } {
     const at = RECORD * ((this.first.get(layer) as number) + head);
     const kind = this.view.getUint8(at);

@@ -10,7 +10,7 @@ export interface ViewHost extends ReactiveControllerHost, HTMLElement {
   /** What the reader sees, and saw first. */
   readonly state: object;
   readonly initial: object;
-  /** Which model is shown, where a figure has two: a saved picture says it. */
+  /** The model that is shown, for saved pictures of a figure that has two. */
   about: string;
   /**
    * The decoded layer, or undefined while it loads; the host renders again when it has come. Until then its preview will

@@ -83,7 +83,7 @@ export class HeadPicture {
     return `${sides} · colour = head · opacity = weight`;
   }
 
-  /** What is read, in words; nothing where it only says what can be done. */
+  /** Return the reading in words, or nothing if it is only a hint. */
   get text(): string {
     const scene = this.scene();
     const reading = scene?.focus && this.reading(scene, scene.focus);

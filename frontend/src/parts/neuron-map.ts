@@ -30,7 +30,7 @@ export class NeuronMap {
   private hovered: MapCell | null = null;
   private walked: MapCell | null = null;
   locked: MapCell | null = null;
-  /** What is read while nothing is pointed at or locked. */
+  /** The reading while nothing is pointed at or locked. */
   resting: MapCell | null = null;
 
   constructor(private readonly events: NeuronMapEvents) {

@@ -94,7 +94,7 @@ export class NeuronStage {
     return this.choices.state.expanded;
   }
 
-  /** What is read, in words; nothing where it only says what can be done. */
+  /** Return the reading in words, or nothing if it is only a hint. */
   get text(): string {
     const expansion = this.expansion();
     const reading = this.reading(this.scene(), expansion);

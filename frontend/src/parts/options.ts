@@ -161,7 +161,7 @@ function actions(reader: Reader, view: OptionsOf): TemplateResult {
   return html`<span class="actions">${files(reader, view)}</span>`;
 }
 
-/** What any view offers besides its picture: its numbers, and what can be taken away. */
+/** Return the buttons that every view has: its table, its picture as a file, a link. */
 export function files<State extends object, Change>(
   reader: Choices<State, Change>,
   { sheet, legend }: Pick<OptionsOf, "sheet" | "legend">,

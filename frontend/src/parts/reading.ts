@@ -10,7 +10,7 @@ export interface Named {
 /** A piece of a sentence about what is read. */
 export type Part = string | Named | Part[];
 
-/** What is read of what is pointed at: once as data, for eyes and for ears. */
+/** The reading of a mark as data, from which both the read-out and the announcement are made. */
 export interface Reading {
   lines: Part[][];
   /** Nothing is pointed at. */

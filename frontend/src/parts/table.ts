@@ -4,7 +4,7 @@ import { named, type Part, seen } from "./reading.js";
 import { mean } from "./scene.js";
 import type { Weighing } from "./strongest.js";
 
-/** Of larger tables only a part is shown. */
+/** The most cells of a table; of a larger one a part is shown. */
 const MOST_CELLS = 2000;
 /** Of larger matrices, so many weights of each row. */
 const STRONGEST = 5;

@@ -178,7 +178,7 @@ export class Thumbnails {
     };
   }
 
-  /** What is said of each picture, to those who cannot see it and to those who point at it. */
+  /** Name each picture, for those who cannot see it and for those who point at it. */
   describe(text: (cell: Cell) => string): void {
     for (const [at, element] of this.cells) {
       const [layer, head] = at.split(".").map(Number) as [number, number];
