@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from mkdocs_attnviz.block import Block, BlockError, Source, parse
+from mkdocs_attnviz.block import Block, BlockError, Source
 from mkdocs_attnviz.cache import Entry, write_atomically
 from mkdocs_attnviz.part import words
 from mkdocs_attnviz.publishing import printable
-from mkdocs_attnviz.views import OPTIONS
+from mkdocs_attnviz.views import block_of
 from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing, Picture, bytes_of, fits_page
 from mkdocs_attnviz.views.svg import titled
 
@@ -343,7 +343,7 @@ def placeholder(source: Source) -> str:
     carried = base64.urlsafe_b64encode(source.to_json().encode()).decode()
     id, inside = "", ""
     with suppress(Exception):  # whatever is wrong is told when it is drawn
-        block = parse(source, OPTIONS)
+        block = block_of(source)
         id = f' id="{html.escape(block.id)}"' if block.id else ""
         inside = f"<p>{_in_a_line(_announcement(block))}</p>"
         inside += f"<figcaption>{_in_a_line(block.caption)}</figcaption>" if block.caption else ""

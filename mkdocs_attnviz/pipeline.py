@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mkdocs_attnviz.block import Block, BlockError, Source, parse
+from mkdocs_attnviz.block import Block, BlockError, Source
 from mkdocs_attnviz.cache import Cache, DamagedEntry, Entry, Log, signing_key
 from mkdocs_attnviz.entry_schema import unusable
 from mkdocs_attnviz.figure import Alert, Assets, Figure, Rendered, fill, sources
@@ -30,7 +30,7 @@ from mkdocs_attnviz.progress import Progress
 from mkdocs_attnviz.publishing import without_folders
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.store import Store
-from mkdocs_attnviz.views import OPTIONS, VIEWS, state
+from mkdocs_attnviz.views import VIEWS, block_of, state
 from mkdocs_attnviz.views.drawing import with_short_tokens
 
 NOT_RUN = "The cache does not hold this figure's tensors, and `on_missing` forbids to run its model here"
@@ -273,7 +273,7 @@ class Pipeline:
 
     def _new_plan(self, source: Source, ask_hub: bool) -> Plan | Alert:
         try:
-            block = parse(source, OPTIONS)
+            block = block_of(source)
             model, *others = self.registry.get(block, ask_hub=ask_hub)
         except Exception as error:
             return Alert(source, self._own_fault(error))

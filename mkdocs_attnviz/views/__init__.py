@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar, cast
+
+from mkdocs_attnviz.block import Block, Source, parse
 
 if TYPE_CHECKING:
     from mkdocs_attnviz.block import Options
@@ -53,3 +56,17 @@ class _OfEach(Mapping[str, T]):
 
 VIEWS: Mapping[str, View] = _OfEach(lambda view: view)
 OPTIONS: Mapping[str, type[Options]] = _OfEach(lambda view: view.Options)
+
+
+def block_of(source: Source) -> Block:
+    """Return the block that `source` describes. Several steps of a build ask for it, and it is parsed once.
+
+    Raises:
+        BlockError: as `parse`.
+    """
+    return _parsed(source.body, tuple(source.header.items()), source.problem, source.caption)
+
+
+@lru_cache(maxsize=256)  # a page's blocks: its steps follow one another
+def _parsed(body: str, header: tuple[tuple[str, str], ...], problem: str | None, caption: str | None) -> Block:
+    return parse(Source(body, dict(header), problem=problem, caption=caption), OPTIONS)
