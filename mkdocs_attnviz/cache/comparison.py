@@ -1,0 +1,170 @@
+"""How one entry differs from another of the same input by the same model.
+
+Batches, threads and devices change last bits, so that numbers are compared with some room, and texts exactly.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.cache.entry_schema import LARGEST_JSON, LARGEST_LAYER, LARGEST_TABLE, inflated
+
+STEPS = 4  # of 255, by which a stored weight may be off
+SHARE = 0.02  # of the largest number beside it, by which a number may be off
+NOT_COMPARED = ("key", "made_with")
+UNSTABLE = ("cluster",)
+"""Lists in an order that a last bit can turn round."""
+PAIRED = {"top": ("probabilities", "values")}
+"""Lists of names or numbers, the likeliest first, and beside them the lists of their values."""
+
+
+def difference(stored: Entry, computed: Entry) -> str:
+    """Return where an entry differs from what was computed, as `part: how`; '' if it does not."""
+    one, other = (
+        {name: value for name, value in each.meta.items() if name not in NOT_COMPARED} for each in (stored, computed)
+    )
+    if where := _unlike(one, other):
+        return f"its header has another {where}"
+    if stored.blobs.keys() != computed.blobs.keys():
+        return f"it has other parts ({', '.join(sorted(stored.blobs.keys() ^ computed.blobs.keys())[:3])})"
+    for name in stored.blobs:
+        try:
+            how = _blob_differs(name, other, stored.blobs[name], computed.blobs[name])
+        except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
+            how = "nothing that can be read"
+        if how:
+            return f"{name} has {how}"
+    return ""
+
+
+def _blob_differs(name: str, meta: Mapping[str, Any], stored: bytes, computed: bytes) -> str:
+    if stored == computed:
+        return ""
+    groups = _groups(name, meta)
+    if groups is None:
+        where = _unlike(_told(_json(stored)), _told(_json(computed)))
+        return f"another {where}" if where else ""
+    return _steps_differ(stored, computed) if groups == 0 else _values_differ(stored, computed, groups)
+
+
+def _json(blob: bytes) -> Any:
+    return json.loads(inflated(blob, LARGEST_JSON, most=True))
+
+
+def _groups(name: str, meta: Mapping[str, Any]) -> int | None:
+    """Return how many scaled rows a blob has; 0 for weights, None for JSON."""
+    stack, _, rest = name.partition("/")
+    if stack in meta.get("stacks", {}):
+        number, _, part = rest.partition("/")
+        if number == "overview" or part in ("", "rollout"):
+            return 0
+        layer = next(layer for layer in meta["stacks"][stack]["layers"] if str(layer["layer"]) == number)
+        neurons = layer.get("neurons") or {"d": 1, "kv_heads": 1}
+        return int(
+            {"q": layer["heads"] * neurons["d"], "k": neurons["kv_heads"] * neurons["d"]}.get(part, layer["heads"])
+        )
+    if stack in meta.get("similar", {}):
+        return int(meta["similar"][stack]["layers"])
+    if name == "attributions":
+        return len(meta["outputs"])
+    layers = meta.get("layers", [])
+    kept = (
+        {f"{layer['stack']}.{layer['layer']}": layer["kept"] for layer in layers if isinstance(layer, dict)}
+        if isinstance(layers, list)
+        else {}
+    )
+    return kept.get(name)
+
+
+def _steps_differ(stored: bytes, computed: bytes) -> str:
+    size = len(inflated(computed, LARGEST_LAYER, most=True))
+    one, other = (np.frombuffer(inflated(blob, size), np.uint8).astype(np.int16) for blob in (stored, computed))
+    most = int(np.abs(one - other).max(initial=0))
+    return f"weights that are off by up to {most} of 255 steps" if most > STEPS else ""
+
+
+def _values_differ(stored: bytes, computed: bytes, groups: int) -> str:
+    size = len(inflated(computed, LARGEST_TABLE * 16, most=True))
+    found = []
+    for blob in (stored, computed):
+        content = inflated(blob, size)
+        scales = np.frombuffer(content[: 4 * groups], "<f4")[:, None]
+        steps = np.frombuffer(content[4 * groups :], "<i2").reshape(groups, -1)
+        found.append((steps * scales, steps == -32768))
+    (one, masked), (other, masked_too) = found
+    if (masked != masked_too).any():
+        return "values in other places"
+    scale = float(np.abs(np.where(masked, 0, other)).max(initial=0))
+    most = float(np.nan_to_num(np.abs(np.where(masked, 0, one - other)), nan=np.inf).max(initial=0))
+    return f"values that are off by up to {most:.3g}" if most > SHARE * scale + 1e-6 else ""
+
+
+def _told(value: Any) -> Any:
+    """JSON in which numbers that stand for names have become those, and lists of values stand beside them."""
+    if not isinstance(value, dict):
+        return value
+    names = value.get("vocabulary")
+    told = {name: part for name, part in value.items() if name not in ("vocabulary", *UNSTABLE)}
+    if "actual" in told:
+        told["actual"] = _floats(told["actual"])  # probabilities, and ranks
+    for first, seconds in PAIRED.items():
+        for second in seconds:
+            if first in told and second in told:
+                told[first] = _paired(told[first], told.pop(second), names)
+    return told
+
+
+def _floats(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_floats(part) for part in value]
+    return float(value) if type(value) is int else value
+
+
+def _paired(first: Any, second: Any, names: Any) -> Any:
+    """Nested lists of numbers and their values → of mappings from name to value."""
+    if isinstance(first, list) and first and not isinstance(first[0], int):
+        return [_paired(one, other, names) for one, other in zip(first, second, strict=True)]
+    if not isinstance(first, list):
+        return first
+    return _Top({names[at] if names else str(at): value for at, value in zip(first, second, strict=True)})
+
+
+class _Top(dict[str, float]):
+    """The likeliest with their values; those at the end may be others where they are as likely."""
+
+
+def _unlike(one: Any, other: Any, room: float = 0.0) -> str:
+    """Return the name of what differs, '' if nothing does. `room` is how far numbers may be apart."""
+    if isinstance(one, _Top) and isinstance(other, _Top):
+        return "" if _same_top(one, other) else "list of what is likeliest"
+    if isinstance(one, dict) and isinstance(other, dict):
+        if one.keys() != other.keys():
+            return f"`{min(one.keys() ^ other.keys())}`"
+        return next((f"`{name}`" for name in one if _unlike(one[name], other[name], room)), "")
+    if isinstance(one, list) and isinstance(other, list):
+        if len(one) != len(other):
+            return "length"
+        numbers = [abs(each) for each in other if isinstance(each, float)]
+        room = max([room, *(SHARE * each for each in numbers if math.isfinite(each))])
+        return next((f"{at}" for at, pair in enumerate(zip(one, other, strict=True)) if _unlike(*pair, room)), "")
+    if isinstance(one, float) or isinstance(other, float):
+        return "" if _close(one, other, room) else "number"
+    return "" if type(one) is type(other) and one == other else "value"
+
+
+def _close(one: Any, other: Any, room: float) -> bool:
+    numbers = all(isinstance(each, (int, float)) and not isinstance(each, bool) for each in (one, other))
+    return numbers and math.isclose(one, other, rel_tol=SHARE, abs_tol=max(room, 1e-4))
+
+
+def _same_top(one: _Top, other: _Top) -> bool:
+    if len(one) != len(other):
+        return False
+    least = min(other.values(), key=abs, default=0.0)
+    return all(_close(value, other.get(name, least), 0.0) for name, value in one.items())
