@@ -55,7 +55,7 @@ def _compared(pipeline: Pipeline, chosen: Sequence[tuple[Source, Request]], engi
         batch_size=settings.batch_size,
         max_tokens=settings.max_tokens,
     )
-    from mkdocs_attnviz.cache.comparison import difference
+    from mkdocs_attnviz.models.comparison import difference
 
     for answer in answers:
         source, request = here[answer.index]
