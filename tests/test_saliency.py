@@ -19,6 +19,7 @@ from mkdocs_attnviz.block.parse import parse
 from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.models.captures import saliency
+from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.identity.reference import resolve
 from mkdocs_attnviz.models.inputs.examples import example
 from mkdocs_attnviz.models.loading.load import Unusable, load
@@ -407,7 +408,7 @@ def test_a_token_that_is_none(loaded):
 def test_what_was_written_is_explained_by_what_stands_before(loaded):
     model = loaded("induction")
     inputs = {"text": "green table seven rabbit cold river green", "generate": {"max_new_tokens": 3}}
-    entry = saliency.capture(model, [example(model, inputs, 512)], Options().parameters())[0]
+    entry = saliency.capture(Context(model, [example(model, inputs, 512)], Options().parameters()))[0]
     outputs = entry.meta["outputs"]
     assert [output["index"] for output in outputs] == [7, 8, 9]
     rows = np.array(scaled(entry.blobs["attributions"], 3))

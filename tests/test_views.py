@@ -15,7 +15,7 @@ from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.captures.own_arrays import LayerTensors, TokenRow, entry
 from mkdocs_attnviz.models.encoding import quantised, weights
 from mkdocs_attnviz.views import OPTIONS, VIEWS
-from mkdocs_attnviz.views.attention.options import shown
+from mkdocs_attnviz.views.attention.options import select
 from mkdocs_attnviz.views.attention.preview import preview
 from mkdocs_attnviz.views.attention.weights import Layer
 from mkdocs_attnviz.views.attention.window import window
@@ -95,7 +95,7 @@ def block(**keys):
 
 def draw(given, **keys):
     made = block(**keys)
-    return VIEWS[made.view].draw(made, given)
+    return VIEWS[made.view].drawing(made, given)
 
 
 MISTAKES = [
@@ -147,7 +147,7 @@ def test_stacks_of_different_shape():
 
 def seen(given, **keys):
     made = block(**keys)
-    first = window(made, given, shown(made, given))
+    first = window(made, given, select(made, made.options, given))
     return first, np.array(first.weights)
 
 
@@ -281,12 +281,12 @@ def test_what_is_ahead_goes_only_where_layers_are_files(tmp_path, pair):
     from mkdocs_attnviz.figure import AssetFolder, Assets, Figure
 
     made = block()
-    figure = Figure(made, VIEWS["head"].draw(made, pair), pair)
+    figure = Figure(made, VIEWS["head"].drawing(made, pair), pair)
     assert "preview" not in figure.html("x", Assets())
     assert "preview" not in figure.html("x", AssetFolder(tmp_path, "a"))
     generator = np.random.default_rng(6)
     layers = {n: LayerTensors(softmax(generator.normal(0, 2, (8, 90, 90)))) for n in range(2)}
     long = entry({"self": layers}, {"text": TokenRow(["t"] * 90)})
-    figure = Figure(made, VIEWS["head"].draw(made, long), long)
+    figure = Figure(made, VIEWS["head"].drawing(made, long), long)
     assert figure.html("x", AssetFolder(tmp_path, "a")).count("preview") == 1
     assert "preview" not in figure.html("x", Assets())

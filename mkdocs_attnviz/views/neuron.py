@@ -11,24 +11,25 @@ from typing import Any
 
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.cache.entry import Entry
-from mkdocs_attnviz.models.engine.request import SCORES
-from mkdocs_attnviz.views.attention.options import Choice, data, shown
+from mkdocs_attnviz.models.engine.capture import Capture
+from mkdocs_attnviz.views.attention.options import AttentionOptions, data, select
 from mkdocs_attnviz.views.attention.sentence import sentence
 from mkdocs_attnviz.views.attention.window import window
 from mkdocs_attnviz.views.drawing import Drawing
 from mkdocs_attnviz.views.svg.document import height_of
 from mkdocs_attnviz.views.svg.lines import picture
+from mkdocs_attnviz.views.view import ATTENTION_SCRIPT, View
 
-CAPTURE = SCORES
+SCORES = Capture("scores", 2, run="mkdocs_attnviz.models.captures.scores:capture")
 
 
-class Options(Choice):
+class Options(AttentionOptions):
     """None of its own; of several `heads` the first is shown."""
 
 
-def draw(block: Block, entry: Entry) -> Drawing:
+def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     """Raises BlockError where the options do not fit, or queries and keys are not there."""
-    found = shown(block, entry)
+    found = select(block, options, entry)
     found = replace(found, heads=found.heads[:1])
     made = data("neuron", block, entry, found, parts=())
     for name in found.stacks:
@@ -47,3 +48,13 @@ def _neurons(meta: dict[str, Any], name: str) -> dict[str, Any]:
     terms = [{"name": term, "blob": f"{name}/term/{n}"} for n, term in enumerate(meta["terms"])]
     shared = {part: meta[part] for part in ("d", "kv_heads", "scale")}
     return shared | {"q": {"blob": f"{name}/q"}, "k": {"blob": f"{name}/k"}, "terms": terms}
+
+
+VIEW = View(
+    "neuron",
+    Options,
+    SCORES,
+    draw,
+    script=ATTENTION_SCRIPT,
+    state=("stack", "layer", "head", "filter", "expanded", "selected"),
+)
