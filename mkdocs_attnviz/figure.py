@@ -22,13 +22,16 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from mkdocs_attnviz.block import Block, BlockError, Source
-from mkdocs_attnviz.cache import Entry, write_atomically
-from mkdocs_attnviz.part import words
+from mkdocs_attnviz.block.fields import Block
+from mkdocs_attnviz.block.problem import BlockError
+from mkdocs_attnviz.block.source import Source
+from mkdocs_attnviz.block.values import words
+from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.cache.files import write_atomically
 from mkdocs_attnviz.publishing import printable
 from mkdocs_attnviz.views import block_of
 from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing, Picture, bytes_of, fits_page
-from mkdocs_attnviz.views.svg import titled
+from mkdocs_attnviz.views.svg.document import titled
 
 TINY = 1_000  # bytes of a part's deflated data; a request for it would cost more than it brings
 FILE = 64_000  # bytes of the parts in one file: a third of a second at 1.6 Mbit/s, and half the files of 32,000

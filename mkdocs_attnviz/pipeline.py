@@ -17,19 +17,23 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mkdocs_attnviz.block import Block, BlockError, Source
-from mkdocs_attnviz.cache import Cache, DamagedEntry, Entry, Log, signing_key
-from mkdocs_attnviz.entry_schema import unusable
+from mkdocs_attnviz.block.fields import Block
+from mkdocs_attnviz.block.problem import BlockError
+from mkdocs_attnviz.block.source import Source
+from mkdocs_attnviz.cache.entry import DamagedEntry, Entry, signing_key
+from mkdocs_attnviz.cache.entry_schema import unusable
+from mkdocs_attnviz.cache.folder import Cache
+from mkdocs_attnviz.cache.lock import Lock
+from mkdocs_attnviz.cache.store import Store
+from mkdocs_attnviz.cache.token_version import outdated
 from mkdocs_attnviz.figure import Alert, Assets, Figure, Rendered, fill, sources
-from mkdocs_attnviz.lock import Lock
-from mkdocs_attnviz.models.client import Captured, Engine, EngineFailed, Worker, by_model
-from mkdocs_attnviz.models.registry import Registry
-from mkdocs_attnviz.models.request import TENSORS, Request, too_long
-from mkdocs_attnviz.models.token_version import outdated
+from mkdocs_attnviz.log import Log
+from mkdocs_attnviz.models.engine.client import Captured, Engine, EngineFailed, Worker, by_model
+from mkdocs_attnviz.models.engine.request import TENSORS, Request, too_long
+from mkdocs_attnviz.models.identity.registry import Registry
 from mkdocs_attnviz.progress import Progress
 from mkdocs_attnviz.publishing import without_folders
 from mkdocs_attnviz.settings import Settings
-from mkdocs_attnviz.store import Store
 from mkdocs_attnviz.views import VIEWS, block_of, state
 from mkdocs_attnviz.views.drawing import with_short_tokens
 

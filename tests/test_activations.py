@@ -14,14 +14,16 @@ import transformers
 from conftest import INDUCTION, ROOT, Site, draw_all
 from sklearn.decomposition import NMF
 
-from mkdocs_attnviz.block import BlockError, Source, parse
-from mkdocs_attnviz.models import activations, factors
-from mkdocs_attnviz.models.inputs import collate, example
-from mkdocs_attnviz.models.load import Unusable, load
-from mkdocs_attnviz.models.reference import resolve
+from mkdocs_attnviz.block.parse import parse
+from mkdocs_attnviz.block.problem import BlockError
+from mkdocs_attnviz.block.source import Source
+from mkdocs_attnviz.models.captures import activations, factors
+from mkdocs_attnviz.models.identity.reference import resolve
+from mkdocs_attnviz.models.inputs.examples import collate, example
+from mkdocs_attnviz.models.loading.load import Unusable, load
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views import OPTIONS, VIEWS
-from mkdocs_attnviz.views.flow import json_of
+from mkdocs_attnviz.views.svg.token_flow import json_of
 
 torch.set_num_threads(1)
 

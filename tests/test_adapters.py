@@ -17,15 +17,15 @@ from conftest import INDUCTION
 from safetensors.torch import load_file, save_file
 from test_loading import SPECIAL, TINY, tokenizer
 
-from mkdocs_attnviz.block import BlockError
-from mkdocs_attnviz.lock import Lock
-from mkdocs_attnviz.models import attention, predictions
-from mkdocs_attnviz.models.inputs import example
-from mkdocs_attnviz.models.load import Lacking, Unusable, load
-from mkdocs_attnviz.models.node import NodeWorker
-from mkdocs_attnviz.models.reference import ModelRef, resolve
-from mkdocs_attnviz.models.registry import Registry
-from mkdocs_attnviz.models.request import ATTENTION, Request
+from mkdocs_attnviz.block.problem import BlockError
+from mkdocs_attnviz.cache.lock import Lock
+from mkdocs_attnviz.models.captures import attention, predictions
+from mkdocs_attnviz.models.engine.ray.actor import NodeWorker
+from mkdocs_attnviz.models.engine.request import ATTENTION, Request
+from mkdocs_attnviz.models.identity.reference import ModelRef, resolve
+from mkdocs_attnviz.models.identity.registry import Registry
+from mkdocs_attnviz.models.inputs.examples import example
+from mkdocs_attnviz.models.loading.load import Lacking, Unusable, load
 from mkdocs_attnviz.settings import Settings
 
 COMMIT_A, COMMIT_B = "a" * 40, "b" * 40

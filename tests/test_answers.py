@@ -12,16 +12,18 @@ from captum.attr import LayerGradientXActivation
 from conftest import draw_all
 from test_loading import made  # noqa: F401 — a fixture
 
-from mkdocs_attnviz.block import BlockError, Source, parse
-from mkdocs_attnviz.models import lens, predictions, saliency
-from mkdocs_attnviz.models.inputs import example
-from mkdocs_attnviz.models.load import Unusable, load
-from mkdocs_attnviz.models.reference import resolve
+from mkdocs_attnviz.block.parse import parse
+from mkdocs_attnviz.block.problem import BlockError
+from mkdocs_attnviz.block.source import Source
+from mkdocs_attnviz.models.captures import lens, predictions, saliency
+from mkdocs_attnviz.models.identity.reference import resolve
+from mkdocs_attnviz.models.inputs.examples import example
+from mkdocs_attnviz.models.loading.load import Unusable, load
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views import OPTIONS, predict, tokens
 from mkdocs_attnviz.views import saliency as saliency_view
-from mkdocs_attnviz.views.flow import json_of
-from mkdocs_attnviz.views.weights import scaled
+from mkdocs_attnviz.views.attention.weights import scaled
+from mkdocs_attnviz.views.svg.token_flow import json_of
 
 LABELS = {"id2label": {0: "O", 1: "B-PER", 2: "I-PER"}, "label2id": {"O": 0, "B-PER": 1, "I-PER": 2}}
 PARAMETERS = {"method": "input_x_gradient", "norm": "sum", "explain": "logit"}

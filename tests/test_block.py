@@ -9,7 +9,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from mkdocs_attnviz.block import BlockError, Source, json_schema, parse
+from mkdocs_attnviz.block.parse import parse
+from mkdocs_attnviz.block.problem import BlockError
+from mkdocs_attnviz.block.schema import json_schema
+from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.views import OPTIONS, VIEWS
 
 

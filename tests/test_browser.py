@@ -7,7 +7,7 @@ import pytest
 from conftest import MINILM, ROOT, becomes, draw_all, served, settle, there_and_back
 from playwright.sync_api import expect
 
-from mkdocs_attnviz.models.reference import resolve
+from mkdocs_attnviz.models.identity.reference import resolve
 from mkdocs_attnviz.settings import Settings
 
 CAT = "```attention\nmodel: minilm\ntext: The cat sat on the mat\n```\n"

@@ -8,7 +8,7 @@ import pytest
 from conftest import MINILM, ROOT, draw_all, settle
 from playwright.sync_api import expect
 
-from mkdocs_attnviz.models.reference import resolve
+from mkdocs_attnviz.models.identity.reference import resolve
 from mkdocs_attnviz.settings import Settings
 
 CAT = "```attention\nmodel: minilm\ntext: The cat sat on the mat\nview: neuron\nlayer: 2\nheads: [8]\n```\n"

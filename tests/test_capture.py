@@ -13,15 +13,15 @@ import transformers
 from conftest import INDUCTION, MINILM, ROOT
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from mkdocs_attnviz.models import attention, scores
-from mkdocs_attnviz.models.calls import recording
-from mkdocs_attnviz.models.client import Captured, ModelFailed, Refused, Worker
-from mkdocs_attnviz.models.inputs import example
-from mkdocs_attnviz.models.load import Unusable, load
-from mkdocs_attnviz.models.reference import resolve
-from mkdocs_attnviz.models.request import ATTENTION, Request
-from mkdocs_attnviz.models.tokens import Example, tokenize
-from mkdocs_attnviz.models.worker import Shelf
+from mkdocs_attnviz.models.captures import attention, scores
+from mkdocs_attnviz.models.engine.client import Captured, ModelFailed, Refused, Worker
+from mkdocs_attnviz.models.engine.request import ATTENTION, Request
+from mkdocs_attnviz.models.engine.worker import Shelf
+from mkdocs_attnviz.models.identity.reference import resolve
+from mkdocs_attnviz.models.inputs.examples import example
+from mkdocs_attnviz.models.inputs.tokens import Example, tokenize
+from mkdocs_attnviz.models.loading.load import Unusable, load
+from mkdocs_attnviz.models.probing.attention_calls import recording
 from mkdocs_attnviz.settings import Settings
 
 torch.set_num_threads(1)

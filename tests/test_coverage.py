@@ -22,10 +22,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 import decoding
 import tiny_models
 
-from mkdocs_attnviz.models import attention, scores
-from mkdocs_attnviz.models.attention_limits import limit
-from mkdocs_attnviz.models.inputs import accepted, collate
-from mkdocs_attnviz.models.load import NO_ATTENTION, Unusable
+from mkdocs_attnviz.models.captures import attention, scores
+from mkdocs_attnviz.models.inputs.examples import accepted, collate
+from mkdocs_attnviz.models.loading.load import NO_ATTENTION, Unusable
+from mkdocs_attnviz.models.probing.attention_limits import limit
 
 SITE = Path(__file__).parent.parent / "example_site"
 TABLE = SITE / "includes" / "coverage.json"

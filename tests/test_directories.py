@@ -20,9 +20,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 import test_coverage
 import tiny_models
 
-from mkdocs_attnviz.models import attention
-from mkdocs_attnviz.models.load import NO_ATTENTION, Unusable, load
-from mkdocs_attnviz.models.reference import resolve
+from mkdocs_attnviz.models.captures import attention
+from mkdocs_attnviz.models.identity.reference import resolve
+from mkdocs_attnviz.models.loading.load import NO_ATTENTION, Unusable, load
 from mkdocs_attnviz.settings import Settings
 
 TABLE = json.loads(test_coverage.TABLE.read_text())["types"]

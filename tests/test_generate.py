@@ -12,11 +12,13 @@ import transformers
 from conftest import INDUCTION, ROOT
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from mkdocs_attnviz.block import BlockError, Source, parse
-from mkdocs_attnviz.models import attention
-from mkdocs_attnviz.models.inputs import example, text_tokens
-from mkdocs_attnviz.models.load import Unusable, load
-from mkdocs_attnviz.models.reference import resolve
+from mkdocs_attnviz.block.parse import parse
+from mkdocs_attnviz.block.problem import BlockError
+from mkdocs_attnviz.block.source import Source
+from mkdocs_attnviz.models.captures import attention
+from mkdocs_attnviz.models.identity.reference import resolve
+from mkdocs_attnviz.models.inputs.examples import example, text_tokens
+from mkdocs_attnviz.models.loading.load import Unusable, load
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views import OPTIONS
 

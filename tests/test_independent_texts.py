@@ -11,9 +11,10 @@ import tiny_models
 import torch
 from test_coverage import check_weights, expected, floats, run
 
-from mkdocs_attnviz.models import attention
-from mkdocs_attnviz.models.isolation import Isolation
-from mkdocs_attnviz.models.load import NO_ATTENTION, Loaded, Unusable
+from mkdocs_attnviz.models.captures import attention
+from mkdocs_attnviz.models.loading.isolation import Isolation
+from mkdocs_attnviz.models.loading.load import NO_ATTENTION, Unusable
+from mkdocs_attnviz.models.loading.loaded import Loaded
 
 SHORT, LONG = 11, 45
 """Tokens of two texts, on either side of where an architecture turns to another kind of attention."""

@@ -15,13 +15,14 @@ from conftest import INDUCTION, Site, draw_all
 from test_capture import ARCHITECTURES, BART, SMALL, ref
 
 import mkdocs_attnviz
-from mkdocs_attnviz import cache
-from mkdocs_attnviz.models import attention, worker
-from mkdocs_attnviz.models.client import Captured, Refused, Worker
-from mkdocs_attnviz.models.inputs import collate, example
-from mkdocs_attnviz.models.interventions import intervening
-from mkdocs_attnviz.models.load import load
-from mkdocs_attnviz.models.request import ATTENTION, PREDICTIONS, Request
+from mkdocs_attnviz.cache.key import file_name
+from mkdocs_attnviz.models.captures import attention
+from mkdocs_attnviz.models.engine import worker
+from mkdocs_attnviz.models.engine.client import Captured, Refused, Worker
+from mkdocs_attnviz.models.engine.request import ATTENTION, PREDICTIONS, Request
+from mkdocs_attnviz.models.inputs.examples import collate, example
+from mkdocs_attnviz.models.loading.load import load
+from mkdocs_attnviz.models.probing.interventions import intervening
 
 make_model, tokenizer_folder = test_capture.make_model, test_capture.tokenizer_folder
 
@@ -485,7 +486,7 @@ def test_status_and_check_ask_for_both_entries(site):
     as_it_is = next(
         key for key, entry in found.items() if not named(entry, "interventions") and named(entry, "parameters")
     )
-    (cache_dir / cache.file_name(as_it_is)).unlink()
+    (cache_dir / file_name(as_it_is)).unlink()
     assert states() == ["missing", "cached", "cached"]
 
 

@@ -8,12 +8,14 @@ import torch
 import transformers
 from conftest import ROOT
 
-from mkdocs_attnviz.block import BlockError, Source, parse
-from mkdocs_attnviz.models import attention
-from mkdocs_attnviz.models.inputs import example
-from mkdocs_attnviz.models.load import load
-from mkdocs_attnviz.models.reference import resolve
-from mkdocs_attnviz.models.request import ATTENTION, Request
+from mkdocs_attnviz.block.parse import parse
+from mkdocs_attnviz.block.problem import BlockError
+from mkdocs_attnviz.block.source import Source
+from mkdocs_attnviz.models.captures import attention
+from mkdocs_attnviz.models.engine.request import ATTENTION, Request
+from mkdocs_attnviz.models.identity.reference import resolve
+from mkdocs_attnviz.models.inputs.examples import example
+from mkdocs_attnviz.models.loading.load import load
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views import OPTIONS
 

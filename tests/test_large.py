@@ -25,13 +25,15 @@ from conftest import INDUCTION, MINILM, ROOT
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from mkdocs_attnviz.models import attention, client, live, scores
-from mkdocs_attnviz.models.client import Captured, ModelFailed, Worker, WorkerDied
-from mkdocs_attnviz.models.inputs import example
-from mkdocs_attnviz.models.load import Loaded, Unusable, load
-from mkdocs_attnviz.models.reference import resolve
-from mkdocs_attnviz.models.request import ATTENTION, SIMILARITY, Request
-from mkdocs_attnviz.models.survey import anatomy
+from mkdocs_attnviz.models.captures import attention, scores
+from mkdocs_attnviz.models.engine import client, in_process
+from mkdocs_attnviz.models.engine.client import Captured, ModelFailed, Worker, WorkerDied
+from mkdocs_attnviz.models.engine.request import ATTENTION, SIMILARITY, Request
+from mkdocs_attnviz.models.identity.reference import resolve
+from mkdocs_attnviz.models.inputs.examples import example
+from mkdocs_attnviz.models.loading.load import Unusable, load
+from mkdocs_attnviz.models.loading.loaded import Loaded
+from mkdocs_attnviz.models.probing.attention_discovery import anatomy
 from mkdocs_attnviz.settings import Settings
 
 torch.set_num_threads(1)
@@ -93,7 +95,7 @@ def test_an_encoder_decoder_writes_where_it_is_spread():
 def test_a_model_in_a_notebook_may_be_spread():
     loaded = load(ref(INDUCTION, device_map={"": "disk"}), "cpu")
     assert loaded.model.device.type == "meta"
-    made = live.entry(loaded.model, loaded.tokenizer, {"text": "the rabbit"}, ATTENTION, 99)
+    made = in_process.entry(loaded.model, loaded.tokenizer, {"text": "the rabbit"}, ATTENTION, 99)
     assert made.blobs == attention.capture(loaded, [example(loaded, {"text": "the rabbit"}, 99)])[0].blobs
 
 

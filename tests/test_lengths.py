@@ -8,14 +8,15 @@ from conftest import ROOT
 from test_coverage import run
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from mkdocs_attnviz.block import Source, parse
-from mkdocs_attnviz.cache import Entry
+from mkdocs_attnviz.block.parse import parse
+from mkdocs_attnviz.block.source import Source
+from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.figure import Figure
-from mkdocs_attnviz.models import attention
-from mkdocs_attnviz.models.batches import said
-from mkdocs_attnviz.models.inputs import example
-from mkdocs_attnviz.models.load import load
-from mkdocs_attnviz.models.reference import resolve
+from mkdocs_attnviz.models.captures import attention
+from mkdocs_attnviz.models.engine.batches import said
+from mkdocs_attnviz.models.identity.reference import resolve
+from mkdocs_attnviz.models.inputs.examples import example
+from mkdocs_attnviz.models.loading.load import load
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views import OPTIONS, VIEWS
 

@@ -12,10 +12,10 @@ import transformers
 from conftest import INDUCTION, ROOT, Site, draw_all
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from mkdocs_attnviz.models import lens
-from mkdocs_attnviz.models.inputs import example
-from mkdocs_attnviz.models.load import Unusable, load
-from mkdocs_attnviz.models.reference import resolve
+from mkdocs_attnviz.models.captures import lens
+from mkdocs_attnviz.models.identity.reference import resolve
+from mkdocs_attnviz.models.inputs.examples import example
+from mkdocs_attnviz.models.loading.load import Unusable, load
 from mkdocs_attnviz.settings import Settings
 
 torch.set_num_threads(1)

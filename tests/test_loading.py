@@ -15,14 +15,14 @@ import transformers
 from safetensors.torch import load_file, save_file
 from tokenizers import ByteLevelBPETokenizer, Tokenizer, models, pre_tokenizers, processors
 
-from mkdocs_attnviz.block import BlockError
-from mkdocs_attnviz.models import attention, predictions
-from mkdocs_attnviz.models.inputs import example
-from mkdocs_attnviz.models.load import Lacking, Unusable, load
-from mkdocs_attnviz.models.problems import said
-from mkdocs_attnviz.models.reference import resolve
+from mkdocs_attnviz.block.problem import BlockError
+from mkdocs_attnviz.models.captures import attention, predictions
+from mkdocs_attnviz.models.errors import said
+from mkdocs_attnviz.models.identity.reference import resolve
+from mkdocs_attnviz.models.inputs.examples import example
+from mkdocs_attnviz.models.loading.load import Lacking, Unusable, load
 from mkdocs_attnviz.settings import Settings
-from mkdocs_attnviz.views.flow import json_of
+from mkdocs_attnviz.views.svg.token_flow import json_of
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "c", "d", "e"]
 SPECIAL = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}

@@ -21,8 +21,8 @@ from test_tensors import figure, weights
 from tiny_models import tiny
 
 import mkdocs_attnviz
-from mkdocs_attnviz.models.reference import resolve
-from mkdocs_attnviz.models.request import ATTENTION, SCORES
+from mkdocs_attnviz.models.engine.request import ATTENTION, SCORES
+from mkdocs_attnviz.models.identity.reference import resolve
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views import VIEWS
 

@@ -27,13 +27,13 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # before ray is imported: its nodes
 from ray._private.state import actors
 from ray.cluster_utils import Cluster
 
-from mkdocs_attnviz.block import Source
-from mkdocs_attnviz.cache import Entry
-from mkdocs_attnviz.models.client import Captured, EngineFailed, Refused
-from mkdocs_attnviz.models.ray import RayEngine
-from mkdocs_attnviz.models.reference import resolve, resolve_tensors
-from mkdocs_attnviz.models.request import ATTENTION, PREDICTIONS, SIMILARITY, TENSORS, Request
-from mkdocs_attnviz.models.schedule import Waiting, Work, chunks
+from mkdocs_attnviz.block.source import Source
+from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.models.engine.client import Captured, EngineFailed, Refused
+from mkdocs_attnviz.models.engine.ray.engine import RayEngine
+from mkdocs_attnviz.models.engine.ray.schedule import Waiting, Work, chunks
+from mkdocs_attnviz.models.engine.request import ATTENTION, PREDICTIONS, SIMILARITY, TENSORS, Request
+from mkdocs_attnviz.models.identity.reference import resolve, resolve_tensors
 from mkdocs_attnviz.pipeline import Pipeline
 from mkdocs_attnviz.settings import Settings
 
@@ -125,7 +125,7 @@ import json, logging, sys
 from contextlib import closing
 from pathlib import Path
 from mkdocs_attnviz.block import Source
-from mkdocs_attnviz.models.ray import RayEngine
+from mkdocs_attnviz.models.engine.ray.engine import RayEngine
 from mkdocs_attnviz.pipeline import Pipeline
 from mkdocs_attnviz.settings import Settings
 address, base, folder = sys.argv[1:]

@@ -15,16 +15,20 @@ import transformers
 from conftest import INDUCTION, ROOT, Site, draw_all
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from mkdocs_attnviz.block import BlockError, Source, parse
-from mkdocs_attnviz.models import attribution, saliency
-from mkdocs_attnviz.models.inputs import example
-from mkdocs_attnviz.models.interventions import intervening
-from mkdocs_attnviz.models.load import Loaded, Unusable, load
-from mkdocs_attnviz.models.reference import resolve
+from mkdocs_attnviz.block.parse import parse
+from mkdocs_attnviz.block.problem import BlockError
+from mkdocs_attnviz.block.source import Source
+from mkdocs_attnviz.models.captures import saliency
+from mkdocs_attnviz.models.identity.reference import resolve
+from mkdocs_attnviz.models.inputs.examples import example
+from mkdocs_attnviz.models.loading.load import Unusable, load
+from mkdocs_attnviz.models.loading.loaded import Loaded
+from mkdocs_attnviz.models.probing import attribution
+from mkdocs_attnviz.models.probing.interventions import intervening
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views import OPTIONS
+from mkdocs_attnviz.views.attention.weights import scaled
 from mkdocs_attnviz.views.saliency import Options
-from mkdocs_attnviz.views.weights import scaled
 
 torch.set_num_threads(1)
 

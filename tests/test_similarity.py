@@ -19,19 +19,19 @@ from hypothesis import strategies as st
 from test_capture import ARCHITECTURES, ref
 
 import mkdocs_attnviz
-from mkdocs_attnviz.block import Source
-from mkdocs_attnviz.models import similarity
-from mkdocs_attnviz.models.alignment import Unlike, aligned
-from mkdocs_attnviz.models.client import Worker
-from mkdocs_attnviz.models.inputs import collate, example
-from mkdocs_attnviz.models.load import load
-from mkdocs_attnviz.models.reference import resolve
-from mkdocs_attnviz.models.request import SIMILARITY, Request
-from mkdocs_attnviz.models.similarity import MEASURES, Held, cca, cka, pwcca, svcca, tables
-from mkdocs_attnviz.models.tokens import Spans, Tokens
+from mkdocs_attnviz.block.source import Source
+from mkdocs_attnviz.models.captures import similarity
+from mkdocs_attnviz.models.captures.similarity import MEASURES, Held, cca, cka, pwcca, svcca, tables
+from mkdocs_attnviz.models.engine.client import Worker
+from mkdocs_attnviz.models.engine.request import SIMILARITY, Request
+from mkdocs_attnviz.models.identity.reference import resolve
+from mkdocs_attnviz.models.inputs.alignment import Unlike, aligned
+from mkdocs_attnviz.models.inputs.examples import collate, example
+from mkdocs_attnviz.models.inputs.tokens import Spans, Tokens
+from mkdocs_attnviz.models.loading.load import load
 from mkdocs_attnviz.pipeline import Pipeline
 from mkdocs_attnviz.settings import Settings
-from mkdocs_attnviz.views.weights import scaled
+from mkdocs_attnviz.views.attention.weights import scaled
 
 EN_DE, DATES = (str(ROOT / "example_site" / "models" / name) for name in ("en-de", "dates"))
 make_model, tokenizer_folder = test_capture.make_model, test_capture.tokenizer_folder

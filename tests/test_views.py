@@ -8,15 +8,17 @@ import zlib
 import numpy as np
 import pytest
 
-from mkdocs_attnviz.block import BlockError, Source, parse
-from mkdocs_attnviz.cache import Entry
-from mkdocs_attnviz.models.arrays import LayerTensors, TokenRow, entry
+from mkdocs_attnviz.block.parse import parse
+from mkdocs_attnviz.block.problem import BlockError
+from mkdocs_attnviz.block.source import Source
+from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.models.captures.own_arrays import LayerTensors, TokenRow, entry
 from mkdocs_attnviz.models.encoding import quantised, weights
 from mkdocs_attnviz.views import OPTIONS, VIEWS
-from mkdocs_attnviz.views.choice import shown
-from mkdocs_attnviz.views.preview import preview
-from mkdocs_attnviz.views.weights import Layer
-from mkdocs_attnviz.views.window import window
+from mkdocs_attnviz.views.attention.options import shown
+from mkdocs_attnviz.views.attention.preview import preview
+from mkdocs_attnviz.views.attention.weights import Layer
+from mkdocs_attnviz.views.attention.window import window
 
 TOKENS = ["[CLS]", "em", "##bed", "##ding", "x", "[SEP]", "un", "##tie", "[SEP]"]
 WORDS = [[0], [1, 2, 3], [4], [5], [6, 7], [8]]  # positions of the pieces

@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from mkdocs_attnviz.block import Block, Source, parse
+from mkdocs_attnviz.block.fields import Block
+from mkdocs_attnviz.block.parse import parse
+from mkdocs_attnviz.block.source import Source
 
 if TYPE_CHECKING:
-    from mkdocs_attnviz.block import Options
+    from mkdocs_attnviz.block.fields import Options
     from mkdocs_attnviz.views.drawing import View
 
 NAMES = (

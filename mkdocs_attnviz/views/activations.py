@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from mkdocs_attnviz.block import Block
-from mkdocs_attnviz.block import Options as BlockOptions
-from mkdocs_attnviz.cache import Entry
-from mkdocs_attnviz.models.request import ACTIVATIONS
-from mkdocs_attnviz.part import Index, Indices, key, listed
-from mkdocs_attnviz.views.choice import shared
+from mkdocs_attnviz.block.fields import Block
+from mkdocs_attnviz.block.fields import Options as BlockOptions
+from mkdocs_attnviz.block.values import Index, Indices, key, listed
+from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.models.engine.request import ACTIVATIONS
+from mkdocs_attnviz.views.attention.options import shared
+from mkdocs_attnviz.views.attention.weights import scaled
 from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing, Picture
-from mkdocs_attnviz.views.flow import LIST, PANEL, json_of, sequences
-from mkdocs_attnviz.views.svg import capped, document, escape, palette, styles
-from mkdocs_attnviz.views.weights import scaled
+from mkdocs_attnviz.views.svg.document import capped, document, escape, palette, styles
+from mkdocs_attnviz.views.svg.token_flow import LIST, PANEL, json_of, sequences
 
 CAPTURE = ACTIVATIONS
 WIDTH, SIDE, ROW = 680, 120, 20

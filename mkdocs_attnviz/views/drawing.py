@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from mkdocs_attnviz.block import Block, Options
-from mkdocs_attnviz.cache import Entry
-from mkdocs_attnviz.models.request import Capture
+from mkdocs_attnviz.block.fields import Block, Options
+from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.models.engine.request import Capture
 
 INLINE = 24_000
 """Bytes of one figure's deflated layers; up to this a file each would cost more than it saves."""

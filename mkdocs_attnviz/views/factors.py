@@ -7,15 +7,15 @@ from typing import Any, Literal
 
 from pydantic import model_validator
 
-from mkdocs_attnviz.block import Block
-from mkdocs_attnviz.block import Options as BlockOptions
-from mkdocs_attnviz.cache import Entry
-from mkdocs_attnviz.models.request import FACTORS
-from mkdocs_attnviz.part import Index, Texts, key
-from mkdocs_attnviz.views.choice import shared
+from mkdocs_attnviz.block.fields import Block
+from mkdocs_attnviz.block.fields import Options as BlockOptions
+from mkdocs_attnviz.block.values import Index, Texts, key
+from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.models.engine.request import FACTORS
+from mkdocs_attnviz.views.attention.options import shared
 from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing, Picture
-from mkdocs_attnviz.views.flow import LIST, PANEL, height, json_of, lines, sequences, texts
-from mkdocs_attnviz.views.svg import HEADS, document, escape, palette, styles
+from mkdocs_attnviz.views.svg.document import HEADS, document, escape, palette, styles
+from mkdocs_attnviz.views.svg.token_flow import LIST, PANEL, height, json_of, lines, sequences, texts
 
 CAPTURE = FACTORS
 WIDTH, LINE, ROW = 680, 28, 30

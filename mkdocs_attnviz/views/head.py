@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from mkdocs_attnviz.block import Block
-from mkdocs_attnviz.cache import Entry
-from mkdocs_attnviz.models.request import ATTENTION
-from mkdocs_attnviz.views.choice import Reading, Shown, data, shown
+from mkdocs_attnviz.block.fields import Block
+from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.models.engine.request import ATTENTION
+from mkdocs_attnviz.views.attention.options import Reading, Shown, data, shown
+from mkdocs_attnviz.views.attention.preview import preview
+from mkdocs_attnviz.views.attention.sentence import is_plain, sentence
+from mkdocs_attnviz.views.attention.weights import Layer
+from mkdocs_attnviz.views.attention.window import window
 from mkdocs_attnviz.views.drawing import Drawing, fits_page
-from mkdocs_attnviz.views.lines import picture
-from mkdocs_attnviz.views.preview import preview
-from mkdocs_attnviz.views.sentence import is_plain, sentence
-from mkdocs_attnviz.views.svg import height_of
-from mkdocs_attnviz.views.weights import Layer
-from mkdocs_attnviz.views.window import window
+from mkdocs_attnviz.views.svg.document import height_of
+from mkdocs_attnviz.views.svg.lines import picture
 
 CAPTURE = ATTENTION
 

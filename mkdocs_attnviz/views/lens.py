@@ -9,14 +9,14 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from mkdocs_attnviz.block import Block
-from mkdocs_attnviz.block import Options as BlockOptions
-from mkdocs_attnviz.cache import Entry
-from mkdocs_attnviz.models.request import LENS
-from mkdocs_attnviz.part import Texts, key
+from mkdocs_attnviz.block.fields import Block
+from mkdocs_attnviz.block.fields import Options as BlockOptions
+from mkdocs_attnviz.block.values import Texts, key
+from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.models.engine.request import LENS
 from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing, Picture
-from mkdocs_attnviz.views.flow import PANEL, json_of, sequences
-from mkdocs_attnviz.views.svg import capped, document, escape, palette, styles, visible
+from mkdocs_attnviz.views.svg.document import capped, document, escape, palette, styles, visible
+from mkdocs_attnviz.views.svg.token_flow import PANEL, json_of, sequences
 
 CAPTURE = LENS
 WIDTH, ROW, CHARACTER, SIDE = 680, 26, 8, 84

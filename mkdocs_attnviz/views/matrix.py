@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mkdocs_attnviz.block import Block
-from mkdocs_attnviz.cache import Entry
-from mkdocs_attnviz.models.request import ATTENTION
-from mkdocs_attnviz.views.cells import heat_map, levels
-from mkdocs_attnviz.views.choice import Reading, Shown, data, sequence, shown
+from mkdocs_attnviz.block.fields import Block
+from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.models.engine.request import ATTENTION
+from mkdocs_attnviz.views.attention.options import Reading, Shown, data, sequence, shown
+from mkdocs_attnviz.views.attention.overview import SIDE as PARTS
+from mkdocs_attnviz.views.attention.overview import Overview, split
+from mkdocs_attnviz.views.attention.sentence import is_plain, sentence
+from mkdocs_attnviz.views.attention.window import TOKENS, Side, Window, window
 from mkdocs_attnviz.views.drawing import Drawing, Picture
-from mkdocs_attnviz.views.overview import SIDE as PARTS
-from mkdocs_attnviz.views.overview import Overview, split
-from mkdocs_attnviz.views.sentence import is_plain, sentence
-from mkdocs_attnviz.views.svg import CAP
-from mkdocs_attnviz.views.window import TOKENS, Side, Window, window
+from mkdocs_attnviz.views.svg.document import CAP
+from mkdocs_attnviz.views.svg.heatmap import heat_map, levels
 
 CAPTURE = ATTENTION
 CELL, MOST, AROUND = 24, 576, 80

@@ -9,17 +9,17 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
-from mkdocs_attnviz.block import Block
-from mkdocs_attnviz.cache import Entry
-from mkdocs_attnviz.models.request import ATTENTION
-from mkdocs_attnviz.views.cells import small_multiples
-from mkdocs_attnviz.views.choice import Reading, Shown, data, offered, shown
+from mkdocs_attnviz.block.fields import Block
+from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.models.engine.request import ATTENTION
+from mkdocs_attnviz.views.attention.options import Reading, Shown, data, offered, shown
+from mkdocs_attnviz.views.attention.overview import Overview
+from mkdocs_attnviz.views.attention.patterns import patterns
+from mkdocs_attnviz.views.attention.sentence import STACKS
+from mkdocs_attnviz.views.attention.weights import Layer
 from mkdocs_attnviz.views.drawing import Drawing, Picture
-from mkdocs_attnviz.views.overview import Overview
-from mkdocs_attnviz.views.patterns import patterns
-from mkdocs_attnviz.views.sentence import STACKS
-from mkdocs_attnviz.views.svg import CAP, height_of
-from mkdocs_attnviz.views.weights import Layer
+from mkdocs_attnviz.views.svg.document import CAP, height_of
+from mkdocs_attnviz.views.svg.heatmap import small_multiples
 
 CAPTURE = ATTENTION
 CELL = 48  # px, at most

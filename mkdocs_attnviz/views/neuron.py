@@ -9,15 +9,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from mkdocs_attnviz.block import Block
-from mkdocs_attnviz.cache import Entry
-from mkdocs_attnviz.models.request import SCORES
-from mkdocs_attnviz.views.choice import Choice, data, shown
+from mkdocs_attnviz.block.fields import Block
+from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.models.engine.request import SCORES
+from mkdocs_attnviz.views.attention.options import Choice, data, shown
+from mkdocs_attnviz.views.attention.sentence import sentence
+from mkdocs_attnviz.views.attention.window import window
 from mkdocs_attnviz.views.drawing import Drawing
-from mkdocs_attnviz.views.lines import picture
-from mkdocs_attnviz.views.sentence import sentence
-from mkdocs_attnviz.views.svg import height_of
-from mkdocs_attnviz.views.window import window
+from mkdocs_attnviz.views.svg.document import height_of
+from mkdocs_attnviz.views.svg.lines import picture
 
 CAPTURE = SCORES
 

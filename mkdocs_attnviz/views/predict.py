@@ -9,13 +9,13 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-from mkdocs_attnviz.block import Block
-from mkdocs_attnviz.cache import Entry
-from mkdocs_attnviz.models.request import PREDICTIONS
-from mkdocs_attnviz.part import Index, key
+from mkdocs_attnviz.block.fields import Block
+from mkdocs_attnviz.block.values import Index, key
+from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.models.engine.request import PREDICTIONS
 from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing, Picture
-from mkdocs_attnviz.views.flow import PANEL, Likeliest, height, json_of, sequences, texts
-from mkdocs_attnviz.views.svg import ROW, document, escape, escape_words, palette, styles, visible
+from mkdocs_attnviz.views.svg.document import ROW, document, escape, escape_words, palette, styles, visible
+from mkdocs_attnviz.views.svg.token_flow import PANEL, Likeliest, height, json_of, sequences, texts
 
 CAPTURE = PREDICTIONS
 BARS = 12

@@ -10,16 +10,16 @@ from typing import Any, Literal
 
 from pydantic import model_validator
 
-from mkdocs_attnviz.block import Block
-from mkdocs_attnviz.block import Options as BlockOptions
-from mkdocs_attnviz.cache import Entry
-from mkdocs_attnviz.models.request import SALIENCY
-from mkdocs_attnviz.models.word_boundaries import characters_of
-from mkdocs_attnviz.part import Index, Texts, key
+from mkdocs_attnviz.block.fields import Block
+from mkdocs_attnviz.block.fields import Options as BlockOptions
+from mkdocs_attnviz.block.values import Index, Texts, key
+from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.models.engine.request import SALIENCY
+from mkdocs_attnviz.models.inputs.word_boundaries import characters_of
+from mkdocs_attnviz.views.attention.weights import scaled
 from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing
-from mkdocs_attnviz.views.flow import PANEL, height, picture, sequences, texts
-from mkdocs_attnviz.views.svg import visible
-from mkdocs_attnviz.views.weights import scaled
+from mkdocs_attnviz.views.svg.document import visible
+from mkdocs_attnviz.views.svg.token_flow import PANEL, height, picture, sequences, texts
 
 CAPTURE = SALIENCY
 

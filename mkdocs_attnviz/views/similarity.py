@@ -12,15 +12,15 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, model_validator
 
-from mkdocs_attnviz.block import Block, Named
-from mkdocs_attnviz.block import Options as BlockOptions
-from mkdocs_attnviz.cache import Entry
-from mkdocs_attnviz.models.request import SIMILARITY
-from mkdocs_attnviz.part import key
+from mkdocs_attnviz.block.fields import Block, Named
+from mkdocs_attnviz.block.fields import Options as BlockOptions
+from mkdocs_attnviz.block.values import key
+from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.models.engine.request import SIMILARITY
+from mkdocs_attnviz.views.attention.weights import scaled
 from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing, Picture
-from mkdocs_attnviz.views.flow import PANEL
-from mkdocs_attnviz.views.svg import document, escape_words, palette, styles
-from mkdocs_attnviz.views.weights import scaled
+from mkdocs_attnviz.views.svg.document import document, escape_words, palette, styles
+from mkdocs_attnviz.views.svg.token_flow import PANEL
 
 CAPTURE = SIMILARITY
 NAMES: Mapping[str, str] = {"cka": "CKA", "cca": "CCA", "svcca": "SVCCA", "pwcca": "PWCCA"}

@@ -13,8 +13,9 @@ from urllib.parse import unquote
 
 from pydantic import ValidationError
 
-from mkdocs_attnviz.block import Block, BlockError
-from mkdocs_attnviz.cache import Entry
+from mkdocs_attnviz.block.fields import Block
+from mkdocs_attnviz.block.problem import BlockError
+from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.views import VIEWS
 from mkdocs_attnviz.views.drawing import Drawing
 

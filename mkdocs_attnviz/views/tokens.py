@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from mkdocs_attnviz.block import Block
-from mkdocs_attnviz.cache import Entry
-from mkdocs_attnviz.models.request import PREDICTIONS
-from mkdocs_attnviz.part import key
+from mkdocs_attnviz.block.fields import Block
+from mkdocs_attnviz.block.values import key
+from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.models.engine.request import PREDICTIONS
 from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing
-from mkdocs_attnviz.views.flow import PANEL, Likeliest, height, json_of, picture, sequences, texts
+from mkdocs_attnviz.views.svg.token_flow import PANEL, Likeliest, height, json_of, picture, sequences, texts
 
 CAPTURE = PREDICTIONS
 OTHER = {"classes": "predicts classes", "labels": "predicts labels of tokens", "answer": "finds answers"}
