@@ -61,6 +61,7 @@ def draw(block: Block, entry: Entry) -> Drawing:
         height(shown, tokens, ROW * bars + 12, FLOW),
         PANEL,
         wraps=entry.meta["task"] != "classes",
+        legend=False,
         script=ALL_SCRIPT,
     )
 
