@@ -37,12 +37,14 @@ from mkdocs_attnviz.views.view import ALL_SCRIPT, ATTENTION_SCRIPT
 TINY = 1_000  # bytes of a part's deflated data; a request for it would cost more than it brings
 FILE = 64_000  # bytes of the parts in one file: a third of a second at 1.6 Mbit/s, and half the files of 32,000
 SWITCH = 32  # px: the line of a figure that is drawn of a changed model and of the model as it is
+LEGEND = 24  # px: the line that says what a picture's colours stand for
 SECOND_LINE = 36  # px more where the figure is narrow, and the controls take two lines
 MARK = 'data-attnviz-source="'
 PLACEHOLDER = re.compile(
     rf'<!--|<figure class="attnviz" {MARK}([A-Za-z0-9_=-]+)"(?: id="([^"]*)")?>'
     r"(?:<p>[^<]*</p>)?(?:<figcaption>[^<]*</figcaption>)?</figure>"
 )
+LONGEST_SOURCE = 80  # characters of a text below the title of a saved picture
 LONGEST_EXCERPT = 500  # characters of a block's text, where it is told before the figure is drawn
 """A block that waits, or the beginning of a comment, in which none does."""
 ID = re.compile(r'id="([^"]*)"')
@@ -269,7 +271,8 @@ class Figure:
     def _reserved(self) -> str:
         """The height kept for the figure until it draws, as CSS: nothing may jump then."""
         line = f" + clamp(0px,(600px - 100cqw)*99,{SECOND_LINE}px)" if self.drawing.wraps else ""
-        return f"calc({self.drawing.height} + {self.drawing.around}px{line})"
+        around = self.drawing.around + (LEGEND if self.drawing.legend else 0)
+        return f"calc({self.drawing.height} + {around}px{line})"
 
     def _more(self) -> str:
         """Room for the line that turns to the model as it is, beside what views themselves count with."""
@@ -300,7 +303,16 @@ class Figure:
         for place, parts in ((Assets().place, here), (assets.place, elsewhere if elsewhere is not here else [])):
             for (part, _), found in zip(parts, place([blob for _, blob in parts]), strict=True):
                 part.update(found)
-        return {**shipped, "label": drawing.sentence + self._notes}
+        return {**shipped, "label": drawing.sentence + self._notes, "source": self._source(entry)}
+
+    def _source(self, entry: Entry) -> str:
+        """Return the model and the beginning of the text, for pictures that a reader saves."""
+        text = _text_of(self.block)
+        if not text or text == self.block.names:  # numbers of the author's own have tokens alone
+            text = " ".join(token for sequence in _first(entry) for token in sequence["tokens"])
+        text = " ".join(text.split())
+        text = text if len(text) <= LONGEST_SOURCE else f"{text[:LONGEST_SOURCE]}…"
+        return printable(f"{self.block.names}{text and f': {text}'}")
 
     def _shipped(self, value: Any, entry: Entry, here: Parts, elsewhere: Parts) -> Any:
         """A copy without bytes; parts that have some wait in one of the lists."""
@@ -372,10 +384,20 @@ def placeholder(source: Source) -> str:
 
 def _announcement(block: Block) -> str:
     """Return what can be said of a figure before its model has run."""
-    texts = (block.text, block.text_pair, block.text_target)
-    text = " / ".join([each.content for each in block.chat or ()] or [text for text in texts if text])
+    text = _text_of(block)
     text = text if len(text) <= LONGEST_EXCERPT else f"{text[:LONGEST_EXCERPT]}…"
     return f"Figure: {block.names}, {block.view} view{text and f': {text}'}"
+
+
+def _first(entry: Entry) -> list[dict[str, Any]]:
+    """Return the first sequence of tokens that the entry has; none where it has no tokens."""
+    return list(entry.meta.get("sequences", {}).values())[:1]
+
+
+def _text_of(block: Block) -> str:
+    """Return all that the block gives a model to read; "" where that is its own numbers."""
+    texts = (block.text, block.text_pair, block.text_target)
+    return " / ".join([each.content for each in block.chat or ()] or [text for text in texts if text])
 
 
 def _in_a_line(text: str) -> str:

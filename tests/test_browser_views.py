@@ -160,13 +160,18 @@ def test_with_nothing_open_there_are_no_options_of_a_detail(show):
     page.get_by_role("button", name="Options").click()
     settle(page)
     labels = page.locator("attn-viz .options label, attn-viz .options button")
-    assert [text.split()[0] for text in labels.all_inner_texts()] == ["Contrast", "Table", "Save", "Save", "Copy"]
-    assert page.locator("attn-viz .legend").inner_text().startswith("Rows of a small picture")
+    assert [text.split()[0] for text in labels.all_inner_texts()] == [
+        "Contrast",
+        "Table",
+        "Save",
+        "Save",
+        "Copy",
+        "Copy",
+    ]
     cell(page, 1, 2).click()
     settle(page)
     assert select(page, "Layers").is_visible()
     assert page.get_by_role("button", name="Table").is_visible()
-    assert page.locator("attn-viz .legend").inner_text().startswith("Left attends to right")
 
 
 def test_nothing_moves_below_the_pointer(show):
@@ -265,6 +270,27 @@ def test_cells_are_read(show):
     assert state(page)["cell"] == {"row": 2, "col": 1}
     page.mouse.click(box["x"] + 1.5 * size, box["y"] + 2.5 * size)
     assert state(page)["cell"] is None
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_scale_has_the_colours_of_the_cells(show, dark):
+    """The legend is read with the eye: what it shows for a weight is what a cell of this weight looks like."""
+    weights = np.array([[[[0.8, 0.2], [0.4, 0.6]]]], np.float32)
+    page = show("matrix", [weights], ["a", "b"], dark=dark)
+    assert page.get_by_role("img", name="Colours from 0 to 0.80").is_visible()
+    stops = page.locator("attn-viz .scale > i").evaluate("e => e.style.background.match(/rgb[^)]*[)]/g)")
+    ramp = np.array([[int(part) for part in re.findall(r"\d+", stop)] for stop in stops])
+    assert len(ramp) >= 16
+    cells = page.locator("attn-viz .heat-map canvas").evaluate(
+        """e => [[0, 0], [1, 0], [0, 1], [1, 1]].map(([x, y]) =>
+          [...e.getContext('2d').getImageData((x + 0.4) * e.width / 2, (y + 0.4) * e.height / 2, 1, 1).data])"""
+    )
+    ground = ramp[0]
+    for (*color, alpha), weight in zip(cells, (0.8, 0.2, 0.4, 0.6), strict=True):
+        seen = np.array(color) * alpha / 255 + ground * (1 - alpha / 255)
+        at = weight / 0.8 * (len(ramp) - 1)
+        expected = [np.interp(at, range(len(ramp)), channel) for channel in ramp.T]
+        assert np.allclose(seen, expected, atol=8), (weight, seen, expected)
 
 
 def test_cells_with_the_keyboard(show):

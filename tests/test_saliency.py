@@ -697,9 +697,10 @@ def test_the_legend_declares_what_is_shown(figure):
     _, element = figure("date")
     element.get_by_role("button", name="Options").click()
     settled(element)
-    legend = element.locator(".legend").inner_text()
+    assert "blue: for, orange: against" in element.locator(".legend").inner_text()
+    notes = element.locator(".notes").inner_text()
     for part in ("integrated_gradients (Captum)", "signed sum", "the logit", "baseline: zero embeddings", "8 steps"):
-        assert part in legend
+        assert part in notes
     assert "convergence delta" in element.locator(".panel-readout").inner_text()
 
 

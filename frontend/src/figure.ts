@@ -4,6 +4,8 @@ export interface Figure {
   /** One sentence that says what is to be seen: the figure's accessible name. */
   label: string;
   theme: "auto" | "light" | "dark";
+  /** Model and text, shortened: "minilm: The cat sat on the mat". */
+  source?: string;
   /** The state that the author chose to begin with, in the form of a link. */
   state?: string;
   sequences: Record<string, Sequence>;

@@ -37,6 +37,8 @@ class Drawing:
     """px of controls, headings and read-out, which stand around it."""
     wraps: bool = True
     """Whether those take a further line where the figure is narrow."""
+    legend: bool = True
+    """Whether a line below the picture says what its colours stand for."""
 
 
 LONGEST = 300

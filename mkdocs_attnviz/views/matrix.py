@@ -40,7 +40,15 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
         sentence(block, entry, found, first),
         _height(first),
         AROUND,
+        wraps=_wraps(block, entry, found),
     )
+
+
+def _wraps(block: Block, entry: Entry, found: Shown) -> bool:
+    """Return whether there are more controls than layer and head, for which a narrow figure has no room in one line."""
+    stack = entry.meta["stacks"][found.stack]
+    ends = (entry.meta["sequences"][stack[side]].get("sentence_b_start") for side in ("rows", "cols"))
+    return len(found.stacks) > 1 or not is_plain(block.options) or all(end is not None for end in ends)
 
 
 def _height(first: Window) -> str:

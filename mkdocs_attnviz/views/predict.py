@@ -62,6 +62,7 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
         height(shown, tokens, ROW * bars + 12, FLOW),
         PANEL,
         wraps=entry.meta["task"] != "classes",
+        legend=False,
     )
 
 

@@ -175,12 +175,7 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     return Drawing(
         data,
         picture(shown, tokens, lambda name, position: found.get((name, position), 0.0) / most, block.theme),
-        _sentence(
-            block,
-            options,
-            entry,
-            [(tokens[name]["tokens"][at], name, at, value) for (name, at), value in _sorted(found)],
-        ),
+        _sentence(block, options, entry, said),
         height(shown, tokens),
         PANEL,
     )

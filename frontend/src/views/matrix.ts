@@ -1,12 +1,14 @@
 import { html, nothing, render, type TemplateResult, unsafeCSS } from "lit";
 import { memo } from "../memo.js";
 import { headSelect, howText, layerSelect, pairSelect } from "../parts/controls.js";
-import { type Heat, heatImage, heatPicture, scaleOf, shade, toCanvas } from "../parts/heat.js";
+import { type Heat, heatPicture, scaleOf, shade, toCanvas } from "../parts/heat.js";
 import { HeatMap, type MatrixCell } from "../parts/heat-map.js";
+import { type Legend, legendText, ramp } from "../parts/legend.js";
 import type { OptionsOf } from "../parts/options.js";
 import { detail, hint, named, type Part, spoken } from "../parts/reading.js";
-import { percentText, shareText } from "../parts/readout.js";
+import { percentText } from "../parts/readout.js";
 import type { Sheet, SvgPen } from "../parts/svg.js";
+import { ground } from "../parts/tint.js";
 import { ReaderView } from "../reader-view.js";
 import { inks } from "../save.js";
 import type { Shown } from "../shown.js";
@@ -16,7 +18,6 @@ import css from "./matrix.css";
 /** Controls and readout. */
 const AROUND = 40 + 40;
 const LOADING_MS = 150;
-const SCALE_STEPS = 64;
 
 /** One head as a heat map: tokens that attend down its side, tokens attended to along its top. */
 export class MatrixView extends ReaderView {
@@ -27,7 +28,7 @@ export class MatrixView extends ReaderView {
     () => this.refresh(),
   );
   private readonly readout = Object.assign(document.createElement("div"), { className: "readout" });
-  private readonly scale = Object.assign(document.createElement("canvas"), { ariaHidden: "true" });
+  private readonly legendLine = Object.assign(document.createElement("p"), { className: "legend" });
   private readonly scaled = memo(scaleOf);
   private shown: Shown | undefined;
   private loadingTimer = 0;
@@ -48,12 +49,13 @@ export class MatrixView extends ReaderView {
   }
 
   protected options(): OptionsOf {
-    const legend = "Rows attend to columns · colour = head · opacity = weight";
+    const heat = this.heat();
+    const legend = heat ? this.legend(heat) : { text: "" };
     return { heads: true, tokens: false, legend, sheet: () => this.sheet() };
   }
 
   protected body(): unknown {
-    return [this.map.element, this.readout, this.table()];
+    return [this.map.element, this.legendLine, this.readout, this.table()];
   }
 
   protected summary(): string[] {
@@ -101,7 +103,7 @@ export class MatrixView extends ReaderView {
   private draw(): void {
     const heat = this.heat();
     this.map.show(heat, this.reader.state.zoom === "cells", this.room(AROUND));
-    this.drawScale(heat);
+    if (heat) render(legendText(this.legend(heat)), this.legendLine);
     this.tell(heat);
     if (heat) this.host.drawn();
   }
@@ -113,13 +115,6 @@ export class MatrixView extends ReaderView {
     const [head = 0, color = "#000000"] = [shown.heads[0], shown.colors[0]];
     const scale = this.scaled(shown.layer, head, rows, cols);
     return { layer: shown.layer, head, color, contrast: this.reader.state.contrast, rows, cols, scale };
-  }
-
-  private drawScale(heat: Heat | null): void {
-    this.scale.width = SCALE_STEPS;
-    this.scale.height = 1;
-    const context = this.scale.getContext("2d");
-    if (heat) context?.drawImage(scaleImage(heat), 0, 0);
   }
 
   private toggle({ row, col }: MatrixCell): void {
@@ -136,7 +131,7 @@ export class MatrixView extends ReaderView {
   }
 
   private tell(heat: Heat | null): void {
-    render(heat ? html`${this.detail(heat)}${this.legend(heat)}` : this.reader.notice(), this.readout);
+    render(heat ? this.detail(heat) : this.reader.notice(), this.readout);
   }
 
   private detail(heat: Heat): TemplateResult {
@@ -153,11 +148,15 @@ export class MatrixView extends ReaderView {
     return [named(left.tokens, cell.row), " → ", named(right.tokens, cell.col), `: ${weight.toFixed(3)}`];
   }
 
-  private legend({ scale: { most, exceeded } }: Heat): TemplateResult {
+  private legend({ color, contrast, scale: { most, exceeded } }: Heat): Legend {
     const kept = this.shown?.kept ?? 1;
-    const share = kept < 1 ? html`<span class="share">${shareText(kept)}</span>` : nothing;
+    const share = kept < 1 ? `${percentText(kept)} of the weight drawn · ` : "";
     const end = `${exceeded ? "≥ " : ""}${most.toFixed(most < 0.1 ? 3 : 2)}`;
-    return html`<span class="scale">${share}<span class="unseen">Colours from </span>0<span class="unseen"> to</span> ${this.scale} ${end}</span>`;
+    const { scheme } = this.host;
+    return {
+      text: `Opacity = weight · ${share}rows attend to columns`,
+      ramp: ramp(["0", end], (share) => ground(color, shade(share, 1, contrast), scheme)),
+    };
   }
 
   private sheet(): Sheet | null {
@@ -202,11 +201,4 @@ export class MatrixView extends ReaderView {
       );
     }
   }
-}
-
-/** From nothing to the largest weight. */
-function scaleImage({ color, contrast }: Heat): HTMLCanvasElement {
-  const cols = { start: 0, end: SCALE_STEPS };
-  const image = heatImage(color, { start: 0, end: 1 }, cols, (_, step) => 255 * shade(step, SCALE_STEPS - 1, contrast));
-  return toCanvas(image);
 }

@@ -11,9 +11,6 @@ import type { View, ViewHost } from "../view.js";
 import css from "./neuron.css";
 import { initialState, mergeState, type NeuronChange, type NeuronState } from "./neuron-state.js";
 
-const LINES = "Left attends to right · opacity = weight";
-const NEURONS = "Blue = positive, orange = negative · opacity = size; of lines: weight";
-
 class NeuronChoices extends Choices<NeuronState, NeuronChange> {
   override get where(): string {
     return `${super.where}, head ${this.state.head}`;
@@ -82,10 +79,8 @@ export class NeuronView implements View {
   private options(): TemplateResult | typeof nothing {
     const { choices } = this;
     if (!choices.open.options) return nothing;
-    const legend = choices.state.expanded === null ? LINES : NEURONS;
     return html`<div class="options" role="group" aria-label="Options">
-      <span class="actions">${files(choices, { sheet: () => this.stage.sheet(), legend })}</span>
-      <p class="legend">${legend}</p>
+      <span class="actions">${files(choices, { sheet: () => this.stage.sheet(), legend: this.stage.legend })}</span>
     </div>`;
   }
 
