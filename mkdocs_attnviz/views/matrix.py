@@ -17,8 +17,10 @@ from mkdocs_attnviz.views.svg import CAP
 from mkdocs_attnviz.views.window import TOKENS, Side, Window, window
 
 CAPTURE = ATTENTION
-CELL, MOST, AROUND = 24, 576, 80
-"""px of a cell, of the whole at most, and of controls and read-out around it."""
+CELL, MOST, AROUND = 36, 576, 80
+"""Heights in px: a cell and the whole, at most, and the controls and read-out around it."""
+AXIS_LEFT, AXIS_TOP = 56, 18
+"""px of the axes' names, as `parts/heat-map.ts` has them."""
 
 
 class Options(Reading):
@@ -47,7 +49,7 @@ def draw(block: Block, entry: Entry) -> Drawing:
 
 def _height(first: Window) -> str:
     """CSS height of cells and labels; in a narrow figure cells are smaller."""
-    left, top = (_label(side) for side in (first.rows, first.cols))
+    left, top = max(_label(first.rows), AXIS_LEFT), _label(first.cols) + AXIS_TOP
     rows, cols = first.rows.total, first.cols.total
     wanted = min(CELL * max(rows, 1) + top, MOST)
     return f"min({wanted}px,(100cqw - {left + 4}px)*{max(rows, 1) / max(cols, 1):.3g} + {top}px,{CAP})"
@@ -65,7 +67,8 @@ def _picture(block: Block, entry: Entry, found: Shown, first: Window) -> Picture
         stack = entry.meta["stacks"][found.stack]
         rows, cols = (_parts(block, entry, stack[side]) for side in ("rows", "cols"))
         return heat_map(grid, rows, cols, block.theme, found.heads[0])
-    return heat_map(levels(first.weights[0]), first.rows.texts, first.cols.texts, block.theme, first.heads[0])
+    weights = first.weights[0]
+    return heat_map(levels(weights), first.rows.texts, first.cols.texts, block.theme, first.heads[0], weights)
 
 
 def _parts(block: Block, entry: Entry, name: str) -> list[str]:
