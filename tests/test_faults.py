@@ -32,7 +32,7 @@ WARM = """
 import os, subprocess, sys
 import mkdocs.__main__, mkdocs.commands.build, mkdocs_attnviz.hosts.mkdocs
 import mkdocs_attnviz.models.loading.load, transformers.models.gpt2.modeling_gpt2
-from mkdocs_attnviz.models import worker
+from mkdocs_attnviz.models.engine import worker
 
 class Forked(subprocess.Popen):
     '''A worker process that need not import torch again; all else is as it is.'''

@@ -128,7 +128,7 @@ SPREAD = """
 import json, logging, sys
 from contextlib import closing
 from pathlib import Path
-from mkdocs_attnviz.block import Source
+from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.models.engine.ray.engine import RayEngine
 from mkdocs_attnviz.pipeline import Pipeline
 from mkdocs_attnviz.settings import Settings

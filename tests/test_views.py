@@ -240,6 +240,36 @@ def test_pictures_are_well_formed_and_small(pair, keys, theme):
     assert ("prefers-color-scheme" in made.picture.svg) == (theme == "auto")
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("keys", [{"head": 2}, {"across_heads": "mean"}], ids=str)
+def test_a_heat_map_says_its_weights_in_inks_that_can_be_read(pair, random, theme, keys):
+    weights = random[0][0, 2] if "head" in keys else random[0][0].mean(axis=0)
+    svg = draw(pair, view="matrix", theme=theme, **keys).picture.svg
+    values = re.findall(r'class="v i(\d+)" x="\S+" y="\d+">(\d\.\d\d)<', svg)
+    assert [text for _, text in values] == [text for each in weights.ravel() if (text := f"{each:.2f}") != "0.00"]
+    assert re.findall(r">(from ↓|attends to →)<", svg) == ["from ↓", "attends to →"]
+    inks = {level: ink for rule, ink in re.findall(r"((?:\.i\d+,?)+)\{fill:(\S+?)\}", svg) for level in rule.split(",")}
+    fill, ground = (re.search(rf"{name}\{{\w+:#(\w+)", svg)[1] for name in (r"\.f", "svg"))
+    shade, page = (np.array([int(each[at : at + 2], 16) for at in (0, 2, 4)]) for each in (fill, ground))
+    for level, _ in values:
+        cell = luminance(page + int(level) / 15 * (shade - page))
+        ink = luminance({"#000": [0] * 3, "#fff": [255] * 3}[inks[f".i{level}"]])
+        assert (max(cell, ink) + 0.05) / (min(cell, ink) + 0.05) >= 4.5
+
+
+def luminance(colour):
+    linear = [(c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4) for c in np.array(colour) / 255]
+    return float(np.dot([0.2126, 0.7152, 0.0722], linear))
+
+
+def test_values_are_not_written_where_cells_are_small():
+    given = entry(
+        {"self": {0: LayerTensors(softmax(np.random.default_rng(1).normal(size=(1, 30, 30))))}},
+        {"text": TokenRow([f"token{n}" for n in range(30)])},
+    )
+    assert 'class="v' not in draw(given, view="matrix").picture.svg
+
+
 def test_evil_tokens_stay_texts():
     evil = ["</text><script>", '"><b>', "&", "\x00", "\ud800", "]]>"]
     given = entry({"self": {0: LayerTensors(softmax(np.zeros((1, 6, 6), np.float32)))}}, {"text": TokenRow(evil)})

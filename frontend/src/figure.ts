@@ -103,6 +103,8 @@ export interface Options {
   open?: { layer: number; head: number } | null;
   /** Matrix: all cells in the width there is, or cells large enough to read. */
   zoom?: "fit" | "cells";
+  /** Neuron: the token whose weights are taken apart at first. */
+  expanded?: number | null;
 }
 
 function expect(condition: unknown, what: string): asserts condition {

@@ -17,8 +17,10 @@ from mkdocs_attnviz.views.svg.document import CAP
 from mkdocs_attnviz.views.svg.heatmap import heat_map, levels
 from mkdocs_attnviz.views.view import ATTENTION_SCRIPT, View
 
-CELL, MOST, AROUND = 24, 576, 80
-"""px of a cell, of the whole at most, and of controls and read-out around it."""
+CELL, MOST, AROUND = 36, 576, 80
+"""Heights in px: a cell and the whole, at most, and the controls and read-out around it."""
+AXIS_LEFT, AXIS_TOP = 56, 18
+"""px of the axes' names, as `parts/heat-map.ts` has them."""
 
 
 class Options(WeightOptions):
@@ -44,16 +46,16 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     )
 
 
-def _wraps(block: Block, entry: Entry, found: Shown) -> bool:
+def _wraps(block: Block, entry: Entry, found: Selection) -> bool:
     """Return whether there are more controls than layer and head, for which a narrow figure has no room in one line."""
     stack = entry.meta["stacks"][found.stack]
     ends = (entry.meta["sequences"][stack[side]].get("sentence_b_start") for side in ("rows", "cols"))
-    return len(found.stacks) > 1 or not is_plain(block.options) or all(end is not None for end in ends)
+    return len(found.stacks) > 1 or not is_plain(found.options) or all(end is not None for end in ends)
 
 
 def _height(first: Window) -> str:
     """CSS height of cells and labels; in a narrow figure cells are smaller."""
-    left, top = (_label(side) for side in (first.rows, first.cols))
+    left, top = max(_label(first.rows), AXIS_LEFT), _label(first.cols) + AXIS_TOP
     rows, cols = first.rows.total, first.cols.total
     wanted = min(CELL * max(rows, 1) + top, MOST)
     return f"min({wanted}px,(100cqw - {left + 4}px)*{max(rows, 1) / max(cols, 1):.3g} + {top}px,{CAP})"
@@ -71,7 +73,8 @@ def _picture(block: Block, options: Options, entry: Entry, found: Selection, fir
         stack = entry.meta["stacks"][found.stack]
         rows, cols = (_parts(options, entry, stack[side]) for side in ("rows", "cols"))
         return heat_map(grid, rows, cols, block.theme, found.heads[0])
-    return heat_map(levels(first.weights[0]), first.rows.texts, first.cols.texts, block.theme, first.heads[0])
+    weights = first.weights[0]
+    return heat_map(levels(weights), first.rows.texts, first.cols.texts, block.theme, first.heads[0], weights)
 
 
 def _parts(options: Options, entry: Entry, name: str) -> list[str]:

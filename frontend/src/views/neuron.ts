@@ -89,7 +89,9 @@ export class NeuronView implements View {
     const { selected, expanded } = choices.state;
     if (layerKey(choices, event) || event.ctrlKey || event.metaKey) return;
     const away = event.key === "Escape";
-    if (away && selected) choices.choose({ selected: null });
+    const inOptions = (event.target as Element).closest(".options");
+    if (away && inOptions) closeOptions(choices, event);
+    else if (away && selected) choices.choose({ selected: null });
     else if ((away || event.key === "-") && expanded !== null) choices.choose({ expanded: null });
     else if (event.key === "+" && this.stage.pointed !== null) this.expand(this.stage.pointed);
     else if (!away || !closeOptions(choices, event)) return;
