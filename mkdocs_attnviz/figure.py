@@ -225,11 +225,7 @@ class Figure:
     def picture(self) -> Picture:
         """The static picture; of a changed model under a line that says how it is changed."""
         picture = self.drawing.picture
-        return (
-            picture
-            if self.before is None
-            else titled(picture, f"The model {self._changed}", self.block.theme)
-        )
+        return picture if self.before is None else titled(picture, f"The model {self._changed}", self.block.theme)
 
     def html(self, id: str, assets: Assets) -> str:
         picture, sentence = self.picture, html.escape(self.sentence)
