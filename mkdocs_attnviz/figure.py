@@ -222,11 +222,12 @@ class Figure:
 
     @property
     def sentence(self) -> str:
-        """What is to be seen; of a changed model, how it is changed, and what is to be seen of it as it is."""
+        """What is to be seen: where a model is changed, in the changed model and in the model as it is."""
         if self.before is None:
             return self.drawing.sentence + self._notes
         as_it_is = self.before[0].sentence
-        return f"{self.drawing.sentence} The model is changed: {self._changed}. As it is: {as_it_is}{self._notes}"
+        changed = self._changed[0].upper() + self._changed[1:]
+        return f"{changed}: {self.drawing.sentence} As it is: {as_it_is}{self._notes}"
 
     @property
     def _notes(self) -> str:
@@ -242,16 +243,14 @@ class Figure:
     def _changed(self) -> str:
         return words(self.block.interventions or ())
 
-    def _picture(self) -> Picture:
+    @property
+    def picture(self) -> Picture:
+        """The static picture; of a changed model under a line that says how it is changed."""
         picture = self.drawing.picture
-        return (
-            picture
-            if self.before is None
-            else titled(picture, f"The model is changed: {self._changed}", self.block.theme)
-        )
+        return picture if self.before is None else titled(picture, f"The model {self._changed}", self.block.theme)
 
     def html(self, id: str, assets: Assets) -> str:
-        picture, sentence = self._picture(), html.escape(self.sentence)
+        picture, sentence = self.picture, html.escape(self.sentence)
         # An image follows the colour scheme of its element; the page's own is inherited unless the block forces one.
         scheme = "" if self.block.theme == "auto" else f"color-scheme:{self.block.theme}"
         caption = ""

@@ -320,3 +320,28 @@ def test_what_is_ahead_goes_only_where_layers_are_files(tmp_path, pair):
     figure = Figure(made, VIEWS["head"].drawing(made, long), long)
     assert figure.html("x", AssetFolder(tmp_path, "a")).count("preview") == 1
     assert "preview" not in figure.html("x", Assets())
+
+
+def causal(given, more):
+    """An entry of one head over the tokens a, b, c … of a causal model."""
+    weights = np.array([given], np.float32)
+    return entry({"self": {0: LayerTensors(weights)}}, {"text": TokenRow([*"abcdef"[: len(given)]], **more)})
+
+
+FIRST_IS_FORCED = [[1, 0, 0, 0], [0.4, 0.6, 0, 0], [0.1, 0.1, 0.8, 0], [0.2, 0.4, 0.3, 0.1]]
+STRONGEST = [
+    (FIRST_IS_FORCED, {}, {}, "The strongest weight is 0.80, from “c” to “c” in head 0."),
+    # a and b are one word, which can only attend to itself
+    (FIRST_IS_FORCED, {"words": [0, 0, 1, 2]}, {"merge_words": True}, "is 0.80, from “c” to “c” in head 0."),
+    (FIRST_IS_FORCED, {"special": [0]}, {"special_tokens": False}, "is 0.80, from “c” to “c” in head 0."),
+    ([[1, 0], [0.9, 0.1]], {}, {}, "The strongest weight is 0.90, from “b” to “a” in head 0."),
+    ([[0.9, 0.1], [0.3, 0.7]], {}, {}, "The strongest weight is 0.90, from “a” to “a” in head 0."),  # not causal
+    ([[1]], {}, {}, None),
+]
+
+
+@pytest.mark.parametrize(("given", "row", "options", "said"), STRONGEST)
+@pytest.mark.parametrize("view", ["head", "matrix"])
+def test_the_strongest_weight_is_none_that_the_mask_forces(view, given, row, options, said):
+    sentence = draw(causal(given, row), view=view, **options).sentence
+    assert (said in sentence) if said else ("strongest" not in sentence)

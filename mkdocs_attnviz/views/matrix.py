@@ -42,11 +42,11 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
         sentence(block, entry, found, first),
         _height(first),
         AROUND,
-        wraps=_wraps(block, entry, found),
+        wraps=_wraps(entry, found),
     )
 
 
-def _wraps(block: Block, entry: Entry, found: Selection) -> bool:
+def _wraps(entry: Entry, found: Selection) -> bool:
     """Return whether there are more controls than layer and head, for which a narrow figure has no room in one line."""
     stack = entry.meta["stacks"][found.stack]
     ends = (entry.meta["sequences"][stack[side]].get("sentence_b_start") for side in ("rows", "cols"))

@@ -19,7 +19,7 @@ from mkdocs_attnviz.models.inputs.word_boundaries import characters_of
 from mkdocs_attnviz.views.attention.weights import scaled
 from mkdocs_attnviz.views.drawing import Drawing
 from mkdocs_attnviz.views.svg.document import visible
-from mkdocs_attnviz.views.svg.token_flow import PANEL, height, picture, sequences, texts
+from mkdocs_attnviz.views.svg.token_flow import NOTED, PANEL, STRIP, Bars, height, picture, sequences, texts
 from mkdocs_attnviz.views.view import ALL_SCRIPT, View
 
 SALIENCY = Capture("saliency", 2, run="mkdocs_attnviz.models.captures.saliency:capture", head=True, attention=False)
@@ -156,13 +156,13 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     extra = [output["token"] for output in outputs if output["name"] == "outputs"]
     tokens["outputs"] = {"tokens": extra, "special": [], "sentence_b_start": None}
     shown = _texts(entry, len(extra))
-    ignored = _ignored(options, entry, inputs)
+    ignored, placed = _ignored(options, entry, inputs), _placed(outputs)
     data = {
         "view": "saliency",
         "theme": block.theme,
         "sequences": tokens,
         "texts": shown,
-        "outputs": _placed(outputs),
+        "outputs": placed,
         "ignored": ignored,
         "attributions": {"blob": "attributions"},
         "method": options.parameters() | {"contrast": entry.meta["contrast"]},
@@ -172,17 +172,35 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     found = _first(entry, inputs, ignored)
     most = max(map(abs, found.values()), default=0.0) or 1.0
     said = [(tokens[name]["tokens"][at], name, at, value) for (name, at), value in _sorted(found)]
+    whole = sum(map(abs, found.values())) or 1.0
+    has_bars = options.style == "bars"
+    bars = Bars(min(0.0, *found.values(), 0.0) / most, max(0.0, *found.values(), 0.0) / most) if has_bars else None
+
+    def share(name: str, position: int) -> float:
+        return found.get((name, position), 0.0) / most
+
+    def note(name: str, position: int) -> str | None:
+        """The token's share; None for one that has none, below which its position stands."""
+        return short_percent(found[name, position] / whole) if (name, position) in found else None
+
     return Drawing(
         data,
-        picture(shown, tokens, lambda name, position: found.get((name, position), 0.0) / most, block.theme),
+        picture(shown, tokens, share, block.theme, note, bars),
         _sentence(block, options, entry, said),
-        height(shown, tokens),
+        height(shown, tokens, strip=STRIP + 3 if has_bars else 0, least=NOTED),
         PANEL,
     )
 
 
 Place = tuple[str, int]
 """A sequence, and a position in it."""
+
+
+def short_percent(share: float) -> str:
+    """Return a share in as few characters as stand below a short token, as `frontend/src/views/saliency.ts` does."""
+    size = abs(100 * share)
+    text = f"{size:.{1 if 0 < size < 9.95 else 0}f}"
+    return f"{'−' if share < 0 and float(text) else ''}{text}%"
 
 
 def _first(entry: Entry, inputs: Sequence[Place], ignored: Sequence[int]) -> dict[Place, float]:

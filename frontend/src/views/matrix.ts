@@ -1,17 +1,7 @@
 import { html, nothing, render, type TemplateResult, unsafeCSS } from "lit";
 import { memo } from "../memo.js";
 import { headSelect, howText, layerSelect, pairSelect } from "../parts/controls.js";
-import {
-  digitsOf,
-  type Heat,
-  heatImage,
-  heatPicture,
-  inksOn,
-  scaleOf,
-  shade,
-  toCanvas,
-  valueText,
-} from "../parts/heat.js";
+import { digitsOf, type Heat, heatPicture, inksOn, scaleOf, shade, toCanvas, valueText } from "../parts/heat.js";
 import { HeatMap, type MatrixCell } from "../parts/heat-map.js";
 import { type Legend, legendText, ramp } from "../parts/legend.js";
 import type { OptionsOf } from "../parts/options.js";

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from itertools import islice, takewhile
 
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.cache.entry import Entry
@@ -47,7 +48,7 @@ def _length(entry: Entry, found: Selection) -> str:
 def _strongest(entry: Entry, found: Selection, window: Window) -> str:
     if is_plain(found.options):
         return _strongest_of_layer(entry, found)
-    weight = window.strongest()
+    weight = window.strongest(rows_without_choice(entry, found.stack, window.rows.groups, window.cols.groups))
     if weight is None or any(side.total > len(side.texts) for side in (window.rows, window.cols)):
         return ""
     row, col = window.rows.texts[weight.row], window.cols.texts[weight.col]
@@ -61,6 +62,26 @@ def is_plain(options: AttentionOptions) -> bool:
     return not changed and options.special_tokens and options.filter == "all"
 
 
+def rows_without_choice(
+    entry: Entry, stack: str, rows: Sequence[Sequence[int]], cols: Sequence[Sequence[int]]
+) -> list[int]:
+    """Return the rows that may attend to one of the columns alone: the weight there says nothing about the model.
+
+    In a causal model this is the first token, which can only attend to itself. A row or a column is a list of
+    positions, those of a word's tokens. A sink, which follows the tokens of the columns, may be attended to by all.
+    """
+    meta = entry.meta["stacks"][stack]
+    if not meta["causal"]:
+        return list(range(len(rows))) if len(cols) == 1 else []
+    sink = len(entry.meta["sequences"][meta["rows"]]["tokens"])
+
+    def is_without(row: Sequence[int]) -> bool:
+        allowed = (col for col in cols if col[0] <= row[-1] or col[0] >= sink)
+        return sum(1 for _ in islice(allowed, 2)) < 2
+
+    return [number for number, _ in takewhile(lambda each: is_without(each[1]), enumerate(rows))]
+
+
 def _strongest_of_layer(entry: Entry, found: Selection) -> str:
     """Of all tokens, and between those that are words."""
     options = found.options
@@ -69,8 +90,11 @@ def _strongest_of_layer(entry: Entry, found: Selection) -> str:
     heads = found.stacks[found.stack][found.layer]
     layer = Layer(entry.blobs[f"{found.stack}/{found.layer}"], len(rows["tokens"]), len(cols["tokens"]), heads)
 
+    tokens = ([[position] for position in range(len(side["tokens"]))] for side in (rows, cols))
+    forced = rows_without_choice(entry, found.stack, *tokens)
+
     def told(without_rows: Collection[int], without_cols: Collection[int]) -> tuple[Weight | None, str]:
-        weight = layer.strongest(found.heads, without_rows, without_cols)
+        weight = layer.strongest(found.heads, {*forced, *without_rows}, without_cols)
         if weight is None:
             return None, ""
         return weight, _told(weight.value, rows["tokens"][weight.row], cols["tokens"][weight.col], weight.head)

@@ -6,7 +6,7 @@ left out, across layers, across heads; and of these the part that the pair filte
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,12 +43,13 @@ class Window:
     weights: list[Rows]
     """One for each of `heads`."""
 
-    def strongest(self) -> Weight | None:
-        """The largest weight; `head` counts within `heads`."""
+    def strongest(self, without_rows: Collection[int] = ()) -> Weight | None:
+        """The largest weight of the other rows; `head` counts within `heads`."""
         every = (
             Weight(weight, head, row, col)
             for head, rows in enumerate(self.weights)
             for row, cols in enumerate(rows)
+            if row not in without_rows
             for col, weight in enumerate(cols)
         )
         found = max(every, default=None)
