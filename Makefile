@@ -22,10 +22,11 @@ test: .venv/dev frontend/node_modules/.done site lint ## every test: Python, Typ
 	npm --prefix frontend test --silent
 	$(BIN)/pytest -n 2
 
-lint: .venv/dev frontend/node_modules/.done ## ruff, mypy, tsc, biome
+lint: .venv/dev frontend/node_modules/.done ## ruff, mypy, import-linter, tsc, biome
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 	npm --prefix frontend run check --silent
 	npm --prefix frontend run lint --silent
 

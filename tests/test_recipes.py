@@ -14,7 +14,7 @@ from base_install import base_install
 from bs4 import BeautifulSoup
 from conftest import ROOT
 
-from mkdocs_attnviz.cache import Entry
+from mkdocs_attnviz.cache.entry import Entry
 
 PAGES = ROOT / "example_site" / "docs" / "guide" / "publish"
 TITLED = re.compile(r'^```\w+ title="(?P<title>[^"]+)"\n(?P<body>.*?)^```$', re.M | re.S)

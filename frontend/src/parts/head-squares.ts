@@ -23,7 +23,7 @@ function isDouble(event: PointerEvent, head: number): boolean {
   return double;
 }
 
-/** One small square for each head: its colour, its number, and whether it is on. */
+/** Return the label "Heads" and one small square for each head: its colour, its number, and whether it is on. */
 export function headSquares({ offered, active, dark, toggle, isolate }: HeadSquares): TemplateResult {
   const square = (head: number, index: number) => {
     const color = headColor(head, dark);
@@ -42,9 +42,10 @@ export function headSquares({ offered, active, dark, toggle, isolate }: HeadSqua
       }}
     >${head}</button>`;
   };
-  return html`<div class="squares" role="group" aria-label="Heads" aria-description=${HINT} @keydown=${rove} @focusin=${moveTabStop}>
-    ${offered.map(square)}
-  </div>`;
+  return html`<span class="heads" id="heads" aria-hidden="true">Heads</span
+    ><div class="squares" role="group" aria-labelledby="heads" aria-description=${HINT} @keydown=${rove} @focusin=${moveTabStop}>
+      ${offered.map(square)}
+    </div>`;
 }
 
 function moveTabStop({ currentTarget, target }: FocusEvent): void {

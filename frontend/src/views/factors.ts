@@ -123,7 +123,7 @@ export class FactorsView extends PanelView<FactorsState, FactorsFigure> {
   }
 
   protected legend(): string {
-    return "A line: how strong a factor is at each token, up to its own maximum · a token: its strongest factor, opacity = strength";
+    return "Colour = a token’s strongest factor · opacity = its strength · a line is up to its own maximum";
   }
 
   protected body(): unknown {

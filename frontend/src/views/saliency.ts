@@ -6,10 +6,11 @@ import { choice } from "../parts/controls.js";
 import flowCss from "../parts/flow.css";
 import { Flow, type FlowGroup, groupsOf, type Paint, type Stretch } from "../parts/flow.js";
 import { flowSheet } from "../parts/flow-sheet.js";
+import { type Ramp, ramp } from "../parts/legend.js";
 import { named, type Part, type Reading } from "../parts/reading.js";
 import type { Sheet } from "../parts/svg.js";
 import { largest, type Table } from "../parts/table.js";
-import { signedTint } from "../parts/tint.js";
+import { DEEPEST, ground, signedColor, signedTint } from "../parts/tint.js";
 import { percent } from "../parts/top.js";
 import { inks } from "../save.js";
 import { plainText } from "../token.js";
@@ -115,6 +116,28 @@ export class SaliencyView extends PanelView<SaliencyState, SaliencyFigure> {
   }
 
   protected legend(): string {
+    const signs = this.unsigned ? "" : " · blue: for, orange: against";
+    const { style } = this.choices.state;
+    return `${style === "bars" ? "Bar" : "Colour"} = share of the attribution${signs}`;
+  }
+
+  /** Whether no input can speak against an output. */
+  private get unsigned(): boolean {
+    return this.figure.method.norm === "l2";
+  }
+
+  protected override ramp(): Ramp | null {
+    const { scaled } = this;
+    if (!scaled || this.choices.state.style === "bars") return null;
+    const most = this.most(this.shares(scaled.row(this.current)));
+    const { scheme } = this.host;
+    const at = (share: number) => (this.unsigned ? share : 2 * share - 1);
+    return ramp([signed(at(0) * most), signed(most)], (share) =>
+      ground(signedColor(at(share), scheme), DEEPEST * Math.abs(at(share)), scheme),
+    );
+  }
+
+  protected override notes(): string {
     const { method, norm, contrast, baseline, steps, seed, layer, window } = this.figure.method;
     const perturbing = method === "occlusion" || method === "feature_ablation";
     const summed = norm === "l2" ? "L2 norm over the embedding" : "signed sum over the embedding";
@@ -126,8 +149,6 @@ export class SaliencyView extends PanelView<SaliencyState, SaliencyFigure> {
       steps && `${steps} ${method === "gradient_shap" ? `samples, seed ${seed}` : "steps"}`,
       layer !== undefined && `at the output of layer ${layer}`,
       window && window > 1 && `${window} tokens at a time`,
-      norm === "l2" ? "blue: much" : "blue: for, orange: against",
-      "full colour: the largest value of this output",
     ]
       .filter(Boolean)
       .join(" · ");
@@ -204,16 +225,20 @@ export class SaliencyView extends PanelView<SaliencyState, SaliencyFigure> {
     return counted.map((value) => value / sum);
   }
 
+  private most(shares: Float32Array): number {
+    return shares.reduce((most, share) => Math.max(most, Math.abs(share) || 0), 0);
+  }
+
   private painter(scaled: Scaled, bars: boolean): (index: number) => Paint {
     const shares = this.shares(scaled.row(this.current));
-    const most = shares.reduce((most, share) => Math.max(most, Math.abs(share) || 0), 0);
+    const most = this.most(shares);
     const places = this.places(this.figure);
     const { scheme } = this.host;
     return (index) => {
       const share = shares[places[index]?.input ?? -1] ?? Number.NaN;
       if (Number.isNaN(share)) return {};
-      if (!bars) return signedTint(0.85 * share, most, scheme);
-      const { background } = signedTint(0.85 * Math.sign(share), 1, scheme);
+      if (!bars) return signedTint(DEEPEST * share, most, scheme);
+      const { background } = signedTint(DEEPEST * Math.sign(share), 1, scheme);
       return background ? { background: bar(background, most > 0 ? Math.abs(share) / most : 0) } : {};
     };
   }
