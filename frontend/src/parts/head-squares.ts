@@ -1,5 +1,6 @@
 import { html, type TemplateResult } from "lit";
 import { headColor, inkOn } from "../palette.js";
+import { focusByKey } from "./keyboard.js";
 
 const HINT = "Double click, double tap or Shift+Enter: this head alone, or all again";
 const DOUBLE_TAP_MS = 350;
@@ -67,5 +68,5 @@ function rove(event: KeyboardEvent): void {
   const to = next[event.key];
   if (to === undefined || event.altKey || event.ctrlKey || event.metaKey) return;
   event.preventDefault();
-  squares[Math.min(Math.max(to, 0), last)]?.focus();
+  focusByKey(squares[Math.min(Math.max(to, 0), last)]);
 }
