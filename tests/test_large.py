@@ -35,6 +35,7 @@ from mkdocs_attnviz.models.survey import anatomy
 from mkdocs_attnviz.settings import Settings
 
 torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("cold_workers")
 
 QUANTISATION = 0.00392
 DATES = str(ROOT / "example_site" / "models" / "dates")
