@@ -201,9 +201,9 @@ def markdown(types):
     return "\n".join(lines) + "\n"
 
 
+@pytest.mark.architectures
 @pytest.mark.parametrize("model_type", TYPES)
 def test_captured(model_type):
-    torch.set_num_threads(1)
     committed = json.loads(TABLE.read_text())["types"].get(model_type)
     assert found(model_type) == committed, "run `python tests/test_coverage.py` and look at what has changed"
 

@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 import transformers
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -93,9 +92,9 @@ class Directory:
         return None
 
 
+@pytest.mark.architectures
 @pytest.mark.parametrize("model_type", TYPES)
 def test_saved_and_damaged(tmp_path, model_type):
-    torch.set_num_threads(1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         saved = Directory(tmp_path, model_type)

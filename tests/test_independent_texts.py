@@ -48,10 +48,10 @@ def same(one, other):
     return outputs and one[1].meta == other[1].meta and one[1].blobs == other[1].blobs
 
 
+@pytest.mark.architectures
 @pytest.mark.parametrize("model_type", TYPES)
 def test_alone_and_after_others(model_type):
     """The same to the byte: a short text before and after a long one, and a long text alone and after a short one."""
-    torch.set_num_threads(1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = tiny_models.tiny(model_type, narrow=True)

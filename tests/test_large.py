@@ -40,6 +40,7 @@ from mkdocs_attnviz.views.attention.capture import ATTENTION
 from mkdocs_attnviz.views.similarity import SIMILARITY
 
 torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("cold_workers")
 
 QUANTISATION = 0.00392
 DATES = str(ROOT / "example_site" / "models" / "dates")

@@ -25,6 +25,7 @@ from mkdocs_attnviz.models.identity.reference import resolve
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views.attention.capture import ATTENTION
 
+pytestmark = pytest.mark.usefixtures("cold_workers")
 ENDLESS_TEMPLATE = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}a b c"
 ENDLESS_PATTERN = "(?:a|aa){21}c"  # 0.1 s at each place in a row of `a`
 PANICKING_PATTERN = "(a|aa)+$"
