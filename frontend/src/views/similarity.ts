@@ -48,8 +48,12 @@ interface Cell {
 }
 
 const [SIZE, EDGE, LARGEST, WRITTEN, LINE, NAMES] = [360, 40, 48, 30, 18, 24];
-/** Of the full colour. */
-const DEEPEST = 0.85;
+/** Of the full colour: where layers are most alike, and where they are least. */
+const [DEEPEST, PALEST] = [0.85, 0.06];
+/** Values that differ by less are not spread over all colours, and this is said. */
+const NARROW = 0.05;
+/** px of the legend below the cells, and its steps of colour. */
+const [SCALE, STEPS_OF_SCALE, STEP] = [28, 12, 8];
 const STEPS: Record<string, [number, number]> = {
   ArrowUp: [-1, 0],
   ArrowDown: [1, 0],
@@ -60,6 +64,31 @@ const STEPS: Record<string, [number, number]> = {
 const label = (layer: number): string => (layer ? String(layer - 1) : "emb");
 const shape = ({ layers, columns = layers }: Similar): [number, number] => [layers, columns];
 const called = (layer: number): string => (layer ? `layer ${layer - 1}` : "embeddings");
+
+/** What the colours stand for, from the palest to the deepest; and the values' own range where that is narrow. */
+interface Span {
+  low: number;
+  high: number;
+  narrow: [number, number] | null;
+}
+
+/** Of one model the diagonal says nothing: each layer is like itself. Of two all cells count. */
+function spanOf(values: number[][], isOfOne: boolean): Span {
+  const counted = values.flatMap((line, row) => line.filter((_, col) => !isOfOne || row !== col));
+  if (counted.length < 3) return { low: 0, high: 1, narrow: null };
+  const [low, high] = [Math.min(...counted), Math.max(...counted)];
+  return high - low < NARROW ? { low: high - NARROW, high, narrow: [low, high] } : { low, high, narrow: null };
+}
+
+const depth = ({ low, high }: Span, value: number): number =>
+  PALEST + (DEEPEST - PALEST) * Math.min(1, Math.max(0, (value - low) / (high - low)));
+
+/** The legend's numbers, and a warning where the range is narrow. */
+function scaleTexts({ low, high, narrow }: Span): [string, string, string] {
+  const [least, most] = (narrow ?? []).map((value) => value.toFixed(3));
+  const range = least === most ? `all ${most}` : `from ${least} to ${most}`;
+  return [low.toFixed(2), high.toFixed(2), narrow ? `a narrow range: ${range}` : ""];
+}
 
 /** How alike layers hold the tokens of a text, as a matrix: of one model, or of one in rows and another in columns. */
 export class SimilarityView extends PanelView<SimilarityState, SimilarityFigure> {
@@ -156,11 +185,26 @@ export class SimilarityView extends PanelView<SimilarityState, SimilarityFigure>
     const most = Math.max(width, other_width);
     const few = tokens <= most ? `; with so few, CCA is high whatever the layers (${most} dimensions) do` : "";
     const whose = this.headings.map((heading) => ` · ${heading}`).join("");
-    return `Full colour: 1, alike · compared over ${tokens} ${unit}${few} · emb: the embeddings${whose}`;
+    const self = this.figure.models ? "" : " · each layer with itself: always 1, not on the scale";
+    return `The deeper, the more alike${self} · compared over ${tokens} ${unit}${few} · emb: the embeddings${whose}`;
   }
 
   protected body(): unknown {
-    return this.grid;
+    return html`${this.grid}${this.scale()}`;
+  }
+
+  private get span(): Span | undefined {
+    return this.shown && spanOf(this.shown, !this.figure.models);
+  }
+
+  private scale(): TemplateResult {
+    const { span } = this;
+    if (!span) return html`<div class="colors"></div>`;
+    const [low, high, note] = scaleTexts(span);
+    const color = (share: number) => tint(accent(this.host.scheme), share, this.host.scheme).background ?? "";
+    const ramp = `background:linear-gradient(to right,${color(PALEST)},${color(DEEPEST)})`;
+    return html`<div class="colors"><span role="img" aria-label="Colours: from ${low} to ${high}">${low}<i
+      .style=${ramp}></i>${high}</span> ${note}</div>`;
   }
 
   private get shown(): number[][] | undefined {
@@ -174,7 +218,8 @@ export class SimilarityView extends PanelView<SimilarityState, SimilarityFigure>
     const { shown: values, grid, canvas, outline, cell, top } = this;
     if (!values) return false;
     const [rows, cols] = shape(this.similar);
-    const paint = (row: number, col: number) => 255 * DEEPEST * (values[row]?.[col] as number);
+    const span = spanOf(values, !this.figure.models);
+    const paint = (row: number, col: number) => 255 * depth(span, values[row]?.[col] as number);
     const image = heatImage(accent(this.host.scheme), { start: 0, end: rows }, { start: 0, end: cols }, paint);
     Object.assign(canvas, { width: image.width, height: image.height });
     canvas.getContext("2d")?.putImageData(image, 0, 0);
@@ -217,9 +262,10 @@ export class SimilarityView extends PanelView<SimilarityState, SimilarityFigure>
     for (let layer = 0; layer < cols; layer += every * Math.ceil(24 / (cell * every)))
       yield text(label(layer), EDGE + (layer + 0.5) * cell, top - 10);
     if (cell < WRITTEN) return;
+    const span = spanOf(values, !this.figure.models);
     for (const [row, line] of values.entries())
       for (const [col, value] of line.entries()) {
-        const { ink } = tint(accent(this.host.scheme), DEEPEST * value, this.host.scheme);
+        const { ink } = tint(accent(this.host.scheme), depth(span, value), this.host.scheme);
         yield text(value.toFixed(2), EDGE + (col + 0.5) * cell, top + (row + 0.5) * cell, ink || "inherit");
       }
   }
@@ -296,18 +342,28 @@ export class SimilarityView extends PanelView<SimilarityState, SimilarityFigure>
     if (!values) return null;
     const [rows, cols] = shape(this.similar);
     const color = accent(this.host.scheme);
+    const span = spanOf(values, !this.figure.models);
+    const [low, high, note] = scaleTexts(span);
+    const bottom = top + cell * rows;
+    const end = EDGE + STEP * STEPS_OF_SCALE;
     return {
-      width: Math.max(EDGE + cell * cols, ...headings.map(({ length }) => 7 * length)),
-      height: top + cell * rows,
+      width: Math.max(EDGE + cell * cols, end + 40 + 6.5 * note.length, ...headings.map(({ length }) => 7 * length)),
+      height: bottom + SCALE,
       draw: (pen) => {
         for (const [line, heading] of headings.entries()) pen.text(heading, 0, line * LINE + 13, { size: 12 });
         for (const [row, line] of values.entries())
           for (const [col, value] of line.entries()) {
             pen.fillStyle = color;
-            pen.globalAlpha = DEEPEST * value;
+            pen.globalAlpha = depth(span, value);
             pen.fillRect(EDGE + col * cell, top + row * cell, cell, cell);
           }
+        for (let step = 0; step < STEPS_OF_SCALE; step++) {
+          pen.globalAlpha = PALEST + ((DEEPEST - PALEST) * step) / (STEPS_OF_SCALE - 1);
+          pen.fillRect(EDGE + STEP * step, bottom + 10, STEP, 12);
+        }
         pen.globalAlpha = 1;
+        pen.text(low, EDGE - 6, bottom + 20, { anchor: "end", size: 12 });
+        pen.text(`${high}  ${note}`, end + 6, bottom + 20, { size: 12 });
         for (const text of this.texts(values)) {
           const [x, y] = [text.style.left, text.style.top].map((at) => Number.parseFloat(at)) as [number, number];
           const ink = text.style.color;
