@@ -13,7 +13,7 @@ from mkdocs_attnviz.part import Index, Indices, key, listed
 from mkdocs_attnviz.views.choice import shared
 from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing, Picture
 from mkdocs_attnviz.views.flow import LIST, PANEL, json_of, sequences
-from mkdocs_attnviz.views.svg import capped, document, escape, palette, styles
+from mkdocs_attnviz.views.svg import called, capped, document, escape, palette, styles
 from mkdocs_attnviz.views.weights import scaled
 
 CAPTURE = ACTIVATIONS
@@ -162,5 +162,5 @@ def _sentence(block: Block, layer: Mapping[str, Any], words: list[str], lists: M
     return (
         f"Activations of the {layer['kept']} most active of {layer['neurons']} feed-forward neurons of {block.model}, "
         f"layer {layer['layer']}{stack}, at {len(words)} tokens. The strongest is neuron {neuron} at "
-        f"“{words[token].strip()}”, {value:.3g}."
+        f"“{called(words[token])}”, {value:.3g}."
     )

@@ -15,7 +15,7 @@ from mkdocs_attnviz.part import Index, Texts, key
 from mkdocs_attnviz.views.choice import shared
 from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing, Picture
 from mkdocs_attnviz.views.flow import LIST, PANEL, height, json_of, lines, sequences, texts
-from mkdocs_attnviz.views.svg import HEADS, document, escape, palette, styles
+from mkdocs_attnviz.views.svg import HEADS, called, document, escape, palette, styles
 
 CAPTURE = FACTORS
 WIDTH, LINE, ROW = 680, 28, 30
@@ -142,7 +142,7 @@ def _sentence(
     def where(at: int) -> str:
         return f" in text {sum(start <= at for start in starts)}" if len(starts) > 1 else ""
 
-    said = ", ".join(f"{number} at “{words[at].strip()}”{where(at)}" for number, at in enumerate(peaks[:3], 1))
+    said = ", ".join(f"{number} at “{called(words[at])}”{where(at)}" for number, at in enumerate(peaks[:3], 1))
     hold = f"{len(peaks)} factors hold" if len(peaks) > 1 else "One factor holds"
     over = f", over {len(starts)} texts" if len(starts) > 1 else ""
     return (

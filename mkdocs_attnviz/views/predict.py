@@ -15,7 +15,7 @@ from mkdocs_attnviz.models.request import PREDICTIONS
 from mkdocs_attnviz.part import Index, key
 from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing, Picture
 from mkdocs_attnviz.views.flow import PANEL, Likeliest, height, json_of, sequences, texts
-from mkdocs_attnviz.views.svg import ROW, document, escape, escape_words, palette, styles, visible
+from mkdocs_attnviz.views.svg import ROW, called, document, escape, escape_words, palette, styles, visible
 
 CAPTURE = PREDICTIONS
 BARS = 12
@@ -101,7 +101,7 @@ def percent(probability: float) -> str:
 
 
 def _quoted(token: str) -> str:
-    return f"“{visible(token.strip() or token)}”"
+    return f"“{called(token)}”"
 
 
 def _sentence(block: Block, entry: Entry, top: list[tuple[str, float]], position: int) -> str:

@@ -18,7 +18,7 @@ from mkdocs_attnviz.models.word_boundaries import characters_of
 from mkdocs_attnviz.part import Index, Texts, key
 from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing
 from mkdocs_attnviz.views.flow import NOTED, PANEL, STRIP, Bars, height, picture, sequences, texts
-from mkdocs_attnviz.views.svg import visible
+from mkdocs_attnviz.views.svg import called
 from mkdocs_attnviz.views.weights import scaled
 
 CAPTURE = SALIENCY
@@ -269,9 +269,9 @@ def _sentence(block: Block, entry: Entry, found: Sequence[tuple[str, str, int, f
     options, outputs = block.options, entry.meta["outputs"]
     assert isinstance(options, Options)  # noqa: S101 — for the type checker: parse() made it
     contrast = entry.meta["contrast"]
-    what = f"the {options.explain.replace('_', '-')} of “{visible(outputs[0]['token'].strip())}”"
+    what = f"the {options.explain.replace('_', '-')} of “{called(outputs[0]['token'])}”"
     if contrast is not None:
-        what += f" less that of “{visible(contrast.strip())}”"
+        what += f" less that of “{called(contrast)}”"
     more = f", the first of {len(outputs)} outputs," if len(outputs) > 1 else ""
     is_signed = options.parameters()["norm"] == "sum"
     how = "What each token adds to" if is_signed else "How much each token matters for"
@@ -282,5 +282,5 @@ def _sentence(block: Block, entry: Entry, found: Sequence[tuple[str, str, int, f
     named = []
     for token, name, position, value in found[:3]:
         where = f"{position} of the output" if name == "target" else position
-        named.append(f"“{visible(token.strip()) or '·'}” at {where} ({value:{sign}.3g})")
+        named.append(f"“{called(token)}” at {where} ({value:{sign}.3g})")
     return f"{said} Largest: {', '.join(named)}."

@@ -8,7 +8,7 @@ from itertools import islice, takewhile
 from mkdocs_attnviz.block import Block
 from mkdocs_attnviz.cache import Entry
 from mkdocs_attnviz.views.choice import Choice, Reading, Shown, sequence
-from mkdocs_attnviz.views.svg import visible
+from mkdocs_attnviz.views.svg import called
 from mkdocs_attnviz.views.weights import Layer, Weight
 from mkdocs_attnviz.views.window import Window
 
@@ -109,5 +109,5 @@ def _strongest_of_layer(block: Block, entry: Entry, found: Shown) -> str:
 
 
 def _told(value: float, row: str, col: str, head: int | None) -> str:
-    one, other = (visible(token.strip()) or "a space" for token in (row, col))
+    one, other = map(called, (row, col))
     return f"{value:.2f}, from “{one}” to “{other}”" + ("" if head is None else f" in head {head}")
