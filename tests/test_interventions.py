@@ -16,16 +16,21 @@ from conftest import INDUCTION, Site, draw_all
 from test_capture import ARCHITECTURES, BART, SMALL, ref
 
 import mkdocs_attnviz
-from mkdocs_attnviz import cache
-from mkdocs_attnviz.block import Source, parse
-from mkdocs_attnviz.models import attention, worker
-from mkdocs_attnviz.models.client import Captured, Refused, Worker
-from mkdocs_attnviz.models.inputs import collate, example
-from mkdocs_attnviz.models.interventions import intervening
-from mkdocs_attnviz.models.load import load
-from mkdocs_attnviz.models.request import ATTENTION, PREDICTIONS, Request
-from mkdocs_attnviz.part import words
+from mkdocs_attnviz.block.parse import parse
+from mkdocs_attnviz.block.source import Source
+from mkdocs_attnviz.block.values import words
+from mkdocs_attnviz.cache.key import file_name
+from mkdocs_attnviz.models.captures import attention
+from mkdocs_attnviz.models.captures.context import Context
+from mkdocs_attnviz.models.engine import worker
+from mkdocs_attnviz.models.engine.client import Captured, Refused, Worker
+from mkdocs_attnviz.models.engine.request import Request
+from mkdocs_attnviz.models.inputs.examples import collate, example
+from mkdocs_attnviz.models.loading.load import load
+from mkdocs_attnviz.models.probing.interventions import intervening
 from mkdocs_attnviz.views import OPTIONS
+from mkdocs_attnviz.views.attention.capture import ATTENTION
+from mkdocs_attnviz.views.predict import PREDICTIONS
 
 make_model, tokenizer_folder = test_capture.make_model, test_capture.tokenizer_folder
 
@@ -202,13 +207,13 @@ def test_attention_is_that_of_the_changed_model(made):
     read = [example(loaded, {"text": TEXT}, 99)]
     change = [{"layer": 0, "heads": [1], "scale": 0.0}]
     with intervening(loaded, change, [{"text": TEXT}]):
-        found = attention.capture(loaded, read)[0]
+        found = attention.capture(Context(loaded, read))[0]
     changed = by_hand(loaded.model, projection.format(0), slice(8, 16), 0.0)
     with torch.inference_mode():
         expected = changed(**collate(loaded, read), output_attentions=True).attentions
     test_capture.assert_equal(found, [layer[0].numpy() for layer in expected])
     loaded.model, loaded.anatomy = changed, None
-    by_weights = attention.capture(loaded, read)[0]
+    by_weights = attention.capture(Context(loaded, read))[0]
     assert found.blobs["self/0/values"] == by_weights.blobs["self/0/values"]
 
 
@@ -528,7 +533,7 @@ def test_status_and_check_ask_for_both_entries(site):
     as_it_is = next(
         key for key, entry in found.items() if not named(entry, "interventions") and named(entry, "parameters")
     )
-    (cache_dir / cache.file_name(as_it_is)).unlink()
+    (cache_dir / file_name(as_it_is)).unlink()
     assert states() == ["missing", "cached", "cached"]
 
 

@@ -17,16 +17,21 @@ import transformers
 from conftest import INDUCTION, ROOT, Site, draw_all
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from mkdocs_attnviz.block import BlockError, Source, parse
-from mkdocs_attnviz.models import attribution, saliency
-from mkdocs_attnviz.models.inputs import example
-from mkdocs_attnviz.models.interventions import intervening
-from mkdocs_attnviz.models.load import Loaded, Unusable, load
-from mkdocs_attnviz.models.reference import resolve
+from mkdocs_attnviz.block.parse import parse
+from mkdocs_attnviz.block.problem import BlockError
+from mkdocs_attnviz.block.source import Source
+from mkdocs_attnviz.models.captures import saliency
+from mkdocs_attnviz.models.captures.context import Context
+from mkdocs_attnviz.models.identity.reference import resolve
+from mkdocs_attnviz.models.inputs.examples import example
+from mkdocs_attnviz.models.loading.load import Unusable, load
+from mkdocs_attnviz.models.loading.loaded import Loaded
+from mkdocs_attnviz.models.probing import attribution
+from mkdocs_attnviz.models.probing.interventions import intervening
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views import OPTIONS
+from mkdocs_attnviz.views.attention.weights import scaled
 from mkdocs_attnviz.views.saliency import Options, short_percent
-from mkdocs_attnviz.views.weights import scaled
 
 torch.set_num_threads(1)
 
@@ -405,7 +410,7 @@ def test_a_token_that_is_none(loaded):
 def test_what_was_written_is_explained_by_what_stands_before(loaded):
     model = loaded("induction")
     inputs = {"text": "green table seven rabbit cold river green", "generate": {"max_new_tokens": 3}}
-    entry = saliency.capture(model, [example(model, inputs, 512)], Options().parameters())[0]
+    entry = saliency.capture(Context(model, [example(model, inputs, 512)], Options().parameters()))[0]
     outputs = entry.meta["outputs"]
     assert [output["index"] for output in outputs] == [7, 8, 9]
     rows = np.array(scaled(entry.blobs["attributions"], 3))
@@ -748,9 +753,10 @@ def test_the_legend_declares_what_is_shown(figure):
     _, element = figure("date")
     element.get_by_role("button", name="Options").click()
     settled(element)
-    legend = element.locator(".legend").inner_text()
+    assert "blue: for, orange: against" in element.locator(".legend").inner_text()
+    notes = element.locator(".notes").inner_text()
     for part in ("integrated_gradients (Captum)", "signed sum", "the logit", "baseline: zero embeddings", "8 steps"):
-        assert part in legend
+        assert part in notes
     assert "convergence delta" in element.locator(".panel-readout").inner_text()
 
 

@@ -16,16 +16,18 @@ from test_tensors import figure
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 
 import mkdocs_attnviz
-from mkdocs_attnviz.block import Source
-from mkdocs_attnviz.cache import Entry
+from mkdocs_attnviz.block.source import Source
+from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.cache.token_version import outdated
 from mkdocs_attnviz.figure import Figure
-from mkdocs_attnviz.models import lens, saliency, word_boundaries
-from mkdocs_attnviz.models.arrays import TokenRow
+from mkdocs_attnviz.models.captures import lens, saliency
+from mkdocs_attnviz.models.captures.context import Context
+from mkdocs_attnviz.models.captures.own_arrays import TokenRow
 from mkdocs_attnviz.models.encoding import json_blob
-from mkdocs_attnviz.models.inputs import example
-from mkdocs_attnviz.models.load import Loaded
-from mkdocs_attnviz.models.token_version import outdated
-from mkdocs_attnviz.models.tokens import continued, pretty, special, tokenize
+from mkdocs_attnviz.models.inputs import word_boundaries
+from mkdocs_attnviz.models.inputs.examples import example
+from mkdocs_attnviz.models.inputs.tokens import continued, pretty, special, tokenize
+from mkdocs_attnviz.models.loading.loaded import Loaded
 from mkdocs_attnviz.pipeline import Pipeline
 from mkdocs_attnviz.settings import Settings
 
@@ -392,9 +394,9 @@ def test_a_word_is_the_same_token_under_every_key():
     loaded = Loaded(SimpleNamespace(name="m"), tiny(tokenizer), tokenizer, torch.device("cpu"))
     assert read(loaded.tokenizer, "bathe")["pretty"] == [" ba", "the"]
     given = example(loaded, {"text": "the bathe"}, 99)
-    (watched,) = lens.capture(loaded, [given], {"top_k": 1, "final_norm": True, "watch": ["the"]})
+    (watched,) = lens.capture(Context(loaded, [given], {"top_k": 1, "final_norm": True, "watch": ["the"]}))
     parameters = {"method": "input_x_gradient", "norm": "sum", "explain": "logit"}
-    (explained,) = saliency.capture(loaded, [given], parameters | {"token": "the", "contrast": "ba"})
+    (explained,) = saliency.capture(Context(loaded, [given], parameters | {"token": "the", "contrast": "ba"}))
     assert watched.meta["watch"] == [" the"]
     assert explained.meta["outputs"][0]["token"] == " the"
     assert explained.meta["contrast"] == " ba"

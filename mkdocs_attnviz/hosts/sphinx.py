@@ -42,8 +42,11 @@ from sphinx.util.docutils import SphinxDirective, docutils_namespace, patch_docu
 from sphinx.util.osutil import relative_uri
 
 from mkdocs_attnviz import __version__
-from mkdocs_attnviz.block import BlockError, Source, fields_of, is_id, parse
-from mkdocs_attnviz.cache import write_atomically
+from mkdocs_attnviz.block.fields import fields_of, is_id
+from mkdocs_attnviz.block.parse import parse
+from mkdocs_attnviz.block.problem import BlockError
+from mkdocs_attnviz.block.source import Source
+from mkdocs_attnviz.cache.files import write_atomically
 from mkdocs_attnviz.figure import Alert, AssetFolder, Figure, Rendered, mend, placeholder
 from mkdocs_attnviz.hosts import record
 from mkdocs_attnviz.hosts.fences import NAME, WITH_QUOTES

@@ -1,6 +1,7 @@
 import { levelsOf } from "../direction.js";
 import type { Figure, Sequence } from "../figure.js";
 import { plainText, tokenElement } from "../token.js";
+import { focusByKey } from "./keyboard.js";
 
 /** A token of a text that is set as text: line by line, in the order of reading. */
 export interface FlowToken {
@@ -232,7 +233,7 @@ export class Flow {
     ] as const)
       (this.rows[from] as HTMLElement).tabIndex = value;
     this.tabStop = to;
-    this.rows[to]?.focus();
+    focusByKey(this.rows[to]);
     return true;
   }
 }

@@ -7,8 +7,9 @@ import { PanelView, position } from "../panel-view.js";
 import flowCss from "../parts/flow.css";
 import { type Bar, Flow, groupsOf, type Paint, type Stretch, type Strip } from "../parts/flow.js";
 import { flowSheet } from "../parts/flow-sheet.js";
+import { focusByKey } from "../parts/keyboard.js";
 import { named, type Part, type Reading } from "../parts/reading.js";
-import type { Sheet, SvgPen } from "../parts/svg.js";
+import type { Sheet } from "../parts/svg.js";
 import { largest, type Table } from "../parts/table.js";
 import { tint } from "../parts/tint.js";
 import { type Line, signed, valueLines, valueList } from "../parts/values.js";
@@ -40,7 +41,7 @@ interface Factors {
   neurons: [layer: number, neuron: number, weight: number][][];
 }
 
-const [LINE, LEFT, WIDTH] = [28, 32, 680];
+const LINE = 28;
 const OPACITY = 0.85;
 /** How many of a factor's neurons stand in the table. */
 const NEURONS = 3;
@@ -129,7 +130,7 @@ export class FactorsView extends PanelView<FactorsState, FactorsFigure> {
   }
 
   protected legend(): string {
-    return "Bars above a token: how strong each factor is there, up to its own maximum, in the order of the numbers · a token: its strongest factor, opacity = strength";
+    return "Colour = a token’s strongest factor · opacity = its strength · bars: each factor, up to its own maximum";
   }
 
   protected body(): unknown {
@@ -200,7 +201,7 @@ export class FactorsView extends PanelView<FactorsState, FactorsFigure> {
     const steps = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1, Home: -at, End: buttons.length - 1 - at };
     const to = at + (steps[event.key as keyof typeof steps] ?? Number.NaN);
     if (Number.isNaN(to)) return;
-    buttons[to]?.focus();
+    focusByKey(buttons[to]);
     event.preventDefault();
   };
 
@@ -290,35 +291,7 @@ export class FactorsView extends PanelView<FactorsState, FactorsFigure> {
     const { factors } = this;
     if (!factors) return null;
     const { dark, pale } = this.host.scheme;
-    const colors = inks(dark, pale);
-    const flow = flowSheet(this.groups(this.figure), (index) => this.paint(index, factors), colors, this.strip);
-    if (!this.isLong) return flow;
-    const top = LINE * factors.strengths.length + 12;
-    return {
-      width: WIDTH,
-      height: top + flow.height,
-      draw: (pen) => {
-        factors.strengths.forEach((row, factor) => {
-          pen.text(String(factor + 1), LEFT - 10, LINE * factor + 18, { anchor: "end", size: 13, color: colors.pale });
-          pen.strokeStyle = this.color(factor);
-          pen.globalAlpha = this.alone === null || this.alone === factor ? 1 : 0.3;
-          line(pen, row, LINE * factor + 4);
-        });
-        pen.globalAlpha = 1;
-        pen.strokeStyle = colors.pale;
-        pen.lineWidth = 1;
-        const step = (WIDTH - LEFT) / Math.max(1, this.tokens.length - 1);
-        for (const start of this.starts.slice(1)) {
-          pen.beginPath();
-          pen.moveTo(LEFT + (start - 0.5) * step, 0);
-          pen.quadraticCurveTo(LEFT + (start - 0.5) * step, top, LEFT + (start - 0.5) * step, top - 12);
-          pen.stroke();
-        }
-        pen.moveBy(0, top);
-        flow.draw(pen);
-        pen.moveBy(0, -top);
-      },
-    };
+    return flowSheet(this.groups(this.figure), (index) => this.paint(index, factors), inks(dark, pale), this.strip);
   }
 
   /** A row a token, a column a factor; below the heads, each factor's strongest neurons. */
@@ -366,16 +339,4 @@ function points(row: number[]): string[] {
   const most = Math.max(...row) || 1;
   const all = row.map((value, at) => `${at} ${(1 - value / most).toFixed(3)}`);
   return all.length > 1 ? all : [...all, "1 1"];
-}
-
-function line(pen: SvgPen, row: number[], top: number): void {
-  const [most, step] = [Math.max(...row) || 1, (WIDTH - LEFT) / Math.max(1, row.length - 1)];
-  pen.lineWidth = 1.5;
-  pen.beginPath();
-  row.forEach((value, at) => {
-    const [x, y] = [LEFT + at * step, top + (LINE - 8) * (1 - value / most)];
-    if (at === 0) pen.moveTo(x, y);
-    else pen.quadraticCurveTo(x, y, x, y);
-  });
-  pen.stroke();
 }

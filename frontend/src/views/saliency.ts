@@ -6,10 +6,11 @@ import { choice } from "../parts/controls.js";
 import flowCss from "../parts/flow.css";
 import { type Bar, Flow, type FlowGroup, groupsOf, type Paint, type Stretch } from "../parts/flow.js";
 import { flowSheet } from "../parts/flow-sheet.js";
+import { type Ramp, ramp } from "../parts/legend.js";
 import { named, type Part, type Reading } from "../parts/reading.js";
 import type { Sheet } from "../parts/svg.js";
 import { largest, type Table } from "../parts/table.js";
-import { signedTint } from "../parts/tint.js";
+import { DEEPEST, ground, signedColor, signedTint } from "../parts/tint.js";
 import { percent } from "../parts/top.js";
 import { inks } from "../save.js";
 import { plainText } from "../token.js";
@@ -120,6 +121,28 @@ export class SaliencyView extends PanelView<SaliencyState, SaliencyFigure> {
   }
 
   protected legend(): string {
+    const signs = this.unsigned ? "" : " · blue: for, orange: against";
+    const { style } = this.choices.state;
+    return `${style === "bars" ? "Bar" : "Colour"} = share of the attribution${signs}`;
+  }
+
+  /** Whether no input can speak against an output. */
+  private get unsigned(): boolean {
+    return this.figure.method.norm === "l2";
+  }
+
+  protected override ramp(): Ramp | null {
+    const { scaled } = this;
+    if (!scaled || this.choices.state.style === "bars") return null;
+    const most = this.most(this.shares(scaled.row(this.current)));
+    const { scheme } = this.host;
+    const at = (share: number) => (this.unsigned ? share : 2 * share - 1);
+    return ramp([signed(at(0) * most), signed(most)], (share) =>
+      ground(signedColor(at(share), scheme), DEEPEST * Math.abs(at(share)), scheme),
+    );
+  }
+
+  protected override notes(): string {
     const { method, norm, contrast, baseline, steps, seed, layer, window } = this.figure.method;
     const perturbing = method === "occlusion" || method === "feature_ablation";
     const summed = norm === "l2" ? "L2 norm over the embedding" : "signed sum over the embedding";
@@ -131,7 +154,6 @@ export class SaliencyView extends PanelView<SaliencyState, SaliencyFigure> {
       steps && `${steps} ${method === "gradient_shap" ? `samples, seed ${seed}` : "steps"}`,
       layer !== undefined && `at the output of layer ${layer}`,
       window && window > 1 && `${window} tokens at a time`,
-      norm === "l2" ? "blue: much" : "blue: for, orange: against",
       "numbers: share of the sum of all sizes",
       "full colour, or longest bar: the largest value of this output",
     ]
@@ -187,8 +209,8 @@ export class SaliencyView extends PanelView<SaliencyState, SaliencyFigure> {
     if (!scaled) return false;
     this.flow.reserve(this.strip);
     this.flow.paint(this.painter(scaled));
-    const notes = this.notes(scaled);
-    this.flow.note((index) => notes[index] as string);
+    const numbers = this.numbers(scaled);
+    this.flow.note((index) => numbers[index] as string);
     this.mark();
     return true;
   }
@@ -198,7 +220,7 @@ export class SaliencyView extends PanelView<SaliencyState, SaliencyFigure> {
   }
 
   /** Below each input its share; below what has none its position. */
-  private notes(scaled: Scaled): string[] {
+  private numbers(scaled: Scaled): string[] {
     const shares = this.shares(scaled.row(this.current));
     const positions = this.groups(this.figure).flatMap(({ tokens }) => tokens.map(({ note }) => note));
     return this.places(this.figure).map(({ input }, index) => {
@@ -219,6 +241,10 @@ export class SaliencyView extends PanelView<SaliencyState, SaliencyFigure> {
     return counted.map((value) => value / sum);
   }
 
+  private most(shares: Float32Array): number {
+    return shares.reduce((most, share) => Math.max(most, Math.abs(share) || 0), 0);
+  }
+
   private painter(scaled: Scaled): (index: number) => Paint {
     const shares = this.shares(scaled.row(this.current));
     const known = shares.filter((share) => !Number.isNaN(share));
@@ -229,8 +255,8 @@ export class SaliencyView extends PanelView<SaliencyState, SaliencyFigure> {
     return (index) => {
       const share = shares[places[index]?.input ?? -1] ?? Number.NaN;
       if (Number.isNaN(share)) return {};
-      if (!this.strip.height) return signedTint(0.85 * share, Math.max(most, -least), scheme);
-      const { background } = signedTint(0.85 * Math.sign(share), 1, scheme);
+      if (!this.strip.height) return signedTint(DEEPEST * share, Math.max(most, -least), scheme);
+      const { background } = signedTint(DEEPEST * Math.sign(share), 1, scheme);
       return { bars: [...(background ? [bar(background, share, most - least, line.top)] : []), line] };
     };
   }
@@ -292,7 +318,7 @@ export class SaliencyView extends PanelView<SaliencyState, SaliencyFigure> {
     const { scaled } = this;
     const { dark, pale } = this.host.scheme;
     if (!scaled) return null;
-    const notes = this.notes(scaled)[Symbol.iterator]();
+    const notes = this.numbers(scaled)[Symbol.iterator]();
     const groups = this.groups(this.figure).map(({ heading, tokens }) => ({
       heading,
       tokens: tokens.map((token) => ({ ...token, note: notes.next().value ?? "" })),

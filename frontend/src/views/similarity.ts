@@ -3,10 +3,11 @@ import type { Blob, Figure } from "../figure.js";
 import { oneOf, PanelView, position } from "../panel-view.js";
 import { choice } from "../parts/controls.js";
 import { heatImage } from "../parts/heat.js";
+import { type Ramp, ramp } from "../parts/legend.js";
 import { hint, type Reading } from "../parts/reading.js";
 import type { Sheet } from "../parts/svg.js";
 import { largest, type Table } from "../parts/table.js";
-import { accent, tint } from "../parts/tint.js";
+import { accent, DEEPEST, ground, tint } from "../parts/tint.js";
 import type { ViewHost } from "../view.js";
 import { Scaled } from "../weights.js";
 import css from "./similarity.css";
@@ -48,12 +49,10 @@ interface Cell {
 }
 
 const [SIZE, EDGE, LARGEST, WRITTEN, LINE, NAMES] = [360, 40, 48, 30, 18, 24];
-/** Of the full colour: where layers are most alike, and where they are least. */
-const [DEEPEST, PALEST] = [0.85, 0.06];
+/** Of the full colour, where layers are least alike. */
+const PALEST = 0.06;
 /** Values that differ by less are not spread over all colours, and this is said. */
 const NARROW = 0.05;
-/** px of the legend below the cells, and its steps of colour. */
-const [SCALE, STEPS_OF_SCALE, STEP] = [28, 12, 8];
 const STEPS: Record<string, [number, number]> = {
   ArrowUp: [-1, 0],
   ArrowDown: [1, 0],
@@ -83,11 +82,10 @@ function spanOf(values: number[][], isOfOne: boolean): Span {
 const depth = ({ low, high }: Span, value: number): number =>
   PALEST + (DEEPEST - PALEST) * Math.min(1, Math.max(0, (value - low) / (high - low)));
 
-/** The legend's numbers, and a warning where the range is narrow. */
-function scaleTexts({ low, high, narrow }: Span): [string, string, string] {
+/** The values' own range in words, where it is narrow. */
+function narrowText({ narrow }: Span): string {
   const [least, most] = (narrow ?? []).map((value) => value.toFixed(3));
-  const range = least === most ? `all ${most}` : `from ${least} to ${most}`;
-  return [low.toFixed(2), high.toFixed(2), narrow ? `a narrow range: ${range}` : ""];
+  return narrow ? `, in a narrow range: ${least === most ? `all ${most}` : `from ${least} to ${most}`}` : "";
 }
 
 /** How alike layers hold the tokens of a text, as a matrix: of one model, or of one in rows and another in columns. */
@@ -181,30 +179,32 @@ export class SimilarityView extends PanelView<SimilarityState, SimilarityFigure>
   }
 
   protected legend(): string {
+    return `Similarity${this.span ? narrowText(this.span) : ""} · emb: the embeddings`;
+  }
+
+  protected override ramp(): Ramp | null {
+    const { span } = this;
+    const { scheme } = this.host;
+    if (!span) return null;
+    const color = (share: number) => ground(accent(scheme), PALEST + (DEEPEST - PALEST) * share, scheme);
+    return ramp([span.low.toFixed(2), span.high.toFixed(2)], color);
+  }
+
+  protected override notes(): string {
     const { tokens, width, other_width = 0, unit = "tokens" } = this.similar;
     const most = Math.max(width, other_width);
     const few = tokens <= most ? `; with so few, CCA is high whatever the layers (${most} dimensions) do` : "";
     const whose = this.headings.map((heading) => ` · ${heading}`).join("");
     const self = this.figure.models ? "" : " · each layer with itself: always 1, not on the scale";
-    return `The deeper, the more alike${self} · compared over ${tokens} ${unit}${few} · emb: the embeddings${whose}`;
+    return `Compared over ${tokens} ${unit}${few}${self}${whose}`;
   }
 
   protected body(): unknown {
-    return html`${this.grid}${this.scale()}`;
+    return this.grid;
   }
 
   private get span(): Span | undefined {
     return this.shown && spanOf(this.shown, !this.figure.models);
-  }
-
-  private scale(): TemplateResult {
-    const { span } = this;
-    if (!span) return html`<div class="colors"></div>`;
-    const [low, high, note] = scaleTexts(span);
-    const color = (share: number) => tint(accent(this.host.scheme), share, this.host.scheme).background ?? "";
-    const ramp = `background:linear-gradient(to right,${color(PALEST)},${color(DEEPEST)})`;
-    return html`<div class="colors"><span role="img" aria-label="Colours: from ${low} to ${high}">${low}<i
-      .style=${ramp}></i>${high}</span> ${note}</div>`;
   }
 
   private get shown(): number[][] | undefined {
@@ -343,12 +343,9 @@ export class SimilarityView extends PanelView<SimilarityState, SimilarityFigure>
     const [rows, cols] = shape(this.similar);
     const color = accent(this.host.scheme);
     const span = spanOf(values, !this.figure.models);
-    const [low, high, note] = scaleTexts(span);
-    const bottom = top + cell * rows;
-    const end = EDGE + STEP * STEPS_OF_SCALE;
     return {
-      width: Math.max(EDGE + cell * cols, end + 40 + 6.5 * note.length, ...headings.map(({ length }) => 7 * length)),
-      height: bottom + SCALE,
+      width: Math.max(EDGE + cell * cols, ...headings.map(({ length }) => 7 * length)),
+      height: top + cell * rows,
       draw: (pen) => {
         for (const [line, heading] of headings.entries()) pen.text(heading, 0, line * LINE + 13, { size: 12 });
         for (const [row, line] of values.entries())
@@ -357,13 +354,7 @@ export class SimilarityView extends PanelView<SimilarityState, SimilarityFigure>
             pen.globalAlpha = depth(span, value);
             pen.fillRect(EDGE + col * cell, top + row * cell, cell, cell);
           }
-        for (let step = 0; step < STEPS_OF_SCALE; step++) {
-          pen.globalAlpha = PALEST + ((DEEPEST - PALEST) * step) / (STEPS_OF_SCALE - 1);
-          pen.fillRect(EDGE + STEP * step, bottom + 10, STEP, 12);
-        }
         pen.globalAlpha = 1;
-        pen.text(low, EDGE - 6, bottom + 20, { anchor: "end", size: 12 });
-        pen.text(`${high}  ${note}`, end + 6, bottom + 20, { size: 12 });
         for (const text of this.texts(values)) {
           const [x, y] = [text.style.left, text.style.top].map((at) => Number.parseFloat(at)) as [number, number];
           const ink = text.style.color;
