@@ -151,8 +151,8 @@ def python_path(tmp_path_factory, request) -> str | None:
     """What `PYTHONPATH` was before it let workers be forks of one that has imported torch."""
     if request.config.option.quick:
         return os.environ.get("PYTHONPATH")
-    from mkdocs_attnviz.models.client import ALLOCATION, WORKER
-    from mkdocs_attnviz.models.environment import worker_environment
+    from mkdocs_attnviz.models.engine.client import ALLOCATION, WORKER
+    from mkdocs_attnviz.models.engine.environment import worker_environment
 
     base, several = tmp_path_factory.getbasetemp(), "PYTEST_XDIST_WORKER" in os.environ
     return warm_workers.install(

@@ -182,7 +182,7 @@ def become(pipes: list[int], folder: str, environment: dict[str, str], path: lis
     sys.argv[:] = ["-c"]
     status = 1
     try:
-        from mkdocs_attnviz.models import worker
+        from mkdocs_attnviz.models.engine import worker
 
         worker.main()
         status = 0
