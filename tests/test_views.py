@@ -7,6 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
+from conftest import ROOT
 
 from mkdocs_attnviz.block.parse import parse
 from mkdocs_attnviz.block.problem import BlockError
@@ -19,6 +20,7 @@ from mkdocs_attnviz.views.attention.options import select
 from mkdocs_attnviz.views.attention.preview import preview
 from mkdocs_attnviz.views.attention.weights import Layer
 from mkdocs_attnviz.views.attention.window import window
+from mkdocs_attnviz.views.svg.document import STEERING, visible
 
 TOKENS = ["[CLS]", "em", "##bed", "##ding", "x", "[SEP]", "un", "##tie", "[SEP]"]
 WORDS = [[0], [1, 2, 3], [4], [5], [6, 7], [8]]  # positions of the pieces
@@ -345,3 +347,26 @@ STRONGEST = [
 def test_the_strongest_weight_is_none_that_the_mask_forces(view, given, row, options, said):
     sentence = draw(causal(given, row), view=view, **options).sentence
     assert (said in sentence) if said else ("strongest" not in sentence)
+
+
+SIGNS = json.loads((ROOT / "frontend" / "test" / "signs.json").read_text("utf-8"))
+STEERED = ["\u202eevil", "a\u00a0b", "\u200b", "\ufeff", "\u2067x", "c"]
+
+
+@pytest.mark.parametrize(("token", "signs"), SIGNS)
+def test_signs_of_what_cannot_be_seen_are_those_of_the_browser(token, signs):
+    assert visible(token) == signs
+
+
+@pytest.mark.parametrize("view", ["head", "matrix"])
+def test_nothing_in_a_token_steers_the_text_around_it(view):
+    """In static pictures and in sentences, which are alternative texts: whichever token has the strongest weight."""
+    for strongest in range(len(STEERED)):
+        weights = np.full((1, 6, 6), 0.1, np.float32)
+        weights[0, strongest, (strongest + 1) % 6] = 0.5
+        given = entry({"self": {0: LayerTensors(weights)}}, {"text": TokenRow(STEERED)})
+        made = draw(given, view=view)
+        assert not STEERING.search(made.sentence.replace(" ", ""))
+        texts = "".join(ET.fromstring(made.picture.svg).itertext())
+        assert not re.search("[\u200b\ufeff\u00a0\u202a-\u202e\u2066-\u2069]", texts)
+        assert f"from “{visible(STEERED[strongest])}” to" in made.sentence

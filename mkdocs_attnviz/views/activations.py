@@ -13,7 +13,7 @@ from mkdocs_attnviz.models.engine.capture import Capture
 from mkdocs_attnviz.views.attention.options import shared
 from mkdocs_attnviz.views.attention.weights import scaled
 from mkdocs_attnviz.views.drawing import Drawing, Picture
-from mkdocs_attnviz.views.svg.document import capped, document, escape, palette, styles
+from mkdocs_attnviz.views.svg.document import called, capped, document, escape, palette, styles
 from mkdocs_attnviz.views.svg.token_flow import LIST, PANEL, json_of, sequences
 from mkdocs_attnviz.views.view import ALL_SCRIPT, View
 
@@ -161,7 +161,7 @@ def _sentence(block: Block, layer: Mapping[str, Any], words: list[str], lists: M
     return (
         f"Activations of the {layer['kept']} most active of {layer['neurons']} feed-forward neurons of {block.model}, "
         f"layer {layer['layer']}{stack}, at {len(words)} tokens. The strongest is neuron {neuron} at "
-        f"“{words[token].strip()}”, {value:.3g}."
+        f"“{called(words[token])}”, {value:.3g}."
     )
 
 

@@ -18,7 +18,8 @@ from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.encoding import digits, scaled_blob
 from mkdocs_attnviz.models.inputs.examples import collate
-from mkdocs_attnviz.models.inputs.tokens import Example, Tokens, names, pretty
+from mkdocs_attnviz.models.inputs.tokens import Example, Tokens, pretty
+from mkdocs_attnviz.models.inputs.vocabulary_token import token_of
 from mkdocs_attnviz.models.loading.load import Unusable
 from mkdocs_attnviz.models.loading.loaded import Loaded
 from mkdocs_attnviz.models.probing import answers
@@ -194,7 +195,7 @@ def _known(loaded: Loaded, key: str, given: str, text: Tokens) -> int:
         return _class(loaded, key, given)
     if loaded.task == "answer":
         return _place(key, given, answers.allowed(text))
-    return _token(loaded, key, given)
+    return token_of(loaded, key, given)
 
 
 def _place(key: str, given: str, positions: Sequence[int]) -> int:
@@ -205,21 +206,6 @@ def _place(key: str, given: str, positions: Sequence[int]) -> int:
             f"{positions[0]} to {positions[-1]}."
         )
     return int(given)
-
-
-def _token(loaded: Loaded, key: str, text: str) -> int:
-    """A token as the vocabulary has it, or the one token of a text; with a space before it where it needs one."""
-    vocabulary = loaded.tokenizer.get_vocab()
-    if text in vocabulary:
-        return int(vocabulary[text])
-    ways = [loaded.tokenizer(way, add_special_tokens=False, verbose=False)["input_ids"] for way in (f" {text}", text)]
-    found = next((ids[0] for ids in ways if len(ids) == 1 and ids[0] != loaded.tokenizer.unk_token_id), None)
-    if found is None:
-        pieces = ", ".join(names(loaded.tokenizer, ways[1]))
-        raise ValueError(
-            f"`{key}` is {text!r}, which is no single token of model {loaded.ref.name!r}; its pieces are {pieces}."
-        )
-    return int(found)
 
 
 def _class(loaded: Loaded, key: str, given: str) -> int:
