@@ -29,10 +29,11 @@ test: .venv/dev frontend/node_modules/.done site lint architectures ## every tes
 architectures: .venv/dev ## test every architecture of transformers, if what that depends on has changed
 	$(BIN)/python tests/architectures.py
 
-lint: .venv/dev frontend/node_modules/.done ## ruff, mypy, tsc, biome
+lint: .venv/dev frontend/node_modules/.done ## ruff, mypy, import-linter, tsc, biome
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 	npm --prefix frontend run check --silent
 	npm --prefix frontend run lint --silent
 

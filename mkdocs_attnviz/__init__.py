@@ -1,16 +1,20 @@
 """Interactive views of a transformer's attention in written documentation.
 
 In documentation a figure is an `attention` block. In a notebook it is a call: `show`, for a model in memory, or
-`head_view`, `model_view` and `neuron_view` with BertViz's arguments, and `matrix_view`, which BertViz has not.
+`head_view`, `model_view` and `neuron_view` with BertViz's arguments, and `matrix_view`, which BertViz does not have.
+
+Each public name is imported when it is asked for: a process that runs models needs no documentation tool.
 """
 
 __version__ = "0.1.0"
 
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from mkdocs_attnviz.hosts.fences import fence_validator
-from mkdocs_attnviz.hosts.markdown import fence, fence_format
-from mkdocs_attnviz.hosts.notebook import head_view, matrix_view, model_view, neuron_view, show
+if TYPE_CHECKING:
+    from mkdocs_attnviz.hosts.fences import fence_validator
+    from mkdocs_attnviz.hosts.markdown import fence, fence_format
+    from mkdocs_attnviz.hosts.notebook import head_view, matrix_view, model_view, neuron_view, show
 
 __all__ = [
     "fence",
@@ -23,10 +27,25 @@ __all__ = [
     "setup",
     "show",
 ]
+MODULES = {
+    "fence": "markdown",
+    "fence_format": "markdown",
+    "fence_validator": "fences",
+    "head_view": "notebook",
+    "matrix_view": "notebook",
+    "model_view": "notebook",
+    "neuron_view": "notebook",
+    "setup": "sphinx",
+    "show": "notebook",
+}
+"""The module in `hosts/` that each public name comes from. `setup` is what Sphinx calls."""
 
 
-def setup(app: Any) -> dict[str, Any]:
-    """Sphinx's entry: `extensions = ["mkdocs_attnviz"]`."""
-    from mkdocs_attnviz.hosts import sphinx  # not a dependency of the other hosts
+def __getattr__(name: str) -> Any:
+    if name not in MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.hosts.{MODULES[name]}"), name)
 
-    return sphinx.setup(app)
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *MODULES])

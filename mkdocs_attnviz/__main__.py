@@ -1,5 +1,5 @@
 """`python -m mkdocs_attnviz`: the command `attnviz`."""
 
-from mkdocs_attnviz.hosts.cli import main
+from mkdocs_attnviz.cli.main import main
 
 main(prog_name="attnviz")

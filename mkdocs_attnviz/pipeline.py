@@ -17,19 +17,24 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mkdocs_attnviz.block import Block, BlockError, Source
-from mkdocs_attnviz.cache import Cache, DamagedEntry, Entry, Log, signing_key
-from mkdocs_attnviz.entry_schema import unusable
+from mkdocs_attnviz.block.fields import Block
+from mkdocs_attnviz.block.problem import BlockError
+from mkdocs_attnviz.block.source import Source
+from mkdocs_attnviz.cache.entry import DamagedEntry, Entry, signing_key
+from mkdocs_attnviz.cache.entry_schema import unusable
+from mkdocs_attnviz.cache.folder import Cache
+from mkdocs_attnviz.cache.lock import Lock
+from mkdocs_attnviz.cache.store import Store
+from mkdocs_attnviz.cache.token_version import outdated
 from mkdocs_attnviz.figure import Alert, Assets, Figure, Rendered, fill, sources
-from mkdocs_attnviz.lock import Lock
-from mkdocs_attnviz.models.client import Captured, Engine, EngineFailed, Worker, by_model
-from mkdocs_attnviz.models.registry import Registry
-from mkdocs_attnviz.models.request import TENSORS, Request, too_long
-from mkdocs_attnviz.models.token_version import outdated
+from mkdocs_attnviz.log import Log
+from mkdocs_attnviz.models.engine.capture import TENSORS
+from mkdocs_attnviz.models.engine.client import Captured, Engine, EngineFailed, Worker, by_model
+from mkdocs_attnviz.models.engine.request import Request, too_long
+from mkdocs_attnviz.models.identity.registry import Registry
 from mkdocs_attnviz.progress import Progress
 from mkdocs_attnviz.publishing import without_folders
 from mkdocs_attnviz.settings import Settings
-from mkdocs_attnviz.store import Store
 from mkdocs_attnviz.views import VIEWS, block_of, state
 from mkdocs_attnviz.views.drawing import with_short_tokens
 
@@ -191,7 +196,7 @@ class Pipeline:
             for entry in entries:
                 self._check_length(plan.block, entry)
             entries = [with_short_tokens(entry) for entry in entries]
-            drawings = [VIEWS[plan.block.view].draw(plan.block, entry) for entry in entries]
+            drawings = [VIEWS[plan.block.view].drawing(plan.block, entry) for entry in entries]
             if plan.block.state is not None:
                 state.check_key(plan.block, entries[0])
             return Figure(plan.block, drawings[0], entries[0], *zip(drawings[1:], entries[1:], strict=True))
@@ -279,12 +284,12 @@ class Pipeline:
             return Alert(source, self._own_fault(error))
         view = VIEWS[block.view]
         if block.tensors is not None:
-            if not view.CAPTURE.attention:
+            if not view.capture.attention:
                 message = f"`tensors` holds attention, which the {block.view} view does not show; it needs a `model`."
                 return Alert(source, block.wrong("tensors", message))
             return Plan(source, block, Request(TENSORS, model, block.inputs))
         interventions = [each.to_dict() for each in block.interventions or ()]
-        request = Request(view.CAPTURE, model, block.inputs, block.options.parameters(), interventions, *others)
+        request = Request(view.capture, model, block.inputs, block.options.parameters(), interventions, *others)
         return Plan(source, block, request, request.without_interventions() if interventions else None)
 
     def _has(self, request: Request) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from mkdocs_attnviz.cache import Log
+from mkdocs_attnviz.log import Log
 
 EVERY = 10.0  # seconds between two lines in a log
 LABEL = "attention"

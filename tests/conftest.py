@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side; threads that wait for each other take CPU time
+
 import contextlib
 import functools
 import http.server
-import os
 import subprocess
 import sys
 import threading

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from conftest import Built
 
-from mkdocs_attnviz import cache
-from mkdocs_attnviz.cache import Entry
+from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.cache.key import entry_key, file_name
 
 
 def entries(folder: Path) -> dict[str, Entry]:
@@ -22,8 +22,8 @@ def entries(folder: Path) -> dict[str, Entry]:
     found = {}
     for path in sorted(folder.rglob("*.attnviz")):
         entry = Entry.from_bytes(path.read_bytes())
-        key = cache.key([(name, value) for name, value in entry.meta["key"]])
-        assert path == folder / cache.file_name(key)
+        key = entry_key([(name, value) for name, value in entry.meta["key"]])
+        assert path == folder / file_name(key)
         found[key] = entry
     return found
 

@@ -9,7 +9,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from mkdocs_attnviz.block import BlockError, Source, json_schema, parse
+from mkdocs_attnviz.block.parse import parse
+from mkdocs_attnviz.block.problem import BlockError
+from mkdocs_attnviz.block.schema import json_schema
+from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.views import OPTIONS, VIEWS
 
 
@@ -98,7 +101,7 @@ MISTAKES = [
     (GOOD + "heads: 1:2:3:99999999999999999999", 2, "`heads` is "),
     ('model: m\ntext: "\\uD800"', 1, "The text holds half of a surrogate pair"),
     (GOOD + "? [a]\n: b", 2, "A key of the block must be a plain word."),
-    (GOOD + "view: neuron\nmass: 1", 3, "`mass` is a key of view head, model, matrix, not of view neuron."),
+    (GOOD + "view: neuron\nmass: 1", 3, "`mass` is a key of view head, matrix, model, not of view neuron."),
     (GOOD + "min_weight: .1\nmass: .9", 2, "`min_weight` and `mass` stand both in the block; keep one of them."),
     (GOOD + "mass: 0", 2, "`mass` is 0; it must be a number above 0, up to 1."),
     (GOOD + "filter: ac", 2, "`filter` is 'ac'; it must be all, aa, ab, ba or bb."),

@@ -1,6 +1,7 @@
 """Entries are whole or missing; their keys are what they depend on."""
 
 import dataclasses
+import hashlib
 import logging
 import multiprocessing
 import random
@@ -13,22 +14,24 @@ import pytest
 from conftest import INDUCTION
 from entries import alike, stored
 
-from mkdocs_attnviz import cache
-from mkdocs_attnviz.block import Source
-from mkdocs_attnviz.cache import Cache, DamagedEntry, Entry
+from mkdocs_attnviz.block.source import Source
+from mkdocs_attnviz.cache.entry import DamagedEntry, Entry
+from mkdocs_attnviz.cache.folder import Cache
+from mkdocs_attnviz.cache.key import entry_key
 from mkdocs_attnviz.figure import Figure
-from mkdocs_attnviz.models.client import Worker
-from mkdocs_attnviz.models.reference import ModelRef
-from mkdocs_attnviz.models.request import ATTENTION, Request
+from mkdocs_attnviz.models.engine.client import Worker
+from mkdocs_attnviz.models.engine.request import Request
+from mkdocs_attnviz.models.identity.reference import ModelRef
 from mkdocs_attnviz.pipeline import Pipeline
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views import head
+from mkdocs_attnviz.views.attention.capture import ATTENTION
 
 LOG = logging.getLogger("test")
 MODEL = ModelRef("mini", "/models/mini", True, None, "sha256:00", "auto", False, True)
 REQUEST = Request(ATTENTION, MODEL, {"text": "a cat"})
 PARTS = REQUEST.key_parts
-KEY = cache.key(PARTS)
+KEY = entry_key(PARTS)
 ENTRY = Entry({"sequences": {"text": {"tokens": ["a", "cat"]}}}, {"self/0": zlib.compress(b"abcd"), "self/1": b"xy"})
 
 
@@ -88,7 +91,7 @@ def test_every_truncation_is_noticed(folder):
 def _sealed(header, rest=b""):
     """A file whose digest is right, whatever it holds."""
     content = header + b"\n" + rest
-    return b"attnviz 1 " + cache.hashlib.sha256(content).hexdigest().encode() + b"\n" + content
+    return b"attnviz 1 " + hashlib.sha256(content).hexdigest().encode() + b"\n" + content
 
 
 @pytest.mark.parametrize(
@@ -362,7 +365,8 @@ def test_what_says_the_same_has_the_same_key(key_of, one, other):
 @pytest.mark.parametrize("other", [{"version": 99}, {"name": "other"}])
 def test_the_captures_schema_changes_the_key(key_of, monkeypatch, other):
     before = key_of()
-    monkeypatch.setattr(head, "CAPTURE", dataclasses.replace(ATTENTION, **other))
+    changed = dataclasses.replace(head.VIEW, capture=dataclasses.replace(ATTENTION, **other))
+    monkeypatch.setattr("mkdocs_attnviz.pipeline.VIEWS", {"head": changed})
     assert key_of() != before
 
 
@@ -425,7 +429,7 @@ def test_parts_cannot_pass_for_each_other():
         [("text", None), ("text_pair", "a")],
         [("text", 'a", "text_pair')],
     ):
-        assert cache.key(one) != cache.key(other)
+        assert entry_key(one) != entry_key(other)
 
 
 def test_the_key_is_what_it_was():
@@ -459,7 +463,7 @@ def test_another_model_is_the_last_of_the_key_s_parts():
         ("other", "sha256:11"),
         ("other_dtype", "bfloat16"),
     ]
-    assert cache.key(both.key_parts) == "d055a91d1a3103e8bca97b0bb5f43bbd7b9073b7b0a9b4a48d5bdda4fc731c54"
+    assert entry_key(both.key_parts) == "d055a91d1a3103e8bca97b0bb5f43bbd7b9073b7b0a9b4a48d5bdda4fc731c54"
     with pytest.raises(ValueError, match="else has no identity yet"):
         dataclasses.replace(both, other=dataclasses.replace(other, identity=None)).key  # noqa: B018
 

@@ -11,9 +11,9 @@ import pytest
 import yaml
 from conftest import INDUCTION
 
-from mkdocs_attnviz.block import Source
+from mkdocs_attnviz.block.source import Source
+from mkdocs_attnviz.cli import site as sites
 from mkdocs_attnviz.hosts import record
-from mkdocs_attnviz.hosts import site as sites
 from mkdocs_attnviz.settings import Settings
 
 MADE_BY_A_HOOK = """\

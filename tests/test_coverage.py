@@ -22,10 +22,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 import decoding
 import tiny_models
 
-from mkdocs_attnviz.models import attention, scores
-from mkdocs_attnviz.models.attention_limits import limit
-from mkdocs_attnviz.models.inputs import accepted, collate
-from mkdocs_attnviz.models.load import NO_ATTENTION, Unusable
+from mkdocs_attnviz.models.captures import attention, scores
+from mkdocs_attnviz.models.captures.context import Context
+from mkdocs_attnviz.models.inputs.examples import accepted, collate
+from mkdocs_attnviz.models.loading.load import NO_ATTENTION, Unusable
+from mkdocs_attnviz.models.probing.attention_limits import limit
 
 SITE = Path(__file__).parent.parent / "example_site"
 TABLE = SITE / "includes" / "coverage.json"
@@ -61,7 +62,7 @@ def said(error):
 def checked(loaded, example):
     truth = expected(loaded, example)
     with outputs_of(loaded.model) as seen:
-        entry = attention.capture(loaded, [example])[0]
+        entry = attention.capture(Context(loaded, [example]))[0]
     bare = run(loaded, example)
     assert all(
         torch.allclose(one, other, atol=1e-6) for one, other in zip(floats(bare), floats(seen[-1]), strict=False)
@@ -80,7 +81,7 @@ def checked(loaded, example):
             assert stack["causal"] == is_causal(loaded, example, stack["rows"]), name
     exact = check_weights(entry, truth)
     try:
-        terms = check_scores(scores.capture(loaded, [example])[0], truth)
+        terms = check_scores(scores.capture(Context(loaded, [example]))[0], truth)
         return row | {"compared": exact, "terms": terms}
     except Unusable as error:
         return row | {"compared": exact, "why": said(error)}

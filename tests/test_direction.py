@@ -12,7 +12,7 @@ from conftest import ROOT, draw_all, settle
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 import mkdocs_attnviz
-from mkdocs_attnviz.views.direction import levels, visual_order
+from mkdocs_attnviz.views.svg.direction import levels, visual_order
 
 VECTORS = json.loads((ROOT / "frontend" / "test" / "direction.json").read_text("utf-8"))
 TEXTS = {"hebrew": "החתול ישב על השטיח בשנת 1948 כמו GPT", "arabic-quote": "they say السلام عليكم and smile to us all"}

@@ -19,9 +19,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 import test_coverage
 import tiny_models
 
-from mkdocs_attnviz.models import attention
-from mkdocs_attnviz.models.load import NO_ATTENTION, Unusable, load
-from mkdocs_attnviz.models.reference import resolve
+from mkdocs_attnviz.models.captures import attention
+from mkdocs_attnviz.models.captures.context import Context
+from mkdocs_attnviz.models.identity.reference import resolve
+from mkdocs_attnviz.models.loading.load import NO_ATTENTION, Unusable, load
 from mkdocs_attnviz.settings import Settings
 
 TABLE = json.loads(test_coverage.TABLE.read_text())["types"]
@@ -84,7 +85,7 @@ class Directory:
             assert re.search(refused, loaded), loaded
         elif self.truth is not None:
             try:
-                entry = attention.capture(loaded, [self.example])[0]
+                entry = attention.capture(Context(loaded, [self.example]))[0]
             except Unusable as error:  # what was missing was met by this text, not by the short one at loading
                 return self.check(str(error), refused="does not give the same output twice")
             test_coverage.check_weights(entry, self.truth)

@@ -6,8 +6,8 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 
-from mkdocs_attnviz.models.client import Worker
-from mkdocs_attnviz.models.environment import hub_tokens, knowing, worker_environment
+from mkdocs_attnviz.models.engine.client import Worker
+from mkdocs_attnviz.models.engine.environment import hub_tokens, knowing, worker_environment
 
 pytestmark = pytest.mark.usefixtures("cold_workers")
 SECRETS = {
@@ -78,7 +78,9 @@ def test_the_hubs_tokens_are_known_for_one_job(monkeypatch):
 def test_a_job_tells_tokens_only_where_a_model_of_the_hub_is_loaded(monkeypatch, local, told):
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     sent = []
-    monkeypatch.setattr("mkdocs_attnviz.models.client.write_message", lambda stream, message: sent.append(message))
+    monkeypatch.setattr(
+        "mkdocs_attnviz.models.engine.client.write_message", lambda stream, message: sent.append(message)
+    )
     worker = Worker()
     try:
         worker._send({"op": "capture", "models": {"model": {"local": local}, "other": {"local": True}}}, 0)

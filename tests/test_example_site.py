@@ -367,7 +367,8 @@ def test_the_masked_model_says_whose_horse_is_fed():
 
 
 def test_every_key_and_setting_is_documented():
-    from mkdocs_attnviz.block import _fields_within, fields_of
+    from mkdocs_attnviz.block.fields import fields_of
+    from mkdocs_attnviz.block.parse import _fields_within
     from mkdocs_attnviz.settings import Settings
     from mkdocs_attnviz.views import OPTIONS
 

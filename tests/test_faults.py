@@ -22,8 +22,8 @@ import yaml
 from conftest import INDUCTION, Built, Site
 from entries import alike, entries, leftovers, obey, weights
 
-from mkdocs_attnviz.models import reference
-from mkdocs_attnviz.models.reference import resolve
+from mkdocs_attnviz.models.identity import reference
+from mkdocs_attnviz.models.identity.reference import resolve
 from mkdocs_attnviz.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("cold_workers")
@@ -32,8 +32,8 @@ WORDS = ["the", "old", "cat", "sat", "on", "the", "mat", "and", "a", "dog", "ran
 WARM = """
 import os, subprocess, sys
 import mkdocs.__main__, mkdocs.commands.build, mkdocs_attnviz.hosts.mkdocs
-import mkdocs_attnviz.models.load, transformers.models.gpt2.modeling_gpt2
-from mkdocs_attnviz.models import worker
+import mkdocs_attnviz.models.loading.load, transformers.models.gpt2.modeling_gpt2
+from mkdocs_attnviz.models.engine import worker
 
 class Forked(subprocess.Popen):
     '''A worker process that need not import torch again; all else is as it is.'''

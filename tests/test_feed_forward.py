@@ -5,10 +5,10 @@ import tiny_models
 import torch
 from conftest import INDUCTION, ROOT
 
-from mkdocs_attnviz.models import feed_forward
-from mkdocs_attnviz.models.inputs import collate, example
-from mkdocs_attnviz.models.load import Unusable, load
-from mkdocs_attnviz.models.reference import resolve
+from mkdocs_attnviz.models.identity.reference import resolve
+from mkdocs_attnviz.models.inputs.examples import collate, example
+from mkdocs_attnviz.models.loading.load import Unusable, load
+from mkdocs_attnviz.models.probing import feed_forward
 from mkdocs_attnviz.settings import Settings
 
 torch.set_num_threads(1)

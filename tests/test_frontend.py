@@ -30,18 +30,6 @@ def test_a_bundle_can_stand_inside_a_page(name):
         assert forbidden not in text
 
 
-def test_torch_is_imported_by_the_worker_alone():
-    package = ROOT / "mkdocs_attnviz"
-    free = [path for path in package.rglob("*.py") if path.parent.name != "models"]
-    free += [package / "models" / name for name in ("__init__.py", "client.py", "reference.py", "request.py")]
-    free += [package / "models" / f"{name}.py" for name in ("token_version", "marks", "characters", "word_boundaries")]
-    for path in free:
-        found = re.findall(
-            r"^\s*(?:import|from) (?:torch|transformers|numpy|huggingface_hub)\b", path.read_text(), re.M
-        )
-        assert not found, path
-
-
 def test_no_template_writes_a_style_attribute():
     """Under a policy without inline styles only the property has an effect: `.style=` in Lit's templates."""
     sources = {path.name: path.read_text() for path in (ROOT / "frontend" / "src").rglob("*.ts")}

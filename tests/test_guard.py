@@ -16,10 +16,10 @@ from bs4 import BeautifulSoup
 from conftest import INDUCTION, MINILM
 from safetensors.torch import save_file
 
-from mkdocs_attnviz.block import Source
+from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.figure import MARK, placeholder, sources
-from mkdocs_attnviz.models.client import _keep
-from mkdocs_attnviz.models.reference import resolve
+from mkdocs_attnviz.models.engine.client import _keep
+from mkdocs_attnviz.models.identity.reference import resolve
 from mkdocs_attnviz.publishing import without_folders
 from mkdocs_attnviz.settings import Settings
 
@@ -118,7 +118,7 @@ def test_a_full_disk_costs_the_figures_that_need_it(tmp_path):
 
 def test_a_worker_that_cannot_be_started(tmp_path):
     """As where a user may have no more processes; here there are no more pipes."""
-    import_all = "convert('', on_missing='warn')\nimport os, mkdocs_attnviz.models.client\n"
+    import_all = "convert('', on_missing='warn')\nimport os, mkdocs_attnviz.models.engine.client\n"
     full = (
         "resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir('/proc/self/fd')) + 3, 999))\n"
         f"convert({BLOCK.format('one')!r}, cache_dir={str(tmp_path / 'cache')!r})"
@@ -130,7 +130,7 @@ def test_a_worker_that_cannot_be_started(tmp_path):
 
 
 VANISHES = """
-from mkdocs_attnviz.cache import Cache
+from mkdocs_attnviz.cache.folder import Cache
 put, left = Cache.put, {left}
 def put_and_lose(self, key, *entry):
     global left

@@ -1,6 +1,7 @@
 """Entries whose checksum is right and whose content is not: what is drawn is right, and costs what it is worth."""
 
 import copy
+import hashlib
 import json
 import logging
 import os
@@ -12,15 +13,16 @@ import pytest
 from conftest import INDUCTION
 from entries import alike, stored
 
-from mkdocs_attnviz import cache
-from mkdocs_attnviz.block import Source
-from mkdocs_attnviz.cache import Cache, DamagedEntry, Entry, read_regular
-from mkdocs_attnviz.entry_schema import LARGEST_LAYER, fault, inflated, unusable
+from mkdocs_attnviz.block.source import Source
+from mkdocs_attnviz.cache.entry import DamagedEntry, Entry
+from mkdocs_attnviz.cache.entry_schema import LARGEST_LAYER, fault, inflated, unusable
+from mkdocs_attnviz.cache.files import read_regular
+from mkdocs_attnviz.cache.folder import Cache
+from mkdocs_attnviz.cache.status import standings
 from mkdocs_attnviz.figure import Alert, Assets, Figure
-from mkdocs_attnviz.models.client import Worker
+from mkdocs_attnviz.models.engine.client import Worker
 from mkdocs_attnviz.pipeline import Pipeline
 from mkdocs_attnviz.settings import Settings
-from mkdocs_attnviz.standing import standings
 
 LOG = logging.getLogger("test")
 BLOCK = f"model: {INDUCTION}\ntext: the old cat sat on the mat . the old cat\n"
@@ -150,7 +152,7 @@ def test_a_damaged_entry_is_computed_anew(draw, tmp_path, block, change):
 )
 def test_sizes_that_are_no_sizes(sizes):
     content = f'{{"meta": {{}}, "blobs": {sizes}}}\n'.encode() + b"xy"
-    sealed = b"attnviz 1 " + cache.hashlib.sha256(content).hexdigest().encode() + b"\n" + content
+    sealed = b"attnviz 1 " + hashlib.sha256(content).hexdigest().encode() + b"\n" + content
     with pytest.raises(DamagedEntry):
         Entry.from_bytes(sealed)
 

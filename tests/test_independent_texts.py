@@ -11,9 +11,11 @@ import tiny_models
 import torch
 from test_coverage import check_weights, expected, floats, run
 
-from mkdocs_attnviz.models import attention
-from mkdocs_attnviz.models.isolation import Isolation
-from mkdocs_attnviz.models.load import NO_ATTENTION, Loaded, Unusable
+from mkdocs_attnviz.models.captures import attention
+from mkdocs_attnviz.models.captures.context import Context
+from mkdocs_attnviz.models.loading.isolation import Isolation
+from mkdocs_attnviz.models.loading.load import NO_ATTENTION, Unusable
+from mkdocs_attnviz.models.loading.loaded import Loaded
 
 SHORT, LONG = 11, 45
 """Tokens of two texts, on either side of where an architecture turns to another kind of attention."""
@@ -34,7 +36,7 @@ def captured(loaded, example):
     if loaded.ref.name in NO_ATTENTION:
         return outputs, ""
     try:
-        return outputs, attention.capture(loaded, [example])[0]
+        return outputs, attention.capture(Context(loaded, [example]))[0]
     except (Unusable, ValueError) as error:
         return outputs, str(error)
 

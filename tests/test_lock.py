@@ -14,11 +14,11 @@ from conftest import INDUCTION
 from entries import alike, stored
 from models_of_machines import changed, hub_model, save_tensors
 
-from mkdocs_attnviz.block import Source
+from mkdocs_attnviz.block.source import Source
+from mkdocs_attnviz.cache.lock import Lock, Locked
 from mkdocs_attnviz.figure import Figure
-from mkdocs_attnviz.lock import Lock, Locked
-from mkdocs_attnviz.models.client import Worker
-from mkdocs_attnviz.models.reference import resolve
+from mkdocs_attnviz.models.engine.client import Worker
+from mkdocs_attnviz.models.identity.reference import resolve
 from mkdocs_attnviz.pipeline import Pipeline
 from mkdocs_attnviz.settings import Settings
 
@@ -228,7 +228,7 @@ def test_forgetting_makes_no_file(path):
 ADD = """
 import sys, logging
 from pathlib import Path
-from mkdocs_attnviz.lock import Lock
+from mkdocs_attnviz.cache.lock import Lock
 path, name = Path(sys.argv[1]), sys.argv[2]
 sys.stdin.read()
 for number in range(5):

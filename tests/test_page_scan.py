@@ -9,11 +9,11 @@ import sys
 import pytest
 from conftest import INDUCTION
 
-from mkdocs_attnviz.block import Source
+from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.figure import placeholder, sources
 from mkdocs_attnviz.hosts.page import SourcePage
 
-WAITING = "from mkdocs_attnviz.figure import *; from mkdocs_attnviz.block import Source\n"
+WAITING = "from mkdocs_attnviz.figure import *; from mkdocs_attnviz.block.source import Source\n"
 PAGE = "from mkdocs_attnviz.hosts.page import SourcePage; page = SourcePage()\n"
 CONVERT = f"""
 import logging, markdown

@@ -13,10 +13,10 @@ import pytest
 import yaml
 from conftest import INDUCTION
 
-from mkdocs_attnviz.cache import Entry
+from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.comparison import difference
 from mkdocs_attnviz.models.encoding import json_blob, scaled_blob, weights_blob
-from mkdocs_attnviz.views.flow import json_of
+from mkdocs_attnviz.views.svg.token_flow import json_of
 
 TEXT = "text: the old cat sat on the mat . the old cat"
 BLOCKS = {

@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 from conftest import INDUCTION, MINILM
 
-from mkdocs_attnviz.block import BlockError, Source
-from mkdocs_attnviz.models import reference
-from mkdocs_attnviz.models.reference import resolve, resolve_tensors
+from mkdocs_attnviz.block.problem import BlockError
+from mkdocs_attnviz.block.source import Source
+from mkdocs_attnviz.cache.status import standings
+from mkdocs_attnviz.models.identity import reference
+from mkdocs_attnviz.models.identity.reference import resolve, resolve_tensors
 from mkdocs_attnviz.pipeline import Pipeline
 from mkdocs_attnviz.settings import Settings
-from mkdocs_attnviz.standing import standings
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

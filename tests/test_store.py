@@ -18,13 +18,14 @@ import pytest
 from entries import entries, leftovers, obey
 from flaky import Flaky
 
-from mkdocs_attnviz import cache
-from mkdocs_attnviz.cache import Cache, Entry, StoreError, file_name
-from mkdocs_attnviz.store import AT_FIRST, TRIES, Store
+from mkdocs_attnviz.cache.entry import Entry, signing_key
+from mkdocs_attnviz.cache.folder import Cache, StoreError
+from mkdocs_attnviz.cache.key import entry_key, file_name
+from mkdocs_attnviz.cache.store import AT_FIRST, TRIES, Store
 
 LOG = logging.getLogger("test")
 PARTS = {f"text {number}": [("capture", "attention"), ("text", f"text {number}")] for number in range(100)}
-INPUTS = {cache.key(parts): parts for parts in PARTS.values()}
+INPUTS = {entry_key(parts): parts for parts in PARTS.values()}
 KEYS = list(INPUTS)
 KEY = KEYS[0]
 
@@ -194,7 +195,7 @@ def test_what_may_not_be_read_or_written(tmp_path):
     (store / file_name(KEY)).chmod(0)
     (store / KEY[:2]).chmod(0o555)
     script = (
-        "import logging, sys; from mkdocs_attnviz.store import Store, StoreError\n"
+        "import logging, sys; from mkdocs_attnviz.cache.store import Store, StoreError\n"
         f"store = Store({store.as_uri()!r}, logging.getLogger(), wait=600)\n"
         f"for act in (lambda: list(store.fetch([{KEY!r}])), lambda: store.put({KEY!r}, b''),"
         f" lambda: store.remove({KEY!r})):\n"
@@ -331,7 +332,7 @@ def test_a_signature_is_that_of_its_entry(machine, tmp_path):
 
 
 def test_a_key_that_keeps_nobody_out():
-    assert cache.signing_key({}) == cache.signing_key({"ATTNVIZ_SIGNING_KEY": " "}) == b""
-    assert cache.signing_key({"ATTNVIZ_SIGNING_KEY": f"{'k' * 32}\n"}) == SECRET
+    assert signing_key({}) == signing_key({"ATTNVIZ_SIGNING_KEY": " "}) == b""
+    assert signing_key({"ATTNVIZ_SIGNING_KEY": f"{'k' * 32}\n"}) == SECRET
     with pytest.raises(ValueError, match="ATTNVIZ_SIGNING_KEY has 6 characters, and it needs 32"):
-        cache.signing_key({"ATTNVIZ_SIGNING_KEY": "secret"})
+        signing_key({"ATTNVIZ_SIGNING_KEY": "secret"})

@@ -14,10 +14,10 @@ from conftest import MINILM, ROOT
 from safetensors.numpy import save_file
 
 import mkdocs_attnviz
+from mkdocs_attnviz.models.captures.tensors import capture_file
 from mkdocs_attnviz.models.encoding import overview_blob, quantised, rollout
-from mkdocs_attnviz.models.marks import guessed
-from mkdocs_attnviz.models.reference import resolve
-from mkdocs_attnviz.models.tensors import capture_file
+from mkdocs_attnviz.models.identity.reference import resolve
+from mkdocs_attnviz.models.inputs.marks import guessed
 from mkdocs_attnviz.settings import Settings
 
 QUANTISATION = 0.00392

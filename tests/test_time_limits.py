@@ -15,13 +15,15 @@ from pathlib import Path
 import pytest
 from conftest import INDUCTION
 
-from mkdocs_attnviz import store
-from mkdocs_attnviz.cache import Cache, Entry
-from mkdocs_attnviz.models import downloads
-from mkdocs_attnviz.models.client import Captured, ModelFailed, Refused, Worker
-from mkdocs_attnviz.models.reference import resolve
-from mkdocs_attnviz.models.request import ATTENTION, Request
+from mkdocs_attnviz.cache import store
+from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.cache.folder import Cache
+from mkdocs_attnviz.models.engine import downloads
+from mkdocs_attnviz.models.engine.client import Captured, ModelFailed, Refused, Worker
+from mkdocs_attnviz.models.engine.request import Request
+from mkdocs_attnviz.models.identity.reference import resolve
 from mkdocs_attnviz.settings import Settings
+from mkdocs_attnviz.views.attention.capture import ATTENTION
 
 ENDLESS_TEMPLATE = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}a b c"
 ENDLESS_PATTERN = "(?:a|aa){21}c"  # 0.1 s at each place in a row of `a`
@@ -183,9 +185,10 @@ def test_a_panic_while_a_tokenizer_is_loaded(worker, tmp_path):
 BUILD = """
 import sys
 from pathlib import Path
-from mkdocs_attnviz.models.client import Worker
-from mkdocs_attnviz.models.reference import resolve
-from mkdocs_attnviz.models.request import ATTENTION, Request
+from mkdocs_attnviz.models.engine.client import Worker
+from mkdocs_attnviz.models.identity.reference import resolve
+from mkdocs_attnviz.views.attention.capture import ATTENTION
+from mkdocs_attnviz.models.engine.request import Request
 from mkdocs_attnviz.settings import Settings
 worker = Worker()
 requests = [Request(ATTENTION, resolve(sys.argv[1], None, Settings(), Path()), {"text": "a" * 90_000})]

@@ -15,14 +15,14 @@ from test_tensors import figure
 from tokenizers import AddedToken, models, pre_tokenizers, processors
 
 import mkdocs_attnviz
-from mkdocs_attnviz.block import Source
-from mkdocs_attnviz.cache import Entry
+from mkdocs_attnviz.block.source import Source
+from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.cache.token_version import outdated
 from mkdocs_attnviz.figure import Figure
-from mkdocs_attnviz.models import word_boundaries
-from mkdocs_attnviz.models.arrays import TokenRow
+from mkdocs_attnviz.models.captures.own_arrays import TokenRow
 from mkdocs_attnviz.models.encoding import json_blob
-from mkdocs_attnviz.models.token_version import outdated
-from mkdocs_attnviz.models.tokens import continued, pretty, special, tokenize
+from mkdocs_attnviz.models.inputs import word_boundaries
+from mkdocs_attnviz.models.inputs.tokens import continued, pretty, special, tokenize
 from mkdocs_attnviz.pipeline import Pipeline
 from mkdocs_attnviz.settings import Settings
 

@@ -11,7 +11,7 @@ from mkdocs.utils.meta import get_data
 from models_of_machines import without_models
 from published import BLOCKS, bring, shown
 
-from mkdocs_attnviz.hosts import front_matter
+from mkdocs_attnviz.cli import front_matter
 
 EVERY_MODULE = """
 import importlib, pkgutil, sys

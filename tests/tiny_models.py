@@ -11,9 +11,9 @@ import transformers
 from transformers.models.auto import modeling_auto
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-from mkdocs_attnviz.models.load import Loaded
-from mkdocs_attnviz.models.model_class import bodies
-from mkdocs_attnviz.models.tokens import Example, Tokens
+from mkdocs_attnviz.models.inputs.tokens import Example, Tokens
+from mkdocs_attnviz.models.loading.loaded import Loaded
+from mkdocs_attnviz.models.loading.model_class import bodies
 
 VOCABULARY = 99
 SHRUNK = {

@@ -20,7 +20,7 @@ from pymdownx.superfences import (
     SuperFencesCodeExtension,
 )
 
-from mkdocs_attnviz.block import Source
+from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.figure import placeholder
 from mkdocs_attnviz.hosts.page import OPENING, SourcePage, object_of
 

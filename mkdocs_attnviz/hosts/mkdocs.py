@@ -28,7 +28,7 @@ from mkdocs.utils import get_relative_url
 from mkdocs.utils.yaml import get_yaml_loader, yaml_load
 from yaml.constructor import ConstructorError
 
-from mkdocs_attnviz.block import Source
+from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.figure import MARK, AssetFolder, ids_to_come, mend, sources
 from mkdocs_attnviz.hosts import record
 from mkdocs_attnviz.hosts.markdown import EXTENSION

@@ -15,13 +15,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mkdocs_attnviz.block import Block, BlockError, Source, parse
-from mkdocs_attnviz.cache import Entry
+from mkdocs_attnviz.block.fields import Block
+from mkdocs_attnviz.block.parse import parse
+from mkdocs_attnviz.block.problem import BlockError
+from mkdocs_attnviz.block.source import Source
+from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.figure import Assets, Figure
 from mkdocs_attnviz.hosts import kernel
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views import OPTIONS, VIEWS
-from mkdocs_attnviz.views.drawing import ALL_SCRIPT
+from mkdocs_attnviz.views.view import ALL_SCRIPT, ATTENTION_SCRIPT
 
 Attention = Sequence[Any]
 SUBJECT = "own tensors"
@@ -39,21 +42,21 @@ HINT = (
 class Html:
     """A complete fragment of HTML, with script and data inside; notebooks display it."""
 
-    def __init__(self, figure: str, script: str, name: str, sentence: str) -> None:
-        """`name` is that of the script."""
-        self._figure, self._script, self._name, self.sentence = figure, script, name, sentence
+    def __init__(self, figure: str, scripts: Mapping[str, str], sentence: str) -> None:
+        """`scripts` are elements that load scripts, by the scripts' names."""
+        self._figure, self._scripts, self.sentence = figure, scripts, sentence
 
     @property
     def data(self) -> str:
-        return f"{self._figure}\n{self._script}"
+        return "\n".join([self._figure, *self._scripts.values()])
 
     def _repr_html_(self) -> str:
         return self.data
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         """Return what a notebook shows. One output of a notebook has the script for all."""
-        script = self._script if kernel.needs_script(self._name, ALL_SCRIPT) else HINT
-        return {"text/html": f"{self._figure}\n{script}", "text/plain": self.sentence}
+        lacking = [element for name, element in self._scripts.items() if kernel.needs_script(name, _covering(name))]
+        return {"text/html": "\n".join([self._figure, *(lacking or [HINT])]), "text/plain": self.sentence}
 
     def __repr__(self) -> str:
         """Where there is no HTML: a terminal, LaTeX, a notebook that is exported as text."""
@@ -88,16 +91,22 @@ def show(
     Raises:
         ValueError: the model has no such attention, does not read such a text, or an option names what is not there.
     """
-    from mkdocs_attnviz.models import live  # imports torch and transformers, which the caller has
+    from mkdocs_attnviz.models.engine import in_process
 
-    given = {"model": live.name(model), "text": text, "text_pair": text_pair, "text_target": text_target, "view": view}
-    given |= {"other": None if other is None else live.name(other)}
+    given = {
+        "model": in_process.name(model),
+        "text": text,
+        "text_pair": text_pair,
+        "text_target": text_target,
+        "view": view,
+    }
+    given |= {"other": None if other is None else in_process.name(other)}
 
     def captured(block: Block) -> list[Entry]:
         changes = [each.to_dict() for each in block.interventions or ()]
-        capture, parameters = VIEWS[block.view].CAPTURE, block.options.parameters()
+        capture, parameters = VIEWS[block.view].capture, block.options.parameters()
         return [
-            live.entry(
+            in_process.entry(
                 model, tokenizer, block.inputs, capture, max_tokens, parameters, interventions, other, other_tokenizer
             )
             for interventions in ([changes, []] if changes else [[]])
@@ -243,7 +252,7 @@ def _own(view: str, stacks: Stacks, texts: Texts, options: Mapping[str, Any], ht
 
 
 def _entry(stacks: Mapping[str, Attention], texts: Texts) -> Entry:
-    from mkdocs_attnviz.models import arrays
+    from mkdocs_attnviz.models.captures import own_arrays
 
     sides = {"text": texts.encoder, "target": texts.decoder}
     if "self" in stacks:
@@ -251,12 +260,12 @@ def _entry(stacks: Mapping[str, Attention], texts: Texts) -> Entry:
             raise ValueError("`tokens` is missing; it must be the list of tokens that `attention` is over.")
         sides = {"text": texts.tokens}
     sequences = {
-        name: arrays.TokenRow(list(tokens), sentence_b_start=texts.sentence_b_start if name == "text" else None)
+        name: own_arrays.TokenRow(list(tokens), sentence_b_start=texts.sentence_b_start if name == "text" else None)
         for name, tokens in sides.items()
         if tokens is not None
     }
     layers = {
-        name: {number: arrays.LayerTensors(weights) for number, weights in _layers(name, attention)}
+        name: {number: own_arrays.LayerTensors(weights) for number, weights in _layers(name, attention)}
         for name, attention in stacks.items()
     }
     for name, found in layers.items():
@@ -266,7 +275,7 @@ def _entry(stacks: Mapping[str, Attention], texts: Texts) -> Entry:
                 'FlashAttention gives none. Load it with `attn_implementation="eager"` and call it with '
                 "`output_attentions=True`; or hand the model itself to `show`, which sees to that."
             )
-    return arrays.entry(layers, sequences)
+    return own_arrays.entry(layers, sequences)
 
 
 def _argument(stack: str) -> str:
@@ -274,7 +283,7 @@ def _argument(stack: str) -> str:
 
 
 def _layers(stack: str, attention: Attention) -> Iterable[tuple[int, Any]]:
-    from mkdocs_attnviz.models import arrays
+    from mkdocs_attnviz.models.captures import own_arrays
 
     if hasattr(attention, "keys") or not isinstance(attention, Iterable):
         raise ValueError(
@@ -285,7 +294,7 @@ def _layers(stack: str, attention: Attention) -> Iterable[tuple[int, Any]]:
         if layer is None:
             continue
         try:
-            array = arrays.as_array(layer)
+            array = own_arrays.as_array(layer)
         except (TypeError, ValueError):
             message = f"Layer {number} of `{_argument(stack)}` is {layer!r:.60}, which is no array of numbers."
             raise ValueError(message) from None
@@ -305,7 +314,7 @@ def _shown(given: Mapping[str, Any], captured: Callable[[Block], list[Entry]], h
     body = {name: value for name, value in given.items() if value is not None}
     try:
         block = parse(Source(json.dumps(body, default=_as_number)), OPTIONS)
-        (shown, *before) = [(VIEWS[block.view].draw(block, entry), entry) for entry in captured(block)]
+        (shown, *before) = [(VIEWS[block.view].drawing(block, entry), entry) for entry in captured(block)]
         html = _html(Figure(block, *shown, *before))
     except BlockError as error:
         raise ValueError(error.message) from None
@@ -324,7 +333,12 @@ def _html(figure: Figure) -> Html:
     plain = figure.html("", assets)
     id = figure.wanted_id or f"attnviz-{hashlib.sha256(plain.encode()).hexdigest()[:10]}"
     shown = f'<meta charset="utf-8">\n{figure.html(id, assets)}'
-    return Html(shown, assets.script(figure.script), figure.script, figure.sentence)
+    return Html(shown, {name: assets.script(name) for name in figure.scripts}, figure.sentence)
+
+
+def _covering(script: str) -> str:
+    """Return the script that has all views of this one."""
+    return ALL_SCRIPT if script == ATTENTION_SCRIPT else script
 
 
 def _as_number(value: Any) -> Any:

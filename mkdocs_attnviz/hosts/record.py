@@ -18,8 +18,8 @@ from typing import Any
 
 import platformdirs
 
-from mkdocs_attnviz.block import Source
-from mkdocs_attnviz.cache import write_atomically
+from mkdocs_attnviz.block.source import Source
+from mkdocs_attnviz.cache.files import write_atomically
 from mkdocs_attnviz.settings import Settings
 
 COLLECT = "ATTNVIZ_COLLECT"

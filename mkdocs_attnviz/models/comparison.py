@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from mkdocs_attnviz.cache import Entry
-from mkdocs_attnviz.entry_schema import LARGEST_JSON, LARGEST_LAYER, LARGEST_TABLE, inflated
+from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.cache.entry_schema import LARGEST_JSON, LARGEST_LAYER, LARGEST_TABLE, inflated
 
 STEPS = 4  # of 255, by which a stored weight may be off
 SHARE = 0.02  # of the largest number beside it, by which a number may be off

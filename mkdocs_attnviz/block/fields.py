@@ -1,0 +1,224 @@
+"""Every key of a block, declared once, and the block as everything after `parse` sees it: frozen and valid."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
+
+from mkdocs_attnviz.block.problem import BlockError
+from mkdocs_attnviz.block.values import Day, Generate, Intervention, Message, key
+from mkdocs_attnviz.publishing import printable
+
+MAX_ID = 100  # characters
+ID = r"^[A-Za-z][A-Za-z0-9_.-]*$"
+BY_MODEL = (
+    "model",
+    "revision",
+    "text",
+    "text_pair",
+    "text_target",
+    "src_lang",
+    "tgt_lang",
+    "chat",
+    "chat_date",
+    "generate",
+    "interventions",
+)
+"""The keys that say which model reads what, and how it is run."""
+EITHER = {
+    "chat": ("text", "text_pair", "text_target"),
+    "chat_date": ("text",),
+    "generate": ("text_pair", "text_target"),
+    "other": ("chat", "generate"),  # each model would read a template of its own, or what it has written itself
+}
+"""Keys that others exclude."""
+
+
+class Named(NamedTuple):
+    """A model as a block names it."""
+
+    key: str
+    """Of the block."""
+    name: str
+    revision: str | None = None
+
+    @property
+    def revision_key(self) -> str:
+        return "revision" if self.key == "model" else f"{self.key}_revision"
+
+
+class Options(BaseModel):
+    """The keys that one view adds to the block. Each view declares a subclass."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+    def parameters(self) -> dict[str, Any]:
+        """What the capture has to know, as plain JSON; it becomes a part of the key."""
+        return {}
+
+    def inputs(self) -> dict[str, Any]:
+        """What the model reads beside the block's own texts, as plain JSON."""
+        return {}
+
+    def second(self) -> Named | None:
+        """A model beside the block's own, which the capture is to have in memory with it; it is named by `other`."""
+        return None
+
+
+class Block(BaseModel):
+    """One valid block. Numbers of layers and heads count from 0, as in BertViz and transformers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    model: str = key(
+        "an alias of the site, a directory, a Hugging Face model id or package:NAME/dir",
+        "The model: an alias from the site's `models` setting, a local directory (relative to the site's configuration "
+        "file), a Hugging Face model id, or a directory inside an installed Python package (`package:NAME/dir`).",
+        default="",
+        min_length=1,
+        max_length=500,
+    )
+    revision: str | None = key(
+        "a branch, a tag or a commit of the model on the hub",
+        "Branch, tag or commit of a model on the hub. Default: `main`.",
+        default=None,
+        min_length=1,
+        max_length=200,
+    )
+    text: str = key("the text the model reads", "The text the model reads.", default="", pattern=r"\S")
+    text_pair: str | None = key(
+        "the second text of a sentence pair",
+        "Second text of a sentence pair; the figure then gets a filter A→A, A→B, B→A, B→B.",
+        default=None,
+        pattern=r"\S",
+    )
+    text_target: str | None = key(
+        "what an encoder–decoder model is to produce",
+        "What an encoder–decoder model is made to produce (teacher forcing). Default: its own greedy output.",
+        default=None,
+        pattern=r"\S",
+    )
+    src_lang: str | None = key(
+        "a language's code as the model's tokenizer has it, like deu_Latn or de_DE",
+        "The language of `text`, for a model that translates between many (NLLB, mBART, M2M100). Default: what the "
+        "model's files say.",
+        default=None,
+        pattern=r"^\w+$",
+        max_length=40,
+    )
+    tgt_lang: str | None = key(
+        "a language's code as the model's tokenizer has it, like eng_Latn or en_XX",
+        "The language that such a model translates into. Default: what the model's files say.",
+        default=None,
+        pattern=r"^\w+$",
+        max_length=40,
+    )
+    chat: tuple[Message, ...] | None = key(
+        "a list of messages, each with `role` and `content`",
+        "A conversation in place of `text`, written as the model's own chat template has it.",
+        default=None,
+        min_length=1,
+        max_length=1000,
+    )
+    chat_date: Day | None = key(
+        "a day like 2024-07-26",
+        "The day that a chat template is given for today. Default: 2024-07-26, so that every build reads the same.",
+        default=None,
+    )
+    generate: Generate | None = key(
+        "what the model is to write, like {max_new_tokens: 20}",
+        "The model continues the text, and the figure includes what it has written.",
+        default=None,
+    )
+    interventions: tuple[Intervention, ...] | None = key(
+        "a list of interventions, each with `layer` and `heads` or `neurons`",
+        "Changes to the model while it runs; the figure shows the model with and without them.",
+        default=None,
+        min_length=1,
+        max_length=1000,
+    )
+    tensors: str | None = key(
+        "a .safetensors file with weights of your own",
+        "Own weights in place of `model` and `text`: a `.safetensors` file, relative to the site's configuration file.",
+        default=None,
+        pattern=r"\.safetensors$",
+        max_length=500,
+    )
+    view: str = key("the name of a view", "How the tensors are drawn.", default="head")
+    theme: Literal["auto", "light", "dark"] = key(
+        "auto, light or dark",
+        "`auto` follows the light/dark switch of the page.",
+        default="auto",
+    )
+    state: str | None = key(
+        "what a link to the figure has after `~`, like selected=left,2",
+        "What is selected at first, as a link to the figure says it after `~`: `selected=left,2`.",
+        default=None,
+        pattern=r"^[a-z_]+=[^\s&]*(&[a-z_]+=[^\s&]*)*$",
+        max_length=1000,
+    )
+    caption: Annotated[str, AfterValidator(printable)] | None = key(
+        "a text", "Caption under the figure, as plain text.", default=None, min_length=1
+    )
+    id: str | None = key(
+        "a letter followed by letters, digits, '-', '_' or '.'",
+        "The figure's `id` in the page, to link to it. Default: `attnviz-1`, `attnviz-2`, … in page order.",
+        default=None,
+        pattern=ID,
+        max_length=MAX_ID,
+    )
+    options: Options = Field(exclude=True)
+    lines: Mapping[str, int] = Field(default_factory=dict, exclude=True)
+    """Where each key stands, counted from 0 within the body, for what is found wrong later."""
+
+    @property
+    def subject(self) -> str:
+        """What the weights are of, for messages: `model 'minilm'`."""
+        return f"model {self.model!r}" if self.tensors is None else f"file {self.tensors!r}"
+
+    @property
+    def models(self) -> list[Named]:
+        """What the figure is drawn from: a model, the one that it is compared with if there is one; or a file."""
+        if self.tensors is not None:
+            return [Named("tensors", self.tensors)]
+        second = self.options.second()
+        return [Named("model", self.model, self.revision), *([] if second is None else [second])]
+
+    @property
+    def names(self) -> str:
+        """Of the models, as a part of a sentence."""
+        return " and ".join(each.name for each in self.models)
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """What the model reads and how it writes, as far as it is given; plain JSON."""
+        inputs = {
+            "text": self.text if self.chat is None else None,
+            "text_pair": self.text_pair,
+            "text_target": self.text_target,
+            "src_lang": self.src_lang,
+            "tgt_lang": self.tgt_lang,
+            "chat_date": self.chat_date,
+            "chat": self.chat and [message.to_dict() for message in self.chat],
+            "generate": self.generate and self.generate.to_dict(),
+        }
+        return {name: value for name, value in inputs.items() if value is not None} | self.options.inputs()
+
+    def wrong(self, name: str, message: str, *, missing: bool = False) -> BlockError:
+        """A mistake in the value of key `name` that only the model could tell."""
+        return BlockError(message, self.lines.get(name), missing=missing)
+
+
+def is_id(text: str) -> bool:
+    """Return whether a figure may have this id."""
+    return re.match(ID, text) is not None and len(text) <= MAX_ID
+
+
+def fields_of(options: type[Options]) -> dict[str, FieldInfo]:
+    """Every key a block of a view may have, by its name in the block."""
+    common = {name: info for name, info in Block.model_fields.items() if not info.exclude}
+    return common | dict(options.model_fields)

@@ -1,0 +1,48 @@
+"""Files that are read and written safely: regular ones only, and never half of one."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+
+def read_regular(path: Path, largest: int) -> bytes:
+    """Return the content of a regular file of at most `largest` bytes. No link is followed, and nothing waited for.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        OSError: it is something else, or larger.
+    """
+    if path.is_symlink():
+        raise OSError(errno.EINVAL, "it is a link", str(path))
+    flags = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    handle = os.open(path, os.O_RDONLY | flags)
+    try:
+        about = os.fstat(handle)
+        if not stat.S_ISREG(about.st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        if about.st_size > largest:
+            raise OSError(errno.EFBIG, f"it is larger than {largest >> 20} MB", str(path))
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            return file.read(about.st_size)
+    finally:
+        os.close(handle)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Readers see the old file or the whole new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+        os.chmod(name, 0o644)  # noqa: PTH101 — mkstemp makes it private, and a cache may be shared
+        os.replace(name, path)  # noqa: PTH105
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)  # noqa: PTH108
+        raise

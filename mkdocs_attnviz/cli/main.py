@@ -1,0 +1,240 @@
+"""The command `attnviz`.
+
+Decides for itself: which figures it is asked about, and what it says of them. A block that cannot be drawn is told on
+standard error and makes the exit status 1; a wrong question makes it 2. `cache_commands` looks at the cache.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+import logging
+import re
+import sys
+from contextlib import closing
+from importlib import import_module, resources
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import click
+from click.shell_completion import get_completion_class
+
+from mkdocs_attnviz import __version__
+from mkdocs_attnviz.block.schema import json_schema
+from mkdocs_attnviz.block.source import Source
+from mkdocs_attnviz.cli import cache_commands
+from mkdocs_attnviz.cli import site as sites
+from mkdocs_attnviz.cli.arguments import (
+    base,
+    configured,
+    log,
+    print_json,
+    remedy,
+    speak,
+    with_config,
+    with_json,
+    with_paths,
+)
+from mkdocs_attnviz.cli.run_report import Drawn, draw, push_rest
+from mkdocs_attnviz.cli.site import COMMON, Reader, Site, SiteError
+from mkdocs_attnviz.cli.site_blocks import collect, text_of
+from mkdocs_attnviz.figure import AssetFolder, Assets, placeholder
+from mkdocs_attnviz.hosts.page import OPENING
+from mkdocs_attnviz.models.engine.client import Engine
+from mkdocs_attnviz.pipeline import Pipeline
+from mkdocs_attnviz.views import OPTIONS
+
+STDIN = "standard input"
+BARE_BLOCK = re.compile(r"""^[ \t{"']*(model|text|tensors)["']?\s*:""", re.MULTILINE)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="attnviz")
+def main() -> None:
+    """Attention figures in written documentation."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a console that has no sign for a character gets its number
+            stream.reconfigure(errors="backslashreplace")
+
+
+for command in (cache_commands.status, cache_commands.check, cache_commands.prune):
+    main.add_command(command)
+
+
+@main.command()
+@with_paths
+@with_config
+@click.option("--push", is_flag=True, help="Bring to the shared cache (`cache_url`) what it lacks of these pages.")
+@click.option("--update", is_flag=True, help="Ask hubs where branches are now; the lock file goes along.")
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="What runs models: this machine, or a Ray cluster (extra `ray`).",
+)
+@click.option(
+    "--address",
+    help="Of the Ray cluster: HOST:6379 on one of its machines, ray://HOST:10001 elsewhere. Default: the cluster that "
+    "runs here, else one is started here.",
+)
+@with_json
+def run(
+    paths: tuple[Path, ...],
+    config: Path | None,
+    push: bool,
+    update: bool,
+    engine: str,
+    address: str | None,
+    as_json: bool,
+) -> None:
+    """Compute what the cache lacks.
+
+    PATHS are files of pages, or folders of them; left out, they are the site's pages. Without a configuration they
+    are the Markdown files in the current folder. The exit status is 1 if a block cannot be drawn.
+
+    \b
+    Examples, before a machine without a GPU builds the site:
+      attnviz run -f mkdocs.yml
+      attnviz run -f docs/conf.py --push
+      attnviz run --engine ray --address ray://head:10001
+    """
+    speak(logging.INFO)
+    if address is not None and engine != "ray":
+        raise SiteError("`--address` is that of a Ray cluster; it goes with `--engine ray`.")
+    config = configured(config)
+    pages = collect(config, paths, log)
+    runs = _ray(address, pages.site.settings.timeout) if engine == "ray" else None
+    if push and pages.site.settings.cache_url is None:
+        raise SiteError("There is no shared cache to push to; set `cache_url`.")
+    changed = {"on_missing": "run"} | ({"cache_push": True} if push else {})  # whatever the site's own build may
+    settings = pages.site.settings.model_copy(update=changed)
+    pipeline = Pipeline(
+        settings, base(pages.site), log, fatal=SiteError, command=remedy(config), engine=runs, update=update
+    )
+    with closing(pipeline):
+        drawn = draw(pipeline, pages, Assets())
+        pushed = push_rest(pipeline, pages) if push else 0
+    _report(drawn, pushed, as_json=as_json)
+
+
+def _ray(address: str | None, timeout: float) -> Engine:
+    try:
+        module: Any = import_module("mkdocs_attnviz.models.engine.ray.engine")
+    except ImportError as error:
+        raise SiteError(str(error)) from None
+    engine: Engine = module.RayEngine(address, log, timeout=timeout)
+    return engine
+
+
+def _report(drawn: Drawn, pushed: int = 0, *, as_json: bool = False) -> None:
+    if pushed:
+        log.info("pushed %d more to the shared cache", pushed)
+    if as_json:
+        print_json(drawn.to_json() | {"pushed": pushed})
+    else:
+        click.echo(drawn.line())
+    sys.exit(bool(drawn.bad))
+
+
+@main.command()
+@with_paths
+@with_config
+@click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), help="Default: `assets_dir`.")
+def assets(paths: tuple[Path, ...], config: Path | None, output: Path | None) -> None:
+    """Compute what the cache lacks, and write script and data files.
+
+    For a tool that copies files before it renders pages. PATHS as for `run`.
+
+    \b
+    Example, before `zensical build`:
+      attnviz assets -o docs/assets/attnviz
+    """
+    speak(logging.INFO)
+    config = configured(config)
+    if config is not None and config.name in sites.SPHINX:
+        raise SiteError("Sphinx writes script and data itself, when it builds; `attnviz run` computes what is missing.")
+    site = Site() if config is None else sites.read(config)
+    if output is None and not site.settings.assets_dir:
+        raise SiteError("There is no folder to write to; give one with `-o`, or set `assets_dir`.")
+    folder = output or base(site) / site.settings.assets_dir
+    pages = collect(config, paths, log)
+    with closing(_pipeline(pages.site, config)) as pipeline:
+        drawn = draw(pipeline, pages, AssetFolder(folder, ""))
+    _report(drawn)
+
+
+@main.command()
+@click.argument("page", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@with_config
+@click.option("-o", "--output", default="-", type=click.Path(dir_okay=False), help="Default: standard output.")
+@click.option("--lang", default="en", show_default=True, help="Language of the page.")
+def export(page: str, config: Path | None, output: str, lang: str) -> None:
+    """Make one HTML file of a Markdown page, with script and data inside.
+
+    PAGE is a Markdown file, or `-` for standard input, which may also be the lines of a single block. The exit status
+    is 1 if a block cannot be drawn; the file is written all the same.
+
+    \b
+    Examples:
+      attnviz export page.md -o page.html
+      printf 'model: gpt2\\ntext: The cat sat on the mat' | attnviz export - -o cat.html
+    """
+    speak(logging.WARNING)
+    config = configured(config)
+    site = Site() if config is None else sites.read(config)
+    try:
+        title, body = _body(site, page, text_of(page))
+        with closing(_pipeline(site, config)) as pipeline:
+            pipeline.begin()
+            body = pipeline.fill(body, Assets())
+        template = Template((resources.files("mkdocs_attnviz") / "hosts" / "one-file.html").read_text("utf-8"))
+        with click.open_file(output, "wb") as file:
+            file.write(template.substitute(lang=html.escape(lang), title=html.escape(title), body=body).encode())
+    except OSError as error:
+        raise SiteError(f"{output} cannot be written: {error.strerror}.") from None
+    sys.exit(bool(pipeline.alerts))
+
+
+@main.command()
+def schema() -> None:
+    """Print the JSON Schema of a block's body, for editors and checkers.
+
+    \b
+    Example:
+      attnviz schema > attention.schema.json
+    """
+    print_json(json_schema(OPTIONS))
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print what a shell needs to complete this command.
+
+    \b
+    Examples, once; the next shell that is opened completes:
+      attnviz completion bash >> ~/.bashrc
+      attnviz completion zsh >> ~/.zshrc
+      attnviz completion fish > ~/.config/fish/completions/attnviz.fish
+    """
+    kind = get_completion_class(shell)
+    assert kind is not None  # noqa: S101 — click has these three
+    click.echo(kind(main, {}, "attnviz", "_ATTNVIZ_COMPLETE").source())
+
+
+def _pipeline(site: Site, config: Path | None) -> Pipeline:
+    return Pipeline(site.settings, base(site), log, fatal=SiteError, command=remedy(config))
+
+
+def _body(site: Site, page: str, text: str) -> tuple[str, str]:
+    """A title and what stands in the page's body, its blocks waiting."""
+    if page == "-" and BARE_BLOCK.search(text) and not any(map(OPENING.match, text.splitlines())):
+        return "Attention", placeholder(Source(text, page=STDIN))
+    images = {"pymdownx.b64": {"base_path": str(Path(page).parent)}}
+    reader = Reader(site, COMMON | images, log)
+    body, meta = reader.read(text, STDIN if page == "-" else page)
+    headings: list[dict[str, Any]] = getattr(reader.markdown, "toc_tokens", [])
+    title = meta.get("title") or next((html.unescape(heading["name"]) for heading in headings), Path(page).stem)
+    return str(title), body

@@ -1,0 +1,105 @@
+"""Drawing all pages of a site for what comes of it: entries, data files and word of each block."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from mkdocs_attnviz.block.source import Source
+from mkdocs_attnviz.cache.entry import DamagedEntry, Entry
+from mkdocs_attnviz.cache.folder import StoreError
+from mkdocs_attnviz.cache.store import Store
+from mkdocs_attnviz.cli.arguments import log, place
+from mkdocs_attnviz.cli.site import SiteError
+from mkdocs_attnviz.cli.site_blocks import Pages
+from mkdocs_attnviz.cli.table import count
+from mkdocs_attnviz.figure import Alert, Assets
+from mkdocs_attnviz.pipeline import Pipeline, Plan
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """How many blocks there are and what was done about them; a block counts where it stands, equal or not."""
+
+    blocks: int
+    pages: int
+    computed: int
+    cached: int
+    fetched: int
+    """From the shared cache."""
+    bad: tuple[Alert, ...]
+
+    def line(self) -> str:
+        fetched = f", {self.fetched} fetched" if self.fetched else ""
+        return (
+            f"{count(self.blocks, 'block')} on {count(self.pages, 'page')}: "
+            f"{self.computed} computed, {self.cached} cached, {len(self.bad)} bad{fetched}"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        numbers = {name: getattr(self, name) for name in ("blocks", "pages", "computed", "cached", "fetched")}
+        problems = [place(alert.source) | {"message": alert.error.message} for alert in self.bad]
+        return numbers | {"bad": len(self.bad), "problems": problems}
+
+
+def draw(pipeline: Pipeline, pages: Pages, assets: Assets) -> Drawn:
+    """Draw the pages' blocks, all planned together."""
+    pipeline.begin()
+    blocks = pages.blocks
+    pipeline.prepare(blocks)
+    for html in pages.html.values():
+        pipeline.fill(html, assets)
+    alerts = {alert.source.to_json(): alert for alert in pipeline.alerts}
+    done = Counter(_done(pipeline, block) for block in blocks if block.to_json() not in alerts)
+    numbers = (len(blocks), len(pages.html), done["computed"], done["cached"], done["fetched"])
+    return Drawn(*numbers, tuple(alerts.values()))
+
+
+def _done(pipeline: Pipeline, block: Source) -> str:
+    outcome = pipeline.outcome(block)
+    if outcome is None:
+        return "cached"
+    return "fetched" if outcome.fetched else "computed"
+
+
+def push_rest(pipeline: Pipeline, pages: Pages) -> int:
+    """Bring what the folder holds of the pages' entries to the shared cache, where that lacks it; how many.
+
+    Raises:
+        SiteError: the shared cache cannot be read or written.
+    """
+    url = pipeline.settings.cache_url
+    assert url is not None  # noqa: S101 — for the type checker
+    store, pushed = Store(url, log), 0
+    try:
+        sizes = store.sizes()
+        here = {key: content for key, content in _contents(pipeline, pages) if sizes.get(key) != len(content)}
+        there = dict(store.fetch([key for key in here if key in sizes]))  # of other bytes, but perhaps whole
+        for key, content in here.items():
+            if not _whole(there.get(key, b""), pipeline.cache.signing_key):
+                store.put(key, content)
+                pushed += 1
+    except StoreError as error:
+        raise SiteError(str(error)) from None
+    return pushed
+
+
+def _contents(pipeline: Pipeline, pages: Pages) -> Iterator[tuple[str, bytes]]:
+    """The pages' entries that are here whole, each once, as they lie in the folder; of models that are here, too."""
+    plans = [plan for plan in map(pipeline.plan, pages.blocks) if isinstance(plan, Plan)]
+    requests = [request for plan in plans for request in plan.requests if not any(m.absent for m in request.models)]
+    wanted = {request.key: request.key_parts for request in requests}
+    for key, parts in wanted.items():
+        entry = pipeline.cache.get(key, parts)
+        if entry is not None:
+            yield key, entry.to_bytes(pipeline.cache.signing_key)
+
+
+def _whole(content: bytes, signing_key: bytes) -> bool:
+    try:
+        Entry.from_bytes(content, signing_key)
+    except DamagedEntry:
+        return False
+    return True

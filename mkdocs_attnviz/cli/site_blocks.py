@@ -1,0 +1,203 @@
+"""All blocks of a site, as the tool that builds it reads them. For the command `attnviz`.
+
+MkDocs and ProperDocs are run with all their plugins, in a process of their own, up to the point where they would draw;
+Sphinx reads the project into a folder that is thrown away; Zensical's own function converts its pages. Where a tool
+cannot do that here, and for all others, pages are what the last build on this machine has recorded (`record`), and
+those that it does not know, or that have changed, are read without plugins (`site.Reader`); `doubt` tells why blocks
+may be missing.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mkdocs_attnviz.block.source import Source
+from mkdocs_attnviz.cli import site as sites
+from mkdocs_attnviz.cli.site import PLUGIN, SPHINX, Reader, Site, SiteError
+from mkdocs_attnviz.cli.zensical import NotRead, ZensicalReader
+from mkdocs_attnviz.figure import placeholder, sources
+from mkdocs_attnviz.hosts.markdown import MarkdownSettings
+from mkdocs_attnviz.hosts.record import COLLECT, COLLECT_FROM
+from mkdocs_attnviz.log import Log
+
+BUILD = """\
+import sys
+sys.path[:] = [folder for folder in sys.path if folder]
+from {tool}.__main__ import cli
+cli(prog_name="{tool}")
+"""
+"""Not `-m`, which would import what lies in the current folder."""
+NAMES = {"mkdocs": "MkDocs", "properdocs": "ProperDocs"}
+HARMLESS = (PLUGIN, "search", "material/search")
+"""Plugins that make no pages."""
+
+
+@dataclass(frozen=True)
+class Pages:
+    """The pages of a site and the blocks in them."""
+
+    site: Site
+    html: Mapping[str, str]
+    """Each page by its name, with its blocks waiting to be drawn."""
+    doubt: str = ""
+    """Why this may not be all; empty if it is."""
+
+    @property
+    def blocks(self) -> list[Source]:
+        return [source for html in self.html.values() for source in sources(html)]
+
+
+def collect(config: Path | None, paths: Sequence[Path], log: Log) -> Pages:
+    """The pages of a configuration's site, those only that `paths` name, if there are any.
+
+    Raises:
+        SiteError: they cannot be read.
+    """
+    if config is not None and config.name in SPHINX:
+        return _narrow(_with_sphinx(config), paths, log)
+    site = sites.without_configuration(Path()) if config is None else sites.read(config)
+    try:
+        if PLUGIN in site.plugins:
+            return _narrow(_with_mkdocs(site), paths, log)
+        if site.is_zensical:
+            return _with_zensical(site, site.pages(paths))
+    except NotRead as error:
+        log.info("%s; its Markdown is read without plugins.", error)
+    return _with_markdown(site, site.pages(paths), log, recorded=not paths)
+
+
+def text_of(page: Path | str) -> str:
+    """The text of a file, or of standard input (`-`). Raises: SiteError."""
+    try:
+        with click.open_file(page, "rb") as file:
+            content: bytes = file.read()
+        return content.decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SiteError(f"{page} cannot be read: {error}.") from None
+
+
+def _with_zensical(site: Site, files: Sequence[Path]) -> Pages:
+    """Return the pages as Zensical converts them.
+
+    Raises:
+        NotRead: it cannot.
+    """
+    assert site.config is not None  # noqa: S101 — for the type checker
+    reader = ZensicalReader(site.config)
+    names = {site.name(file): file for file in files}
+    html = {name: reader.read(text_of(file), name)[0] for name, file in names.items() if not reader.leaves_out(name)}
+    return Pages(site, html)
+
+
+def _with_markdown(site: Site, files: Sequence[Path], log: Log, *, recorded: bool = False) -> Pages:
+    """Return pages as the last build recorded them, those that it does not know or that have changed as their Markdown
+    reads; with `recorded` also recorded pages that are no Markdown files, such as notebooks.
+    """
+    reader, last = Reader(site, site.extensions, log), site.record
+    files = [file for file in files if last is None or not last.leaves_out(file)]
+    names = {site.name(file): file for file in files}
+    known = {name: last.blocks(name) for name in ([*names, *last.pages] if recorded else names)} if last else {}
+    html = {name: "".join(map(placeholder, blocks)) for name, blocks in known.items() if blocks is not None}
+    html |= {name: reader.read(text_of(file), name)[0] for name, file in names.items() if name not in html}
+    plugins = [name for name in site.plugins if name not in HARMLESS]
+    doubts = [f"plugin or hook {name} was not run" for name in plugins]
+    doubts += [f"Markdown extension {name} is not installed" for name in reader.left_out]
+    changed = [name for name in known if name not in html and (site.docs / name).is_file()]
+    doubts += [f"{name} has changed since the site was built" for name in changed]
+    return Pages(site, html, ", ".join(doubts))
+
+
+def _with_sphinx(config: Path) -> Pages:
+    try:
+        from mkdocs_attnviz.hosts import sphinx
+    except ImportError:
+        message = f"{config} is read by Sphinx, which is not installed here: `pip install 'mkdocs-attnviz[sphinx]'`."
+        raise SiteError(message) from None
+    folder = config.resolve().parent
+    try:
+        project = sphinx.read(folder)
+    except (Exception, SystemExit) as error:  # Sphinx's own kinds, those of extensions, and ours
+        reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
+        raise SiteError(f"{config} cannot be read by Sphinx: {reason.rstrip('.')}.") from None
+    settings = MarkdownSettings.model_validate(project.settings.model_dump())
+    html = {name: "".join(map(placeholder, blocks)) for name, blocks in project.pages.items()}
+    return Pages(Site(folder, folder, settings, config=config), html)
+
+
+def _with_mkdocs(site: Site) -> Pages:
+    """As MkDocs or ProperDocs reads the site, settings and folder of pages included.
+
+    Raises:
+        NotRead: it cannot.
+    """
+    found = _build(site)
+    settings = MarkdownSettings.model_validate(found["settings"])
+    return Pages(replace(site, settings=settings, docs=Path(found["docs"])), found["pages"])
+
+
+def _build(site: Site) -> dict[str, Any]:
+    """What our plugin found, in a build that it has ended."""
+    tool = "properdocs" if site.config and site.config.stem == "properdocs" else "mkdocs"
+    if importlib.util.find_spec(tool) is None:
+        raise NotRead(f"{site.config} is read by {NAMES[tool]}, which is not installed here")
+    with tempfile.TemporaryDirectory() as folder:
+        found = Path(folder) / "found.json"
+        wanted = {COLLECT: str(found), COLLECT_FROM: str((site.config or Path()).absolute())}
+        command = [sys.executable, "-c", BUILD.format(tool=tool), "build", "--quiet", "--no-strict"]
+        run = subprocess.run(  # noqa: S603 — the tool that builds this site
+            [*command, "--config-file", wanted[COLLECT_FROM], "--site-dir", f"{folder}/site"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+            env={"NO_MKDOCS_2_WARNING": "1", "DISABLE_MKDOCS_2_WARNING": "true"} | os.environ | wanted,
+        )
+        if not found.is_file():
+            raise NotRead(f"{NAMES[tool]} cannot read {site.config} here ({_reason(run.stdout)})")
+        click.echo(run.stdout, err=True, nl=False)  # what plugins say
+        read: dict[str, Any] = json.loads(found.read_text("utf-8"))
+        return read
+
+
+def _reason(output: str) -> str:
+    """The first error that was told, else the last line."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [line.partition("-")[2].strip() for line in lines if line.startswith("ERROR")]
+    return (errors or lines[-1:] or ["it said nothing"])[0].rstrip(".")
+
+
+def _narrow(pages: Pages, paths: Sequence[Path], log: Log) -> Pages:
+    """Those pages that lie at or below the paths; Markdown files outside of the site are read, too."""
+    if not paths:
+        return pages
+    chosen: dict[str, str] = {
+        name: html for name, html in pages.html.items() if any(_at(pages, name, path) for path in paths)
+    }
+    docs = pages.site.docs.resolve()
+    outside = [path for path in paths if not path.resolve().is_relative_to(docs) and path.is_file()]
+    for path in _files(paths):
+        if path not in outside and not any(_at(pages, name, path) for name in chosen):
+            log.info("%s is no page of the site.", path)
+    if not outside or pages.site.is_sphinx:
+        return replace(pages, html=chosen)
+    return replace(pages, html=chosen | dict(_with_markdown(pages.site, outside, log).html))
+
+
+def _at(pages: Pages, name: str, path: Path) -> bool:
+    return (pages.site.docs / name).resolve().is_relative_to(path.resolve())
+
+
+def _files(paths: Sequence[Path]) -> Iterator[Path]:
+    return (path for path in paths if path.is_file())

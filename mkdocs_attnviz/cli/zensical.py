@@ -1,0 +1,78 @@
+"""A Zensical site's pages, converted by Zensical's own function: for the command `attnviz`.
+
+Decides for itself: what it takes of Zensical, which is `parse_config`, `render` and the configuration that both share.
+That function gives extensions their context (`macros`, `preview`, `mkdocstrings`), which they fail without.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from contextlib import redirect_stdout
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from mkdocs_attnviz.cli import front_matter
+from mkdocs_attnviz.hosts.markdown import EXTENSION, Fence
+from mkdocs_attnviz.hosts.page import SourcePage, hosting
+
+
+class NotRead(Exception):
+    """Zensical cannot read a site or a page here; the message says why."""
+
+
+def is_installed() -> bool:
+    """Return whether Zensical can be imported here."""
+    return find_spec("zensical") is not None
+
+
+class ZensicalReader:
+    """Pages → HTML in which blocks wait to be drawn."""
+
+    def __init__(self, config: Path) -> None:
+        self.page = SourcePage()
+        try:
+            with redirect_stdout(sys.stderr):
+                self.config: dict[str, Any] = import_module("zensical.config").parse_config(str(config.resolve()))
+                self._render: Any = import_module("zensical.markdown.render").render
+                spec: Any = import_module("pathspec").GitIgnoreSpec
+        except Exception as error:  # its own kinds, those of YAML and TOML, and what a wrong type makes of it
+            raise NotRead(f"Zensical cannot read {config} here ({_line(error)})") from None
+        left_out = [self.config.get(name) or "" for name in ("exclude_docs", "draft_docs")]
+        self._left_out = spec.from_lines("\n".join(left_out).splitlines())
+        if not self._has_us():
+            self.config["markdown_extensions"].append(EXTENSION)
+
+    def _has_us(self) -> bool:
+        fences = self.config["mdx_configs"].get("pymdownx.superfences", {}).get("custom_fences") or []
+        return EXTENSION in self.config["markdown_extensions"] or any(
+            isinstance(fence.get("format"), Fence) for fence in fences
+        )
+
+    def leaves_out(self, name: str) -> bool:
+        """Return whether the configuration says that this file of the site's folder is no page."""
+        return bool(self._left_out.match_file(name))
+
+    def read(self, text: str, name: str) -> tuple[str, Mapping[str, Any]]:
+        """Return a page's HTML and its front matter.
+
+        Raises:
+            NotRead: Zensical or one of its extensions failed.
+        """
+        body, meta = front_matter.divide(text)
+        self.page.begin(name, text)
+        url = name.removesuffix("index.md").removesuffix(".md").rstrip("/")
+        try:
+            with hosting(self.page), redirect_stdout(sys.stderr):
+                made = self._render(body, name, f"{url}/" if url else "", json.dumps(meta, default=str))
+        except Exception as error:  # of whatever extension
+            raise NotRead(f"Zensical cannot convert {name} here ({_line(error)})") from None
+        return made["content"], meta
+
+
+def _line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return (lines[-1] if lines else type(error).__name__).rstrip(".")

@@ -1,0 +1,116 @@
+"""Groups of neurons that are active together: non-negative matrix factorisation of a text's activations.
+
+After Ecco's `run_nmf` and Olah et al. 2018, "The Building Blocks of Interpretability": max(activations, 0), the neurons
+of all layers of a range stacked, the tokens of several texts one after the other, (neurons, T) ≈ W·H. Here each column
+of W has length 1, so that rows of H, one a factor, can be compared with one another: without that their scale would be
+arbitrary.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mkdocs_attnviz.block.values import listed
+from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.models.captures.activations import SEQUENCES, recorded
+from mkdocs_attnviz.models.captures.context import Context
+from mkdocs_attnviz.models.encoding import digits, json_blob
+from mkdocs_attnviz.models.inputs.tokens import Example
+from mkdocs_attnviz.models.loading.load import Unusable
+from mkdocs_attnviz.models.loading.loaded import Loaded
+
+Floats = npt.NDArray[np.float32]
+
+TOP = 10
+"""Neurons that are listed for each factor."""
+STEPS = 1000
+
+
+def capture(context: Context) -> list[Entry]:
+    """One entry for each example; `parameters` has `n_components`, `from_layer`, `to_layer`, `stack`, `seed`.
+
+    Raises:
+        Unusable: the model has no such neurons, or scikit-learn is not installed.
+        ValueError: it has no such stack or layer.
+    """
+    loaded, examples, parameters = context.loaded, context.examples, context.parameters
+    return [_entry(loaded, example, parameters) for example in examples]
+
+
+def _entry(loaded: Loaded, example: Example, parameters: Mapping[str, Any]) -> Entry:
+    first = recorded(loaded, example)
+    stack = parameters["stack"] or next(iter(first))
+    if stack not in first:
+        raise ValueError(f"`stack` is {stack}; of model {loaded.ref.name!r} it must be {' or '.join(first)}.")
+    layers = _range(first[stack], parameters)
+    several = [[first[stack][layer] for layer in layers]]
+    for each in example.more:
+        more = recorded(loaded, each)[stack]
+        several.append([more[layer] for layer in layers])
+    found = {layer: np.concatenate(texts) for layer, *texts in zip(layers, *several, strict=True)}  # (T, N)
+    active = np.concatenate([found[layer].T for layer in layers]).clip(0)  # (neurons, T)
+    neurons, strengths, explained = factorised(active, parameters["n_components"], parameters["seed"])
+    owners = [(layer, neuron) for layer in layers for neuron in range(found[layer].shape[1])]
+    strongest = [
+        [[*owners[at], digits(column[at])] for at in np.argsort(-column, kind="stable")[:TOP] if column[at] > 0]
+        for column in neurons.T
+    ]
+    meta = {
+        "sequences": example.sequences(),
+        "sequence": SEQUENCES[stack],
+        "stack": stack,
+        "layers": layers,
+        "neurons": len(active),
+        "explained": digits(explained),
+    }
+    lists = {"strengths": [[digits(value) for value in row] for row in strengths], "neurons": strongest}
+    return Entry(meta, {"factors": json_blob(lists)})
+
+
+def _range(found: Mapping[int, Floats], parameters: Mapping[str, Any]) -> list[int]:
+    """The layers from the one to the other, both included. Raises: ValueError."""
+    known = sorted(found)
+    for name in ("from_layer", "to_layer"):
+        if parameters[name] is not None and parameters[name] not in found:
+            raise ValueError(f"`{name}` is {parameters[name]}; the layers with neurons are {listed(known)}.")
+    first = known[0] if parameters["from_layer"] is None else parameters["from_layer"]
+    last = known[-1] if parameters["to_layer"] is None else parameters["to_layer"]
+    return [layer for layer in known if first <= layer <= last]
+
+
+def factorised(active: Floats, factors: int, seed: int | None) -> tuple[Floats, Floats, float]:
+    """(neurons, T) → W (neurons, factors), each column of length 1; H (factors, T), the strongest factor first; and the
+    share of the squared activations that W·H holds. There are at most as many factors as tokens or neurons.
+
+    Starts from NNDSVD (Boutsidis & Gallopoulos 2008), which is the same each time; with a seed, from random numbers.
+
+    Raises:
+        Unusable: scikit-learn is not installed.
+    """
+    try:
+        from sklearn.decomposition import NMF
+    except ImportError:
+        raise Unusable(
+            "The factors view needs scikit-learn; install it with `pip install 'mkdocs-attnviz[explain]'`."
+        ) from None
+    model = NMF(
+        min(factors, *active.shape),
+        init="nndsvd" if seed is None else "random",
+        random_state=seed or 0,
+        max_iter=STEPS,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it could be a little better still
+        neurons = model.fit_transform(active)
+    lengths = np.linalg.norm(neurons, axis=0)
+    strengths = model.components_ * lengths[:, None]
+    neurons = neurons / np.where(lengths > 0, lengths, 1)
+    order = np.argsort(-np.square(strengths).sum(axis=1), kind="stable")
+    total = float(np.square(active).sum())
+    left = float(np.square(active - neurons @ strengths).sum())
+    return neurons[:, order], strengths[order], 1 - left / total if total > 0 else 0.0

@@ -1,0 +1,165 @@
+"""Logit lens: what a model would say at each position if one of its layers were the last.
+
+After nostalgebraist 2020, "interpreting GPT: the logit lens": the vectors of each layer go through the model's own
+final norm and head (see `tail`). Of a model that writes, each position says what follows it; of a masked language model
+what stands there. Entropy and KL divergence are in nats. The divergence is KL(model ‖ layer): what is lost by taking
+the layer's word for the model's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.models.captures.context import Context
+from mkdocs_attnviz.models.encoding import digits, json_blob
+from mkdocs_attnviz.models.inputs.tokens import Example, names, pretty
+from mkdocs_attnviz.models.loading.load import Unusable
+from mkdocs_attnviz.models.loading.loaded import Loaded
+from mkdocs_attnviz.models.probing.unembedding import Tail
+
+AT_ONCE = 64
+"""Positions: a vocabulary of 250,000 makes each of them a megabyte."""
+LEAST = -1000.0
+"""A log-probability: what a model forbids stays a number."""
+
+
+def capture(context: Context) -> list[Entry]:
+    """One entry for each example; `parameters` has `top_k`, `final_norm` and `watch`.
+
+    Raises:
+        Unusable: the model predicts no tokens, or not from the vectors of its last layer.
+        ValueError: a token to be watched is none, or there is no final norm to leave out.
+    """
+    loaded, examples, parameters = context.loaded, context.examples, context.parameters
+    if loaded.task not in ("next", "target", "masked"):
+        if loaded.task is None:
+            raise Unusable(loaded.predicts_nothing)
+        what = {"labels": "labels of tokens", "answer": "answers"}.get(loaded.task, "classes")
+        raise Unusable(f"The logit lens needs a model that predicts tokens, and {loaded.ref.name!r} predicts {what}.")
+    watched = [token_of(loaded, text) for text in parameters["watch"]]
+    with torch.inference_mode():
+        return [_entry(loaded, example, watched, parameters) for example in examples]
+
+
+def _entry(loaded: Loaded, example: Example, watched: list[int], parameters: Mapping[str, Any]) -> Entry:
+    tail = Tail(loaded, example)
+    norm, raw = tail.norm(), not parameters["final_norm"]
+    if raw and norm is None:
+        raise ValueError(
+            f"`final_norm` is false; model {loaded.ref.name!r} ({loaded.model.config.model_type}) has no norm between "
+            "its last layer and its head that could be left out."
+        )
+    actual = _actual(loaded, example)
+    vocabulary: dict[int, int] = {}
+    found: dict[str, list[Any]] = {name: [] for name in ("top", "probabilities", "entropy", "kl", "actual", "watched")}
+    for vectors in tail.vectors:
+        logits = loaded.numbers(tail.logits(vectors, norm if raw else None))
+        for name, row in _row(logits, tail.own, actual, watched, parameters["top_k"], vocabulary).items():
+            found[name].append(row)
+    lens = {"vocabulary": pretty(loaded.tokenizer, list(vocabulary)), **found}
+    return Entry(_meta(loaded, example, tail, watched, norm is not None), {"lens": json_blob(lens)})
+
+
+def _meta(loaded: Loaded, example: Example, tail: Tail, watched: list[int], normed: bool) -> dict[str, Any]:
+    sequences = example.sequences()
+    return {
+        "sequences": sequences,
+        "task": loaded.task,
+        "layers": len(tail.calls),
+        "final_norm": normed,
+        "vocabulary": tail.own.shape[-1],
+        "watch": pretty(loaded.tokenizer, watched),
+    }
+
+
+def _actual(loaded: Loaded, example: Example) -> list[int | None]:
+    """The token that stands where each position predicts; of a mask nobody knows what it hides."""
+    if example.target is not None:
+        following = example.target.labels
+        return [*example.target.ids[1:], None] if following is None else list(following)
+    ids = example.text.ids
+    if loaded.task == "masked":
+        return [None if token == loaded.tokenizer.mask_token_id else token for token in ids]
+    return [*ids[1:], None]
+
+
+def _row(
+    logits: torch.Tensor,
+    own: torch.Tensor,
+    actual: Sequence[int | None],
+    watched: Sequence[int],
+    top_k: int,
+    vocabulary: dict[int, int],
+) -> dict[str, list[Any]]:
+    """One layer's positions. `vocabulary` numbers the tokens that are named, and grows."""
+    found: dict[str, list[Any]] = {}
+    for start in range(0, len(logits), AT_ONCE):
+        part = slice(start, start + AT_ONCE)
+        for name, values in _described(logits[part], own[part], actual[part], watched, top_k, vocabulary).items():
+            found.setdefault(name, []).extend(values)
+    return found
+
+
+def _described(
+    logits: torch.Tensor,
+    own: torch.Tensor,
+    actual: Sequence[int | None],
+    watched: Sequence[int],
+    top_k: int,
+    vocabulary: dict[int, int],
+) -> dict[str, list[Any]]:
+    logs, own_logs = (each.log_softmax(-1).clamp(min=LEAST) for each in (logits, own))  # (T, V)
+    probabilities, own_probabilities = logs.exp(), own_logs.exp()
+    top = probabilities.topk(min(top_k, probabilities.shape[-1]))
+    known = torch.tensor([0 if token is None else token for token in actual], device=logits.device)
+    ranked = [
+        None if token is None else pair
+        for token, pair in zip(actual, _ranked(logits, probabilities, known), strict=True)
+    ]
+    followed = [_ranked(logits, probabilities, torch.full_like(known, token)) for token in watched]
+    return {
+        "top": [[vocabulary.setdefault(token, len(vocabulary)) for token in ids] for ids in top.indices.tolist()],
+        "probabilities": [list(map(digits, values)) for values in top.values.tolist()],
+        "entropy": list(map(digits, (-(probabilities * logs).sum(-1)).tolist())),
+        "kl": list(map(digits, (own_probabilities * (own_logs - logs)).sum(-1).clamp(min=0).tolist())),
+        "actual": ranked,
+        "watched": [list(pairs) for pairs in zip(*followed, strict=True)] if followed else [[] for _ in ranked],
+    }
+
+
+def _ranked(logits: torch.Tensor, probabilities: torch.Tensor, ids: torch.Tensor) -> list[list[float]]:
+    """Probability and rank, from 1, of one token a position."""
+    ids = ids[:, None]  # (T, 1)
+    ranks = 1 + (logits > logits.gather(-1, ids)).sum(-1)
+    values = probabilities.gather(-1, ids)[:, 0]
+    return [[digits(value), rank] for value, rank in zip(values.tolist(), ranks.tolist(), strict=True)]
+
+
+def token_of(loaded: Loaded, text: str) -> int:
+    """The one token that a text is: as it stands, else with a space before it, else as the vocabulary names it.
+
+    Raises:
+        ValueError: it is none, or several.
+    """
+    tokenizer = loaded.tokenizer
+    key = "text_target" if loaded.encoder_decoder else "text"
+    read = {}
+    for tried in (text, f" {text}"):
+        ids = list(tokenizer(**{key: tried}, add_special_tokens=False, verbose=False)["input_ids"])
+        known = tokenizer.unk_token_id not in ids or text == tokenizer.unk_token
+        if len(ids) == 1 and known:
+            return int(ids[0])
+        read[tried] = ", ".join(map(repr, names(tokenizer, ids)))
+    named = tokenizer.get_vocab().get(text)
+    if named is not None:
+        return int(named)
+    plain, spaced = read.values()
+    also = f", and with a space before it as {spaced}" if spaced != plain else ""
+    raise ValueError(
+        f"`watch` has {text!r}, which is not one token of the vocabulary of model {loaded.ref.name!r}: it is read as "
+        f"{plain}{also}."
+    )

@@ -1,0 +1,194 @@
+"""Own arrays → an entry like those that captures make. NumPy only."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.models.encoding import Floats, overview_blob, quantised, rollout, scaled_blob, weights_blob
+from mkdocs_attnviz.models.inputs.marks import guessed
+from mkdocs_attnviz.models.inputs.word_boundaries import different_texts, split
+
+SIDES = {
+    "self": ("text", "text"),
+    "encoder": ("text", "text"),
+    "decoder": ("target", "target"),
+    "cross": ("target", "text"),
+}
+"""The sequences of a stack's rows and cols."""
+SIDE_NAMES = {"text": "text (`tokens` or `encoder_tokens`)", "target": "output (`decoder_tokens`)"}
+SPECIAL = re.compile(r"\[(CLS|SEP|PAD|MASK|UNK|BOS|EOS)\]|</?(s|pad|unk|mask|bos|eos)>|<\|[^|]*\|>")
+IDENTITY = 1e-3
+"""How far the softmax of the scores may be from the weights."""
+
+
+@dataclass(frozen=True)
+class LayerTensors:
+    """One layer's tensors; `neurons` holds query (heads, rows, d) and key (kv_heads, cols, d)."""
+
+    weights: Floats
+    norms: Floats | None = None
+    neurons: tuple[Floats, Floats] | None = None
+    scale: float | None = None
+    """Of query · key; None for 1/√d."""
+
+
+@dataclass(frozen=True)
+class TokenRow:
+    """The tokens of one side. What is None is found out, as far as it can be."""
+
+    tokens: Sequence[str]
+    special: Sequence[int] | None = None
+    sentence_b_start: int | None = None
+    words: Sequence[int | None] | None = None
+
+    def meta(self) -> dict[str, Any]:
+        tokens = [str(token).encode("utf-8", "replace").decode() for token in self.tokens]  # half a surrogate pair
+        found = [n for n, token in enumerate(tokens) if SPECIAL.fullmatch(token)]
+        special = found if self.special is None else list(self.special)
+        marks = guessed([token for n, token in enumerate(tokens) if n not in special])
+        contents = [token.encode() if n in special else marks.content(token) for n, token in enumerate(tokens)]
+        read = marks.read(tokens, set(special), contents)
+        words = marks.words(tokens, special) if self.words is None else list(self.words)
+        pretty, texts = [token.pretty for token in read], [token.text for token in read]
+        told = {
+            "tokens": tokens,
+            "pretty": pretty,
+            "special": special,
+            "sentence_b_start": self.sentence_b_start,
+            "words": words,
+        }
+        if different := different_texts(words, pretty, texts):
+            told["texts"] = different
+        return told if self.words is not None else told | {"words": split(told)}
+
+    def check(self) -> None:
+        """Raises ValueError if there are no tokens, or what is said of them does not fit their number."""
+        count, start = len(self.tokens), self.sentence_b_start
+        if count == 0:
+            raise ValueError("There are no tokens.")
+        if start is not None and not 0 < start < count:
+            raise ValueError(f"`sentence_b_start` is {start}; it must be from 1 to {count - 1}.")
+        if self.words is not None and len(self.words) != count:
+            raise ValueError(f"There are {len(self.words)} `words` for {count} tokens; each token needs one.")
+
+
+def entry(stacks: Mapping[str, Mapping[int, LayerTensors]], sequences: Mapping[str, TokenRow]) -> Entry:
+    """An entry of own tensors; layers by stack and number.
+
+    Raises:
+        ValueError: shapes and tokens do not fit, or weights are no probabilities.
+    """
+    blobs: dict[str, bytes] = {}
+    meta = {name: _stack(name, layers, sequences, blobs) for name, layers in stacks.items()}
+    used = {side for stack in meta.values() for side in (stack["rows"], stack["cols"])}
+    return Entry({"sequences": {name: sequences[name].meta() for name in sorted(used)}, "stacks": meta}, blobs)
+
+
+def _stack(
+    name: str, layers: Mapping[int, LayerTensors], sequences: Mapping[str, TokenRow], blobs: dict[str, bytes]
+) -> dict[str, Any]:
+    rows, cols = SIDES[name]
+    for side in (rows, cols):
+        if side not in sequences:
+            raise ValueError(f"There is {name} attention, but no tokens of the {SIDE_NAMES[side]}.")
+        sequences[side].check()
+    shape = (len(sequences[rows].tokens), len(sequences[cols].tokens))
+    square = rows == cols
+    steps = []
+    for number, layer in layers.items():
+        _check(f"{name} layer {number}", layer, shape)
+        steps.append(quantised(layer.weights))
+        blobs[f"{name}/{number}"] = weights_blob(steps[-1])
+        if layer.norms is not None:
+            blobs[f"{name}/{number}/values"] = scaled_blob(layer.norms)
+    blobs[f"{name}/overview"] = overview_blob(steps)
+    if square:
+        for number, total in zip(layers, rollout(steps), strict=True):
+            blobs[f"{name}/{number}/rollout"] = weights_blob(total)
+    causal = square and shape[0] > 1 and all(not np.triu(layer.weights, 1).any() for layer in layers.values())
+    described = [
+        {"layer": number, "heads": len(layer.weights), "values": layer.norms is not None, "rollout": square}
+        | ({} if layer.neurons is None else {"neurons": _neurons(f"{name}/{number}", layer, causal, blobs)})
+        for number, layer in layers.items()
+    ]
+    return {"rows": rows, "cols": cols, "causal": bool(causal), "layers": described}
+
+
+def _check(what: str, layer: LayerTensors, shape: tuple[int, int]) -> None:
+    found = layer.weights.shape
+    if len(found) != 3:
+        raise ValueError(f"The attention of {what} must have the shape (heads, rows, cols); it has {found}.")
+    if found[1:] != shape:
+        raise ValueError(
+            f"The attention of {what} is {found[1]} × {found[2]}, but there are {shape[0]} and {shape[1]} tokens."
+        )
+    if layer.norms is not None and layer.norms.shape != (found[0], shape[1]):
+        raise ValueError(f"The norms of {what} must have the shape {(found[0], shape[1])}; it is {layer.norms.shape}.")
+    if layer.norms is not None and not bool((layer.norms >= 0).all() and np.isfinite(layer.norms).all()):
+        raise ValueError(f"The norms of {what} must be numbers from 0; some are not.")
+
+
+def _neurons(name: str, layer: LayerTensors, causal: bool, blobs: dict[str, bytes]) -> dict[str, Any]:
+    """Queries and keys, and as a term of its own what else must enter the score for softmax to give the weights."""
+    assert layer.neurons is not None  # noqa: S101 — for the type checker
+    query, key = layer.neurons
+    heads, rows, cols = layer.weights.shape
+    if query.shape[:2] != (heads, rows) or key.shape[1:] != (cols, query.shape[2]) or heads % len(key):
+        raise ValueError(
+            f"Queries and keys of {name} must have the shapes (heads, rows, d) and (heads, cols, d); "
+            f"they are {query.shape} and {key.shape}, with weights {layer.weights.shape}."
+        )
+    scale = 1 / math.sqrt(query.shape[2]) if layer.scale is None else layer.scale
+    if not (math.isfinite(scale) and np.isfinite(query).all() and np.isfinite(key).all()):
+        raise ValueError(f"Queries, keys and scale of {name} must be finite numbers; some are not.")
+    if np.abs(layer.weights.sum(axis=2) - 1).max() > IDENTITY:
+        raise ValueError(
+            f"Each row of {name} must add up to one where queries and keys are given, since a softmax does; what goes "
+            "to no token needs a column of its own."
+        )
+    blobs[f"{name}/q"] = scaled_blob(query.transpose(0, 2, 1).reshape(-1, rows))
+    blobs[f"{name}/k"] = scaled_blob(key.transpose(0, 2, 1).reshape(-1, cols))
+    scores = scale * query @ np.repeat(key, heads // len(key), axis=0).transpose(0, 2, 1)
+    allowed = np.tril(np.ones((rows, cols), bool)) if causal else np.ones((rows, cols), bool)
+    terms = []
+    if np.abs(softmax(np.where(allowed, scores, -np.inf)) - layer.weights).max() > IDENTITY:
+        blobs[f"{name}/term/0"] = _residual(scores, layer.weights)
+        terms.append("other")
+    return {"d": query.shape[2], "kv_heads": len(key), "scale": scale, "terms": terms}
+
+
+def softmax(scores: Floats) -> Floats:
+    powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    found: Floats = powers / powers.sum(axis=-1, keepdims=True)
+    return found
+
+
+def _residual(scores: Floats, weights: Floats) -> bytes:
+    """log p − score, of which softmax does not see a row's constant: it is zero where the weight is largest."""
+    masked = weights <= 0
+    rest = np.log(np.where(masked, 1, weights)) - scores
+    strongest = weights.argmax(axis=-1)[..., None]
+    rest -= np.take_along_axis(rest, strongest, axis=-1)
+    heads = len(weights)
+    return scaled_blob(rest.reshape(heads, -1), masked.reshape(heads, -1))
+
+
+def without_batch(array: npt.NDArray[Any], dimensions: int) -> Floats:
+    """A batch of one, as transformers returns it, is left out."""
+    one = array[0] if array.ndim == dimensions + 1 and len(array) == 1 else array
+    return one.astype(np.float32)
+
+
+def as_array(tensor: Any) -> Floats:
+    """A tensor of torch (on any device, of any precision), or what NumPy can read."""
+    if hasattr(tensor, "detach"):
+        tensor = tensor.detach().float().cpu().numpy()
+    return np.asarray(tensor, np.float32)

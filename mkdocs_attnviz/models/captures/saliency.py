@@ -1,0 +1,373 @@
+"""Which of the tokens that a model read made it produce this one: attributions, one row for each output explained.
+
+An output is a token that a decoder writes, a masked token, a class, a token's label, or the first or last token of an
+answer. What is written at a position is explained by what stands before it alone: the model is run on that. What does
+the work is Captum, in `attribution.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.models.captures.context import Context
+from mkdocs_attnviz.models.encoding import digits, scaled_blob
+from mkdocs_attnviz.models.inputs.examples import collate
+from mkdocs_attnviz.models.inputs.tokens import Example, Tokens, names, pretty
+from mkdocs_attnviz.models.loading.load import Unusable
+from mkdocs_attnviz.models.loading.loaded import Loaded
+from mkdocs_attnviz.models.probing import answers
+from mkdocs_attnviz.models.probing.attribution import Found, attribute
+
+DIGITS = 6
+ALL = "all"
+LABELLED = ("classes", "labels")
+"""Tasks whose outputs have names in the model's configuration."""
+NOTHING = ("O", "LABEL_0")
+"""Labels of tokens that are nothing in particular."""
+ENDS = ("start", "end")
+"""The outputs of a model that answers questions."""
+
+Choose = Callable[[torch.Tensor], torch.Tensor]
+"""Logits as the model returns them → those of one output, (B, V)."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """One thing that the model produces, and what it read to produce it."""
+
+    reads: Example
+    choose: Choose
+    name: str
+    """The sequence it stands in, `text` or `target`; `outputs` where it stands in none."""
+    index: int
+    token: int | None = None
+    """None: the likeliest."""
+
+
+def capture(context: Context) -> list[Entry]:
+    """One entry for each example; `parameters` are those of `views/saliency.py`.
+
+    Raises:
+        Unusable: the model predicts nothing, or the method does not apply to it.
+    """
+    loaded, examples, parameters = context.loaded, context.examples, context.parameters
+    return [_entry(loaded, example, parameters) for example in examples]
+
+
+def _entry(loaded: Loaded, example: Example, parameters: Mapping[str, Any]) -> Entry:
+    said, found = explained(loaded, example, parameters)
+    sequences = example.sequences()
+    lengths = [len(part.ids) for part in (example.text, example.target) if part is not None]
+    rows = [_row(each.values, lengths) for each in found]
+    values = np.stack(rows)  # (outputs, inputs)
+    outputs = [
+        {
+            **output,
+            "value": digits(each.value, DIGITS),
+            "baseline": None if each.baseline is None else digits(each.baseline, DIGITS),
+            "delta": None if each.delta is None else digits(each.delta, DIGITS),
+        }
+        for output, each in zip(said, found, strict=True)
+    ]
+    meta = {
+        "sequences": sequences,
+        "task": loaded.task,
+        "outputs": outputs,
+        "contrast": _contrast(loaded, parameters, example.text)[1],
+    }
+    masked = np.isnan(values)
+    return Entry(meta, {"attributions": scaled_blob(values, masked)})
+
+
+def _row(values: Sequence[torch.Tensor], lengths: Sequence[int]) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Values of all sequences, one after the other; NaN for tokens that were not read."""
+    row = np.full(sum(lengths), np.nan, np.float32)
+    start = 0
+    for part, length in zip(values, lengths, strict=True):
+        row[start : start + len(part)] = part.numpy()
+        start += length
+    return row
+
+
+def explained(
+    loaded: Loaded, example: Example, parameters: Mapping[str, Any]
+) -> tuple[list[dict[str, Any]], list[Found]]:
+    """Each output that is explained, in words and in numbers.
+
+    Raises:
+        ValueError: there is no such output, or no such token to contrast it with.
+        Unusable: as `capture`.
+    """
+    contrast, _ = _contrast(loaded, parameters, example.text)
+    wanted = _wanted(loaded, parameters.get("token"), example.text)
+    said, found = [], []
+    for output in _outputs(loaded, example, parameters.get("target")):
+        with torch.no_grad():
+            logits = output.choose(loaded.logits(collate(loaded, [output.reads])))[0]
+        given = output.token if wanted is None else wanted
+        token = int(logits.argmax()) if given is None else given
+        score = _score(loaded, output.choose, parameters["explain"], token, contrast)
+        said.append(
+            {
+                "name": output.name,
+                "index": output.index,
+                "token": _name(loaded, token, example.text),
+                "probability": digits(float(_probabilities(loaded, logits[None])[0, token]), DIGITS),
+            }
+        )
+        found.append(attribute(loaded, output.reads, score, parameters))
+    return said, found
+
+
+# What is explained
+
+
+def _score(
+    loaded: Loaded, choose: Choose, explain: str, token: int, contrast: int | None
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The number that is explained, (B,). Its difference from the contrast's: Yin & Neubig 2022, equation 4."""
+
+    def score(logits: torch.Tensor) -> torch.Tensor:
+        row = choose(logits)
+        if explain == "probability":
+            row = _probabilities(loaded, row)
+        elif explain == "log_probability":
+            row = _log_probabilities(loaded, row)
+        return row[:, token] if contrast is None else row[:, token] - row[:, contrast]
+
+    return score
+
+
+def _several(loaded: Loaded, classes: int) -> bool:
+    """Whether each class is right or wrong by itself."""
+    kind = getattr(loaded.model.config, "problem_type", None)
+    return loaded.task == "classes" and (kind == "multi_label_classification" or classes == 1)
+
+
+def _probabilities(loaded: Loaded, logits: torch.Tensor) -> torch.Tensor:
+    return logits.sigmoid() if _several(loaded, logits.shape[-1]) else logits.softmax(-1)
+
+
+def _log_probabilities(loaded: Loaded, logits: torch.Tensor) -> torch.Tensor:
+    several = _several(loaded, logits.shape[-1])
+    return torch.nn.functional.logsigmoid(logits) if several else logits.log_softmax(-1)
+
+
+def _name(loaded: Loaded, token: int, text: Tokens) -> str:
+    """Return what an output is called: a token, a class, a label, or the token at a position of the text."""
+    if loaded.task in LABELLED:
+        return str(loaded.model.config.id2label[token])
+    if loaded.task == "answer":
+        return text.pretty[token]
+    return pretty(loaded.tokenizer, [token])[0]
+
+
+def _contrast(loaded: Loaded, parameters: Mapping[str, Any], text: Tokens) -> tuple[int | None, str | None]:
+    """The other token, or class, and what it is called."""
+    given = parameters.get("contrast")
+    if given is None:
+        return None, None
+    found = _known(loaded, "contrast", given, text)
+    return found, _name(loaded, found, text)
+
+
+def _wanted(loaded: Loaded, given: str | None, text: Tokens) -> int | None:
+    """The token, or label, that is explained wherever it may stand. Raises: ValueError."""
+    if given is None:
+        return None
+    if loaded.task == "classes":
+        raise ValueError(
+            f"`token` is for models that predict tokens, and {loaded.ref.name!r} predicts classes: `target`."
+        )
+    return _known(loaded, "token", given, text)
+
+
+def _known(loaded: Loaded, key: str, given: str, text: Tokens) -> int:
+    """Return the number of what an author names. Raises: ValueError."""
+    if loaded.task in LABELLED:
+        return _class(loaded, key, given)
+    if loaded.task == "answer":
+        return _place(key, given, answers.allowed(text))
+    return _token(loaded, key, given)
+
+
+def _place(key: str, given: str, positions: Sequence[int]) -> int:
+    """Return a position of the text. Raises: ValueError."""
+    if given not in map(str, positions):
+        raise ValueError(
+            f"`{key}` is {given!r}; it must be the position of a token that may be part of an answer: "
+            f"{positions[0]} to {positions[-1]}."
+        )
+    return int(given)
+
+
+def _token(loaded: Loaded, key: str, text: str) -> int:
+    """A token as the vocabulary has it, or the one token of a text; with a space before it where it needs one."""
+    vocabulary = loaded.tokenizer.get_vocab()
+    if text in vocabulary:
+        return int(vocabulary[text])
+    ways = [loaded.tokenizer(way, add_special_tokens=False, verbose=False)["input_ids"] for way in (f" {text}", text)]
+    found = next((ids[0] for ids in ways if len(ids) == 1 and ids[0] != loaded.tokenizer.unk_token_id), None)
+    if found is None:
+        pieces = ", ".join(names(loaded.tokenizer, ways[1]))
+        raise ValueError(
+            f"`{key}` is {text!r}, which is no single token of model {loaded.ref.name!r}; its pieces are {pieces}."
+        )
+    return int(found)
+
+
+def _class(loaded: Loaded, key: str, given: str) -> int:
+    """A class by its label or number."""
+    labels = {int(number): str(label) for number, label in loaded.model.config.id2label.items()}
+    for number, label in labels.items():
+        if given == label or given == str(number):
+            return number
+    allowed = ", ".join(f"{label} ({number})" for number, label in labels.items())
+    raise ValueError(f"`{key}` is {given!r}; the classes of model {loaded.ref.name!r} are {allowed}.")
+
+
+# Which outputs there are
+
+
+def _outputs(loaded: Loaded, example: Example, target: Sequence[str] | None) -> list[Output]:
+    """Raises: ValueError, Unusable."""
+    if loaded.task == "classes":
+        return _classes(loaded, example, target)
+    if loaded.task == "labels":
+        return _labels(loaded, example, target)
+    if loaded.task == "answer":
+        return _ends(loaded, example, target)
+    if loaded.task == "masked":
+        return _masked(loaded, example.text, target)
+    if loaded.task == "target" and example.target is not None:
+        return _produced(example, example.target, target)
+    if loaded.task == "next":
+        return _continued(loaded, example.text, target)
+    raise Unusable(loaded.predicts_nothing)
+
+
+def _classes(loaded: Loaded, example: Example, target: Sequence[str] | None) -> list[Output]:
+    if target == [ALL]:
+        target = [str(number) for number in range(len(loaded.model.config.id2label))]
+    wanted = [None] if target is None else [_class(loaded, "target", each) for each in target]
+    return [Output(example, lambda logits: logits, "outputs", number, token) for number, token in enumerate(wanted)]
+
+
+def _labels(loaded: Loaded, example: Example, target: Sequence[str] | None) -> list[Output]:
+    """The label of the first token that is something in particular; where others are asked for, of those."""
+    allowed = [position for position in range(len(example.text.ids)) if position not in example.text.special]
+    if not allowed:
+        raise ValueError("The text has no token that could have a label.")
+    wanted = _positions(target, allowed, allowed) if target is not None else [_labelled(loaded, example, allowed)]
+
+    def output(position: int) -> Output:
+        return Output(example, lambda logits: logits[:, position], "text", position)
+
+    return [output(position) for position in wanted]
+
+
+def _labelled(loaded: Loaded, example: Example, allowed: Sequence[int]) -> int:
+    """Return the position of the first token whose likeliest label says something; else that of the first."""
+    with torch.no_grad():
+        likeliest = loaded.logits(collate(loaded, [example]))[0].argmax(-1).tolist()
+    names = loaded.model.config.id2label
+    telling = (position for position in allowed if str(names[likeliest[position]]) not in NOTHING)
+    return next(telling, allowed[0])
+
+
+def _ends(loaded: Loaded, example: Example, target: Sequence[str] | None) -> list[Output]:
+    """The first and the last token of the likeliest answer, or one of the two."""
+    positions = answers.allowed(example.text)
+    for each in target or ():
+        if each not in (*ENDS, ALL):
+            raise ValueError(f"`target` is {each!r}; of an answer it must be start, end or all.")
+    with torch.no_grad():
+        logits = loaded.logits(collate(loaded, [example]))[0]
+    best = answers.likeliest(logits, positions, 1)[0]
+
+    def output(number: int) -> Output:
+        def choose(logits: torch.Tensor) -> torch.Tensor:
+            return answers.of_allowed(logits[..., number], positions)
+
+        return Output(example, choose, "outputs", number, (best.start, best.end)[number])
+
+    wanted = ENDS if target is None or ALL in target else target
+    return [output(ENDS.index(each)) for each in wanted]
+
+
+def _masked(loaded: Loaded, text: Tokens, target: Sequence[str] | None) -> list[Output]:
+    """The first masked token; where others are asked for, each is masked by itself."""
+    mask = loaded.tokenizer.mask_token_id
+    if mask is None:
+        raise ValueError(f"The tokenizer of model {loaded.ref.name!r} has no mask token, so that nothing is predicted.")
+    there = [position for position, token in enumerate(text.ids) if token == mask]
+    allowed = [position for position in range(len(text.ids)) if position not in text.special or position in there]
+    if target is None:
+        if not there:
+            raise ValueError(
+                f"`text` has no {loaded.tokenizer.mask_token}, which is what model {loaded.ref.name!r} predicts; put "
+                "one in it, or say as `target` the position of a token that is to be masked."
+            )
+        wanted = there[:1]
+    else:
+        wanted = _positions(target, allowed, there or allowed)
+
+    def output(position: int) -> Output:
+        ids = [*text.ids[:position], mask, *text.ids[position + 1 :]]
+        token = None if position in there else text.ids[position]
+        return Output(Example(replace(text, ids=ids)), lambda logits: logits[:, position], "text", position, token)
+
+    return [output(position) for position in wanted]
+
+
+def _continued(loaded: Loaded, text: Tokens, target: Sequence[str] | None) -> list[Output]:
+    """What a decoder has written after the text, or else the token that it would write."""
+    length = len(text.ids)
+    given = list(range(1, length))
+    if target is None:
+        wanted = [length] if text.generated is None else list(range(text.generated, length))
+    else:
+        wanted = _positions(target, [*given, length], given)
+    if not wanted:
+        raise ValueError(f"Model {loaded.ref.name!r} has written nothing that could be explained.")
+
+    def output(position: int) -> Output:
+        types = None if text.type_ids is None else text.type_ids[:position]
+        reads = Example(replace(text, ids=text.ids[:position], type_ids=types))
+        token = text.ids[position] if position < length else None
+        name = "text" if position < length else "outputs"
+        return Output(reads, lambda logits: logits[:, -1], name, position, token)
+
+    return [output(position) for position in wanted]
+
+
+def _produced(example: Example, target: Tokens, chosen: Sequence[str] | None) -> list[Output]:
+    """What an encoder–decoder writes: at position p what it writes after its first p tokens."""
+    labels = target.labels or []
+    allowed = list(range(1, len(labels) + 1))
+    wanted = allowed if chosen is None else _positions(chosen, allowed, allowed)
+
+    def output(position: int) -> Output:
+        reads = Example(example.text, replace(target, ids=target.ids[:position]))
+        token = labels[position - 1]
+        shown = position < len(target.ids) and target.ids[position] == token
+        return Output(reads, lambda logits: logits[:, -1], "target" if shown else "outputs", position, token)
+
+    return [output(position) for position in wanted]
+
+
+def _positions(target: Sequence[str], allowed: Sequence[int], every: Sequence[int]) -> list[int]:
+    if list(target) == [ALL]:
+        return list(every)
+    known = {str(position): position for position in allowed}
+    for each in target:
+        if each not in known:
+            numbers = f"{allowed[0]} to {allowed[-1]}" if allowed else "none here"
+            raise ValueError(f"`target` is {each!r}; it must be all, or positions of outputs: {numbers}.")
+    return [known[each] for each in target]

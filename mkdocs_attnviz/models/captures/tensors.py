@@ -1,0 +1,104 @@
+"""An author's own `.safetensors` file → an entry like those that captures make.
+
+Names in a file, for stack S (`self`; or `encoder`, `decoder`, `cross`) and layer L:
+
+- `S.L`: attention weights, (heads, rows, cols), or with a batch of one before;
+- `S.L.query`, `S.L.key` (optional, for the neuron view): (heads, rows, d) and (heads or fewer, cols, d), as the scores
+  are computed from them;
+- `S.L.norms` (optional): (heads, cols), the lengths ‖v·W_O‖ for value-weighted attention.
+
+The file's metadata (texts): `tokens`, a JSON list (of an encoder–decoder `encoder_tokens` and `decoder_tokens`);
+optional `sentence_b_start`, a number; `special`, a JSON list of special tokens; `words`, a JSON list with the number of
+the word that each token is a piece of; `scale`, the factor of query · key (default 1/√d).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.models.captures.own_arrays import SIDES, LayerTensors, TokenRow, entry, without_batch
+from mkdocs_attnviz.models.encoding import Floats
+
+NAME = re.compile(r"(self|encoder|decoder|cross)\.(\d+)(?:\.(query|key|norms))?")
+
+
+def capture_file(path: Path) -> Entry:
+    """The entry of a `.safetensors` file.
+
+    Raises:
+        ValueError: it is no such file, or its names, shapes and tokens do not fit.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name).float().numpy() for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path.name} is no whole safetensors file: {error}.") from error
+    told = _Metadata(metadata, path.name)
+    return entry(_layers(arrays, told.value("scale", float)), told.sequences())
+
+
+def _layers(arrays: Mapping[str, Floats], scale: float | None) -> dict[str, dict[int, LayerTensors]]:
+    parts: dict[str, dict[int, dict[str, Floats]]] = {}
+    for name, array in arrays.items():
+        match = NAME.fullmatch(name)
+        if match is None:
+            allowed = "self.0, cross.2, self.0.query, self.0.key, self.0.norms"
+            raise ValueError(f"The file has a tensor {name!r}; names are like {allowed}.")
+        values = parts.setdefault(match[1], {}).setdefault(int(match[2]), {})
+        values[match[3] or "weights"] = without_batch(array, 2 if match[3] == "norms" else 3)
+    if not parts:
+        raise ValueError("The file has no tensors; it needs at least one like self.0.")
+    return {
+        stack: {number: _layer(f"{stack}.{number}", layers[number], scale) for number in sorted(layers)}
+        for stack, layers in sorted(parts.items(), key=lambda item: list(SIDES).index(item[0]))
+    }
+
+
+def _layer(name: str, found: Mapping[str, Floats], scale: float | None) -> LayerTensors:
+    if "weights" not in found:
+        raise ValueError(f"The file has {name}.{next(iter(found))}, but no weights {name}.")
+    if ("query" in found) != ("key" in found):
+        raise ValueError(f"The file must have both {name}.query and {name}.key, or none of them.")
+    neurons = (found["query"], found["key"]) if "query" in found else None
+    return LayerTensors(found["weights"], found.get("norms"), neurons, scale)
+
+
+class _Metadata:
+    """The file's metadata: texts that hold JSON."""
+
+    def __init__(self, texts: Mapping[str, str], file: str) -> None:
+        self._texts, self._file = texts, file
+
+    def value(self, name: str, kind: type) -> Any:
+        """What stands under a name; None if nothing does."""
+        if name not in self._texts:
+            return None
+        try:
+            value = json.loads(self._texts[name])
+        except ValueError:
+            value = None
+        if not isinstance(value, (int, float) if kind is float else kind):
+            raise ValueError(f"The metadata `{name}` of {self._file} must be JSON, a {kind.__name__}.")
+        return value
+
+    def sequences(self) -> dict[str, TokenRow]:
+        names = {"text": "encoder_tokens" if "encoder_tokens" in self._texts else "tokens", "target": "decoder_tokens"}
+        found = {name: self._sequence(tokens) for name, tokens in names.items() if tokens in self._texts}
+        if not found:
+            raise ValueError(f"{self._file} has no `tokens` in its metadata; they must be a JSON list of texts.")
+        return found
+
+    def _sequence(self, name: str) -> TokenRow:
+        tokens, special = self.value(name, list), self.value("special", list)
+        positions = None if special is None else [n for n, token in enumerate(tokens) if token in special]
+        if name == "decoder_tokens":
+            return TokenRow(tokens, positions)
+        return TokenRow(tokens, positions, self.value("sentence_b_start", int), self.value("words", list))

@@ -1,0 +1,57 @@
+"""Word from the worker while it loads a model: that it does, and how much of it has been downloaded.
+
+A download may take longer than anything else, and is no silence while it goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from mkdocs_attnviz.models.identity.reference import ModelRef
+
+EVERY = 5.0  # seconds
+
+Tell = Callable[[dict[str, Any]], None]
+"""Sends an event to the build's end."""
+
+
+@contextlib.contextmanager
+def loading(ref: ModelRef, tell: Tell) -> Iterator[None]:
+    """Tell that a model is being loaded, and while this lasts each time that more of it lies in the hub's cache."""
+    tell({"event": "loading", "name": ref.name})
+    if ref.local:
+        yield
+        return
+    ended = threading.Event()
+    watch = threading.Thread(target=_watch, args=(ref, tell, ended), daemon=True)
+    watch.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watch.join()  # what it tells must not get between other messages
+
+
+def _watch(ref: ModelRef, tell: Tell, ended: threading.Event) -> None:
+    from huggingface_hub.constants import HF_HUB_CACHE
+    from huggingface_hub.file_download import repo_folder_name
+
+    folder = Path(HF_HUB_CACHE) / repo_folder_name(repo_id=ref.path, repo_type="model") / "blobs"
+    before = last = _size(folder)
+    with contextlib.suppress(OSError, ValueError):  # the build is gone
+        while not ended.wait(EVERY):
+            if (size := _size(folder)) > last:
+                last = size
+                tell({"event": "downloading", "name": ref.name, "size": f"{(size - before) / 1e6:,.0f} MB"})
+
+
+def _size(folder: Path) -> int:
+    """The bytes of all files in a folder, those that are not whole yet included."""
+    try:
+        return sum(file.stat().st_size for file in folder.iterdir())
+    except OSError:  # there is none yet, or a file is renamed just now
+        return 0

@@ -1,0 +1,116 @@
+"""Captures of a model that the caller has in memory, in the caller's own process: for notebooks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import transformers
+
+from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.models.captures.context import Context
+from mkdocs_attnviz.models.engine.capture import Capture, function
+from mkdocs_attnviz.models.identity.reference import ModelRef
+from mkdocs_attnviz.models.inputs import languages
+from mkdocs_attnviz.models.inputs.examples import example
+from mkdocs_attnviz.models.loading.load import Unusable, check_attention, placed
+from mkdocs_attnviz.models.loading.loaded import Loaded
+from mkdocs_attnviz.models.probing.interventions import intervening
+
+
+def name(model: Any) -> str:
+    """What the model is called: as on the hub; a folder's path is nobody's business, its class then says more."""
+    known = str(getattr(model, "name_or_path", "") or "")
+    return type(model).__name__ if not known or Path(known).is_dir() else known
+
+
+def entry(
+    model: Any,
+    tokenizer: Any,
+    inputs: Mapping[str, Any],
+    wanted: Capture,
+    max_tokens: int,
+    parameters: Mapping[str, Any] = MappingProxyType({}),
+    interventions: Sequence[Mapping[str, Any]] = (),
+    other: Any = None,
+    other_tokenizer: Any = None,
+) -> Entry:
+    """What `wanted` takes of one input, while the model runs with `interventions`, and an `other` without; both are
+    left as they were.
+
+    Raises:
+        ValueError: a model has nothing to show, or does not read such a text.
+    """
+    if other is model and interventions:
+        raise ValueError(
+            "`other` is the model that `interventions` change; give a second copy of it, to stay as it is."
+        )
+    if languages.several(tokenizer):  # the caller's tokenizer speaks what the caller has set
+        spoken = {key: getattr(tokenizer, key, None) for key in languages.KEYS}
+        inputs = {key: code for key, code in spoken.items() if code is not None} | dict(inputs)
+    try:
+        with ExitStack() as stack:
+            loaded = _held(stack, "", model, tokenizer, wanted)
+            second = None if other is None else _held(stack, "other", other, other_tokenizer, wanted)
+            stack.enter_context(intervening(loaded, interventions, [inputs]))
+            examples = [example(loaded, inputs, max_tokens, second)]
+            return function(wanted.run)(Context(loaded, examples, parameters, second))[0]
+    except Unusable as error:
+        raise ValueError(str(error)) from None
+
+
+def _held(stack: ExitStack, which: str, model: Any, tokenizer: Any, wanted: Capture) -> Loaded:
+    """As a worker has it, while the stack lasts; `which` of two. Raises: ValueError, Unusable."""
+    _check(which or "model", model, transformers.PreTrainedModel)
+    _check(f"{which}_tokenizer".lstrip("_"), tokenizer, transformers.PreTrainedTokenizerBase)
+    stack.enter_context(eager(model, attention=wanted.attention))
+    ref = ModelRef(name(model), name(model), True, None, None, "auto", False, True)
+    loaded = Loaded(ref, model, tokenizer, placed(model))
+    stack.callback(loaded.isolation.remove)
+    return loaded
+
+
+def _check(what: str, value: Any, kind: type) -> None:
+    if not isinstance(value, kind):
+        noun = "tokenizer" if "tokenizer" in what else "model"
+        raise ValueError(f"`{what}` is {value!r:.60}; it must be a {noun} of transformers ({kind.__name__}).")
+
+
+@contextmanager
+def eager(model: Any, *, attention: bool = True) -> Iterator[None]:
+    """While this lasts, the model computes its weights in full, and drops none of them at random.
+
+    Raises:
+        Unusable: `attention` is wanted, and it has none, or was made to compute it in another way for good.
+    """
+    if attention:
+        check_attention(name(model), model.config)
+    before = [(config, config._attn_implementation) for config in _configs(model)]
+    training = [(module, module.training) for module in model.modules()]
+    try:
+        model.set_attn_implementation("eager")
+        if attention and (fixed := model.config._attn_implementation) != "eager":
+            kind = model.config.model_type
+            raise Unusable(
+                f"Model {name(model)!r} ({kind}) computes its attention by {fixed!r}, which gives no weights, and can "
+                "only change that when it is loaded: `from_pretrained(…, attn_implementation='eager')`."
+            )
+        model.eval()
+        yield
+    finally:
+        for config, implementation in before:  # its public counterpart would set that of all its parts, too
+            config._attn_implementation_internal = implementation
+        for module, was in training:
+            module.training = was
+
+
+def _configs(model: Any) -> Iterator[Any]:
+    """The configurations of a model and of all its parts; some come twice."""
+    waiting = [module.config for module in model.modules() if isinstance(module, transformers.PreTrainedModel)]
+    while waiting:
+        config = waiting.pop()
+        yield config
+        waiting += [part for name in config.sub_configs if (part := getattr(config, name, None)) is not None]

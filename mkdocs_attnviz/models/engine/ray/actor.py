@@ -1,0 +1,120 @@
+"""What runs on each node of a cluster: a worker process like the local engine's, heard one message at a call.
+
+So the build knows which texts are in a model when a node is lost, and no answer waits for others. The process is not
+the actor itself, because Ray cannot tell how an actor ended, and we can tell how a process did.
+
+A node's model is the one that the key names: a commit of the hub, or a directory with the very same files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import socket
+import tempfile
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mkdocs_attnviz import __version__, models
+from mkdocs_attnviz.block.problem import BlockError
+from mkdocs_attnviz.models.engine.capture import TENSORS
+from mkdocs_attnviz.models.engine.client import Worker, WorkerDied
+from mkdocs_attnviz.models.identity.reference import ModelRef, digest, package_directory
+
+
+def _code() -> str:
+    """Return the first digits of a digest over all code that makes entries."""
+    files = sorted(Path(models.__path__[0]).rglob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:10]
+
+
+VERSION = f"{__version__} (code {_code()})"
+"""Another version may write something else under the same key."""
+LAST = ("absent", "died", "done", "failed")
+"""Events after which nothing more is said about a job."""
+
+Message = tuple[dict[str, Any], bytes]
+
+
+class NodeWorker:
+    """Owns at most one worker process, started with the first job, and again after it died."""
+
+    def __init__(self) -> None:
+        self._worker = Worker()
+        self._messages: Generator[Message, None, None] | None = None
+        self._found: dict[ModelRef, Path | None] = {}
+
+    def about(self) -> Message:
+        """Where this is, and whether models can run here."""
+        able = all(importlib.util.find_spec(package) is not None for package in ("torch", "transformers"))
+        return {"event": "ready", "node": socket.gethostname(), "version": VERSION, "able": able}, b""
+
+    def begin(self, job: dict[str, Any], file: bytes | None) -> Message:
+        """The first message about a `capture_job`. `file` is the content of an author's own file."""
+        models = {key: ModelRef.from_dict(model) for key, model in job["models"].items()}
+        self._messages = self._capture(job, models, file)
+        return self.hear()
+
+    def hear(self) -> Message:
+        """The next message: the worker process's own, or `absent` or `died`."""
+        if self._messages is None:
+            raise RuntimeError("There is no job.")
+        message = next(self._messages)
+        if message[0]["event"] in LAST:
+            self._messages.close()
+        return message
+
+    def _capture(
+        self, job: dict[str, Any], models: Mapping[str, ModelRef], file: bytes | None
+    ) -> Generator[Message, None, None]:
+        here = {}
+        with contextlib.ExitStack() as stack:
+            for key, model in models.items():
+                found: ModelRef | None = model
+                if file is not None:
+                    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="attnviz-"))
+                    path = Path(folder) / Path(model.path).name  # which messages name
+                    path.write_bytes(file)
+                    found = replace(model, path=str(path))
+                elif job["capture"] != TENSORS.name:
+                    found = self._found_here(model)
+                if found is None:
+                    yield {"event": "absent", "name": model.name, "path": model.path, "blame": key}, b""
+                    return
+                here[key] = found.to_dict()
+            try:
+                yield from self._worker.messages(job | {"models": here})
+            except WorkerDied as death:
+                yield {"event": "died", "error": str(death)}, b""
+
+    def _found_here(self, model: ModelRef) -> ModelRef | None:
+        """Return the model, and of an adapter its base, with the paths of this node; None if it has not all files."""
+        base = None if model.base is None else self._found_here(model.base)
+        path = Path(model.path) if not model.local else self._directory(model)
+        if path is None or (model.base is not None and base is None):
+            return None
+        return replace(model, path=str(path) if model.local else model.path, base=base)
+
+    def _directory(self, model: ModelRef) -> Path | None:
+        """Where this node has the model's files; looked for once."""
+        if model not in self._found:
+            self._found[model] = next((place for place in _places(model) if _holds(place, model)), None)
+        return self._found[model]
+
+
+def _places(model: ModelRef) -> Iterator[Path]:
+    """The same path; a Python package may lie elsewhere here."""
+    yield Path(model.path)
+    if model.reference.startswith("package:"):
+        with contextlib.suppress(BlockError):
+            yield package_directory(model.reference.removeprefix("package:").partition(" + ")[0])
+
+
+def _holds(place: Path, model: ModelRef) -> bool:
+    try:
+        return f"sha256:{digest(place, model)}" == (model.content or model.identity)
+    except OSError:
+        return False

@@ -1,0 +1,65 @@
+"""Which commit a hub's model is, and what is wrong when the hub does not say. Needs huggingface_hub, never torch."""
+
+from __future__ import annotations
+
+import re
+
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from mkdocs_attnviz.models.errors import said
+from mkdocs_attnviz.models.identity.reference import ModelRef
+
+
+class NoCommit(Exception):
+    """The hub does not say which commit a model is; the message is for the author."""
+
+
+def resolve_commit(ref: ModelRef) -> str:
+    """The commit of a hub's model; downloads its config.json.
+
+    Raises:
+        NoCommit: there is no such model or revision, or the hub cannot be reached.
+    """
+    try:
+        path = hf_hub_download(ref.path, "config.json", revision=ref.revision)
+    except Exception as error:
+        raise NoCommit(sentence(ref, error)) from error
+    found = re.search(r"[/\\]snapshots[/\\]([0-9a-f]{40})[/\\]", path)
+    if found is None:
+        raise NoCommit(f"Model {ref.name!r}: the hub's cache has no commit for it ({path}).")
+    return found[1]
+
+
+def sentence(ref: ModelRef, error: Exception) -> str:
+    """What is wrong with a hub's model, by what was raised."""
+    where = f"{ref.path!r} at {ref.revision!r}" if ref.revision else repr(ref.path)
+    cause: BaseException | None = error
+    while cause is not None:
+        match cause:
+            case GatedRepoError():
+                return (
+                    f"Model {where} is gated: accept its terms on its page of the hub and log in with `hf auth login`."
+                )
+            case RevisionNotFoundError():
+                return f"Model {ref.path!r} has no revision {ref.revision!r} on the hub."
+            case LocalEntryNotFoundError() | OfflineModeIsEnabled():
+                return f"Model {where} is not on this machine, and the hub cannot be reached."
+            case RepositoryNotFoundError():
+                return (
+                    f"Model {where} is neither an alias nor a directory, and the hub has no public model of that name."
+                )
+            case EntryNotFoundError():
+                return f"Model {where} lacks a file on the hub: {said(cause)}."
+            case HfHubHTTPError():
+                return f"Model {where} could not be fetched from the hub: {said(cause)}."
+        cause = cause.__cause__ or cause.__context__
+    return f"Model {where} cannot be loaded: {said(error)}."

@@ -1,0 +1,487 @@
+"""What a block's `model` means on this machine, and under which name its content is known.
+
+The identity is the commit (hub) or a digest of configuration, tokenizer and weights (local), never a branch
+name: it goes into the cache's keys. It is found without torch, transformers or the network wherever the machine
+already holds the model.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import errno
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import platformdirs
+
+from mkdocs_attnviz.block.problem import BlockError
+from mkdocs_attnviz.cache.files import write_atomically
+from mkdocs_attnviz.models.identity import adapters, other_formats
+from mkdocs_attnviz.models.identity.model_files import (
+    LARGEST_POINTER,
+    UnreadableFile,
+    model_files,
+    pointed_at,
+    stand_in,
+)
+from mkdocs_attnviz.settings import ModelSettings, Settings
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+REVISION = re.compile(r"\w[\w./-]*")
+COMMIT = re.compile(r"[0-9a-f]{40}")
+NOTHING_LOCKED: Mapping[str, str] = MappingProxyType({})
+LOCKED = re.compile(r"commit:(?P<path>.+)@(?P<commit>[0-9a-f]{40})|sha256:[0-9a-f]{64}")
+"""An identity as a lock file may hold it."""
+GONE = (
+    "Model {!r} is no directory on this machine, as which the lock file knows it: figures that the cache holds can be "
+    "drawn, and nothing can be computed."
+)
+CHOSEN = (
+    "Model {!r} is trusted to run code, and only the lock file says at which commit ({:.10}); to run it, give that as "
+    "its `revision` in the site's `models`, or let `attnviz run --update` ask the hub."
+)
+STAND_IN = "Model {!r} cannot be run here: Git LFS has not brought its {} yet, which `git lfs pull` does."
+CHANGED = "{} has changed since the lock file was written."
+MOVED = (
+    "{} has moved: {!r} is commit {:.10} now, the lock file keeps {:.10}; `attnviz run --update` goes along with it."
+)
+
+
+class _NotHere(BlockError):
+    """This machine has no such thing, others may."""
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """A model the worker can load."""
+
+    name: str
+    """As the author wrote it, for messages."""
+    path: str
+    """A directory, or an id on the hub."""
+    local: bool
+    revision: str | None
+    """The commit, once it is known; else branch or tag; None for a directory."""
+    identity: str | None
+    """`commit:…` or `sha256:…`; None while nobody has asked the hub."""
+    dtype: str
+    trust_remote_code: bool
+    use_safetensors: bool
+    device_map: str | None = None
+    """How accelerate spreads it over devices; None: it is on one."""
+    reference: str = ""
+    """As the site names it, aliases resolved; its name in the lock file."""
+    moved: str = ""
+    """How it differs from what the lock file names, in a sentence; empty if it does not."""
+    absent: str = ""
+    """Why it must not be run here, in a sentence; empty if it may. Its entries are still found."""
+    base: ModelRef | None = None
+    """The model that this one changes, of an adapter; None for a whole model."""
+    content: str = ""
+    """The digest of an adapter's own directory, `sha256:…`."""
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> ModelRef:
+        """Return the reference that `to_dict` has made a mapping of."""
+        base = fields.get("base")
+        return cls(**{**fields, "base": None if base is None else cls.from_dict(base)})
+
+    @property
+    def parts(self) -> tuple[ModelRef, ...]:
+        """The model, and of an adapter its base."""
+        return (self,) if self.base is None else (self, self.base)
+
+    def over(self, base: ModelRef) -> ModelRef:
+        """Return this adapter over its base. Both make the identity, which is unknown as long as the base's is."""
+        both = hashlib.sha256(f"adapter {self.content} over {base.identity}".encode()).hexdigest()
+        return replace(self, base=base, identity=None if base.identity is None else f"sha256:{both}")
+
+    def at_commit(self, commit: str) -> ModelRef:
+        return replace(self, revision=commit, identity=f"commit:{self.path}@{commit}")
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+Identities = Mapping[str, str]
+"""References → identities, as a lock file holds them."""
+
+
+def resolve(
+    name: str,
+    revision: str | None,
+    settings: Settings,
+    base: Path,
+    locked: Identities = NOTHING_LOCKED,
+    *,
+    update: bool = False,
+    for_adapter: bool = False,
+) -> ModelRef:
+    """The model that `name` refers to; directories are relative to `base`, the folder of the site's configuration.
+
+    A hub's model that is `locked` stays at its commit, wherever its branch is now; a directory that is not on this
+    machine is what it was when it was locked; one that is here is what it is. With `update` a hub's branch is left to
+    be looked up there. `for_adapter` tells that the model is an adapter's base, and so is none itself.
+
+    Raises:
+        BlockError: the name means nothing here, or the site does not allow it.
+    """
+    listed = settings.models.get(name)
+    if listed is None and settings.only_listed_models:
+        raise BlockError(
+            f"Model {name!r} is not listed, and this site draws only models listed under `models`"
+            f"{_list(name, settings.models)}."
+        )
+    chosen = ModelSettings(model=name) if listed is None else listed
+    chosen = ModelSettings(model=chosen) if isinstance(chosen, str) else chosen
+    _check_revision(name, revision, chosen, settings)
+    ref = ModelRef(
+        name=name,
+        path=chosen.model,
+        local=False,
+        revision=revision or chosen.revision,
+        identity=None,
+        dtype=chosen.dtype or settings.dtype,
+        trust_remote_code=_either(chosen.trust_remote_code, settings.trust_remote_code),
+        use_safetensors=_either(chosen.use_safetensors, settings.use_safetensors),
+        device_map=chosen.device_map,
+    )
+    ref = replace(ref, reference=_reference(ref))
+    known = locked.get(ref.reference)
+    try:
+        directory = _directory(chosen.model, base)
+        if directory is not None and adapters.is_adapter(directory):
+            if for_adapter:
+                raise BlockError(f"Model {name!r} is an adapter itself; merge the two, and name the merged model.")
+            adapter = _at_directory(ref, directory, None)
+            base_ref = _base(adapter, directory, settings, base, locked, update=update)
+            return _over(adapter, base_ref, chosen, known)
+        if directory is not None:
+            return _at_directory(ref, directory, known)
+        if known is None and not HUB_ID.fullmatch(chosen.model):
+            raise BlockError(
+                f"Model {name!r} is no directory with a config.json (looked in {base}), and no Hugging Face model id"
+                f"{_list(name, settings.models)}."
+            )
+    except _NotHere:
+        if known is None:
+            raise
+    if update and not (known or "").startswith("sha256:"):  # it is looked up anew
+        return _at_commit(ref, None) if COMMIT.fullmatch(ref.revision or "") else ref
+    if known is not None:
+        _check_locked(ref, known)
+        if known.startswith("sha256:"):
+            return replace(ref, local=True, identity=known, absent=GONE.format(name))
+    return _at_commit(ref, known)
+
+
+def _base(
+    adapter: ModelRef, directory: Path, settings: Settings, base: Path, locked: Identities, *, update: bool
+) -> ModelRef:
+    """Return the model that an adapter changes, which is whatever its name would mean in a block of the site.
+
+    What the site trusts of the adapter says nothing of its base.
+
+    Raises:
+        BlockError: the adapter names none, or one that a block could not name.
+    """
+    named = adapters.base_of(adapter.name, directory)
+    alias = settings.models.get(named.name)
+    pinned = alias.revision if isinstance(alias, ModelSettings) else None
+    try:
+        revision = None if named.revision == pinned else named.revision
+        return resolve(named.name, revision, settings, base, locked, update=update, for_adapter=True)
+    except BlockError as error:
+        why = error.message.replace("`revision`", f"the revision in {adapters.CONFIG}")
+        why = f"Model {adapter.name!r} is an adapter, and its base cannot be used: {why}"
+        raise BlockError(why, missing=error.missing) from None
+
+
+def _over(adapter: ModelRef, base: ModelRef, chosen: ModelSettings, known: str | None) -> ModelRef:
+    """Return an adapter over its base. How that runs is the adapter's to say, and the base's where it says nothing.
+
+    Raises:
+        BlockError: it would be spread over devices.
+    """
+    if chosen.device_map or base.device_map:
+        raise BlockError(
+            f"Model {adapter.name!r} is an adapter, which cannot be spread over devices (`device_map`); merge it into "
+            "its base, and name the merged model."
+        )
+    dtype = chosen.dtype or base.dtype
+    found = replace(adapter, dtype=dtype).over(replace(base, dtype=dtype))
+    changed = known not in (None, found.identity) and found.identity is not None and not base.moved
+    moved = CHANGED.format(adapter.reference) if changed else ""
+    return replace(found, moved=moved, absent=adapter.absent or base.absent)
+
+
+def _check_locked(ref: ModelRef, known: str) -> None:
+    """A lock file says which commit of a hub's model is meant, or which content a directory had; it leads nowhere else.
+
+    Raises:
+        BlockError: it names another model, another commit than the site's settings, or nothing that has an identity.
+    """
+    pinned = ref.revision if COMMIT.fullmatch(ref.revision or "") else None
+    allowed = [f"commit:{ref.path}@{pinned or 'COMMIT'}"] if HUB_ID.fullmatch(ref.path) else []
+    of_hub = bool(ref.revision or (allowed and hub_commit(ref.path, "main")))  # this machine knows it as that
+    allowed += [] if of_hub else ["sha256:DIGEST"]
+    found = LOCKED.fullmatch(known)
+    fits = found is not None and (
+        (found["path"] == ref.path and allowed[0].startswith("commit:") and pinned in (None, found["commit"]))
+        if found["commit"]
+        else not of_hub
+    )
+    if not fits:
+        raise BlockError(
+            f"The lock file says {known!r:.200} of {ref.reference!r}, which can only be {' or '.join(allowed)}; mend "
+            "that line, or take it out and let `attnviz run` write it."
+        )
+
+
+def _reference(ref: ModelRef) -> str:
+    """What else is read of the same directory makes another digest of it."""
+    revision = f"@{ref.revision}" if ref.revision else ""
+    return f"{ref.path}{revision}{' + code' * ref.trust_remote_code}{' + pickles' * (not ref.use_safetensors)}"
+
+
+def _at_directory(ref: ModelRef, directory: Path, known: str | None) -> ModelRef:
+    if ref.revision is not None:
+        raise BlockError(
+            f"`revision` is {ref.revision!r}, but model {ref.name!r} is a directory; only a hub's model has revisions."
+        )
+    try:
+        identity = f"sha256:{digest(directory, ref)}"
+        content = identity
+        if not _has_weights(directory, ref):  # nothing can be drawn of it, and it is not taken for another one
+            identity = f"sha256:{hashlib.sha256(f'{identity} {directory}'.encode()).hexdigest()}"
+        lacking = stand_in(directory, **_trusted(ref))
+    except UnreadableFile as error:
+        raise BlockError(f"Model {ref.name!r} is not read: it {error}") from None
+    except OSError as error:
+        raise BlockError(f"Model {ref.name!r} cannot be read: {error.strerror}, {error.filename}.") from None
+    moved = "" if known in (None, identity) else CHANGED.format(ref.reference)
+    absent = STAND_IN.format(ref.name, lacking) if lacking else ""
+    content = content if adapters.is_adapter(directory) else ""
+    return replace(ref, path=str(directory), local=True, identity=identity, moved=moved, absent=absent, content=content)
+
+
+def _has_weights(directory: Path, ref: ModelRef) -> bool:
+    """Return whether a model's directory, or a folder in it, has a file of weights that may be read."""
+    names = ("*.safetensors", *(() if ref.use_safetensors else ("*.bin", "*.pt", "*.pth")))
+    return any(next(directory.glob(pattern), None) for name in names for pattern in (name, f"*/{name}"))
+
+
+def _at_commit(ref: ModelRef, known: str | None) -> ModelRef:
+    """At the commit that is locked, else at the one this machine's hub cache has.
+
+    One whose code or pickles are trusted runs at no commit that the lock file alone has chosen.
+    """
+    branch = ref.revision or "main"
+    here = hub_commit(ref.path, branch)
+    if known is None:
+        return ref if here is None else ref.at_commit(here)
+    commit = known.rpartition("@")[2]
+    moved = "" if here in (None, commit) else MOVED.format(ref.path, branch, here, commit)
+    trusted = ref.trust_remote_code or not ref.use_safetensors
+    absent = CHOSEN.format(ref.name, commit) if trusted and here != commit else ""
+    return replace(ref.at_commit(commit), moved=moved, absent=absent)
+
+
+def resolve_tensors(name: str, settings: Settings, base: Path, locked: Identities = NOTHING_LOCKED) -> ModelRef:
+    """An author's own file in a model's place; its identity is its digest, or what is `locked` where it is not here.
+
+    Raises:
+        BlockError: there is no such file, or the site does not allow it.
+    """
+    file, reference, absent = base, f"tensors:{name}", ""
+    known = locked.get(reference)
+    try:
+        file = (base / os.path.expanduser(name)).resolve()  # noqa: PTH111 — as in `_directory`
+        if settings.only_listed_models and not file.is_relative_to(base.resolve()):
+            message = f"`tensors` is {name!r}, which lies outside {base}; this site draws only what lies inside."
+            raise BlockError(message)
+        identity = f"sha256:{_file_digest(file)}"
+        if file.stat().st_size <= LARGEST_POINTER and pointed_at(file.read_bytes()):
+            absent = f"`tensors` is {name!r}, which Git LFS has not brought yet; `git lfs pull` does."
+    except (OSError, ValueError):  # as in `_directory`
+        if known is None:
+            near = _list(file.name, {each.name: None for each in file.parent.glob("*.safetensors")}, "there are")
+            raise BlockError(f"`tensors` is {name!r}, but there is no such file in {base}{near}.") from None
+        if not known.startswith("sha256:") or not LOCKED.fullmatch(known):
+            raise BlockError(
+                f"The lock file says {known!r:.200} of {reference!r}, which can only be sha256:DIGEST."
+            ) from None
+        identity = known
+        absent = f"`tensors` is {name!r}, but there is no such file in {base}, so nothing can be computed from it."
+    moved = "" if known in (None, identity) else CHANGED.format(reference)
+    found = ModelRef(name, str(file), True, None, identity, "float32", False, True)
+    return replace(found, reference=reference, moved=moved, absent=absent)
+
+
+def _check_revision(name: str, revision: str | None, chosen: ModelSettings, settings: Settings) -> None:
+    """A block may not lead a trusted alias to other weights or other code than those that were trusted."""
+    if revision is None:
+        return
+    if settings.only_listed_models or chosen.revision is not None:
+        raise BlockError(
+            f"`revision` is {revision!r}, but which revision {name!r} means is for the site's settings to say."
+        )
+    if not REVISION.fullmatch(revision) or ".." in revision:
+        raise BlockError(f"`revision` is {revision!r}, which is no name of a branch, a tag or a commit.")
+
+
+def _either(special: bool | None, general: bool) -> bool:
+    return general if special is None else special
+
+
+def _list(name: str, aliases: dict[str, Any], what: str = "the site's aliases are") -> str:
+    if not aliases:
+        return ""
+    near = difflib.get_close_matches(name, aliases, n=1)
+    return f" (did you mean {near[0]!r}?)" if near else f" ({what} {', '.join(sorted(aliases))})"
+
+
+def _directory(model: str, base: Path) -> Path | None:
+    """Return the directory that `model` names, or None if it names none.
+
+    Raises:
+        BlockError: what it names is a part of a model, or one in another format.
+    """
+    if model.startswith("package:"):
+        return package_directory(model.removeprefix("package:"))
+    try:
+        folder = (base / os.path.expanduser(model)).resolve()  # noqa: PTH111 — pathlib's raises where there is no home
+        if _holds_model(folder):
+            return folder
+        problem = other_formats.problem(model, folder.parent if folder.suffix == ".gguf" else folder)
+    except (OSError, ValueError):  # a NUL, a name too long, a folder that may not be read
+        return None
+    if problem:
+        raise BlockError(problem)
+    return None
+
+
+def _holds_model(folder: Path) -> bool:
+    return (folder / "config.json").is_file() or adapters.is_adapter(folder)
+
+
+def package_directory(path: str) -> Path:
+    """The directory `path` = `PACKAGE/dir` of an installed package.
+
+    Raises:
+        BlockError: there is none.
+    """
+    package, _, inside = path.partition("/")
+    try:
+        spec = importlib.util.find_spec(package) if package.isidentifier() else None
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None or not spec.submodule_search_locations:
+        raise _NotHere(f"Python package {package!r} is not installed, so 'package:{path}' names no model.")
+    root = Path(next(iter(spec.submodule_search_locations))).resolve()
+    folder = (root / inside).resolve()
+    if not folder.is_relative_to(root) or not _holds_model(folder):
+        raise _NotHere(f"Python package {package!r} has no model directory {inside!r} (one with a config.json).")
+    return folder
+
+
+def hub_commit(model: str, revision: str) -> str | None:
+    """The commit of a hub's model as the hub cache on this machine has it; no network is asked."""
+    if COMMIT.fullmatch(revision):
+        return revision
+    ref = _hub_cache() / f"models--{model.replace('/', '--')}" / "refs" / revision
+    try:
+        commit = ref.read_text().strip()
+    except (OSError, ValueError):
+        return None
+    return commit if COMMIT.fullmatch(commit) else None
+
+
+def _hub_cache() -> Path:
+    """Where huggingface_hub keeps models; read from its variables, because importing it takes a second."""
+    for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        if os.environ.get(variable):
+            return Path(os.path.expanduser(os.environ[variable]))  # noqa: PTH111
+    home = os.environ.get("HF_HOME") or f"{os.environ.get('XDG_CACHE_HOME') or '~/.cache'}/huggingface"
+    return Path(os.path.expanduser(home)) / "hub"  # noqa: PTH111
+
+
+def digest(folder: Path, ref: ModelRef) -> str:
+    """Return the SHA-256 over names and digests of the files a capture depends on.
+
+    Raises:
+        OSError: one cannot be read; UnreadableFile: or must not be.
+    """
+    total = hashlib.sha256()
+    for name, path in model_files(folder, **_trusted(ref)):
+        total.update(f"{name}\0{_file_digest(path)}\n".encode("utf-8", "surrogateescape"))
+    return total.hexdigest()
+
+
+def _trusted(ref: ModelRef) -> dict[str, bool]:
+    """Return what the site trusts of a model's files. Where a package's files lie is its installer's affair."""
+    package = ref.reference.startswith("package:")
+    return {"code": ref.trust_remote_code, "pickles": not ref.use_safetensors, "links": package}
+
+
+def _file_digest(file: Path) -> str:
+    """Return the SHA-256 of a file's content, in which a text's lines end with \\n, whatever git made of them.
+
+    That of a large file is remembered by path, size and times of change. Of a stand-in of Git LFS it is that of the
+    file in whose place it is.
+    """
+    about = file.stat()
+    if not stat.S_ISREG(about.st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file", str(file))
+    if about.st_size <= LARGEST_POINTER and (pointer := pointed_at(file.read_bytes())):
+        return pointer
+    if about.st_size < 1_000_000:
+        content = file.read_bytes()
+        return hashlib.sha256(content if b"\0" in content else content.replace(b"\r\n", b"\n")).hexdigest()
+    # Some tools give every file one time of change; nobody sets that of the inode.
+    seen = {"path": str(file), "size": about.st_size, "mtime_ns": about.st_mtime_ns}
+    seen |= {"ctime_ns": about.st_ctime_ns, "inode": about.st_ino, "lines": "\n"}
+    note = _notes() / "digests" / f"{hashlib.sha256(os.fsencode(file)).hexdigest()}.json"
+    try:
+        known = json.loads(note.read_text())
+        if {name: known[name] for name in seen} == seen:
+            return str(known["sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    with file.open("rb") as stream:
+        sha256 = _sha256(stream)
+    with contextlib.suppress(OSError):  # a digest that is not remembered is computed again, that is all
+        write_atomically(note, json.dumps(seen | {"sha256": sha256}).encode())
+    return sha256
+
+
+def _notes() -> Path:
+    """Where digests are remembered. A user without a home has no such place, and nothing is remembered."""
+    try:
+        return platformdirs.user_cache_path("attnviz")
+    except RuntimeError:
+        return Path(os.devnull)
+
+
+def _sha256(stream: Any) -> str:
+    """Return the SHA-256 of a stream; that of a text, which has no NUL, with \\n for each \\r\\n."""
+    whole, lines, text, held = hashlib.sha256(), hashlib.sha256(), True, b""
+    while chunk := stream.read(1 << 20):
+        whole.update(chunk)
+        text = text and b"\0" not in chunk
+        if text:
+            chunk = held + chunk
+            held = b"\r" if chunk.endswith(b"\r") else b""  # the next one may begin with its \n
+            lines.update(chunk[: len(chunk) - len(held)].replace(b"\r\n", b"\n"))
+    lines.update(held)
+    return (lines if text else whole).hexdigest()

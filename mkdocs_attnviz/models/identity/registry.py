@@ -1,0 +1,105 @@
+"""The models of one build, each looked up once: on this machine, in the lock file, on the hub."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+
+from mkdocs_attnviz.block.fields import Block, Named
+from mkdocs_attnviz.block.problem import BlockError
+from mkdocs_attnviz.cache.lock import Lock
+from mkdocs_attnviz.log import Log
+from mkdocs_attnviz.models.engine.client import ModelFailed, Worker
+from mkdocs_attnviz.models.identity.reference import ModelRef, resolve, resolve_tensors
+from mkdocs_attnviz.settings import Settings
+
+
+class Registry:
+    """With `update`, hubs are asked where their branches are now, and the lock file goes along."""
+
+    def __init__(
+        self, settings: Settings, base: Path, lock: Lock, worker: Worker, log: Log, *, update: bool = False
+    ) -> None:
+        self.settings, self.base, self.log = settings, base, log
+        self.lock, self.worker, self.update = lock, worker, update
+        self._known: dict[tuple[str, str, str | None], ModelRef | BlockError] = {}
+
+    def begin(self) -> None:
+        """Directories and branches may have changed since the last build."""
+        self._known.clear()
+        self.lock.read()
+
+    def get(self, block: Block, *, ask_hub: bool) -> list[ModelRef]:
+        """The block's models, in its order; an identity is None only where the hub would have to be asked, and may not
+        yet.
+
+        Raises:
+            BlockError: there is no such model, or it cannot be known here.
+        """
+        return [self._get(block, each, ask_hub) for each in block.models]
+
+    def _get(self, block: Block, named: Named, ask_hub: bool) -> ModelRef:
+        place = ("tensors" if named.key == "tensors" else "model", named.name, named.revision)
+        if place not in self._known:
+            self._known[place] = self._look_up(*place)
+        known = self._known[place]
+        if isinstance(known, ModelRef) and known.identity is None and ask_hub:
+            known = self._known[place] = self._ask_hub(known)
+        if isinstance(known, BlockError):
+            message = known.message.replace("`revision`", f"`{named.revision_key}`")
+            raise block.wrong(named.key, message, missing=known.missing)
+        return known
+
+    def wants(self, model: ModelRef) -> bool:
+        """Return whether the lock file does not know the model as it is, or an adapter's base."""
+        known = [(self.lock.get(part.reference), part.identity) for part in model.parts]
+        return any(locked is None or locked.identity != identity for locked, identity in known)
+
+    def record(self, model: ModelRef, made_with: Mapping[str, str]) -> None:
+        """Figures of this build are drawn from the model."""
+        for part in model.parts:
+            if part.identity is not None:
+                self.lock.record(part.reference, part.identity, made_with)
+
+    def _look_up(self, key: str, name: str, revision: str | None) -> ModelRef | BlockError:
+        locked = {reference: known.identity for reference, known in self.lock.known.items()}
+        try:
+            if key == "tensors":
+                found = resolve_tensors(name, self.settings, self.base, locked)
+            else:
+                found = resolve(name, revision, self.settings, self.base, locked, update=self.update)
+        except BlockError as error:
+            return error
+        for part in found.parts:
+            if part.moved:
+                self.lock.moves(part.reference, part.moved)
+        return found
+
+    def _ask_hub(self, model: ModelRef) -> ModelRef | BlockError:
+        if model.base is not None:  # whose commit is all that is not known of an adapter
+            base = self._ask_hub(model.base)
+            return base if isinstance(base, BlockError) else model.over(base)
+        alias = self._nearest_alias(model.name)
+        if self.settings.on_missing != "run":
+            hint = f" (did you mean the alias `{alias}`?)" if alias else ""
+            unknown = f"No commit of model {model.name!r} is known here{hint}"
+            forbidden = "and `on_missing` forbids to ask the hub for one."
+            return BlockError(f"{unknown}, {forbidden}{self._no_folder(model)}", missing=True)
+        self.log.info("looking up model %s on the hub", model.name)
+        try:
+            return model.at_commit(self.worker.hub_commit(model))
+        except ModelFailed as error:
+            hint = f" Did you mean the alias `{alias}`?" if alias else ""
+            return BlockError(f"{error}{self._no_folder(model)}{hint}")
+
+    def _no_folder(self, model: ModelRef) -> str:
+        """Say where a directory was looked for, by its last name: a monorepo's page may mean that of its own site."""
+        return f" There is no directory {model.path!r} in {self.base.resolve().name!r}, where directories start from."
+
+    def _nearest_alias(self, name: str) -> str | None:
+        """Return the alias of the site that `name` may be a misspelling of, or None."""
+        aliases = {alias.lower(): alias for alias in self.settings.models}
+        if name in self.settings.models:
+            return None
+        return next((aliases[found] for found in difflib.get_close_matches(name.lower(), aliases, n=1)), None)

@@ -1,0 +1,176 @@
+"""Memory that runs out: how it is noticed, how it is given back, and what an author can do about it."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from huggingface_hub import try_to_load_from_cache
+
+from mkdocs_attnviz.models.identity.model_files import PICKLES
+from mkdocs_attnviz.models.identity.reference import ModelRef
+
+if TYPE_CHECKING:
+    from mkdocs_attnviz.models.inputs.tokens import Example
+    from mkdocs_attnviz.models.loading.loaded import Loaded
+
+RAN_OUT = re.compile(
+    r"out of memory|not enough memory|can't allocate memory|cannot allocate memory|unable to allocate|bad_alloc"
+    r"|ALLOC_FAILED",
+    re.IGNORECASE,
+)
+"""What allocators say: CUDA's and MPS', the processor's on Windows and elsewhere, mmap's, NumPy's, C++'s, cuBLAS'."""
+ASKED = re.compile(r"allocate ([\d.]+) ?(bytes|[KMGT]i?B)")
+UNITS = {"bytes": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40}
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether it was raised because there is no more memory."""
+    return any(
+        isinstance(each, MemoryError | torch.OutOfMemoryError)
+        or (isinstance(each, RuntimeError | OSError) and RAN_OUT.search(str(each)) is not None)
+        for each in _causes(error)
+    )
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def free() -> None:
+    """Give back what nobody needs any more; nobody may hold the exception, whose frames hold tensors."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()
+
+
+def too_long(loaded: Loaded, example: Example | None, error: Exception) -> str:
+    """Why a text does not fit, with the numbers, while they are still those of the failure; and what helps."""
+    model, ref = loaded.model, loaded.ref
+    lengths = [len(side.ids) for side in (example.text, example.target) if side] if example else []
+    what = f" of {max(lengths)} tokens" if lengths else ""
+    facts = [] if not lengths else [_one_layer(loaded, max(lengths))]
+    facts.append(_shortage(error, full(error, loaded.device)))
+    what_helps = ["a shorter text", *_settings(ref, _bytes(model)), "another `device`"]
+    return (
+        f"Memory ran out on this text{what}: {'; '.join(filter(None, facts)) or 'nothing more is known'}. What helps: "
+        f"{', '.join(what_helps)}. `max_tokens` refuses what is too long before it is run."
+    )
+
+
+def too_large(ref: ModelRef, size: int | None, device: torch.device) -> str:
+    """Why a model does not fit, and what helps; what was read of it has been given back."""
+    weights = f": its weights take {amount(size)}" if size else ""
+    room = _room(device)
+    what_helps = [*_settings(ref, 4 if ref.dtype in ("auto", "float32") else 2), "another `device`", "a smaller model"]
+    return (
+        f"Model {ref.name!r} does not fit into memory{weights}{', and ' + room if room else ''}. What helps: "
+        f"{', '.join(what_helps)}."
+    )
+
+
+def _settings(ref: ModelRef, bytes_each: int) -> list[str]:
+    """What can still be set for the model."""
+    found = ["`dtype: float16` or `bfloat16` for the model"] if bytes_each > 2 else []
+    return found + ([] if ref.device_map else ["`device_map: auto` for the model"])
+
+
+def size_of(model: torch.nn.Module) -> int:
+    """Bytes of a model's weights."""
+    return sum(each.nbytes for each in model.parameters())
+
+
+def size_of_files(ref: ModelRef) -> int | None:
+    """Bytes of the files that a model's weights are in, if they are on this machine."""
+    folder = Path(ref.path)
+    if not ref.local:
+        config = try_to_load_from_cache(ref.path, "config.json", revision=ref.revision)
+        if not isinstance(config, str):
+            return None
+        folder = Path(config).parent
+    for patterns in (("*.safetensors",), PICKLES):
+        if size := sum(file.stat().st_size for pattern in patterns for file in folder.glob(pattern)):
+            return size
+    return None
+
+
+def _bytes(model: Any) -> int:
+    """Of one number of the model."""
+    return int(model.dtype.itemsize)
+
+
+def _one_layer(loaded: Loaded, tokens: int) -> str:
+    """What its weights take, all heads of them."""
+    heads = getattr(loaded.model.config.get_text_config(), "num_attention_heads", None)
+    if loaded.anatomy is not None:
+        heads = max(layer.heads for stack in loaded.anatomy.stacks.values() for layer in stack.layers)
+    if not isinstance(heads, int):
+        return ""
+    each = _bytes(loaded.model)
+    return (
+        f"the attention of one layer takes {amount(heads * tokens**2 * each)} ({heads} heads × {tokens} × {tokens} × "
+        f"{each} bytes), and computing it some times as much"
+    )
+
+
+def _shortage(error: Exception, device: torch.device) -> str:
+    found = next((match for each in _causes(error) if (match := ASKED.search(str(each)))), None)
+    asked = f"{amount(float(found[1]) * UNITS[found[2].replace('iB', 'B')])} more were needed" if found else ""
+    return ", and ".join(filter(None, [asked, _room(device)]))
+
+
+def full(error: Exception, device: torch.device) -> torch.device:
+    """The device that ran out: `device`, if the error does not name another."""
+    said = re.search(r"\bGPU (\d+)", str(error))
+    if said:
+        return torch.device("cuda", int(said[1]))
+    return torch.device("cpu") if isinstance(error, MemoryError) or "CPUAllocator" in str(error) else device
+
+
+def _room(device: torch.device) -> str:
+    """How much of a device's memory is free, in a sentence; empty where that is not known."""
+    free = total = 0
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+    elif device.type == "mps":
+        total = torch.mps.recommended_max_memory()
+        free = max(total - torch.mps.driver_allocated_memory(), 0)
+    elif device.type == "cpu":
+        free, total = _of_processor()
+    return f"device {str(device)!r} has {amount(free)} of {amount(total)} free" if total else ""
+
+
+def _of_processor() -> tuple[int, int]:
+    """By the kernel's count, or by a limit of the process (`ulimit -v`) where that leaves less; Linux alone."""
+    free = total = 0
+    with contextlib.suppress(OSError, KeyError, ValueError):
+        lines = (line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+        sizes = {name: int(value.split()[0]) << 10 for name, value in lines}
+        free, total = sizes["MemAvailable"], sizes["MemTotal"]
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        if limit != resource.RLIM_INFINITY and limit - used < free:
+            return max(limit - used, 0), limit
+    return free, total
+
+
+def amount(size: float) -> str:
+    """Bytes as a reader takes them in: '268 MB', '1.2 GB'."""
+    for unit in ("bytes", "kB", "MB"):
+        if size < 999.5:
+            return f"{size:.0f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"

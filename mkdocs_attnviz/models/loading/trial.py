@@ -1,0 +1,80 @@
+"""A sentence through a model that has just been loaded: what it gives, and whether it runs on text alone."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from mkdocs_attnviz.models.errors import Unusable
+from mkdocs_attnviz.models.identity.reference import ModelRef
+from mkdocs_attnviz.models.loading import memory
+
+SENTENCE = "the cat sat on a mat"
+"""Some tokens of any vocabulary."""
+
+OTHERS = 24
+"""As many other tokens: which parts of a mixture of experts run depends on them."""
+
+OTHER_INPUTS = ("pixel_", "image", "visual", "video", "audio", "input_features", "input_values")
+"""Beginnings of what models call inputs that are no text."""
+
+
+def outputs(model: Any, tokenizer: Any) -> Mapping[str, Any]:
+    """Return what the model gives for a short sentence.
+
+    Raises:
+        Exception: it does not run on that.
+    """
+    ids = _varied(model, tokenizer)
+    taken = _taken(model)
+    known = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "token_type_ids": torch.zeros_like(ids)}
+    named = {"input_ids", *tokenizer.model_input_names}
+    inputs = {name: value.to(model.device) for name, value in known.items() if name in taken and name in named}
+    if "decoder_input_ids" in taken:
+        inputs["decoder_input_ids"] = inputs["input_ids"]
+    was = model.training
+    try:
+        with torch.inference_mode():
+            found: Mapping[str, Any] = model.eval()(**inputs, return_dict=True)
+            return found
+    finally:
+        model.train(was)
+
+
+def _varied(model: Any, tokenizer: Any) -> torch.Tensor:
+    """Return ids of a short sentence, (1, T), and before its last others from all of the vocabulary."""
+    size = getattr(model.get_input_embeddings(), "num_embeddings", len(tokenizer))
+    # A text that a tokenizer reads with more tokens than its model has is refused by itself, and says nothing here.
+    ids = [min(token, size - 1) for token in tokenizer(SENTENCE, verbose=False)["input_ids"]]
+    longest = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    room = OTHERS if not isinstance(longest, int) or longest < 1 else min(OTHERS, longest - len(ids) - 2)
+    others = torch.linspace(0, size - 1, max(0, room)).long().tolist()
+    return torch.tensor([[*ids[:-1], *others, *ids[-1:]]])
+
+
+def check(ref: ModelRef, model: Any, tokenizer: Any) -> None:
+    """Raise if a model that also reads pictures or sound does not run without them.
+
+    Raises:
+        Unusable: it does not.
+    """
+    others = [name for name in _taken(model) if name.startswith(OTHER_INPUTS)]
+    if not others:
+        return
+    try:
+        outputs(model, tokenizer)
+    except Exception as error:
+        if memory.ran_out(error):
+            raise
+        raise Unusable(
+            f"Model {ref.name!r} ({model.config.model_type}) does not run on text alone: beside it, it reads "
+            f"`{others[0]}`."
+        ) from error
+
+
+def _taken(model: Any) -> list[str]:
+    """Return the names of what the model's forward takes, in order."""
+    return list(inspect.signature(model.forward).parameters)

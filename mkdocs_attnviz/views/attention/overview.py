@@ -1,0 +1,69 @@
+"""Every head's weights on a coarse grid: what the model view draws, and a long text's static heat map."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.cache.entry_schema import inflated
+
+SIDE = 24
+"""Parts of a grid's side, at most, as `models/encoding.py` makes them."""
+LEVELS = 15
+
+Grid = list[bytes]
+"""Rows of levels, 0 to 15."""
+
+
+class Overview:
+    """One stack's overview. Grids have `rows` × `cols` parts."""
+
+    def __init__(self, entry: Entry, stack: str) -> None:
+        meta = entry.meta["stacks"][stack]
+        self.rows, self.cols = (
+            min(SIDE, len(entry.meta["sequences"][meta[side]]["tokens"])) for side in ("rows", "cols")
+        )
+        self._blob = entry.blobs[f"{stack}/overview"]
+        parts = sum(layer["heads"] for layer in meta["layers"]) * self.rows * self.cols
+        self._bytes = inflated(self._blob, parts)
+        self._start: dict[int, int] = {}
+        position = 0
+        for layer in meta["layers"]:
+            self._start[layer["layer"]] = position
+            position += layer["heads"] * self.rows * self.cols
+
+    def grid(self, layer: int, head: int) -> Grid:
+        """Levels 0 to 15 of one head, row by row."""
+        size = self.rows * self.cols
+        start = self._start[layer] + head * size
+        cells = self._bytes[start : start + size]  # (cols, rows)
+        return [cells[row :: self.rows] for row in range(self.rows)]
+
+    def blob(self, layers: Mapping[int, int]) -> bytes:
+        """The overview of these layers alone (number → heads)."""
+        if layers.keys() == self._start.keys():
+            return self._blob
+        size = self.rows * self.cols
+        kept = (self._bytes[self._start[n] : self._start[n] + heads * size] for n, heads in layers.items())
+        return zlib.compress(b"".join(kept), 6)
+
+
+def coarser(grid: Grid, parts: int) -> Grid:
+    """The largest level of each part of a grid of at most parts × parts."""
+    if len(grid) <= parts and len(grid[0]) <= parts:
+        return grid
+    rows = [max_of(group) for group in split(grid, parts)]
+    return [bytes(max(part) for part in split(row, parts)) for row in rows]
+
+
+def split(values: Sequence[Any], parts: int) -> list[Any]:
+    """Cut into at most `parts` stretches; part i starts at ⌊i·length/parts⌋."""
+    parts = min(parts, len(values))
+    edges = [i * len(values) // parts for i in range(parts + 1)]
+    return [values[edges[i] : edges[i + 1]] for i in range(parts)]
+
+
+def max_of(rows: Sequence[bytes]) -> bytes:
+    return bytes(map(max, zip(*rows, strict=True)))

@@ -1,0 +1,195 @@
+"""Static heat maps: one head with its tokens, and every head as a small picture."""
+
+from __future__ import annotations
+
+import base64
+import struct
+import zlib
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from mkdocs_attnviz.views.attention.overview import LEVELS, SIDE, Grid, coarser
+from mkdocs_attnviz.views.drawing import Picture
+from mkdocs_attnviz.views.svg.document import HEADS, document, escape, palette, styles
+from mkdocs_attnviz.views.svg.inks import ink_on
+
+CELL = 18
+ROOMY, WIDEST, TALL = 32, 60, 24  # px of cells that have room for their values: least and largest width, height
+WIDTH = 736  # px of a heat map with values
+LABEL = 120
+AXIS = 18  # px of the names of the axes
+FROM, TO = "from ↓", "attends to →"
+PIXELS = 300  # of a side of the picture of all heads: it should weigh a few kB
+
+
+def levels(weights: Sequence[Sequence[float]]) -> Grid:
+    return [bytes(round(LEVELS * min(1.0, weight) ** 0.5) for weight in row) for row in weights]
+
+
+def heat_map(
+    grid: Grid,
+    rows: Sequence[str],
+    cols: Sequence[str],
+    theme: str,
+    head: int | None,
+    weights: Sequence[Sequence[float]] | None = None,
+) -> Picture:
+    """Draw one head in its colour, or several in one where `head` is None. `rows` and `cols` are the labels.
+
+    `weights`, the numbers behind the levels, are written in cells that have room for them.
+    """
+    left, top = max(_room(rows), 52), _room(cols) + AXIS
+    wide, tall = CELL, CELL
+    digits = 3 if max(map(max, weights or [[1.0]])) < 0.1 else 2
+    room = (WIDTH - left) // len(grid[0])
+    if roomy := weights is not None and room >= ROOMY + 7 * (digits - 2):
+        wide, tall = min(room, WIDEST), TALL
+    width, height = left + max(wide * len(grid[0]) + 1, 90), top + tall * len(grid) + 1
+
+    def colour(scheme: dict[str, Any]) -> str:
+        heads = scheme["heads"]
+        return str(scheme["text"] if head is None else heads[head % len(heads)])
+
+    def rules(scheme: dict[str, Any]) -> str:
+        inks = _ink_rules(colour(scheme), scheme["background"]) if roomy else ""
+        return f"{_rules(scheme)}.f{{fill:{colour(scheme)}}}{inks}"
+
+    style = "text{font:13px system-ui,sans-serif}.v{font-size:11px;text-anchor:middle}"
+    style += styles(palette(theme), rules)
+    body = [
+        f'<g transform="translate({left} {top}) scale({wide} {tall})">{"".join(_squares(grid))}</g>',
+        f'<g transform="translate({left} {top})">{"".join(_values(grid, weights, wide, digits))}</g>'
+        if roomy and weights
+        else "",
+        f'<text class="l" x="{left - 6}" y="{top - 6}" text-anchor="end">{FROM}</text>',
+        f'<text class="l" x="{left}" y="12">{TO}</text>',
+        *(
+            f'<text x="{left - 6}" y="{top + tall * (n + 0.5) + 4:g}" text-anchor="end">{escape(text)}</text>'
+            for n, text in enumerate(rows)
+        ),
+        *(
+            f'<text transform="translate({left + wide * (n + 0.5) + 4:g} {top - 6}) rotate(-90)">{escape(text)}</text>'
+            for n, text in enumerate(cols)
+        ),
+    ]
+    return Picture(document(width, height, style, body), width, height)
+
+
+def _values(grid: Grid, weights: Sequence[Sequence[float]], wide: int, digits: int) -> Iterator[str]:
+    """Write each weight in its cell; the class of a text is its cell's level."""
+    for row, (shades, values) in enumerate(zip(grid, weights, strict=True)):
+        for col, (level, value) in enumerate(zip(shades, values, strict=True)):
+            if float(text := f"{value:.{digits}f}"):
+                yield f'<text class="v i{level}" x="{wide * (col + 0.5):g}" y="{TALL * row + 16}">{text}</text>'
+
+
+def _ink_rules(colour: str, background: str) -> str:
+    """Return a rule for each level: the ink, black or white, that can be read on its shade."""
+    inks: dict[str, list[str]] = defaultdict(list)
+    for level in range(LEVELS + 1):
+        inks[ink_on(colour, background, level / LEVELS)].append(f".i{level}")
+    return "".join(f"{','.join(levels)}{{fill:{ink}}}" for ink, levels in inks.items())
+
+
+def _room(labels: Sequence[str]) -> int:
+    """Pixels for the longest label."""
+    return 12 + min(LABEL, max((8 * len(text) for text in labels), default=0))
+
+
+def _rules(scheme: dict[str, Any]) -> str:
+    return f"text{{fill:{scheme['text']}}}.l{{fill:{scheme['pale']}}}"
+
+
+def _squares(grid: Grid) -> Iterator[str]:
+    """One path a level: a cell then costs a dozen bytes."""
+    paths: dict[int, list[str]] = defaultdict(list)
+    for y, row in enumerate(grid):
+        for x, level in enumerate(row):
+            if level:
+                paths[level].append(f"M{x} {y}h1v1h-1z")
+    for level, path in sorted(paths.items()):
+        yield f'<path class="f" opacity="{level / LEVELS:.2g}" d="{"".join(path)}"/>'
+
+
+def small_multiples(grids: dict[int, dict[int, Grid]], theme: str) -> Picture:
+    """Layers × heads; `grids[layer][head]`. Their numbers stand at the edges."""
+    heads = sorted({head for row in grids.values() for head in row})
+    cell = max(12, min(48, 560 // len(heads)))
+    width, height = 40 + cell * len(heads), 40 + cell * len(grids)
+    pixels = _pixels(grids, heads)
+    image = base64.b64encode(png(pixels)).decode()
+    box = f'x="40" y="40" width="{width - 40}" height="{height - 40}"'
+    whole = f'maskUnits="userSpaceOnUse" x="0" y="0" width="{width}" height="{height}"'
+    body = [
+        f'<mask id="m" {whole}><image {box} href="data:image/png;base64,{image}" preserveAspectRatio="none"/></mask>',
+        *(
+            f'<rect class="h{head % HEADS}" x="{40 + at * cell}" y="40" width="{cell}" height="{height - 40}" '
+            'mask="url(#m)"/>'
+            for at, head in enumerate(heads)
+        ),
+        '<text class="l" x="40" y="11">Heads</text>',
+        '<text class="l" transform="translate(11 40) rotate(90)">Layers</text>',
+        *_numbers(
+            heads, lambda at, n: f'<text x="{40 + (at + 0.5) * cell:g}" y="32" text-anchor="middle">{n}</text>', cell
+        ),
+        *_numbers(
+            list(grids), lambda at, n: f'<text x="34" y="{44 + (at + 0.5) * cell:g}" text-anchor="end">{n}</text>', cell
+        ),
+    ]
+    used = sorted({head % HEADS for head in heads})
+
+    def rules(scheme: dict[str, Any]) -> str:
+        return _rules(scheme) + "".join(f".h{n}{{fill:{scheme['heads'][n]}}}" for n in used)
+
+    style = "text{font:12px system-ui,sans-serif}image{image-rendering:pixelated}" + styles(palette(theme), rules)
+    return Picture(document(width, height, style, body), width, height)
+
+
+def _numbers(numbers: Sequence[int], text: Any, cell: int) -> Iterator[str]:
+    """Each number, or where they would touch each second, fourth …"""
+    step = 1
+    while step * cell < 20:
+        step *= 2
+    for at, number in enumerate(numbers):
+        if at % step == 0:
+            yield text(at, number)
+
+
+def _pixels(grids: dict[int, dict[int, Grid]], heads: Sequence[int]) -> Grid:
+    """All heads in one image, a pixel of gap between them; the more heads, the coarser."""
+    parts = max(6, min(SIDE, PIXELS // max(len(grids), len(heads))))
+    lines: Grid = []
+    for row in grids.values():
+        tiles = {head: coarser(grid, parts) for head, grid in row.items()}
+        some = next(iter(tiles.values()))
+        empty = [bytes(len(some[0]))] * len(some)
+        lines += [
+            b"".join(line + b"\0" for line in lines)
+            for lines in zip(*(tiles.get(h, empty) for h in heads), strict=True)
+        ]
+        lines += [bytes(len(lines[-1]))]
+    return lines
+
+
+def png(lines: Grid) -> bytes:
+    """Levels 0 to 15 as the opacity of white, in a PNG of four bits a pixel (W3C PNG, section 11).
+
+    As a mask that says the same by its luminance, which browsers take, and by its alpha, which CairoSVG takes.
+    """
+    width, height = len(lines[0]), len(lines)
+    packed = b"".join(b"\0" + _nibbles(line) for line in lines)
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", width, height, 4, 3, 0, 0, 0)
+    white, alpha = b"\xff" * 3 * (LEVELS + 1), bytes(17 * level for level in range(LEVELS + 1))
+    parts = ((b"IHDR", header), (b"PLTE", white), (b"tRNS", alpha), (b"IDAT", zlib.compress(packed, 6)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(kind, content) for kind, content in parts)
+
+
+def _nibbles(line: bytes) -> bytes:
+    padded = line + b"\0" * (len(line) % 2)
+    high, low = (int.from_bytes(padded[start::2], "big") for start in (0, 1))
+    return (high << 4 | low).to_bytes(len(padded) // 2, "big")
