@@ -145,7 +145,7 @@ def shared_cache(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session", autouse=True)
 def python_path(tmp_path_factory, request) -> str | None:
     """What `PYTHONPATH` was before it let workers be forks of one that has imported torch."""
-    if request.config.option.quick:
+    if request.config.option.quick or request.config.option.all_architectures:  # which start no worker
         return os.environ.get("PYTHONPATH")
     from mkdocs_attnviz.models.engine.client import ALLOCATION, WORKER
     from mkdocs_attnviz.models.engine.environment import worker_environment

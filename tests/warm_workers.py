@@ -81,7 +81,8 @@ def stand_in(folder: str) -> None:
         (where / "started").touch(exist_ok=False)
         command = [sys.executable, __file__, folder]
         with (where / "log").open("wb") as log:
-            subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+            pipes = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
+            subprocess.Popen(command, cwd=folder, start_new_session=True, **pipes)
     with socket.socket(socket.AF_UNIX) as warm:
         connect(warm, where / "socket")
         job = {"folder": str(Path.cwd()), "environment": dict(os.environ), "path": [part for part in sys.path if part]}
