@@ -25,7 +25,6 @@ from mkdocs_attnviz.models.identity.reference import resolve
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views.attention.capture import ATTENTION
 
-pytestmark = pytest.mark.usefixtures("cold_workers")
 ENDLESS_TEMPLATE = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}a b c"
 ENDLESS_PATTERN = "(?:a|aa){21}c"  # 0.1 s at each place in a row of `a`
 PANICKING_PATTERN = "(a|aa)+$"
@@ -206,8 +205,8 @@ next(job)
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_a_worker_ends_with_its_build(tmp_path, how):
-    """Though it is in native code for hours."""
+def test_a_worker_ends_with_its_build(tmp_path, cold_workers, how):
+    """A worker ends although it would be in native code for hours."""
     folder = with_pattern(tmp_path / "model", ENDLESS_PATTERN)
     build = subprocess.Popen([sys.executable, "-c", BUILD, folder], stdout=subprocess.PIPE, text=True)
     worker = int(build.stdout.readline())
@@ -219,7 +218,7 @@ def test_a_worker_ends_with_its_build(tmp_path, how):
         _wait_for_end(process)
 
 
-def test_nothing_is_left_of_a_worker(tmp_path):
+def test_nothing_is_left_of_a_worker(cold_workers):
     worker = Worker()
     run(worker, INDUCTION, "a")
     process = worker._process
@@ -228,12 +227,14 @@ def test_nothing_is_left_of_a_worker(tmp_path):
     _wait_for_end(int(watchdog))
 
 
-def test_a_worker_that_is_killed_takes_its_watchdog_along(worker):
+def test_a_worker_that_is_killed_takes_its_watchdog_along(cold_workers):
+    worker = Worker()
     run(worker, INDUCTION, "a")
     process = worker._process.pid
     (watchdog,) = subprocess.run(["pgrep", "-P", str(process)], capture_output=True, text=True).stdout.split()
     os.kill(process, signal.SIGKILL)
     _wait_for_end(int(watchdog))
+    worker.close()
 
 
 def _wait_for_end(process):
