@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.encoding import digits, json_blob
 from mkdocs_attnviz.models.inputs.tokens import Example, names, pretty
@@ -47,9 +48,10 @@ def _entry(loaded: Loaded, example: Example, watched: list[int], parameters: Map
     tail = Tail(loaded, example)
     norm, raw = tail.norm(), not parameters["final_norm"]
     if raw and norm is None:
-        raise ValueError(
+        raise WrongValue(
+            "final_norm",
             f"`final_norm` is false; model {loaded.ref.name!r} ({loaded.model.config.model_type}) has no norm between "
-            "its last layer and its head that could be left out."
+            "its last layer and its head that could be left out.",
         )
     actual = _actual(loaded, example)
     vocabulary: dict[int, int] = {}
@@ -157,7 +159,8 @@ def token_of(loaded: Loaded, text: str) -> int:
         return int(named)
     plain, spaced = read.values()
     also = f", and with a space before it as {spaced}" if spaced != plain else ""
-    raise ValueError(
+    raise WrongValue(
+        "watch",
         f"`watch` has {text!r}, which is not one token of the vocabulary of model {loaded.ref.name!r}: it is read as "
-        f"{plain}{also}."
+        f"{plain}{also}.",
     )
