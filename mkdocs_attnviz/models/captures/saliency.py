@@ -16,6 +16,7 @@ import torch
 
 from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.encoding import digits, scaled_blob
 from mkdocs_attnviz.models.inputs.examples import collate
 from mkdocs_attnviz.models.inputs.tokens import Example, Tokens, names, pretty
@@ -50,12 +51,13 @@ class Output:
     """None: the likeliest."""
 
 
-def capture(loaded: Loaded, examples: Sequence[Example], parameters: Mapping[str, Any]) -> list[Entry]:
+def capture(context: Context) -> list[Entry]:
     """One entry for each example; `parameters` are those of `views/saliency.py`.
 
     Raises:
         Unusable: the model predicts nothing, or the method does not apply to it.
     """
+    loaded, examples, parameters = context.loaded, context.examples, context.parameters
     return [_entry(loaded, example, parameters) for example in examples]
 
 
