@@ -3,7 +3,6 @@
 import logging
 import math
 import re
-from contextlib import closing
 from dataclasses import replace
 from itertools import pairwise
 from urllib.parse import unquote
@@ -447,8 +446,8 @@ def test_the_model_at_fault_is_named(worker, tmp_path):
         models[bad] = ref(str(tmp_path))
         request = Request(SIMILARITY, models[0], {"text": "the old cat"}, other=models[1])
         (answer,) = worker.capture([request], device="cpu", batch_size=8, max_tokens=99)
-        assert answer.blame == ("model", "other")[bad]
-        assert answer.message.startswith(f"Model {str(tmp_path)!r} has no tokenizer")
+        assert answer.problem.key == ("model", "other")[bad]
+        assert answer.problem.message.startswith(f"Model {str(tmp_path)!r} has no tokenizer")
 
 
 # ---- in the page
@@ -780,7 +779,7 @@ PLANS = [
     ("other: inductoin", {"only_listed_models": True}, "other", "did you mean 'induction'?"),
     ("other: inductoin", {"only_listed_models": True}, "other", "Model 'inductoin' is not listed"),
     ("other: ./no/such", {}, "other", "Model './no/such' is no directory with a config.json"),
-    ("other: org/x", {}, "other", "No commit of model 'org/x' is known here, and `on_missing` forbids to ask"),
+    ("other: org/x", {}, "other", "No commit of model 'org/x' is known here. `on_missing` forbids to ask"),
     ("other: minilm\nother_revision: v1", {}, "other", "`other_revision` is 'v1', but model 'minilm' is a directory"),
     (
         "other: minilm\nstack: decoder",
@@ -797,9 +796,9 @@ def test_what_is_wrong_with_another_model_is_said_at_its_line(tmp_path, monkeypa
     models = {"induction": INDUCTION, "minilm": MINILM}
     run = {"on_missing": "run" if key == "stack" else "warn", "cache_dir": str(tmp_path / "cache")}
     source = Source(f"model: induction\ntext: {TEXT}\nview: similarity\n{more}", {}, "index.md", 1)
-    with closing(Pipeline(Settings(models=models, **run, **settings), tmp_path, logging.getLogger("test"))) as pipeline:
-        pipeline.begin()
-        (alert,) = pipeline.render([source])
+    pipeline = Pipeline(Settings(models=models, **run, **settings), tmp_path, logging.getLogger("test"))
+    with pipeline.build() as build:
+        (alert,) = build.render([source])
     assert message in alert.error.message
     assert source.body.splitlines()[alert.error.line].startswith(f"{key}:")
 

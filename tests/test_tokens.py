@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import subprocess
-from contextlib import closing
 from types import SimpleNamespace
 
 import pytest
@@ -352,10 +351,10 @@ def test_only_wrong_entries_are_computed_anew(tmp_path):
     tokenizer.save_pretrained(folder)
     settings = Settings(cache_dir="cache")
     right, wrong = (Source(f"model: model\ntext: {text}") for text in ("a cat", "a é"))
-    with closing(Pipeline(settings, tmp_path, logging.getLogger("test"))) as pipeline:
-        pipeline.begin()
-        assert all(isinstance(each, Figure) for each in pipeline.render([right, wrong]))
-        paths = [pipeline.cache.path(pipeline.plan(each).request.key) for each in (right, wrong)]
+    pipeline = Pipeline(settings, tmp_path, logging.getLogger("test"))
+    with pipeline.build(warm=True) as build:
+        assert all(isinstance(each, Figure) for each in build.render([right, wrong]))
+        paths = [build.cache.path(build.plan(each).request.key) for each in (right, wrong)]
         old = []
         for path in paths:
             entry = Entry.from_bytes(path.read_bytes())
@@ -363,16 +362,15 @@ def test_only_wrong_entries_are_computed_anew(tmp_path):
             sequence["pretty"] = ["‹C3›" if "1/2" in each else each for each in sequence["pretty"]]
             old.append(Entry({**entry.meta, "sequences": {"text": sequence}}, entry.blobs).to_bytes())
             path.write_bytes(old[-1])
-        pipeline.begin()
-        assert all(isinstance(each, Figure) for each in pipeline.render([right, wrong]))
+    with pipeline.build() as build:
+        assert all(isinstance(each, Figure) for each in build.render([right, wrong]))
         assert paths[0].read_bytes() == old[0]
         told = Entry.from_bytes(paths[1].read_bytes()).meta["sequences"]["text"]
         assert "é‹1/2›" in told["pretty"]
         paths[1].write_bytes(old[1])
     settings = Settings(cache_dir="cache", on_missing="warn")
-    with closing(Pipeline(settings, tmp_path, logging.getLogger("test"))) as pipeline:
-        pipeline.begin()
-        kept, given_up = pipeline.render([right, wrong])
+    with Pipeline(settings, tmp_path, logging.getLogger("test")).build() as build:
+        kept, given_up = build.render([right, wrong])
         assert isinstance(kept, Figure)
         assert not isinstance(given_up, Figure)
 

@@ -10,7 +10,7 @@ from mkdocs_attnviz.block.fields import Options as BlockOptions
 from mkdocs_attnviz.block.values import Index, Indices, key, listed
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import Capture
-from mkdocs_attnviz.views.attention.options import shared
+from mkdocs_attnviz.views.attention.options import Side, shared, side
 from mkdocs_attnviz.views.attention.weights import scaled
 from mkdocs_attnviz.views.drawing import Drawing, Picture
 from mkdocs_attnviz.views.svg.document import called, capped, document, escape, palette, styles
@@ -28,7 +28,7 @@ COLUMNS = 128
 
 
 class Options(BlockOptions):
-    stack: Literal["self", "encoder", "decoder", "cross"] | None = shared("stack")
+    stack: Side | None = side()
     layer: Index | None = shared("layer")
     include_layers: Indices | None = shared("include_layers")
     neurons: int = key(

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import model_validator
 
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.block.fields import Options as BlockOptions
+from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.block.values import Index, Texts, key
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import Capture
-from mkdocs_attnviz.views.attention.options import shared
+from mkdocs_attnviz.views.attention.options import Side, shared, side
 from mkdocs_attnviz.views.drawing import Drawing, Picture
 from mkdocs_attnviz.views.svg.document import HEADS, called, document, escape, palette, styles
 from mkdocs_attnviz.views.svg.token_flow import LIST, PANEL, height, json_of, lines, sequences, texts
@@ -50,7 +51,7 @@ class Options(BlockOptions):
         "The last layer whose neurons are used, itself included. Default: the last.",
         default=None,
     )
-    stack: Literal["self", "encoder", "decoder", "cross"] | None = shared("stack")
+    stack: Side | None = side()
     more_texts: Texts | None = key(
         "a text, or a list of texts",
         "Further texts that the model reads, each by itself: the factors are of the neurons at the tokens of all.",
@@ -74,7 +75,9 @@ class Options(BlockOptions):
     @model_validator(mode="after")
     def _in_order(self) -> Options:
         if self.from_layer is not None and self.to_layer is not None and self.from_layer > self.to_layer:
-            raise ValueError(f"`from_layer` is {self.from_layer}, which is more than `to_layer`, {self.to_layer}.")
+            raise WrongValue(
+                "from_layer", f"`from_layer` is {self.from_layer}, which is more than `to_layer`, {self.to_layer}."
+            )
         return self
 
 

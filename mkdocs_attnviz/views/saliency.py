@@ -12,6 +12,7 @@ from pydantic import model_validator
 
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.block.fields import Options as BlockOptions
+from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.block.values import Index, Texts, key
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import Capture
@@ -131,7 +132,7 @@ class Options(BlockOptions):
     def _known_to_the_method(self) -> Options:
         for name, methods in BELONGS.items():
             if getattr(self, name) is not None and self.method not in methods:
-                raise ValueError(f"`{name}` belongs to `method` {' and '.join(methods)}, not to {self.method}.")
+                raise WrongValue(name, f"`{name}` belongs to `method` {' and '.join(methods)}, not to {self.method}.")
         return self
 
     def parameters(self) -> dict[str, Any]:

@@ -14,9 +14,11 @@ from pydantic import ConfigDict, model_validator
 
 from mkdocs_attnviz.block.fields import Block, Named
 from mkdocs_attnviz.block.fields import Options as BlockOptions
+from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.block.values import key
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import Capture
+from mkdocs_attnviz.views.attention.options import Side, side
 from mkdocs_attnviz.views.attention.weights import scaled
 from mkdocs_attnviz.views.drawing import Drawing, Picture
 from mkdocs_attnviz.views.svg.document import document, escape_words, palette, styles
@@ -44,11 +46,7 @@ class Options(BlockOptions):
     measure: Literal["cka", "cca", "svcca", "pwcca"] = key(
         "cka, cca, svcca or pwcca", "Which measure of similarity is shown at first.", default="cka"
     )
-    stack: Literal["self", "encoder", "decoder", "cross"] | None = key(
-        "self, encoder, decoder or cross",
-        "Of an encoder–decoder model: which attention is shown at first. Default: `encoder`.",
-        default=None,
-    )
+    stack: Side | None = side()
     other: str | None = key(
         "an alias of the site, a directory, a Hugging Face model id or package:NAME/dir",
         "A second model, whose layers are the columns: named as `model` is.",
@@ -67,7 +65,9 @@ class Options(BlockOptions):
     @model_validator(mode="after")
     def _revision_of_what(self) -> Options:
         if self.other_revision is not None and self.other is None:
-            raise ValueError(f"`other_revision` is {self.other_revision!r}, but the block has no `other` model.")
+            raise WrongValue(
+                "other_revision", f"`other_revision` is {self.other_revision!r}, but the block has no `other` model."
+            )
         return self
 
     def second(self) -> Named | None:

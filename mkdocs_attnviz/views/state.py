@@ -14,6 +14,7 @@ from urllib.parse import unquote
 from pydantic import ValidationError
 
 from mkdocs_attnviz.block.fields import Block
+from mkdocs_attnviz.block.parse import own_error
 from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.views import VIEWS
@@ -87,7 +88,7 @@ def _drawn(block: Block, entry: Entry, options: Mapping[str, Any]) -> Drawing:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else ""
-        said = str(first["msg"]).removeprefix("Value error, ")
+        said = str(own_error(first) or first["msg"])
         message = said if not name else f"`{name}` is {given[name]!r}: {said[:1].lower()}{said[1:]}."
         raise _wrong(block, message) from None
     lines = dict.fromkeys([*block.lines, *given], block.lines.get("state"))

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.encoding import digits, json_blob
@@ -50,9 +51,10 @@ def _entry(loaded: Loaded, example: Example, watched: list[int], parameters: Map
     tail = Tail(loaded, example)
     norm, raw = tail.norm(), not parameters["final_norm"]
     if raw and norm is None:
-        raise ValueError(
+        raise WrongValue(
+            "final_norm",
             f"`final_norm` is false; model {loaded.ref.name!r} ({loaded.model.config.model_type}) has no norm between "
-            "its last layer and its head that could be left out."
+            "its last layer and its head that could be left out.",
         )
     actual = _actual(loaded, example)
     vocabulary: dict[int, int] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.models.inputs.tokens import names
 from mkdocs_attnviz.models.loading.loaded import Loaded
 
@@ -12,7 +13,7 @@ def token_of(loaded: Loaded, key: str, text: str) -> int:
     In a vocabulary that marks where words begin, `the` as it stands is the word, and not the piece inside of others.
 
     Raises:
-        ValueError: it is none, or several; `key` is the block's key that has it.
+        WrongValue: it is none, or several; `key` is the block's key that has it.
     """
     tokenizer = loaded.tokenizer
     input_key = "text_target" if loaded.encoder_decoder else "text"
@@ -28,7 +29,8 @@ def token_of(loaded: Loaded, key: str, text: str) -> int:
         return int(named)
     plain, spaced = read.values()
     also = f", and with a space before it as {spaced}" if spaced != plain else ""
-    raise ValueError(
+    raise WrongValue(
+        key,
         f"`{key}` has {text!r}, which is not one token of the vocabulary of model {loaded.ref.name!r}: it is read as "
-        f"{plain}{also}."
+        f"{plain}{also}.",
     )
