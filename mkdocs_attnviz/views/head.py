@@ -5,6 +5,7 @@ After BertViz's head view (Vig 2019, "A Multiscale Visualization of Attention in
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from mkdocs_attnviz.block import Block
@@ -15,11 +16,12 @@ from mkdocs_attnviz.views.drawing import Drawing, fits_page
 from mkdocs_attnviz.views.lines import picture
 from mkdocs_attnviz.views.preview import preview
 from mkdocs_attnviz.views.sentence import is_plain, sentence
-from mkdocs_attnviz.views.svg import height_of
+from mkdocs_attnviz.views.svg import height_of, stacked, titled
 from mkdocs_attnviz.views.weights import Layer
 from mkdocs_attnviz.views.window import window
 
 CAPTURE = ATTENTION
+TITLE, AROUND = 32, 104  # px above each of two pictures side by side; and around one that stands below the other
 
 
 class Options(Reading):
@@ -28,11 +30,34 @@ class Options(Reading):
 
 def draw(block: Block, entry: Entry) -> Drawing:
     found = shown(block, entry)
+    other = _beside(block, found)
+    found = found if other is None else replace(found, heads=found.heads[:1])
     first = window(block, entry, found)
     made = data("head", block, entry, found)
     _hurry(block, entry, found, made)
-    rows = max(first.rows.total, first.cols.total)
-    return Drawing(made, picture(first, block.theme), sentence(block, entry, found, first), height_of(rows))
+    height = height_of(max(first.rows.total, first.cols.total))
+    said = sentence(block, entry, found, first)
+    if other is None:
+        return Drawing(made, picture(first, block.theme), said, height)
+    second = window(block, entry, other)
+    both = [
+        titled(picture(each, block.theme), f"{which.layer}·{which.heads[0]}", block.theme)
+        for each, which in ((first, found), (second, other))
+    ]
+    said = f"{said} Beside it: {sentence(block, entry, other, second)}"
+    room = f"{height} + {TITLE}px + clamp(0px,(600px - 100cqw)*99,{height} + {AROUND}px)"
+    return Drawing(made, stacked(both), said, room, wraps=False)
+
+
+def _beside(block: Block, found: Shown) -> Shown | None:
+    """Return the head that the block's `state` sets beside the first one; None where there is no such head."""
+    parts = dict(part.partition("=")[::2] for part in (block.state or "").split("&"))
+    layer, _, head = parts.get("beside", "").partition(",")
+    if not (layer.isdecimal() and head.isdecimal()):
+        return None
+    rollout = isinstance(block.options, Options) and block.options.across_layers == "rollout"
+    heads = 0 if rollout else found.stacks[found.stack].get(int(layer), 0)
+    return replace(found, layer=int(layer), heads=[int(head)]) if int(head) < heads else None
 
 
 def _hurry(block: Block, entry: Entry, found: Shown, made: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from mkdocs_attnviz.block import Block, BlockError
 from mkdocs_attnviz.cache import Entry
 from mkdocs_attnviz.views import VIEWS
+from mkdocs_attnviz.views.choice import offered
 from mkdocs_attnviz.views.drawing import Drawing
 
 READING = (
@@ -23,7 +24,7 @@ READING = (
     "special_tokens", "contrast", "min_weight", "mass",
 )  # fmt: skip
 NAMES: Mapping[str, tuple[str, ...]] = {
-    "head": (*READING, "selected"),
+    "head": (*READING, "selected", "beside"),
     "model": (*READING, "selected", "open"),
     "matrix": (*READING, "cell", "zoom"),
     "neuron": ("stack", "layer", "head", "filter", "expanded", "selected"),
@@ -157,6 +158,19 @@ def _check_selected(name: str, text: str, drawing: Drawing, entry: Entry) -> Non
         _below(name, int(index), _sides(drawing)[side == "right"])
 
 
+def _check_beside(name: str, text: str, drawing: Drawing, _: Entry) -> None:
+    layer, head = _numbers(name, text, 2)
+    options = drawing.data["options"]
+    if options["across_layers"] == "rollout":
+        raise BlockError(f"`{name}` names a head, and a rollout is of none.")
+    layers = {each["layer"]: each["heads"] for each in drawing.data["stacks"][options["stack"]]["layers"]}
+    if layer not in layers:
+        raise BlockError(f"`{name}` names layer {layer}; the layers are {', '.join(map(str, layers))}.")
+    heads = offered(layers[layer], options["include_heads"])
+    if head not in heads:
+        raise BlockError(f"`{name}` names head {head} of layer {layer}; the heads are {', '.join(map(str, heads))}.")
+
+
 def _check_cell(name: str, text: str, drawing: Drawing, _: Entry) -> None:
     for number, count in zip(_numbers(name, text, 2), _sides(drawing), strict=True):
         _below(name, number, count)
@@ -188,6 +202,7 @@ def _check_position(name: str, text: str, drawing: Drawing, entry: Entry) -> Non
 Check = Callable[[str, str, Drawing, Entry], None]
 CHECKS: Mapping[str, Check] = {
     "selected": _check_selected,
+    "beside": _check_beside,
     "cell": _check_cell,
     "zoom": _check_zoom,
     "before": _check_before,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache, lru_cache
 from importlib import resources
 from typing import Any, NamedTuple
@@ -101,6 +101,15 @@ def titled(picture: Picture, title: str, theme: str) -> Picture:
         width,
         height,
     )
+
+
+def stacked(pictures: Sequence[Picture]) -> Picture:
+    """Return the pictures as one, each below the one before it."""
+    width, height, body = max(picture.width for picture in pictures), 0, list[str]()
+    for picture in pictures:
+        body.append(picture.svg.replace("<svg ", f'<svg y="{height}" ', 1))
+        height += picture.height
+    return Picture(document(width, height, "", body), width, height)
 
 
 def escape_words(text: str) -> str:
