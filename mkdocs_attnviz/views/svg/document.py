@@ -6,7 +6,7 @@ import html
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache, lru_cache
 from importlib import resources
 from typing import Any, NamedTuple
@@ -125,6 +125,15 @@ def titled(picture: Picture, title: str, theme: str) -> Picture:
         width,
         height,
     )
+
+
+def stacked(pictures: Sequence[Picture]) -> Picture:
+    """Return the pictures as one, each below the one before it."""
+    width, height, body = max(picture.width for picture in pictures), 0, list[str]()
+    for picture in pictures:
+        body.append(picture.svg.replace("<svg ", f'<svg y="{height}" ', 1))
+        height += picture.height
+    return Picture(document(width, height, "", body), width, height)
 
 
 def escape_words(text: str) -> str:
