@@ -20,7 +20,11 @@ from mkdocs_attnviz.views.attention.options import select
 from mkdocs_attnviz.views.attention.preview import preview
 from mkdocs_attnviz.views.attention.weights import Layer
 from mkdocs_attnviz.views.attention.window import window
+<<<<<<< HEAD
 from mkdocs_attnviz.views.svg.document import STEERING, visible
+=======
+from mkdocs_attnviz.views.svg.heatmap import levels
+>>>>>>> webkit
 
 TOKENS = ["[CLS]", "em", "##bed", "##ding", "x", "[SEP]", "un", "##tie", "[SEP]"]
 WORDS = [[0], [1, 2, 3], [4], [5], [6, 7], [8]]  # positions of the pieces
@@ -257,6 +261,15 @@ def test_a_heat_map_says_its_weights_in_inks_that_can_be_read(pair, random, them
         cell = luminance(page + int(level) / 15 * (shade - page))
         ink = luminance({"#000": [0] * 3, "#fff": [255] * 3}[inks[f".i{level}"]])
         assert (max(cell, ink) + 0.05) / (min(cell, ink) + 0.05) >= 4.5
+
+
+def test_the_scale_of_a_heat_map_ends_where_the_interactive_one_does():
+    """At the largest weight, however small; of more than 24 rows, where nine of ten have no larger one."""
+    assert levels([[0.06, 0.03], [0.015, 0.0]]) == [bytes([15, 9]), bytes([5, 0])]
+    many = [[0.9]] * 2 + [[0.2]] * 20 + [[0.05]] * 3
+    assert [row[0] for row in levels(many)] == [15] * 22 + [5] * 3
+    assert levels([[0.0]]) == [bytes([0])]
+    assert levels([[0.06, 0.03]], contrast=2) == [bytes([15, 5])]
 
 
 def luminance(colour):
