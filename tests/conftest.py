@@ -8,8 +8,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side; threads
 
 import contextlib
 import functools
+import hashlib
 import http.server
-import subprocess
+import json
+import shutil
 import sys
 import threading
 import time
@@ -21,12 +23,14 @@ from typing import Any
 import pytest
 import yaml
 from bs4 import BeautifulSoup
+from filelock import FileLock
 from hypothesis import HealthCheck, settings
 from playwright.sync_api import expect, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parent))
 import architectures
 import chromium
+import commands
 import quick
 import warm_workers
 
@@ -68,6 +72,24 @@ def pytest_runtest_makereport(item, call):
         report.outcome = "failed"
         report.longrepr = f"skipped, which CI forbids: {report.longrepr}"
     return report
+
+
+@pytest.hookimpl(specname="pytest_collection_modifyitems")
+def pytest_run_once_more(items):
+    """Let a test that fails in a browser run once more: a browser under load may be late where nothing is wrong."""
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.flaky(reruns=1))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Tell of each test that was run twice: one that passes the second time has a defect all the same."""
+    again = terminalreporter.stats.get("rerun", [])
+    if again:
+        terminalreporter.section("run twice: defects to look at")
+    for report in again:
+        crash = getattr(report.longrepr, "reprcrash", None)
+        terminalreporter.line(f"{report.nodeid}: {crash.message if crash else report.longreprtext}")
 
 
 @dataclass
@@ -121,25 +143,22 @@ class Site:
         return self.folder / "mkdocs.yml"
 
     def command(self, *options: str) -> list[str]:
+        """Return the command line that builds the site."""
         self.configure()
         return [sys.executable, "-m", "mkdocs", "build", "-f", str(self.folder / "mkdocs.yml"), *options]
 
     def build(self, *options: str, **environment: str) -> Built:
-        run = subprocess.run(
-            self.command(*options),
-            capture_output=True,
-            text=True,
-            env=os.environ | {"NO_MKDOCS_2_WARNING": "1", "SOURCE_DATE_EPOCH": "1700000000"} | environment,
-            timeout=600,
-        )
+        _, _, *command = self.command(*options)
+        environment = os.environ | {"NO_MKDOCS_2_WARNING": "1", "SOURCE_DATE_EPOCH": "1700000000"} | environment
+        run = commands.run(*command, env=environment)
         return Built(self.folder, run.returncode, run.stderr + run.stdout)
 
 
 @pytest.fixture(scope="session")
-def shared_cache(tmp_path_factory) -> Path:
-    """One cache for all tests of a run that do not test the cache itself: each input goes through a model once."""
+def session_folder(tmp_path_factory) -> Path:
+    """Return the folder that all test workers of a run share."""
     base = tmp_path_factory.getbasetemp()
-    return (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "cache"
+    return base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -171,11 +190,66 @@ def cold_workers(python_path):
 
 
 @pytest.fixture(scope="session")
-def published(tmp_path_factory):
-    """A site that was built where its models are."""
-    from published import publish
+def shared_cache(session_folder) -> Path:
+    """One cache for all tests of a run that do not test the cache itself: each input goes through a model once."""
+    return session_folder / "cache"
 
-    return publish(tmp_path_factory.mktemp("published"))
+
+@pytest.fixture(scope="session")
+def once(session_folder):
+    """`once(name, make)` returns a folder that `make(folder)` fills once in a run, for all tests; it is only read."""
+
+    def once(name: str, make: Callable[[Path], Any]) -> Path:
+        folder = session_folder / "once" / name
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            if not (folder / ".made").exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                make(folder)
+                (folder / ".made").touch()
+        return folder
+
+    return once
+
+
+@pytest.fixture(scope="session")
+def share(once, shared_cache):
+    """`share(site, option, …)` returns the built site of these pages and settings, built once in a run; only read."""
+
+    def share(site: Site, *options: str) -> Built:
+        def make(folder: Path) -> None:
+            copy = Site(folder, shared_cache)
+            copy.config, copy.plugins, copy.settings = site.config, site.plugins, site.settings
+            shutil.copytree(site.folder / "docs", folder / "docs")
+            built = copy.build(*options)
+            assert built.returncode == 0, built.log
+            (folder / "log").write_text(built.log)
+
+        pages = sorted(path for path in (site.folder / "docs").rglob("*") if path.is_file())
+        texts = [(str(path.relative_to(site.folder)), path.read_text("utf-8")) for path in pages]
+        content = json.dumps([site.config, site.plugins, site.settings, texts, options], default=str)
+        folder = once(f"site-{hashlib.sha256(content.encode()).hexdigest()[:16]}", make)
+        return Built(folder, 0, (folder / "log").read_text())
+
+    return share
+
+
+@pytest.fixture(scope="session")
+def every_view(once, shared_cache):
+    """Return the folder of a built site that has a page for each view."""
+    from test_accessibility import build
+
+    return once("every-view", lambda folder: build(Site(folder, shared_cache))) / "site"
+
+
+@pytest.fixture(scope="session")
+def published(once):
+    """Return a site that was built where its models are."""
+    from published import Published, figures, publish
+
+    folder = once("published", publish)
+    return Published(folder, figures(folder))
 
 
 @pytest.fixture
@@ -253,6 +327,28 @@ def settle(page) -> None:
     page.evaluate(in_time(SETTLED, "a figure still waits for its data"))
 
 
+TIMERS = """(() => {
+  const [set, clear, waiting] = [window.setTimeout, window.clearTimeout, new Map()];
+  window.setTimeout = (work, ms = 0, ...given) => {
+    if (typeof work !== "function" || ms > 1000) return set(work, ms, ...given);
+    const run = () => { waiting.delete(timer); return work(...given); };
+    const timer = set(run, ms);
+    waiting.set(timer, run);
+    return timer;
+  };
+  window.clearTimeout = (timer) => { waiting.delete(timer); clear(timer); };
+  window.inNoTime = () => Promise.all([...waiting].map(([timer, run]) => { clear(timer); return run(); }));
+})()"""
+"""Timers of up to a second, which `in_no_time` need not wait for."""
+
+
+def in_no_time(page) -> None:
+    """Let at once happen what the page has put off by less than a second, and wait until figures show it."""
+    settle(page)
+    page.evaluate("inNoTime()")
+    settle(page)
+
+
 def becomes(page, read: Callable[[], Any], wanted: Any) -> None:
     """Wait until `read` gives what is wanted: for what comes a moment later, or is told to Python alone."""
     deadline = time.monotonic() + PATIENCE
@@ -282,16 +378,17 @@ NOT_OURS = ("Failed to construct 'Worker'", "Got invalid theme mode: . Resetting
 
 @pytest.fixture
 def open_page(browser):
-    """`open_page(path or url, width=…, dark=…)` → a Playwright page on which no error may be logged."""
+    """`open_page(path or url, width=…, dark=…)` opens a Playwright page on which no error may be logged."""
     contexts, problems = [], []
 
-    def open_page(address: Path | str, *, width: int = 1280, dark: bool = False, javascript: bool = True):
+    def open_page(address: Path | str, *, width: int = 1280, height: int = 900, dark: bool = False, javascript=True):
         context = browser.new_context(
-            viewport={"width": width, "height": 900},
+            viewport={"width": width, "height": height},
             color_scheme="dark" if dark else "light",
             java_script_enabled=javascript,
         )
         context.set_default_timeout(PATIENCE * 1000)
+        context.add_init_script(TIMERS)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: problems.append(str(error)))

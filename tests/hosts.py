@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import textwrap
 from abc import ABC, abstractmethod
@@ -14,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import commands
 import yaml
 from conftest import INDUCTION, MINILM, Built
 
@@ -24,6 +24,8 @@ class Host(ABC):
     suffix = ".md"
     python = sys.executable
     """The interpreter of the environment that the tool is installed in."""
+    fresh = False
+    """Whether the interpreter itself starts each command, and each worker, with nothing imported before."""
 
     def __init__(self, folder: Path, cache: Path) -> None:
         self.folder = folder
@@ -58,14 +60,8 @@ class Host(ABC):
     def build(self, *, strict: bool = False) -> Built: ...
 
     def run(self, *command: str) -> Built:
-        run = subprocess.run(
-            [self.python, "-m", *command],
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            env=os.environ | {"NO_MKDOCS_2_WARNING": "1", "SOURCE_DATE_EPOCH": "1700000000"} | self.environment,
-            timeout=600,
-        )
+        environment = os.environ | {"NO_MKDOCS_2_WARNING": "1", "SOURCE_DATE_EPOCH": "1700000000"} | self.environment
+        run = commands.run(*command, cwd=self.folder, env=environment, python=self.python, fresh=self.fresh)
         return Built(self.folder, run.returncode, run.stdout + run.stderr)
 
     def page_of(self, page: str) -> str:

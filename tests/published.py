@@ -29,7 +29,13 @@ def shown(built: Built) -> list[Any]:
     return [json.loads(figure["data-figure"]) for figure in built.page().select("figure.attnviz attn-viz")]
 
 
-def publish(folder: Path) -> Published:
+def figures(folder: Path) -> list[Any]:
+    """Return what each figure of a published site shows."""
+    return shown(Built(folder, 0, ""))
+
+
+def publish(folder: Path) -> None:
+    """Build the site in a folder."""
     packages, hub = folder / "packages", folder / "hub"
     shutil.copytree(INDUCTION, folder / "models" / "mine")
     shutil.copytree(INDUCTION, packages / "ours" / "model")
@@ -42,7 +48,6 @@ def publish(folder: Path) -> Published:
     built = host.build(strict=True)
     assert built.returncode == 0, built.log
     assert len(shown(built)) == len(BLOCKS)
-    return Published(folder, shown(built))
 
 
 def bring(published: Published, host: Host) -> None:

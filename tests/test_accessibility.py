@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Site, draw_all, settle
+from conftest import ROOT, TIMERS, Site, draw_all, in_no_time, settle
 from playwright.sync_api import sync_playwright
 
 from mkdocs_attnviz.views import VIEWS
@@ -51,7 +51,16 @@ STATES = ("checked", "pressed", "expanded", "selected", "disabled", "live")
 NUMBER = re.compile(r"(?<![\w.])[−-]?\d+\.\d+")
 
 
+EXTRA = {
+    "long": f"model: induction\nview: matrix\ntext: {' '.join(['the cat saw the dog and'] * 10)}",
+}
+"""A figure that test_browser_tables.py looks at."""
+
+
 def build(site):
+    """Build a site with each figure on its own page."""
+    for name, block in EXTRA.items():
+        site.write(f"{name}.md", f"```attention\n{block}\n```\n")
     for name, block in FIGURES.items():
         site.write(f"{name}.md", f"```attention\n{block}\nid: {name}\n```\n")
     built = site.build("--strict")
@@ -123,7 +132,6 @@ def states(node):
 def told(page, name):
     """Return what a reader gets of a figure: as it opens, its options and table, and what is told of Enter."""
     draw_all(page)
-    page.wait_for_timeout(500)  # the layer that a preview stands for is fetched once the preview is drawn
     settle(page)
     parts = {"As it opens": tree(page, "figure")}
     page.get_by_role("button", name="Options").click()
@@ -135,8 +143,7 @@ def told(page, name):
     page.evaluate(HEAR)
     for key in ("ArrowRight", "ArrowDown", "Enter"):
         page.keyboard.press(key)
-        page.wait_for_timeout(700)  # longer than the pause after which it is said
-        settle(page)
+        in_no_time(page)
         parts[f"Then {key}"] = [f"on: {page.evaluate(FOCUSED)}", *page.evaluate("heard.splice(0)")]
     return "\n".join(f"# {part}\n\n" + "\n".join(found) + "\n" for part, found in parts.items())
 
@@ -157,14 +164,9 @@ def rounded(text):
     return NUMBER.sub("#", text), [float(number.replace("−", "-")) for number in NUMBER.findall(text)]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory, shared_cache):
-    return build(Site(tmp_path_factory.mktemp("accessibility"), shared_cache))
-
-
 @pytest.mark.parametrize("view", FIGURES)
-def test_the_accessibility_tree_is_as_it_was_read(folder, open_page, view):
-    now = told(open_page(folder / view / "index.html"), view)
+def test_the_accessibility_tree_is_as_it_was_read(every_view, open_page, view):
+    now = told(open_page(every_view / view / "index.html"), view)
     path = FOLDER / f"{view}.txt"
     (text, numbers), (known, known_numbers) = rounded(now), rounded(path.read_text("utf-8"))
     why = f"what a screen reader tells of {view} has changed; `{COMMAND}` writes tests/accessibility/{view}.txt anew"
@@ -186,6 +188,7 @@ def write():
         browser = chromium.launch(playwright)
         for view in sys.argv[1:] or FIGURES:
             page = browser.new_page(viewport={"width": 1280, "height": 900})
+            page.add_init_script(TIMERS)
             page.goto((folder / view / "index.html").as_uri())
             (FOLDER / f"{view}.txt").write_text(told(page, view), "utf-8")
             print(FOLDER / f"{view}.txt")

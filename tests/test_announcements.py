@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from conftest import draw_all
+from conftest import draw_all, in_no_time
 
 TEXT = "the cat saw the dog and the cat ran"
 VIEWS = ("head", "matrix", "neuron", "tokens", "predict", "lens", "activations", "factors")
@@ -18,22 +18,20 @@ HEARD = """() => {
 
 
 @pytest.fixture
-def page(site, open_page):
+def page(site, share, open_page):
     blocks = (f"```attention\nmodel: induction\ntext: {TEXT}\nview: {view}\nid: {view}\n```\n" for view in VIEWS)
     site.write("index.md", "\n".join(blocks))
-    built = site.build("--strict")
-    assert built.returncode == 0, built.log
-    page = open_page(built.folder / "site" / "index.html")
+    page = open_page(share(site, "--strict").folder / "site" / "index.html")
     draw_all(page)
     page.evaluate(HEARD)
     return page
 
 
 def press(page, view, *keys):
-    """Press keys, each once the one before was announced or nothing more is to be said; returns what was heard."""
+    """Press keys, each once the one before was announced or nothing more is to be said, and return what was heard."""
     for key in keys:
         page.keyboard.press(key)
-        page.wait_for_timeout(600)  # longer than a pause after which it is said
+        in_no_time(page)
     return page.evaluate("id => window.heard[id]", view)
 
 

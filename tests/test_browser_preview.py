@@ -4,7 +4,7 @@ import re
 import time
 
 import pytest
-from conftest import becomes, draw_all, settle
+from conftest import becomes, draw_all, in_no_time, settle
 
 LONG = " ".join(f"Sentence number {n} says that dogs chase cats, and cats chase mice." for n in range(8))
 DATA = re.compile(r"/[0-9a-f]{64}\.js$")
@@ -12,11 +12,9 @@ PICTURE = "element => element.shadowRoot.querySelector('canvas').toDataURL()"
 
 
 @pytest.fixture
-def built(site):
+def built(site, share):
     site.write("index.md", f"# Page\n\n```attention\nmodel: minilm\ntext: {LONG}\nlayer: 3\n```\n")
-    built = site.build("--strict")
-    assert built.returncode == 0, built.log
-    return built.folder / "site" / "index.html"
+    return share(site, "--strict").folder / "site" / "index.html"
 
 
 def test_the_first_picture_is_there_while_its_layer_is_not(open_page, built):
@@ -28,7 +26,7 @@ def test_the_first_picture_is_there_while_its_layer_is_not(open_page, built):
     element = page.locator("attn-viz")
     first = element.evaluate(PICTURE)
     becomes(page, lambda: len(waiting), 1)
-    page.wait_for_timeout(200)  # no other is asked for
+    page.evaluate("inNoTime()")
     assert len(waiting) == 1
     share = element.locator(".share").inner_text()
     assert "drawn" in share
@@ -70,7 +68,7 @@ def test_the_next_layer_is_fetched_ahead_for_a_reader_who_is_about_to_turn_to_it
     page = open_page("about:blank")
     element, asked = opened(page, built)
     becomes(page, asked, [3])
-    page.wait_for_timeout(500)  # no other is asked for
+    in_no_time(page)
     assert asked() == [3]
     element.locator("select").hover()
     becomes(page, asked, [3, 4])
@@ -80,7 +78,7 @@ def test_the_next_layer_is_fetched_ahead_for_a_reader_who_is_about_to_turn_to_it
     becomes(page, asked, [3, 4, 5])
     assert time.monotonic() > turned + 0.3, "the layer that is turned to comes first"
     page.keyboard.press("]")
-    page.wait_for_timeout(500)  # no other is asked for
+    in_no_time(page)
     assert asked() == [3, 4, 5]
 
 
@@ -90,5 +88,5 @@ def test_nothing_is_fetched_ahead_for_a_reader_who_saves_data(open_page, built):
     element, asked = opened(page, built)
     becomes(page, asked, [3])
     element.locator("select").hover()
-    page.wait_for_timeout(200)  # no other is asked for
+    in_no_time(page)
     assert asked() == [3]

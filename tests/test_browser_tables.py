@@ -4,26 +4,14 @@ import re
 
 import numpy as np
 import pytest
-from conftest import Site, draw_all, settle
-from test_accessibility import FIGURES, build
-
-EXTRA = {
-    "long": f"model: induction\nview: matrix\ntext: {' '.join(['the cat saw the dog and'] * 10)}",
-}
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory, shared_cache):
-    site = Site(tmp_path_factory.mktemp("tables"), shared_cache)
-    for name, block in EXTRA.items():
-        site.write(f"{name}.md", f"```attention\n{block}\n```\n")
-    return build(site)
+from conftest import draw_all, settle
+from test_accessibility import FIGURES
 
 
 @pytest.fixture
-def show(folder, open_page):
+def show(every_view, open_page):
     def show(view, change=None, **options):
-        page = open_page(folder / view / "index.html", **options)
+        page = open_page(every_view / view / "index.html", **options)
         draw_all(page)
         if change:
             page.eval_on_selector("attn-viz", "(element, change) => { element.state = change }", change)

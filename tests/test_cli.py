@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import commands
 import pytest
 import yaml
 from bs4 import BeautifulSoup
@@ -24,10 +25,7 @@ def attnviz(tmp_path):
     """`attnviz(…)` runs the command in a folder of its own."""
 
     def attnviz(*arguments, stdin="", folder=tmp_path):
-        command = [sys.executable, "-m", "mkdocs_attnviz", *map(str, arguments)]
-        return subprocess.run(
-            command, input=stdin, capture_output=True, encoding="utf-8", cwd=folder, env=os.environ, timeout=600
-        )
+        return commands.run("mkdocs_attnviz", *map(str, arguments), input=stdin, cwd=folder)
 
     return attnviz
 
@@ -150,9 +148,7 @@ def test_run_computes_what_is_missing(attnviz, mkdocs_yml, tmp_path, shared_cach
     assert len(list((tmp_path / "cache").glob("*/*.attnviz"))) == 2
     made = attnviz("run", "-f", tmp_path / "mkdocs.yml", folder=docs)
     assert (made.returncode, made.stdout) == (0, "3 blocks on 2 pages: 0 computed, 3 cached, 0 bad\n"), made.stderr
-    built = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "-q"], cwd=tmp_path, capture_output=True, text=True
-    )
+    built = commands.run("mkdocs", "build", "--strict", "-q", cwd=tmp_path)
     assert built.returncode == 0, built.stderr
 
 

@@ -2,11 +2,10 @@
 
 import json
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
+import commands
 import pytest
 import yaml
 from conftest import INDUCTION
@@ -43,8 +42,7 @@ class Folder:
         self.write(name, yaml.safe_dump({"site_name": "Test", "plugins": ["search", "attnviz"]} | config))
 
     def run(self, *arguments):
-        command = [sys.executable, "-m", "mkdocs_attnviz", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, cwd=self.path, env=os.environ, timeout=600)
+        return commands.run("mkdocs_attnviz", *map(str, arguments), cwd=self.path)
 
     def blocks(self, *arguments) -> list[str]:
         made = self.run("status", "--json", *arguments)
@@ -165,18 +163,15 @@ def test_a_sphinx_project_is_computed_and_built_from_the_cache(sphinx):
     assert sphinx.run("check", "-f", "docs/conf.py").returncode == 0
     assert (sphinx.path / "docs" / "attnviz.lock").is_file()
     options = ["-W", "-D", "attnviz_on_missing=error"]
-    built = subprocess.run(
-        [sys.executable, "-m", "sphinx", "-q", *options, "docs", "site"],
-        cwd=sphinx.path,
-        capture_output=True,
-        text=True,
-    )
+    built = commands.run("sphinx", "-q", *options, "docs", "site", cwd=sphinx.path)
     assert built.returncode == 0, built.stderr
 
 
 def test_export_takes_settings_from_conf_py(sphinx):
-    alias = f"attnviz_models = {{'mine': {INDUCTION!r}}}\nattnviz_on_missing = 'warn'\n"
-    sphinx.write("docs/conf.py", CONF + alias)
+    """Which is run as Sphinx runs it: in its own folder, and with tags."""
+    sphinx.write("docs/mine.txt", INDUCTION)
+    alias = "attnviz_models = {'mine': open('mine.txt').read()} if not tags.has('none') else {}\n"
+    sphinx.write("docs/conf.py", CONF + alias + "attnviz_on_missing = 'warn'\n")
     sphinx.write("page.md", "```attention\nmodel: mine\ntext: not computed\n```\n")
     made = sphinx.run("export", "page.md", "-f", "docs/conf.py", "-o", "page.html")
     assert made.returncode == 1

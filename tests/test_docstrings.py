@@ -2,10 +2,9 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
+import commands
 import pytest
 import yaml
 from bs4 import BeautifulSoup
@@ -70,8 +69,7 @@ class Project:
 
     def run(self, *command: str):
         environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
-        command = [sys.executable, "-m", *command]
-        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, env=environment, timeout=600)
+        return commands.run(*command, cwd=self.folder, env=environment)
 
     def page(self, name: str = "site/reference/index.html") -> BeautifulSoup:
         return BeautifulSoup((self.folder / name).read_text(), "html5lib")

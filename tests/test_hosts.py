@@ -43,6 +43,7 @@ def tokens(page: BeautifulSoup) -> list[str]:
 
 
 def test_cold_then_warm(host):
+    host.fresh = True
     host.write("index", CAT)
     host.write("guide/page", f"{LONG}\ncaption: Bees.")
     built = host.build(strict=True)

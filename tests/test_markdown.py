@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import commands
 import markdown
 import pytest
 from bs4 import BeautifulSoup
@@ -101,7 +102,7 @@ def test_what_failed_once_is_tried_again(convert, tmp_path):
 
 def test_one_worker_for_many_conversions(tmp_path):
     def workers():
-        found = subprocess.run(["pgrep", "-P", str(os.getpid()), "-f", "models.worker"], capture_output=True, text=True)
+        found = subprocess.run(["pgrep", "-P", str(os.getpid()), "-f", "engine.worker"], capture_output=True, text=True)
         return len(found.stdout.split())
 
     before = workers()  # those of other tests in this process
@@ -218,13 +219,13 @@ markdown_extensions:
 
 def test_a_custom_fence_in_mkdocs_without_our_plugin(site, shared_cache):
     site.write("index.md", BLOCK)
-    command = site.command()
+    _, _, *command = site.command()
     (site.folder / "mkdocs.yml").write_text(CUSTOM_FENCE.format(cache=shared_cache))
-    built = subprocess.run(command, capture_output=True, text=True)
+    built = commands.run(*command)
     assert built.returncode == 0, built.stderr
     assert "<attn-viz" in (site.folder / "site" / "index.html").read_text()
     site.write("index.md", TWO_MISTAKES)
-    built = subprocess.run(command, capture_output=True, text=True)
+    built = commands.run(*command)
     assert built.returncode == 1
     assert "index.md:7: `modle` is not a key of the block" in built.stderr
     assert "Traceback" not in built.stderr

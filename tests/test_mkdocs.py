@@ -243,7 +243,7 @@ def test_two_builds_at_once_on_one_cache(tmp_path):
 def test_a_killed_worker_costs_only_time(cold_site):
     cold_site.write("index.md", "".join(CAT.replace("cat", f"cat number {n}") + "\n" for n in range(6)))
     build = subprocess.Popen(cold_site.command(), stderr=subprocess.PIPE, text=True)
-    worker = _child(build.pid, "models.worker")
+    worker = _child(build.pid, "engine.worker")
     os.kill(worker, signal.SIGKILL)
     log = build.communicate()[1]
     assert build.returncode == 0, log
@@ -358,7 +358,7 @@ def test_nothing_is_run_where_that_is_forbidden(cold_site):
     assert built.returncode == 0
     assert "The cache does not hold this figure's tensors, and `on_missing` forbids" in built.alerts()[0]
     assert (
-        "No commit of model 'gpt2' is known here, and `on_missing` forbids to ask the hub"
+        "No commit of model 'gpt2' is known here. `on_missing` forbids to ask the hub"
         in built.alerts("hub/index.html")[0]
     )
     assert "running model" not in built.log
@@ -405,7 +405,7 @@ def test_serve_redraws_a_changed_block_with_the_model_still_loaded(cold_site):
         serve = subprocess.Popen(command, stderr=stream, stdout=stream, preexec_fn=heed)  # a shell's `&` ignores it
     try:
         _wait(lambda: "Serving on" in log_file.read_text())
-        worker = _child(serve.pid, "models.worker")
+        worker = _child(serve.pid, "engine.worker")
 
         def noticed():
             """It may not watch yet: written again until it does."""
@@ -417,7 +417,7 @@ def test_serve_redraws_a_changed_block_with_the_model_still_loaded(cold_site):
         again = log_file.read_text().split("Documentation built in")[1]
         assert "index.md:1: minilm, head view: computed (" in again
         assert "other.md:1: minilm, head view: cached (" in again
-        assert _child(serve.pid, "models.worker") == worker
+        assert _child(serve.pid, "engine.worker") == worker
         page = urllib.request.urlopen(f"http://127.0.0.1:{port}/").read().decode()
         assert tokens(BeautifulSoup(page, "html5lib")) == ["[CLS] the bee sat on the mat [SEP]"]
     finally:

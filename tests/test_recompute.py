@@ -4,10 +4,9 @@ import copy
 import json
 import random
 import shutil
-import subprocess
-import sys
 import zlib
 
+import commands
 import numpy as np
 import pytest
 import yaml
@@ -32,8 +31,7 @@ BLOCKS = {
 
 
 def attnviz(folder, *arguments):
-    command = [sys.executable, "-m", "mkdocs_attnviz", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=600)
+    return commands.run("mkdocs_attnviz", *arguments, cwd=folder)
 
 
 @pytest.fixture(scope="module")

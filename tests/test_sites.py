@@ -6,12 +6,11 @@ blocks as the builder has drawn.
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import commands
 import pytest
 import yaml
 from bs4 import BeautifulSoup
@@ -506,8 +505,6 @@ def test_a_kind_of_site(kind, tmp_path, shared_cache):
 
 def run_in(folder: Path):
     def run(*command: str):
-        environment = os.environ | {"NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": ""}
-        command = [sys.executable, f"{command[0]}.py"] if command == ("build",) else [sys.executable, "-m", *command]
-        return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, timeout=600)
+        return commands.run(*command, cwd=folder, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"})
 
     return run

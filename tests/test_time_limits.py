@@ -136,9 +136,9 @@ def test_a_panic_is_its_texts_fault_alone(worker, tmp_path):
     """A panic in Rust is no exception like others, and once ended the process before any text was announced."""
     answers = run(worker, with_pattern(tmp_path / "model", PANICKING_PATTERN), "a b c", PANICKING, "b c d")
     assert [type(answer) for answer in answers] == [Captured, Refused, Captured]
-    assert answers[1].blame == "text"
-    assert answers[1].message.startswith("The tokenizer failed on this text: ")
-    assert "Exception" not in answers[1].message
+    assert answers[1].problem.key == "text"
+    assert answers[1].problem.message.startswith("The tokenizer failed on this text: ")
+    assert "Exception" not in answers[1].problem.message
 
 
 def test_a_download_that_goes_on_is_no_silence(tmp_path, monkeypatch):
@@ -172,9 +172,9 @@ def test_a_panic_while_a_tokenizer_is_loaded(worker, tmp_path):
     process = worker._process
     broken = changed_model(tmp_path / "model", "tokenizer.json", normalizer=normalizer)
     (answer,) = run(worker, broken, "a")
-    assert answer.blame == "model"
-    assert "Cannot parse precompiled_charsmap" in answer.message
-    assert "Exception" not in answer.message
+    assert answer.problem.key == "model"
+    assert "Cannot parse precompiled_charsmap" in answer.problem.message
+    assert "Exception" not in answer.problem.message
     (answer,) = run(worker, INDUCTION, "b")
     assert isinstance(answer, Captured)
     assert worker._process is process

@@ -1,10 +1,8 @@
 """Zensical, built by its own command line: through the Markdown extension, with assets placed before the build."""
 
-import os
 import shutil
-import subprocess
-import sys
 
+import commands
 import pytest
 from conftest import INDUCTION, MINILM, Built, draw_all, served, there_and_back
 
@@ -54,14 +52,7 @@ class Site:
         path.write_text(text)
 
     def run(self, *command, folder=None):
-        run = subprocess.run(
-            [sys.executable, "-m", *map(str, command)],
-            cwd=folder or self.folder,
-            capture_output=True,
-            text=True,
-            env=os.environ,
-            timeout=600,
-        )
+        run = commands.run(*map(str, command), cwd=folder or self.folder)
         return Built(self.folder, run.returncode, run.stdout + run.stderr)
 
     def build(self, *options):

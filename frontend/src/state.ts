@@ -27,6 +27,8 @@ export interface State extends Omit<Options, "include_heads"> {
   selected: Selection | null;
   /** Matrix: in place of `selected`, positions as in the model's input. */
   cell?: { row: number; col: number } | null;
+  /** Head view: another head of the same stack, whose picture stands beside that of the first. */
+  beside?: { layer: number; head: number } | null;
 }
 
 export type Change = Partial<Omit<State, "selected">> & { selected?: SelectionChange | null };
@@ -76,6 +78,7 @@ export function initialState(figure: Figure): State {
   const heads = found.length > 0 ? found : offered;
   const state: State = { ...pick(options), selected: null, heads: isSingle(figure) ? heads.slice(0, 1) : heads };
   if (figure.view === "matrix") return unselected({ ...state, cell: null, zoom: zoom ?? "fit" });
+  if (figure.view === "head") return { ...state, beside: null };
   if (figure.view !== "model") return state;
   return { ...state, ...(open ? { layer: open.layer, heads: [open.head] } : {}), open: open ?? null };
 }
@@ -117,7 +120,26 @@ export function mergeState(figure: Figure, old: State, change: Change): State {
   const selected = mergeSelected(figure, { ...wanted, filter }, old, change.selected);
   const next = { ...wanted, ...oneThreshold(change), layer, heads, filter, selected };
   if (figure.view === "matrix") return unselected({ ...next, cell: mergeCell(figure, next, old, change.cell) });
+  if (figure.view === "head") return withBeside(figure, stack, next, old, change);
   return next.open ? { ...next, open: { layer, head: heads[0] as number } } : next;
+}
+
+/** A state with the head beside, or without where there is no such head, or where several stand in one picture. */
+function withBeside(figure: Figure, stack: Stack, next: State, old: State, change: Change): State {
+  const { beside, heads = [] } = change;
+  const wanted = beside === undefined ? old.beside : beside;
+  if (!wanted) return { ...next, beside: null };
+  const { layer, head } = wanted;
+  if (beside) {
+    oneOf("head beside", head, offeredHeads(figure, stack, layer));
+    if (heads.length > 1) throw new RangeError(`heads ${heads.join(", ")}: beside another head one is shown`);
+    if (next.across_layers === "rollout") throw new RangeError("beside: a rollout is of no head");
+  }
+  const there = stack.layers.some(
+    (source) => source.layer === layer && offeredHeads(figure, stack, layer).includes(head),
+  );
+  if (!there || heads.length > 1 || next.across_layers === "rollout") return { ...next, beside: null };
+  return { ...next, heads: next.heads.slice(0, 1), across_heads: null, beside: { layer, head } };
 }
 
 /** An open cell is its layer and head. */
