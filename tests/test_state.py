@@ -18,6 +18,7 @@ WRITER = "```attention\nmodel: induction\ntext: one red two\nview: {}\nid: cat\n
         ),
         (CAT.replace("id:", "view: neuron\nid:"), "expanded=1", {"expanded": 1}),
         (CAT, "beside=2,8", {"heads": [0], "beside": {"layer": 2, "head": 8}}),
+        (CAT.replace("id:", "view: model\nid:"), "order=pattern", {"order": "pattern", "open": None}),
         (WRITER.replace("{}", "tokens", 1), "selected=1", {"selected": 1}),
         (WRITER.replace("{}", "factors\nn_components: 2", 1), "factor=1", {"factor": 1}),
     ],
@@ -27,8 +28,10 @@ def test_a_figure_begins_with_what_its_author_selected(site, open_page, block, s
     built = site.build("--strict")
     assert built.returncode == 0, built.log
     page = open_page(built.folder / "site" / "index.html")
+    kept = page.locator("attn-viz").bounding_box()["height"]
     draw_all(page)
     settle(page)
+    assert page.locator("attn-viz").bounding_box()["height"] == kept
     found = page.evaluate("document.querySelector('attn-viz').state")
     assert {name: found[name] for name in shown} == shown
 

@@ -72,7 +72,7 @@ export function visibleRange(figure: Figure, stack: Stack, filter: Filter, side:
 const isSingle = (figure: Figure) => figure.view !== "head";
 
 export function initialState(figure: Figure): State {
-  const { include_heads, open, zoom, ...options } = figure.options;
+  const { include_heads, open, order = "layer", zoom, ...options } = figure.options;
   const offered = offeredHeads(figure, findStack(figure, options.stack), options.layer);
   const found = offered.filter((head) => options.heads.includes(head));
   const heads = found.length > 0 ? found : offered;
@@ -80,11 +80,11 @@ export function initialState(figure: Figure): State {
   if (figure.view === "matrix") return unselected({ ...state, cell: null, zoom: zoom ?? "fit" });
   if (figure.view === "head") return { ...state, beside: null };
   if (figure.view !== "model") return state;
-  return { ...state, ...(open ? { layer: open.layer, heads: [open.head] } : {}), open: open ?? null };
+  return { ...state, ...(open ? { layer: open.layer, heads: [open.head] } : {}), open: open ?? null, order };
 }
 
 /** Figures may carry options that are no part of the state. */
-function pick(options: Omit<Options, "include_heads" | "open" | "zoom">): Omit<State, "selected"> {
+function pick(options: Omit<Options, "include_heads" | "open" | "order" | "zoom">): Omit<State, "selected"> {
   const { stack, layer, heads, filter, across_layers, across_heads, value_weighted, merge_words } = options;
   const { special_tokens, contrast, min_weight, mass } = options;
   const transforms = { across_layers, across_heads, value_weighted, merge_words, special_tokens };
@@ -165,6 +165,7 @@ function checkTransforms(figure: Figure, stack: Stack, old: State, change: Chang
   if (change.across_layers && change.across_layers !== old.across_layers)
     oneOf("across_layers", change.across_layers, [null, "mean", "max", ...(rollout ? ["rollout"] : [])]);
   if (change.across_heads !== undefined) oneOf("across_heads", change.across_heads, [null, "mean", "max"]);
+  if (change.order !== undefined) oneOf("order", change.order, ["layer", "pattern"]);
   if (change.zoom !== undefined) oneOf("zoom", change.zoom, ["fit", "cells"]);
   between("contrast", change.contrast ?? 1, CONTRAST.least, CONTRAST.most);
   between("min_weight", change.min_weight ?? null, 0, 1);

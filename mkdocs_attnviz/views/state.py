@@ -7,7 +7,7 @@ with what a link would bring. Both are checked here while the site is built, aga
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
@@ -21,8 +21,10 @@ from mkdocs_attnviz.views import VIEWS
 from mkdocs_attnviz.views.attention.options import offered
 from mkdocs_attnviz.views.drawing import Drawing
 
+Check = Callable[[str, str, Drawing, Entry], None]
 EXCLUDES = {"heads": "head", "head": "heads", "min_weight": "mass", "mass": "min_weight"}
 ZOOMS = ("fit", "cells")
+ORDERS = ("layer", "pattern")
 
 
 def check(text: str, block: Block, entry: Entry) -> None:
@@ -162,9 +164,12 @@ def _check_cell(name: str, text: str, drawing: Drawing, _: Entry) -> None:
         _below(name, number, count)
 
 
-def _check_zoom(name: str, text: str, _: Drawing, __: Entry) -> None:
-    if text not in ZOOMS:
-        raise BlockError(f"`{name}` is {text!r}; it must be {' or '.join(ZOOMS)}.")
+def _one_of(allowed: Sequence[str]) -> Check:
+    def check(name: str, text: str, _: Drawing, __: Entry) -> None:
+        if text not in allowed:
+            raise BlockError(f"`{name}` is {text!r}; it must be {' or '.join(allowed)}.")
+
+    return check
 
 
 def _check_before(name: str, text: str, _: Drawing, __: Entry) -> None:
@@ -185,12 +190,12 @@ def _check_position(name: str, text: str, drawing: Drawing, entry: Entry) -> Non
         _below(name, int(text), count + 1)  # one more: what comes next
 
 
-Check = Callable[[str, str, Drawing, Entry], None]
 CHECKS: Mapping[str, Check] = {
     "selected": _check_selected,
     "beside": _check_beside,
     "cell": _check_cell,
-    "zoom": _check_zoom,
+    "zoom": _one_of(ZOOMS),
+    "order": _one_of(ORDERS),
     "before": _check_before,
     **dict.fromkeys(("neuron", "factor", "watched", "row", "col"), _check_number),
 }
