@@ -5,10 +5,10 @@ BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
 
-.PHONY: help site serve test lint bundle models bench screenshots clean
+.PHONY: help site serve quick test architectures lint bundle models bench screenshots clean
 
 help: ## show this
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
 
 site: .venv/site ## run the models and build example_site/ into example_site/site/
 	$(MKDOCS) build --strict -f example_site/mkdocs.yml
@@ -17,10 +17,17 @@ site: .venv/site ## run the models and build example_site/ into example_site/sit
 serve: .venv/site ## the same, served and rebuilt as you write
 	$(MKDOCS) serve -f example_site/mkdocs.yml
 
-test: .venv/dev frontend/node_modules/.done site lint ## every test: Python, TypeScript, browser
+quick: .venv/dev frontend/node_modules/.done ## the tests that need no browser, no other process and no torch: some 20 seconds
+	$(BIN)/pytest --quick -q -r fE -n 2 --dist worksteal
+	npm --prefix frontend test --silent
+
+test: .venv/dev frontend/node_modules/.done site lint architectures ## every test: Python, TypeScript, browser
 	$(BIN)/python tests/chromium.py
 	npm --prefix frontend test --silent
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist worksteal
+
+architectures: .venv/dev ## test every architecture of transformers, if what that depends on has changed
+	$(BIN)/python tests/architectures.py
 
 lint: .venv/dev frontend/node_modules/.done ## ruff, mypy, import-linter, tsc, biome
 	$(BIN)/ruff check .

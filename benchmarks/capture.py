@@ -28,6 +28,7 @@ import transformers
 from torch.profiler import ProfilerActivity, profile
 
 from mkdocs_attnviz.models.captures import attention
+from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.engine.client import ALLOCATION
 from mkdocs_attnviz.models.inputs.examples import collate
 from mkdocs_attnviz.models.inputs.tokens import Example, Tokens
@@ -122,7 +123,7 @@ def measure(name: str, make: Callable[..., Any], device: str, rounds: int) -> No
         bytes_kept = sum(each.steps.nbytes + (0 if each.norms is None else each.norms.nbytes) for each in kept.values())
         layer = 4 * kept[0].steps.numel()
         above = peak(taken, device) - peak(lambda e=examples: bare(eager, e), device)
-        whole = seconds(lambda e=examples: attention.capture(eager, e), device)
+        whole = seconds(lambda e=examples: attention.capture(Context(eager, e)), device)
         print(
             f"| {name} | {length} | {1000 * without:.0f} | {forming / without:.2f} | {with_it / without:.2f} | "
             f"{1000 * (whole - with_it):.0f} | {bytes_kept / MIB:.1f} | {above / MIB:.1f} | {layer / MIB:.1f} |",

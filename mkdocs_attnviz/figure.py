@@ -29,23 +29,29 @@ from mkdocs_attnviz.block.values import words
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.cache.files import write_atomically
 from mkdocs_attnviz.publishing import printable
-from mkdocs_attnviz.views import block_of
-from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing, Picture, bytes_of, fits_page
+from mkdocs_attnviz.views import VIEWS, block_of
+from mkdocs_attnviz.views.drawing import Drawing, Picture, bytes_of, fits_page
 from mkdocs_attnviz.views.svg.document import titled
+from mkdocs_attnviz.views.view import ALL_SCRIPT, ATTENTION_SCRIPT
 
 TINY = 1_000  # bytes of a part's deflated data; a request for it would cost more than it brings
 FILE = 64_000  # bytes of the parts in one file: a third of a second at 1.6 Mbit/s, and half the files of 32,000
 SWITCH = 32  # px: the line of a figure that is drawn of a changed model and of the model as it is
+LEGEND = 24  # px: the line that says what a picture's colours stand for
 SECOND_LINE = 36  # px more where the figure is narrow, and the controls take two lines
 MARK = 'data-attnviz-source="'
 PLACEHOLDER = re.compile(
     rf'<!--|<figure class="attnviz" {MARK}([A-Za-z0-9_=-]+)"(?: id="([^"]*)")?>'
     r"(?:<p>[^<]*</p>)?(?:<figcaption>[^<]*</figcaption>)?</figure>"
 )
+LONGEST_SOURCE = 80  # characters of a text below the title of a saved picture
 LONGEST_EXCERPT = 500  # characters of a block's text, where it is told before the figure is drawn
 """A block that waits, or the beginning of a comment, in which none does."""
 ID = re.compile(r'id="([^"]*)"')
-SCRIPT_FILE = re.compile(r"(attnviz|attnviz-all)-[0-9a-f]{10}\.js")
+SCRIPT_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
+OURS = "mkdocs_attnviz:"
+"""The beginning of our own scripts' names."""
+END_OF_SCRIPT = re.compile(r"</script|<!--", re.IGNORECASE)
 DATA_FILE = re.compile(r"[0-9a-f]{64}\.js")
 PART_OF_NAME = re.compile(r"[\w-]")
 FIGURE_STYLE = (
@@ -63,7 +69,15 @@ class Assets:
     """Where the script and the data of a page's figures are. This one: all inline, for a page that stands alone."""
 
     def script(self, name: str) -> str:
-        return f"<script>{_script(name)[1].decode()}</script>"
+        """Return the element that loads a script, which is named `package:path`.
+
+        Raises:
+            BlockError: there is no such file, or it cannot be written into the page.
+        """
+        content = _script(name)[1].decode()
+        if not name.startswith(OURS) and END_OF_SCRIPT.search(content):
+            raise BlockError(f"The script {name} holds `</script` or `<!--`, which would end it inside of a page.")
+        return f"<script>{content}</script>"
 
     def place(self, parts: Iterable[bytes]) -> Iterator[dict[str, Any]]:
         """For each part of one figure's data where it is, as `Blob` in `frontend/src/figure.ts` has it."""
@@ -113,18 +127,18 @@ def mend(folder: Path) -> Iterator[str]:
     A site's sources are copied into the site, too, sometimes after our files were written, and may have some of the
     same names. A script is put back. Data are removed: their figures tell that they are not there.
     """
+    scripts = dict(map(_script, {ATTENTION_SCRIPT, ALL_SCRIPT, *_SCRIPTS}))
     for path in sorted(folder.glob("*.js")):
-        script = SCRIPT_FILE.fullmatch(path.name)
-        name, content = _script(script[1]) if script else (path.name, b"")
-        if script and (name != path.name or _holds(path, content)):  # of another version, which no page here loads
+        content = scripts.get(path.name)
+        if content is not None and _holds(path, content):
             continue
-        if not script and (not DATA_FILE.fullmatch(path.name) or _is_data(path)):
+        if content is None and (not DATA_FILE.fullmatch(path.name) or _is_data(path)):
             continue
         try:
             path.unlink()
-            if script:
+            if content is not None:
                 write_atomically(path, content)
-            done = "put back" if script else "removed"
+            done = "removed" if content is None else "put back"
         except OSError as error:
             done = f"left, since it cannot be changed ({error.strerror})"
         yield (
@@ -174,8 +188,8 @@ class Rendered(Protocol):
     @property
     def wanted_id(self) -> str | None: ...
     @property
-    def script(self) -> str | None:
-        """What it needs; None for what is no figure."""
+    def scripts(self) -> tuple[str, ...]:
+        """The scripts that it needs, in the order in which they are loaded."""
 
     def html(self, id: str, assets: Assets) -> str: ...
 
@@ -198,16 +212,22 @@ class Figure:
         return self.block.id
 
     @property
-    def script(self) -> str:
-        return self.drawing.script if self.before is None else ALL_SCRIPT
+    def scripts(self) -> tuple[str, ...]:
+        """The scripts that the figure needs, in the order in which they are loaded."""
+        own = VIEWS[self.block.view].script
+        if own.startswith(OURS) and self.before is None:
+            return (own,)
+        ours = ATTENTION_SCRIPT if self.before is None else ALL_SCRIPT
+        return (ours,) if own.startswith(OURS) else (ours, own)
 
     @property
     def sentence(self) -> str:
-        """What is to be seen; of a changed model, how it is changed, and what is to be seen of it as it is."""
+        """What is to be seen: where a model is changed, in the changed model and in the model as it is."""
         if self.before is None:
             return self.drawing.sentence + self._notes
         as_it_is = self.before[0].sentence
-        return f"{self.drawing.sentence} The model is changed: {self._changed}. As it is: {as_it_is}{self._notes}"
+        changed = self._changed[0].upper() + self._changed[1:]
+        return f"{changed}: {self.drawing.sentence} As it is: {as_it_is}{self._notes}"
 
     @property
     def _notes(self) -> str:
@@ -223,16 +243,14 @@ class Figure:
     def _changed(self) -> str:
         return words(self.block.interventions or ())
 
-    def _picture(self) -> Picture:
+    @property
+    def picture(self) -> Picture:
+        """The static picture; of a changed model under a line that says how it is changed."""
         picture = self.drawing.picture
-        return (
-            picture
-            if self.before is None
-            else titled(picture, f"The model is changed: {self._changed}", self.block.theme)
-        )
+        return picture if self.before is None else titled(picture, f"The model {self._changed}", self.block.theme)
 
     def html(self, id: str, assets: Assets) -> str:
-        picture, sentence = self._picture(), html.escape(self.sentence)
+        picture, sentence = self.picture, html.escape(self.sentence)
         # An image follows the colour scheme of its element; the page's own is inherited unless the block forces one.
         scheme = "" if self.block.theme == "auto" else f"color-scheme:{self.block.theme}"
         caption = ""
@@ -252,7 +270,8 @@ class Figure:
     def _reserved(self) -> str:
         """The height kept for the figure until it draws, as CSS: nothing may jump then."""
         line = f" + clamp(0px,(600px - 100cqw)*99,{SECOND_LINE}px)" if self.drawing.wraps else ""
-        return f"calc({self.drawing.height} + {self.drawing.around}px{line})"
+        around = self.drawing.around + (LEGEND if self.drawing.legend else 0)
+        return f"calc({self.drawing.height} + {around}px{line})"
 
     def _more(self) -> str:
         """Room for the line that turns to the model as it is, beside what views themselves count with."""
@@ -283,7 +302,16 @@ class Figure:
         for place, parts in ((Assets().place, here), (assets.place, elsewhere if elsewhere is not here else [])):
             for (part, _), found in zip(parts, place([blob for _, blob in parts]), strict=True):
                 part.update(found)
-        return {**shipped, "label": drawing.sentence + self._notes}
+        return {**shipped, "label": drawing.sentence + self._notes, "source": self._source(entry)}
+
+    def _source(self, entry: Entry) -> str:
+        """Return the model and the beginning of the text, for pictures that a reader saves."""
+        text = _text_of(self.block)
+        if not text or text == self.block.names:  # numbers of the author's own have tokens alone
+            text = " ".join(token for sequence in _first(entry) for token in sequence["tokens"])
+        text = " ".join(text.split())
+        text = text if len(text) <= LONGEST_SOURCE else f"{text[:LONGEST_SOURCE]}…"
+        return printable(f"{self.block.names}{text and f': {text}'}")
 
     def _shipped(self, value: Any, entry: Entry, here: Parts, elsewhere: Parts) -> Any:
         """A copy without bytes; parts that have some wait in one of the lists."""
@@ -312,7 +340,7 @@ class Alert:
     source: Source
     error: BlockError
     wanted_id: str | None = None
-    script: str | None = None
+    scripts: tuple[str, ...] = ()
     published: str = ""
     """The message as it may stand in a page; empty for the message itself."""
 
@@ -355,10 +383,20 @@ def placeholder(source: Source) -> str:
 
 def _announcement(block: Block) -> str:
     """Return what can be said of a figure before its model has run."""
-    texts = (block.text, block.text_pair, block.text_target)
-    text = " / ".join([each.content for each in block.chat or ()] or [text for text in texts if text])
+    text = _text_of(block)
     text = text if len(text) <= LONGEST_EXCERPT else f"{text[:LONGEST_EXCERPT]}…"
     return f"Figure: {block.names}, {block.view} view{text and f': {text}'}"
+
+
+def _first(entry: Entry) -> list[dict[str, Any]]:
+    """Return the first sequence of tokens that the entry has; none where it has no tokens."""
+    return list(entry.meta.get("sequences", {}).values())[:1]
+
+
+def _text_of(block: Block) -> str:
+    """Return all that the block gives a model to read; "" where that is its own numbers."""
+    texts = (block.text, block.text_pair, block.text_target)
+    return " / ".join([each.content for each in block.chat or ()] or [text for text in texts if text])
 
 
 def _in_a_line(text: str) -> str:
@@ -420,8 +458,8 @@ class _Page:
         self.number = 0
         found = {match[1]: _source(match[1]) for match in waiting}
         self.figures = {carried: (source, rendered(source)) for carried, source in found.items() if source is not None}
-        self.script = needed(figure for _, figure in self.figures.values())
-        """The script that the page still needs."""
+        self.scripts = needed(figure for _, figure in self.figures.values())
+        """The scripts that the page still needs."""
 
     def put(self, match: re.Match[str]) -> str:
         """Return what takes the placeholder's place: a figure, or an alert; text that only looks like one stays."""
@@ -443,16 +481,18 @@ class _Page:
 
     def _html(self, figure: Rendered, id: str) -> str:
         shown = figure.html(id, self.assets)
-        if self.script is not None and figure.script is not None:
-            shown += f"\n{self.assets.script(self.script)}"
-            self.script = None
+        if self.scripts and figure.scripts:
+            shown = "\n".join([shown, *map(self.assets.script, self.scripts)])
+            self.scripts = []
         return shown
 
 
-def needed(figures: Iterable[Rendered]) -> str | None:
-    """The script that has the views of all of these; None if there are none."""
-    scripts = {figure.script for figure in figures} - {None}
-    return ALL_SCRIPT if ALL_SCRIPT in scripts else next(iter(scripts), None)
+def needed(figures: Iterable[Rendered]) -> list[str]:
+    """Return the scripts that have the views of all of these, each once, ours first."""
+    scripts = list(dict.fromkeys(script for figure in figures for script in figure.scripts))
+    if ALL_SCRIPT in scripts:
+        scripts = [ALL_SCRIPT, *(script for script in scripts if script not in (ALL_SCRIPT, ATTENTION_SCRIPT))]
+    return scripts
 
 
 def _without(text: str, parts: Iterable[re.Match[str]]) -> str:
@@ -501,11 +541,28 @@ def _in_single_quotes(json: str) -> str:
     return html.escape(json, quote=False).replace("'", "&#39;")
 
 
+_SCRIPTS: set[str] = set()
+"""The scripts that pages of this process have loaded."""
+
+
 @cache
 def _script(name: str) -> tuple[str, bytes]:
-    """The name of its file in a site, and its content."""
-    content = (resources.files("mkdocs_attnviz") / "static" / f"{name}.js").read_bytes()
-    return f"{name}-{hashlib.sha256(content).hexdigest()[:10]}.js", content
+    """Return the name of a script's file in a site, and its content.
+
+    Raises:
+        BlockError: there is no such file in the package.
+    """
+    package, _, path = name.partition(":")
+    stem = path.rpartition("/")[2].removesuffix(".js")
+    try:
+        content = resources.files(package).joinpath(*path.split("/")).read_bytes()
+        content.decode()
+    except (OSError, ImportError, TypeError, ValueError):
+        raise BlockError(f"The script {name} is not in its package.") from None
+    if not SCRIPT_NAME.fullmatch(stem):
+        raise BlockError(f"The script {name} has a file name with other characters than letters, digits, - and _.")
+    _SCRIPTS.add(name)
+    return f"{stem}-{hashlib.sha256(content).hexdigest()[:10]}.js", content
 
 
 def _json(data: Mapping[str, Any]) -> str:

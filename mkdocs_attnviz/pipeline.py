@@ -28,8 +28,9 @@ from mkdocs_attnviz.cache.store import Store
 from mkdocs_attnviz.cache.token_version import outdated
 from mkdocs_attnviz.figure import Alert, Assets, Figure, Rendered, fill, sources
 from mkdocs_attnviz.log import Log
+from mkdocs_attnviz.models.engine.capture import TENSORS
 from mkdocs_attnviz.models.engine.client import Captured, Engine, EngineFailed, Worker, by_model
-from mkdocs_attnviz.models.engine.request import TENSORS, Request, too_long
+from mkdocs_attnviz.models.engine.request import Request, too_long
 from mkdocs_attnviz.models.identity.registry import Registry
 from mkdocs_attnviz.progress import Progress
 from mkdocs_attnviz.publishing import without_folders
@@ -195,7 +196,7 @@ class Pipeline:
             for entry in entries:
                 self._check_length(plan.block, entry)
             entries = [with_short_tokens(entry) for entry in entries]
-            drawings = [VIEWS[plan.block.view].draw(plan.block, entry) for entry in entries]
+            drawings = [VIEWS[plan.block.view].drawing(plan.block, entry) for entry in entries]
             if plan.block.state is not None:
                 state.check_key(plan.block, entries[0])
             return Figure(plan.block, drawings[0], entries[0], *zip(drawings[1:], entries[1:], strict=True))
@@ -283,12 +284,12 @@ class Pipeline:
             return Alert(source, self._own_fault(error))
         view = VIEWS[block.view]
         if block.tensors is not None:
-            if not view.CAPTURE.attention:
+            if not view.capture.attention:
                 message = f"`tensors` holds attention, which the {block.view} view does not show; it needs a `model`."
                 return Alert(source, block.wrong("tensors", message))
             return Plan(source, block, Request(TENSORS, model, block.inputs))
         interventions = [each.to_dict() for each in block.interventions or ()]
-        request = Request(view.CAPTURE, model, block.inputs, block.options.parameters(), interventions, *others)
+        request = Request(view.capture, model, block.inputs, block.options.parameters(), interventions, *others)
         return Plan(source, block, request, request.without_interventions() if interventions else None)
 
     def _has(self, request: Request) -> bool:

@@ -1,4 +1,4 @@
-"""The tests' browsers: Firefox for a look at each view, else Chromium: the system's, Debian's, or Playwright's own.
+"""The tests' browsers: Firefox and WebKit for a look at each view, else Chromium: the system's or Playwright's own.
 
 Run as a script, it installs what is missing.
 """
@@ -20,6 +20,8 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+PACKAGES = ["chromium", "firefox-esr", "webkit2gtk-driver", "xvfb", "fonts-noto-core"]
+"""What Debian calls the browsers and what they need."""
 
 
 def system() -> str | None:
@@ -40,6 +42,11 @@ def firefox() -> str | None:
     return str(mac) if mac.exists() else None
 
 
+def webkit() -> str | None:
+    """Path of WebKitGTK's WebDriver, where there is a display for it that nobody looks at."""
+    return shutil.which("WebKitWebDriver") if shutil.which("Xvfb") else None
+
+
 def launch(playwright):
     """A headless browser."""
     path = system()
@@ -47,19 +54,14 @@ def launch(playwright):
 
 
 def install() -> None:
-    if system() and firefox():
-        return
-    if shutil.which("apt-get") and os.geteuid() == 0:
+    missing = None in (system(), firefox(), webkit())
+    if missing and shutil.which("apt-get") and os.geteuid() == 0:
         environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-        for command in (
-            ["apt-get", "update", "-qq"],
-            ["apt-get", "install", "-y", "-qq", "chromium", "firefox-esr", "fonts-noto-core"],
-        ):
+        for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", *PACKAGES]):
             if subprocess.run(command, env=environment, stdout=subprocess.DEVNULL).returncode:
                 break
-        if system():
-            return
-    subprocess.run([sys.executable, "-m", "playwright", "install", "chromium"], check=True)
+    if not system():
+        subprocess.run([sys.executable, "-m", "playwright", "install", "chromium"], check=True)
 
 
 if __name__ == "__main__":

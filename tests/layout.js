@@ -81,6 +81,14 @@
       }
     const empty = host.getBoundingClientRect().bottom - ink;
     if (empty > VOID) problems.push(`a void of ${empty.toFixed(0)} px below`);
+    const legends = [...root.querySelectorAll(".legend")].filter((legend) => legend.getBoundingClientRect().height);
+    if (legends.length !== (root.querySelector(".predict-view") ? 0 : 1)) problems.push(`${legends.length} legends`);
+    for (const legend of legends) {
+      const [first] = legend.children;
+      const lines = legend.getBoundingClientRect().height / 24;
+      if (lines !== 1) problems.push(`a legend of ${lines} lines`);
+      if (!first || first.scrollWidth > first.clientWidth + 1) problems.push("a legend that is empty or cut");
+    }
     const around = figure.getBoundingClientRect();
     const within = host.getBoundingClientRect();
     if (within.right > around.right + 1 || within.left < around.left - 1) problems.push("wider than its place");

@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT, TIMERS, Site, draw_all, in_no_time, settle
 from playwright.sync_api import sync_playwright
 
-from mkdocs_attnviz.views import NAMES
+from mkdocs_attnviz.views import VIEWS
 
 FOLDER = Path(__file__).parent / "accessibility"
 COMMAND = "python tests/test_accessibility.py"
@@ -175,7 +175,7 @@ def test_the_accessibility_tree_is_as_it_was_read(every_view, open_page, view):
 
 
 def test_each_view_has_a_text():
-    assert set(FIGURES) == {*NAMES, "compared"} == {path.stem for path in FOLDER.glob("*.txt")}
+    assert set(FIGURES) == {*VIEWS, "compared"} == {path.stem for path in FOLDER.glob("*.txt")}
 
 
 def write():

@@ -18,6 +18,7 @@ from mkdocs_attnviz.block.parse import parse
 from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.models.captures import activations, factors
+from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.identity.reference import resolve
 from mkdocs_attnviz.models.inputs.examples import collate, example
 from mkdocs_attnviz.models.loading.load import Unusable, load
@@ -91,7 +92,7 @@ def test_encoder_and_decoder_of_t5_equal_hooks_by_hand():
 
 def test_the_entry_has_the_strongest_neurons(induction):
     given = example(induction, {"text": RABBIT}, 99)
-    (entry,) = activations.capture(induction, [given], {"neurons": 20})
+    (entry,) = activations.capture(Context(induction, [given], {"neurons": 20}))
     assert [(each["stack"], each["layer"], each["neurons"], each["kept"]) for each in entry.meta["layers"]] == [
         ("self", 0, 256, 20),
         ("self", 1, 256, 20),
@@ -128,7 +129,7 @@ def nmf(matrix, count, **options):
 @pytest.mark.parametrize("seed", [None, 7])
 def test_factors_equal_scikit_learn_on_the_same_matrix(induction, seed):
     given = example(induction, {"text": RABBIT}, 99)
-    (entry,) = factors.capture(induction, [given], ALL | {"seed": seed})
+    (entry,) = factors.capture(Context(induction, [given], ALL | {"seed": seed}))
     acts = [by_hand(induction, given, block.mlp.act, lambda _, output: output).T for block in induction.model.h]
     matrix = np.maximum(np.concatenate(acts), 0)  # (512, T)
     start = {"init": "nndsvd", "random_state": 0} if seed is None else {"init": "random", "random_state": seed}
@@ -150,7 +151,7 @@ def test_factors_of_several_texts_are_of_all_their_tokens(induction):
     """Each text is read by itself; scikit-learn is given their activations one beside the other."""
     texts = [RABBIT, "green table seven rabbit cold river green", "the fence and the river"]
     given = example(induction, {"text": texts[0], "more_texts": texts[1:]}, 99)
-    (entry,) = factors.capture(induction, [given], ALL)
+    (entry,) = factors.capture(Context(induction, [given], ALL))
     alone = [example(induction, {"text": text}, 99) for text in texts]
     sides = [
         np.concatenate([by_hand(induction, each, layer.mlp.act, lambda _, output: output).T for layer in blocks])
@@ -162,7 +163,7 @@ def test_factors_of_several_texts_are_of_all_their_tokens(induction):
     expected = expected[np.argsort(-(expected**2).sum(axis=1))]
     found = json_of(entry.blobs["factors"])
     np.testing.assert_allclose(found["strengths"], expected, rtol=2e-3, atol=2e-3 * expected.max())
-    drawing = VIEWS["factors"].draw(block("view: factors"), entry)
+    drawing = VIEWS["factors"].drawing(block("view: factors"), entry)
     assert [part["heading"] for part in drawing.data["texts"]] == ["Text 1", "Text 2", "Text 3"]
     assert re.search(r", over 3 texts\. Strongest: factor 1 at “\w+” in text [123], 2 at", drawing.sentence)
     assert drawing.picture.svg.count('class="t"') == 2, "a line where each further text begins"
@@ -170,10 +171,10 @@ def test_factors_of_several_texts_are_of_all_their_tokens(induction):
 
 def test_further_texts_are_written_on_and_decoded_too(dates):
     given = example(dates, {"text": "7 March 2021", "more_texts": ["12 May 1999"]}, 99)
-    (entry,) = factors.capture(dates, [given], ALL | {"stack": "decoder"})
+    (entry,) = factors.capture(Context(dates, [given], ALL | {"stack": "decoder"}))
     lengths = [len(each.target.ids) for each in (given, *given.more)]
     assert len(json_of(entry.blobs["factors"])["strengths"][0]) == sum(lengths)
-    shown = VIEWS["factors"].draw(block("view: factors\nstack: decoder"), entry).data["texts"]
+    shown = VIEWS["factors"].drawing(block("view: factors\nstack: decoder"), entry).data["texts"]
     assert [(part["name"], part["start"], part["end"]) for part in shown] == [
         ("target", 0, lengths[0]),
         ("target-2", 0, lengths[1]),
@@ -190,8 +191,8 @@ def test_further_texts_are_bounded_together(induction):
     ):
         example(induction, {"text": text, "more_texts": [text] * 5}, 50)
     given = example(induction, {"text": text, "more_texts": [text] * 20}, 500)
-    (entry,) = factors.capture(induction, [given], ALL)
-    svg = VIEWS["factors"].draw(block("view: factors"), entry).picture.svg
+    (entry,) = factors.capture(Context(induction, [given], ALL))
+    svg = VIEWS["factors"].drawing(block("view: factors"), entry).picture.svg
     assert len(json_of(entry.blobs["factors"])["strengths"][0]) == 21 * 50
     (points,) = re.findall(r'class="s0" d="M([^"]*)"', svg)
     assert len(points.split()) == 2 * 525
@@ -201,8 +202,8 @@ def test_an_output_of_one_token(dates):
     """What stands before the first word has neurons, too."""
     given = example(dates, {"text": "7 March 2021", "text_target": ""}, 99)
     assert len(given.target.ids) == 1
-    (entry,) = factors.capture(dates, [given], ALL | {"stack": "decoder", "n_components": 1})
-    shown = VIEWS["factors"].draw(block("view: factors\nstack: decoder"), entry).data["texts"]
+    (entry,) = factors.capture(Context(dates, [given], ALL | {"stack": "decoder", "n_components": 1}))
+    shown = VIEWS["factors"].drawing(block("view: factors\nstack: decoder"), entry).data["texts"]
     assert [(part["start"], part["end"]) for part in shown] == [(0, 1)]
 
 
@@ -219,7 +220,7 @@ def test_layers_beyond_ten_are_numbers(tmp_path):
     loaded = deep(tmp_path)
     given = tiny_models.example(loaded)
     assert list(activations.recorded(loaded, given)["self"]) == list(range(12))
-    (entry,) = factors.capture(loaded, [given], ALL | {"from_layer": 9, "to_layer": 11, "n_components": 4})
+    (entry,) = factors.capture(Context(loaded, [given], ALL | {"from_layer": 9, "to_layer": 11, "n_components": 4}))
     assert entry.meta["layers"] == [9, 10, 11]
     assert entry.meta["neurons"] == 3 * 128
     acts = [by_hand(loaded, given, loaded.model.h[at].mlp.act, lambda _, output: output).T for at in (9, 10, 11)]
@@ -233,7 +234,7 @@ def test_layers_beyond_ten_are_numbers(tmp_path):
 
 def test_there_are_no_more_factors_than_tokens(induction):
     given = example(induction, {"text": "the rabbit"}, 99)
-    (entry,) = factors.capture(induction, [given], ALL | {"n_components": 6})
+    (entry,) = factors.capture(Context(induction, [given], ALL | {"n_components": 6}))
     assert len(json_of(entry.blobs["factors"])["strengths"]) == len(given.text.ids) < 6
 
 
@@ -241,7 +242,7 @@ def test_encoder_and_decoder_have_factors_of_their_own(dates):
     given = example(dates, {"text": "7 March 2021"}, 99)
     found = {}
     for stack, length in (("encoder", len(given.text.ids)), ("decoder", len(given.target.ids))):
-        (entry,) = factors.capture(dates, [given], ALL | {"stack": stack})
+        (entry,) = factors.capture(Context(dates, [given], ALL | {"stack": stack}))
         assert entry.meta["sequence"] == ("text" if stack == "encoder" else "target")
         found[stack] = json_of(entry.blobs["factors"])["strengths"]
         assert all(len(row) == length for row in found[stack])
@@ -258,7 +259,7 @@ def test_encoder_and_decoder_have_factors_of_their_own(dates):
 )
 def test_what_the_model_does_not_have(induction, change, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        factors.capture(induction, [example(induction, {"text": RABBIT}, 99)], ALL | change)
+        factors.capture(Context(induction, [example(induction, {"text": RABBIT}, 99)], ALL | change))
 
 
 def block(text):
@@ -280,9 +281,9 @@ def test_a_range_of_layers_runs_upwards():
     ],
 )
 def test_what_the_entry_does_not_have(induction, options, message):
-    (entry,) = activations.capture(induction, [example(induction, {"text": RABBIT}, 99)], {"neurons": 8})
+    (entry,) = activations.capture(Context(induction, [example(induction, {"text": RABBIT}, 99)], {"neurons": 8}))
     with pytest.raises(BlockError) as caught:
-        VIEWS["activations"].draw(block(f"view: activations\n{options}"), entry)
+        VIEWS["activations"].drawing(block(f"view: activations\n{options}"), entry)
     assert caught.value.message == message
 
 
@@ -294,7 +295,7 @@ def test_what_the_entry_does_not_have(induction, options, message):
 def test_without_the_optional_package(induction, monkeypatch, capture, parameters, package):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(Unusable, match=r"pip install 'mkdocs-attnviz\[explain\]'"):
-        capture.capture(induction, [example(induction, {"text": RABBIT}, 99)], parameters)
+        capture.capture(Context(induction, [example(induction, {"text": RABBIT}, 99)], parameters))
 
 
 # ---- in the browser

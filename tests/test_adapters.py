@@ -20,13 +20,15 @@ from test_loading import SPECIAL, TINY, tokenizer
 from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.cache.lock import Lock
 from mkdocs_attnviz.models.captures import attention, predictions
+from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.engine.ray.actor import NodeWorker
-from mkdocs_attnviz.models.engine.request import ATTENTION, Request
+from mkdocs_attnviz.models.engine.request import Request
 from mkdocs_attnviz.models.identity.reference import ModelRef, resolve
 from mkdocs_attnviz.models.identity.registry import Registry
 from mkdocs_attnviz.models.inputs.examples import example
 from mkdocs_attnviz.models.loading.load import Lacking, Unusable, load
 from mkdocs_attnviz.settings import Settings
+from mkdocs_attnviz.views.attention.capture import ATTENTION
 
 COMMIT_A, COMMIT_B = "a" * 40, "b" * 40
 TEXT = {"induction": "the fox saw the owl and the fox saw the", "bert": "a b c d e a c"}
@@ -124,7 +126,7 @@ def told(site, name, **settings):
 def test_attention_is_that_of_pefts_own_model(made, name, kind, base, text, head):
     model = loaded(made, name, head=head)
     read = example(model, {"text": text}, 99)
-    entry = attention.capture(model, [read])[0]
+    entry = attention.capture(Context(model, [read]))[0]
     more = {"num_labels": 5} if name == "labels" else {}
     plain = kind.from_pretrained(made / base, attn_implementation="eager", **more).eval()
     ids = torch.tensor([read.text.ids])
@@ -149,7 +151,7 @@ def test_predictions_of_labels_that_the_base_has_not(made):
     model = loaded(made, "labels", head=True)
     assert model.task == "classes"
     assert model.model.config.num_labels == 5
-    assert predictions.capture(model, [example(model, {"text": TEXT["bert"]}, 99)], {"top_k": 3})
+    assert predictions.capture(Context(model, [example(model, {"text": TEXT["bert"]}, 99)], {"top_k": 3}))
 
 
 def test_modules_that_were_saved_whole_and_a_tokenizer_of_its_own(site):
@@ -205,7 +207,7 @@ def test_a_head_that_neither_has(site):
     )
     model = loaded(site, "of-bert", head=True)
     with pytest.raises((Lacking, Unusable, ValueError), match="predicts neither tokens nor classes"):
-        predictions.capture(model, [example(model, {"text": TEXT["bert"]}, 99)], {"top_k": 3})
+        predictions.capture(Context(model, [example(model, {"text": TEXT["bert"]}, 99)], {"top_k": 3}))
 
 
 def test_weights_that_base_and_adapter_lack(site):

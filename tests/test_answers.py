@@ -16,6 +16,7 @@ from mkdocs_attnviz.block.parse import parse
 from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.models.captures import lens, predictions, saliency
+from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.identity.reference import resolve
 from mkdocs_attnviz.models.inputs.examples import example
 from mkdocs_attnviz.models.loading.load import Unusable, load
@@ -50,12 +51,12 @@ def loaded(folder):
 
 
 def predicted(model, top_k=5, **inputs):
-    entry = predictions.capture(model, [example(model, inputs, 99)], {"top_k": top_k})[0]
+    entry = predictions.capture(Context(model, [example(model, inputs, 99)], {"top_k": top_k}))[0]
     return entry, json_of(entry.blobs["predictions"])
 
 
 def explained(model, inputs, **parameters):
-    entry = saliency.capture(model, [example(model, inputs, 99)], PARAMETERS | parameters)[0]
+    entry = saliency.capture(Context(model, [example(model, inputs, 99)], PARAMETERS | parameters))[0]
     return entry, scaled(entry.blobs["attributions"], len(entry.meta["outputs"]))
 
 
@@ -186,17 +187,19 @@ def block(view, more=""):
 
 def test_sentences(labelling, answering):
     label, _ = predicted(loaded(labelling), text="a b c")
-    assert predict.draw(block("predict", "position: 2"), label).sentence.startswith("m gives “b” at 2 the label “")
+    assert predict.VIEW.drawing(block("predict", "position: 2"), label).sentence.startswith(
+        "m gives “b” at 2 the label “"
+    )
     answer, found = predicted(loaded(answering), **PAIR)
-    said = predict.draw(block("predict"), answer).sentence
+    said = predict.VIEW.drawing(block("predict"), answer).sentence
     assert said.startswith(f"m finds the answer “{found['vocabulary'][0]}”, with ")
     for entry, what in ((label, "predicts labels of tokens"), (answer, "finds answers")):
         with pytest.raises(BlockError, match=f"needs a model that predicts tokens, and .* {what}"):
-            tokens.draw(block("tokens"), entry)
+            tokens.VIEW.drawing(block("tokens"), entry)
     with pytest.raises(Unusable, match=r"and .* predicts labels of tokens"):
-        lens.capture(loaded(labelling), [], {})
+        lens.capture(Context(loaded(labelling), [], {}))
     ends, _ = explained(loaded(answering), PAIR)
-    assert saliency_view.draw(block("saliency"), ends).data["texts"][-1]["heading"] == "Answer, from and to"
+    assert saliency_view.VIEW.drawing(block("saliency"), ends).data["texts"][-1]["heading"] == "Answer, from and to"
 
 
 def test_in_the_page(site, open_page, labelling, answering):

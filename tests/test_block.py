@@ -101,7 +101,7 @@ MISTAKES = [
     (GOOD + "heads: 1:2:3:99999999999999999999", 2, "`heads` is "),
     ('model: m\ntext: "\\uD800"', 1, "The text holds half of a surrogate pair"),
     (GOOD + "? [a]\n: b", 2, "A key of the block must be a plain word."),
-    (GOOD + "view: neuron\nmass: 1", 3, "`mass` is a key of view head, model, matrix, not of view neuron."),
+    (GOOD + "view: neuron\nmass: 1", 3, "`mass` is a key of view head, matrix, model, not of view neuron."),
     (GOOD + "min_weight: .1\nmass: .9", 2, "`min_weight` and `mass` stand both in the block; keep one of them."),
     (GOOD + "mass: 0", 2, "`mass` is 0; it must be a number above 0, up to 1."),
     (GOOD + "filter: ac", 2, "`filter` is 'ac'; it must be all, aa, ab, ba or bb."),

@@ -154,6 +154,8 @@ def test_a_right_token_shows_who_looks_at_it(show):
 def test_head_squares(show):
     page = show(CAT)
     assert state(page)["heads"] == list(range(12))
+    assert page.get_by_text("Heads", exact=True).is_visible()
+    assert page.get_by_role("group", name="Heads", exact=True).get_by_role("button").count() == 12
     square(page, 3).click()
     assert 3 not in state(page)["heads"]
     assert square(page, 3).get_attribute("aria-pressed") == "false"

@@ -1,6 +1,7 @@
 """The neuron view in a real browser: right numbers, and all that a reader does to see how a weight comes about."""
 
 import re
+from urllib.parse import unquote
 from xml.etree import ElementTree
 
 import numpy as np
@@ -13,6 +14,7 @@ from mkdocs_attnviz.settings import Settings
 
 CAT = "```attention\nmodel: minilm\ntext: The cat sat on the mat\nview: neuron\nlayer: 2\nheads: [8]\n```\n"
 PAIR = CAT.replace("The cat sat on the mat", "the rabbit quickly hopped\ntext_pair: The turtle slowly crawled")
+LINES = CAT[:-4] + "state: expanded=null\n```\n"
 LONG = CAT.replace("The cat sat on the mat", "Transformers replaced recurrence by attention. " * 15)
 
 
@@ -66,6 +68,11 @@ def column(page, heading):
     nth = next(n for n, one in enumerate(headings) if heading in one.inner_text())
     texts = [page.locator("attn-viz .number").nth(2 * nth + kind).text_content().split("\n") for kind in (0, 1)]
     return ["".join(pair) for pair in zip(*texts, strict=True)]
+
+
+def static(page):
+    """The picture that is shown without a script."""
+    return unquote(page.locator("figure.attnviz img").get_attribute("src")).partition(",")[2]
 
 
 def is_focused(locator):
@@ -131,8 +138,38 @@ def test_the_numbers_that_are_shown(show):
 # ---- what a reader does
 
 
+def test_a_token_is_expanded_at_first(show):
+    """It is the one with the largest weight between words, and what is shown without a script says the same of it."""
+    page = show(CAT + "\nBelow.\n")
+    assert state(page)["expanded"] == 5
+    assert readout(page).startswith("the → mat 0.84")
+    numbers = column(page, "q · k")
+    assert len(numbers) == 8
+    element = page.locator("attn-viz").bounding_box()
+    assert page.locator("attn-viz .readout").bounding_box()["y"] + 24 <= element["y"] + element["height"]
+    texts = ["".join(text.itertext()) for text in ElementTree.fromstring(static(page)).findall(".//{*}text")]
+    assert (texts[5:21:2], texts[6:21:2]) == (numbers, column(page, "Softmax"))
+    assert page.locator("attn-viz").get_attribute("data-figure").count("Expanded: “the”.") == 1
+
+
+def test_in_a_causal_model_it_is_not_the_first_token_that_is_attended_to(show):
+    page = show("```attention\nmodel: induction\ntext: we saw the red fox near the old barn . we saw the red\n"
+                "view: neuron\nlayer: 1\nhead: 1\n```\n")  # fmt: skip
+    opened = state(page)["expanded"]
+    weights = page.locator("attn-viz").evaluate("e => e.weights({layer: 1, head: 1}).then(found => found.values)")
+    assert np.array(weights)[1:, 1:].max(axis=1).argmax() + 1 == opened
+    assert column(page, "q · k")[opened + 1 :] == ["masked"] * (len(weights) - opened - 1)
+
+
+@pytest.mark.parametrize("begin", ["expanded=null", "selected=left,1"])
+def test_a_block_s_state_can_begin_with_the_lines(show, begin):
+    page = show(CAT[:-4] + f"state: {begin}\n```\n")
+    assert state(page)["expanded"] is None
+    assert "Query" not in static(page)
+
+
 def test_collapsed_it_is_a_head_view_of_one_head(show):
-    page = show(CAT)
+    page = show(LINES)
     assert state(page) == {
         "stack": "self", "layer": 2, "head": 8, "filter": "all", "expanded": None, "selected": None,
     }  # fmt: skip
@@ -151,7 +188,7 @@ def test_collapsed_it_is_a_head_view_of_one_head(show):
 
 
 def test_plus_expands_and_minus_collapses(show):
-    page = show(CAT)
+    page = show(LINES)
     page.evaluate("document.addEventListener('attnviz-change', event => { window.told = event.detail })")
     button = plus(page, 2)
     assert button.is_visible()
@@ -440,7 +477,7 @@ def test_on_a_phone_the_numbers_scroll_into_view_under_their_headings(show):
 
 @pytest.mark.parametrize("width", [1280, 360])
 def test_expanding_moves_nothing_below(show, width):
-    page = show(CAT + "\nBelow.\n", width=width)
+    page = show(LINES + "\nBelow.\n", width=width)
     below = page.get_by_text("Below.", exact=True)
     before = below.bounding_box()["y"]
     plus(page, 2).click()

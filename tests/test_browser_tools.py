@@ -340,7 +340,14 @@ def test_save_svg(page):
     texts = [text.text for text in root.iter(f"{SVG}text")]
     assert texts[0] == "Layer 2, 2 heads"
     assert texts.count("[CLS]") == 2
-    assert "Left attends to right · colour = head · opacity = weight" in texts
+    assert texts[1] == "minilm: the strawberry unhinged the rabbit / The turtle crawled"
+    assert "Opacity = weight · colour = head · left attends to right" in texts
+    heads = texts.index("Heads")
+    assert texts[heads + 1 : heads + 5] == ["1", "4", "0", "1"], "the heads' colours, and the scale from 0 to 1"
+    colors = [rect.get("fill") for rect in root.iter(f"{SVG}rect")][1:]
+    squares = page.locator("attn-viz .square").evaluate_all("all => all.map(e => e.style.getPropertyValue('--color'))")
+    assert colors[:2] == [squares[1], squares[4]]
+    assert len(set(colors[2:])) > 16
     assert root.find(f"{SVG}title").text == "Layer 2, 2 heads"
     assert len(list(root.iter(f"{SVG}path"))) > 100
 
@@ -352,7 +359,7 @@ def test_what_is_saved_says_what_it_shows(page):
     assert texts[0] == "Layer 3, 2 heads, value-weighted, whole words, sentence A → B"
     assert root.find(f"{SVG}title").text == texts[0]
     assert re.fullmatch(r"\d+\u202f% of the weight drawn", texts[-1]), texts
-    assert texts[-2].startswith("Left attends to right")
+    assert texts[-2].startswith("Opacity = weight")
 
 
 @pytest.mark.parametrize("focus", [None, 105])
@@ -404,6 +411,38 @@ def test_save_png(page):
     width = int.from_bytes(content[16:20], "big")
     svg = ElementTree.parse(saved(page, "Save SVG").path()).getroot()
     assert width == 2 * int(svg.get("width"))
+
+
+def test_copy_as_image(page):
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    options(page)
+    page.get_by_role("button", name="Copy as image").click()
+    expect(page.locator("attn-viz [aria-live]")).to_have_text("Image copied")
+    found = page.evaluate(
+        """async () => {
+          const [item] = await navigator.clipboard.read();
+          const image = await createImageBitmap(await item.getType("image/png"));
+          return [item.types.join(), image.width];
+        }"""
+    )
+    svg = ElementTree.parse(saved(page, "Save SVG").path()).getroot()
+    assert found == ["image/png", 2 * int(svg.get("width"))]
+    refuse = "navigator.clipboard.write = () => Promise.reject(new DOMException('', 'NotAllowedError'))"
+    page.evaluate(f"() => {{ {refuse} }}")
+    page.get_by_role("button", name="Copy as image").click()
+    said = "The image could not be copied; it can be saved"
+    expect(page.locator("attn-viz [aria-live]")).to_have_text(said)
+    assert page.get_by_text(said).last.is_visible()
+
+
+def test_a_browser_that_cannot_copy_images_is_not_asked_to(minilm_page, open_page):
+    page = open_page("about:blank")
+    page.add_init_script("delete window.ClipboardItem")
+    page.goto(minilm_page.as_uri())
+    draw_all(page)
+    options(page)
+    assert page.get_by_role("button", name="Copy link").is_visible()
+    assert page.get_by_role("button", name="Copy as image").count() == 0
 
 
 @pytest.mark.parametrize("view", ["head_view", "model_view", "matrix_view"])

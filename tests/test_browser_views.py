@@ -160,13 +160,18 @@ def test_with_nothing_open_there_are_no_options_of_a_detail(show):
     page.get_by_role("button", name="Options").click()
     settle(page)
     labels = page.locator("attn-viz .options label, attn-viz .options button")
-    assert [text.split()[0] for text in labels.all_inner_texts()] == ["Contrast", "Table", "Save", "Save", "Copy"]
-    assert page.locator("attn-viz .legend").inner_text().startswith("Rows of a small picture")
+    assert [text.split()[0] for text in labels.all_inner_texts()] == [
+        "Contrast",
+        "Table",
+        "Save",
+        "Save",
+        "Copy",
+        "Copy",
+    ]
     cell(page, 1, 2).click()
     settle(page)
     assert select(page, "Layers").is_visible()
     assert page.get_by_role("button", name="Table").is_visible()
-    assert page.locator("attn-viz .legend").inner_text().startswith("Left attends to right")
 
 
 def test_nothing_moves_below_the_pointer(show):
@@ -252,19 +257,40 @@ def test_cells_are_read(show):
     assert size == 0
     page.mouse.move(box["x"] + 5, box["y"] + 5)
     assert readout(page).startswith("[CLS] → [CLS]: ")
-    size = page.locator("attn-viz .outline").evaluate("e => e.offsetWidth - 1")
+    wide, tall = page.locator("attn-viz .outline").evaluate("e => [e.offsetWidth - 1, e.offsetHeight - 1]")
     for row, col in ((3, 6), (8, 1)):
-        page.mouse.move(box["x"] + (col + 0.5) * size, box["y"] + (row + 0.5) * size)
+        page.mouse.move(box["x"] + (col + 0.5) * wide, box["y"] + (row + 0.5) * tall)
         found = re.match(r"(.+) → (.+): ([\d.]+)", readout(page))
         assert found.groups()[:2] == (WORDS[row], WORDS[col])
         assert abs(float(found[3]) - attention[1][0, 2, row, col]) < 0.004
         assert page.locator("attn-viz .labels.side .pointed").inner_text() == WORDS[row]
-    page.mouse.click(box["x"] + 1.5 * size, box["y"] + 2.5 * size)
+    page.mouse.click(box["x"] + 1.5 * wide, box["y"] + 2.5 * tall)
     page.mouse.move(2, 2)
     assert readout(page).startswith("rabbit → the: ")
     assert state(page)["cell"] == {"row": 2, "col": 1}
-    page.mouse.click(box["x"] + 1.5 * size, box["y"] + 2.5 * size)
+    page.mouse.click(box["x"] + 1.5 * wide, box["y"] + 2.5 * tall)
     assert state(page)["cell"] is None
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_scale_has_the_colours_of_the_cells(show, dark):
+    """The legend is read with the eye: what it shows for a weight is what a cell of this weight looks like."""
+    weights = np.array([[[[0.8, 0.2], [0.4, 0.6]]]], np.float32)
+    page = show("matrix", [weights], ["a", "b"], dark=dark)
+    assert page.get_by_role("img", name="Colours from 0 to 0.80").is_visible()
+    stops = page.locator("attn-viz .scale > i").evaluate("e => e.style.background.match(/rgb[^)]*[)]/g)")
+    ramp = np.array([[int(part) for part in re.findall(r"\d+", stop)] for stop in stops])
+    assert len(ramp) >= 16
+    cells = page.locator("attn-viz .heat-map canvas").evaluate(
+        """e => [[0, 0], [1, 0], [0, 1], [1, 1]].map(([x, y]) =>
+          [...e.getContext('2d').getImageData((x + 0.4) * e.width / 2, (y + 0.4) * e.height / 2, 1, 1).data])"""
+    )
+    ground = ramp[0]
+    for (*color, alpha), weight in zip(cells, (0.8, 0.2, 0.4, 0.6), strict=True):
+        seen = np.array(color) * alpha / 255 + ground * (1 - alpha / 255)
+        at = weight / 0.8 * (len(ramp) - 1)
+        expected = [np.interp(at, range(len(ramp)), channel) for channel in ramp.T]
+        assert np.allclose(seen, expected, atol=8), (weight, seen, expected)
 
 
 def test_cells_with_the_keyboard(show):
@@ -311,7 +337,7 @@ def test_a_large_matrix_is_zoomed_and_stays_small(show):
     assert page.locator("attn-viz .heat-map").evaluate("e => e.scrollWidth <= e.clientWidth")
     page.get_by_role("button", name="Zoom").click()
     assert state(page)["zoom"] == "cells"
-    page.locator("attn-viz .heat-map").evaluate("e => e.scrollTo(400 * 24, 300 * 24)")
+    page.locator("attn-viz .heat-map").evaluate("e => e.scrollTo(400 * 40, 300 * 24)")
     settle(page)
     box = body(page).bounding_box()
     page.mouse.move(box["x"] + 12, box["y"] + 12)
@@ -319,6 +345,61 @@ def test_a_large_matrix_is_zoomed_and_stays_small(show):
     assert abs(float(found[1]) - attention[0][0, 0, 300, 400]) < 0.001
     assert page.locator("attn-viz .labels > div").count() < 120
     assert page.locator("attn-viz .labels.side").inner_text().split()[0] == "w300"
+    assert 0 < page.locator("attn-viz .values > div").count() < 800
+
+
+def luminance(colour):
+    linear = [(c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4) for c in np.array(colour) / 255]
+    return float(np.dot([0.2126, 0.7152, 0.0722], linear))
+
+
+def contrast(one, other):
+    low, high = sorted(map(luminance, (one, other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+VALUES = """e => {
+  const root = e.shadowRoot, canvas = root.querySelector('.body > canvas');
+  const context = canvas.getContext('2d'), rgb = text => text.match(/[\\d.]+/g).slice(0, 3).map(Number);
+  return [...root.querySelectorAll('.values > div')].map(value => {
+    const [x, y] = [value.offsetLeft + 4, value.offsetTop + 4];
+    const [r, g, b, a] = context.getImageData(x * devicePixelRatio, y * devicePixelRatio, 1, 1).data;
+    return {text: value.textContent, x, y, ink: rgb(getComputedStyle(value).color), cell: [r, g, b], alpha: a / 255};
+  });
+}"""
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("across", [None, "mean"])
+def test_cells_with_room_say_their_weights_in_an_ink_that_can_be_read(show, dark, across):
+    attention = random(1, 3, 10)
+    page = show("matrix", attention, WORDS, layer=0, dark=dark, across_heads=across)
+    weights = attention[0][0].mean(axis=0) if across else attention[0][0, 0]
+    found = page.locator("attn-viz").evaluate(VALUES)
+    found.sort(key=lambda value: (value["y"], value["x"]))
+    assert [float(value["text"]) for value in found] == pytest.approx(
+        [weight for weight in weights.ravel() if weight >= 0.005], abs=0.0085
+    )
+    ground = np.array([18, 18, 18] if dark else [255, 255, 255])
+    for value in found:
+        cell = ground + value["alpha"] * (np.array(value["cell"]) - ground)
+        assert contrast(value["ink"], cell) >= 4.5, value
+    assert len({value["x"] for value in found}) == len({value["y"] for value in found}) == 10
+    fonts = page.locator("attn-viz .values").evaluate("e => getComputedStyle(e).fontVariantNumeric")
+    assert fonts == "tabular-nums"
+
+
+def test_a_matrix_is_as_wide_as_its_place_and_its_axes_have_names(show):
+    page = show("matrix", random(1, 1, 10), WORDS, width=900)
+    names = page.locator("attn-viz .axis").all_inner_texts()
+    assert names == ["from ↓", "attends to →"]
+    element, cells = page.locator("attn-viz").bounding_box(), body(page).bounding_box()
+    assert element["width"] - 14 < cells["x"] + cells["width"] - element["x"] <= element["width"]
+    page = show("matrix", random(1, 1, 10), WORDS, sentence_b_start=5, filter="ab", width=340)
+    assert page.locator("attn-viz .axis").all_inner_texts() == ["from A ↓", "attends to B →"]
+    assert page.locator("attn-viz .values > div").count() > 0
+    change(page, filter="all")
+    assert page.locator("attn-viz .values > div").count() == 0, "cells of a phone have no room for them"
 
 
 # ---- encoder–decoder

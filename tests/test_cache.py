@@ -20,11 +20,12 @@ from mkdocs_attnviz.cache.folder import Cache
 from mkdocs_attnviz.cache.key import entry_key
 from mkdocs_attnviz.figure import Figure
 from mkdocs_attnviz.models.engine.client import Worker
-from mkdocs_attnviz.models.engine.request import ATTENTION, Request
+from mkdocs_attnviz.models.engine.request import Request
 from mkdocs_attnviz.models.identity.reference import ModelRef
 from mkdocs_attnviz.pipeline import Pipeline
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views import head
+from mkdocs_attnviz.views.attention.capture import ATTENTION
 
 LOG = logging.getLogger("test")
 MODEL = ModelRef("mini", "/models/mini", True, None, "sha256:00", "auto", False, True)
@@ -364,7 +365,8 @@ def test_what_says_the_same_has_the_same_key(key_of, one, other):
 @pytest.mark.parametrize("other", [{"version": 99}, {"name": "other"}])
 def test_the_captures_schema_changes_the_key(key_of, monkeypatch, other):
     before = key_of()
-    monkeypatch.setattr(head, "CAPTURE", dataclasses.replace(ATTENTION, **other))
+    changed = dataclasses.replace(head.VIEW, capture=dataclasses.replace(ATTENTION, **other))
+    monkeypatch.setattr("mkdocs_attnviz.pipeline.VIEWS", {"head": changed})
     assert key_of() != before
 
 

@@ -14,8 +14,9 @@ from conftest import INDUCTION, MINILM, ROOT
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from mkdocs_attnviz.models.captures import attention, scores
+from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.engine.client import Captured, ModelFailed, Refused, Worker
-from mkdocs_attnviz.models.engine.request import ATTENTION, Request
+from mkdocs_attnviz.models.engine.request import Request
 from mkdocs_attnviz.models.engine.worker import Shelf
 from mkdocs_attnviz.models.identity.reference import resolve
 from mkdocs_attnviz.models.inputs.examples import example
@@ -23,6 +24,7 @@ from mkdocs_attnviz.models.inputs.tokens import Example, tokenize
 from mkdocs_attnviz.models.loading.load import Unusable, load
 from mkdocs_attnviz.models.probing.attention_calls import recording
 from mkdocs_attnviz.settings import Settings
+from mkdocs_attnviz.views.attention.capture import ATTENTION
 
 torch.set_num_threads(1)
 
@@ -72,13 +74,13 @@ def minilm():
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=[f"{length} tokens" for length in TEXTS])
 def test_minilm_equals_output_attentions(minilm, text):
-    entry = attention.capture(minilm, [Example(tokenize(minilm.tokenizer, text, None))])[0]
+    entry = attention.capture(Context(minilm, [Example(tokenize(minilm.tokenizer, text, None))]))[0]
     assert_equal(entry, expected(minilm.ref.path, text))
 
 
 def test_a_pair_and_its_boundary(minilm):
     texts = ("the rabbit quickly hopped", "The turtle slowly crawled")
-    entry = attention.capture(minilm, [Example(tokenize(minilm.tokenizer, *texts))])[0]
+    entry = attention.capture(Context(minilm, [Example(tokenize(minilm.tokenizer, *texts))]))[0]
     text = entry.meta["sequences"]["text"]
     assert text["tokens"][: text["sentence_b_start"]] == ["[CLS]", "the", "rabbit", "quickly", "hopped", "[SEP]"]
     assert text["special"] == [0, 5, 10]
@@ -88,7 +90,7 @@ def test_a_pair_and_its_boundary(minilm):
 
 def test_relative_error_of_weights_that_count(minilm):
     """Weights above 0.002 are off by less than 10 % at the 95th percentile, on a long text."""
-    entry = attention.capture(minilm, [Example(tokenize(minilm.tokenizer, TEXTS[198], None))])[0]
+    entry = attention.capture(Context(minilm, [Example(tokenize(minilm.tokenizer, TEXTS[198], None))]))[0]
     truth = np.stack(expected(minilm.ref.path, TEXTS[198]))
     found = np.stack([probabilities(entry, layer) for layer in range(6)])
     counted = truth > 0.002
@@ -97,9 +99,9 @@ def test_relative_error_of_weights_that_count(minilm):
 
 def test_a_batch_equals_single_texts(minilm):
     texts = [Example(tokenize(minilm.tokenizer, text, None)) for text in TEXTS.values()]
-    together = attention.capture(minilm, texts)
+    together = attention.capture(Context(minilm, texts))
     for text, entry in zip(texts, together, strict=True):
-        alone = attention.capture(minilm, [text])[0]
+        alone = attention.capture(Context(minilm, [text]))[0]
         assert entry.meta == alone.meta
         for layer in range(6):
             assert np.abs(probabilities(entry, layer) - probabilities(alone, layer)).max() <= 2 / 255
@@ -108,7 +110,7 @@ def test_a_batch_equals_single_texts(minilm):
 def test_the_decoder_is_causal():
     loaded = load(ref(INDUCTION), "cpu")
     text = "the rabbit hopped over the fence and the rabbit"
-    entry = attention.capture(loaded, [Example(tokenize(loaded.tokenizer, text, None))])[0]
+    entry = attention.capture(Context(loaded, [Example(tokenize(loaded.tokenizer, text, None))]))[0]
     assert_equal(entry, expected(INDUCTION, text))
     assert entry.meta["stacks"]["self"]["causal"]
     for layer in range(len(entry.meta["stacks"]["self"]["layers"])):
@@ -209,7 +211,7 @@ def test_architectures(make_model, model_type):
     inputs = [{"text": text} for text in SENTENCES]
     if loaded.encoder_decoder:
         inputs = [{"text": text, "text_target": "a b c"} for text in SENTENCES]
-    entries = attention.capture(loaded, [example(loaded, each, 99) for each in inputs])
+    entries = attention.capture(Context(loaded, [example(loaded, each, 99) for each in inputs]))
     for text, entry in zip(SENTENCES, entries, strict=True):
         assert_equal(entry, expected(folder, text), "encoder" if loaded.encoder_decoder else "self")
 
@@ -355,7 +357,7 @@ def test_one_token(worker, make_model):
 def test_half_precision(dtype):
     model = resolve(MINILM, None, Settings(dtype=dtype), ROOT)
     loaded = load(model, "cpu")
-    entry = attention.capture(loaded, [Example(tokenize(loaded.tokenizer, TEXTS[17], None))])[0]
+    entry = attention.capture(Context(loaded, [Example(tokenize(loaded.tokenizer, TEXTS[17], None))]))[0]
     for layer, weights in enumerate(expected(model.path, TEXTS[17])):
         assert np.abs(probabilities(entry, layer) - weights).max() < 0.05
 
@@ -453,7 +455,7 @@ def test_three_stacks_of_different_depth(make_model, model_type, settings):
     loaded = load(ref(str(folder)), "cpu")
     texts = [("a b c d e f g h", "a b"), ("h g f", "h g f e d"), ("a a b b c", "c")]
     inputs = [{"text": text, "text_target": target} for text, target in texts]
-    entries = attention.capture(loaded, [example(loaded, each, 99) for each in inputs])
+    entries = attention.capture(Context(loaded, [example(loaded, each, 99) for each in inputs]))
     model = transformers.AutoModelForSeq2SeqLM.from_pretrained(folder, attn_implementation="eager").eval()
     for (text, target), entry in zip(texts, entries, strict=True):
         encoded, labels = (loaded.tokenizer(each, return_tensors="pt") for each in (text, target))
@@ -482,7 +484,7 @@ def test_without_a_target_the_model_writes():
         written = model.generate(**encoded, do_sample=False, num_beams=1)[0].tolist()
     assert read.target.ids == written[:-1]
     assert read.target.next == loaded.tokenizer.convert_ids_to_tokens(written[1:])
-    entry = attention.capture(loaded, [read])[0]
+    entry = attention.capture(Context(loaded, [read]))[0]
     assert entry.meta["stacks"]["cross"]["rows"] == "target"
     assert entry.meta["stacks"]["cross"]["cols"] == "text"
 
@@ -530,7 +532,7 @@ def test_queries_keys_and_terms_give_the_weights(make_model, model_type):
     target = {"text_target": "a b c d"} if loaded.encoder_decoder else {}
     read = [example(loaded, {"text": text} | target, 99) for text in SENTENCES]
     stacks, terms = SCORED[model_type]
-    for text, entry in zip(SENTENCES, scores.capture(loaded, read), strict=True):
+    for text, entry in zip(SENTENCES, scores.capture(Context(loaded, read)), strict=True):
         truth = expected(folder, text)
         for name in stacks.split():
             for layer in entry.meta["stacks"][name]["layers"]:
@@ -544,7 +546,7 @@ def test_queries_keys_and_terms_give_the_weights(make_model, model_type):
 
 def test_grouped_keys_are_kept_once(make_model):
     loaded = load(ref(str(make_model("llama", **GROUPED))), "cpu")
-    entry = scores.capture(loaded, [example(loaded, {"text": "a b c"}, 99)])[0]
+    entry = scores.capture(Context(loaded, [example(loaded, {"text": "a b c"}, 99)]))[0]
     assert entry.meta["stacks"]["self"]["layers"][0]["neurons"] == {
         "d": 8,
         "kv_heads": 2,
@@ -557,14 +559,14 @@ def test_grouped_keys_are_kept_once(make_model):
 def test_scores_of_trained_models(model):
     loaded = load(ref(model), "cpu")
     text = "the rabbit hopped over the fence and the rabbit"
-    entry = scores.capture(loaded, [example(loaded, {"text": text}, 99)])[0]
+    entry = scores.capture(Context(loaded, [example(loaded, {"text": text}, 99)]))[0]
     for layer, weights in enumerate(expected(loaded.ref.path, text)):
         assert np.abs(decoding.recomputed(entry, "self", layer) - weights).max() <= 1e-3
 
 
 def test_norms_of_values_through_the_output_projection(minilm):
     """‖v · W_O‖ head by head, as written down; ours goes by way of W_O · W_Oᵀ."""
-    entry = attention.capture(minilm, [example(minilm, {"text": TEXTS[17]}, 99)])[0]
+    entry = attention.capture(Context(minilm, [example(minilm, {"text": TEXTS[17]}, 99)]))[0]
     model = transformers.AutoModel.from_pretrained(minilm.ref.path).eval()
     with torch.no_grad():
         encoded = minilm.tokenizer(TEXTS[17], return_tensors="pt")
@@ -578,7 +580,7 @@ def test_norms_of_values_through_the_output_projection(minilm):
 
 
 def test_rollout_and_overview_are_of_the_weights(minilm):
-    entry = attention.capture(minilm, [example(minilm, {"text": TEXTS[44]}, 99)])[0]
+    entry = attention.capture(Context(minilm, [example(minilm, {"text": TEXTS[44]}, 99)]))[0]
     total = np.eye(44)
     for number, weights in enumerate(expected(minilm.ref.path, TEXTS[44])):
         total = (weights.mean(0) / 2 + np.eye(44) / 2) @ total
@@ -590,7 +592,7 @@ def test_rollout_and_overview_are_of_the_weights(minilm):
 def test_what_a_sink_takes_is_a_column():
     loaded = tiny_models.tiny("gpt_oss")
     read = tiny_models.example(loaded)
-    entry = attention.capture(loaded, [read])[0]
+    entry = attention.capture(Context(loaded, [read]))[0]
     assert entry.meta["stacks"]["self"]["cols"] == "text+sink"
     cols = entry.meta["sequences"]["text+sink"]
     assert (cols["tokens"][-1], cols["special"], cols["words"][-1]) == ("sink", [11], None)
@@ -632,7 +634,7 @@ def test_alibi_is_a_slope(make_model):
     """Bloom's penalty grows by the same step from token to token, and each head has its own (Press et al. 2022)."""
     folder = make_model("bloom", **ARCHITECTURES["bloom"])
     loaded = load(ref(str(folder)), "cpu")
-    entry = scores.capture(loaded, [example(loaded, {"text": "a b c d e f g h"}, 99)])[0]
+    entry = scores.capture(Context(loaded, [example(loaded, {"text": "a b c d e f g h"}, 99)]))[0]
     assert entry.meta["stacks"]["self"]["layers"][0]["neurons"]["terms"] == ["ALiBi"]
     term = decoding.scaled(entry.blobs["self/0/term/0"], 4).reshape(4, 8, 8)
     steps = np.diff(term[:, -1], axis=1)

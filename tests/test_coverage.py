@@ -23,6 +23,7 @@ import decoding
 import tiny_models
 
 from mkdocs_attnviz.models.captures import attention, scores
+from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.inputs.examples import accepted, collate
 from mkdocs_attnviz.models.loading.load import NO_ATTENTION, Unusable
 from mkdocs_attnviz.models.probing.attention_limits import limit
@@ -61,7 +62,7 @@ def said(error):
 def checked(loaded, example):
     truth = expected(loaded, example)
     with outputs_of(loaded.model) as seen:
-        entry = attention.capture(loaded, [example])[0]
+        entry = attention.capture(Context(loaded, [example]))[0]
     bare = run(loaded, example)
     assert all(
         torch.allclose(one, other, atol=1e-6) for one, other in zip(floats(bare), floats(seen[-1]), strict=False)
@@ -80,7 +81,7 @@ def checked(loaded, example):
             assert stack["causal"] == is_causal(loaded, example, stack["rows"]), name
     exact = check_weights(entry, truth)
     try:
-        terms = check_scores(scores.capture(loaded, [example])[0], truth)
+        terms = check_scores(scores.capture(Context(loaded, [example]))[0], truth)
         return row | {"compared": exact, "terms": terms}
     except Unusable as error:
         return row | {"compared": exact, "why": said(error)}
@@ -200,9 +201,9 @@ def markdown(types):
     return "\n".join(lines) + "\n"
 
 
+@pytest.mark.architectures
 @pytest.mark.parametrize("model_type", TYPES)
 def test_captured(model_type):
-    torch.set_num_threads(1)
     committed = json.loads(TABLE.read_text())["types"].get(model_type)
     assert found(model_type) == committed, "run `python tests/test_coverage.py` and look at what has changed"
 

@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 import transformers
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -21,6 +20,7 @@ import test_coverage
 import tiny_models
 
 from mkdocs_attnviz.models.captures import attention
+from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.identity.reference import resolve
 from mkdocs_attnviz.models.loading.load import NO_ATTENTION, Unusable, load
 from mkdocs_attnviz.settings import Settings
@@ -85,16 +85,16 @@ class Directory:
             assert re.search(refused, loaded), loaded
         elif self.truth is not None:
             try:
-                entry = attention.capture(loaded, [self.example])[0]
+                entry = attention.capture(Context(loaded, [self.example]))[0]
             except Unusable as error:  # what was missing was met by this text, not by the short one at loading
                 return self.check(str(error), refused="does not give the same output twice")
             test_coverage.check_weights(entry, self.truth)
         return None
 
 
+@pytest.mark.architectures
 @pytest.mark.parametrize("model_type", TYPES)
 def test_saved_and_damaged(tmp_path, model_type):
-    torch.set_num_threads(1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         saved = Directory(tmp_path, model_type)

@@ -9,6 +9,7 @@ import pytest
 from mkdocs_attnviz.models.engine.client import Worker
 from mkdocs_attnviz.models.engine.environment import hub_tokens, knowing, worker_environment
 
+pytestmark = pytest.mark.usefixtures("cold_workers")
 SECRETS = {
     "GITHUB_TOKEN": "s1",
     "AWS_SECRET_ACCESS_KEY": "s2",

@@ -16,6 +16,7 @@ from mkdocs_attnviz.block.parse import parse
 from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.models.captures import attention
+from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.identity.reference import resolve
 from mkdocs_attnviz.models.inputs.examples import example, text_tokens
 from mkdocs_attnviz.models.loading.load import Unusable, load
@@ -256,9 +257,9 @@ def unquantised(model, read, monkeypatch):
         seen.append(weights[0].float().clone().numpy())
         return quantised(weights)
 
-    attention.capture(model, [read])  # the model's anatomy is found in passes of its own
+    attention.capture(Context(model, [read]))  # the model's anatomy is found in passes of its own
     monkeypatch.setattr(attention, "quantised", look)
-    attention.capture(model, [read])
+    attention.capture(Context(model, [read]))
     return seen
 
 

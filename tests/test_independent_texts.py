@@ -12,6 +12,7 @@ import torch
 from test_coverage import check_weights, expected, floats, run
 
 from mkdocs_attnviz.models.captures import attention
+from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.loading.isolation import Isolation
 from mkdocs_attnviz.models.loading.load import NO_ATTENTION, Unusable
 from mkdocs_attnviz.models.loading.loaded import Loaded
@@ -35,7 +36,7 @@ def captured(loaded, example):
     if loaded.ref.name in NO_ATTENTION:
         return outputs, ""
     try:
-        return outputs, attention.capture(loaded, [example])[0]
+        return outputs, attention.capture(Context(loaded, [example]))[0]
     except (Unusable, ValueError) as error:
         return outputs, str(error)
 
@@ -47,10 +48,10 @@ def same(one, other):
     return outputs and one[1].meta == other[1].meta and one[1].blobs == other[1].blobs
 
 
+@pytest.mark.architectures
 @pytest.mark.parametrize("model_type", TYPES)
 def test_alone_and_after_others(model_type):
     """The same to the byte: a short text before and after a long one, and a long text alone and after a short one."""
-    torch.set_num_threads(1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = tiny_models.tiny(model_type, narrow=True)

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from urllib.parse import unquote
 
 import entries
 import pytest
@@ -15,14 +16,21 @@ from conftest import INDUCTION, Site, draw_all
 from test_capture import ARCHITECTURES, BART, SMALL, ref
 
 import mkdocs_attnviz
+from mkdocs_attnviz.block.parse import parse
+from mkdocs_attnviz.block.source import Source
+from mkdocs_attnviz.block.values import words
 from mkdocs_attnviz.cache.key import file_name
 from mkdocs_attnviz.models.captures import attention
+from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.engine import worker
 from mkdocs_attnviz.models.engine.client import Captured, Refused, Worker
-from mkdocs_attnviz.models.engine.request import ATTENTION, PREDICTIONS, Request
+from mkdocs_attnviz.models.engine.request import Request
 from mkdocs_attnviz.models.inputs.examples import collate, example
 from mkdocs_attnviz.models.loading.load import load
 from mkdocs_attnviz.models.probing.interventions import intervening
+from mkdocs_attnviz.views import OPTIONS
+from mkdocs_attnviz.views.attention.capture import ATTENTION
+from mkdocs_attnviz.views.predict import PREDICTIONS
 
 make_model, tokenizer_folder = test_capture.make_model, test_capture.tokenizer_folder
 
@@ -199,13 +207,13 @@ def test_attention_is_that_of_the_changed_model(made):
     read = [example(loaded, {"text": TEXT}, 99)]
     change = [{"layer": 0, "heads": [1], "scale": 0.0}]
     with intervening(loaded, change, [{"text": TEXT}]):
-        found = attention.capture(loaded, read)[0]
+        found = attention.capture(Context(loaded, read))[0]
     changed = by_hand(loaded.model, projection.format(0), slice(8, 16), 0.0)
     with torch.inference_mode():
         expected = changed(**collate(loaded, read), output_attentions=True).attentions
     test_capture.assert_equal(found, [layer[0].numpy() for layer in expected])
     loaded.model, loaded.anatomy = changed, None
-    by_weights = attention.capture(loaded, read)[0]
+    by_weights = attention.capture(Context(loaded, read))[0]
     assert found.blobs["self/0/values"] == by_weights.blobs["self/0/values"]
 
 
@@ -347,7 +355,7 @@ def test_without_its_heads_the_model_forgets_the_list(built, open_page):
     element.get_by_role("button", name="As it is").click()
     assert element.evaluate(REPEATED) == pytest.approx([0.681, 0.921, 0.895, 0.911], abs=0.005), "as the docs tell"
     assert element.evaluate("e => e.state.before") is True
-    element.get_by_role("button", name="Heads 0, 1, 2 and 3 of layer 1 × 0").click()
+    element.get_by_role("button", name="Without heads 0–3 of layer 1").click()
     assert max(element.evaluate(REPEATED)) < 0.01
 
 
@@ -460,12 +468,51 @@ def test_on_a_phone(built, open_page, dark):
 def test_the_sentence_and_the_static_picture_say_it(built):
     page = built.page()
     image = page.select_one("#heads img")
-    assert (
-        "The model is changed: head 1 of layer 0 × 0. As it is: Attention of induction, layer 1, head 1" in image["alt"]
-    )
-    assert "The%20model%20is%20changed" in image["src"] or "The model is changed: head 1 of layer 0" in image["src"]
+    what = "Attention of induction, layer 1, head 1, over 11 tokens. "
+    assert image["alt"].startswith(f"Without head 1 of layer 0: {what}")
+    assert f" As it is: {what}" in image["alt"]
+    assert ">The model without head 1 of layer 0</text>" in unquote(image["src"])
     (alert,) = built.alerts()
     assert "`interventions` names head 4; the heads of layer 0 of model" in alert
+
+
+WORDS = [
+    ([{"layer": 1, "heads": [0, 1, 2, 3]}], "without heads 0–3 of layer 1"),
+    ([{"layer": 0, "heads": 1}], "without head 1 of layer 0"),
+    ([{"layer": 0, "heads": [3, 2], "stack": "encoder"}], "without heads 2 and 3 of encoder layer 0"),
+    ([{"layer": 0, "heads": [9, 0, 1, 2, 5, 6]}], "without heads 0–2, 5, 6 and 9 of layer 0"),
+    ([{"layer": 0, "heads": [0, 2, 4, 6, 8]}], "without 5 heads of layer 0"),
+    ([{"layer": 0, "heads": 1, "neurons": [7, 9]}], "without head 1 and neurons 7 and 9 of layer 0"),
+    ([{"layer": 2, "heads": 1, "scale": -0.5}], "with head 1 of layer 2 scaled by −0.5"),
+    (
+        [{"layer": 0, "heads": 1}, {"layer": 1, "heads": [2, 3], "scale": 2}],
+        "without head 1 of layer 0; with heads 2 and 3 of layer 1 scaled by 2",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "said"), WORDS)
+def test_what_is_changed_is_said_in_words(changes, said):
+    made = parse(Source(f"model: m\ntext: t\ninterventions: {json.dumps(changes)}", {}), OPTIONS)
+    assert words(made.interventions) == said
+
+
+def test_the_name_and_the_saved_picture_say_which_model_is_shown(built, open_page):
+    """Also after a change of state, when the sentence about the first state holds no more."""
+    page = open_page(built.folder / "site" / "index.html")
+    draw_all(page)
+    element = figure(page, "heads")
+    name = "e => e.updateComplete.then(() => e.shadowRoot.querySelector('.figure').getAttribute('aria-label'))"
+    assert element.evaluate(name).startswith("Without head 1 of layer 0: Attention of induction, layer 1, head 1")
+    element.evaluate("e => { e.state = { layer: 0 } }")
+    assert element.evaluate(name) == "The model without head 1 of layer 0: Attention of induction"
+    element.evaluate("e => { e.state = { before: true } }")
+    assert element.evaluate(name) == "The model as it is: Attention of induction"
+    element.evaluate("e => { e.state = { before: false } }")
+    element.get_by_role("button", name="Options").click()
+    with page.expect_download() as saved:
+        element.get_by_role("button", name="Save SVG").click()
+    assert ">The model without head 1 of layer 0</text>" in saved.value.path().read_text("utf-8")
 
 
 def test_status_and_check_ask_for_both_entries(site):
@@ -500,7 +547,7 @@ def test_a_notebook_shows_both():
     html = mkdocs_attnviz.show(
         model, tokenizer, LIST, layer=1, interventions=[{"layer": 0, "heads": [1]}], html_action="return"
     )
-    assert "The model is changed: head 1 of layer 0 × 0." in repr(html)
+    assert "Without head 1 of layer 0: Attention of" in repr(html)
     assert '"view":"compared"' in html.data
     with pytest.raises(ValueError, match="`interventions` names layer 5"):
         mkdocs_attnviz.show(model, tokenizer, LIST, interventions=[{"layer": 5, "heads": [1]}], html_action="return")

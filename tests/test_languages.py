@@ -12,12 +12,14 @@ from mkdocs_attnviz.block.parse import parse
 from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.models.captures import attention
-from mkdocs_attnviz.models.engine.request import ATTENTION, Request
+from mkdocs_attnviz.models.captures.context import Context
+from mkdocs_attnviz.models.engine.request import Request
 from mkdocs_attnviz.models.identity.reference import resolve
 from mkdocs_attnviz.models.inputs.examples import example
 from mkdocs_attnviz.models.loading.load import load
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views import OPTIONS
+from mkdocs_attnviz.views.attention.capture import ATTENTION
 
 torch.set_num_threads(1)
 
@@ -115,7 +117,7 @@ def test_a_target_that_is_given(folders, kind):
     tokenizer = transformers.AutoTokenizer.from_pretrained(folders / kind, src_lang=source, tgt_lang=target)
     labels = tokenizer(text_target="le chat")["input_ids"]
     assert found.target.labels == labels
-    assert set(attention.capture(loaded, [found])[0].meta["stacks"]) == {"encoder", "decoder", "cross"}
+    assert set(attention.capture(Context(loaded, [found]))[0].meta["stacks"]) == {"encoder", "decoder", "cross"}
 
 
 def test_what_is_not_said_is_asked_for(folders):

@@ -26,17 +26,21 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from mkdocs_attnviz.models.captures import attention, scores
+from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.engine import client, in_process
 from mkdocs_attnviz.models.engine.client import Captured, ModelFailed, Worker, WorkerDied
-from mkdocs_attnviz.models.engine.request import ATTENTION, SIMILARITY, Request
+from mkdocs_attnviz.models.engine.request import Request
 from mkdocs_attnviz.models.identity.reference import resolve
 from mkdocs_attnviz.models.inputs.examples import example
 from mkdocs_attnviz.models.loading.load import Unusable, load
 from mkdocs_attnviz.models.loading.loaded import Loaded
 from mkdocs_attnviz.models.probing.attention_discovery import anatomy
 from mkdocs_attnviz.settings import Settings
+from mkdocs_attnviz.views.attention.capture import ATTENTION
+from mkdocs_attnviz.views.similarity import SIMILARITY
 
 torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("cold_workers")
 
 QUANTISATION = 0.00392
 DATES = str(ROOT / "example_site" / "models" / "dates")
@@ -96,7 +100,7 @@ def test_a_model_in_a_notebook_may_be_spread():
     loaded = load(ref(INDUCTION, device_map={"": "disk"}), "cpu")
     assert loaded.model.device.type == "meta"
     made = in_process.entry(loaded.model, loaded.tokenizer, {"text": "the rabbit"}, ATTENTION, 99)
-    assert made.blobs == attention.capture(loaded, [example(loaded, {"text": "the rabbit"}, 99)])[0].blobs
+    assert made.blobs == attention.capture(Context(loaded, [example(loaded, {"text": "the rabbit"}, 99)]))[0].blobs
 
 
 def test_attentions_that_are_handed_out_as_copies():
@@ -144,7 +148,7 @@ def test_half_precision_equals_output_attentions_of_the_same_precision(model, dt
     chosen = ref(model, dtype=dtype)
     loaded = load(chosen, "cpu")
     read = example(loaded, {"text": TEXT}, 99)
-    (entry,), (scored,) = attention.capture(loaded, [read]), scores.capture(loaded, [read])
+    (entry,), (scored,) = attention.capture(Context(loaded, [read])), scores.capture(Context(loaded, [read]))
     bare = transformers.AutoModel.from_pretrained(chosen.path, dtype=dtype, attn_implementation="eager")
     with torch.no_grad():
         truth = bare(**loaded.tokenizer(TEXT, return_tensors="pt"), output_attentions=True).attentions
@@ -176,7 +180,7 @@ def test_what_enters_a_score_is_the_same_in_half_precision(kind):
     for dtype in (torch.float32, torch.bfloat16, torch.float16):
         loaded = tiny_models.tiny(kind)
         loaded.model.to(dtype)
-        (entry,) = scores.capture(loaded, [tiny_models.example(loaded)])
+        (entry,) = scores.capture(Context(loaded, [tiny_models.example(loaded)]))
         for layer in entry.meta["stacks"]["self"]["layers"]:
             assert layer["neurons"]["terms"] == TERMS[kind]
             made = decoding.recomputed(entry, "self", layer["layer"])
@@ -190,7 +194,7 @@ def test_norms_in_half_precision(dtype):
     values = []
     first = loaded.model.encoder.layer[0].attention
     hook = first.self.value.register_forward_hook(lambda module, args, output: values.append(output[0]))
-    (entry,) = attention.capture(loaded, [example(loaded, {"text": TEXT}, 99)])
+    (entry,) = attention.capture(Context(loaded, [example(loaded, {"text": TEXT}, 99)]))
     hook.remove()
     value = values[-1].double().reshape(-1, 12, 32)
     truth = torch.einsum("thv,dhv->htd", value, first.output.dense.weight.double().reshape(384, 12, 32)).norm(dim=-1)
@@ -261,7 +265,7 @@ def test_memory_of_a_capture_does_not_grow_with_depth(way, layers):
         bare = most(lambda: model(torch.tensor([read.text.ids])))  # noqa: B023
         kept = depth * layer / 4
         assert most(lambda: attention.take(loaded, [read])) - bare - kept <= 1.1 * layer  # noqa: B023
-        assert most(lambda: scores.capture(loaded, [read])) - bare <= layers * layer  # noqa: B023
+        assert most(lambda: scores.capture(Context(loaded, [read]))) - bare <= layers * layer  # noqa: B023
 
 
 # ---- memory that runs out: a worker under a limit of its address space, which Linux alone keeps

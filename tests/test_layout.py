@@ -7,9 +7,9 @@ import pytest
 from conftest import draw_all, settle
 from test_example_site import built
 
-from mkdocs_attnviz.views import NAMES
+from mkdocs_attnviz import views
 
-VIEWS = [f"guide/views/{name}.md" for name in NAMES]
+VIEWS = [f"guide/views/{name}.md" for name in views.VIEWS]
 MORE = ["guide/long-inputs.md", "guide/own-tensors.md", "guide/interventions.md"]
 
 

@@ -13,6 +13,7 @@ from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.figure import Figure
 from mkdocs_attnviz.models.captures import attention
+from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.engine.batches import said
 from mkdocs_attnviz.models.identity.reference import resolve
 from mkdocs_attnviz.models.inputs.examples import example
@@ -51,7 +52,7 @@ def made(tmp_path):
 def test_roberta_counts_positions_from_its_padding_on(made):
     loaded = made("roberta", max_position_embeddings=66, **SMALL)
     assert len(example(loaded, {"text": "a " * 64}, 99).text.ids) == 64
-    attention.capture(loaded, [example(loaded, {"text": "a " * 64}, 99)])
+    attention.capture(Context(loaded, [example(loaded, {"text": "a " * 64}, 99)]))
     with pytest.raises(ValueError, match=r"The text has 65 tokens; model .* reads at most 64\."):
         example(loaded, {"text": "a " * 65}, 99)
 
@@ -60,9 +61,9 @@ def test_a_length_that_only_the_tokenizer_names_is_said(made):
     loaded = made("t5", model_max_length=8, decoder_start_token_id=0, **T5)
     short, long = (example(loaded, {"text": "a " * length, "text_target": "b"}, 99) for length in (8, 20))
     assert (short.text.usual, long.text.usual) == (None, 8)
-    entry = Entry.from_bytes(attention.capture(loaded, [long])[0].to_bytes())
+    entry = Entry.from_bytes(attention.capture(Context(loaded, [long]))[0].to_bytes())
     block = parse(Source("model: m\ntext: a"), OPTIONS)
-    sentence = Figure(block, VIEWS["head"].draw(block, entry), entry).sentence
+    sentence = Figure(block, VIEWS["head"].drawing(block, entry), entry).sentence
     assert sentence.endswith("The text has 20 tokens; the model's tokenizer names 8 as the most.")
 
 

@@ -13,6 +13,7 @@ from conftest import INDUCTION, ROOT, Site, draw_all
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from mkdocs_attnviz.models.captures import lens
+from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.identity.reference import resolve
 from mkdocs_attnviz.models.inputs.examples import example
 from mkdocs_attnviz.models.loading.load import Unusable, load
@@ -99,7 +100,7 @@ def make(tokenizer, tmp_path):
 def captured(folder, inputs, **parameters):
     loaded = load(ref(folder), "cpu", head=True, attention=False)
     given = example(loaded, inputs, 99)
-    return loaded, given, lens.capture(loaded, [given], PARAMETERS | parameters)[0]
+    return loaded, given, lens.capture(Context(loaded, [given], PARAMETERS | parameters))[0]
 
 
 def dense(found, layer):
@@ -197,7 +198,7 @@ def test_the_model_is_left_as_it_was(make):
     ids = torch.tensor([given.text.ids])
     with torch.no_grad():
         before = loaded.model(ids).logits
-        lens.capture(loaded, [given], PARAMETERS)
+        lens.capture(Context(loaded, [given], PARAMETERS))
         assert torch.equal(loaded.model(ids).logits, before)
     assert not any("forward" in vars(module) for module in loaded.model.modules())
 
@@ -207,7 +208,7 @@ def test_the_encoder_runs_once(make):
     given = example(loaded, {"text": "a b c", "text_target": "c b"}, 99)
     runs = []
     loaded.model.get_encoder().block[0].register_forward_hook(lambda *call: runs.append(call))
-    lens.capture(loaded, [given], PARAMETERS)
+    lens.capture(Context(loaded, [given], PARAMETERS))
     assert len(runs) == 1
 
 
@@ -218,10 +219,10 @@ def test_a_token_that_is_none():
     loaded = load(ref(INDUCTION), "cpu", head=True, attention=False)
     given = example(loaded, {"text": "the rabbit"}, 99)
     with pytest.raises(ValueError, match="`watch` has 'the rabbit', which is not one token") as error:
-        lens.capture(loaded, [given], PARAMETERS | {"watch": ["the rabbit"]})
+        lens.capture(Context(loaded, [given], PARAMETERS | {"watch": ["the rabbit"]}))
     assert "'the', 'rabbit'" in str(error.value)
     with pytest.raises(ValueError, match="`watch` has 'zeppelin', which is not one token"):
-        lens.capture(loaded, [given], PARAMETERS | {"watch": ["zeppelin"]})
+        lens.capture(Context(loaded, [given], PARAMETERS | {"watch": ["zeppelin"]}))
 
 
 def test_no_norm_to_leave_out(make):
@@ -245,7 +246,7 @@ def test_layers_that_do_not_tell_all(make):
     loaded.model.transformer.wpe.register_forward_hook(lambda module, args, output: seen.append(output))
     loaded.model.transformer.ln_f.register_forward_hook(lambda module, args, output: output + 9 * seen[-1])
     with pytest.raises(Unusable, match="do not follow from the vectors of its last layer alone"):
-        lens.capture(loaded, [example(loaded, {"text": "a b c d"}, 99)], PARAMETERS)
+        lens.capture(Context(loaded, [example(loaded, {"text": "a b c d"}, 99)], PARAMETERS))
 
 
 # ---- in the page

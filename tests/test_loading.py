@@ -17,6 +17,7 @@ from tokenizers import ByteLevelBPETokenizer, Tokenizer, models, pre_tokenizers,
 
 from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.models.captures import attention, predictions
+from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.errors import said
 from mkdocs_attnviz.models.identity.reference import resolve
 from mkdocs_attnviz.models.inputs.examples import example
@@ -93,7 +94,7 @@ def change_json(folder, name="config.json", without=(), **changes):
 def check_attention(model):
     """Every layer against transformers' own, of the same weights in the class that they were saved as."""
     read = example(model, {"text": "a b c d"}, 99)
-    entry = attention.capture(model, [read])[0]
+    entry = attention.capture(Context(model, [read]))[0]
     own = getattr(transformers, model.model.config.architectures[0])
     truth = own.from_pretrained(model.ref.path, attn_implementation="eager").eval()
     with torch.no_grad():
@@ -343,7 +344,7 @@ def test_a_vocabulary_that_is_larger_than_the_embedding(made):
 def test_a_class_with_two_heads(made):
     folder = made(transformers.BertForPreTraining)
     model = loaded(folder, head=True)
-    entry = predictions.capture(model, [example(model, {"text": "a [MASK] c"}, 99)], {"top_k": 5})[0]
+    entry = predictions.capture(Context(model, [example(model, {"text": "a [MASK] c"}, 99)], {"top_k": 5}))[0]
     found = json_of(entry.blobs["predictions"])
     truth = transformers.BertForPreTraining.from_pretrained(folder).eval()
     with torch.no_grad():

@@ -21,10 +21,11 @@ from test_tensors import figure, weights
 from tiny_models import tiny
 
 import mkdocs_attnviz
-from mkdocs_attnviz.models.engine.request import ATTENTION, SCORES
 from mkdocs_attnviz.models.identity.reference import resolve
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views import VIEWS
+from mkdocs_attnviz.views.attention.capture import ATTENTION
+from mkdocs_attnviz.views.neuron import SCORES
 
 torch.set_num_threads(1)
 
@@ -77,7 +78,7 @@ def state(model):
     )
 
 
-@pytest.mark.parametrize("view", [name for name, view in VIEWS.items() if view.CAPTURE in (ATTENTION, SCORES)])
+@pytest.mark.parametrize("view", [name for name, view in VIEWS.items() if view.capture in (ATTENTION, SCORES)])
 def test_a_model_in_memory_in_every_view(model, tokenizer, view):
     before = state(model)
     shown = figure(mkdocs_attnviz.show(model, tokenizer, TEXT, "It lay", view=view, html_action="return"))
@@ -472,7 +473,7 @@ def test_a_view_that_needs_more_brings_it(run):
     """Then that serves all."""
     run("setup", RESTART)
     assert run("a") == [True]
-    more = 'from mkdocs_attnviz.hosts import kernel; kernel.needs_script("attnviz-all", "attnviz-all")'
+    more = 'from mkdocs_attnviz.hosts import kernel; kernel.needs_script("mkdocs_attnviz:static/attnviz-all.js", "")'
     assert run("b", f"{more}\nhead_view(attention, tokens)") == [False]
     assert run("c") == [False]
 

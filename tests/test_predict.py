@@ -13,6 +13,7 @@ from mkdocs_attnviz.block.parse import parse
 from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.models.captures import predictions
+from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.engine import worker
 from mkdocs_attnviz.models.identity.reference import resolve
 from mkdocs_attnviz.models.inputs.examples import example
@@ -61,7 +62,7 @@ def make_model(tmp_path_factory):
 
 def captured(folder, top_k=5, **inputs):
     loaded = load(resolve(folder, None, Settings(), ROOT), "cpu", head=True, attention=False)
-    return predictions.capture(loaded, [example(loaded, inputs, 99)], {"top_k": top_k})[0]
+    return predictions.capture(Context(loaded, [example(loaded, inputs, 99)], {"top_k": top_k}))[0]
 
 
 def of_transformers(folder, auto):
@@ -164,7 +165,7 @@ def test_a_text_of_special_tokens_alone_is_no_crash(make_model):
     folder = make_model(transformers.BertForMaskedLM)
     entry = captured(folder, text="[SEP]")
     with pytest.raises(BlockError, match="has no token that model 'm' could predict"):
-        predict.draw(block("predict"), entry)
+        predict.VIEW.drawing(block("predict"), entry)
 
 
 @pytest.mark.parametrize(("settings", "several"), [({}, False), ({"problem_type": "multi_label_classification"}, True)])
@@ -198,7 +199,7 @@ def test_whether_it_reads_ahead_is_asked_of_the_model_as_it_is(make_model):
     job = {"inputs": [[0, {"text": "a b c"}]], "interventions": changes, "batch_size": 1, "max_tokens": 9}
     shelf = worker.Shelf()
     with pytest.raises(Unusable, match="predicts no next token"):
-        list(worker._captured(shelf, {"model": loaded}, lambda *_: predictions.capture(*_, {"top_k": 3}), job))
+        list(worker._captured(shelf, {"model": loaded}, lambda *_: predictions.capture(Context(*_, {"top_k": 3})), job))
     assert loaded.reads_ahead
 
 
@@ -244,7 +245,7 @@ def block(view, more=""):
 
 
 def test_the_likeliest_is_named():
-    drawing = predict.draw(block("predict"), captured(INDUCTION, text=TEXT))
+    drawing = predict.VIEW.drawing(block("predict"), captured(INDUCTION, text=TEXT))
     tokenizer, model = of_transformers(INDUCTION, transformers.AutoModelForCausalLM)
     with torch.no_grad():
         shares = model(**tokenizer(TEXT, return_tensors="pt")).logits[0, -1].softmax(-1)
@@ -265,20 +266,20 @@ def test_the_likeliest_is_named():
     ],
 )
 def test_where_the_bars_are_of(inputs, more, position):
-    drawing = predict.draw(block("predict", more), captured(INDUCTION, **inputs))
+    drawing = predict.VIEW.drawing(block("predict", more), captured(INDUCTION, **inputs))
     assert drawing.data["initial"] == {"position": position}
 
 
 def test_the_first_mask_is_shown_first(make_model):
     entry = captured(make_model(transformers.BertForMaskedLM), text="a [MASK] c [MASK]")
-    assert predict.draw(block("predict"), entry).data["initial"] == {"position": 2}
+    assert predict.VIEW.drawing(block("predict"), entry).data["initial"] == {"position": 2}
     with pytest.raises(BlockError, match="`position` is 3; model 'm' predicts what stands at 2, 4"):
-        predict.draw(block("predict", "position: 3"), entry)
+        predict.VIEW.drawing(block("predict", "position: 3"), entry)
 
 
 def test_a_position_that_is_not_predicted():
     with pytest.raises(BlockError, match=r"`position` is 0; model 'm' predicts what stands at 1 to 10\.") as caught:
-        predict.draw(block("predict", "position: 0"), captured(INDUCTION, text=TEXT))
+        predict.VIEW.drawing(block("predict", "position: 0"), captured(INDUCTION, text=TEXT))
     assert caught.value.line == 3
 
 
@@ -286,21 +287,21 @@ def test_the_tokens_view_counts_first_choices():
     entry = captured(INDUCTION, text=TEXT, generate={"max_new_tokens": 3})
     actual = [each for each in json_of(entry.blobs["predictions"])["actual"] if each]
     first = sum(rank == 1 for _, rank in actual)
-    drawing = tokens.draw(block("tokens"), entry)
+    drawing = tokens.VIEW.drawing(block("tokens"), entry)
     assert drawing.sentence.endswith(f"Of {len(actual)} that it predicted, {first} were its first choice.")
     assert ">Written by the model<" in drawing.picture.svg
 
 
 def test_words_of_several_tokens_are_quoted_as_they_are_written():
-    drawing = predict.draw(block("predict", "position: 6"), captured(EN_DE, text=SENTENCE))
+    drawing = predict.VIEW.drawing(block("predict", "position: 6"), captured(EN_DE, text=SENTENCE))
     assert drawing.sentence.startswith("After “… den kleinen Elefant”, m holds “en” likeliest")
 
 
 def test_tokens_of_a_classifier(make_model):
     entry = captured(make_model(transformers.BertForSequenceClassification), text="a b c")
     with pytest.raises(BlockError, match="needs a model that predicts tokens, and model 'm' predicts classes"):
-        tokens.draw(block("tokens"), entry)
-    assert "takes the text for “LABEL_" in predict.draw(block("predict"), entry).sentence
+        tokens.VIEW.drawing(block("tokens"), entry)
+    assert "takes the text for “LABEL_" in predict.VIEW.drawing(block("predict"), entry).sentence
 
 
 # ---- in the browser

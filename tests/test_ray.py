@@ -29,13 +29,17 @@ from ray.cluster_utils import Cluster
 
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.models.engine.capture import TENSORS
 from mkdocs_attnviz.models.engine.client import Captured, EngineFailed, Refused
 from mkdocs_attnviz.models.engine.ray.engine import RayEngine
 from mkdocs_attnviz.models.engine.ray.schedule import Waiting, Work, chunks
-from mkdocs_attnviz.models.engine.request import ATTENTION, PREDICTIONS, SIMILARITY, TENSORS, Request
+from mkdocs_attnviz.models.engine.request import Request
 from mkdocs_attnviz.models.identity.reference import resolve, resolve_tensors
 from mkdocs_attnviz.pipeline import Pipeline
 from mkdocs_attnviz.settings import Settings
+from mkdocs_attnviz.views.attention.capture import ATTENTION
+from mkdocs_attnviz.views.predict import PREDICTIONS
+from mkdocs_attnviz.views.similarity import SIMILARITY
 
 EN_DE = str(ROOT / "example_site" / "models" / "en-de")
 NODE = {"num_cpus": 1, "object_store_memory": 80 << 20}
@@ -124,7 +128,7 @@ SPREAD = """
 import json, logging, sys
 from contextlib import closing
 from pathlib import Path
-from mkdocs_attnviz.block import Source
+from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.models.engine.ray.engine import RayEngine
 from mkdocs_attnviz.pipeline import Pipeline
 from mkdocs_attnviz.settings import Settings

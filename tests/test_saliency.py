@@ -2,9 +2,11 @@
 
 import json
 import math
+import re
 import zlib
 from dataclasses import replace
 from types import SimpleNamespace
+from urllib.parse import unquote
 
 import captum.attr
 import numpy as np
@@ -19,6 +21,7 @@ from mkdocs_attnviz.block.parse import parse
 from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.models.captures import saliency
+from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.identity.reference import resolve
 from mkdocs_attnviz.models.inputs.examples import example
 from mkdocs_attnviz.models.loading.load import Unusable, load
@@ -28,7 +31,7 @@ from mkdocs_attnviz.models.probing.interventions import intervening
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views import OPTIONS
 from mkdocs_attnviz.views.attention.weights import scaled
-from mkdocs_attnviz.views.saliency import Options
+from mkdocs_attnviz.views.saliency import Options, short_percent
 
 torch.set_num_threads(1)
 
@@ -407,7 +410,7 @@ def test_a_token_that_is_none(loaded):
 def test_what_was_written_is_explained_by_what_stands_before(loaded):
     model = loaded("induction")
     inputs = {"text": "green table seven rabbit cold river green", "generate": {"max_new_tokens": 3}}
-    entry = saliency.capture(model, [example(model, inputs, 512)], Options().parameters())[0]
+    entry = saliency.capture(Context(model, [example(model, inputs, 512)], Options().parameters()))[0]
     outputs = entry.meta["outputs"]
     assert [output["index"] for output in outputs] == [7, 8, 9]
     rows = np.array(scaled(entry.blobs["attributions"], 3))
@@ -669,20 +672,74 @@ def test_colours_say_the_sign_and_follow_the_output(figure):
     assert color(element, largest) != light
 
 
-def test_bars(figure):
+LAYERS = """element => [...element.shadowRoot.querySelectorAll('[role=option]')].map((option) => {
+  const { backgroundImage, backgroundPosition, backgroundSize } = getComputedStyle(option);
+  const tops = backgroundPosition.split(', ').map((at) => parseFloat(at.split(' ')[1]));
+  const heights = backgroundSize.split(', ').map((size) => parseFloat(size.split(' ')[1]));
+  return backgroundImage === 'none' ? [] : tops.map((top, i) => [top, heights[i]]);
+})"""
+
+
+def test_bars_of_both_signs_stand_on_one_line(figure):
+    """Tops and heights of each token's bar and of the line, as the browser has them, against the shares."""
     _, element = figure("date")
     places = "element => [...element.shadowRoot.querySelectorAll('[role=option]')].map((each) => each.offsetLeft)"
     before = element.evaluate(places)
     element.evaluate("element => { element.state = { selected: 2 } }")
     settled(element)
     assert element.evaluate(places) == before  # else what is pointed at would run away
-    element.evaluate("element => { element.state = { selected: null } }")
-    settled(element)
-    assert "%" in option(element, 0).locator("small").inner_text()
-    assert "gradient" in option(element, 9).evaluate("token => getComputedStyle(token).backgroundImage")
-    element.evaluate("element => { element.state = { style: 'background' } }")
-    settled(element)
-    assert option(element, 0).locator("small").inner_text() == "0"
+    shares = element.evaluate("element => element.values({})")["shares"][2]
+    drawn = element.evaluate(LAYERS)
+    known = {at: share for at, share in enumerate(shares) if share is not None}
+    assert min(known.values()) < 0 < max(known.values())
+    assert [at for at, layers in enumerate(drawn) if layers] == list(known)
+    ((line, thick),) = {tuple(layers[-1]) for layers in drawn if layers}
+    heights = {}
+    for at, share in known.items():
+        for top, height in drawn[at][:-1]:
+            assert (top + height if share > 0 else top - thick) == pytest.approx(line, abs=0.1)
+            heights[at] = height
+    longest = max(heights, key=heights.get)
+    assert abs(known[longest]) == max(map(abs, known.values()))
+    scale = heights[longest] / abs(known[longest])
+    for at, share in known.items():
+        assert heights.get(at, 0) == pytest.approx(scale * abs(share), abs=0.3)
+
+
+def percent_of(text):
+    return float(text.replace("−", "-").removesuffix("%")) / 100
+
+
+def test_each_input_has_its_number_at_first(figure):
+    """In either style, without a control; an output that is no input has its position."""
+    for name in ("written", "date"):
+        _, element = figure(name)
+        shares = element.evaluate("element => element.values({})")["shares"][0]
+        notes = element.locator("[role=option] small").all_inner_texts()
+        read = [at for at, share in enumerate(shares) if share is not None]
+        assert len(read) > 5
+        assert [percent_of(notes[at]) for at in read] == pytest.approx([shares[at] for at in read], abs=0.0051)
+    assert element.locator("[role=option]").last.locator("small").inner_text() == "11"
+
+
+def test_the_static_picture_has_bars_and_numbers(built):
+    written, date = (unquote(image["src"]) for image in built.page().select("attn-viz img"))
+    assert re.findall(r">[−\d.]+%<", written)
+    assert "opacity" in written
+    assert len(re.findall(r"height='1'/>", date)) == 13, "a line under each letter, none under special tokens"
+    assert "opacity" not in date
+    assert re.search(r"class='n' x='[^>]*>", date)
+
+
+def test_both_sides_write_a_share_alike(figure):
+    """The page's numbers are those of the static picture, which Python writes."""
+    _, element = figure("date")
+    notes = element.locator("[role=option] small").all_inner_texts()
+    shares = element.evaluate("element => element.values({})")["shares"][0]
+    read = [at for at, share in enumerate(shares) if share is not None]
+    assert [notes[at] for at in read] == [short_percent(shares[at]) for at in read]
+    said = [short_percent(share) for share in (0, -0.0002, 0.0994, -0.0996, 1)]
+    assert said == ["0%", "0.0%", "9.9%", "−10%", "100%"]
 
 
 def test_bad_states(figure):
@@ -696,9 +753,10 @@ def test_the_legend_declares_what_is_shown(figure):
     _, element = figure("date")
     element.get_by_role("button", name="Options").click()
     settled(element)
-    legend = element.locator(".legend").inner_text()
+    assert "blue: for, orange: against" in element.locator(".legend").inner_text()
+    notes = element.locator(".notes").inner_text()
     for part in ("integrated_gradients (Captum)", "signed sum", "the logit", "baseline: zero embeddings", "8 steps"):
-        assert part in legend
+        assert part in notes
     assert "convergence delta" in element.locator(".panel-readout").inner_text()
 
 

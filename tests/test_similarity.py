@@ -21,9 +21,10 @@ from test_capture import ARCHITECTURES, ref
 import mkdocs_attnviz
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.models.captures import similarity
+from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.captures.similarity import MEASURES, Held, cca, cka, pwcca, svcca, tables
 from mkdocs_attnviz.models.engine.client import Worker
-from mkdocs_attnviz.models.engine.request import SIMILARITY, Request
+from mkdocs_attnviz.models.engine.request import Request
 from mkdocs_attnviz.models.identity.reference import resolve
 from mkdocs_attnviz.models.inputs.alignment import Unlike, aligned
 from mkdocs_attnviz.models.inputs.examples import collate, example
@@ -32,6 +33,7 @@ from mkdocs_attnviz.models.loading.load import load
 from mkdocs_attnviz.pipeline import Pipeline
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views.attention.weights import scaled
+from mkdocs_attnviz.views.similarity import SIMILARITY
 
 EN_DE, DATES = (str(ROOT / "example_site" / "models" / name) for name in ("en-de", "dates"))
 make_model, tokenizer_folder = test_capture.make_model, test_capture.tokenizer_folder
@@ -197,7 +199,7 @@ def test_models(make_model, model_type):
     loaded = load(ref(str(folder)), "cpu", attention=False)
     target = {"text_target": "h g f e d"} if loaded.encoder_decoder else {}
     read = example(loaded, {"text": "a b c d e f g h a b c"} | target, 99)
-    entry = similarity.capture(loaded, [read])[0]
+    entry = similarity.capture(Context(loaded, [read]))[0]
     with torch.no_grad():
         outputs = loaded.model(**collate(loaded, [read]), output_hidden_states=True)
     names = {"encoder": "encoder_hidden_states", "decoder": "decoder_hidden_states"}
@@ -218,7 +220,7 @@ def formula(x, y):
 def test_two_tokens_are_too_few(make_model):
     loaded = load(ref(str(make_model("gpt2", **ARCHITECTURES["gpt2"]))), "cpu", attention=False)
     with pytest.raises(ValueError, match="The text has 2 tokens; layers are compared over 3 or more"):
-        similarity.capture(loaded, [example(loaded, {"text": "a b"}, 99)])
+        similarity.capture(Context(loaded, [example(loaded, {"text": "a b"}, 99)]))
 
 
 # ---- two models: what corresponds
@@ -298,7 +300,7 @@ def test_samples_are_the_finest_stretches_that_both_have(one, other):
 def two(folder, other, inputs):
     """What is captured of one model beside another."""
     loaded, beside = (load(ref(str(each)), "cpu", attention=False) for each in (folder, other))
-    return similarity.capture(loaded, [example(loaded, inputs, 99, beside)], beside)[0]
+    return similarity.capture(Context(loaded, [example(loaded, inputs, 99, beside)], other=beside))[0]
 
 
 LETTERS = {"text": "a b c d e f g h a b c h h d"}
@@ -309,7 +311,7 @@ def test_a_model_beside_itself_is_the_matrix_of_one(make_model, model_type):
     folder = make_model(model_type, **ARCHITECTURES[model_type])
     inputs = LETTERS | ({"text_target": "h g f e d"} if model_type == "bart" else {})
     loaded = load(ref(str(folder)), "cpu", attention=False)
-    alone, both = similarity.capture(loaded, [example(loaded, inputs, 99)])[0], two(folder, folder, inputs)
+    alone, both = similarity.capture(Context(loaded, [example(loaded, inputs, 99)]))[0], two(folder, folder, inputs)
     assert both.blobs.keys() == alone.blobs.keys()
     for name in alone.blobs:
         assert np.abs(np.array(scaled(both.blobs[name], 3)) - scaled(alone.blobs[name], 3)).max() < 1e-4
@@ -396,7 +398,7 @@ def test_slow_tokenizers_are_refused_where_tokens_differ(monkeypatch):
         r"The text of models .* cannot be compared: .* a tokenizer does not tell where in the text its tokens stand\."
     )
     with pytest.raises(ValueError, match=said):
-        similarity.capture(loaded, [slow], other)
+        similarity.capture(Context(loaded, [slow], other=other))
 
 
 def test_layers_that_read_nothing_in_common(make_model, monkeypatch):
@@ -410,7 +412,7 @@ def test_layers_that_read_nothing_in_common(make_model, monkeypatch):
 
     monkeypatch.setattr(similarity, "representations", one_each)
     with pytest.raises(ValueError, match=r"No layers of models .* read the same: decoder and self"):
-        similarity.capture(loaded, [read], other)
+        similarity.capture(Context(loaded, [read], other=other))
 
 
 def test_interventions_change_the_first_alone(worker):

@@ -344,7 +344,8 @@ def test_other_builders_with_script(myst, builder):
 
 @pytest.mark.parametrize("builder", ["text", "latex", "epub", "man", "texinfo"])
 def test_builders_without_script_get_the_picture_and_the_sentence(myst, builder):
-    bodies = [f"{CAT}\ncaption: A cat.", f"{CAT}\nview: model", f"{CAT}\nview: matrix"]
+    changed = "interventions: [{layer: 0, heads: 1}]"
+    bodies = [f"{CAT}\ncaption: A cat.", f"{CAT}\nview: model", f"{CAT}\nview: matrix\n{changed}"]
     page(myst, "\n\n".join(f"```attention\n{body}\n```" for body in bodies))
     built = myst.build(strict=True, builder=builder)
     assert built.returncode == 0, built.log
@@ -355,13 +356,17 @@ def test_builders_without_script_get_the_picture_and_the_sentence(myst, builder)
     texts = " ".join(texts.split())
     assert "Attention of minilm, layer 0, 12 heads, over 8 tokens." in texts
     assert "A cat." in texts
+    assert "Without head 1 of layer 0: Attention of minilm" in texts
+    assert "As it is: Attention of minilm" in texts
     assert "attn-viz" not in texts
     assert not list(folder.rglob("attnviz-*.js"))
     pictures = {path.suffix for path in folder.rglob("attnviz-*")}
     assert pictures == {"text": set(), "man": set(), "latex": {".pdf"}, "epub": {".svg"}, "texinfo": {".png"}}[builder]
     if builder == "epub":
         with zipfile.ZipFile(folder / "Test.epub") as book:
-            assert sum(name.endswith(".svg") for name in book.namelist()) == 3
+            drawn = [book.read(name).decode() for name in book.namelist() if name.endswith(".svg")]
+        assert ["The model without head 1 of layer 0" in svg for svg in drawn].count(True) == 1
+        assert len(drawn) == 3
 
 
 def test_an_alert_in_a_book(myst):

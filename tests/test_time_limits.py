@@ -20,10 +20,12 @@ from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.cache.folder import Cache
 from mkdocs_attnviz.models.engine import downloads
 from mkdocs_attnviz.models.engine.client import Captured, ModelFailed, Refused, Worker
-from mkdocs_attnviz.models.engine.request import ATTENTION, Request
+from mkdocs_attnviz.models.engine.request import Request
 from mkdocs_attnviz.models.identity.reference import resolve
 from mkdocs_attnviz.settings import Settings
+from mkdocs_attnviz.views.attention.capture import ATTENTION
 
+pytestmark = pytest.mark.usefixtures("cold_workers")
 ENDLESS_TEMPLATE = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}a b c"
 ENDLESS_PATTERN = "(?:a|aa){21}c"  # 0.1 s at each place in a row of `a`
 PANICKING_PATTERN = "(a|aa)+$"
@@ -186,7 +188,8 @@ import sys
 from pathlib import Path
 from mkdocs_attnviz.models.engine.client import Worker
 from mkdocs_attnviz.models.identity.reference import resolve
-from mkdocs_attnviz.models.engine.request import ATTENTION, Request
+from mkdocs_attnviz.views.attention.capture import ATTENTION
+from mkdocs_attnviz.models.engine.request import Request
 from mkdocs_attnviz.settings import Settings
 worker = Worker()
 requests = [Request(ATTENTION, resolve(sys.argv[1], None, Settings(), Path()), {"text": "a" * 90_000})]

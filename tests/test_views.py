@@ -15,7 +15,7 @@ from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.captures.own_arrays import LayerTensors, TokenRow, entry
 from mkdocs_attnviz.models.encoding import quantised, weights
 from mkdocs_attnviz.views import OPTIONS, VIEWS
-from mkdocs_attnviz.views.attention.options import shown
+from mkdocs_attnviz.views.attention.options import select
 from mkdocs_attnviz.views.attention.preview import preview
 from mkdocs_attnviz.views.attention.weights import Layer
 from mkdocs_attnviz.views.attention.window import window
@@ -95,7 +95,7 @@ def block(**keys):
 
 def draw(given, **keys):
     made = block(**keys)
-    return VIEWS[made.view].draw(made, given)
+    return VIEWS[made.view].drawing(made, given)
 
 
 MISTAKES = [
@@ -147,7 +147,7 @@ def test_stacks_of_different_shape():
 
 def seen(given, **keys):
     made = block(**keys)
-    first = window(made, given, shown(made, given))
+    first = window(made, given, select(made, made.options, given))
     return first, np.array(first.weights)
 
 
@@ -240,6 +240,36 @@ def test_pictures_are_well_formed_and_small(pair, keys, theme):
     assert ("prefers-color-scheme" in made.picture.svg) == (theme == "auto")
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("keys", [{"head": 2}, {"across_heads": "mean"}], ids=str)
+def test_a_heat_map_says_its_weights_in_inks_that_can_be_read(pair, random, theme, keys):
+    weights = random[0][0, 2] if "head" in keys else random[0][0].mean(axis=0)
+    svg = draw(pair, view="matrix", theme=theme, **keys).picture.svg
+    values = re.findall(r'class="v i(\d+)" x="\S+" y="\d+">(\d\.\d\d)<', svg)
+    assert [text for _, text in values] == [text for each in weights.ravel() if (text := f"{each:.2f}") != "0.00"]
+    assert re.findall(r">(from ↓|attends to →)<", svg) == ["from ↓", "attends to →"]
+    inks = {level: ink for rule, ink in re.findall(r"((?:\.i\d+,?)+)\{fill:(\S+?)\}", svg) for level in rule.split(",")}
+    fill, ground = (re.search(rf"{name}\{{\w+:#(\w+)", svg)[1] for name in (r"\.f", "svg"))
+    shade, page = (np.array([int(each[at : at + 2], 16) for at in (0, 2, 4)]) for each in (fill, ground))
+    for level, _ in values:
+        cell = luminance(page + int(level) / 15 * (shade - page))
+        ink = luminance({"#000": [0] * 3, "#fff": [255] * 3}[inks[f".i{level}"]])
+        assert (max(cell, ink) + 0.05) / (min(cell, ink) + 0.05) >= 4.5
+
+
+def luminance(colour):
+    linear = [(c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4) for c in np.array(colour) / 255]
+    return float(np.dot([0.2126, 0.7152, 0.0722], linear))
+
+
+def test_values_are_not_written_where_cells_are_small():
+    given = entry(
+        {"self": {0: LayerTensors(softmax(np.random.default_rng(1).normal(size=(1, 30, 30))))}},
+        {"text": TokenRow([f"token{n}" for n in range(30)])},
+    )
+    assert 'class="v' not in draw(given, view="matrix").picture.svg
+
+
 def test_evil_tokens_stay_texts():
     evil = ["</text><script>", '"><b>', "&", "\x00", "\ud800", "]]>"]
     given = entry({"self": {0: LayerTensors(softmax(np.zeros((1, 6, 6), np.float32)))}}, {"text": TokenRow(evil)})
@@ -281,12 +311,37 @@ def test_what_is_ahead_goes_only_where_layers_are_files(tmp_path, pair):
     from mkdocs_attnviz.figure import AssetFolder, Assets, Figure
 
     made = block()
-    figure = Figure(made, VIEWS["head"].draw(made, pair), pair)
+    figure = Figure(made, VIEWS["head"].drawing(made, pair), pair)
     assert "preview" not in figure.html("x", Assets())
     assert "preview" not in figure.html("x", AssetFolder(tmp_path, "a"))
     generator = np.random.default_rng(6)
     layers = {n: LayerTensors(softmax(generator.normal(0, 2, (8, 90, 90)))) for n in range(2)}
     long = entry({"self": layers}, {"text": TokenRow(["t"] * 90)})
-    figure = Figure(made, VIEWS["head"].draw(made, long), long)
+    figure = Figure(made, VIEWS["head"].drawing(made, long), long)
     assert figure.html("x", AssetFolder(tmp_path, "a")).count("preview") == 1
     assert "preview" not in figure.html("x", Assets())
+
+
+def causal(given, more):
+    """An entry of one head over the tokens a, b, c … of a causal model."""
+    weights = np.array([given], np.float32)
+    return entry({"self": {0: LayerTensors(weights)}}, {"text": TokenRow([*"abcdef"[: len(given)]], **more)})
+
+
+FIRST_IS_FORCED = [[1, 0, 0, 0], [0.4, 0.6, 0, 0], [0.1, 0.1, 0.8, 0], [0.2, 0.4, 0.3, 0.1]]
+STRONGEST = [
+    (FIRST_IS_FORCED, {}, {}, "The strongest weight is 0.80, from “c” to “c” in head 0."),
+    # a and b are one word, which can only attend to itself
+    (FIRST_IS_FORCED, {"words": [0, 0, 1, 2]}, {"merge_words": True}, "is 0.80, from “c” to “c” in head 0."),
+    (FIRST_IS_FORCED, {"special": [0]}, {"special_tokens": False}, "is 0.80, from “c” to “c” in head 0."),
+    ([[1, 0], [0.9, 0.1]], {}, {}, "The strongest weight is 0.90, from “b” to “a” in head 0."),
+    ([[0.9, 0.1], [0.3, 0.7]], {}, {}, "The strongest weight is 0.90, from “a” to “a” in head 0."),  # not causal
+    ([[1]], {}, {}, None),
+]
+
+
+@pytest.mark.parametrize(("given", "row", "options", "said"), STRONGEST)
+@pytest.mark.parametrize("view", ["head", "matrix"])
+def test_the_strongest_weight_is_none_that_the_mask_forces(view, given, row, options, said):
+    sentence = draw(causal(given, row), view=view, **options).sentence
+    assert (said in sentence) if said else ("strongest" not in sentence)

@@ -22,13 +22,17 @@ SHRUNK = {
     "num_experts "
     "n_routed_experts moe_num_experts num_shared_experts",
     4: "sliding_window num_attention_heads n_head n_heads num_heads encoder_attention_heads decoder_attention_heads "
-    "num_encoder_attention_heads num_decoder_attention_heads",
-    8: "head_dim d_kv qk_nope_head_dim qk_rope_head_dim v_head_dim global_head_dim attention_head_dim kv_channels",
+    "num_encoder_attention_heads num_decoder_attention_heads linear_num_key_heads linear_num_value_heads",
+    8: "head_dim d_kv qk_nope_head_dim qk_rope_head_dim v_head_dim global_head_dim attention_head_dim kv_channels "
+    "linear_key_head_dim linear_value_head_dim hidden_size_per_layer_input",
     16: "q_lora_rank kv_lora_rank embedding_size",
-    32: "hidden_size d_model n_embd dim emb_dim n_embed d_embed word_embed_proj_dim width hidden_dim_size",
+    32: "hidden_size d_model n_embd dim emb_dim n_embed d_embed word_embed_proj_dim width hidden_dim_size "
+    "base_channels nemo_conv_channels downsample_hidden_size projector_input_dim projector_output_dim "
+    "vision_output_dim entity_emb_size",
     48: "intermediate_size d_ff ffn_dim encoder_ffn_dim decoder_ffn_dim n_inner ffn_hidden_size hidden_dim "
     "moe_intermediate_size shared_expert_intermediate_size expert_ffn_hidden_size mlp_hidden_size",
-    VOCABULARY: "vocab_size n_vocab",
+    VOCABULARY: "vocab_size n_vocab vocab_size_per_layer_input entity_vocab_size shape_vocab_size "
+    "pronunciation_vocab_size encoder_hash_byte_group_vocab src_vocab_size tgt_vocab_size",
     512: "max_position_embeddings n_positions n_ctx max_seq_len",
 }
 SIZES = {name: size for size, names in SHRUNK.items() for name in names.split()}
@@ -36,6 +40,7 @@ SIZES = {name: size for size, names in SHRUNK.items() for name in names.split()}
 FOUR = {"num_hidden_layers": 4}
 """Hybrids: every fourth layer is attention."""
 MAMBA = {"mamba_n_heads": 4, "mamba_d_head": 16, "mamba_d_state": 8, "mamba_chunk_size": 16}
+SOUND_ENCODER = {"num_filters": 2, "depths": [1] * 7}
 QWEN4 = {
     "indexer_n_heads": 2,
     "indexer_kv_heads": 1,
@@ -76,8 +81,10 @@ OVERRIDES: dict[str, dict] = {
     "esmc": {"num_key_value_heads": 4},
     "funnel": {"architectures": ["FunnelModel"], "block_sizes": [1, 1], "d_head": 8, "d_inner": 48},
     "gemma2": {"attn_logit_softcapping": 1.0},
+    "falcon_h1": MAMBA | {"mamba_d_ssm": 64},
     "gemma3n_text": {
         "num_hidden_layers": 4,
+        "intermediate_size": [48] * 4,
         "num_kv_shared_layers": 0,
         "layer_types": ["sliding_attention"] * 3 + ["full_attention"],
     },
@@ -110,6 +117,11 @@ OVERRIDES: dict[str, dict] = {
     "qwen4_exp_text": FOUR | QWEN4,
     "recurrent_gemma": FOUR,
     "squeezebert": {"embedding_size": 32},
+    "perceiver": {"d_latents": 32, "num_self_attends_per_block": 1},
+    "vibevoice_asr": {
+        "acoustic_tokenizer_encoder_config": SOUND_ENCODER,
+        "semantic_tokenizer_encoder_config": SOUND_ENCODER,
+    },
     "xmod": {"default_language": "en_XX"},
     "zamba": {"num_hidden_layers": 4, "layers_block_type": ["mamba", "hybrid", "mamba", "hybrid"]},
     "zamba2": {"num_hidden_layers": 4, "layers_block_type": ["mamba", "hybrid", "mamba", "hybrid"], "mamba_ngroups": 1},

@@ -190,7 +190,9 @@ export class AttnViz extends LitElement implements ViewHost {
       }`;
     const forced = figure.theme === "auto" ? "" : "forced";
     // What is said of the first state holds for no other.
-    const label = encodeState(view.state, this.initial) ? figure.label.split(/[,:] /)[0] : figure.label;
+    const label = encodeState(view.state, this.initial)
+      ? [this.about, (view.present ?? figure).label.split(/[,:] /)[0]].filter(Boolean).join(": ")
+      : figure.label;
     const style = `--pale:${scheme.pale * 100}%;--page:${scheme.background}`;
     return html`<div class="static ${this.near ? "" : "waiting"}"><slot></slot><p hidden dir="ltr">${figure.label}</p></div>
       ${

@@ -4,6 +4,8 @@ export interface Figure {
   /** One sentence that says what is to be seen: the figure's accessible name. */
   label: string;
   theme: "auto" | "light" | "dark";
+  /** Model and text, shortened: "minilm: The cat sat on the mat". */
+  source?: string;
   /** The state that the author chose to begin with, in the form of a link. */
   state?: string;
   sequences: Record<string, Sequence>;
@@ -101,6 +103,8 @@ export interface Options {
   open?: { layer: number; head: number } | null;
   /** Matrix: all cells in the width there is, or cells large enough to read. */
   zoom?: "fit" | "cells";
+  /** Neuron: the token whose weights are taken apart at first. */
+  expanded?: number | null;
 }
 
 function expect(condition: unknown, what: string): asserts condition {

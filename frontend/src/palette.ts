@@ -13,6 +13,9 @@ export function headColor(head: number, dark: boolean): string {
   return heads[head % heads.length] as string;
 }
 
+/** The colour of what is of no head. */
+export const neutral = (dark: boolean): string => (dark ? PALETTES.dark : PALETTES.light).text;
+
 export function hexToRgba(hex: string): Rgba {
   const channel = (at: number) => Number.parseInt(hex.slice(at, at + 2), 16);
   return [channel(1), channel(3), channel(5), 1];

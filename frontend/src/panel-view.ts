@@ -1,6 +1,7 @@
 import { html, nothing, render, type TemplateResult } from "lit";
 import { Choices } from "./choices.js";
 import type { Figure } from "./figure.js";
+import { type Legend, legendText, type Ramp } from "./parts/legend.js";
 import { files, optionsButton } from "./parts/options.js";
 import { type Reading, readingText, sentences } from "./parts/reading.js";
 import type { Sheet } from "./parts/svg.js";
@@ -37,6 +38,7 @@ export function position(name: string, value: unknown, end: number): void {
 export abstract class PanelView<State extends object, Shown extends Figure = Figure> implements View {
   protected readonly choices: PanelChoices<State>;
   protected readonly readout = Object.assign(document.createElement("div"), { className: "panel-readout" });
+  private readonly legendLine = Object.assign(document.createElement("p"), { className: "legend" });
 
   private readonly resizes = new ResizeObserver(() => this.resized());
   private unseen = false;
@@ -76,8 +78,16 @@ export abstract class PanelView<State extends object, Shown extends Figure = Fig
   protected more(): unknown {
     return nothing;
   }
-  /** How the picture is to be read. */
+  /** Return what the colours stand for, in parts between " · ", the most important first; "" where they say nothing. */
   protected abstract legend(): string;
+  /** Return the scale of the colours, where there is one. */
+  protected ramp(): Ramp | null {
+    return null;
+  }
+  /** Return what else is to be known of the numbers: it stands behind the options. */
+  protected notes(): string {
+    return "";
+  }
   protected abstract body(): unknown;
   /** Draws after each rendering; false while something is still to come. */
   protected abstract draw(): boolean;
@@ -125,7 +135,9 @@ export abstract class PanelView<State extends object, Shown extends Figure = Fig
     if (!this.readout.isConnected) return;
     this.unseen = this.host.clientWidth === 0;
     if (this.unseen) return;
-    if (this.draw()) {
+    const drawn = this.draw();
+    render(legendText(this.keyToColors()), this.legendLine);
+    if (drawn) {
       this.tell();
       this.host.drawn();
     }
@@ -138,6 +150,10 @@ export abstract class PanelView<State extends object, Shown extends Figure = Fig
     if (announce) this.choices.announce();
   }
 
+  private keyToColors(): Legend {
+    return { text: this.legend(), ramp: this.ramp(), notes: this.notes() };
+  }
+
   private summary(): string[] {
     const reading = this.reading();
     return [`${this.where}${this.locked === null ? "" : ", locked"}`, ...(reading ? sentences(reading) : [])];
@@ -148,16 +164,16 @@ export abstract class PanelView<State extends object, Shown extends Figure = Fig
     choices.title = this.where;
     return html`<div class="view panel ${figure.view}-view" @keydown=${this.keydown}>
       <div class="controls">${this.controls()}${optionsButton(choices)}</div>
-      ${this.options()}${this.body()}${this.readout}${choices.open.table ? tableText(this.table()) : nothing}${choices.live}
+      ${this.options()}${this.body()}${this.legend() ? this.legendLine : nothing}${this.readout}${choices.open.table ? tableText(this.table()) : nothing}${choices.live}
     </div>`;
   }
 
   private options(): TemplateResult | typeof nothing {
     if (!this.choices.open.options) return nothing;
-    const legend = this.legend();
+    const notes = this.notes();
     return html`<div class="options" role="group" aria-label="Options">
-      ${this.more()}<span class="actions">${files(this.choices, { sheet: () => this.sheet(), legend })}</span>
-      <p class="legend">${legend}</p>
+      ${this.more()}<span class="actions">${files(this.choices, { sheet: () => this.sheet(), legend: this.keyToColors() })}</span>
+      ${notes ? html`<p class="notes">${notes}</p>` : nothing}
     </div>`;
   }
 

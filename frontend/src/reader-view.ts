@@ -10,6 +10,9 @@ import { Reader } from "./reader.js";
 import type { Change, State } from "./state.js";
 import type { View, ViewHost } from "./view.js";
 
+/** Pixels of the legend below a picture, as `LEGEND` in `figure.py` has them. */
+const LEGEND = 24;
+
 /** Where the rows begin and end, and where the columns do. */
 type Ends = [number, number, number, number];
 
@@ -93,7 +96,7 @@ export abstract class ReaderView implements View {
   /** The height that the page has kept, less what stands around the picture. */
   protected room(around: number): number {
     const kept = Number.parseFloat(getComputedStyle(this.host).minHeight) || 0;
-    return Math.max(kept, 200) - around;
+    return Math.max(kept, 200) - around - LEGEND;
   }
 
   private readonly keydown = (event: KeyboardEvent): void => {

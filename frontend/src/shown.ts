@@ -1,6 +1,6 @@
 import { type Blob, type Figure, findLayer, findSequence, findStack, type LayerSource } from "./figure.js";
 import { memo } from "./memo.js";
-import { headColor, PALETTES } from "./palette.js";
+import { headColor, neutral } from "./palette.js";
 import { inRange, type Range, type Side } from "./place.js";
 import { offeredHeads, offers, type State, visibleRange } from "./state.js";
 import { arrange, filtered, type Tokens } from "./tokens.js";
@@ -184,6 +184,3 @@ function isPlain(state: State): boolean {
 }
 
 type Limits = [number, number, number, number, number | null, number | null];
-
-/** What is of no head. */
-export const neutral = (dark: boolean): string => (dark ? PALETTES.dark : PALETTES.light).text;

@@ -73,3 +73,7 @@ test("numbers have the digits that tell them apart", () => {
   assert.equal(formatNumbers([Number.NEGATIVE_INFINITY, -123.4])(-123.4), "−123");
   assert.equal(formatNumbers([0.01, 0.02])(0.01), "0.010");
 });
+
+test("the token that the author's figure expands is expanded at first", () => {
+  assert.equal(initialState({ ...figure, options: { ...figure.options, expanded: 1 } }).expanded, 1);
+});

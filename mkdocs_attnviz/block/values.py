@@ -179,14 +179,18 @@ class Intervention(Part):
 
     @property
     def words(self) -> str:
-        """`heads 1 and 2 of encoder layer 0 × 0`"""
+        """The change as it follows "the model".
+
+        For example `without heads 0–3 of layer 1`, `with head 2 of layer 1 scaled by 2`.
+        """
         changed = [
             _counted(what, numbers)
             for what, numbers in (("head", self.heads), ("neuron", self.neurons))
             if numbers is not None
         ]
         stack = "" if self.stack is None else f"{self.stack} "
-        return f"{' and '.join(changed)} of {stack}layer {self.layer} × {self.scale:g}"
+        named = f"{' and '.join(changed)} of {stack}layer {self.layer}"
+        return f"with {named} scaled by {self.scale:g}".replace("-", "−") if self.scale else f"without {named}"
 
 
 def listed(numbers: Iterable[int]) -> str:
@@ -201,15 +205,28 @@ MOST_NAMED = 4
 
 
 def words(interventions: Sequence[Intervention]) -> str:
-    """What is changed in a model, as a part of a sentence."""
+    """Return what is changed in a model, as it follows "the model": `without head 1 of layer 0; 2 more changes`."""
     said = [each.words for each in interventions[:MOST_NAMED]]
     more = len(interventions) - len(said)
-    return "; ".join([*said, f"{more} more"] if more else said)
+    return "; ".join([*said, f"{more} more change{'s' * (more > 1)}"] if more else said)
 
 
 def _counted(what: str, numbers: Sequence[int]) -> str:
+    """Return `head 3`, `heads 0–3 and 7`, or where that would be long `12 heads`."""
     if len(numbers) == 1:
         return f"{what} {numbers[0]}"
-    if len(numbers) > MOST_NAMED:
+    runs = _runs(sorted(set(numbers)))
+    if len(runs) > MOST_NAMED:
         return f"{len(numbers)} {what}s"
-    return f"{what}s {', '.join(map(str, numbers[:-1]))} and {numbers[-1]}"
+    return f"{what}s {' and '.join(filter(None, [', '.join(runs[:-1]), runs[-1]]))}"
+
+
+def _runs(numbers: Sequence[int]) -> list[str]:
+    """[0, 1, 2, 5, 6] → `0–2`, `5`, `6`: a dash stands for at least one number that is not written."""
+    found: list[list[int]] = []
+    for number in numbers:
+        if found and found[-1][-1] == number - 1:
+            found[-1].append(number)
+        else:
+            found.append([number])
+    return [text for run in found for text in ([f"{run[0]}–{run[-1]}"] if len(run) > 2 else map(str, run))]

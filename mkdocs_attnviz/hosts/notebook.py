@@ -24,7 +24,7 @@ from mkdocs_attnviz.figure import Assets, Figure
 from mkdocs_attnviz.hosts import kernel
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views import OPTIONS, VIEWS
-from mkdocs_attnviz.views.drawing import ALL_SCRIPT
+from mkdocs_attnviz.views.view import ALL_SCRIPT, ATTENTION_SCRIPT
 
 Attention = Sequence[Any]
 SUBJECT = "own tensors"
@@ -42,21 +42,21 @@ HINT = (
 class Html:
     """A complete fragment of HTML, with script and data inside; notebooks display it."""
 
-    def __init__(self, figure: str, script: str, name: str, sentence: str) -> None:
-        """`name` is that of the script."""
-        self._figure, self._script, self._name, self.sentence = figure, script, name, sentence
+    def __init__(self, figure: str, scripts: Mapping[str, str], sentence: str) -> None:
+        """`scripts` are elements that load scripts, by the scripts' names."""
+        self._figure, self._scripts, self.sentence = figure, scripts, sentence
 
     @property
     def data(self) -> str:
-        return f"{self._figure}\n{self._script}"
+        return "\n".join([self._figure, *self._scripts.values()])
 
     def _repr_html_(self) -> str:
         return self.data
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         """Return what a notebook shows. One output of a notebook has the script for all."""
-        script = self._script if kernel.needs_script(self._name, ALL_SCRIPT) else HINT
-        return {"text/html": f"{self._figure}\n{script}", "text/plain": self.sentence}
+        lacking = [element for name, element in self._scripts.items() if kernel.needs_script(name, _covering(name))]
+        return {"text/html": "\n".join([self._figure, *(lacking or [HINT])]), "text/plain": self.sentence}
 
     def __repr__(self) -> str:
         """Where there is no HTML: a terminal, LaTeX, a notebook that is exported as text."""
@@ -104,7 +104,7 @@ def show(
 
     def captured(block: Block) -> list[Entry]:
         changes = [each.to_dict() for each in block.interventions or ()]
-        capture, parameters = VIEWS[block.view].CAPTURE, block.options.parameters()
+        capture, parameters = VIEWS[block.view].capture, block.options.parameters()
         return [
             in_process.entry(
                 model, tokenizer, block.inputs, capture, max_tokens, parameters, interventions, other, other_tokenizer
@@ -314,7 +314,7 @@ def _shown(given: Mapping[str, Any], captured: Callable[[Block], list[Entry]], h
     body = {name: value for name, value in given.items() if value is not None}
     try:
         block = parse(Source(json.dumps(body, default=_as_number)), OPTIONS)
-        (shown, *before) = [(VIEWS[block.view].draw(block, entry), entry) for entry in captured(block)]
+        (shown, *before) = [(VIEWS[block.view].drawing(block, entry), entry) for entry in captured(block)]
         html = _html(Figure(block, *shown, *before))
     except BlockError as error:
         raise ValueError(error.message) from None
@@ -333,7 +333,12 @@ def _html(figure: Figure) -> Html:
     plain = figure.html("", assets)
     id = figure.wanted_id or f"attnviz-{hashlib.sha256(plain.encode()).hexdigest()[:10]}"
     shown = f'<meta charset="utf-8">\n{figure.html(id, assets)}'
-    return Html(shown, assets.script(figure.script), figure.script, figure.sentence)
+    return Html(shown, {name: assets.script(name) for name in figure.scripts}, figure.sentence)
+
+
+def _covering(script: str) -> str:
+    """Return the script that has all views of this one."""
+    return ALL_SCRIPT if script == ATTENTION_SCRIPT else script
 
 
 def _as_number(value: Any) -> Any:

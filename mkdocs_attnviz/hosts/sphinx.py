@@ -473,18 +473,18 @@ class WithoutScript(SphinxPostTransform):
             return _alert(pipeline.failed(source, BlockError(f"Its picture cannot be written ({error.strerror}).")))
 
     def _figure(self, figure: Figure) -> nodes.Element:
-        texts = (figure.drawing.sentence, figure.block.caption)
+        texts = (figure.sentence, figure.block.caption)
         put = nodes.container("", *(nodes.paragraph("", text) for text in texts if text))
         if self.app.builder.supported_image_types and self._takes_svg():
             put.insert(0, self._image(figure))
         return put
 
     def _image(self, figure: Figure) -> nodes.image:
-        picture = figure.drawing.picture
+        picture = figure.picture
         content = picture.svg.encode()
         path = Path(self.env.doctreedir) / "attnviz" / f"attnviz-{hashlib.sha256(content).hexdigest()[:20]}.svg"
         write_atomically(path, content)
-        image = nodes.image("", uri=str(path), candidates={SVG: str(path)}, alt=figure.drawing.sentence, attnviz=True)
+        image = nodes.image("", uri=str(path), candidates={SVG: str(path)}, alt=figure.sentence, attnviz=True)
         self.env.images.add_file(self.env.docname, str(path))
         return image
 

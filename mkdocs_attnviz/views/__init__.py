@@ -1,63 +1,68 @@
-"""One file for each view: its options, the capture it draws, and how it looks without JavaScript.
+"""One file for each view: its options, the capture that it draws, and how it looks without JavaScript.
 
-A view knows no host, no torch and no HTML page. To add one: a module here with `Options`, `CAPTURE` and `draw`,
-its name in `NAMES`, and `frontend/src/views/NAME.ts`.
+A view knows no host, no torch and no HTML page. To add one: a module here with a `VIEW`, its line in `pyproject.toml`
+(entry point group `attnviz.views`), and `frontend/src/views/NAME.ts`. A view of another package is registered alike.
 """
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
-from typing import TYPE_CHECKING, TypeVar, cast
+from functools import cache, lru_cache
+from typing import TypeVar
 
-from mkdocs_attnviz.block.fields import Block
+from mkdocs_attnviz.block.fields import Block, Options
 from mkdocs_attnviz.block.parse import parse
+from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.block.source import Source
+from mkdocs_attnviz.plugins import distribution, registered
+from mkdocs_attnviz.views.view import AnyView, View
 
-if TYPE_CHECKING:
-    from mkdocs_attnviz.block.fields import Options
-    from mkdocs_attnviz.views.drawing import View
-
-NAMES = (
-    "head",
-    "model",
-    "neuron",
-    "matrix",
-    "tokens",
-    "predict",
-    "saliency",
-    "lens",
-    "activations",
-    "factors",
-    "similarity",
-)
 T = TypeVar("T")
 
 
 class _OfEach(Mapping[str, T]):
-    """Something of each view. A view is imported when it is asked for: most sites use two or three."""
+    """Something of each installed view. A view is imported when it is asked for: most sites use two or three."""
 
-    def __init__(self, of: Callable[[View], T]) -> None:
+    def __init__(self, of: Callable[[AnyView], T]) -> None:
         self._of = of
 
     def __getitem__(self, name: str) -> T:
-        if name not in NAMES:
-            raise KeyError(name)
-        return self._of(cast("View", importlib.import_module(f"{__name__}.{name}")))
+        return self._of(_view(name))
 
     def __contains__(self, name: object) -> bool:
-        return name in NAMES
+        return name in registered()
 
     def __iter__(self) -> Iterator[str]:
-        return iter(NAMES)
+        return iter(registered())
 
     def __len__(self) -> int:
-        return len(NAMES)
+        return len(registered())
 
 
-VIEWS: Mapping[str, View] = _OfEach(lambda view: view)
-OPTIONS: Mapping[str, type[Options]] = _OfEach(lambda view: view.Options)
+@cache
+def _view(name: str) -> AnyView:
+    """Return the view of this name.
+
+    Raises:
+        KeyError: no package has registered one.
+        BlockError: several have, or it cannot be imported.
+    """
+    points = registered()[name]
+    if len(points) > 1:
+        first, second = (distribution(point) for point in points[:2])
+        raise BlockError(f"View `{name}` is brought by two packages, {first} and {second}; uninstall one of them.")
+    package = distribution(points[0])
+    try:
+        view = points[0].load()
+    except Exception as error:
+        raise BlockError(f"View `{name}` of the package {package} cannot be imported: {error}.") from error
+    if not isinstance(view, View) or view.name != name:
+        raise BlockError(f"The package {package} registers {points[0].value!r} as view `{name}`, which it is not.")
+    return view
+
+
+VIEWS: Mapping[str, AnyView] = _OfEach(lambda view: view)
+OPTIONS: Mapping[str, type[Options]] = _OfEach(lambda view: view.options)
 
 
 def block_of(source: Source) -> Block:

@@ -9,14 +9,15 @@ from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.block.fields import Options as BlockOptions
 from mkdocs_attnviz.block.values import Index, Indices, key, listed
 from mkdocs_attnviz.cache.entry import Entry
-from mkdocs_attnviz.models.engine.request import ACTIVATIONS
+from mkdocs_attnviz.models.engine.capture import Capture
 from mkdocs_attnviz.views.attention.options import shared
 from mkdocs_attnviz.views.attention.weights import scaled
-from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing, Picture
+from mkdocs_attnviz.views.drawing import Drawing, Picture
 from mkdocs_attnviz.views.svg.document import capped, document, escape, palette, styles
 from mkdocs_attnviz.views.svg.token_flow import LIST, PANEL, json_of, sequences
+from mkdocs_attnviz.views.view import ALL_SCRIPT, View
 
-CAPTURE = ACTIVATIONS
+ACTIVATIONS = Capture("activations", 1, run="mkdocs_attnviz.models.captures.activations:capture", attention=False)
 WIDTH, SIDE, ROW = 680, 120, 20
 SATURATED = 0.1
 """Of the kept neurons, the share whose largest activations all have the full colour: one may be far above the rest."""
@@ -49,9 +50,7 @@ class Options(BlockOptions):
         return {"neurons": self.neurons}
 
 
-def draw(block: Block, entry: Entry) -> Drawing:
-    options = block.options
-    assert isinstance(options, Options)  # noqa: S101 — for the type checker: parse() made it
+def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     layers, shown = _chosen(block, options, entry)
     tokens = sequences(entry, pretty=options.prettify_tokens)
     texts = {layer["stack"]: "target" if layer["stack"] == "decoder" else "text" for layer in layers}
@@ -81,7 +80,7 @@ def draw(block: Block, entry: Entry) -> Drawing:
     picture = _picture(words, [values[at] for at in order if at < COLUMNS], block.theme)
     sentence = _sentence(block, shown, words, lists)
     height = f"{capped(ROW * min(len(words), ROWS))} + {LIST}px"
-    return Drawing(data, picture, sentence, height, PANEL, script=ALL_SCRIPT)
+    return Drawing(data, picture, sentence, height, PANEL)
 
 
 def ordered(lists: Mapping[str, Any], order: str) -> list[int]:
@@ -164,3 +163,13 @@ def _sentence(block: Block, layer: Mapping[str, Any], words: list[str], lists: M
         f"layer {layer['layer']}{stack}, at {len(words)} tokens. The strongest is neuron {neuron} at "
         f"“{words[token].strip()}”, {value:.3g}."
     )
+
+
+VIEW = View(
+    "activations",
+    Options,
+    ACTIVATIONS,
+    draw,
+    script=ALL_SCRIPT,
+    state=("stack", "layer", "order", "token", "neuron"),
+)

@@ -1,21 +1,15 @@
-"""What a view is, and what it hands over."""
+"""What a view hands over: data for the script, a static picture, a sentence."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from mkdocs_attnviz.block.fields import Block, Options
 from mkdocs_attnviz.cache.entry import Entry
-from mkdocs_attnviz.models.engine.request import Capture
 
 INLINE = 24_000
 """Bytes of one figure's deflated layers; up to this a file each would cost more than it saves."""
-
-
-ATTENTION_SCRIPT, ALL_SCRIPT = "attnviz", "attnviz-all"
-"""The second has everything that is in the first."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +37,8 @@ class Drawing:
     """px of controls, headings and read-out, which stand around it."""
     wraps: bool = True
     """Whether those take a further line where the figure is narrow."""
-    script: str = ATTENTION_SCRIPT
-    """Which of the scripts in `static/` has the view."""
+    legend: bool = True
+    """Whether a line below the picture says what its colours stand for."""
 
 
 LONGEST = 300
@@ -86,14 +80,3 @@ def _sizes(value: Any, entry: Entry) -> Iterator[int]:
     for part in value:
         if isinstance(part, (dict, list)):
             yield from _sizes(part, entry)
-
-
-class View(Protocol):
-    """What a module in this folder has."""
-
-    @property
-    def Options(self) -> type[Options]: ...
-    @property
-    def CAPTURE(self) -> Capture: ...
-    def draw(self, block: Block, entry: Entry) -> Drawing:
-        """Raises BlockError where the options do not fit the model."""

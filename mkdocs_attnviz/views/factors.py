@@ -11,13 +11,14 @@ from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.block.fields import Options as BlockOptions
 from mkdocs_attnviz.block.values import Index, Texts, key
 from mkdocs_attnviz.cache.entry import Entry
-from mkdocs_attnviz.models.engine.request import FACTORS
+from mkdocs_attnviz.models.engine.capture import Capture
 from mkdocs_attnviz.views.attention.options import shared
-from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing, Picture
+from mkdocs_attnviz.views.drawing import Drawing, Picture
 from mkdocs_attnviz.views.svg.document import HEADS, document, escape, palette, styles
 from mkdocs_attnviz.views.svg.token_flow import LIST, PANEL, height, json_of, lines, sequences, texts
+from mkdocs_attnviz.views.view import ALL_SCRIPT, View
 
-CAPTURE = FACTORS
+FACTORS = Capture("factors", 1, run="mkdocs_attnviz.models.captures.factors:capture", attention=False)
 WIDTH, LINE, ROW = 680, 28, 30
 LEFT = 40
 """Where sparklines begin."""
@@ -69,9 +70,7 @@ class Options(BlockOptions):
         return self
 
 
-def draw(block: Block, entry: Entry) -> Drawing:
-    options = block.options
-    assert isinstance(options, Options)  # noqa: S101 — for the type checker: parse() made it
+def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     meta = entry.meta
     tokens = sequences(entry, pretty=options.prettify_tokens)
     shown = _texts(entry)
@@ -93,7 +92,7 @@ def draw(block: Block, entry: Entry) -> Drawing:
     picture = _picture(words, found["strengths"], starts, block.theme)
     sentence = _sentence(block, meta, found, words, starts)
     room = height(shown, tokens, below)  # which counts whole lines of each text: of several, one is to spare
-    return Drawing(data, picture, sentence, room, PANEL, wraps=len(shown) == 1, script=ALL_SCRIPT)
+    return Drawing(data, picture, sentence, room, PANEL, wraps=len(shown) == 1)
 
 
 def _texts(entry: Entry) -> list[dict[str, Any]]:
@@ -187,3 +186,13 @@ def _sparkline(number: int, row: Sequence[float]) -> list[str]:
 def _rules(scheme: dict[str, Any]) -> str:
     colours = "".join(f".c{at}{{fill:{colour}}}.s{at}{{stroke:{colour}}}" for at, colour in enumerate(scheme["heads"]))
     return f"text{{fill:{scheme['text']}}}.p{{fill:{scheme['pale']}}}.t{{stroke:{scheme['pale']}}}{colours}"
+
+
+VIEW = View(
+    "factors",
+    Options,
+    FACTORS,
+    draw,
+    script=ALL_SCRIPT,
+    state=("factor", "selected"),
+)

@@ -13,12 +13,13 @@ from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.block.fields import Options as BlockOptions
 from mkdocs_attnviz.block.values import Texts, key
 from mkdocs_attnviz.cache.entry import Entry
-from mkdocs_attnviz.models.engine.request import LENS
-from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing, Picture
+from mkdocs_attnviz.models.engine.capture import Capture
+from mkdocs_attnviz.views.drawing import Drawing, Picture
 from mkdocs_attnviz.views.svg.document import capped, document, escape, palette, styles, visible
 from mkdocs_attnviz.views.svg.token_flow import PANEL, json_of, sequences
+from mkdocs_attnviz.views.view import ALL_SCRIPT, View
 
-CAPTURE = LENS
+LENS = Capture("lens", 2, run="mkdocs_attnviz.models.captures.lens:capture", head=True, attention=False)
 WIDTH, ROW, CHARACTER, SIDE = 680, 26, 8, 84
 POSITIONS, LAYERS, LONGEST = 10, 14, 12
 """What a static picture has at most: columns, rows, and characters in a cell."""
@@ -66,9 +67,7 @@ class Options(BlockOptions):
         return {"top_k": self.top_k, "final_norm": self.final_norm, "watch": list(self.watch or ())}
 
 
-def draw(block: Block, entry: Entry) -> Drawing:
-    options = block.options
-    assert isinstance(options, Options)  # noqa: S101 — for the type checker: parse() made it
+def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     if options.cells == "watch" and not options.watch:
         raise block.wrong("cells", "`cells` is watch, and the block has no `watch`; it must list at least one token.")
     lens = json_of(entry.blobs["lens"])
@@ -94,10 +93,9 @@ def draw(block: Block, entry: Entry) -> Drawing:
     return Drawing(
         data,
         _picture(lens, data, block.theme),
-        _sentence(block, entry, lens),
+        _sentence(block, options, entry, lens),
         f"{capped(height)} + {below}px",
         PANEL,
-        script=ALL_SCRIPT,
     )
 
 
@@ -162,10 +160,10 @@ def _rules(scheme: dict[str, Any]) -> str:
     return f"text{{fill:{scheme['text']}}}.p{{fill:{scheme['pale']}}}.f{{fill:{scheme['signed'][1]}}}"
 
 
-def _sentence(block: Block, entry: Entry, lens: dict[str, Any]) -> str:
+def _sentence(block: Block, options: Options, entry: Entry, lens: dict[str, Any]) -> str:
     """From which layer on the model has its final answer, at the last position."""
     layers, positions = entry.meta["layers"], len(lens["top"][0])
-    raw = "" if block.options.final_norm else " without the final norm (raw)"  # type: ignore[attr-defined]
+    raw = "" if options.final_norm else " without the final norm (raw)"
     said = f"Logit lens{raw} of {block.model}: embeddings and {layers} layers at {positions} positions."
     first = [row[-1][0] for row in lens["top"]]
     answer, since = first[-1], len(first) - 1
@@ -177,3 +175,13 @@ def _sentence(block: Block, entry: Entry, lens: dict[str, Any]) -> str:
     where = "in the embeddings already" if since == 0 else f"from {layer_name(since)} on"
     last = f"At the last position its last layer holds “{shown}” the likeliest ({percent})"
     return f"{said} {last}; it is the first choice {where}."
+
+
+VIEW = View(
+    "lens",
+    Options,
+    LENS,
+    draw,
+    script=ALL_SCRIPT,
+    state=("show", "cells", "watched", "layer", "position"),
+)

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.cache.entry import Entry
-from mkdocs_attnviz.models.engine.request import ATTENTION
-from mkdocs_attnviz.views.attention.options import Reading, Shown, data, sequence, shown
+from mkdocs_attnviz.views.attention.capture import ATTENTION
+from mkdocs_attnviz.views.attention.options import WEIGHTS_STATE, Selection, WeightOptions, data, select, sequence
 from mkdocs_attnviz.views.attention.overview import SIDE as PARTS
 from mkdocs_attnviz.views.attention.overview import Overview, split
 from mkdocs_attnviz.views.attention.sentence import is_plain, sentence
@@ -15,20 +15,20 @@ from mkdocs_attnviz.views.attention.window import TOKENS, Side, Window, window
 from mkdocs_attnviz.views.drawing import Drawing, Picture
 from mkdocs_attnviz.views.svg.document import CAP
 from mkdocs_attnviz.views.svg.heatmap import heat_map, levels
+from mkdocs_attnviz.views.view import ATTENTION_SCRIPT, View
 
-CAPTURE = ATTENTION
-CELL, MOST, AROUND = 24, 576, 80
-"""px of a cell, of the whole at most, and of controls and read-out around it."""
+CELL, MOST, AROUND = 36, 576, 80
+"""Heights in px: a cell and the whole, at most, and the controls and read-out around it."""
+AXIS_LEFT, AXIS_TOP = 56, 18
+"""px of the axes' names, as `parts/heat-map.ts` has them."""
 
 
-class Options(Reading):
+class Options(WeightOptions):
     """None of its own. Of several `heads` the first is shown; `across_heads` puts all of `include_heads` together."""
 
 
-def draw(block: Block, entry: Entry) -> Drawing:
-    options = block.options
-    assert isinstance(options, Options)  # noqa: S101 — for the type checker: parse() made it
-    found = shown(block, entry)
+def draw(block: Block, options: Options, entry: Entry) -> Drawing:
+    found = select(block, options, entry)
     if options.across_heads is None:
         found = replace(found, heads=found.heads[:1])
     elif options.heads is not None or options.head is not None:
@@ -38,16 +38,24 @@ def draw(block: Block, entry: Entry) -> Drawing:
     first = window(block, entry, found)
     return Drawing(
         data("matrix", block, entry, found),
-        _picture(block, entry, found, first),
+        _picture(block, options, entry, found, first),
         sentence(block, entry, found, first),
         _height(first),
         AROUND,
+        wraps=_wraps(entry, found),
     )
+
+
+def _wraps(entry: Entry, found: Selection) -> bool:
+    """Return whether there are more controls than layer and head, for which a narrow figure has no room in one line."""
+    stack = entry.meta["stacks"][found.stack]
+    ends = (entry.meta["sequences"][stack[side]].get("sentence_b_start") for side in ("rows", "cols"))
+    return len(found.stacks) > 1 or not is_plain(found.options) or all(end is not None for end in ends)
 
 
 def _height(first: Window) -> str:
     """CSS height of cells and labels; in a narrow figure cells are smaller."""
-    left, top = (_label(side) for side in (first.rows, first.cols))
+    left, top = max(_label(first.rows), AXIS_LEFT), _label(first.cols) + AXIS_TOP
     rows, cols = first.rows.total, first.cols.total
     wanted = min(CELL * max(rows, 1) + top, MOST)
     return f"min({wanted}px,(100cqw - {left + 4}px)*{max(rows, 1) / max(cols, 1):.3g} + {top}px,{CAP})"
@@ -58,19 +66,28 @@ def _label(side: Side) -> int:
     return min(112, round(7.6 * max(map(len, side.texts), default=1)) + 14)
 
 
-def _picture(block: Block, entry: Entry, found: Shown, first: Window) -> Picture:
+def _picture(block: Block, options: Options, entry: Entry, found: Selection, first: Window) -> Picture:
     """Every token where they are few; a coarse picture of all where they are many."""
-    if max(first.rows.total, first.cols.total) > TOKENS and is_plain(block.options):
+    if max(first.rows.total, first.cols.total) > TOKENS and is_plain(found.options):
         grid = Overview(entry, found.stack).grid(found.layer, found.heads[0])
         stack = entry.meta["stacks"][found.stack]
-        rows, cols = (_parts(block, entry, stack[side]) for side in ("rows", "cols"))
+        rows, cols = (_parts(options, entry, stack[side]) for side in ("rows", "cols"))
         return heat_map(grid, rows, cols, block.theme, found.heads[0])
-    return heat_map(levels(first.weights[0]), first.rows.texts, first.cols.texts, block.theme, first.heads[0])
+    weights = first.weights[0]
+    return heat_map(levels(weights), first.rows.texts, first.cols.texts, block.theme, first.heads[0], weights)
 
 
-def _parts(block: Block, entry: Entry, name: str) -> list[str]:
+def _parts(options: Options, entry: Entry, name: str) -> list[str]:
     """The first token of each part of a coarse picture, after its position."""
-    options = block.options
-    assert isinstance(options, Options)  # noqa: S101 — for the type checker: parse() made it
     tokens = sequence(entry, name, pretty=options.prettify_tokens)["tokens"]
     return [f"{part[0]} {tokens[part[0]]}" for part in split(range(len(tokens)), PARTS)]
+
+
+VIEW = View(
+    "matrix",
+    Options,
+    ATTENTION,
+    draw,
+    script=ATTENTION_SCRIPT,
+    state=(*WEIGHTS_STATE, "cell", "zoom"),
+)

@@ -11,8 +11,8 @@ from typing import Any
 
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.cache.entry import Entry
-from mkdocs_attnviz.models.engine.request import ATTENTION
-from mkdocs_attnviz.views.attention.options import Reading, Shown, data, offered, shown
+from mkdocs_attnviz.views.attention.capture import ATTENTION
+from mkdocs_attnviz.views.attention.options import WEIGHTS_STATE, Selection, WeightOptions, data, offered, select
 from mkdocs_attnviz.views.attention.overview import Overview
 from mkdocs_attnviz.views.attention.patterns import patterns
 from mkdocs_attnviz.views.attention.sentence import STACKS
@@ -20,22 +20,20 @@ from mkdocs_attnviz.views.attention.weights import Layer
 from mkdocs_attnviz.views.drawing import Drawing, Picture
 from mkdocs_attnviz.views.svg.document import CAP, height_of
 from mkdocs_attnviz.views.svg.heatmap import small_multiples
+from mkdocs_attnviz.views.view import ATTENTION_SCRIPT, View
 
-CAPTURE = ATTENTION
 CELL = 48  # px, at most
 AXIS = 28  # px, beside the rows of a narrow figure
 LEAST = 20  # px of a cell
 DETAIL = 80  # title, headings, read-out
 
 
-class Options(Reading):
+class Options(WeightOptions):
     """`layer` with `head` opens that head at first."""
 
 
-def draw(block: Block, entry: Entry) -> Drawing:
-    options = block.options
-    assert isinstance(options, Options)  # noqa: S101 — for the type checker: parse() made it
-    found = shown(block, entry)
+def draw(block: Block, options: Options, entry: Entry) -> Drawing:
+    found = select(block, options, entry)
     opened = None if options.head is None else {"layer": found.layer, "head": options.head}
     made = data("model", block, entry, found)
     for name, layers in found.stacks.items():
@@ -43,7 +41,7 @@ def draw(block: Block, entry: Entry) -> Drawing:
         made["stacks"][name]["patterns"] = {"content": _patterns(entry, name, layers)}
     made["options"] |= {"open": opened, "heads": offered(found.stacks[found.stack][found.layer], options.include_heads)}
     return Drawing(
-        made, _picture(block, entry, found), _sentence(block, found, opened), _height(made, found), wraps=False
+        made, _picture(block, options, entry, found), _sentence(block, found, opened), _height(made, found), wraps=False
     )
 
 
@@ -61,7 +59,7 @@ def _patterns(entry: Entry, stack: str, layers: Mapping[int, int]) -> bytes:
     return zlib.compress(b"".join(found), 6)
 
 
-def _height(made: dict[str, Any], found: Shown) -> str:
+def _height(made: dict[str, Any], found: Selection) -> str:
     """Of the small pictures, which shrink with a narrow viewport; and of the head that is open at first."""
     count, heads = len(found.stacks[found.stack]), len(made["options"]["heads"])
     grid = f"min({CELL * count}px,max({LEAST * count}px,(100cqw - {AXIS}px)*{count / heads:.3g}),{CAP})"
@@ -72,9 +70,7 @@ def _height(made: dict[str, Any], found: Shown) -> str:
     return f"{grid} + {height_of(tokens)} + {DETAIL}px"
 
 
-def _picture(block: Block, entry: Entry, found: Shown) -> Picture:
-    options = block.options
-    assert isinstance(options, Options)  # noqa: S101
+def _picture(block: Block, options: Options, entry: Entry, found: Selection) -> Picture:
     overview = Overview(entry, found.stack)
     grids = {
         layer: {head: overview.grid(layer, head) for head in offered(heads, options.include_heads)}
@@ -83,10 +79,20 @@ def _picture(block: Block, entry: Entry, found: Shown) -> Picture:
     return small_multiples(grids, block.theme)
 
 
-def _sentence(block: Block, found: Shown, opened: dict[str, int] | None) -> str:
+def _sentence(block: Block, found: Selection, opened: dict[str, int] | None) -> str:
     layers = found.stacks[found.stack]
     heads = sorted(set(layers.values()))
     each = str(heads[0]) if len(heads) == 1 else f"{heads[0]} to {heads[-1]}"
     what = f"{STACKS[found.stack]} of {block.model or block.tensors}"
     said = f"{what}: {len(layers)} layers of {each} heads, each a small picture."
     return said if opened is None else f"{said} Opened: layer {opened['layer']}, head {opened['head']}."
+
+
+VIEW = View(
+    "model",
+    Options,
+    ATTENTION,
+    draw,
+    script=ATTENTION_SCRIPT,
+    state=(*WEIGHTS_STATE, "selected", "open"),
+)

@@ -12,12 +12,15 @@ from typing import Any
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.block.values import Index, key
 from mkdocs_attnviz.cache.entry import Entry
-from mkdocs_attnviz.models.engine.request import PREDICTIONS
-from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing, Picture
+from mkdocs_attnviz.models.engine.capture import Capture
+from mkdocs_attnviz.views.drawing import Drawing, Picture
 from mkdocs_attnviz.views.svg.document import ROW, document, escape, escape_words, palette, styles, visible
 from mkdocs_attnviz.views.svg.token_flow import PANEL, Likeliest, height, json_of, sequences, texts
+from mkdocs_attnviz.views.view import ALL_SCRIPT, View
 
-CAPTURE = PREDICTIONS
+PREDICTIONS = Capture(
+    "predictions", 2, run="mkdocs_attnviz.models.captures.predictions:capture", head=True, attention=False
+)
 BARS = 12
 """As many as are seen without scrolling."""
 FLOW = 248
@@ -33,9 +36,7 @@ class Options(Likeliest):
     )
 
 
-def draw(block: Block, entry: Entry) -> Drawing:
-    options = block.options
-    assert isinstance(options, Options)  # noqa: S101 — for the type checker: parse() made it
+def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     predictions = json_of(entry.blobs["predictions"])
     positions = [position for position, top in enumerate(predictions["top"]) if top]
     position = _position(block, positions, predictions["actual"], options.position)
@@ -61,7 +62,7 @@ def draw(block: Block, entry: Entry) -> Drawing:
         height(shown, tokens, ROW * bars + 12, FLOW),
         PANEL,
         wraps=entry.meta["task"] != "classes",
-        script=ALL_SCRIPT,
+        legend=False,
     )
 
 
@@ -147,3 +148,13 @@ def _picture(top: list[tuple[str, float]], theme: str) -> Picture:
 
 def _rules(scheme: dict[str, Any]) -> str:
     return f"text{{fill:{scheme['text']}}}.p{{fill:{scheme['pale']}}}.f{{fill:{scheme['signed'][1]}}}"
+
+
+VIEW = View(
+    "predict",
+    Options,
+    PREDICTIONS,
+    draw,
+    script=ALL_SCRIPT,
+    state=("position",),
+)

@@ -14,14 +14,15 @@ from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.block.fields import Options as BlockOptions
 from mkdocs_attnviz.block.values import Index, Texts, key
 from mkdocs_attnviz.cache.entry import Entry
-from mkdocs_attnviz.models.engine.request import SALIENCY
+from mkdocs_attnviz.models.engine.capture import Capture
 from mkdocs_attnviz.models.inputs.word_boundaries import characters_of
 from mkdocs_attnviz.views.attention.weights import scaled
-from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing
+from mkdocs_attnviz.views.drawing import Drawing
 from mkdocs_attnviz.views.svg.document import visible
-from mkdocs_attnviz.views.svg.token_flow import PANEL, height, picture, sequences, texts
+from mkdocs_attnviz.views.svg.token_flow import NOTED, PANEL, STRIP, Bars, height, picture, sequences, texts
+from mkdocs_attnviz.views.view import ALL_SCRIPT, View
 
-CAPTURE = SALIENCY
+SALIENCY = Capture("saliency", 2, run="mkdocs_attnviz.models.captures.saliency:capture", head=True, attention=False)
 
 COMPARED = ("integrated_gradients", "deep_lift", "gradient_shap", "occlusion", "feature_ablation")
 """Methods that compare with a baseline."""
@@ -148,22 +149,20 @@ class Options(BlockOptions):
         return {name: DEFAULTS[name] if value is None else value for name, value in given.items()}
 
 
-def draw(block: Block, entry: Entry) -> Drawing:
-    options = block.options
-    assert isinstance(options, Options)  # noqa: S101 — for the type checker: parse() made it
+def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     outputs = entry.meta["outputs"]
     tokens = dict(sorted(sequences(entry, pretty=options.prettify_tokens).items(), key=lambda part: part[0] != "text"))
     inputs = [(name, position) for name, part in tokens.items() for position in range(len(part["tokens"]))]
     extra = [output["token"] for output in outputs if output["name"] == "outputs"]
     tokens["outputs"] = {"tokens": extra, "special": [], "sentence_b_start": None}
     shown = _texts(entry, len(extra))
-    ignored = _ignored(options, entry, inputs)
+    ignored, placed = _ignored(options, entry, inputs), _placed(outputs)
     data = {
         "view": "saliency",
         "theme": block.theme,
         "sequences": tokens,
         "texts": shown,
-        "outputs": _placed(outputs),
+        "outputs": placed,
         "ignored": ignored,
         "attributions": {"blob": "attributions"},
         "method": options.parameters() | {"contrast": entry.meta["contrast"]},
@@ -172,20 +171,36 @@ def draw(block: Block, entry: Entry) -> Drawing:
     }
     found = _first(entry, inputs, ignored)
     most = max(map(abs, found.values()), default=0.0) or 1.0
+    said = [(tokens[name]["tokens"][at], name, at, value) for (name, at), value in _sorted(found)]
+    whole = sum(map(abs, found.values())) or 1.0
+    has_bars = options.style == "bars"
+    bars = Bars(min(0.0, *found.values(), 0.0) / most, max(0.0, *found.values(), 0.0) / most) if has_bars else None
+
+    def share(name: str, position: int) -> float:
+        return found.get((name, position), 0.0) / most
+
+    def note(name: str, position: int) -> str | None:
+        """The token's share; None for one that has none, below which its position stands."""
+        return short_percent(found[name, position] / whole) if (name, position) in found else None
+
     return Drawing(
         data,
-        picture(shown, tokens, lambda name, position: found.get((name, position), 0.0) / most, block.theme),
-        _sentence(
-            block, entry, [(tokens[name]["tokens"][at], name, at, value) for (name, at), value in _sorted(found)]
-        ),
-        height(shown, tokens),
+        picture(shown, tokens, share, block.theme, note, bars),
+        _sentence(block, options, entry, said),
+        height(shown, tokens, strip=STRIP + 3 if has_bars else 0, least=NOTED),
         PANEL,
-        script=ALL_SCRIPT,
     )
 
 
 Place = tuple[str, int]
 """A sequence, and a position in it."""
+
+
+def short_percent(share: float) -> str:
+    """Return a share in as few characters as stand below a short token, as `frontend/src/views/saliency.ts` does."""
+    size = abs(100 * share)
+    text = f"{size:.{1 if 0 < size < 9.95 else 0}f}"
+    return f"{'−' if share < 0 and float(text) else ''}{text}%"
 
 
 def _first(entry: Entry, inputs: Sequence[Place], ignored: Sequence[int]) -> dict[Place, float]:
@@ -247,9 +262,8 @@ def _ignored(options: Options, entry: Entry, inputs: Sequence[Place]) -> list[in
     return [number for number, place in enumerate(inputs) if is_ignored(*place)]
 
 
-def _sentence(block: Block, entry: Entry, found: Sequence[tuple[str, str, int, float]]) -> str:
-    options, outputs = block.options, entry.meta["outputs"]
-    assert isinstance(options, Options)  # noqa: S101 — for the type checker: parse() made it
+def _sentence(block: Block, options: Options, entry: Entry, found: Sequence[tuple[str, str, int, float]]) -> str:
+    outputs = entry.meta["outputs"]
     contrast = entry.meta["contrast"]
     what = f"the {options.explain.replace('_', '-')} of “{visible(outputs[0]['token'].strip())}”"
     if contrast is not None:
@@ -266,3 +280,13 @@ def _sentence(block: Block, entry: Entry, found: Sequence[tuple[str, str, int, f
         where = f"{position} of the output" if name == "target" else position
         named.append(f"“{visible(token.strip()) or '·'}” at {where} ({value:{sign}.3g})")
     return f"{said} Largest: {', '.join(named)}."
+
+
+VIEW = View(
+    "saliency",
+    Options,
+    SALIENCY,
+    draw,
+    script=ALL_SCRIPT,
+    state=("style", "selected"),
+)

@@ -16,13 +16,14 @@ from mkdocs_attnviz.block.fields import Block, Named
 from mkdocs_attnviz.block.fields import Options as BlockOptions
 from mkdocs_attnviz.block.values import key
 from mkdocs_attnviz.cache.entry import Entry
-from mkdocs_attnviz.models.engine.request import SIMILARITY
+from mkdocs_attnviz.models.engine.capture import Capture
 from mkdocs_attnviz.views.attention.weights import scaled
-from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing, Picture
+from mkdocs_attnviz.views.drawing import Drawing, Picture
 from mkdocs_attnviz.views.svg.document import document, escape_words, palette, styles
 from mkdocs_attnviz.views.svg.token_flow import PANEL
+from mkdocs_attnviz.views.view import ALL_SCRIPT, View
 
-CAPTURE = SIMILARITY
+SIMILARITY = Capture("similarity", 1, run="mkdocs_attnviz.models.captures.similarity:capture", attention=False)
 NAMES: Mapping[str, str] = {"cka": "CKA", "cca": "CCA", "svcca": "SVCCA", "pwcca": "PWCCA"}
 SIZE, EDGE, LARGEST, LINE, NAMED = 360, 40, 48, 18, 24
 """Pixels: of the side, of labels, of a cell at most, of a line that names a model, and of two of these above labels."""
@@ -69,9 +70,7 @@ class Options(BlockOptions):
         return None if self.other is None else Named("other", self.other, self.other_revision)
 
 
-def draw(block: Block, entry: Entry) -> Drawing:
-    options = block.options
-    assert isinstance(options, Options)  # noqa: S101 — for the type checker: parse() made it
+def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     found: dict[str, dict[str, Any]] = entry.meta["similar"]
     stacks = {stack: found[stack] for stack in ORDER if stack in found}
     name: str = options.stack or next(iter(stacks))
@@ -93,11 +92,11 @@ def draw(block: Block, entry: Entry) -> Drawing:
     headings = [] if options.other is None else [f"rows: {block.model}", f"columns: {options.other}"]
     if headings:
         data["models"] = [block.model, options.other]
-    sentence = (_sentence_of_two if headings else _sentence)(block, name if len(stacks) > 1 else "", about, values)
-    picture = _picture(values, headings, block.theme)
-    return Drawing(
-        data, picture, sentence, f"min({picture.height}px,100cqw + 24px)", PANEL, wraps=False, script=ALL_SCRIPT
+    sentence = (_sentence_of_two if headings else _sentence)(
+        block, options, name if len(stacks) > 1 else "", about, values
     )
+    picture = _picture(values, headings, block.theme)
+    return Drawing(data, picture, sentence, f"min({picture.height}px,100cqw + 24px)", PANEL, wraps=False)
 
 
 def _cell(values: Sequence[Sequence[float]]) -> int:
@@ -109,9 +108,8 @@ def label(layer: int) -> str:
     return "emb" if layer == 0 else str(layer - 1)
 
 
-def _sentence(block: Block, stack: str, about: Mapping[str, Any], values: list[list[float]]) -> str:
-    options, layers = block.options, len(values)
-    assert isinstance(options, Options)  # noqa: S101 — for the type checker
+def _sentence(block: Block, options: Options, stack: str, about: Mapping[str, Any], values: list[list[float]]) -> str:
+    layers = len(values)
     where = f"the {stack} of {block.model}" if stack else str(block.model)
     said = (
         f"{NAMES[options.measure]} between the embeddings and the {layers - 1} layers of {where}, over "
@@ -125,9 +123,9 @@ def _sentence(block: Block, stack: str, about: Mapping[str, Any], values: list[l
     return said + _warning(options, about)
 
 
-def _sentence_of_two(block: Block, stack: str, about: Mapping[str, Any], values: list[list[float]]) -> str:
-    options = block.options
-    assert isinstance(options, Options)  # noqa: S101 — for the type checker
+def _sentence_of_two(
+    block: Block, options: Options, stack: str, about: Mapping[str, Any], values: list[list[float]]
+) -> str:
     stacks = [stack, about["other_stack"]] if stack or about["other_stack"] != "self" else ["", ""]
     one, other = (
         f"the {name} of {model}" if name not in ("", "self") else str(model)
@@ -222,3 +220,13 @@ def _channels(colour: str) -> list[float]:
 
 def _linear(channel: float) -> float:
     return channel / 12.92 if channel <= 0.04045 else float(((channel + 0.055) / 1.055) ** 2.4)
+
+
+VIEW = View(
+    "similarity",
+    Options,
+    SIMILARITY,
+    draw,
+    script=ALL_SCRIPT,
+    state=("stack", "measure", "row", "col"),
+)

@@ -19,24 +19,6 @@ from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.views import VIEWS
 from mkdocs_attnviz.views.drawing import Drawing
 
-READING = (
-    "stack", "layer", "heads", "filter", "across_layers", "across_heads", "value_weighted", "merge_words",
-    "special_tokens", "contrast", "min_weight", "mass",
-)  # fmt: skip
-NAMES: Mapping[str, tuple[str, ...]] = {
-    "head": (*READING, "selected"),
-    "model": (*READING, "selected", "open"),
-    "matrix": (*READING, "cell", "zoom"),
-    "neuron": ("stack", "layer", "head", "filter", "expanded", "selected"),
-    "tokens": ("shade", "selected"),
-    "predict": ("position",),
-    "saliency": ("style", "selected"),
-    "lens": ("show", "cells", "watched", "layer", "position"),
-    "activations": ("stack", "layer", "order", "token", "neuron"),
-    "factors": ("factor", "selected"),
-    "similarity": ("stack", "measure", "row", "col"),
-}
-"""The parts of each view's state, as its TypeScript has them."""
 EXCLUDES = {"heads": "head", "head": "heads", "min_weight": "mass", "mass": "min_weight"}
 ZOOMS = ("fit", "cells")
 
@@ -78,11 +60,13 @@ def check_key(block: Block, entry: Entry) -> None:
 
 def _read(text: str, block: Block) -> dict[str, str]:
     """The parts of a state, by their names."""
-    names = NAMES[block.view] + (("before",) if block.interventions else ())
+    names = VIEWS[block.view].state
+    if names is not None and block.interventions:
+        names += ("before",)
     state = {}
     for part in filter(None, text.split("&")):
         name, _, value = part.partition("=")
-        if name not in names:
+        if names is not None and name not in names:
             near = difflib.get_close_matches(name, names, 1)
             hint = f" (did you mean `{near[0]}`?)" if near else ""
             raise _wrong(block, f"`{name}` is no part of the {block.view} view's state{hint}: {', '.join(names)}.")
@@ -107,7 +91,7 @@ def _drawn(block: Block, entry: Entry, options: Mapping[str, Any]) -> Drawing:
         message = said if not name else f"`{name}` is {given[name]!r}: {said[:1].lower()}{said[1:]}."
         raise _wrong(block, message) from None
     lines = dict.fromkeys([*block.lines, *given], block.lines.get("state"))
-    return VIEWS[block.view].draw(block.model_copy(update={"options": changed, "lines": lines}), entry)
+    return VIEWS[block.view].drawing(block.model_copy(update={"options": changed, "lines": lines}), entry)
 
 
 def _value(text: str) -> Any:

@@ -10,11 +10,11 @@ from typing import Literal
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.block.values import key
 from mkdocs_attnviz.cache.entry import Entry
-from mkdocs_attnviz.models.engine.request import PREDICTIONS
-from mkdocs_attnviz.views.drawing import ALL_SCRIPT, Drawing
+from mkdocs_attnviz.views.drawing import Drawing
+from mkdocs_attnviz.views.predict import PREDICTIONS
 from mkdocs_attnviz.views.svg.token_flow import PANEL, Likeliest, height, json_of, picture, sequences, texts
+from mkdocs_attnviz.views.view import ALL_SCRIPT, View
 
-CAPTURE = PREDICTIONS
 OTHER = {"classes": "predicts classes", "labels": "predicts labels of tokens", "answer": "finds answers"}
 """What models do that predict no tokens, by their task."""
 READOUT = 124
@@ -33,9 +33,7 @@ class Options(Likeliest):
     )
 
 
-def draw(block: Block, entry: Entry) -> Drawing:
-    options = block.options
-    assert isinstance(options, Options)  # noqa: S101 — for the type checker: parse() made it
+def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     if what := OTHER.get(entry.meta["task"]):
         raise block.wrong("view", f"The tokens view needs a model that predicts tokens, and {block.subject} {what}.")
     shown, tokens = texts(entry), sequences(entry, pretty=options.prettify_tokens)
@@ -64,7 +62,6 @@ def draw(block: Block, entry: Entry) -> Drawing:
         height(shown, tokens, READOUT),
         PANEL,
         wraps=False,
-        script=ALL_SCRIPT,
     )
 
 
@@ -76,3 +73,13 @@ def _sentence(block: Block, entry: Entry, actual: list[list[float] | None]) -> s
         return said
     first = sum(rank == 1 for _, rank in known)
     return f"{said} Of {len(known)} that it predicted, {first} were its first choice."
+
+
+VIEW = View(
+    "tokens",
+    Options,
+    PREDICTIONS,
+    draw,
+    script=ALL_SCRIPT,
+    state=("shade", "selected"),
+)

@@ -1,6 +1,7 @@
 import { levelsOf } from "../direction.js";
 import type { Figure, Sequence } from "../figure.js";
 import { plainText, tokenElement } from "../token.js";
+import { focusByKey } from "./keyboard.js";
 
 /** A token of a text that is set as text: line by line, in the order of reading. */
 export interface FlowToken {
@@ -18,11 +19,29 @@ export interface FlowGroup {
   tokens: FlowToken[];
 }
 
+/** A bar in a token's strip, in px from the strip's top; as wide as the token where it has no width of its own. */
+export interface Bar {
+  color: string;
+  top: number;
+  height: number;
+  width?: number;
+}
+
 /** How a token looks: as CSS. `ink` is the colour of its text, where the background asks for one. */
 export interface Paint {
   background?: string;
   ink?: string;
+  bars?: Bar[];
 }
+
+/** The room for bars in each token, in px: above its text, or between that and the note. */
+export interface Strip {
+  height: number;
+  above: boolean;
+}
+
+/** px of a token's text, below which a strip may begin. */
+export const TEXT = 22;
 
 /** A stretch of a sequence, as it is read. */
 export interface Stretch {
@@ -61,6 +80,7 @@ export class Flow {
   readonly element = document.createElement("div");
   private rows: HTMLElement[] = [];
   private shown: FlowGroup[] = [];
+  private strip: Strip = { height: 0, above: false };
   private tabStop = 0;
 
   constructor(
@@ -136,13 +156,26 @@ export class Flow {
     return [row, document.createElement("br")];
   }
 
-  /** Each token's looks. */
+  /** Keeps room for bars. */
+  reserve(strip: Strip): void {
+    this.strip = strip;
+    this.element.style.setProperty("--strip", `${strip.height}px`);
+    this.element.classList.toggle("above", strip.above);
+    this.element.classList.toggle("below", strip.height > 0 && !strip.above);
+  }
+
+  /** Each token's looks; the ground is that of the text, not of a strip above it. */
   paint(paint: (index: number) => Paint): void {
+    const { height, above } = this.strip;
     this.rows.forEach((row, index) => {
-      const { background = "", ink = "" } = paint(index);
-      row.style.background = background;
+      const { background = "", ink = "", bars = [] } = paint(index);
+      const layers = bars.map(({ color, top, height, width }) =>
+        layer(color, (above ? 0 : TEXT) + top, `${height}px`, width ? `${width}px` : "100%"),
+      );
+      const ground = background && above ? layer(background, height, "100%", "100%") : background;
+      row.style.background = [...layers, ...(ground ? [ground] : [])].join();
       row.style.color = ink;
-      row.classList.toggle("painted", Boolean(background || ink));
+      row.classList.toggle("painted", Boolean(row.style.background || ink));
     });
   }
 
@@ -200,10 +233,13 @@ export class Flow {
     ] as const)
       (this.rows[from] as HTMLElement).tabIndex = value;
     this.tabStop = to;
-    this.rows[to]?.focus();
+    focusByKey(this.rows[to]);
     return true;
   }
 }
+
+const layer = (color: string, top: number, height: string, width: string): string =>
+  `linear-gradient(${color}, ${color}) 50% ${top}px / ${width} ${height} no-repeat`;
 
 /** Tokens of a higher level than the text around them stand in an element of the other direction. */
 function nest(tokens: HTMLElement[][], levels: number[], level: number, into: HTMLElement): void {

@@ -5,6 +5,7 @@ import type { Reader } from "../reader.js";
 import type { Shown } from "../shown.js";
 import { columnWidth } from "../token.js";
 import { Column } from "./column.js";
+import { type Legend, legendText, linesRamp } from "./legend.js";
 import { Picture } from "./picture.js";
 import { Pointing } from "./pointing.js";
 import { detail, hint, type Part, spoken } from "./reading.js";
@@ -26,6 +27,8 @@ export class HeadPicture {
   private readonly pointing: Pointing;
   private readonly readout = document.createElement("div");
   private readonly share = document.createElement("span");
+  /** What the lines' looks stand for. */
+  readonly legendLine = Object.assign(document.createElement("p"), { className: "legend" });
   private shown: Shown | undefined;
   private loadingTimer = 0;
   private request = 0;
@@ -63,7 +66,8 @@ export class HeadPicture {
     this.reader.choose({ selected: null });
   };
 
-  render(): TemplateResult {
+  /** `legend`: where the key stands; a picture that opens below another one needs none. */
+  render(legend: unknown = this.legendLine): TemplateResult {
     const { filter } = this.reader.state;
     const { left, right } = this.reader.tokensOfBoth();
     const widths = `--left:${this.widths.left(left.tokens, left.next)};--right:${this.widths.right(right.tokens)}`;
@@ -73,14 +77,20 @@ export class HeadPicture {
         ${this.share}
         <span aria-hidden="true">${filter === "all" ? "attends to" : `attends to ${filter[1]?.toUpperCase()}`}</span>
       </div>
-      ${this.picture.element}${this.readout}
+      ${this.picture.element}${legend}${this.readout}
     </div>`;
   }
 
-  get legend(): string {
+  get legend(): Legend {
     const { rows, cols } = this.reader.stack;
-    const sides = rows === cols ? "Left attends to right" : "Left (target) attends to right (source)";
-    return `${sides} · colour = head · opacity = weight`;
+    const scene = this.scene();
+    const several = scene && scene.heads.length > 1;
+    const sides = rows === cols ? "left attends to right" : "left (target) attends to right (source)";
+    return {
+      text: `Opacity = weight${several ? " · colour = head" : ""} · ${sides}`,
+      ramp: scene && linesRamp(scene, this.reader.host.scheme),
+      heads: scene && !scene.combined ? scene.heads : [],
+    };
   }
 
   /** Return the reading in words, or nothing if it is only a hint. */
@@ -118,6 +128,7 @@ export class HeadPicture {
     const { pointed } = this.pointing;
     for (const side of SIDES) this.columns[side].point(pointed?.side === side ? pointed.index : null);
     render(shareText(share), this.share);
+    render(legendText(this.legend), this.legendLine);
     render(scene ? this.readoutText(scene) : this.reader.notice(), this.readout);
     if (scene) this.reader.host.drawn();
   }

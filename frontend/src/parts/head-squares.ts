@@ -1,5 +1,6 @@
 import { html, type TemplateResult } from "lit";
 import { headColor, inkOn } from "../palette.js";
+import { focusByKey } from "./keyboard.js";
 
 const HINT = "Double click, double tap or Shift+Enter: this head alone, or all again";
 const DOUBLE_TAP_MS = 350;
@@ -22,7 +23,7 @@ function isDouble(event: PointerEvent, head: number): boolean {
   return double;
 }
 
-/** One small square for each head: its colour, its number, and whether it is on. */
+/** Return the label "Heads" and one small square for each head: its colour, its number, and whether it is on. */
 export function headSquares({ offered, active, dark, toggle, isolate }: HeadSquares): TemplateResult {
   const square = (head: number, index: number) => {
     const color = headColor(head, dark);
@@ -41,9 +42,10 @@ export function headSquares({ offered, active, dark, toggle, isolate }: HeadSqua
       }}
     >${head}</button>`;
   };
-  return html`<div class="squares" role="group" aria-label="Heads" aria-description=${HINT} @keydown=${rove} @focusin=${moveTabStop}>
-    ${offered.map(square)}
-  </div>`;
+  return html`<span class="heads" id="heads" aria-hidden="true">Heads</span
+    ><div class="squares" role="group" aria-labelledby="heads" aria-description=${HINT} @keydown=${rove} @focusin=${moveTabStop}>
+      ${offered.map(square)}
+    </div>`;
 }
 
 function moveTabStop({ currentTarget, target }: FocusEvent): void {
@@ -66,5 +68,5 @@ function rove(event: KeyboardEvent): void {
   const to = next[event.key];
   if (to === undefined || event.altKey || event.ctrlKey || event.metaKey) return;
   event.preventDefault();
-  squares[Math.min(Math.max(to, 0), last)]?.focus();
+  focusByKey(squares[Math.min(Math.max(to, 0), last)]);
 }

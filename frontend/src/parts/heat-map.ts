@@ -1,6 +1,6 @@
 import type { Sequence } from "../figure.js";
-import { inRange, type Range } from "../place.js";
-import { type Heat, heatPicture, toCanvas } from "./heat.js";
+import { indices, inRange, type Range } from "../place.js";
+import { digitsOf, type Heat, heatPicture, toCanvas, valueText } from "./heat.js";
 import { HeatLabels, labelWidth } from "./heat-labels.js";
 
 export interface MatrixCell {
@@ -14,8 +14,18 @@ export interface HeatMapEvents {
   toggle(cell: MatrixCell): void;
 }
 
-const LARGEST = 24;
+/** Width and height in px of a cell. */
+type Size = [width: number, height: number];
+
+const TALLEST = 36; // px, of a cell; as in `views/matrix.py`
+/** Width of a cell by its height, at most: wider ones would tear a picture apart. */
+const WIDEST = 2.5;
+const ENLARGED: Size = [40, 24];
+/** A cell that has room for its value: so wide for each digit after the point, and so high, with the usual letters. */
+const ROOMY = { digit: 7, rest: 16, height: 17 };
 const USUAL_FONT = 12; // px, of labels
+/** What the names of the axes take, above and to the left of the cells; as in `views/matrix.py`. */
+const AXIS: Size = [56, 18];
 /** Cells that are large enough have a gap between them. */
 const GAPPED = 10;
 
@@ -31,6 +41,10 @@ export class HeatMap {
   private readonly body = document.createElement("div");
   private readonly top = new HeatLabels("top");
   private readonly side = new HeatLabels("side");
+  private readonly values = document.createElement("div");
+  private readonly axes = ["side", "top"].map((name) =>
+    Object.assign(document.createElement("div"), { className: `axis ${name}`, ariaHidden: "true" }),
+  );
   private readonly marks = ["band", "band", "outline"].map((name) =>
     Object.assign(document.createElement("div"), { className: name }),
   );
@@ -39,7 +53,7 @@ export class HeatMap {
   private shownRows: Range = { start: 0, end: 0 };
   private shownCols: Range = { start: 0, end: 0 };
   private heat: Heat | null = null;
-  private size = LARGEST;
+  private size: Size = ENLARGED;
   private margin = { left: 0, top: 0 };
   private extent = { width: 0, height: 0 };
   private hovered: MatrixCell | null = null;
@@ -52,7 +66,7 @@ export class HeatMap {
     private readonly events: HeatMapEvents,
     private readonly redraw: () => void,
   ) {
-    const { element, sheet, stage, canvas, body, top, side, marks } = this;
+    const { element, sheet, stage, canvas, body, top, side, marks, axes, values } = this;
     element.className = "heat-map";
     element.tabIndex = 0;
     element.setAttribute("role", "application");
@@ -60,8 +74,10 @@ export class HeatMap {
     stage.className = "stage";
     body.className = "body";
     canvas.setAttribute("aria-hidden", "true");
-    body.append(...marks, canvas);
-    stage.append(body, top.element, side.element);
+    values.className = "values";
+    values.setAttribute("aria-hidden", "true");
+    body.append(...marks, canvas, values);
+    stage.append(body, top.element, side.element, ...axes);
     sheet.append(stage);
     element.append(sheet);
     element.addEventListener("scroll", () => this.schedule(), { passive: true });
@@ -91,28 +107,38 @@ export class HeatMap {
     return this.element.clientWidth > 0;
   }
 
-  /** Whether cells could be larger than they are where all fit in. */
+  /** Whether all cells that fit in can be read. */
   fits(width: number, height: number): boolean {
-    return this.fitting(width, height) >= LARGEST;
+    return this.fitting(width, height).every((size, i) => size >= (ENLARGED[i] as number));
   }
 
-  private fitting(width: number, height: number): number {
+  private fitting(width: number, height: number): Size {
     const [rows, cols] = [this.shownRows.end - this.shownRows.start, this.shownCols.end - this.shownCols.start];
-    const room = Math.min((width - this.margin.left - 4) / cols, (height - this.margin.top) / rows, LARGEST);
-    return room > 4 ? Math.floor(room) : room;
+    const tall = Math.min((height - this.margin.top) / rows, TALLEST);
+    const wide = Math.min((width - this.margin.left - 4) / cols, WIDEST * tall);
+    return [whole(wide), whole(Math.min(tall, wide))];
   }
 
-  arrange(rows: Sequence, cols: Sequence, shownRows: Range, shownCols: Range): void {
+  /** `names` are those of the axes, of rows and of columns. */
+  arrange(rows: Sequence, cols: Sequence, shownRows: Range, shownCols: Range, names: string[]): void {
     if (rows !== this.sequences?.rows || cols !== this.sequences.cols) {
       this.hovered = this.walked = null;
     }
     Object.assign(this, { sequences: { rows, cols }, shownRows, shownCols });
     const font = Number.parseFloat(getComputedStyle(this.stage).fontSize);
     this.scale = Math.max(1, font / USUAL_FONT) || 1;
-    this.margin = { left: labelWidth(rows.tokens, this.scale), top: labelWidth(cols.tokens, this.scale) };
+    const [left, above] = AXIS.map((size) => size * this.scale) as Size;
+    this.margin = {
+      left: Math.max(labelWidth(rows.tokens, this.scale), left),
+      top: labelWidth(cols.tokens, this.scale) + above,
+    };
+    this.stage.style.setProperty("--axis", `${above}px`);
+    this.axes.forEach((axis, i) => {
+      axis.textContent = names[i] as string;
+    });
     this.element.setAttribute(
       "aria-label",
-      `Weights of ${rows.tokens.length} tokens to ${cols.tokens.length}; arrow keys read them`,
+      `Weights from ${rows.tokens.length} tokens, one a row, to ${cols.tokens.length}, one a column; arrow keys read them`,
     );
   }
 
@@ -120,10 +146,11 @@ export class HeatMap {
   show(heat: Heat | null, enlarged: boolean, height: number): void {
     this.heat = heat;
     const { element, sheet, margin, shownRows, shownCols } = this;
-    this.size = enlarged ? LARGEST : this.fitting(element.clientWidth, height);
+    const fitting = this.fitting(element.clientWidth, height);
+    this.size = enlarged ? (fitting.map((size, i) => Math.max(size, ENLARGED[i] as number)) as Size) : fitting;
     element.style.maxHeight = `${height}px`;
-    sheet.style.width = `${margin.left + (shownCols.end - shownCols.start) * this.size}px`;
-    sheet.style.height = `${margin.top + (shownRows.end - shownRows.start) * this.size}px`;
+    sheet.style.width = `${margin.left + (shownCols.end - shownCols.start) * this.size[0]}px`;
+    sheet.style.height = `${margin.top + (shownRows.end - shownRows.start) * this.size[1]}px`;
     this.draw();
   }
 
@@ -146,7 +173,10 @@ export class HeatMap {
       Math.min(element.clientWidth, sheet.offsetWidth),
       Math.min(element.clientHeight, sheet.offsetHeight),
     ];
-    stage.style.cssText = `width:${width}px;height:${height}px;--label-left:${margin.left}px;--label-top:${margin.top}px`;
+    const { style } = stage;
+    Object.assign(style, { width: `${width}px`, height: `${height}px` });
+    style.setProperty("--label-left", `${margin.left}px`);
+    style.setProperty("--label-top", `${margin.top}px`);
     const [bodyWidth, bodyHeight] = [width - margin.left, height - margin.top];
     body.style.cssText = `left:${margin.left}px;top:${margin.top}px;width:${bodyWidth}px;height:${bodyHeight}px`;
     this.extent = { width: bodyWidth, height: bodyHeight };
@@ -155,61 +185,105 @@ export class HeatMap {
   }
 
   /** Indices of rows or columns that are at least partly visible. */
-  private inView(range: Range, offset: number, extent: number): Range {
-    const start = Math.min(range.end, range.start + Math.floor(offset / this.size));
-    return { start, end: Math.min(range.end, range.start + Math.ceil((offset + extent) / this.size)) };
+  private inView(range: Range, offset: number, extent: number, size: number): Range {
+    const start = Math.min(range.end, range.start + Math.floor(offset / size));
+    return { start, end: Math.min(range.end, range.start + Math.ceil((offset + extent) / size)) };
   }
 
   private paint(width: number, height: number): void {
-    const { canvas, element, heat, size } = this;
+    const { canvas, element, heat } = this;
+    const [wide, tall] = this.size;
     const ratio = devicePixelRatio;
     Object.assign(canvas, { width: Math.round(width * ratio), height: Math.round(height * ratio) });
     canvas.style.cssText = `width:${width}px;height:${height}px`;
     const context = canvas.getContext("2d");
     if (!context || !heat) return;
-    const rows = this.inView(heat.rows, element.scrollTop, height);
-    const cols = this.inView(heat.cols, element.scrollLeft, width);
+    const rows = this.inView(heat.rows, element.scrollTop, height, tall);
+    const cols = this.inView(heat.cols, element.scrollLeft, width, wide);
     if (rows.end <= rows.start || cols.end <= cols.start) return;
-    const x = (cols.start - heat.cols.start) * size - element.scrollLeft;
-    const y = (rows.start - heat.rows.start) * size - element.scrollTop;
+    const x = (cols.start - heat.cols.start) * wide - element.scrollLeft;
+    const y = (rows.start - heat.rows.start) * tall - element.scrollTop;
+    this.write(heat, rows, cols, x, y);
     context.scale(ratio, ratio);
     context.imageSmoothingEnabled = false;
-    const picture = toCanvas(heatPicture(heat, rows, cols, Math.max(1, 1 / (size * ratio))));
-    context.drawImage(picture, x, y, (cols.end - cols.start) * size, (rows.end - rows.start) * size);
-    if (size < GAPPED) return;
-    for (let at = x; at < width; at += size) context.clearRect(at - 0.5, 0, 1, height);
-    for (let at = y; at < height; at += size) context.clearRect(0, at - 0.5, width, 1);
+    const [across, down] = this.size.map((size) => Math.max(1, 1 / (size * ratio))) as Size;
+    const picture = toCanvas(heatPicture(heat, rows, cols, across, down));
+    context.drawImage(picture, x, y, (cols.end - cols.start) * wide, (rows.end - rows.start) * tall);
+    if (tall < GAPPED) return;
+    for (let at = x; at < width; at += wide) context.clearRect(at - 0.5, 0, 1, height);
+    for (let at = y; at < height; at += tall) context.clearRect(0, at - 0.5, width, 1);
+  }
+
+  /** Whether cells have room for their values. */
+  get roomy(): boolean {
+    const { heat, size, scale } = this;
+    const width = ROOMY.rest + ROOMY.digit * (heat ? digitsOf(heat.scale) : 0);
+    return size[0] >= width * scale && size[1] >= ROOMY.height * scale;
+  }
+
+  private write(heat: Heat, rows: Range, cols: Range, x: number, y: number): void {
+    const [wide, tall] = this.size;
+    const written: HTMLElement[] = [];
+    this.values.style.cssText = `--wide:${wide}px;--tall:${tall}px`;
+    for (const row of this.roomy ? indices(rows) : [])
+      for (const col of indices(cols)) {
+        const [text, ink] = valueText(heat, row, col);
+        if (!text) continue;
+        const value = document.createElement("div");
+        value.textContent = text;
+        const place = `left:${x + (col - cols.start) * wide}px;top:${y + (row - rows.start) * tall}px`;
+        value.style.cssText = ink ? `${place};color:${ink}` : place;
+        written.push(value);
+      }
+    this.values.replaceChildren(...written);
   }
 
   private label(): void {
-    const { element, size, sequences, cell, shownRows, shownCols, extent, scale } = this;
+    const { element, sequences, cell, shownRows, shownCols, extent, scale } = this;
+    const [wide, tall] = this.size;
     if (!sequences) return;
     const { scrollTop, scrollLeft } = element;
-    const side = { sequence: sequences.rows, range: shownRows, size, offset: scrollTop, pointed: cell?.row, scale };
-    const top = { sequence: sequences.cols, range: shownCols, size, offset: scrollLeft, pointed: cell?.col, scale };
-    this.side.show({ ...side, inView: this.inView(shownRows, scrollTop, extent.height) });
-    this.top.show({ ...top, inView: this.inView(shownCols, scrollLeft, extent.width) });
+    const side = {
+      sequence: sequences.rows,
+      range: shownRows,
+      size: tall,
+      offset: scrollTop,
+      pointed: cell?.row,
+      scale,
+    };
+    const top = {
+      sequence: sequences.cols,
+      range: shownCols,
+      size: wide,
+      offset: scrollLeft,
+      pointed: cell?.col,
+      scale,
+    };
+    this.side.show({ ...side, inView: this.inView(shownRows, scrollTop, extent.height, tall) });
+    this.top.show({ ...top, inView: this.inView(shownCols, scrollLeft, extent.width, wide) });
   }
 
   /** Row, column and outline of the cell that is read. */
   private mark(): void {
-    const { cell, size, element, shownRows, shownCols, marks } = this;
+    const { cell, element, shownRows, shownCols, marks } = this;
+    const [wide, tall] = this.size;
     for (const mark of marks) mark.hidden = cell === null;
     if (!cell) return;
-    const x = (cell.col - shownCols.start) * size - element.scrollLeft;
-    const y = (cell.row - shownRows.start) * size - element.scrollTop;
+    const x = (cell.col - shownCols.start) * wide - element.scrollLeft;
+    const y = (cell.row - shownRows.start) * tall - element.scrollTop;
     const [row, col, outline] = marks as unknown as [HTMLElement, HTMLElement, HTMLElement];
-    row.style.cssText = `left:0;right:0;top:${y}px;height:${Math.max(1, size)}px`;
-    col.style.cssText = `top:0;bottom:0;left:${x}px;width:${Math.max(1, size)}px`;
-    outline.style.cssText = `left:${x - 1}px;top:${y - 1}px;width:${size + 1}px;height:${size + 1}px`;
+    row.style.cssText = `left:0;right:0;top:${y}px;height:${Math.max(1, tall)}px`;
+    col.style.cssText = `top:0;bottom:0;left:${x}px;width:${Math.max(1, wide)}px`;
+    outline.style.cssText = `left:${x - 1}px;top:${y - 1}px;width:${wide + 1}px;height:${tall + 1}px`;
     outline.classList.toggle("locked", this.locked?.row === cell.row && this.locked?.col === cell.col);
   }
 
   private at(event: MouseEvent): MatrixCell | null {
     const { left, top } = this.body.getBoundingClientRect();
-    const { element, size, shownRows, shownCols } = this;
-    const col = shownCols.start + Math.floor((event.clientX - left + element.scrollLeft) / size);
-    const row = shownRows.start + Math.floor((event.clientY - top + element.scrollTop) / size);
+    const { element, shownRows, shownCols } = this;
+    const [wide, tall] = this.size;
+    const col = shownCols.start + Math.floor((event.clientX - left + element.scrollLeft) / wide);
+    const row = shownRows.start + Math.floor((event.clientY - top + element.scrollTop) / tall);
     const inside = event.clientX >= left && event.clientY >= top;
     return inside && inRange(row, shownRows) && inRange(col, shownCols) ? { row, col } : null;
   }
@@ -262,17 +336,22 @@ export class HeatMap {
   }
 
   private reveal({ row, col }: MatrixCell): void {
-    const { element, size, margin, shownRows, shownCols } = this;
-    const [x, y] = [(col - shownCols.start) * size, (row - shownRows.start) * size];
+    const { element, margin, shownRows, shownCols } = this;
+    const [wide, tall] = this.size;
+    const [x, y] = [(col - shownCols.start) * wide, (row - shownRows.start) * tall];
     const [width, height] = [element.clientWidth - margin.left, element.clientHeight - margin.top];
-    element.scrollLeft = Math.min(x, Math.max(element.scrollLeft, x + size - width));
-    element.scrollTop = Math.min(y, Math.max(element.scrollTop, y + size - height));
+    element.scrollLeft = Math.min(x, Math.max(element.scrollLeft, x + wide - width));
+    element.scrollTop = Math.min(y, Math.max(element.scrollTop, y + tall - height));
   }
 
   get layout() {
-    const { size, margin, shownRows, shownCols } = this;
-    return { size, margin, rows: shownRows, cols: shownCols };
+    const { size, margin, shownRows, shownCols, axes } = this;
+    const names = axes.map(({ textContent }) => textContent ?? "");
+    return { size, margin, rows: shownRows, cols: shownCols, names };
   }
 }
+
+/** Cells of whole pixels are alike; where they are small, the width counts for more. */
+const whole = (size: number): number => (size > 6 ? Math.floor(size) : size);
 
 const clamp = (index: number, { start, end }: Range): number => Math.min(Math.max(index, start), end - 1);

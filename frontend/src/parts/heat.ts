@@ -1,6 +1,8 @@
 import { hexToRgba } from "../palette.js";
 import type { Range } from "../place.js";
+import type { Scheme } from "../scheme.js";
 import { type Layer, WEIGHT } from "../weights.js";
+import { tint } from "./tint.js";
 
 /** One head's weights, as a heat map shows them. */
 export interface Heat {
@@ -11,11 +13,26 @@ export interface Heat {
   rows: Range;
   cols: Range;
   scale: Scale;
+  /** For each stored weight an ink that can be read on its shade; none where the page's own can. */
+  inks: (string | undefined)[];
 }
 
 /** The opacity of a weight between 0 and `most`, on one hue from the background to the colour. */
 export const shade = (weight: number, most: number, contrast: number): number =>
   most > 0 ? Math.min(1, weight / most) ** (0.75 * contrast) : 0;
+
+export function inksOn(color: string, most: number, contrast: number, scheme: Scheme): (string | undefined)[] {
+  return Array.from(WEIGHT, (weight) => tint(color, shade(weight, most, contrast), scheme).ink);
+}
+
+/** Digits that tell the weights of a scale apart. */
+export const digitsOf = ({ most }: Scale): number => (most < 0.1 ? 3 : 2);
+
+/** The value that is written in a cell, and its ink; nothing where it rounds to zero. */
+export function valueText({ layer, head, inks, scale }: Heat, row: number, col: number): [string, string | undefined] {
+  const text = layer.weight(head, row, col).toFixed(digitsOf(scale));
+  return [Number(text) === 0 ? "" : text, inks[layer.byte(head, row, col)]];
+}
 
 /** A picture of one pixel a cell: `alpha(row, col)` of a colour, in 0…255. */
 export function heatImage(
@@ -68,22 +85,24 @@ export function scaleOf(layer: Layer, head: number, rows: Range, cols: Range): S
   return { most, exceeded: most < (largest[last] ?? 0) };
 }
 
-/** `step`: so many cells share a pixel; the strongest is seen. */
+/** So many cells `across` and `down` share a pixel; the strongest is seen. */
 export function heatPicture(
   { layer, head, color, contrast, scale }: Heat,
   rows: Range,
   cols: Range,
-  step = 1,
+  across = 1,
+  down = 1,
 ): ImageData {
   const alphas = Array.from(WEIGHT, (weight) => Math.round(255 * shade(weight, scale.most, contrast)));
   const alpha = (row: number, col: number) => alphas[layer.byte(head, row, col)] as number;
-  if (step <= 1) return heatImage(color, rows, cols, alpha);
-  const pixels = ({ start, end }: Range) => ({ start: 0, end: Math.ceil((end - start) / step) });
-  const edge = ({ start, end }: Range, pixel: number) => Math.min(end, start + Math.floor(pixel * step));
-  return heatImage(color, pixels(rows), pixels(cols), (y, x) => {
+  if (across <= 1 && down <= 1) return heatImage(color, rows, cols, alpha);
+  const pixels = ({ start, end }: Range, step: number) => ({ start: 0, end: Math.ceil((end - start) / step) });
+  const edge = ({ start, end }: Range, pixel: number, step: number) => Math.min(end, start + Math.floor(pixel * step));
+  return heatImage(color, pixels(rows, down), pixels(cols, across), (y, x) => {
     let strongest = 0;
-    for (let col = edge(cols, x); col < edge(cols, x + 1); col++)
-      for (let row = edge(rows, y); row < edge(rows, y + 1); row++) strongest = Math.max(strongest, alpha(row, col));
+    for (let col = edge(cols, x, across); col < edge(cols, x + 1, across); col++)
+      for (let row = edge(rows, y, down); row < edge(rows, y + 1, down); row++)
+        strongest = Math.max(strongest, alpha(row, col));
     return strongest;
   });
 }

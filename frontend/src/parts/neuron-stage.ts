@@ -8,6 +8,7 @@ import { columnWidth } from "../token.js";
 import type { NeuronChange, NeuronState } from "../views/neuron-state.js";
 import type { Layer, Scaled } from "../weights.js";
 import { Column } from "./column.js";
+import { type Legend, legendText, linesRamp } from "./legend.js";
 import { numberColumns } from "./neuron-columns.js";
 import type { Expansion } from "./neuron-drawing.js";
 import { neuronHeadings } from "./neuron-headings.js";
@@ -38,6 +39,7 @@ export class NeuronStage {
   private readonly pointing: Pointing;
   private readonly headings = document.createElement("div");
   private readonly readout = document.createElement("div");
+  private readonly legendLine = Object.assign(document.createElement("p"), { className: "legend" });
   private head: NeuronHead | undefined;
   /** A token whose button is pointed at, and a heading's explanation. */
   private offered: number | null = null;
@@ -157,7 +159,7 @@ export class NeuronStage {
         ${this.headings}
         <span class="to" aria-hidden="true">${expanded === null ? "attends to" : "to"}${to}</span>
       </div>
-      ${this.picture.element}${this.readout}
+      ${this.picture.element}${this.legendLine}${this.readout}
     </div>`;
   }
 
@@ -219,8 +221,17 @@ export class NeuronStage {
     };
     render(expansion && layout ? neuronHeadings(expansion, layout, explain) : shareText(share), this.headings);
     const there = this.expanded === null ? scene : expansion;
+    render(legendText(this.legend), this.legendLine);
     render(there ? this.readoutText(scene, expansion) : this.notice(), this.readout);
     if (there) this.choices.host.drawn();
+  }
+
+  /** What colours and opacity stand for; of an expanded token's neurons their headings have scales. */
+  get legend(): Legend {
+    const scene = this.scene();
+    const ramp = scene && linesRamp(scene, this.choices.host.scheme);
+    const neurons = this.expanded === null ? "" : "blue = positive, orange = negative · ";
+    return { text: `Opacity = weight · ${neurons}left attends to right`, ramp };
   }
 
   private scene(): Scene | null {

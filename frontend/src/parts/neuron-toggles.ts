@@ -1,5 +1,6 @@
 import type { Sequence } from "../figure.js";
 import { type Range, sameRange } from "../place.js";
+import { focusByKey } from "./keyboard.js";
 import { named, spoken } from "./reading.js";
 
 /** A button beside each token on the left: + takes its weights apart, − puts them together again. */
@@ -74,7 +75,7 @@ export class NeuronToggles {
     const { start, end } = this.range;
     const to: Record<string, number> = { ArrowUp: index - 1, ArrowDown: index + 1, Home: start, End: end - 1 };
     if (!(event.key in to)) return;
-    this.walkTo(to[event.key] as number)?.focus();
+    focusByKey(this.walkTo(to[event.key] as number));
     event.preventDefault();
   }
 }

@@ -2,9 +2,10 @@ import { html, nothing, type TemplateResult } from "lit";
 import type { Choices } from "../choices.js";
 import { copyLink } from "../link.js";
 import type { Reader } from "../reader.js";
-import { savePng, saveSvg } from "../save.js";
+import { copiesImages, copyImage, savePng, saveSvg } from "../save.js";
 import { type Change, CONTRAST, offers } from "../state.js";
 import { choice } from "./controls.js";
+import type { Legend } from "./legend.js";
 import type { Sheet } from "./svg.js";
 
 /** What a view adds to the options that all views share. */
@@ -15,7 +16,7 @@ export interface OptionsOf {
   tokens: boolean;
   /** Whether there are only small pictures to see. */
   coarse?: boolean;
-  legend: string;
+  legend: Legend;
   /** The picture as it stands, for a file; null while there is none. */
   sheet(): Sheet | null;
 }
@@ -35,7 +36,6 @@ export function optionsPanel(reader: Reader, view: OptionsOf): TemplateResult | 
   if (!reader.open.options) return nothing;
   return html`<div class="options" role="group" aria-label="Options">
     ${view.coarse ? nothing : [across(reader, view), switches(reader, view), threshold(reader)]}${contrast(reader)}${actions(reader, view)}
-    <p class="legend">${view.legend}</p>
   </div>`;
 }
 
@@ -173,6 +173,7 @@ export function files<State extends object, Change>(
   return html`<button aria-pressed=${reader.open.table} @click=${() => reader.toggle("table")}>Table</button>
     <button @click=${() => save(saveSvg)}>Save SVG</button>
     <button @click=${() => save(savePng)}>Save PNG</button>
+    ${copiesImages() ? html`<button @click=${() => save(copyImage)}>Copy as image</button>` : nothing}
     <button @click=${() => copyLink(reader)}>Copy link</button>
     <span class="pale">${reader.noted}</span>`;
 }

@@ -1,5 +1,6 @@
 import { type Focus, focused, opposite, type Side, type TokenRef } from "../place.js";
 import type { Column } from "./column.js";
+import { focusByKey } from "./keyboard.js";
 
 export interface PointingEvents {
   /** Another token is pointed at. What the keyboard does is announced, what the mouse does is not. */
@@ -119,7 +120,7 @@ export class Pointing {
     const across = () => there.walkTo(Math.min(there.shown.start + index - start, there.shown.end - 1));
     steps[side === "left" ? "ArrowRight" : "ArrowLeft"] = across;
     const step = steps[key];
-    step?.()?.focus();
+    focusByKey(step?.());
     return step !== undefined;
   }
 }

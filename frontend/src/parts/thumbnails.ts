@@ -2,6 +2,7 @@ import { OVERVIEW_LEVELS, type Overview } from "../overview.js";
 import { headColor, hexToRgba } from "../palette.js";
 import type { Range } from "../place.js";
 import { shade, toCanvas } from "./heat.js";
+import { focusByKey } from "./keyboard.js";
 import type { Sheet, SvgPen } from "./svg.js";
 
 export interface Cell {
@@ -230,7 +231,7 @@ export class Thumbnails {
   private walk({ layer, head }: Cell, [down, across]: [number, number]): void {
     const to = (list: number[], value: number, by: number) =>
       list[Math.min(Math.max(list.indexOf(value) + by, 0), list.length - 1)] as number;
-    this.focus({ layer: to(this.layers, layer, down), head: to(this.heads, head, across) });
+    focusByKey(this.cells.get(key({ layer: to(this.layers, layer, down), head: to(this.heads, head, across) })));
   }
 }
 

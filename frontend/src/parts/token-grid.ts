@@ -1,5 +1,6 @@
 import { plainText, tokenElement } from "../token.js";
 import type { Paint } from "./flow.js";
+import { focusByKey } from "./keyboard.js";
 
 export interface GridPlace {
   row: number;
@@ -184,7 +185,7 @@ export class TokenGrid {
     const step = steps[key];
     if (!step) return false;
     this.turnTo({ row: Math.min(Math.max(step.row, 0), last), col: Math.min(Math.max(step.col, 0), end) });
-    this.at(this.stop)?.focus();
+    focusByKey(this.at(this.stop));
     return true;
   }
 }

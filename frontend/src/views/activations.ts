@@ -6,11 +6,13 @@ import { hexToRgba, PALETTES } from "../palette.js";
 import { oneOf, PanelView, position } from "../panel-view.js";
 import { choice, numbers } from "../parts/controls.js";
 import { toCanvas } from "../parts/heat.js";
+import { type Ramp, ramp } from "../parts/legend.js";
 import mapCss from "../parts/neuron-map.css";
 import { type MapCell, NeuronMap } from "../parts/neuron-map.js";
 import { named, type Part, type Reading } from "../parts/reading.js";
 import type { Sheet } from "../parts/svg.js";
 import { largest, type Table } from "../parts/table.js";
+import { ground, signedColor } from "../parts/tint.js";
 import { signed, valueLines, valueList } from "../parts/values.js";
 import { plainText } from "../token.js";
 import type { ViewHost } from "../view.js";
@@ -160,10 +162,18 @@ export class ActivationsView extends PanelView<ActivationsState, ActivationsFigu
   }
 
   protected legend(): string {
-    const { most, exceeded } = this.load(this.layer) ?? {};
     const { kept, neurons } = this.layer;
-    const scale = most ? ` · full colour: ${signed(most)}${exceeded ? " or more" : ""}` : "";
-    return `Rows are tokens, columns the ${kept} most active of ${neurons} neurons · blue is positive, orange negative${scale}`;
+    return `Activation · columns are the ${kept} most active of ${neurons} neurons · rows are tokens`;
+  }
+
+  protected override ramp(): Ramp | null {
+    const { most, exceeded } = this.load(this.layer) ?? {};
+    if (!most) return null;
+    const [least, largest] = [exceeded ? "≤ " : "", exceeded ? "≥ " : ""];
+    return ramp([`${least}${signed(-most)}`, `${largest}${signed(most)}`], (share) => {
+      const value = 2 * share - 1;
+      return ground(signedColor(value, this.host.scheme), Math.abs(value) ** EXPONENT, this.host.scheme);
+    });
   }
 
   protected body(): unknown {

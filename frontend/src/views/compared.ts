@@ -5,7 +5,7 @@ import type { View, ViewClass, ViewHost } from "../view.js";
 import css from "./compared.css";
 
 interface ComparedFigure extends Figure {
-  /** What is changed in the model, as in a sentence. */
+  /** The change of the model, as it follows "the model": "without head 1 of layer 0". */
   interventions: string;
   /** Drawn of the changed model, and of the model as it is. */
   of: Figure;
@@ -37,7 +37,12 @@ export class ComparedView implements View {
   ) {
     this.figure = figure as ComparedFigure;
     this.side(false);
+    this.tell();
     host.addController(this);
+  }
+
+  private tell(): void {
+    this.host.about = `The model ${this.before ? "as it is" : this.figure.interventions}`;
   }
 
   /** The element's other views are made with its own script. What they add to the element is kept here. */
@@ -91,6 +96,7 @@ export class ComparedView implements View {
     const { host } = this;
     for (const controller of controllers) controller.hostDisconnected?.();
     this.before = before;
+    this.tell();
     const other = this.shown;
     adopt(other.view, view.state);
     if (host.isConnected) for (const controller of other.controllers) controller.hostConnected?.();
@@ -129,7 +135,6 @@ export class ComparedView implements View {
     const changed = capital(this.figure.interventions);
     const button = (before: boolean, text: string) =>
       html`<button aria-pressed=${before === this.before} @click=${() => this.choose(before)}>${text}</button>`;
-    this.host.about = this.before ? "The model as it is" : `The model is changed: ${this.figure.interventions}`;
     return html`<div class="view compared" role="group" aria-label="The model">
         ${button(true, "As it is")}${button(false, changed)}
       </div>

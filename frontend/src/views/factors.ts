@@ -7,6 +7,7 @@ import { PanelView, position } from "../panel-view.js";
 import flowCss from "../parts/flow.css";
 import { Flow, groupsOf, type Paint, type Stretch } from "../parts/flow.js";
 import { flowSheet } from "../parts/flow-sheet.js";
+import { focusByKey } from "../parts/keyboard.js";
 import { named, type Part, type Reading } from "../parts/reading.js";
 import type { Sheet, SvgPen } from "../parts/svg.js";
 import { largest, type Table } from "../parts/table.js";
@@ -122,7 +123,7 @@ export class FactorsView extends PanelView<FactorsState, FactorsFigure> {
   }
 
   protected legend(): string {
-    return "A line: how strong a factor is at each token, up to its own maximum · a token: its strongest factor, opacity = strength";
+    return "Colour = a token’s strongest factor · opacity = its strength · a line is up to its own maximum";
   }
 
   protected body(): unknown {
@@ -163,7 +164,7 @@ export class FactorsView extends PanelView<FactorsState, FactorsFigure> {
     const at = buttons.indexOf(event.target as HTMLElement);
     const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: buttons.length - 1 }[event.key];
     if (to === undefined) return;
-    buttons[to]?.focus();
+    focusByKey(buttons[to]);
     event.preventDefault();
   };
 

@@ -4,10 +4,11 @@ import { json } from "../json-blob.js";
 import { memo } from "../memo.js";
 import { oneOf, PanelView, position } from "../panel-view.js";
 import { choice } from "../parts/controls.js";
+import { type Ramp, ramp } from "../parts/legend.js";
 import type { Part, Reading } from "../parts/reading.js";
 import type { Sheet } from "../parts/svg.js";
 import { largest, type Table } from "../parts/table.js";
-import { accent, tint } from "../parts/tint.js";
+import { accent, DEEPEST, ground, tint } from "../parts/tint.js";
 import { type Grid, type GridCell, type GridPlace, TokenGrid } from "../parts/token-grid.js";
 import { percent, type Top, topLines, topList } from "../parts/top.js";
 import { inks } from "../save.js";
@@ -135,13 +136,25 @@ export class LensView extends PanelView<LensState, LensFigure> {
   protected legend(): string {
     const { cells, show } = this.choices.state;
     const whose = cells === "watch" ? "the watched token" : "the actual token";
-    const full = {
-      probability: `the ${cells === "top" ? "top token" : whose.slice(4)} is certain`,
-      rank: `${whose} ranks first`,
-      entropy: "high entropy, undecided",
-      kl: "far from the model's own distribution",
+    const colour = {
+      probability: `Probability of the ${cells === "top" ? "top token" : whose.slice(4)}`,
+      rank: `Rank of ${whose}`,
+      entropy: "Entropy in nats",
+      kl: "KL divergence from the model’s own distribution, in nats",
     }[show];
-    return `Last layer on top · full colour: ${full} · entropy and KL divergence in nats`;
+    return `${colour} · last layer on top`;
+  }
+
+  protected override ramp(): Ramp {
+    const { lens } = this;
+    const { scheme } = this.host;
+    const ends: Record<LensState["show"], Ramp["ends"]> = {
+      probability: ["0 %", "100 %"],
+      rank: ["last", "first"],
+      entropy: ["0", Math.log(this.figure.vocabulary).toFixed(1)],
+      kl: ["0", (lens ? this.most(lens) : 0).toFixed(1)],
+    };
+    return ramp(ends[this.choices.state.show], (share) => ground(accent(scheme), DEEPEST * share, scheme));
   }
 
   protected body(): unknown {
@@ -185,7 +198,7 @@ export class LensView extends PanelView<LensState, LensFigure> {
       kl: () => (lens.kl[row]?.[col] ?? 0) / (this.most(lens) || 1),
     }[show]();
     const text = cells === "top" ? (top.tokens[0] as string) : String(ranked?.[1] ?? "–");
-    return { text, ...tint(accent(this.host.scheme), share < LEAST ? 0 : 0.85 * share, this.host.scheme) };
+    return { text, ...tint(accent(this.host.scheme), share < LEAST ? 0 : DEEPEST * share, this.host.scheme) };
   }
 
   private top({ vocabulary, top, probabilities }: Lens, row: number, col: number): Top {

@@ -1,12 +1,15 @@
 import { html, nothing, render, type TemplateResult, unsafeCSS } from "lit";
 import { memo } from "../memo.js";
 import { headSelect, howText, layerSelect, pairSelect } from "../parts/controls.js";
-import { type Heat, heatImage, heatPicture, scaleOf, shade, toCanvas } from "../parts/heat.js";
+import { digitsOf, type Heat, heatPicture, inksOn, scaleOf, shade, toCanvas, valueText } from "../parts/heat.js";
 import { HeatMap, type MatrixCell } from "../parts/heat-map.js";
+import { type Legend, legendText, ramp } from "../parts/legend.js";
 import type { OptionsOf } from "../parts/options.js";
 import { detail, hint, named, type Part, spoken } from "../parts/reading.js";
-import { percentText, shareText } from "../parts/readout.js";
+import { percentText } from "../parts/readout.js";
 import type { Sheet, SvgPen } from "../parts/svg.js";
+import { ground } from "../parts/tint.js";
+import { indices } from "../place.js";
 import { ReaderView } from "../reader-view.js";
 import { inks } from "../save.js";
 import type { Shown } from "../shown.js";
@@ -16,7 +19,6 @@ import css from "./matrix.css";
 /** Controls and readout. */
 const AROUND = 40 + 40;
 const LOADING_MS = 150;
-const SCALE_STEPS = 64;
 
 /** One head as a heat map: tokens that attend down its side, tokens attended to along its top. */
 export class MatrixView extends ReaderView {
@@ -27,8 +29,9 @@ export class MatrixView extends ReaderView {
     () => this.refresh(),
   );
   private readonly readout = Object.assign(document.createElement("div"), { className: "readout" });
-  private readonly scale = Object.assign(document.createElement("canvas"), { ariaHidden: "true" });
+  private readonly legendLine = Object.assign(document.createElement("p"), { className: "legend" });
   private readonly scaled = memo(scaleOf);
+  private readonly inked = memo(inksOn);
   private shown: Shown | undefined;
   private loadingTimer = 0;
 
@@ -48,12 +51,13 @@ export class MatrixView extends ReaderView {
   }
 
   protected options(): OptionsOf {
-    const legend = "Rows attend to columns · colour = head · opacity = weight";
+    const heat = this.heat();
+    const legend = heat ? this.legend(heat) : { text: "" };
     return { heads: true, tokens: false, legend, sheet: () => this.sheet() };
   }
 
   protected body(): unknown {
-    return [this.map.element, this.readout, this.table()];
+    return [this.map.element, this.legendLine, this.readout, this.table()];
   }
 
   protected summary(): string[] {
@@ -83,8 +87,10 @@ export class MatrixView extends ReaderView {
     if (!this.map.element.isConnected) return;
     const { reader } = this;
     const { left, right } = reader.tokensOfBoth();
-    this.map.arrange(left, right, reader.range("left"), reader.range("right"));
-    const { cell } = reader.state;
+    const { cell, filter } = reader.state;
+    const [from, to] = filter === "all" ? ["", ""] : [...filter.toUpperCase()].map((name) => ` ${name}`);
+    const names = [`from${from} ↓`, `attends to${to} →`];
+    this.map.arrange(left, right, reader.range("left"), reader.range("right"), names);
     const [row, col] = [left.slots[cell?.row ?? -1] ?? -1, right.slots[cell?.col ?? -1] ?? -1];
     this.map.locked = row >= 0 && col >= 0 ? { row, col } : null;
     this.refresh();
@@ -101,7 +107,7 @@ export class MatrixView extends ReaderView {
   private draw(): void {
     const heat = this.heat();
     this.map.show(heat, this.reader.state.zoom === "cells", this.room(AROUND));
-    this.drawScale(heat);
+    if (heat) render(legendText(this.legend(heat)), this.legendLine);
     this.tell(heat);
     if (heat) this.host.drawn();
   }
@@ -112,14 +118,9 @@ export class MatrixView extends ReaderView {
     const { rows, cols } = this.map.layout;
     const [head = 0, color = "#000000"] = [shown.heads[0], shown.colors[0]];
     const scale = this.scaled(shown.layer, head, rows, cols);
-    return { layer: shown.layer, head, color, contrast: this.reader.state.contrast, rows, cols, scale };
-  }
-
-  private drawScale(heat: Heat | null): void {
-    this.scale.width = SCALE_STEPS;
-    this.scale.height = 1;
-    const context = this.scale.getContext("2d");
-    if (heat) context?.drawImage(scaleImage(heat), 0, 0);
+    const { contrast } = this.reader.state;
+    const inks = this.inked(color, scale.most, contrast, this.host.scheme);
+    return { layer: shown.layer, head, color, contrast, rows, cols, scale, inks };
   }
 
   private toggle({ row, col }: MatrixCell): void {
@@ -136,7 +137,7 @@ export class MatrixView extends ReaderView {
   }
 
   private tell(heat: Heat | null): void {
-    render(heat ? html`${this.detail(heat)}${this.legend(heat)}` : this.reader.notice(), this.readout);
+    render(heat ? this.detail(heat) : this.reader.notice(), this.readout);
   }
 
   private detail(heat: Heat): TemplateResult {
@@ -153,11 +154,16 @@ export class MatrixView extends ReaderView {
     return [named(left.tokens, cell.row), " → ", named(right.tokens, cell.col), `: ${weight.toFixed(3)}`];
   }
 
-  private legend({ scale: { most, exceeded } }: Heat): TemplateResult {
+  private legend({ color, contrast, scale }: Heat): Legend {
     const kept = this.shown?.kept ?? 1;
-    const share = kept < 1 ? html`<span class="share">${shareText(kept)}</span>` : nothing;
-    const end = `${exceeded ? "≥ " : ""}${most.toFixed(most < 0.1 ? 3 : 2)}`;
-    return html`<span class="scale">${share}<span class="unseen">Colours from </span>0<span class="unseen"> to</span> ${this.scale} ${end}</span>`;
+    const share = kept < 1 ? `${percentText(kept)} of the weight drawn · ` : "";
+    const { most, exceeded } = scale;
+    const end = `${exceeded ? "≥ " : ""}${most.toFixed(digitsOf(scale))}`;
+    const { scheme } = this.host;
+    return {
+      text: `Opacity = weight · ${share}rows attend to columns`,
+      ramp: ramp(["0", end], (share) => ground(color, shade(share, 1, contrast), scheme)),
+    };
   }
 
   private sheet(): Sheet | null {
@@ -165,7 +171,7 @@ export class MatrixView extends ReaderView {
     if (!heat) return null;
     const { size, margin, rows, cols } = this.map.layout;
     const kept = this.shown?.kept ?? 1;
-    const [width, height] = [(cols.end - cols.start) * size, (rows.end - rows.start) * size];
+    const [width, height] = [(cols.end - cols.start) * size[0], (rows.end - rows.start) * size[1]];
     return {
       width: margin.left + width,
       height: margin.top + height,
@@ -173,40 +179,50 @@ export class MatrixView extends ReaderView {
       draw: (pen) => {
         pen.image(toCanvas(heatPicture(heat, rows, cols)).toDataURL(), margin.left, margin.top, width, height);
         this.label(pen);
+        if (this.map.roomy) this.write(pen, heat);
       },
     };
   }
 
-  private label(pen: SvgPen): void {
+  private write(pen: SvgPen, heat: Heat): void {
     const { size, margin, rows, cols } = this.map.layout;
+    for (const row of indices(rows))
+      for (const col of indices(cols)) {
+        const [text, color] = valueText(heat, row, col);
+        const [x, y] = [
+          margin.left + (col - cols.start + 0.5) * size[0],
+          margin.top + (row - rows.start + 0.5) * size[1],
+        ];
+        if (text) pen.text(text, x, y + 4, { anchor: "middle", size: 11, ...(color ? { color } : {}) });
+      }
+  }
+
+  private label(pen: SvgPen): void {
+    const { size, margin, rows, cols, names } = this.map.layout;
+    const [wide, tall] = size;
     const { left, right } = this.reader.tokensOfBoth();
     const { ink, pale } = inks(this.host.scheme.dark, this.host.scheme.pale);
-    const every = Math.ceil(12 / size);
+    const every = Math.ceil(12 / tall);
     const color = (special: number[], index: number) => (special.includes(index) ? pale : ink);
+    pen.text(names[0] as string, margin.left - 6, margin.top - 6, { anchor: "end", size: 12, color: pale });
+    pen.text(names[1] as string, margin.left, 12, { size: 12, color: pale });
     for (let row = rows.start; row < rows.end; row += every) {
       const style = { anchor: "end", size: 12, color: color(left.special, row) } as const;
       pen.text(
         plainText(left.tokens[row] as string),
         margin.left - 6,
-        margin.top + (row - rows.start + 0.5) * size + 4,
+        margin.top + (row - rows.start + 0.5) * tall + 4,
         style,
       );
     }
-    for (let col = cols.start; col < cols.end; col += every) {
+    for (let col = cols.start; col < cols.end; col += Math.ceil(12 / wide)) {
       const style = { size: 12, color: color(right.special, col), upright: true } as const;
       pen.text(
         plainText(right.tokens[col] as string),
-        margin.left + (col - cols.start + 0.5) * size + 4,
+        margin.left + (col - cols.start + 0.5) * wide + 4,
         margin.top - 6,
         style,
       );
     }
   }
-}
-
-/** From nothing to the largest weight. */
-function scaleImage({ color, contrast }: Heat): HTMLCanvasElement {
-  const cols = { start: 0, end: SCALE_STEPS };
-  const image = heatImage(color, { start: 0, end: 1 }, cols, (_, step) => 255 * shade(step, SCALE_STEPS - 1, contrast));
-  return toCanvas(image);
 }

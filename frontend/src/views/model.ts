@@ -2,14 +2,18 @@ import { html, nothing, render, type TemplateResult, unsafeCSS } from "lit";
 import { type Figure, findSequence, type Stack } from "../figure.js";
 import { memo } from "../memo.js";
 import { filteredParts, Overview } from "../overview.js";
+import { neutral } from "../palette.js";
 import { pairSelect } from "../parts/controls.js";
 import { HeadPicture } from "../parts/head-picture.js";
+import { shade } from "../parts/heat.js";
+import { type Legend, legendText, ramp } from "../parts/legend.js";
 import type { OptionsOf } from "../parts/options.js";
 import { type Part, spoken } from "../parts/reading.js";
 import { strongestWeights } from "../parts/strongest.js";
 import type { Sheet } from "../parts/svg.js";
 import { largest, type Table, tableText } from "../parts/table.js";
 import { type Cell, Thumbnails, type Thumbs } from "../parts/thumbnails.js";
+import { ground } from "../parts/tint.js";
 import { Patterns } from "../patterns.js";
 import { ReaderView } from "../reader-view.js";
 import { inks } from "../save.js";
@@ -81,20 +85,32 @@ export class ModelView extends ReaderView {
   }
 
   protected options(): OptionsOf {
-    const legend = "Rows of a small picture attend to its columns · colour = head · opacity = weight";
     const open = this.turns();
     return {
       heads: false,
       tokens: open,
       coarse: !open,
-      legend: open ? this.detail.legend : legend,
+      legend: open ? this.detail.legend : this.legend(),
       sheet: () => this.sheet(),
     };
   }
 
+  private legend(): Legend {
+    const { host, reader } = this;
+    const text = "Opacity = weight · colour = head · rows of a small picture attend to its columns";
+    const color = (share: number) =>
+      ground(neutral(host.scheme.dark), shade(share, 1, reader.state.contrast), host.scheme);
+    return { text, ramp: ramp(["0", "1"], color) };
+  }
+
   protected body(): unknown {
     this.overview(); // asks for it
-    return [this.grid.element, this.readout, this.opened() ?? this.heads()];
+    return [
+      this.grid.element,
+      html`<p class="legend">${legendText(this.legend())}</p>`,
+      this.readout,
+      this.opened() ?? this.heads(),
+    ];
   }
 
   private opened(): TemplateResult | null {
@@ -103,7 +119,7 @@ export class ModelView extends ReaderView {
     const title = this.reader.where;
     return html`<section class="opened" aria-label=${title}>
       <p class="title">${title} <button aria-label="Close" data-tip="Close" @click=${() => this.close()}>×</button></p>
-      ${this.detail.render()}${this.table()}
+      ${this.detail.render(nothing)}${this.table()}
     </section>`;
   }
 

@@ -18,10 +18,10 @@ export type NeuronChange = Partial<Omit<NeuronState, "selected">> & {
 };
 
 export function initialState(figure: Figure): NeuronState {
-  const { stack, layer, heads, filter } = figure.options;
+  const { stack, layer, heads, filter, expanded = null } = figure.options;
   const offered = offeredHeads(figure, findStack(figure, stack), layer);
   const head = offered.find((candidate) => heads.includes(candidate)) ?? (offered[0] as number);
-  return { stack, layer, head, filter, expanded: null, selected: null };
+  return { stack, layer, head, filter, expanded, selected: null };
 }
 
 /** A new state; what the change leaves out is kept as far as it still fits. */

@@ -11,9 +11,6 @@ import type { View, ViewHost } from "../view.js";
 import css from "./neuron.css";
 import { initialState, mergeState, type NeuronChange, type NeuronState } from "./neuron-state.js";
 
-const LINES = "Left attends to right · opacity = weight";
-const NEURONS = "Blue = positive, orange = negative · opacity = size; of lines: weight";
-
 class NeuronChoices extends Choices<NeuronState, NeuronChange> {
   override get where(): string {
     return `${super.where}, head ${this.state.head}`;
@@ -82,10 +79,8 @@ export class NeuronView implements View {
   private options(): TemplateResult | typeof nothing {
     const { choices } = this;
     if (!choices.open.options) return nothing;
-    const legend = choices.state.expanded === null ? LINES : NEURONS;
     return html`<div class="options" role="group" aria-label="Options">
-      <span class="actions">${files(choices, { sheet: () => this.stage.sheet(), legend })}</span>
-      <p class="legend">${legend}</p>
+      <span class="actions">${files(choices, { sheet: () => this.stage.sheet(), legend: this.stage.legend })}</span>
     </div>`;
   }
 
@@ -94,7 +89,9 @@ export class NeuronView implements View {
     const { selected, expanded } = choices.state;
     if (layerKey(choices, event) || event.ctrlKey || event.metaKey) return;
     const away = event.key === "Escape";
-    if (away && selected) choices.choose({ selected: null });
+    const inOptions = (event.target as Element).closest(".options");
+    if (away && inOptions) closeOptions(choices, event);
+    else if (away && selected) choices.choose({ selected: null });
     else if ((away || event.key === "-") && expanded !== null) choices.choose({ expanded: null });
     else if (event.key === "+" && this.stage.pointed !== null) this.expand(this.stage.pointed);
     else if (!away || !closeOptions(choices, event)) return;

@@ -87,6 +87,10 @@ export class PredictView extends PanelView<PredictState, PredictFigure> {
   }
 
   protected legend(): string {
+    return "";
+  }
+
+  protected override notes(): string {
     return "A bar over the full width: certain";
   }
 

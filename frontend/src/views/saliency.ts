@@ -4,12 +4,13 @@ import { memo } from "../memo.js";
 import { oneOf, PanelView, position } from "../panel-view.js";
 import { choice } from "../parts/controls.js";
 import flowCss from "../parts/flow.css";
-import { Flow, type FlowGroup, groupsOf, type Paint, type Stretch } from "../parts/flow.js";
+import { type Bar, Flow, type FlowGroup, groupsOf, type Paint, type Stretch } from "../parts/flow.js";
 import { flowSheet } from "../parts/flow-sheet.js";
+import { type Ramp, ramp } from "../parts/legend.js";
 import { named, type Part, type Reading } from "../parts/reading.js";
 import type { Sheet } from "../parts/svg.js";
 import { largest, type Table } from "../parts/table.js";
-import { signedTint } from "../parts/tint.js";
+import { DEEPEST, ground, signedColor, signedTint } from "../parts/tint.js";
 import { percent } from "../parts/top.js";
 import { inks } from "../save.js";
 import { plainText } from "../token.js";
@@ -74,6 +75,11 @@ const short = (value: number): string =>
     "−",
   );
 
+/** px of the bars' room, of both signs together, of the line that they stand on, and of a bar's width. */
+const [ROOM, ZERO, BAR] = [28, 1, 12];
+const STRIP = { height: ROOM + ZERO + 2, above: false };
+const NO_STRIP = { height: 0, above: false };
+
 /** The sequences that are read, as their tokens are counted. */
 const READ = ["text", "target"];
 
@@ -110,11 +116,33 @@ export class SaliencyView extends PanelView<SaliencyState, SaliencyFigure> {
   }
 
   protected override controls(): unknown {
-    const options = STYLES.map((style) => [style, style === "bars" ? "bars and percent" : style] as const);
+    const options = STYLES.map((style) => [style, style] as const);
     return choice("Style", this.choices.state.style, options, (style) => this.choices.choose({ style }));
   }
 
   protected legend(): string {
+    const signs = this.unsigned ? "" : " · blue: for, orange: against";
+    const { style } = this.choices.state;
+    return `${style === "bars" ? "Bar" : "Colour"} = share of the attribution${signs}`;
+  }
+
+  /** Whether no input can speak against an output. */
+  private get unsigned(): boolean {
+    return this.figure.method.norm === "l2";
+  }
+
+  protected override ramp(): Ramp | null {
+    const { scaled } = this;
+    if (!scaled || this.choices.state.style === "bars") return null;
+    const most = this.most(this.shares(scaled.row(this.current)));
+    const { scheme } = this.host;
+    const at = (share: number) => (this.unsigned ? share : 2 * share - 1);
+    return ramp([signed(at(0) * most), signed(most)], (share) =>
+      ground(signedColor(at(share), scheme), DEEPEST * Math.abs(at(share)), scheme),
+    );
+  }
+
+  protected override notes(): string {
     const { method, norm, contrast, baseline, steps, seed, layer, window } = this.figure.method;
     const perturbing = method === "occlusion" || method === "feature_ablation";
     const summed = norm === "l2" ? "L2 norm over the embedding" : "signed sum over the embedding";
@@ -126,8 +154,8 @@ export class SaliencyView extends PanelView<SaliencyState, SaliencyFigure> {
       steps && `${steps} ${method === "gradient_shap" ? `samples, seed ${seed}` : "steps"}`,
       layer !== undefined && `at the output of layer ${layer}`,
       window && window > 1 && `${window} tokens at a time`,
-      norm === "l2" ? "blue: much" : "blue: for, orange: against",
-      "full colour: the largest value of this output",
+      "numbers: share of the sum of all sizes",
+      "full colour, or longest bar: the largest value of this output",
     ]
       .filter(Boolean)
       .join(" · ");
@@ -179,17 +207,26 @@ export class SaliencyView extends PanelView<SaliencyState, SaliencyFigure> {
   private show(): boolean {
     const { scaled } = this;
     if (!scaled) return false;
-    const bars = this.choices.state.style === "bars";
-    this.flow.element.classList.toggle("bars", bars);
-    this.flow.paint(this.painter(scaled, bars));
-    const shares = this.shares(scaled.row(this.current));
-    const notes = this.groups(this.figure).flatMap(({ tokens }) => tokens.map(({ note }) => note));
-    this.flow.note((index) => {
-      const share = shares[this.places(this.figure)[index]?.input ?? -1];
-      return bars && share !== undefined && !Number.isNaN(share) ? signed(share) : (notes[index] as string);
-    });
+    this.flow.reserve(this.strip);
+    this.flow.paint(this.painter(scaled));
+    const numbers = this.numbers(scaled);
+    this.flow.note((index) => numbers[index] as string);
     this.mark();
     return true;
+  }
+
+  private get strip(): typeof STRIP {
+    return this.choices.state.style === "bars" ? STRIP : NO_STRIP;
+  }
+
+  /** Below each input its share; below what has none its position. */
+  private numbers(scaled: Scaled): string[] {
+    const shares = this.shares(scaled.row(this.current));
+    const positions = this.groups(this.figure).flatMap(({ tokens }) => tokens.map(({ note }) => note));
+    return this.places(this.figure).map(({ input }, index) => {
+      const share = shares[input ?? -1] ?? Number.NaN;
+      return Number.isNaN(share) ? (positions[index] as string) : whole(share);
+    });
   }
 
   private mark(): void {
@@ -204,17 +241,23 @@ export class SaliencyView extends PanelView<SaliencyState, SaliencyFigure> {
     return counted.map((value) => value / sum);
   }
 
-  private painter(scaled: Scaled, bars: boolean): (index: number) => Paint {
+  private most(shares: Float32Array): number {
+    return shares.reduce((most, share) => Math.max(most, Math.abs(share) || 0), 0);
+  }
+
+  private painter(scaled: Scaled): (index: number) => Paint {
     const shares = this.shares(scaled.row(this.current));
-    const most = shares.reduce((most, share) => Math.max(most, Math.abs(share) || 0), 0);
+    const known = shares.filter((share) => !Number.isNaN(share));
+    const [most, least] = [Math.max(0, ...known), Math.min(0, ...known)];
     const places = this.places(this.figure);
     const { scheme } = this.host;
+    const line = { color: inks(scheme.dark, scheme.pale).pale, top: zeroOf(most, least), height: ZERO };
     return (index) => {
       const share = shares[places[index]?.input ?? -1] ?? Number.NaN;
       if (Number.isNaN(share)) return {};
-      if (!bars) return signedTint(0.85 * share, most, scheme);
-      const { background } = signedTint(0.85 * Math.sign(share), 1, scheme);
-      return background ? { background: bar(background, most > 0 ? Math.abs(share) / most : 0) } : {};
+      if (!this.strip.height) return signedTint(DEEPEST * share, Math.max(most, -least), scheme);
+      const { background } = signedTint(DEEPEST * Math.sign(share), 1, scheme);
+      return { bars: [...(background ? [bar(background, share, most - least, line.top)] : []), line] };
     };
   }
 
@@ -274,7 +317,13 @@ export class SaliencyView extends PanelView<SaliencyState, SaliencyFigure> {
   protected sheet(): Sheet | null {
     const { scaled } = this;
     const { dark, pale } = this.host.scheme;
-    return scaled ? flowSheet(this.groups(this.figure), this.painter(scaled, false), inks(dark, pale)) : null;
+    if (!scaled) return null;
+    const notes = this.numbers(scaled)[Symbol.iterator]();
+    const groups = this.groups(this.figure).map(({ heading, tokens }) => ({
+      heading,
+      tokens: tokens.map((token) => ({ ...token, note: notes.next().value ?? "" })),
+    }));
+    return flowSheet(groups, this.painter(scaled), inks(dark, pale), this.strip);
   }
 
   protected table(): Table | null {
@@ -325,9 +374,20 @@ export class SaliencyView extends PanelView<SaliencyState, SaliencyFigure> {
 
 const signed = (share: number): string => `${(100 * share).toFixed(Math.abs(share) < 0.1 ? 2 : 1)} %`.replace("-", "−");
 
-/** A strip at the foot of a token, as wide as its share of the largest. */
-const bar = (color: string, share: number): string =>
-  `linear-gradient(${color}, ${color}) 0 20px / ${(100 * share).toFixed(1)}% 3px no-repeat`;
+/** Return a share in as few characters as stand below a short token: 26%, −5.5%. */
+function whole(share: number): string {
+  const size = Math.abs(100 * share);
+  const text = size.toFixed(size && size < 9.95 ? 1 : 0);
+  return `${share < 0 && Number(text) ? "−" : ""}${text}%`;
+}
+
+/** Return how far below the top of their room bars stand: all on one line, those against the output below it. */
+const zeroOf = (most: number, least: number): number => (least ? Math.round((ROOM * most) / (most - least)) : ROOM);
+
+function bar(color: string, share: number, range: number, zero: number): Bar {
+  const height = Number(((ROOM * Math.abs(share)) / range).toFixed(1));
+  return { color, width: BAR, height, top: share > 0 ? zero - height : zero + ZERO };
+}
 
 function placesOf({ texts, sequences, outputs }: SaliencyFigure): Place[] {
   const starts: Record<string, number> = { text: 0, target: sequences.text?.tokens.length ?? 0 };

@@ -3,10 +3,11 @@ import type { Blob, Figure } from "../figure.js";
 import { oneOf, PanelView, position } from "../panel-view.js";
 import { choice } from "../parts/controls.js";
 import { heatImage } from "../parts/heat.js";
+import { type Ramp, ramp } from "../parts/legend.js";
 import { hint, type Reading } from "../parts/reading.js";
 import type { Sheet } from "../parts/svg.js";
 import { largest, type Table } from "../parts/table.js";
-import { accent, tint } from "../parts/tint.js";
+import { accent, DEEPEST, ground, tint } from "../parts/tint.js";
 import type { ViewHost } from "../view.js";
 import { Scaled } from "../weights.js";
 import css from "./similarity.css";
@@ -49,7 +50,6 @@ interface Cell {
 
 const [SIZE, EDGE, LARGEST, WRITTEN, LINE, NAMES] = [360, 40, 48, 30, 18, 24];
 /** Of the full colour. */
-const DEEPEST = 0.85;
 const STEPS: Record<string, [number, number]> = {
   ArrowUp: [-1, 0],
   ArrowDown: [1, 0],
@@ -152,11 +152,20 @@ export class SimilarityView extends PanelView<SimilarityState, SimilarityFigure>
   }
 
   protected legend(): string {
+    return "Similarity · emb: the embeddings";
+  }
+
+  protected override ramp(): Ramp {
+    const { scheme } = this.host;
+    return ramp(["0", "1"], (share) => ground(accent(scheme), DEEPEST * share, scheme));
+  }
+
+  protected override notes(): string {
     const { tokens, width, other_width = 0, unit = "tokens" } = this.similar;
     const most = Math.max(width, other_width);
     const few = tokens <= most ? `; with so few, CCA is high whatever the layers (${most} dimensions) do` : "";
     const whose = this.headings.map((heading) => ` · ${heading}`).join("");
-    return `Full colour: 1, alike · compared over ${tokens} ${unit}${few} · emb: the embeddings${whose}`;
+    return `Compared over ${tokens} ${unit}${few}${whose}`;
   }
 
   protected body(): unknown {

@@ -6,11 +6,12 @@ import { choice } from "../parts/controls.js";
 import flowCss from "../parts/flow.css";
 import { Flow, groupsOf, type Paint, type Stretch } from "../parts/flow.js";
 import { flowSheet } from "../parts/flow-sheet.js";
+import { type Ramp, ramp } from "../parts/legend.js";
 import { type Predictions, predictionsOf, predictionTable, topAt } from "../parts/predictions.js";
 import { named, type Reading } from "../parts/reading.js";
 import type { Sheet } from "../parts/svg.js";
 import type { Table } from "../parts/table.js";
-import { accent, tint } from "../parts/tint.js";
+import { accent, DEEPEST, ground, tint } from "../parts/tint.js";
 import topCss from "../parts/top.css";
 import { percent, topLines, topList } from "../parts/top.js";
 import { inks } from "../save.js";
@@ -77,7 +78,16 @@ export class TokensView extends PanelView<TokensState, TokensFigure> {
   }
 
   protected legend(): string {
-    return "Full colour: the model held the token likely · numbers are positions";
+    const { shade } = this.choices.state;
+    const colour = { probability: "Probability of the token · ", rank: "Rank of the token · ", none: "" }[shade];
+    return `${colour}numbers are positions`;
+  }
+
+  protected override ramp(): Ramp | null {
+    const { shade } = this.choices.state;
+    if (shade === "none") return null;
+    const ends: Ramp["ends"] = shade === "rank" ? ["last", "first"] : ["0 %", "100 %"];
+    return ramp(ends, (share) => ground(accent(this.host.scheme), DEEPEST * share, this.host.scheme));
   }
 
   protected body(): unknown {
@@ -115,7 +125,7 @@ export class TokensView extends PanelView<TokensState, TokensFigure> {
     const actual = this.actual(index, predictions);
     if (!actual || shade === "none") return {};
     const share = shade === "probability" ? actual[0] : 1 / actual[1];
-    return tint(accent(this.host.scheme), 0.85 * share, this.host.scheme);
+    return tint(accent(this.host.scheme), DEEPEST * share, this.host.scheme);
   }
 
   protected notice(): TemplateResult {

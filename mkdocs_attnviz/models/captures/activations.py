@@ -6,13 +6,13 @@ are also given an order in which neurons that are active at the same tokens stan
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.encoding import json_blob, scaled_blob
 from mkdocs_attnviz.models.inputs.tokens import Example
 from mkdocs_attnviz.models.loading.load import Unusable
@@ -27,12 +27,13 @@ SEQUENCES = {"self": "text", "encoder": "text", "decoder": "target"}
 """What the layers of a stack read."""
 
 
-def capture(loaded: Loaded, examples: Sequence[Example], parameters: Mapping[str, Any]) -> list[Entry]:
+def capture(context: Context) -> list[Entry]:
     """One entry for each example; `parameters` has `neurons`, how many of a layer are kept.
 
     Raises:
         Unusable: the model has no such neurons, or SciPy is not installed.
     """
+    loaded, examples, parameters = context.loaded, context.examples, context.parameters
     return [_entry(loaded, example, parameters["neurons"]) for example in examples]
 
 

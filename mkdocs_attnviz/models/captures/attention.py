@@ -18,6 +18,7 @@ import torch
 
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models import encoding
+from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.inputs.examples import collate
 from mkdocs_attnviz.models.inputs.tokens import Example, Tokens
 from mkdocs_attnviz.models.loading.loaded import Loaded
@@ -41,13 +42,14 @@ class Kept:
     """(B, heads, Tk)"""
 
 
-def capture(loaded: Loaded, examples: Sequence[Example]) -> list[Entry]:
+def capture(context: Context) -> list[Entry]:
     """One entry for each example: for each layer its weights, and with them norms of values, rollout and overviews.
 
     Raises:
         Unusable: the model has no weights of tokens by tokens.
         ValueError: weights that are no probabilities.
     """
+    loaded, examples = context.loaded, context.examples
     kept = take(loaded, examples)
     found = anatomy(loaded, examples[0])
     return entries(found, examples, lambda name, number: _stack(found.stacks[name], examples[number], number, kept))

@@ -9,7 +9,7 @@ arbitrary.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ import numpy.typing as npt
 from mkdocs_attnviz.block.values import listed
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.captures.activations import SEQUENCES, recorded
+from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.encoding import digits, json_blob
 from mkdocs_attnviz.models.inputs.tokens import Example
 from mkdocs_attnviz.models.loading.load import Unusable
@@ -30,13 +31,14 @@ TOP = 10
 STEPS = 1000
 
 
-def capture(loaded: Loaded, examples: Sequence[Example], parameters: Mapping[str, Any]) -> list[Entry]:
+def capture(context: Context) -> list[Entry]:
     """One entry for each example; `parameters` has `n_components`, `from_layer`, `to_layer`, `stack`, `seed`.
 
     Raises:
         Unusable: the model has no such neurons, or scikit-learn is not installed.
         ValueError: it has no such stack or layer.
     """
+    loaded, examples, parameters = context.loaded, context.examples, context.parameters
     return [_entry(loaded, example, parameters) for example in examples]
 
 

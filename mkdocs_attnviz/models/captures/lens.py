@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.encoding import digits, json_blob
 from mkdocs_attnviz.models.inputs.tokens import Example, names, pretty
 from mkdocs_attnviz.models.loading.load import Unusable
@@ -26,13 +27,14 @@ LEAST = -1000.0
 """A log-probability: what a model forbids stays a number."""
 
 
-def capture(loaded: Loaded, examples: Sequence[Example], parameters: Mapping[str, Any]) -> list[Entry]:
+def capture(context: Context) -> list[Entry]:
     """One entry for each example; `parameters` has `top_k`, `final_norm` and `watch`.
 
     Raises:
         Unusable: the model predicts no tokens, or not from the vectors of its last layer.
         ValueError: a token to be watched is none, or there is no final norm to leave out.
     """
+    loaded, examples, parameters = context.loaded, context.examples, context.parameters
     if loaded.task not in ("next", "target", "masked"):
         if loaded.task is None:
             raise Unusable(loaded.predicts_nothing)

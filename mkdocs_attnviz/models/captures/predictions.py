@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.encoding import digits, json_blob
 from mkdocs_attnviz.models.inputs.examples import collate
 from mkdocs_attnviz.models.inputs.tokens import Example, Tokens, pretty
@@ -26,12 +27,13 @@ LOGITS = 1 << 26
 """Numbers that come out then, at most, if a single copy has no more: a quarter of a gigabyte."""
 
 
-def capture(loaded: Loaded, examples: Sequence[Example], parameters: Mapping[str, Any]) -> list[Entry]:
+def capture(context: Context) -> list[Entry]:
     """One entry for each example; `parameters` has `top_k`.
 
     Raises:
         Unusable: the model predicts nothing.
     """
+    loaded, examples, parameters = context.loaded, context.examples, context.parameters
     with torch.inference_mode():
         return [_entry(loaded, example, parameters["top_k"]) for example in examples]
 

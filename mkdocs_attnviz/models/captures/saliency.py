@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.encoding import digits, scaled_blob
 from mkdocs_attnviz.models.inputs.examples import collate
 from mkdocs_attnviz.models.inputs.tokens import Example, Tokens, names, pretty
@@ -49,12 +50,13 @@ class Output:
     """None: the likeliest."""
 
 
-def capture(loaded: Loaded, examples: Sequence[Example], parameters: Mapping[str, Any]) -> list[Entry]:
+def capture(context: Context) -> list[Entry]:
     """One entry for each example; `parameters` are those of `views/saliency.py`.
 
     Raises:
         Unusable: the model predicts nothing, or the method does not apply to it.
     """
+    loaded, examples, parameters = context.loaded, context.examples, context.parameters
     return [_entry(loaded, example, parameters) for example in examples]
 
 

@@ -17,6 +17,7 @@ import torch
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models import encoding
 from mkdocs_attnviz.models.captures.attention import Making, Stacked, entries, making, quantised, tokens
+from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.inputs.examples import collate
 from mkdocs_attnviz.models.inputs.tokens import Example
 from mkdocs_attnviz.models.loading.load import Unusable
@@ -65,12 +66,13 @@ Explained = tuple[dict[str, Any], dict[str, bytes]]
 """A layer of one example: what `meta` says of it, and its blobs by the end of their name."""
 
 
-def capture(loaded: Loaded, examples: Sequence[Example]) -> list[Entry]:
+def capture(context: Context) -> list[Entry]:
     """One entry for each example: for each layer weights, queries, keys and terms.
 
     Raises:
         Unusable: the model has no weights of tokens by tokens, or none that come from queries and keys.
     """
+    loaded, examples = context.loaded, context.examples
     found = anatomy(loaded, examples[0])
     wanted = {layer.call: stack for stack in found.stacks.values() for layer in stack.layers}
     kept: dict[int, list[Explained]] = {}

@@ -26,6 +26,7 @@ import numpy.typing as npt
 import torch
 
 from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.encoding import scaled_blob
 from mkdocs_attnviz.models.inputs.alignment import Unlike, aligned
 from mkdocs_attnviz.models.inputs.examples import collate
@@ -41,7 +42,7 @@ NULL = 1e-6
 HIDDEN = {"hidden_states": "self", "encoder_hidden_states": "encoder", "decoder_hidden_states": "decoder"}
 
 
-def capture(loaded: Loaded, examples: Sequence[Example], other: Loaded | None = None) -> list[Entry]:
+def capture(context: Context) -> list[Entry]:
     """One entry for each example: for each stack and measure a matrix of layers × layers, *scaled*. With `other`, of
     layers of the model × layers of the other.
 
@@ -49,6 +50,7 @@ def capture(loaded: Loaded, examples: Sequence[Example], other: Loaded | None = 
         Unusable: a model hands out no hidden states.
         ValueError: a text of so few tokens that nothing can be compared; of two models, no stacks that read the same.
     """
+    loaded, examples, other = context.loaded, context.examples, context.other
     return [_entry(loaded, example, other) for example in examples]
 
 

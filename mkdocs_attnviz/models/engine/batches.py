@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +24,8 @@ MATRIX_BUDGET = 1 << 21  # tokens² of one batch: bounds a batch's memory as tex
 BEYOND = re.compile(r"index (\d+ )?(is )?out of (range|bounds)|device-side assert", re.IGNORECASE)
 Message = tuple[dict[str, Any], bytes]
 """To the build's end: an event, and an entry's bytes."""
-Take = Callable[..., list[Entry]]
-"""A capture: of a loaded model and examples."""
+Take = Callable[["Loaded", Sequence["Example"]], Sequence[Entry]]
+"""A capture with its parameters: of a loaded model and examples."""
 
 
 def batches(examples: dict[int, Example], batch_size: int, loaded: Loaded) -> Iterator[dict[int, Example]]:
@@ -87,7 +87,7 @@ def run(shelf: Shelf, loaded: Loaded, take: Take, batch: dict[int, Example]) -> 
             yield {"event": "captured", "index": index, "seconds": seconds}, entry.to_bytes()
 
 
-def _made(shelf: Shelf, loaded: Loaded, take: Take, batch: dict[int, Example]) -> list[Entry] | Failed | None:
+def _made(shelf: Shelf, loaded: Loaded, take: Take, batch: dict[int, Example]) -> Sequence[Entry] | Failed | None:
     """A batch's entries; None if it turns out that this model's texts have to be run one by one.
 
     Raises:

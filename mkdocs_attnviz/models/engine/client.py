@@ -134,6 +134,7 @@ def capture_job(
     return {
         "op": "capture",
         "capture": first.capture.name,
+        "run": first.capture.run,
         "models": {key: model.to_dict() for key, model in zip(("model", "other"), first.models, strict=False)},
         "device": device,
         "batch_size": batch_size,

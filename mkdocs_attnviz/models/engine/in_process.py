@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import Any
 import transformers
 
 from mkdocs_attnviz.cache.entry import Entry
-from mkdocs_attnviz.models.engine.request import Capture
+from mkdocs_attnviz.models.captures.context import Context
+from mkdocs_attnviz.models.engine.capture import Capture, function
 from mkdocs_attnviz.models.identity.reference import ModelRef
 from mkdocs_attnviz.models.inputs import languages
 from mkdocs_attnviz.models.inputs.examples import example
@@ -51,15 +51,13 @@ def entry(
     if languages.several(tokenizer):  # the caller's tokenizer speaks what the caller has set
         spoken = {key: getattr(tokenizer, key, None) for key in languages.KEYS}
         inputs = {key: code for key, code in spoken.items() if code is not None} | dict(inputs)
-    capture = importlib.import_module(f"mkdocs_attnviz.models.captures.{wanted.name}").capture
     try:
         with ExitStack() as stack:
             loaded = _held(stack, "", model, tokenizer, wanted)
             second = None if other is None else _held(stack, "other", other, other_tokenizer, wanted)
             stack.enter_context(intervening(loaded, interventions, [inputs]))
-            more = {name: value for name, value in (("parameters", parameters), ("other", second)) if value}
-            made: Entry = capture(loaded, [example(loaded, inputs, max_tokens, second)], **more)[0]
-            return made
+            examples = [example(loaded, inputs, max_tokens, second)]
+            return function(wanted.run)(Context(loaded, examples, parameters, second))[0]
     except Unusable as error:
         raise ValueError(str(error)) from None
 

@@ -9,33 +9,8 @@ from functools import cached_property
 from typing import Any
 
 from mkdocs_attnviz.cache.key import KeyParts, entry_key
+from mkdocs_attnviz.models.engine.capture import Capture
 from mkdocs_attnviz.models.identity.reference import ModelRef
-
-
-@dataclass(frozen=True)
-class Capture:
-    """One kind of thing taken from a forward pass; `name` is the module in this folder that takes it."""
-
-    name: str
-    version: int
-    """Goes up when the same input would give another entry: the old ones are then no longer found."""
-    head: bool = False
-    """Whether it needs the head that the model was trained with: what turns its last vectors into predictions."""
-    attention: bool = True
-    """Whether it needs attention weights, which not every model has."""
-
-
-ATTENTION = Capture("attention", 3)
-SCORES = Capture("scores", 2)
-TENSORS = Capture("tensors", 1)
-"""No model runs: an author's own file is read."""
-PREDICTIONS = Capture("predictions", 2, head=True, attention=False)
-ACTIVATIONS = Capture("activations", 1, attention=False)
-FACTORS = Capture("factors", 1, attention=False)
-SIMILARITY = Capture("similarity", 1, attention=False)
-SALIENCY = Capture("saliency", 2, head=True, attention=False)
-LENS = Capture("lens", 2, head=True, attention=False)
-CAPTURES = (ATTENTION, SCORES, TENSORS, PREDICTIONS, ACTIVATIONS, FACTORS, SIMILARITY, SALIENCY, LENS)
 
 
 def too_long(tokens: int, limit: int, what: str = "text") -> str:

@@ -12,13 +12,14 @@ import os
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from mkdocs_attnviz.models import errors
+from mkdocs_attnviz.models.engine import capture as captures
 from mkdocs_attnviz.models.engine.batches import (
     Failed,
     Message,
@@ -31,14 +32,15 @@ from mkdocs_attnviz.models.engine.batches import (
     run,
     said,
 )
+from mkdocs_attnviz.models.engine.capture import TENSORS
 from mkdocs_attnviz.models.engine.client import read_message, write_message
 from mkdocs_attnviz.models.engine.downloads import Tell, loading
 from mkdocs_attnviz.models.engine.environment import knowing
-from mkdocs_attnviz.models.engine.request import TENSORS
 from mkdocs_attnviz.models.engine.watchdog import ends_with_build
 from mkdocs_attnviz.models.identity.reference import ModelRef
 
 if TYPE_CHECKING:
+    from mkdocs_attnviz.cache.entry import Entry
     from mkdocs_attnviz.models.inputs.tokens import Example
     from mkdocs_attnviz.models.loading.loaded import Loaded
 
@@ -200,9 +202,12 @@ def _capture(shelf: Shelf, job: dict[str, Any]) -> Iterator[Message]:
         refs = {key: ModelRef.from_dict(model) for key, model in job["models"].items()}
         needs = {name: job[name] for name in ("head", "attention")}
         models = shelf.get(refs, job["device"], **needs, changed=bool(job["interventions"]))
-        take = importlib.import_module(f"mkdocs_attnviz.models.captures.{job['capture']}").capture
-        more = {"parameters": job["parameters"], "other": models.get("other")}
-        take = functools.partial(take, **{name: value for name, value in more.items() if value})
+        context = importlib.import_module("mkdocs_attnviz.models.captures.context").Context
+        capture = captures.function(job["run"])
+
+        def take(loaded: Loaded, examples: Sequence[Example]) -> Sequence[Entry]:
+            return capture(context(loaded, examples, job["parameters"], models.get("other")))
+
         yield from _captured(shelf, models, take, job)
         yield {"event": "done"}, b""
     except shelf.load.Unusable as error:

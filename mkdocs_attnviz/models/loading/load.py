@@ -19,15 +19,7 @@ from mkdocs_attnviz.models.errors import Unusable as Unusable
 from mkdocs_attnviz.models.errors import said
 from mkdocs_attnviz.models.identity import adapters, hub, other_formats
 from mkdocs_attnviz.models.identity.reference import ModelRef
-from mkdocs_attnviz.models.loading import (
-    adapted,
-    memory,
-    missing_weights,
-    model_class,
-    own_buffers,
-    trial,
-    vocabulary,
-)
+from mkdocs_attnviz.models.loading import adapted, memory, missing_weights, model_class, own_buffers, trial, vocabulary
 from mkdocs_attnviz.models.loading.model_class import Kind
 from mkdocs_attnviz.models.probing.attention_limits import without_matrix
 

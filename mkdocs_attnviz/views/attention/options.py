@@ -12,7 +12,7 @@ from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.block.fields import Options as BlockOptions
 from mkdocs_attnviz.block.values import Index, Indices, key, listed
 from mkdocs_attnviz.cache.entry import Entry
-from mkdocs_attnviz.models.engine.request import TENSORS
+from mkdocs_attnviz.models.engine.capture import TENSORS
 from mkdocs_attnviz.models.inputs import word_boundaries
 
 Filter = Literal["all", "aa", "ab", "ba", "bb"]
@@ -20,7 +20,7 @@ ONE_OF_TWO = {"head": "heads", "min_weight": "mass"}
 """Keys that exclude one another."""
 
 
-class Choice(BlockOptions):
+class AttentionOptions(BlockOptions):
     """The keys of every view."""
 
     stack: Literal["self", "encoder", "decoder", "cross"] | None = key(
@@ -64,7 +64,7 @@ class Choice(BlockOptions):
     )
 
     @model_validator(mode="after")
-    def _one_of_two(self) -> Choice:
+    def _one_of_two(self) -> AttentionOptions:
         for one, other in ONE_OF_TWO.items():
             if getattr(self, one, None) is not None and getattr(self, other, None) is not None:
                 raise ValueError(f"`{one}` and `{other}` stand both in the block; keep one of them.")
@@ -73,10 +73,10 @@ class Choice(BlockOptions):
 
 def shared(name: str) -> Any:
     """A key that views of other things than attention have, too; in all of them it means the same."""
-    return Choice.model_fields[name]
+    return AttentionOptions.model_fields[name]
 
 
-class Reading(Choice):
+class WeightOptions(AttentionOptions):
     """The keys of views in which a reader may look at weights in more than one way."""
 
     across_layers: Literal["mean", "max", "rollout"] | None = key(
@@ -122,28 +122,32 @@ class Reading(Choice):
 
 STACKS = ("self", "encoder", "decoder", "cross")
 """In the order in which readers find them; an entry has none."""
-INITIAL = ("filter", *(name for name in Reading.model_fields if name not in Choice.model_fields))
+INITIAL = ("filter", *(name for name in WeightOptions.model_fields if name not in AttentionOptions.model_fields))
 """The options that the figure's state takes over as they are."""
+WEIGHTS_STATE = (
+    "stack", "layer", "heads", "filter", "across_layers", "across_heads", "value_weighted", "merge_words",
+    "special_tokens", "contrast", "min_weight", "mass",
+)  # fmt: skip
+"""The parts of the state that all views with `WeightOptions` have."""
 
 
 @dataclass(frozen=True)
-class Shown:
+class Selection:
     """A block's options, held against what the entry has. `layers` maps a stack's layers to their number of heads."""
 
+    options: AttentionOptions
     stacks: Mapping[str, Mapping[int, int]]
     stack: str
     layer: int
     heads: list[int]
 
 
-def shown(block: Block, entry: Entry) -> Shown:
+def select(block: Block, options: AttentionOptions, entry: Entry) -> Selection:
     """What is shown at first, and what can be.
 
     Raises:
         BlockError: an option names what the model has not.
     """
-    options = block.options
-    assert isinstance(options, Choice)  # noqa: S101 — for the type checker: parse() made it
     stacks = _stacks(block, options, entry)
     stack = _stack(block, options, stacks, [name for name in STACKS if name in entry.meta["stacks"]])
     layer = _first(options, list(stacks[stack])) if options.layer is None else options.layer
@@ -151,21 +155,21 @@ def shown(block: Block, entry: Entry) -> Shown:
         there = list(stacks[stack]) if options.include_layers is None else _numbers(entry, stack)
         raise block.wrong("layer", _no_layer(block, layer, there))
     heads = _heads(block, options, stacks[stack][layer], max(max(heads.values()) for heads in stacks.values()))
-    found = Shown(stacks, stack, layer, heads)
+    found = Selection(options, stacks, stack, layer, heads)
     _check(block, options, entry, found)
     return found
 
 
-def _first(options: Choice, layers: list[int]) -> int:
+def _first(options: AttentionOptions, layers: list[int]) -> int:
     """Rollout starts with all that there is to add up."""
-    return layers[-1] if isinstance(options, Reading) and options.across_layers == "rollout" else layers[0]
+    return layers[-1] if isinstance(options, WeightOptions) and options.across_layers == "rollout" else layers[0]
 
 
 def _numbers(entry: Entry, stack: str) -> list[int]:
     return [layer["layer"] for layer in entry.meta["stacks"][stack]["layers"]]
 
 
-def _stacks(block: Block, options: Choice, entry: Entry) -> dict[str, dict[int, int]]:
+def _stacks(block: Block, options: AttentionOptions, entry: Entry) -> dict[str, dict[int, int]]:
     """Layer number → number of heads, of the stacks and layers that are shown."""
     there = {
         name: {layer["layer"]: layer["heads"] for layer in entry.meta["stacks"][name]["layers"]}
@@ -186,7 +190,7 @@ def _stacks(block: Block, options: Choice, entry: Entry) -> dict[str, dict[int, 
     return {name: layers for name, layers in kept.items() if layers}
 
 
-def _stack(block: Block, options: Choice, stacks: Mapping[str, object], every: Sequence[str]) -> str:
+def _stack(block: Block, options: AttentionOptions, stacks: Mapping[str, object], every: Sequence[str]) -> str:
     if options.stack is None:
         return next(iter(stacks))
     if options.stack not in every:
@@ -203,7 +207,7 @@ def _no_layer(block: Block, layer: int, there: list[int]) -> str:
     return f"`layer` is {layer}; {block.subject} has {numbered('layer', there)}."
 
 
-def _heads(block: Block, options: Choice, count: int, most: int) -> list[int]:
+def _heads(block: Block, options: AttentionOptions, count: int, most: int) -> list[int]:
     """The heads shown at first, of `count` in the layer and at most `most` in any."""
     wanted = options.heads if options.head is None else (options.head,)
     name = "heads" if options.head is None else "head"
@@ -224,14 +228,14 @@ def offered(count: int, include_heads: Sequence[int] | None) -> list[int]:
     return [head for head in heads if include_heads is None or head in include_heads] or heads
 
 
-def _check(block: Block, options: Choice, entry: Entry, found: Shown) -> None:
+def _check(block: Block, options: AttentionOptions, entry: Entry, found: Selection) -> None:
     """Ways of looking that these weights do not allow."""
     stack = entry.meta["stacks"][found.stack]
     layers = {layer["layer"]: layer for layer in stack["layers"]}
     sides = [entry.meta["sequences"][stack[side]] for side in ("rows", "cols")]
     if options.filter != "all" and any(side["sentence_b_start"] is None for side in sides):
         raise block.wrong("filter", f"`filter` is {options.filter!r}, but there is no pair of sentences to filter.")
-    if not isinstance(options, Reading):
+    if not isinstance(options, WeightOptions):
         return
     if options.across_layers == "rollout" and not layers[found.layer].get("rollout"):
         message = "`across_layers` is 'rollout', which needs attention of a sequence to itself."
@@ -251,12 +255,10 @@ def numbered(what: str, numbers: list[int]) -> str:
 
 
 def data(
-    view: str, block: Block, entry: Entry, found: Shown, parts: Sequence[str] = ("values", "rollout")
+    view: str, block: Block, entry: Entry, found: Selection, parts: Sequence[str] = ("values", "rollout")
 ) -> dict[str, Any]:
     """What every view hands to the custom element; `parts` are the layer's further blobs that the view can use."""
-    options = block.options
-    assert isinstance(options, Choice)  # noqa: S101
-    meta = entry.meta["stacks"]
+    options, meta = found.options, entry.meta["stacks"]
     used = dict.fromkeys(meta[name][side] for name in found.stacks for side in ("rows", "cols"))
     initial = {name: getattr(options, name) for name in INITIAL if hasattr(options, name)}
     return {

@@ -6,13 +6,13 @@ left out, across layers, across heads; and of these the part that the pair filte
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.cache.entry import Entry
-from mkdocs_attnviz.views.attention.options import Choice, Reading, Shown, sequence
+from mkdocs_attnviz.views.attention.options import AttentionOptions, Selection, WeightOptions, sequence
 from mkdocs_attnviz.views.attention.weights import Layer, Weight, scaled
 
 TOKENS = 24
@@ -43,33 +43,33 @@ class Window:
     weights: list[Rows]
     """One for each of `heads`."""
 
-    def strongest(self) -> Weight | None:
-        """The largest weight; `head` counts within `heads`."""
+    def strongest(self, without_rows: Collection[int] = ()) -> Weight | None:
+        """The largest weight of the other rows; `head` counts within `heads`."""
         every = (
             Weight(weight, head, row, col)
             for head, rows in enumerate(self.weights)
             for row, cols in enumerate(rows)
+            if row not in without_rows
             for col, weight in enumerate(cols)
         )
         found = max(every, default=None)
         return found if found and found.value else None
 
 
-def window(block: Block, entry: Entry, found: Shown, heads: Sequence[int] | None = None) -> Window:
+def window(block: Block, entry: Entry, found: Selection, heads: Sequence[int] | None = None) -> Window:
     """The first 24 rows and columns; of `heads`, or of those that the block shows."""
-    options = block.options
-    assert isinstance(options, Choice)  # noqa: S101 — for the type checker
+    options = found.options
     stack = entry.meta["stacks"][found.stack]
     rows = side(sequence(entry, stack["rows"], pretty=options.prettify_tokens), options, options.filter[0])
     cols = side(sequence(entry, stack["cols"], pretty=options.prettify_tokens), options, options.filter[-1])
     if not rows.groups or not cols.groups:
         raise block.wrong("special_tokens", "`special_tokens` is false, but there are no other tokens to show.")
     chosen = list(heads or found.heads)
-    across_layers = options.across_layers if isinstance(options, Reading) else None
+    across_layers = options.across_layers if isinstance(options, WeightOptions) else None
     if across_layers == "rollout":
         layer = _Reader(entry, found, found.layer, "/rollout", weighted=False)
         return Window(rows, cols, [None], [layer.window(0, rows, cols)])
-    weighted = isinstance(options, Reading) and options.value_weighted
+    weighted = isinstance(options, WeightOptions) and options.value_weighted
     numbers = [found.layer] if across_layers is None else list(found.stacks[found.stack])
     layers: list[list[Rows]] = [[] for _ in chosen]
     for number in numbers:  # one at a time: a layer may be large
@@ -78,19 +78,19 @@ def window(block: Block, entry: Entry, found: Shown, heads: Sequence[int] | None
             if head < reader.heads:
                 seen.append(reader.window(head, rows, cols))
     weights = [_combined(seen, across_layers) for seen in layers]
-    if isinstance(options, Reading) and options.across_heads is not None:
+    if isinstance(options, WeightOptions) and options.across_heads is not None:
         return Window(rows, cols, [None], [_combined(weights, options.across_heads)])
     return Window(rows, cols, list(chosen), weights)
 
 
-def side(shown: Mapping[str, Any], options: Choice, sentence: str) -> Side:
+def side(shown: Mapping[str, Any], options: AttentionOptions, sentence: str) -> Side:
     """The tokens or words that are shown. `sentence` is the first or last letter of the filter: a, b, or of `all`."""
     count = len(shown["tokens"])
     boundary = shown["sentence_b_start"] or 0
     start, end = (0, boundary) if sentence == "a" and options.filter != "all" else (0, count)
     start = boundary if sentence == "b" else start
-    merge = isinstance(options, Reading) and options.merge_words
-    hidden = set() if not isinstance(options, Reading) or options.special_tokens else set(shown["special"])
+    merge = isinstance(options, WeightOptions) and options.merge_words
+    hidden = set() if not isinstance(options, WeightOptions) or options.special_tokens else set(shown["special"])
     words = shown.get("words") if merge else None
     groups: list[list[int]] = []
     for position in range(start, end):
@@ -119,7 +119,7 @@ def _piece(token: str, number: int) -> str:
 class _Reader:
     """One layer's weights between groups of tokens."""
 
-    def __init__(self, entry: Entry, found: Shown, number: int, part: str, *, weighted: bool) -> None:
+    def __init__(self, entry: Entry, found: Selection, number: int, part: str, *, weighted: bool) -> None:
         stack = entry.meta["stacks"][found.stack]
         rows, cols = (len(entry.meta["sequences"][stack[side]]["tokens"]) for side in ("rows", "cols"))
         name = f"{found.stack}/{number}"

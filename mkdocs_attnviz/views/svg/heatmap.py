@@ -12,9 +12,14 @@ from typing import Any
 from mkdocs_attnviz.views.attention.overview import LEVELS, SIDE, Grid, coarser
 from mkdocs_attnviz.views.drawing import Picture
 from mkdocs_attnviz.views.svg.document import HEADS, document, escape, palette, styles
+from mkdocs_attnviz.views.svg.inks import ink_on
 
 CELL = 18
+ROOMY, WIDEST, TALL = 32, 60, 24  # px of cells that have room for their values: least and largest width, height
+WIDTH = 736  # px of a heat map with values
 LABEL = 120
+AXIS = 18  # px of the names of the axes
+FROM, TO = "from ↓", "attends to →"
 PIXELS = 300  # of a side of the picture of all heads: it should weigh a few kB
 
 
@@ -22,28 +27,69 @@ def levels(weights: Sequence[Sequence[float]]) -> Grid:
     return [bytes(round(LEVELS * min(1.0, weight) ** 0.5) for weight in row) for row in weights]
 
 
-def heat_map(grid: Grid, rows: Sequence[str], cols: Sequence[str], theme: str, head: int | None) -> Picture:
-    """One head in its colour, or several in one where `head` is None. `rows` and `cols` are the labels."""
-    left, top = _room(rows), _room(cols)
-    width, height = left + CELL * len(grid[0]) + 1, top + CELL * len(grid) + 1
+def heat_map(
+    grid: Grid,
+    rows: Sequence[str],
+    cols: Sequence[str],
+    theme: str,
+    head: int | None,
+    weights: Sequence[Sequence[float]] | None = None,
+) -> Picture:
+    """Draw one head in its colour, or several in one where `head` is None. `rows` and `cols` are the labels.
+
+    `weights`, the numbers behind the levels, are written in cells that have room for them.
+    """
+    left, top = max(_room(rows), 52), _room(cols) + AXIS
+    wide, tall = CELL, CELL
+    digits = 3 if max(map(max, weights or [[1.0]])) < 0.1 else 2
+    room = (WIDTH - left) // len(grid[0])
+    if roomy := weights is not None and room >= ROOMY + 7 * (digits - 2):
+        wide, tall = min(room, WIDEST), TALL
+    width, height = left + max(wide * len(grid[0]) + 1, 90), top + tall * len(grid) + 1
+
+    def colour(scheme: dict[str, Any]) -> str:
+        heads = scheme["heads"]
+        return str(scheme["text"] if head is None else heads[head % len(heads)])
 
     def rules(scheme: dict[str, Any]) -> str:
-        heads = scheme["heads"]
-        return _rules(scheme) + f".f{{fill:{scheme['text'] if head is None else heads[head % len(heads)]}}}"
+        inks = _ink_rules(colour(scheme), scheme["background"]) if roomy else ""
+        return f"{_rules(scheme)}.f{{fill:{colour(scheme)}}}{inks}"
 
-    style = "text{font:13px system-ui,sans-serif}" + styles(palette(theme), rules)
+    style = "text{font:13px system-ui,sans-serif}.v{font-size:11px;text-anchor:middle}"
+    style += styles(palette(theme), rules)
     body = [
-        f'<g transform="translate({left} {top}) scale({CELL})">{"".join(_squares(grid))}</g>',
+        f'<g transform="translate({left} {top}) scale({wide} {tall})">{"".join(_squares(grid))}</g>',
+        f'<g transform="translate({left} {top})">{"".join(_values(grid, weights, wide, digits))}</g>'
+        if roomy and weights
+        else "",
+        f'<text class="l" x="{left - 6}" y="{top - 6}" text-anchor="end">{FROM}</text>',
+        f'<text class="l" x="{left}" y="12">{TO}</text>',
         *(
-            f'<text x="{left - 6}" y="{top + CELL * n + 13}" text-anchor="end">{escape(text)}</text>'
+            f'<text x="{left - 6}" y="{top + tall * (n + 0.5) + 4:g}" text-anchor="end">{escape(text)}</text>'
             for n, text in enumerate(rows)
         ),
         *(
-            f'<text transform="translate({left + CELL * n + 13} {top - 6}) rotate(-90)">{escape(text)}</text>'
+            f'<text transform="translate({left + wide * (n + 0.5) + 4:g} {top - 6}) rotate(-90)">{escape(text)}</text>'
             for n, text in enumerate(cols)
         ),
     ]
     return Picture(document(width, height, style, body), width, height)
+
+
+def _values(grid: Grid, weights: Sequence[Sequence[float]], wide: int, digits: int) -> Iterator[str]:
+    """Write each weight in its cell; the class of a text is its cell's level."""
+    for row, (shades, values) in enumerate(zip(grid, weights, strict=True)):
+        for col, (level, value) in enumerate(zip(shades, values, strict=True)):
+            if float(text := f"{value:.{digits}f}"):
+                yield f'<text class="v i{level}" x="{wide * (col + 0.5):g}" y="{TALL * row + 16}">{text}</text>'
+
+
+def _ink_rules(colour: str, background: str) -> str:
+    """Return a rule for each level: the ink, black or white, that can be read on its shade."""
+    inks: dict[str, list[str]] = defaultdict(list)
+    for level in range(LEVELS + 1):
+        inks[ink_on(colour, background, level / LEVELS)].append(f".i{level}")
+    return "".join(f"{','.join(levels)}{{fill:{ink}}}" for ink, levels in inks.items())
 
 
 def _room(labels: Sequence[str]) -> int:

@@ -9,6 +9,7 @@ A node's model is the one that the key names: a commit of the hub, or a director
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib.util
 import socket
 import tempfile
@@ -17,13 +18,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mkdocs_attnviz import __version__
+from mkdocs_attnviz import __version__, models
 from mkdocs_attnviz.block.problem import BlockError
+from mkdocs_attnviz.models.engine.capture import TENSORS
 from mkdocs_attnviz.models.engine.client import Worker, WorkerDied
-from mkdocs_attnviz.models.engine.request import CAPTURES, TENSORS
 from mkdocs_attnviz.models.identity.reference import ModelRef, digest, package_directory
 
-VERSION = f"{__version__} (captures {', '.join(str(each.version) for each in CAPTURES)})"
+
+def _code() -> str:
+    """Return the first digits of a digest over all code that makes entries."""
+    files = sorted(Path(models.__path__[0]).rglob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:10]
+
+
+VERSION = f"{__version__} (code {_code()})"
 """Another version may write something else under the same key."""
 LAST = ("absent", "died", "done", "failed")
 """Events after which nothing more is said about a job."""

@@ -18,10 +18,10 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from mkdocs_attnviz.log import Log
+from mkdocs_attnviz.models.engine.capture import TENSORS
 from mkdocs_attnviz.models.engine.client import Answer, Models, Refused, capture_job, captured
 from mkdocs_attnviz.models.engine.ray.actor import VERSION, NodeWorker
 from mkdocs_attnviz.models.engine.ray.schedule import Chunk, Waiting, Work
-from mkdocs_attnviz.models.engine.request import TENSORS
 
 TRIES = 3
 TICK = 5.0  # seconds after which the cluster is looked at again, though nothing was heard

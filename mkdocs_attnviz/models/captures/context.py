@@ -1,0 +1,24 @@
+"""What a capture is given: a model in memory, examples that it is to read, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mkdocs_attnviz.models.inputs.tokens import Example
+from mkdocs_attnviz.models.loading.loaded import Loaded
+
+
+@dataclass(frozen=True)
+class Context:
+    """The arguments of a capture."""
+
+    loaded: Loaded
+    """The block's model, changed by the block's `interventions` while the capture runs."""
+    examples: Sequence[Example]
+    """The inputs, tokenized; a capture makes one entry for each, in this order."""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """What the view's options say to the capture (`Options.parameters`), as plain JSON."""
+    other: Loaded | None = None
+    """The model that the block's own is compared with, if the view's options name one (`Options.second`)."""

@@ -1,0 +1,51 @@
+"""One kind of entry: what is taken from a model's pass over a text. A view declares it, and a worker runs it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mkdocs_attnviz.plugins import packages
+
+if TYPE_CHECKING:
+    from mkdocs_attnviz.cache.entry import Entry
+    from mkdocs_attnviz.models.captures.context import Context
+
+OURS = "mkdocs_attnviz.models.captures."
+"""The room that our own captures are in."""
+
+
+@dataclass(frozen=True)
+class Capture:
+    """One kind of entry, and the function that makes it."""
+
+    name: str
+    """A name that no other capture has; it becomes a part of the cache key."""
+    version: int
+    """A number that goes up when the same input would give another entry: the old ones are then no longer found."""
+    run: str
+    """`module:function`, from a `Context` to one entry for each of its examples. Only a worker imports it."""
+    head: bool = False
+    """Whether it needs the head that the model was trained with, which turns its last vectors into predictions."""
+    attention: bool = True
+    """Whether it needs attention weights, which not every model has."""
+
+
+TENSORS = Capture("tensors", 1, run=f"{OURS}tensors:capture_file")
+"""The reading of an author's own file, for which no model runs; its function takes the file's path."""
+
+
+def function(run: str) -> Callable[[Context], Sequence[Entry]]:
+    """Return the function that `run` names as `module:function`, imported.
+
+    Raises:
+        ValueError: it is neither one of our captures nor in a package that has registered a view.
+    """
+    module, _, name = run.partition(":")
+    package = module.partition(".")[0]
+    if not module.startswith(OURS) and (package == "mkdocs_attnviz" or package not in packages()):
+        raise ValueError(f"{run!r} is no capture of a view that is installed here.")
+    capture: Callable[[Context], Sequence[Entry]] = getattr(importlib.import_module(module), name)
+    return capture

@@ -1,0 +1,5 @@
+"""The capture that all views of attention weights draw from."""
+
+from mkdocs_attnviz.models.engine.capture import Capture
+
+ATTENTION = Capture("attention", 3, run="mkdocs_attnviz.models.captures.attention:capture")

@@ -1,0 +1,157 @@
+"""The static picture of an expanded token: its query, every key, their products, and the weights that come of them."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.views.attention.options import Selection
+from mkdocs_attnviz.views.attention.overview import LEVELS, Grid
+from mkdocs_attnviz.views.attention.weights import scaled
+from mkdocs_attnviz.views.attention.window import Side, Window
+from mkdocs_attnviz.views.drawing import Picture
+from mkdocs_attnviz.views.svg.document import HEADS, ROW, document, escape, palette, styles
+from mkdocs_attnviz.views.svg.heatmap import png
+
+LEFT, STRIP, FAN, GAP, NUMBER = 120, 128, 32, 8, 56
+"""Widths in px: tokens on the left, a strip, the lines between query and keys, a gap, a column of numbers."""
+LINES = 6
+"""Lines of pixels for each token; its strip takes those between the first and the last."""
+MASKED = 0.15
+"""What is left of the numbers of a masked key, so that they are pale."""
+
+Vectors = list[list[float]]
+"""One list of neurons for each token."""
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """The window's token `row`, taken apart. `largest`: the largest absolute query, key and product of the head."""
+
+    row: int
+    query: list[float]
+    keys: Vectors
+    masked: list[bool]
+    """Whether a key lies in the token's future."""
+    scale: float
+    largest: tuple[float, float, float]
+
+    def products(self, col: int) -> list[float]:
+        return [q * k for q, k in zip(self.query, self.keys[col], strict=True)]
+
+
+def expansion(entry: Entry, found: Selection, first: Window, row: int) -> Expansion:
+    """Return the window's token `row` with its query and the keys that the picture shows."""
+    meta = entry.meta["stacks"][found.stack]
+    layer = next(each for each in meta["layers"] if each["layer"] == found.layer)
+    neurons, head = layer["neurons"], found.heads[0]
+    name, d = f"{found.stack}/{found.layer}", neurons["d"]
+    rows, cols = (len(entry.meta["sequences"][meta[side]]["tokens"]) for side in ("rows", "cols"))
+    queries = scaled(entry.blobs[f"{name}/q"], layer["heads"] * d, rows)[head * d : (head + 1) * d]
+    group = head * neurons["kv_heads"] // layer["heads"]
+    keys = scaled(entry.blobs[f"{name}/k"], neurons["kv_heads"] * d, cols)[group * d : (group + 1) * d]
+    most_q, most_k = ([max(map(abs, values), default=0.0) for values in side] for side in (queries, keys))
+    largest = max(most_q), max(most_k), max(q * k for q, k in zip(most_q, most_k, strict=True))
+    position = first.rows.groups[row][0]
+    shown = [group[0] for group in first.cols.groups]
+    return Expansion(
+        row,
+        query=[values[position] for values in queries],
+        keys=[[values[col] for values in keys] for col in shown],
+        masked=[meta["causal"] and position < col < rows for col in shown],  # a last column may be a sink
+        scale=neurons["scale"],
+        largest=largest,
+    )
+
+
+def picture(first: Window, opened: Expansion, theme: str) -> Picture:
+    q, k = LEFT, LEFT + STRIP + FAN
+    numbers = k + 2 * STRIP + GAP + NUMBER
+    right = numbers + NUMBER + 8
+    width, height = right + LEFT, ROW * (1 + max(len(first.rows.texts), len(first.cols.texts)))
+    head = (first.heads[0] or 0) % HEADS
+    box = f'x="{q}" y="{ROW}" width="{k + 2 * STRIP + GAP - q}" height="{height - ROW}"'
+    body = [
+        *_strips(opened, max(len(first.rows.texts), len(first.cols.texts)), box, width, height),
+        *_fan(first, opened, q + STRIP + 2, k - 2),
+        *_headings((q, k, k + STRIP + GAP), (numbers, numbers + NUMBER), opened.scale),
+        *_numbers(first, opened, numbers),
+        *_tokens(first.rows, LEFT - 8, ' text-anchor="end"', opened.row),
+        *_tokens(first.cols, right, "", None),
+    ]
+
+    def rules(scheme: dict[str, Any]) -> str:
+        negative, positive = scheme["signed"]
+        texts = f"text{{fill:{scheme['text']}}}.s{{fill:{scheme['pale']}}}"
+        return f"{texts}.n{{fill:{negative}}}.p{{fill:{positive}}}path{{stroke:{scheme['heads'][head]}}}"
+
+    fonts = "text{font:14px system-ui,sans-serif}.o{font-weight:600}.i{font-size:12px}"
+    plain = "path{stroke-width:1.5;fill:none}image{image-rendering:pixelated}"
+    return Picture(document(width, height, fonts + plain + styles(palette(theme), rules), body), width, height)
+
+
+def _strips(opened: Expansion, rows: int, box: str, width: int, height: int) -> Iterator[str]:
+    """Yield all strips in two images, of positive and of negative numbers: a pixel is a neuron wide."""
+    d = len(opened.query)
+    blank = [0.0] * d
+    fan, gap = ([0.0] * max(1, round(px * d / STRIP)) for px in (FAN, GAP))
+    lines = []
+    for row in range(rows):
+        seen = row < len(opened.keys)
+        keys = opened.keys[row] if seen else blank
+        products = opened.products(row) if seen and not opened.masked[row] else blank
+        parts = (opened.query if row == opened.row else blank, keys, products)
+        shares = [[value / (most or 1) for value in part] for part, most in zip(parts, opened.largest, strict=True)]
+        if seen and opened.masked[row]:
+            shares[1] = [MASKED * share for share in shares[1]]
+        lines.append([*shares[0], *fan, *shares[1], *gap, *shares[2]])
+    whole = f'maskUnits="userSpaceOnUse" x="0" y="0" width="{width}" height="{height}"'
+    for name, sign in (("n", -1), ("p", 1)):
+        image = base64.b64encode(png(_pixels(lines, sign))).decode()
+        href = f'href="data:image/png;base64,{image}" preserveAspectRatio="none"'
+        yield f'<mask id="{name}" {whole}><image {box} {href}/></mask><rect class="{name}" {box} mask="url(#{name})"/>'
+
+
+def _pixels(lines: Vectors, sign: int) -> Grid:
+    """Return the levels of the numbers with this sign; as in `strength` of the front end, small ones can be seen."""
+    found: Grid = []
+    for line in lines:
+        level = bytes(round(LEVELS * min(1.0, max(0.0, sign * share)) ** 0.55) for share in line)
+        found += [bytes(len(line)), *[level] * (LINES - 2), bytes(len(line))]
+    return found
+
+
+def _fan(first: Window, opened: Expansion, left: int, right: int) -> Iterator[str]:
+    """Yield a line from the query to each key, as opaque as the weight."""
+    for col, weight in enumerate(first.weights[0][opened.row]):
+        if (opacity := round(float(weight**0.6), 2)) > 0:
+            start, span, fall = (opened.row + 1.5) * ROW, right - left, (col - opened.row) * ROW
+            curve = f"M{left} {start:g}c{span / 2:g} 0 {span / 2:g} {fall} {span} {fall}"
+            yield f'<path opacity="{opacity:g}" d="{curve}"/>'
+
+
+def _headings(strips: Sequence[int], numbers: Sequence[int], scale: float) -> Iterator[str]:
+    for x, text in zip(strips, ("Query q", "Key k", "q × k"), strict=True):
+        yield f'<text class="i" x="{x}" y="16">{text}</text>'
+    for x, text in zip(numbers, (f"q·k×{scale:.3g}", "weight"), strict=True):
+        yield f'<text class="i" x="{x}" y="16" text-anchor="end">{text}</text>'
+
+
+def _numbers(first: Window, opened: Expansion, x: int) -> Iterator[str]:
+    """Yield the scaled product and the weight of each token."""
+    for col, weight in enumerate(first.weights[0][opened.row]):
+        masked = opened.masked[col]
+        score = "masked" if masked else f"{opened.scale * sum(opened.products(col)):.2f}".replace("-", "−")
+        for at, text in ((x, score), (x + NUMBER, f"{weight:.2f}")):
+            pale = " s" if masked or text == "0.00" else ""
+            yield f'<text class="i{pale}" x="{at}" y="{(col + 1) * ROW + 16}" text-anchor="end">{text}</text>'
+
+
+def _tokens(side: Side, x: int, anchor: str, opened: int | None) -> Iterator[str]:
+    for position, text in enumerate(side.texts):
+        kind = "o" if position == opened else "s" if side.special[position] else ""
+        style = f' class="{kind}"' if kind else ""
+        yield f'<text x="{x}" y="{(position + 1) * ROW + 16}"{anchor}{style}>{escape(text)}</text>'

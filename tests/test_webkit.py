@@ -1,0 +1,55 @@
+"""Each view in WebKit: it draws from disk without an error, nothing is wrong with its layout, and keys walk in it."""
+
+import chromium
+import layouts
+import pytest
+import webkit
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.keys import Keys
+from test_example_site import built
+
+from mkdocs_attnviz.views import NAMES
+
+TOKEN = ".flow [role=option]"
+WALKED = {
+    "head": ".left [role=option]",
+    "neuron": ".left [role=option]",
+    "model": ".cell",
+    "lens": "td",
+    "tokens": TOKEN,
+    "saliency": TOKEN,
+    "factors": TOKEN,
+}
+"""Elements of a view between which arrow keys move the focus."""
+FIRST = """
+const first = document.querySelector("attn-viz").shadowRoot.querySelector(arguments[0]);
+first.scrollIntoView({ block: "center" });
+return first;
+"""
+FOCUSED = """
+const { activeElement } = document.querySelector("attn-viz").shadowRoot;
+return [activeElement !== arguments[0], activeElement.matches(":focus-visible")];
+"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    driver = chromium.webkit()
+    if driver is None:
+        pytest.skip("there is no WebKitWebDriver, or no Xvfb")
+    with webkit.browser(driver) as browser:
+        yield browser
+
+
+def test_every_view(browser):
+    for view in NAMES:
+        browser.get(built(f"guide/views/{view}.md").as_uri())
+        drawn = browser.execute_async_script(webkit.DRAW)
+        assert drawn in range(1, 50), f"{view}: {drawn}"
+        assert browser.execute_script("return eval(arguments[0])", layouts.AUDIT) == {}, view
+        if view in WALKED:
+            # WebKit takes a focus that a script moves for the mouse's where a click came before.
+            first = browser.execute_script(FIRST, WALKED[view])
+            ActionChains(browser).move_to_element(first).click().send_keys(Keys.ARROW_DOWN, Keys.ARROW_RIGHT).perform()
+            assert browser.execute_script(FOCUSED, first) == [True, True], view
+        assert browser.execute_script("return problems") == [], view

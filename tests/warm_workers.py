@@ -1,0 +1,201 @@
+"""Worker processes of a test run that need not import torch: forks of one process that has imported all they need.
+
+PyTorch and transformers take five seconds of a processor to import, and a run starts some hundred workers. While a run
+of pytest lasts, `PYTHONPATH` names a folder whose `sitecustomize` turns a worker that has just been started into a
+stand-in: it hands its pipes to the warm process, which forks, and ends as the fork ends. A worker that is started with
+any other environment than the run's, or in another way than the build's, is none of this and imports torch itself.
+So does one of a test with the fixture `cold_workers`: what is about processes is tested with real ones.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+FREE = {"PWD", "OLDPWD", "COLUMNS"}
+"""Variables that may differ: nothing that has been imported depends on them."""
+LONGEST = 90
+"""Characters of a folder in which there can be a socket."""
+WARM = ["load", "saliency", "factors", "similarity"]
+"""Modules of `mkdocs_attnviz.models` that import what takes long."""
+SITECUSTOMIZE = """\
+import importlib.machinery, importlib.util, os, sys
+here = os.path.dirname(os.path.abspath(__file__))
+with open(os.path.join(here, "worker.txt")) as file:
+    is_worker = sys.orig_argv[1:] == ["-c", file.read()]
+if is_worker:
+    spec = importlib.util.spec_from_file_location("warm_workers", {source!r})
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.stand_in(here)
+others = [folder for folder in sys.path if os.path.abspath(folder) != here]
+spec = importlib.machinery.PathFinder.find_spec("sitecustomize", others)
+if spec:
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+"""
+"""The module also runs the environment's own `sitecustomize`, which it hides."""
+
+
+def install(folder: Path, worker: str, environment: Callable[[], Mapping[str, str]], run: int) -> str | None:
+    """Let workers of this process and its children be forks, and return what `PYTHONPATH` was.
+
+    `worker` is the code by which a build starts one, `environment` what it then gives to it, and `run` the process
+    with which the warm one ends. Several processes of a run share a folder.
+    """
+    before = os.environ.get("PYTHONPATH")
+    if sys.platform != "linux" or len(str(folder)) > LONGEST:
+        return before
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(folder), before]))
+    folder.mkdir(exist_ok=True)
+    about = {"run": run, "prefix": sys.prefix, "environment": fixed(environment())}
+    write(folder / "worker.txt", worker)
+    write(folder / "run.json", json.dumps(about))
+    write(folder / "sitecustomize.py", SITECUSTOMIZE.format(source=__file__))
+    return before
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file that others may be reading, or writing with the same text."""
+    own = path.with_name(f"{path.name}.{os.getpid()}")
+    own.write_text(text)
+    own.replace(path)
+
+
+def stand_in(folder: str) -> None:
+    """Be the worker that a fork of the warm process is, and end as it ends; return if there can be no such fork."""
+    where = Path(folder)
+    run = json.loads((where / "run.json").read_text())
+    if sys.prefix != run["prefix"] or fixed(os.environ) != run["environment"]:
+        return
+    with contextlib.suppress(FileExistsError):
+        (where / "started").touch(exist_ok=False)
+        command = [sys.executable, __file__, folder]
+        with (where / "log").open("wb") as log:
+            subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    with socket.socket(socket.AF_UNIX) as warm:
+        connect(warm, where / "socket")
+        job = {"folder": str(Path.cwd()), "environment": dict(os.environ), "path": [part for part in sys.path if part]}
+        content = json.dumps(job).encode()
+        socket.send_fds(warm, [len(content).to_bytes(4, "big")], [0, 1, 2])
+        warm.sendall(content)
+        for stream in (0, 1, 2):
+            os.close(stream)
+        status = int(warm.recv(16) or 1)
+    if status < 0:
+        os.kill(os.getpid(), -status)
+    os._exit(status)
+
+
+def fixed(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if name not in FREE}
+
+
+def connect(warm: socket.socket, path: Path) -> None:
+    """Wait for the warm process, which listens before it imports anything."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return warm.connect(str(path))
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+# ---- the warm process
+
+
+def serve(folder: Path) -> None:
+    """Fork a worker for each stand-in, until the run of pytest has ended."""
+    run = json.loads((folder / "run.json").read_text())["run"]
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind(str(folder / "socket"))
+        door.listen(100)
+        door.settimeout(1)
+        for name in WARM:
+            importlib.import_module(f"mkdocs_attnviz.models.{name}")
+        importlib.import_module("transformers.models.gpt2.modeling_gpt2")
+        while alive(run):
+            with contextlib.suppress(TimeoutError):
+                connection, _ = door.accept()
+                if os.fork() == 0:
+                    door.close()
+                    attend(connection)
+                connection.close()
+            with contextlib.suppress(ChildProcessError):
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
+
+
+def alive(pid: int) -> bool:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, 0)
+        return True
+    return False
+
+
+def attend(stand_in: socket.socket) -> None:
+    """Run one worker, kill it when its stand-in is killed, and tell the stand-in how it has ended."""
+    stand_in.setblocking(True)
+    size, pipes, _, _ = socket.recv_fds(stand_in, 4, 3)
+    content = b""
+    while len(content) < int.from_bytes(size, "big"):
+        content += stand_in.recv(1 << 16)
+    ours, theirs = os.pipe()
+    worker = os.fork()
+    if worker == 0:
+        stand_in.close()
+        os.close(ours)
+        os.set_inheritable(theirs, False)
+        become(pipes, **json.loads(content))
+    for pipe in [*pipes, theirs]:
+        os.close(pipe)
+    ready, _, _ = select.select([stand_in, ours], [], [])
+    if stand_in in ready:
+        os.kill(worker, signal.SIGKILL)
+    status = os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])
+    with contextlib.suppress(OSError):
+        stand_in.sendall(str(status).encode())
+    os._exit(0)
+
+
+def become(pipes: list[int], folder: str, environment: dict[str, str], path: list[str]) -> None:
+    """Be a worker process as if it had been started by itself."""
+    os.setsid()
+    for number, pipe in enumerate(pipes):
+        os.dup2(pipe, number)
+        os.close(pipe)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    sys.path[:] = path
+    sys.argv[:] = ["-c"]
+    status = 1
+    try:
+        from mkdocs_attnviz.models.engine import worker
+
+        worker.main()
+        status = 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 1
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(status)
+
+
+if __name__ == "__main__":
+    serve(Path(sys.argv[1]))
