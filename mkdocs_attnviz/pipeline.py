@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import time
-import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mkdocs_attnviz.block.fields import Block
-from mkdocs_attnviz.block.problem import BlockError
+from mkdocs_attnviz.block.problem import BlockError, Problem, trace
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.cache.entry import DamagedEntry, Entry, signing_key
 from mkdocs_attnviz.cache.entry_schema import unusable
@@ -27,9 +26,10 @@ from mkdocs_attnviz.cache.lock import Lock
 from mkdocs_attnviz.cache.store import Store
 from mkdocs_attnviz.cache.token_version import outdated
 from mkdocs_attnviz.figure import Alert, Assets, Figure, Rendered, fill, sources
-from mkdocs_attnviz.log import Log
+from mkdocs_attnviz.log import MORE, Log
 from mkdocs_attnviz.models.engine.capture import TENSORS
-from mkdocs_attnviz.models.engine.client import Captured, Engine, EngineFailed, Worker, by_model
+from mkdocs_attnviz.models.engine.client import Captured, Engine, EngineFailed, by_model
+from mkdocs_attnviz.models.engine.inline import local_worker
 from mkdocs_attnviz.models.engine.request import Request, too_long
 from mkdocs_attnviz.models.identity.registry import Registry
 from mkdocs_attnviz.progress import Progress
@@ -39,6 +39,7 @@ from mkdocs_attnviz.views import VIEWS, block_of, state
 from mkdocs_attnviz.views.drawing import with_short_tokens
 
 NOT_RUN = "The cache does not hold this figure's tensors, and `on_missing` forbids to run its model here"
+GONE = Problem("missing", "", "Its cache entry was written and is gone again, twice in this build.")
 
 
 class Missing(Exception):
@@ -65,22 +66,19 @@ class Outcome:
     """What came of a capture in this build."""
 
     seconds: float = 0.0
-    error: str = ""
+    problem: Problem | None = None
     """Why there is no entry."""
-    blame: str = "text"
-    """The key of the block that is at fault."""
-    missing: bool = False
-    """Nothing is wrong, but no model may be run here."""
     fetched: bool = False
     """From the shared cache."""
 
 
 class Pipeline:
-    """The blocks of one site. `base` is the folder that relative directories start from.
+    """What the builds of one site share. `base` is the folder that relative directories start from.
 
     `warn` is told of each block that cannot be drawn; left out, `log` is, with page and line in the message. `fatal`
     makes a host's own error of a sentence. `command` computes, where models can run, what is missing here. `engine`
-    runs models; left out, one process of this machine does. With `update` hubs are asked where their branches are now.
+    runs models, and belongs to the caller; left out, one process of this machine does. With `update` hubs are asked
+    where their branches are now. `more` is what shows tracebacks, at the beginning of a sentence.
     """
 
     def __init__(
@@ -94,41 +92,62 @@ class Pipeline:
         command: str = "attnviz run",
         engine: Engine | None = None,
         update: bool = False,
+        more: str = "`-v`",
     ) -> None:
         self.settings, self.base, self.log, self.fatal, self.command = settings, base, log, fatal, command
+        self.more = more
         self.warn = warn or (lambda alert: log.warning(alert.message))
         store = Store(settings.cache_url, log) if settings.cache_url else None
         try:
             key = signing_key(os.environ)
+            self.worker = local_worker(settings.timeout, os.environ)
         except ValueError as error:
             raise fatal(str(error)) from None
         folder, push = _below(base, settings.cache_dir), settings.cache_push
         self.cache = Cache(folder, log, store, push=push, signing_key=key, outdated=outdated)
         self.lock = Lock(_below(base, settings.lock_file), log)
-        self.worker = Worker(settings.timeout)
         self.engine: Engine = engine or self.worker
         self.registry = Registry(settings, base, self.lock, self.worker, log, update=update)
+
+    @contextmanager
+    def build(self, *, after: Build | None = None, warm: bool = False) -> Iterator[Build]:
+        """Begin a build, which ends with the context; only in one can anything be planned or drawn.
+
+        Models may have changed since the last build: the lock file is read anew, and everything is told again. What
+        has failed is tried again, unless in `after`, a build that this one goes on with. A `warm` build leaves the
+        worker process for the next one.
+        """
+        self.registry.begin(goes_on=after is not None)
+        self.cache.begin()
+        try:
+            yield Build(self, after)
+        finally:
+            self.lock.save()
+            if not warm:
+                self.close()
+
+    def close(self) -> None:
+        """End the worker process."""
+        self.worker.close()
+
+
+class Build:
+    """One build of a site, as `Pipeline.build` begins and ends it."""
+
+    def __init__(self, pipeline: Pipeline, after: Build | None = None) -> None:
+        """`after` is a build whose failures are not tried again."""
+        self.pipeline, self.command, self.fatal, self.more = pipeline, pipeline.command, pipeline.fatal, pipeline.more
+        self.settings, self.base, self.log, self.warn = pipeline.settings, pipeline.base, pipeline.log, pipeline.warn
+        self.cache, self.lock, self.registry = pipeline.cache, pipeline.lock, pipeline.registry
+        self.worker, self.engine = pipeline.worker, pipeline.engine
         self._plans: dict[str, Plan | Alert] = {}
-        self._outcomes: dict[str, Outcome] = {}
+        earlier = {} if after is None else after._outcomes
+        self._outcomes: dict[str, Outcome] = {key: each for key, each in earlier.items() if each.problem is not None}
         self._fresh: set[str] = set()
         """Keys of what was computed, and is not in the lock file yet."""
         self._told: set[str] = set()
-        self._begun = False
         self.alerts: list[Alert] = []
         """What could not be drawn in this build, each block once."""
-
-    def begin(self) -> None:
-        """Begin a new build: models may have changed since the last one, and everything is told again.
-
-        The first build begins by itself; none goes without its lock file.
-        """
-        self._begun = True
-        self.registry.begin()
-        self.cache.begin()
-        self._plans.clear()
-        self._outcomes.clear()
-        self._told.clear()
-        self.alerts.clear()
 
     def render(self, sources: Sequence[Source]) -> list[Rendered]:
         """A figure or an alert for each source."""
@@ -233,10 +252,6 @@ class Pipeline:
         outcomes = [self._outcomes.get(request.key) for request in plan.requests]
         return next((outcome for outcome in outcomes if outcome is not None), None)
 
-    def close(self) -> None:
-        self.engine.close()
-        self.worker.close()
-
     def _demand(self, plans: Sequence[Plan | Alert]) -> None:
         """Raises: what `fatal` makes, by default Missing."""
         lacking = [plan for plan in plans if self._lacks(plan)]
@@ -250,7 +265,7 @@ class Pipeline:
     def _lacks(self, plan: Plan | Alert) -> bool:
         """Whether there is no whole entry to draw from; what is wrong with a block itself is another matter."""
         if isinstance(plan, Alert):
-            return plan.error.missing
+            return plan.error.problem.kind == "missing"
         return any(self._whole(request) is None for request in plan.requests)
 
     def _record(self, plans: Iterable[Plan]) -> None:
@@ -266,8 +281,6 @@ class Pipeline:
 
     def _plan(self, source: Source, *, ask_hub: bool = True) -> Plan | Alert:
         """The source's plan, made once a build; it is not settled while a model is to be looked up on the hub."""
-        if not self._begun:
-            self.begin()
         key = source.to_json()
         if key in self._plans:
             return self._plans[key]
@@ -308,10 +321,8 @@ class Pipeline:
             except EngineFailed as error:
                 raise self.fatal(str(error)) from None
         else:
-            not_run = Outcome(
-                error=f"{NOT_RUN}; where it can run, compute it with `{self.command}`.", blame="view", missing=True
-            )
-            self._outcomes |= dict.fromkeys(missing, not_run)
+            why = f"{NOT_RUN}; where it can run, compute it with `{self.command}`."
+            self._outcomes |= dict.fromkeys(missing, Outcome(problem=Problem("missing", "view", why)))
 
     def _run(self, missing: Mapping[str, Request]) -> None:
         missing = self._present(missing)
@@ -326,24 +337,25 @@ class Pipeline:
             for answer in answers:
                 key = keys[answer.index]
                 if isinstance(answer, Captured) and (wrong := unusable(answer.entry.meta, answer.entry.blobs)):
-                    self._outcomes[key] = Outcome(error=wrong)
+                    self._outcomes[key] = Outcome(problem=Problem("text", "text", wrong))
                 elif isinstance(answer, Captured):
                     self.cache.put(key, requests[answer.index].key_parts, answer.entry)
                     self._outcomes[key] = Outcome(answer.seconds)
                     self._fresh.add(key)
                 else:
-                    self._outcomes[key] = Outcome(error=answer.message, blame=answer.blame)
+                    self._outcomes[key] = Outcome(problem=answer.problem)
                 progress.advance()
 
     def _present(self, missing: Mapping[str, Request]) -> dict[str, Request]:
         """The requests whose models may be run here; the others have their outcome now."""
         present: dict[str, Request] = {}
         for key, request in missing.items():
-            absent = next(((place, model.absent) for place, model in enumerate(request.models) if model.absent), None)
-            if absent is None:
-                present[key] = request
+            named = zip(("model", "other"), request.models, strict=False)
+            absent = [Problem("model", name, model.absent) for name, model in named if model.absent]
+            if absent:
+                self._outcomes[key] = Outcome(problem=absent[0])
             else:
-                self._outcomes[key] = Outcome(error=absent[1], blame=("model", "other")[absent[0]])
+                present[key] = request
         return present
 
     def _announce(self, request: Request, texts: int) -> None:
@@ -393,9 +405,7 @@ class Pipeline:
         entry = self._whole(request)
         outcome = self._outcomes.get(request.key)
         if entry is None:
-            if outcome is None or not outcome.error:
-                outcome = Outcome(error="Its cache entry was written and is gone again, twice in this build.")
-            raise block.wrong(_blamed(block, outcome), outcome.error, missing=outcome.missing)
+            raise block.told(_placed(block, (outcome and outcome.problem) or GONE))
         if outcome is not None and not outcome.fetched:
             return entry, f"computed ({outcome.seconds:.2f} s)"
         return entry, f"{'cached' if outcome is None else 'fetched'} ({1000 * (time.perf_counter() - start):.1f} ms)"
@@ -405,7 +415,7 @@ class Pipeline:
         entry = self.cache.get(request.key, request.key_parts)
         if entry is None:
             outcome = self._outcomes.get(request.key)
-            if outcome is not None and not outcome.error:  # it was here a moment ago
+            if outcome is not None and outcome.problem is None:  # it was here a moment ago
                 del self._outcomes[request.key]
             self._compute([request])
             entry = self.cache.get(request.key, request.key_parts)
@@ -422,10 +432,9 @@ class Pipeline:
         """What nobody foresaw costs one block, not the build."""
         if isinstance(error, BlockError):
             return error
-        self.log.debug("%s", "".join(traceback.format_exception(error)))
-        return BlockError(
-            f"This is a fault of attnviz: {type(error).__name__}: {error}. `-v` shows more; please report it."
-        )
+        why = f"This is a fault of attnviz: {type(error).__name__}: {error}."
+        advice = f"{self.more} shows more; please report it."
+        return BlockError(Problem("fault", "", why, trace(error), advice))
 
     def _tell(self, plan: Plan, note: str) -> None:
         if self._first_time("drawn", plan.source):
@@ -438,6 +447,8 @@ class Pipeline:
         if self._first_time("alert", alert.source):
             self.alerts.append(alert)
             self.warn(alert)
+            if detail := alert.error.problem.detail:
+                self.log.log(MORE, "%s:\n%s", alert.source.where() or "the block", detail)
         return alert
 
     def _first_time(self, kind: str, source: Source) -> bool:
@@ -449,12 +460,11 @@ class Pipeline:
         return not known
 
 
-def _blamed(block: Block, outcome: Outcome) -> str:
-    """The key at fault: the one that the error begins with, where it does."""
-    named = re.match(r"`(\w+)`", outcome.error)
-    if named and named[1] in block.lines:
-        return named[1]
-    return outcome.blame if block.tensors is None else "tensors"
+def _placed(block: Block, problem: Problem) -> Problem:
+    """Return the problem with a key that stands in the block."""
+    if block.tensors is not None:
+        return replace(problem, key="tensors")
+    return replace(problem, key="text") if problem.kind == "text" and problem.key not in block.lines else problem
 
 
 def _described(plan: Plan | Alert) -> str:

@@ -23,7 +23,7 @@ class Progress:
     def __init__(self, total: int, log: Log) -> None:
         self.total, self.log = total, log
         self.done = 0
-        self._at, self._since = "", time.monotonic()
+        self._what, self._at, self._since = "", "", time.monotonic()
         self._ended = threading.Event()
         self._bar: Any = None
 
@@ -41,22 +41,22 @@ class Progress:
             at = f" ({self._at}, for {seconds:.0f} s now)" if self._at and seconds >= EVERY else ""
             self.log.info("%d of %d texts done%s", self.done, self.total, at)
 
-    def say(self, what: str) -> None:
-        """Tell what begins now, such as the loading of a model. The next count ends it."""
-        again = what.partition(":")[0] == self._at.partition(":")[0]
-        self._at = what
+    def say(self, what: str, so_far: str = "") -> None:
+        """Tell what begins now, such as the loading of a model, or how far it is. The next count ends it."""
+        again = what == self._what
+        self._what, self._at = what, f"{what}: {so_far}" if so_far else what
         if again:  # further on with the same: the next line tells it
             return
         self._since = time.monotonic()
         if self._bar is not None:
-            self._bar.label = f"{LABEL} ({what})"
+            self._bar.label = f"{LABEL} ({self._at})"
             self._bar.render_progress()
         elif not self._ended.is_set():
-            self.log.info("%s", what)
+            self.log.info("%s", self._at)
 
     def advance(self) -> None:
         self.done += 1
-        self._at = ""
+        self._what = self._at = ""
         if self._bar is not None:
             self._bar.label = LABEL
             self._bar.update(1)

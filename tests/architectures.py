@@ -39,7 +39,7 @@ SENTINELS = {
     "bamba": "a hybrid with a state-space model",
     "bloom": "ALiBi, in attention of its own code",
     "deberta-v2": "disentangled positions, in attention of its own code",
-    "canine": "characters, and a tokenizer without files",
+    "esmc": "a tokenizer that needs no file",
     "cpmant": "weights that only its outputs tell",
     "big_bird": "block-sparse attention for longer texts",
     "t5": "an encoder-decoder with a relative position bias",

@@ -42,10 +42,6 @@ settings.register_profile("patient", deadline=None, suppress_health_check=[Healt
 settings.load_profile("patient")
 
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-"""Threads of torch, here and in processes that tests start: models are small, and each worker has one core."""
-
-
 def pytest_addoption(parser):
     parser.addoption("--all-architectures", action="store_true", help="test every architecture, not only the sentinels")
     parser.addoption("--quick", action="store_true", help="leave out tests that need a browser, a process or torch")
@@ -165,7 +161,7 @@ def session_folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session", autouse=True)
 def python_path(session_folder, request) -> str | None:
     """What `PYTHONPATH` was before it let workers be forks of one that has imported torch."""
-    if request.config.option.quick:
+    if request.config.option.quick or request.config.option.all_architectures:  # which start no worker
         return os.environ.get("PYTHONPATH")
     from mkdocs_attnviz.models.engine.client import ALLOCATION, WORKER
     from mkdocs_attnviz.models.engine.environment import worker_environment

@@ -166,7 +166,19 @@ def test_factors_of_several_texts_are_of_all_their_tokens(induction):
     drawing = VIEWS["factors"].drawing(block("view: factors"), entry)
     assert [part["heading"] for part in drawing.data["texts"]] == ["Text 1", "Text 2", "Text 3"]
     assert re.search(r", over 3 texts\. Strongest: factor 1 at “\w+” in text [123], 2 at", drawing.sentence)
-    assert drawing.picture.svg.count('class="t"') == 2, "a line where each further text begins"
+    svg, shown = drawing.picture.svg, np.array(found["strengths"])
+    grounds = re.findall(r'<rect class="c\d" opacity="[\d.]+" x="(\d+)" y="([\d.]+)"', svg)
+    assert len(grounds) == shown.shape[1]
+    assert len({y for _, y in grounds}) == 3, "each text begins on a line of its own"
+    bars = re.findall(r'<rect class="c(\d)" x="(\d+)" y="([\d.]+)" width="\d+" height="([\d.]+)"/>', svg)
+    heights, strip = np.zeros_like(shown), 3 * 12 + 2
+    for factor, x, y, height in bars:
+        (at,) = (n for n, (left, top) in enumerate(grounds) if left == x and 0 < float(top) - float(y) <= strip)
+        lane = int(factor) + 1
+        assert float(grounds[at][1]) - strip + 12 * lane == pytest.approx(float(y) + float(height), abs=0.1)
+        heights[int(factor), at] = float(height)
+    shares = shown / shown.max(axis=1, keepdims=True)
+    np.testing.assert_allclose(heights, 11 * np.where(shares < 0.02, 0, shares), atol=0.06)
 
 
 def test_further_texts_are_written_on_and_decoded_too(dates):
@@ -196,6 +208,7 @@ def test_further_texts_are_bounded_together(induction):
     assert len(json_of(entry.blobs["factors"])["strengths"][0]) == 21 * 50
     (points,) = re.findall(r'class="s0" d="M([^"]*)"', svg)
     assert len(points.split()) == 2 * 525
+    assert svg.count('class="t"') == 20, "a line where each further text begins"
 
 
 def test_an_output_of_one_token(dates):
@@ -300,6 +313,8 @@ def test_without_the_optional_package(induction, monkeypatch, capture, parameter
 
 # ---- in the browser
 
+LONG = " ".join(["green table seven rabbit cold river"] * 10)
+LATER = " ".join(["the fence and the river"] * 6)
 PAGE = f"""
 # Neurons
 
@@ -330,7 +345,7 @@ id: both
 ```attention
 model: induction
 text: {RABBIT}
-more_texts: [green table seven rabbit cold river, the fence and the river]
+more_texts: ["{LONG}", "{LATER}"]
 view: factors
 n_components: 3
 id: texts
@@ -487,6 +502,42 @@ def test_factors_are_shown_alone(page):
     assert shown.locator("#fac .alternatives bdi").first.inner_text() == f"layer {layer}, neuron {neuron}"
 
 
+BARS = """e => [...e.shadowRoot.querySelectorAll('.flow [role=option]')].map((option) => {
+  const { backgroundImage, backgroundPosition, backgroundSize, paddingTop } = getComputedStyle(option);
+  const colors = backgroundImage.match(/rgba?\\([^)]*\\)/g) ?? [];
+  const tops = backgroundPosition.split(', ').map((at) => parseFloat(at.split(' ')[1]));
+  const heights = backgroundSize.split(', ').map((size) => parseFloat(size.split(' ')[1]));
+  return {
+    strip: parseFloat(paddingTop),
+    bars: tops.map((top, i) => [colors[2 * i], top, heights[i]])
+      .filter(([color, top]) => color && top < parseFloat(paddingTop)),
+  };
+})"""
+
+
+def test_each_factor_has_its_bar_above_each_token(page):
+    """One lane for each factor, which its bar fills at the factor's peak; a factor alone has all of the room."""
+    shown = page()
+    strengths = np.array(of(shown, "fac", "e => e.values({})")["strengths"])
+    shares = strengths / strengths.max(axis=1, keepdims=True)
+    shares[shares < 0.02] = 0
+    found = of(shown, "fac", BARS)
+    assert {each["strip"] for each in found} == {3 * 12 + 2}
+    heights = np.zeros_like(strengths)
+    colors = {}
+    for at, token in enumerate(found):
+        for color, top, height in token["bars"]:
+            lane = round((top + height) / 12)
+            assert top + height == pytest.approx(12 * lane, abs=0.1)
+            assert colors.setdefault(lane, color) == color, "a factor has one colour"
+            heights[lane - 1, at] = height
+    np.testing.assert_allclose(heights, 11 * shares, atol=0.06)
+    of(shown, "fac", "e => { e.state = {factor: 1} }")
+    settled(shown, "fac")
+    alone = [sum(height for *_, height in token["bars"]) for token in of(shown, "fac", BARS)]
+    np.testing.assert_allclose(alone, 35 * shares[1], atol=0.06)
+
+
 def test_factors_with_the_keyboard(page):
     shown = page()
     shown.locator("#fac").get_by_role("button", name="Factor 1").focus()
@@ -504,11 +555,11 @@ def test_factors_with_the_keyboard(page):
 
 
 def test_factors_of_several_texts(page, induction):
-    """One listbox under three headings; a line in each sparkline where a text begins."""
+    """One listbox under three headings; in a long one also lines over all tokens, that tell where a text begins."""
     opened = page()
     settled(opened, "texts")
     found = of(opened, "texts", "e => e.values({})")
-    texts = [RABBIT, "green table seven rabbit cold river", "the fence and the river"]
+    texts = [RABBIT, LONG, LATER]
     lengths = [len(induction.tokenizer(text)["input_ids"]) for text in texts]
     assert found["starts"] == [0, lengths[0], lengths[0] + lengths[1]]
     assert len(found["tokens"]) == sum(lengths) == len(found["strengths"][0])
@@ -562,4 +613,9 @@ def test_the_picture_is_saved(page, id):
         shown.locator(f"#{id}").get_by_role("button", name="Save SVG").click()
     svg = saved.value.path().read_text("utf-8")
     assert svg.count("rabbit") >= 2
-    assert ("<image" in svg) if id == "act" else (svg.count("<path") == 3)
+    if id == "act":
+        assert "<image" in svg
+    else:
+        strengths = np.array(of(shown, "fac", "e => e.values({})")["strengths"])
+        bars = (strengths >= 0.02 * strengths.max(axis=1, keepdims=True)).sum()
+        assert svg.count("<rect") == 1 + bars + svg.count('height="22"')

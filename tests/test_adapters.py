@@ -320,8 +320,8 @@ def test_a_base_of_the_hub_is_locked_under_its_own_name(on_hub):
     locked = {name: each.identity for name, each in lock.known.items()}
     again = resolve("of-bert", None, Settings(), on_hub, locked)
     assert again.identity == found.identity
-    assert [part.moved for part in again.parts] == ["", again.base.moved]
-    assert "has moved" in again.base.moved
+    assert [part.moved for part in again.parts] == [None, again.base.moved]
+    assert again.base.moved.kind == "moved"
     assert resolve("of-bert", None, Settings(), on_hub).identity != found.identity
     shutil.rmtree(on_hub / "of-bert")
     assert resolve("of-bert", None, Settings(), on_hub, locked).identity == found.identity

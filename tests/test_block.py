@@ -108,6 +108,11 @@ MISTAKES = [
     (GOOD + "tensors: a.safetensors", 0, "`tensors` brings tokens and weights of its own, so `model` does not belong"),
     ("tensors: a.pt", 0, "`tensors` is 'a.pt'; it must be a .safetensors file with weights of your own."),
     ("tensors: a.safetensors\ntext: t", 1, "so `text` does not belong in the block."),
+    (GOOD + "view: factors\nfrom_layer: 3\nto_layer: 1", 3, "`from_layer` is 3, which is more than `to_layer`, 1."),
+    (GOOD + "view: factors\nstack: cross", 3, "`stack` is 'cross'; it must be self, encoder or decoder."),
+    (GOOD + "view: activations\nstack: cross", 3, "`stack` is 'cross'; it must be self, encoder or decoder."),
+    (GOOD + "view: similarity\nstack: cross", 3, "`stack` is 'cross'; it must be self, encoder or decoder."),
+    (GOOD + "interventions:\n- {layer: 0, neurons: 1, stack: cross}", 3, "names `neurons` of `stack: cross`, which"),
     (GOOD + "caption: " + "x" * 200_000, None, "The block has 200,026 characters; at most 100,000 are read."),
 ]  # fmt: skip
 
@@ -118,6 +123,11 @@ def test_mistakes(body, line, message):
         read(body)
     assert message in caught.value.message
     assert caught.value.line == line
+    assert caught.value.problem.kind == "block"
+    if "`" in message[:1]:
+        assert f"`{caught.value.problem.key}`" in caught.value.message, (
+            "the record names the key that the sentence names"
+        )
 
 
 def test_a_mistake_in_the_header_is_reported_at_the_fence():

@@ -323,6 +323,75 @@ def test_several_tokens_with_a_finger(minilm_page, browser):
     context.close()
 
 
+# ---- two heads side by side
+
+
+@pytest.fixture
+def pair(page):
+    """`pair(1)` → the second picture of two, head 11 of layer 5; in the first there is head 1 of layer 2."""
+    options(page)
+    page.get_by_label("Two heads side by side").check()
+    second = page.get_by_role("region", name="Layer 2, head 4", exact=True)
+    second.get_by_label("Head").select_option("11")
+    page.get_by_role("region", name="Layer 2, head 11").get_by_label("Layer").select_option("5")
+    settle(page)
+    return page.locator("attn-viz .one").nth
+
+
+def numbers(picture):
+    return [float(text) for text in picture.locator(".column.right .value").all_inner_texts()]
+
+
+def test_two_heads_side_by_side_have_their_own_weights(page, pair):
+    assert page.locator("attn-viz .one b").all_inner_texts() == ["2·1", "5·11"]
+    found = state(page)
+    assert (found["layer"], found["heads"], found["beside"]) == (2, [1], {"layer": 5, "head": 11})
+    left, right = pair(0).bounding_box(), pair(1).bounding_box()
+    assert left["y"] == right["y"]
+    assert left["x"] + left["width"] <= right["x"]
+    pair(1).locator(".left [role=option]").nth(3).hover()
+    settle(page)
+    for at, (layer, head) in enumerate([(2, 1), (5, 11)]):
+        assert numbers(pair(at)) == pytest.approx(stored(page, layer, head)[3], abs=0.006)
+    pair(0).locator(".left [role=option]").nth(2).click()
+    page.mouse.move(2, 2)
+    settle(page)
+    for at, (layer, head) in enumerate([(2, 1), (5, 11)]):
+        assert numbers(pair(at)) == pytest.approx(stored(page, layer, head)[2], abs=0.006)
+    page.get_by_role("button", name="Table").click()
+    settle(page)
+    tables = page.locator("attn-viz .table caption").all_inner_texts()
+    assert [text.split(":")[0] for text in tables] == ["Layer 2, head 1", "Layer 5, head 11"]
+    page.set_viewport_size({"width": 360, "height": 800})
+    settle(page)
+    upper, lower = pair(0).bounding_box(), pair(1).bounding_box()
+    assert upper["x"] == lower["x"]
+    assert upper["y"] + upper["height"] <= lower["y"]
+
+
+def test_two_heads_with_the_keyboard_in_links_and_in_files(page, pair, minilm_page, open_page):
+    pair(1).locator(".left [role=option]").nth(2).focus()
+    page.keyboard.press("[")
+    assert (state(page)["layer"], state(page)["beside"]) == (2, {"layer": 4, "head": 11})
+    live = page.locator("attn-viz [aria-live]")
+    page.keyboard.press("ArrowDown")
+    expect(live).to_have_text(re.compile(r"Layer 2, head 1, beside layer 4, head 11.*2·1: .* → .*\. 4·11: .* → "))
+    page.keyboard.press("Enter")
+    assert state(page)["selected"] == {"side": "left", "index": 3, "indices": [3]}
+    other = open_page(f"{minilm_page.as_uri()}#try~heads=1&beside=4,11")
+    draw_all(other)
+    assert state(other)["beside"] == {"layer": 4, "head": 11}
+    root = ElementTree.parse(saved(page, "Save SVG").path()).getroot()
+    texts = [text.text for text in root.iter(f"{SVG}text")]
+    assert texts[0] == "Layer 2, head 1, beside layer 4, head 11"
+    assert {"2·1", "4·11"} <= set(texts)
+    assert texts.count("[CLS]") == 4
+    page.get_by_role("button", name="Close 2·1").click()
+    found = state(page)
+    assert (found["layer"], found["heads"], found["beside"]) == (4, [11], None)
+    expect(page.get_by_role("button", name="Head 11", exact=True)).to_be_focused()
+
+
 # ---- to keep and to share
 
 

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -212,6 +213,107 @@ def test_the_grid_with_the_keyboard(show):
     expect(page.locator("attn-viz [aria-live]")).to_contain_text("Layer 0, head 2")
     page.get_by_role("button", name="Close").click()
     assert state(page)["open"] is None
+
+
+def patterned(rows=10):
+    """Two layers of four heads: previous, itself, [CLS] and nothing; [CLS], next, previous and [SEP]."""
+    other = 0.2 * random(2, 4, rows)[0][0, 0]
+
+    def toward(columns, share):
+        sharp = np.zeros((rows, rows), np.float32)
+        sharp[np.arange(rows), np.clip(columns, 0, rows - 1)] = 1
+        return (share * sharp + (1 - share) * other / other.sum(-1, keepdims=True))[None]
+
+    at = np.arange(rows)
+    flat = np.full((1, rows, rows), 1 / rows, np.float32)
+    first = [toward(at - 1, 0.7), toward(at, 0.9), toward(0 * at, 0.6), flat]
+    second = [toward(0 * at, 0.95), toward(at + 1, 0.8), toward(at - 1, 0.9), toward(0 * at + 4, 0.9)]
+    return [np.stack(layer, axis=1).astype(np.float32) for layer in (first, second)]
+
+
+def sorted_heads(page):
+    settle(page)
+    rows = page.locator("attn-viz [role=row]").all()
+    return {
+        row.get_by_role("rowheader").inner_text(): row.locator(".cell").evaluate_all("c => c.map(e => e.dataset.name)")
+        for row in rows
+    }
+
+
+GROUPS = {
+    "Mostly the previous token · 2 heads": ["1·2", "0·0"],
+    "Mostly the next token · 1 head": ["1·1"],
+    "Mostly itself · 1 head": ["0·1"],
+    "Mostly [CLS] · 2 heads": ["1·0", "0·2"],
+    "Mostly [SEP] at 4 · 1 head": ["1·3"],
+    "No single pattern · 1 head": ["0·3"],
+}
+
+
+def test_heads_are_sorted_by_what_they_look_at(show):
+    page = show("model", patterned(), WORDS)
+    select(page, "Sort by").select_option("what they look at")
+    assert state(page)["order"] == "pattern"
+    assert sorted_heads(page) == GROUPS
+    live = page.locator("attn-viz [aria-live]")
+    expect(live).to_have_text("All heads shown: sorted by what they look at")
+    label = page.locator("attn-viz .cell").first.evaluate("e => getComputedStyle(e, '::after').content")
+    assert label in ("attr(data-name)", '"1·2"')
+    found = page.locator("attn-viz").evaluate(
+        """e => [...e.shadowRoot.querySelectorAll('.cell')].map(cell => {
+          const canvas = e.shadowRoot.querySelector('.grid > canvas'), ratio = devicePixelRatio;
+          const size = cell.offsetWidth, step = (size - 2) / 10;
+          const pixel = (row, col) => canvas.getContext('2d').getImageData(
+            Math.floor(ratio * (cell.offsetLeft + 1 + (col + .5) * step)),
+            Math.floor(ratio * (cell.offsetTop + 1 + (row + .5) * step)), 1, 1).data[3];
+          return [[5, 4], [5, 5], [5, 6], [5, 0]].map(([row, col]) => pixel(row, col)).map(a => a > 100);
+        })"""
+    )
+    seen = {"previous": [True, False, False, False], "next": [False, False, True, False]}
+    assert found[:3] == [seen["previous"], seen["previous"], seen["next"]]
+    assert found[3:6] == [[False, True, False, False], [False, False, False, True], [False, False, False, True]]
+    cell(page, 1, 1).click()
+    assert state(page)["open"] == {"layer": 1, "head": 1}
+    assert cell(page, 1, 1).get_attribute("aria-selected") == "true"
+    assert cell(page, 1, 1).get_attribute("aria-label").startswith("Layer 1, Head 1: mostly the next token (0.")
+    select(page, "Sort by").select_option("layer and head")
+    assert page.get_by_role("columnheader").all_inner_texts() == ["head", "0", "1", "2", "3"]
+    assert cell(page, 1, 1).get_attribute("aria-selected") == "true"
+    assert cell(page, 0, 0).get_attribute("aria-label").startswith("Layer 0, Head 0: mostly the previous token")
+
+
+def test_sorted_heads_with_the_keyboard_and_in_a_file(show):
+    page = show("model", patterned(), WORDS)
+    change(page, order="pattern")
+    cell(page, 1, 2).focus()
+    for key in ("ArrowRight", "ArrowRight", "ArrowDown", "ArrowDown", "End", "ArrowUp", "ArrowDown", "Home", "Enter"):
+        page.keyboard.press(key)
+    assert state(page)["open"] == {"layer": 1, "head": 0}
+    page.keyboard.press("Escape")
+    focused = "document.querySelector('attn-viz').shadowRoot.activeElement"
+    assert page.evaluate(f"{focused}.dataset.name") == "1·0"
+    page.get_by_role("button", name="Options").click()
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Save SVG").click()
+    svg = ElementTree.parse(saved.value.path()).getroot()
+    texts = ["".join(text.itertext()) for text in svg.findall(".//{*}text")]
+    assert set(GROUPS) | {name for names in GROUPS.values() for name in names} <= set(texts)
+    assert len(svg.findall(".//{*}image")) == 1
+    assert refused(page, order="size") == "RangeError: order size: not one of layer, pattern"
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+def test_many_sorted_heads_stay_in_their_place(show, width):
+    page = show("model", random(12, 12, 24), [f"w{number}" for number in range(24)], width=width)
+    change(page, order="pattern")
+    assert page.locator("attn-viz .cell").count() == 144
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    grid, height = page.locator("attn-viz .thumbnails"), page.viewport_size["height"]
+    assert grid.bounding_box()["height"] <= (720 if width > 600 else 0.6 * height)
+    last = page.locator("attn-viz .cell").last
+    last.focus()
+    edge = grid.bounding_box()
+    assert last.bounding_box()["y"] + last.bounding_box()["height"] <= edge["y"] + edge["height"] + 1
 
 
 def test_the_pair_filter_cuts_thumbnails_and_detail(show):

@@ -135,9 +135,9 @@ def test_a_figure_is_right_whatever_its_entry_has_become(tmp_path, worker):
     """Damage at places all over a real entry: it is computed anew, and what is drawn is what was drawn."""
 
     def draw():
-        pipeline = Pipeline(Settings(), tmp_path, LOG, engine=worker)
-        pipeline.begin()
-        (figure,) = pipeline.render([Source(f"model: {INDUCTION}\ntext: the old cat sat on the mat . the old cat")])
+        source = Source(f"model: {INDUCTION}\ntext: the old cat sat on the mat . the old cat")
+        with Pipeline(Settings(), tmp_path, LOG, engine=worker).build() as build:
+            (figure,) = build.render([source])
         assert isinstance(figure, Figure), figure
         return figure.entry
 
@@ -275,9 +275,8 @@ def key_of(tmp_path, monkeypatch):
 
     def key_of(body=BLOCK, page="index.md", line=1, header=None, **settings):
         settings = {"models": {"mine": "models/mine", "same": "./models/mine"}, **settings}
-        pipeline = Pipeline(Settings.read(settings), tmp_path, LOG)
-        pipeline.begin()
-        return pipeline.plan(Source(body, header or {}, page, line)).request.key
+        with Pipeline(Settings.read(settings), tmp_path, LOG).build() as build:
+            return build.plan(Source(body, header or {}, page, line)).request.key
 
     return key_of
 

@@ -1,6 +1,7 @@
 """What is captured equals what transformers itself says the attention is, and capturing changes nothing."""
 
 import os
+import re
 import signal
 import zlib
 
@@ -13,6 +14,7 @@ import transformers
 from conftest import INDUCTION, MINILM, ROOT
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from mkdocs_attnviz.block.problem import Problem
 from mkdocs_attnviz.models.captures import attention, scores
 from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.engine.client import Captured, ModelFailed, Refused, Worker
@@ -250,20 +252,20 @@ def assert_unusable(answers, why):
     """Every text is refused for the model's sake."""
     for answer in answers:
         assert isinstance(answer, Refused)
-        assert answer.blame == "model"
-        assert why in answer.message
+        assert answer.problem.key == "model"
+        assert why in answer.problem.message
 
 
 def test_each_text_is_answered_for_itself(worker):
     good, long, other = run(worker, MINILM, "a cat", "x " * 300, "a dog", max_tokens=100)
     assert isinstance(good, Captured)
     assert isinstance(other, Captured)
-    assert long == Refused(1, "The text has 302 tokens; `max_tokens` is 100.")
+    assert long == Refused(1, Problem("text", "text", "The text has 302 tokens; `max_tokens` is 100."))
 
 
 def test_longer_than_the_model(worker):
     (answer,) = run(worker, MINILM, "x " * 600, max_tokens=10_000)
-    assert answer.message == f"The text has 602 tokens; model {MINILM!r} reads at most 512."
+    assert answer.problem.message == f"The text has 602 tokens; model {MINILM!r} reads at most 512."
 
 
 def test_a_killed_worker_is_replaced(worker):
@@ -339,7 +341,9 @@ def test_a_model_that_fails_in_python_fails_only_its_text(worker, make_model):
         worker.capture(requests, device="cpu", batch_size=8, max_tokens=99), key=lambda answer: answer.index
     )
     process = worker._process.pid
-    assert answers[1] == Refused(1, "The model failed on this text: there is no 'five'.")
+    problem = answers[1].problem
+    assert (problem.kind, problem.message) == ("text", "The model failed on this text: there is no 'five'.")
+    assert re.search(r'(?s)^Traceback .*File ".*code\.py", line \d+, in forward.*KeyError: .five.$', problem.detail)
     assert [type(answer) for answer in answers] == [Captured, Refused, Captured]
     assert worker._process.pid == process
 
@@ -492,7 +496,7 @@ def test_without_a_target_the_model_writes():
 def test_a_target_is_for_encoder_decoders(worker):
     request = Request(ATTENTION, ref(MINILM), {"text": "a cat", "text_target": "eine Katze"})
     (answer,) = worker.capture([request], device="cpu", batch_size=8, max_tokens=99)
-    assert answer.message.startswith(f"Model {MINILM!r} has no decoder beside an encoder; `text_target` is for")
+    assert answer.problem.message.startswith(f"Model {MINILM!r} has no decoder beside an encoder; `text_target` is for")
 
 
 def test_encoder_decoders_through_the_worker(worker):

@@ -168,8 +168,10 @@ def test_a_sphinx_project_is_computed_and_built_from_the_cache(sphinx):
 
 
 def test_export_takes_settings_from_conf_py(sphinx):
-    alias = f"attnviz_models = {{'mine': {INDUCTION!r}}}\nattnviz_on_missing = 'warn'\n"
-    sphinx.write("docs/conf.py", CONF + alias)
+    """Which is run as Sphinx runs it: in its own folder, and with tags."""
+    sphinx.write("docs/mine.txt", INDUCTION)
+    alias = "attnviz_models = {'mine': open('mine.txt').read()} if not tags.has('none') else {}\n"
+    sphinx.write("docs/conf.py", CONF + alias + "attnviz_on_missing = 'warn'\n")
     sphinx.write("page.md", "```attention\nmodel: mine\ntext: not computed\n```\n")
     made = sphinx.run("export", "page.md", "-f", "docs/conf.py", "-o", "page.html")
     assert made.returncode == 1

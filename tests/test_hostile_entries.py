@@ -41,9 +41,8 @@ def draw(tmp_path, worker):
     """`draw(block)` → what a build of it gives; its entries are in `tmp_path / ".attnviz"`."""
 
     def draw(block, **settings):
-        pipeline = Pipeline(Settings.read(settings), tmp_path, LOG, engine=worker)
-        pipeline.begin()
-        (found,) = pipeline.render([Source(block)])
+        with Pipeline(Settings.read(settings), tmp_path, LOG, engine=worker).build() as build:
+            (found,) = build.render([Source(block)])
         if isinstance(found, Figure):
             found.html("attnviz-1", Assets())
         return found
@@ -165,9 +164,8 @@ def test_where_no_model_may_run_a_damaged_entry_is_told(draw, tmp_path, worker):
     found = draw(BLOCK, on_missing="warn")
     assert isinstance(found, Alert)
     assert "The cache does not hold this figure's tensors" in found.message
-    pipeline = Pipeline(Settings(on_missing="warn"), tmp_path, LOG, engine=worker)
-    pipeline.begin()
-    (standing,) = standings(pipeline, [Source(BLOCK)])
+    with Pipeline(Settings(on_missing="warn"), tmp_path, LOG, engine=worker).build() as build:
+        (standing,) = standings(build, [Source(BLOCK)])
     assert standing.state == "damaged"
 
 
@@ -187,16 +185,15 @@ def test_a_store_that_holds_a_bad_entry_gives_it_once(draw, tmp_path):
 
 def test_an_entry_that_vanishes_between_computing_and_drawing(tmp_path, worker, monkeypatch):
     """It is computed again; where something removes it each time, the alert says so."""
-    pipeline = Pipeline(Settings(), tmp_path, LOG, engine=worker)
-    pipeline.begin()
     source = Source(BLOCK)
-    pipeline.prepare([source])
-    (path,) = (tmp_path / ".attnviz").rglob("*.attnviz")
-    path.unlink()
-    (figure,) = pipeline.render([source])
-    assert isinstance(figure, Figure), figure.message
-    monkeypatch.setattr(Cache, "get", lambda *_: None)
-    (alert,) = pipeline.render([source])
+    with Pipeline(Settings(), tmp_path, LOG, engine=worker).build() as build:
+        build.prepare([source])
+        (path,) = (tmp_path / ".attnviz").rglob("*.attnviz")
+        path.unlink()
+        (figure,) = build.render([source])
+        assert isinstance(figure, Figure), figure.message
+        monkeypatch.setattr(Cache, "get", lambda *_: None)
+        (alert,) = build.render([source])
     assert "Its cache entry was written and is gone again" in alert.message
 
 

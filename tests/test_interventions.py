@@ -267,7 +267,7 @@ def test_the_worker_runs_with_them_and_then_without(make_model):
     assert isinstance(changed, Captured)
     assert before.entry.blobs == again.entry.blobs != changed.entry.blobs
     assert isinstance(wrong, Refused)
-    assert wrong.message.startswith("`interventions` names layer 9; ")
+    assert wrong.problem.message.startswith("`interventions` names layer 9; ")
 
 
 def test_inputs_that_cannot_be_read_are_not_run_unchanged(made):

@@ -375,7 +375,7 @@ def test_a_text_that_does_not_fit_alone_is_refused_with_the_numbers(limited, wid
         r"1500 × 4 bytes\), and computing it some times as much; 144 MB more were needed, and device 'cpu' has \d+ MB "
         r"of [\d.]+ GB free\. What helps: a shorter text, `dtype: float16` or `bfloat16` for the model, `device_map: "
         r"auto` for the model, another `device`\. `max_tokens` refuses what is too long before it is run\.",
-        long.message,
+        long.problem.message,
     )
 
 
@@ -385,12 +385,12 @@ def test_a_model_that_does_not_fit_is_refused_with_the_numbers(limited, wide, he
     with leaving(limited, 150):
         (refused,) = run(limited, heavy[0], "the fox")
         (other,) = run(limited, wide, "the fox")
-    assert refused.blame == "model"
+    assert refused.problem.key == "model"
     assert re.fullmatch(
         rf"Model '{re.escape(str(heavy[0]))}' does not fit into memory: its weights take 12\d MB, and device 'cpu' has "
         r"\d+ MB of [\d.]+ GB free\. What helps: `dtype: float16` or `bfloat16` for the model, `device_map: auto` for "
         r"the model, another `device`, a smaller model\.",
-        refused.message,
+        refused.problem.message,
     )
     assert isinstance(other, Captured)
 
@@ -418,9 +418,9 @@ def test_two_models_must_fit_together(limited, wide, heavy):
         refused = compared(heavy[0], heavy[1])
         assert isinstance(compared(wide, heavy[1]), Captured)
     assert isinstance(compared(*heavy), Captured)
-    assert refused.blame == "other"
-    assert refused.message.startswith(f"Model {str(heavy[1])!r} does not fit into memory: its weights take 12")
-    assert refused.message.endswith(
+    assert refused.problem.key == "other"
+    assert refused.problem.message.startswith(f"Model {str(heavy[1])!r} does not fit into memory: its weights take 12")
+    assert refused.problem.message.endswith(
         f"Models that are compared are in memory together, and {str(heavy[0])!r} is there already."
     )
 
@@ -461,7 +461,7 @@ def test_a_commit_is_looked_up_without_torch(worker, hub_cache, monkeypatch):
     with pytest.raises(ModelFailed, match="'org/other' is not on this machine, and the hub cannot be reached"):
         worker.hub_commit(ref("org/other"))
     (answer,) = run(worker, MINILM, "a cat")
-    assert answer.message.startswith("Running a model needs torch and transformers (")
+    assert answer.problem.message.startswith("Running a model needs torch and transformers (")
 
 
 def test_a_commit_cannot_be_looked_up_without_huggingface_hub(worker, monkeypatch):

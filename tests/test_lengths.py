@@ -9,12 +9,13 @@ from test_coverage import run
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from mkdocs_attnviz.block.parse import parse
+from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.figure import Figure
 from mkdocs_attnviz.models.captures import attention
 from mkdocs_attnviz.models.captures.context import Context
-from mkdocs_attnviz.models.engine.batches import said
+from mkdocs_attnviz.models.engine.batches import problem_of
 from mkdocs_attnviz.models.identity.reference import resolve
 from mkdocs_attnviz.models.inputs.examples import example
 from mkdocs_attnviz.models.loading.load import load
@@ -117,9 +118,10 @@ def test_room(monkeypatch, model_type):
             "The model failed on this text: shapes differ: (1, 2) (3, 4)",
         ),
         (AssertionError(), "The model failed on this text: no reason is given."),
-        (ValueError("The text is empty."), "The text is empty."),
+        (WrongValue("text", "The text is empty."), "The text is empty."),
+        (ValueError("bad shape"), "The model failed on this text: bad shape."),
     ],
 )
 def test_what_an_exception_tells_an_author(error, sentence):
-    assert sentence in said(error)
-    assert type(error).__name__ not in said(error)
+    assert sentence in problem_of(error).message
+    assert type(error).__name__ not in problem_of(error).message

@@ -89,9 +89,9 @@ def build(tmp_path, worker, caplog):
     def build(*blocks, **settings):
         caplog.clear()
         caplog.set_level("INFO")
-        pipeline = Pipeline(Settings.read(ALIAS | settings), tmp_path, LOG, engine=worker)
-        pipeline.begin()
-        return pipeline.render([Source(block, page="index.md", line=line) for line, block in enumerate(blocks)])
+        sources = [Source(block, page="index.md", line=line) for line, block in enumerate(blocks)]
+        with Pipeline(Settings.read(ALIAS | settings), tmp_path, LOG, engine=worker).build() as build:
+            return build.render(sources)
 
     return build
 
@@ -283,7 +283,7 @@ def test_a_hub_model_stays_at_its_commit_when_the_branch_moves(build, path, hub,
     assert alike(drawn([cat]), [before])
     assert dict(map(tuple, dog.entry.meta["key"]))["model"] == f"commit:org/mini@{'a' * 40}", "the new block's, too"
     moved = (
-        f"org/mini has moved: 'main' is commit {'b' * 10} now, the lock file keeps {'a' * 10}; `attnviz run --update`"
+        f"org/mini has moved: 'main' is commit {'b' * 10} now, the lock file keeps {'a' * 10}. `attnviz run --update`"
     )
     assert caplog.text.count(moved) == 1
     assert opened(path).known["org/mini"].identity == f"commit:org/mini@{'a' * 40}"

@@ -358,7 +358,7 @@ def test_nothing_is_run_where_that_is_forbidden(cold_site):
     assert built.returncode == 0
     assert "The cache does not hold this figure's tensors, and `on_missing` forbids" in built.alerts()[0]
     assert (
-        "No commit of model 'gpt2' is known here, and `on_missing` forbids to ask the hub"
+        "No commit of model 'gpt2' is known here. `on_missing` forbids to ask the hub"
         in built.alerts("hub/index.html")[0]
     )
     assert "running model" not in built.log

@@ -39,8 +39,8 @@ def test_what_lasts_is_told_now_and_then(monkeypatch):
     handler.emit = emit
     with Progress(2, log) as at:
         at.say("loading the model m")
-        at.say("downloading the model m: 100 MB so far")
-        at.say("downloading the model m: 200 MB so far")
+        at.say("downloading the model m", "100 MB so far")
+        at.say("downloading the model m", "200 MB so far")
         assert told.wait(60)
         at.advance()
         at.advance()

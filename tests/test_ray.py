@@ -27,6 +27,7 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # before ray is imported: its nodes
 from ray._private.state import actors
 from ray.cluster_utils import Cluster
 
+from mkdocs_attnviz.block.problem import Problem
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import TENSORS
@@ -135,8 +136,8 @@ from mkdocs_attnviz.settings import Settings
 address, base, folder = sys.argv[1:]
 engine = RayEngine(address, logging.getLogger())
 settings = Settings(cache_dir=folder, lock_file=f"{folder}/attnviz.lock")
-with closing(engine), closing(Pipeline(settings, Path(base), logging.getLogger(), engine=engine)) as pipeline:
-    pipeline.prepare([Source(body) for body in json.load(sys.stdin)])
+with closing(engine), Pipeline(settings, Path(base), logging.getLogger(), engine=engine).build() as build:
+    build.prepare([Source(body) for body in json.load(sys.stdin)])
 print(sorted(sys.modules.keys() & {"torch", "transformers", "numpy"}))
 """
 
@@ -166,8 +167,8 @@ def test_sixty_blocks_as_the_local_engine_has_them(cluster, tmp_path):
     )
     assert told.stdout == "[]\n", told.stderr
     settings = Settings(cache_dir=str(tmp_path / "local"), lock_file=str(tmp_path / "attnviz.lock"))
-    with closing(Pipeline(settings, ROOT, log)) as pipeline:
-        pipeline.prepare(blocks)
+    with Pipeline(settings, ROOT, log).build() as build:
+        build.prepare(blocks)
     spread, local = entries(tmp_path / "ray"), entries(tmp_path / "local")
     assert len(local) == 60
     assert local.keys() == spread.keys()
@@ -233,8 +234,8 @@ def test_a_text_that_ends_three_workers_fails_alone(engine, fatal):
     *good, bad = run(engine, *asked(model, "a cat", "a dog", "the river runs", "the fox"))
     assert all(isinstance(answer, Captured) for answer in good)
     assert isinstance(bad, Refused)
-    assert bad.blame == "text"
-    assert bad.message == (
+    assert bad.problem.key == "text"
+    assert bad.problem.message == (
         "Running this text through the model ended 3 workers, the last time: its process ended with exit code 7."
     )
     assert deaths.read_text() == "xxx"
@@ -275,25 +276,27 @@ def test_the_good_are_answered_whatever_else_is_asked(answered):
 
 
 def test_what_the_local_engine_refuses(answered):
-    assert answered["too long"].blame == "text"
-    assert answered["too long"].message == "The text has 302 tokens; `max_tokens` is 100."
-    assert answered["no attention"].blame == "model"
-    assert "(mamba) has no attention to show" in answered["no attention"].message
+    assert answered["too long"].problem.key == "text"
+    assert answered["too long"].problem.message == "The text has 302 tokens; `max_tokens` is 100."
+    assert answered["no attention"].problem.key == "model"
+    assert "(mamba) has no attention to show" in answered["no attention"].problem.message
 
 
 def test_a_directory_must_be_the_same_on_the_nodes(answered):
     """Another one of that name would be drawn under a key that is not its own."""
     refused = answered["other files"]
-    assert refused.blame == "model"
-    assert f"is the directory {INDUCTION}, which node {socket.gethostname()} of the Ray cluster" in refused.message
-    assert "does not hold with the same files" in refused.message
+    assert refused.problem.key == "model"
+    assert (
+        f"is the directory {INDUCTION}, which node {socket.gethostname()} of the Ray cluster" in refused.problem.message
+    )
+    assert "does not hold with the same files" in refused.problem.message
 
 
 def test_of_two_models_the_one_at_fault_is_named(answered):
     refused, damaged = answered["two, other files"], answered["two, not to be loaded"]
-    assert (refused.blame, damaged.blame) == ("other", "other")
-    assert refused.message.startswith(f"Model {EN_DE!r} is the directory {EN_DE}, which node")
-    assert damaged.message.startswith("Model '/none' cannot be loaded")
+    assert (refused.problem.key, damaged.problem.key) == ("other", "other")
+    assert refused.problem.message.startswith(f"Model {EN_DE!r} is the directory {EN_DE}, which node")
+    assert damaged.problem.message.startswith("Model '/none' cannot be loaded")
 
 
 def test_a_package_may_lie_elsewhere_on_the_nodes(answered):
@@ -302,14 +305,17 @@ def test_a_package_may_lie_elsewhere_on_the_nodes(answered):
 
 def test_an_authors_own_file_is_sent_along(answered):
     assert answered["own"].entry.meta["sequences"]["text"]["tokens"] == ["a", "b", "c"]
-    assert answered["damaged"].message.startswith("not.safetensors is no whole safetensors file")
+    assert answered["damaged"].problem.message.startswith("not.safetensors is no whole safetensors file")
 
 
 def test_a_cluster_without_what_a_worker_needs(cluster):
     with closing(RayEngine(cluster.address, log, patience=6)) as engine:
         (answer,) = run(engine, *asked(ref(INDUCTION), "a cat"), device="cuda")
     assert answer == Refused(
-        0, "No worker of the Ray cluster came up in 6 s; it needs a node with 1 CPU and 1 GPU free.", "model"
+        0,
+        Problem(
+            "model", "model", "No worker of the Ray cluster came up in 6 s; it needs a node with 1 CPU and 1 GPU free."
+        ),
     )
 
 

@@ -6,7 +6,6 @@ import logging
 import os
 import re
 import shutil
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -458,23 +457,24 @@ def test_a_misspelt_alias_is_told_its_nearest(tmp_path):
     """What is no alias may be a model id of the hub, so only a failed look-up says more."""
     settings = Settings(models={"MiniLM": INDUCTION, "other": INDUCTION}, on_missing="warn")
     for name, hint in (("minlm", " (did you mean the alias `MiniLM`?)"), ("gpt2", "")):
-        pipeline = Pipeline(settings, tmp_path, logging.getLogger("test"))
-        plan = pipeline.plan(Source(f"model: {name}\ntext: a"))
-        assert f"No commit of model {name!r} is known here{hint}, and" in plan.error.message
-        (standing,) = standings(pipeline, [Source(f"model: {name}\ntext: a")])
-        assert standing.problem == f"No commit of model {name!r} is known here{hint}."
+        source = Source(f"model: {name}\ntext: a")
+        with Pipeline(settings, tmp_path, logging.getLogger("test")).build() as build:
+            plan = build.plan(source)
+            (standing,) = standings(build, [source])
+        assert f"No commit of model {name!r} is known here{hint}. `on_missing` forbids" in plan.error.message
+        assert standing.problem.sentences == f"No commit of model {name!r} is known here{hint}."
 
 
 def test_a_misspelt_alias_that_the_hub_does_not_know(tmp_path):
     settings = Settings(models={"MiniLM": INDUCTION})
-    with closing(Pipeline(settings, tmp_path, logging.getLogger("test"))) as pipeline:
-        plan = pipeline.plan(Source("model: minlm\ntext: a"))
+    with Pipeline(settings, tmp_path, logging.getLogger("test")).build() as build:
+        plan = build.plan(Source("model: minlm\ntext: a"))
     assert plan.error.message.endswith("Did you mean the alias `MiniLM`?")
 
 
 def test_a_directory_of_a_monorepos_other_site_is_told_where_it_was_looked_for(tmp_path):
     (tmp_path / "team" / "models" / "mine").mkdir(parents=True)
     (tmp_path / "root").mkdir()
-    pipeline = Pipeline(Settings(on_missing="warn"), tmp_path / "root", logging.getLogger("test"))
-    plan = pipeline.plan(Source("model: models/mine\ntext: a", page="team/index.md"))
+    with Pipeline(Settings(on_missing="warn"), tmp_path / "root", logging.getLogger("test")).build() as build:
+        plan = build.plan(Source("model: models/mine\ntext: a", page="team/index.md"))
     assert plan.error.message.endswith(" There is no directory 'models/mine' in 'root', where directories start from.")

@@ -399,7 +399,7 @@ def test_what_the_pages_say_of_a_masked_word_and_a_verdict(loaded):
 
 
 def test_a_token_that_is_none(loaded):
-    with pytest.raises(ValueError, match="`token` is 'w20 w3', which is no single token of model"):
+    with pytest.raises(ValueError, match="`token` has 'w20 w3', which is not one token of the vocabulary of model"):
         ours(loaded("masked"), {"text": "w5 [MASK] w7"}, token="w20 w3")
     with pytest.raises(
         ValueError, match=r"`token` is for models that predict tokens, and .* predicts classes: `target`"

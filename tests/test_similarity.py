@@ -3,7 +3,6 @@
 import logging
 import math
 import re
-from contextlib import closing
 from dataclasses import replace
 from itertools import pairwise
 from urllib.parse import unquote
@@ -16,6 +15,7 @@ import torch
 import transformers
 from conftest import INDUCTION, MINILM, ROOT, Site, draw_all
 from hypothesis import strategies as st
+from playwright.sync_api import expect
 from test_capture import ARCHITECTURES, ref
 
 import mkdocs_attnviz
@@ -33,7 +33,7 @@ from mkdocs_attnviz.models.loading.load import load
 from mkdocs_attnviz.pipeline import Pipeline
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views.attention.weights import scaled
-from mkdocs_attnviz.views.similarity import SIMILARITY
+from mkdocs_attnviz.views.similarity import SIMILARITY, Span
 
 EN_DE, DATES = (str(ROOT / "example_site" / "models" / name) for name in ("en-de", "dates"))
 make_model, tokenizer_folder = test_capture.make_model, test_capture.tokenizer_folder
@@ -446,8 +446,8 @@ def test_the_model_at_fault_is_named(worker, tmp_path):
         models[bad] = ref(str(tmp_path))
         request = Request(SIMILARITY, models[0], {"text": "the old cat"}, other=models[1])
         (answer,) = worker.capture([request], device="cpu", batch_size=8, max_tokens=99)
-        assert answer.blame == ("model", "other")[bad]
-        assert answer.message.startswith(f"Model {str(tmp_path)!r} has no tokenizer")
+        assert answer.problem.key == ("model", "other")[bad]
+        assert answer.problem.message.startswith(f"Model {str(tmp_path)!r} has no tokenizer")
 
 
 # ---- in the page
@@ -542,9 +542,25 @@ def test_colours_and_numbers_are_the_values(page):
     alphas = page.locator("attn-viz .similar canvas").evaluate(
         "c => [...c.getContext('2d').getImageData(0, 0, 3, 3).data].filter((_, i) => i % 4 === 3)"
     )
-    assert np.abs(np.array(alphas) / 255 - 0.85 * np.array(values).ravel()).max() < 0.01
+    apart = np.array(values)[~np.eye(3, dtype=bool)]
+    expected = 0.06 + 0.79 * np.clip((np.array(values) - apart.min()) / np.ptp(apart), 0, 1)
+    assert np.abs(np.array(alphas) / 255 - expected.ravel()).max() < 0.01
+    legend = page.locator("attn-viz .legend").inner_text()
+    assert re.findall(r"\d\.\d\d", legend) == [f"{end:.2f}" for end in (apart.min(), apart.max())]
+    assert "narrow" not in legend
     written = page.locator("attn-viz .similar span:not(.label)").all_inner_texts()
     assert written == [f"{math.floor(100 * value + 0.5) / 100:.2f}" for row in values for value in row]
+
+
+def test_a_narrow_range_is_said_and_not_spread_over_all_colours(page):
+    """Eleven tokens in 64 dimensions: by this measure all layers are alike."""
+    page.get_by_role("combobox", name="Measure").select_option("pwcca")
+    page.locator("attn-viz").evaluate("e => e.updateComplete")
+    expect(page.locator("attn-viz .legend")).to_contain_text("Similarity, in a narrow range: all 1.000")
+    assert page.locator("attn-viz .legend .scale").inner_text().split() == ["0.95", "1.00"]
+    span = Span.of([[1, 0.97, 0.99], [0.97, 1, 0.98], [0.99, 0.98, 1]], of_one=True)
+    assert (span.low, span.high, span.warning) == (0.94, 0.99, "a narrow range: from 0.970 to 0.990")
+    assert [span.share(value) for value in (0.9, 0.965, 0.99, 1)] == pytest.approx([0, 0.5, 1, 1])
 
 
 @pytest.mark.parametrize("dark", [False, True])
@@ -580,7 +596,8 @@ def test_the_sentence_tells_what_is_seen_and_warns(site, built, states):
     assert f"{min(nearest):.2f}" in sentence
     assert "whatever the layers do" not in sentence
     site.write("index.md", PAGE.replace("view: similarity", "view: similarity\nmeasure: svcca"))
-    assert "With fewer tokens than the 64 dimensions" in site.build().page().select_one("#one img")["alt"]
+    narrow = site.build().page().select_one("#one img")["alt"]
+    assert "With fewer tokens than the 64 dimensions" in narrow
 
 
 def test_a_stack_that_is_not_there(site):
@@ -681,7 +698,8 @@ def test_colours_and_numbers_are_the_values_of_two_models(page_of_two):
     alphas = page_of_two.locator("attn-viz .similar canvas").evaluate(
         "c => [...c.getContext('2d').getImageData(0, 0, 3, 7).data].filter((_, i) => i % 4 === 3)"
     )
-    assert np.abs(np.array(alphas) / 255 - 0.85 * values.ravel()).max() < 0.01
+    expected = 0.06 + 0.79 * (values - values.min()) / np.ptp(values)
+    assert np.abs(np.array(alphas) / 255 - expected.ravel()).max() < 0.01, "of two models the diagonal counts, too"
     labels = page_of_two.locator("attn-viz .similar .label").all_inner_texts()
     assert labels == ["emb", *"012345", "emb", "0", "1"]
     assert page_of_two.locator("attn-viz .similar .model").all_inner_texts() == ["rows: minilm", "columns: induction"]
@@ -733,7 +751,9 @@ def test_the_sentence_and_the_picture_name_both(site, built_of_two, words):
     assert LONG in other["alt"]
     picture = unquote(figure.select_one("#two img")["src"])
     assert re.findall(r">((?:rows|columns): [^<]+)<", picture) == ["rows: minilm", "columns: induction"]
-    assert picture.count("<rect") == 21
+    assert picture.count("<rect") == 21 + 12, "cells and the legend's colours"
+    ends = re.findall(r"<text x='\d+' y='\d+'(?: text-anchor='end')?>(\d\.\d\d)</text>", picture)
+    assert ends == [f"{values.min():.2f}", f"{values.max():.2f}"]
     assert int(other["width"]) <= 360
 
 
@@ -759,7 +779,7 @@ PLANS = [
     ("other: inductoin", {"only_listed_models": True}, "other", "did you mean 'induction'?"),
     ("other: inductoin", {"only_listed_models": True}, "other", "Model 'inductoin' is not listed"),
     ("other: ./no/such", {}, "other", "Model './no/such' is no directory with a config.json"),
-    ("other: org/x", {}, "other", "No commit of model 'org/x' is known here, and `on_missing` forbids to ask"),
+    ("other: org/x", {}, "other", "No commit of model 'org/x' is known here. `on_missing` forbids to ask"),
     ("other: minilm\nother_revision: v1", {}, "other", "`other_revision` is 'v1', but model 'minilm' is a directory"),
     (
         "other: minilm\nstack: decoder",
@@ -776,9 +796,9 @@ def test_what_is_wrong_with_another_model_is_said_at_its_line(tmp_path, monkeypa
     models = {"induction": INDUCTION, "minilm": MINILM}
     run = {"on_missing": "run" if key == "stack" else "warn", "cache_dir": str(tmp_path / "cache")}
     source = Source(f"model: induction\ntext: {TEXT}\nview: similarity\n{more}", {}, "index.md", 1)
-    with closing(Pipeline(Settings(models=models, **run, **settings), tmp_path, logging.getLogger("test"))) as pipeline:
-        pipeline.begin()
-        (alert,) = pipeline.render([source])
+    pipeline = Pipeline(Settings(models=models, **run, **settings), tmp_path, logging.getLogger("test"))
+    with pipeline.build() as build:
+        (alert,) = build.render([source])
     assert message in alert.error.message
     assert source.body.splitlines()[alert.error.line].startswith(f"{key}:")
 

@@ -17,6 +17,8 @@ WRITER = "```attention\nmodel: induction\ntext: one red two\nview: {}\nid: cat\n
             {"cell": {"row": 1, "col": 2}, "zoom": "cells"},
         ),
         (CAT.replace("id:", "view: neuron\nid:"), "expanded=1", {"expanded": 1}),
+        (CAT, "beside=2,8", {"heads": [0], "beside": {"layer": 2, "head": 8}}),
+        (CAT.replace("id:", "view: model\nid:"), "order=pattern", {"order": "pattern", "open": None}),
         (WRITER.replace("{}", "tokens", 1), "selected=1", {"selected": 1}),
         (WRITER.replace("{}", "factors\nn_components: 2", 1), "factor=1", {"factor": 1}),
     ],
@@ -26,8 +28,10 @@ def test_a_figure_begins_with_what_its_author_selected(site, open_page, block, s
     built = site.build("--strict")
     assert built.returncode == 0, built.log
     page = open_page(built.folder / "site" / "index.html")
+    kept = page.locator("attn-viz").bounding_box()["height"]
     draw_all(page)
     settle(page)
+    assert page.locator("attn-viz").bounding_box()["height"] == kept
     found = page.evaluate("document.querySelector('attn-viz').state")
     assert {name: found[name] for name in shown} == shown
 
@@ -40,6 +44,8 @@ def test_a_figure_begins_with_what_its_author_selected(site, open_page, block, s
             "selected=above,1",
             "`selected` is 'above,1'; it must be left or right, and tokens counted from 0, like left,2.",
         ),
+        ("beside=6,0", "`beside` names layer 6; the layers are 0, 1, 2, 3, 4, 5."),
+        ("beside=2,12", "`beside` names head 12 of layer 2; the heads are 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11."),
         ("selekted=left,1", "`selekted` is no part of the head view's state (did you mean `selected`?): stack, layer,"),
         ("layer=3", "`state` has `layer`, which is a key of the block itself: write `layer: …`."),
         ("left", "`state` is 'left'; it must be what a link to the figure has after `~`, like selected=left,2."),

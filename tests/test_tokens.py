@@ -5,24 +5,28 @@ from __future__ import annotations
 import json
 import logging
 import subprocess
-from contextlib import closing
+from types import SimpleNamespace
 
 import pytest
 import torch
 import transformers
 import vocabularies
 from test_tensors import figure
-from tokenizers import AddedToken, models, pre_tokenizers, processors
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 
 import mkdocs_attnviz
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.cache.token_version import outdated
 from mkdocs_attnviz.figure import Figure
+from mkdocs_attnviz.models.captures import lens, saliency
+from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.captures.own_arrays import TokenRow
 from mkdocs_attnviz.models.encoding import json_blob
 from mkdocs_attnviz.models.inputs import word_boundaries
+from mkdocs_attnviz.models.inputs.examples import example
 from mkdocs_attnviz.models.inputs.tokens import continued, pretty, special, tokenize
+from mkdocs_attnviz.models.loading.loaded import Loaded
 from mkdocs_attnviz.pipeline import Pipeline
 from mkdocs_attnviz.settings import Settings
 
@@ -347,10 +351,10 @@ def test_only_wrong_entries_are_computed_anew(tmp_path):
     tokenizer.save_pretrained(folder)
     settings = Settings(cache_dir="cache")
     right, wrong = (Source(f"model: model\ntext: {text}") for text in ("a cat", "a é"))
-    with closing(Pipeline(settings, tmp_path, logging.getLogger("test"))) as pipeline:
-        pipeline.begin()
-        assert all(isinstance(each, Figure) for each in pipeline.render([right, wrong]))
-        paths = [pipeline.cache.path(pipeline.plan(each).request.key) for each in (right, wrong)]
+    pipeline = Pipeline(settings, tmp_path, logging.getLogger("test"))
+    with pipeline.build(warm=True) as build:
+        assert all(isinstance(each, Figure) for each in build.render([right, wrong]))
+        paths = [build.cache.path(build.plan(each).request.key) for each in (right, wrong)]
         old = []
         for path in paths:
             entry = Entry.from_bytes(path.read_bytes())
@@ -358,15 +362,53 @@ def test_only_wrong_entries_are_computed_anew(tmp_path):
             sequence["pretty"] = ["‹C3›" if "1/2" in each else each for each in sequence["pretty"]]
             old.append(Entry({**entry.meta, "sequences": {"text": sequence}}, entry.blobs).to_bytes())
             path.write_bytes(old[-1])
-        pipeline.begin()
-        assert all(isinstance(each, Figure) for each in pipeline.render([right, wrong]))
+    with pipeline.build() as build:
+        assert all(isinstance(each, Figure) for each in build.render([right, wrong]))
         assert paths[0].read_bytes() == old[0]
         told = Entry.from_bytes(paths[1].read_bytes()).meta["sequences"]["text"]
         assert "é‹1/2›" in told["pretty"]
         paths[1].write_bytes(old[1])
     settings = Settings(cache_dir="cache", on_missing="warn")
-    with closing(Pipeline(settings, tmp_path, logging.getLogger("test"))) as pipeline:
-        pipeline.begin()
-        kept, given_up = pipeline.render([right, wrong])
+    with Pipeline(settings, tmp_path, logging.getLogger("test")).build() as build:
+        kept, given_up = build.render([right, wrong])
         assert isinstance(kept, Figure)
         assert not isinstance(given_up, Figure)
+
+
+# ---- a token that the author names
+
+
+def words_and_pieces():
+    """A vocabulary that has `the` as a word and as a piece inside of words."""
+    pieces = [("<unk>", 0.0), ("▁the", -1.0), ("the", -1.0), ("▁ba", -1.0), ("▁", -3.0), ("b", -4.0)]
+    backend = Tokenizer(models.Unigram(pieces, 0))
+    backend.pre_tokenizer, backend.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    return vocabularies.fast(backend, unk_token="<unk>")
+
+
+def test_a_word_is_the_same_token_under_every_key():
+    """`watch: the` followed the word, and `token: the` explained the piece that bathe has."""
+    tokenizer = words_and_pieces()
+    loaded = Loaded(SimpleNamespace(name="m"), tiny(tokenizer), tokenizer, torch.device("cpu"))
+    assert read(loaded.tokenizer, "bathe")["pretty"] == [" ba", "the"]
+    given = example(loaded, {"text": "the bathe"}, 99)
+    (watched,) = lens.capture(Context(loaded, [given], {"top_k": 1, "final_norm": True, "watch": ["the"]}))
+    parameters = {"method": "input_x_gradient", "norm": "sum", "explain": "logit"}
+    (explained,) = saliency.capture(Context(loaded, [given], parameters | {"token": "the", "contrast": "ba"}))
+    assert watched.meta["watch"] == [" the"]
+    assert explained.meta["outputs"][0]["token"] == " the"
+    assert explained.meta["contrast"] == " ba"
+
+
+def test_an_earlier_entry_that_explains_a_piece_is_given_up():
+    for tokens, parameters, is_wrong in (
+        (["▁the", "▁cat"], {"token": "the"}, True),
+        (["▁the", "▁cat"], {"contrast": "the"}, True),
+        (["▁the", "▁cat"], {"method": "occlusion"}, False),
+        (["the", "Ġcat"], {"token": "the"}, False),
+    ):
+        old = entry_of(tokens=tokens, version=2)
+        old.meta["key"] = [["capture", "saliency"], ["parameters", parameters]]
+        assert bool(outdated(old)) == is_wrong
+        old.meta["sequences"]["text"]["version"] = 3
+        assert not outdated(old)

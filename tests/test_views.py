@@ -7,6 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
+from conftest import ROOT
 
 from mkdocs_attnviz.block.parse import parse
 from mkdocs_attnviz.block.problem import BlockError
@@ -19,6 +20,8 @@ from mkdocs_attnviz.views.attention.options import select
 from mkdocs_attnviz.views.attention.preview import preview
 from mkdocs_attnviz.views.attention.weights import Layer
 from mkdocs_attnviz.views.attention.window import window
+from mkdocs_attnviz.views.svg.document import STEERING, visible
+from mkdocs_attnviz.views.svg.heatmap import levels
 
 TOKENS = ["[CLS]", "em", "##bed", "##ding", "x", "[SEP]", "un", "##tie", "[SEP]"]
 WORDS = [[0], [1, 2, 3], [4], [5], [6, 7], [8]]  # positions of the pieces
@@ -257,6 +260,15 @@ def test_a_heat_map_says_its_weights_in_inks_that_can_be_read(pair, random, them
         assert (max(cell, ink) + 0.05) / (min(cell, ink) + 0.05) >= 4.5
 
 
+def test_the_scale_of_a_heat_map_ends_where_the_interactive_one_does():
+    """At the largest weight, however small; of more than 24 rows, where nine of ten have no larger one."""
+    assert levels([[0.06, 0.03], [0.015, 0.0]]) == [bytes([15, 9]), bytes([5, 0])]
+    many = [[0.9]] * 2 + [[0.2]] * 20 + [[0.05]] * 3
+    assert [row[0] for row in levels(many)] == [15] * 22 + [5] * 3
+    assert levels([[0.0]]) == [bytes([0])]
+    assert levels([[0.06, 0.03]], contrast=2) == [bytes([15, 5])]
+
+
 def luminance(colour):
     linear = [(c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4) for c in np.array(colour) / 255]
     return float(np.dot([0.2126, 0.7152, 0.0722], linear))
@@ -345,3 +357,26 @@ STRONGEST = [
 def test_the_strongest_weight_is_none_that_the_mask_forces(view, given, row, options, said):
     sentence = draw(causal(given, row), view=view, **options).sentence
     assert (said in sentence) if said else ("strongest" not in sentence)
+
+
+SIGNS = json.loads((ROOT / "frontend" / "test" / "signs.json").read_text("utf-8"))
+STEERED = ["\u202eevil", "a\u00a0b", "\u200b", "\ufeff", "\u2067x", "c"]
+
+
+@pytest.mark.parametrize(("token", "signs"), SIGNS)
+def test_signs_of_what_cannot_be_seen_are_those_of_the_browser(token, signs):
+    assert visible(token) == signs
+
+
+@pytest.mark.parametrize("view", ["head", "matrix"])
+def test_nothing_in_a_token_steers_the_text_around_it(view):
+    """In static pictures and in sentences, which are alternative texts: whichever token has the strongest weight."""
+    for strongest in range(len(STEERED)):
+        weights = np.full((1, 6, 6), 0.1, np.float32)
+        weights[0, strongest, (strongest + 1) % 6] = 0.5
+        given = entry({"self": {0: LayerTensors(weights)}}, {"text": TokenRow(STEERED)})
+        made = draw(given, view=view)
+        assert not STEERING.search(made.sentence.replace(" ", ""))
+        texts = "".join(ET.fromstring(made.picture.svg).itertext())
+        assert not re.search("[\u200b\ufeff\u00a0\u202a-\u202e\u2066-\u2069]", texts)
+        assert f"from “{visible(STEERED[strongest])}” to" in made.sentence

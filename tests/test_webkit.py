@@ -8,7 +8,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 from test_example_site import built
 
-from mkdocs_attnviz.views import NAMES
+from mkdocs_attnviz.views import VIEWS
 
 TOKEN = ".flow [role=option]"
 WALKED = {
@@ -42,7 +42,7 @@ def browser():
 
 
 def test_every_view(browser):
-    for view in NAMES:
+    for view in VIEWS:
         browser.get(built(f"guide/views/{view}.md").as_uri())
         drawn = browser.execute_async_script(webkit.DRAW)
         assert drawn in range(1, 50), f"{view}: {drawn}"

@@ -26,8 +26,8 @@ FREE = {"PWD", "OLDPWD", "COLUMNS"}
 """Variables that may differ: nothing that has been imported depends on them."""
 LONGEST = 90
 """Characters of a folder in which there can be a socket."""
-WARM = ["load", "saliency", "factors", "similarity"]
-"""Modules of `mkdocs_attnviz.models` that import what takes long."""
+WARM = ["mkdocs_attnviz.models.loading.load", "transformers.models.gpt2.modeling_gpt2", "captum.attr", "sklearn"]
+"""Modules that a worker imports and that take long."""
 SITECUSTOMIZE = """\
 import importlib.machinery, importlib.util, os, sys
 here = os.path.dirname(os.path.abspath(__file__))
@@ -81,7 +81,8 @@ def stand_in(folder: str) -> None:
         (where / "started").touch(exist_ok=False)
         command = [sys.executable, __file__, folder]
         with (where / "log").open("wb") as log:
-            subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+            pipes = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
+            subprocess.Popen(command, cwd=folder, start_new_session=True, **pipes)
     with socket.socket(socket.AF_UNIX) as warm:
         connect(warm, where / "socket")
         job = {"folder": str(Path.cwd()), "environment": dict(os.environ), "path": [part for part in sys.path if part]}
@@ -117,20 +118,19 @@ def connect(warm: socket.socket, path: Path) -> None:
 
 def serve(folder: Path) -> None:
     """Fork a worker for each stand-in, until the run of pytest has ended."""
-    run = json.loads((folder / "run.json").read_text())["run"]
+    run, code = json.loads((folder / "run.json").read_text())["run"], (folder / "worker.txt").read_text()
     with socket.socket(socket.AF_UNIX) as door:
         door.bind(str(folder / "socket"))
         door.listen(100)
         door.settimeout(1)
         for name in WARM:
-            importlib.import_module(f"mkdocs_attnviz.models.{name}")
-        importlib.import_module("transformers.models.gpt2.modeling_gpt2")
+            importlib.import_module(name)
         while alive(run):
             with contextlib.suppress(TimeoutError):
                 connection, _ = door.accept()
                 if os.fork() == 0:
                     door.close()
-                    attend(connection)
+                    attend(connection, code)
                 connection.close()
             with contextlib.suppress(ChildProcessError):
                 while os.waitpid(-1, os.WNOHANG)[0]:
@@ -144,7 +144,7 @@ def alive(pid: int) -> bool:
     return False
 
 
-def attend(stand_in: socket.socket) -> None:
+def attend(stand_in: socket.socket, code: str) -> None:
     """Run one worker, kill it when its stand-in is killed, and tell the stand-in how it has ended."""
     stand_in.setblocking(True)
     size, pipes, _, _ = socket.recv_fds(stand_in, 4, 3)
@@ -157,7 +157,7 @@ def attend(stand_in: socket.socket) -> None:
         stand_in.close()
         os.close(ours)
         os.set_inheritable(theirs, False)
-        become(pipes, **json.loads(content))
+        become(code, pipes, **json.loads(content))
     for pipe in [*pipes, theirs]:
         os.close(pipe)
     ready, _, _ = select.select([stand_in, ours], [], [])
@@ -169,8 +169,8 @@ def attend(stand_in: socket.socket) -> None:
     os._exit(0)
 
 
-def become(pipes: list[int], folder: str, environment: dict[str, str], path: list[str]) -> None:
-    """Be a worker process as if it had been started by itself."""
+def become(code: str, pipes: list[int], folder: str, environment: dict[str, str], path: list[str]) -> None:
+    """Be a process that has been started with this code."""
     os.setsid()
     for number, pipe in enumerate(pipes):
         os.dup2(pipe, number)
@@ -182,9 +182,7 @@ def become(pipes: list[int], folder: str, environment: dict[str, str], path: lis
     sys.argv[:] = ["-c"]
     status = 1
     try:
-        from mkdocs_attnviz.models.engine import worker
-
-        worker.main()
+        exec(code, {"__name__": "__main__"})
         status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 1

@@ -101,6 +101,8 @@ export interface Options {
   mass: number | null;
   /** Model view: the cell whose detail is open. */
   open?: { layer: number; head: number } | null;
+  /** Model view: heads in rows of layers, or in groups by their patterns. */
+  order?: "layer" | "pattern";
   /** Matrix: all cells in the width there is, or cells large enough to read. */
   zoom?: "fit" | "cells";
   /** Neuron: the token whose weights are taken apart at first. */

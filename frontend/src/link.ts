@@ -31,7 +31,7 @@ function read(key: string, value: string): unknown {
   const items = value.split(",");
   if (key === "heads") return items.map(Number);
   if (key === "cell") return { row: Number(items[0]), col: Number(items[1]) };
-  if (key === "open") return { layer: Number(items[0]), head: Number(items[1]) };
+  if (key === "open" || key === "beside") return { layer: Number(items[0]), head: Number(items[1]) };
   if (key === "selected" && items[1]) return { side: items[0], indices: items.slice(1).map(Number) };
   if (value === "true" || value === "false") return value === "true";
   return value === "" || Number.isNaN(Number(value)) ? value : Number(value);

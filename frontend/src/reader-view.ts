@@ -63,6 +63,10 @@ export abstract class ReaderView implements View {
   protected abstract summary(): string[];
   /** Frees what is locked. Returns false if there is nothing. */
   protected abstract free(): boolean;
+  /** Return whose layer a key turns. */
+  protected at(_: Event): Reader {
+    return this.reader;
+  }
   /** Whether brackets turn to another layer. */
   protected turns = (): boolean => true;
 
@@ -75,17 +79,16 @@ export abstract class ReaderView implements View {
   }
 
   /** The weights that are shown as numbers, if the reader wants them. */
-  protected table(): unknown {
-    const found = this.weighing(); // asks for the weights
+  protected table(reader = this.reader, label = "Weights as a table"): unknown {
+    const found = this.weighing(reader); // asks for the weights
     if (!this.reader.open.table || !found) return nothing;
     const { layer, heads, rows, cols, from, to } = found;
-    const table = this.weights(this.reader.where, layer, heads, rows, cols, from.start, from.end, to.start, to.end);
-    return tableText(table, "Weights as a table");
+    const table = this.weights(reader.what, layer, heads, rows, cols, from.start, from.end, to.start, to.end);
+    return tableText(table, label);
   }
 
   /** The weights that are shown; a preview has no numbers to read. */
-  protected weighing(): Weighing | null {
-    const { reader } = this;
+  protected weighing(reader = this.reader): Weighing | null {
     const shown = reader.shown();
     if (!shown || shown.layer.share < 1) return null;
     const { layer, heads } = shown;
@@ -100,7 +103,7 @@ export abstract class ReaderView implements View {
   }
 
   private readonly keydown = (event: KeyboardEvent): void => {
-    if ((this.turns() && layerKey(this.reader, event)) || event.key !== "Escape") return;
+    if ((this.turns() && layerKey(this.at(event), event)) || event.key !== "Escape") return;
     if (this.free() || closeOptions(this.reader, event)) event.preventDefault();
   };
 }

@@ -2,7 +2,7 @@ import { Choices } from "./choices.js";
 import type { Figure } from "./figure.js";
 import type { Range, Side } from "./place.js";
 import { Pipeline, type Shown } from "./shown.js";
-import { type Change, initialState, mergeState, offers, type Selection, type State } from "./state.js";
+import { type Change, initialState, mergeState, offeredHeads, offers, type Selection, type State } from "./state.js";
 import type { Tokens } from "./tokens.js";
 import type { ViewHost } from "./view.js";
 
@@ -96,8 +96,14 @@ export class Reader extends Choices<State, Change> {
     return parts;
   }
 
-  /** "Layer 2, head 3, value-weighted" */
+  /** "Layer 2, head 3, beside layer 5, head 11" */
   override get where(): string {
+    const { beside } = this.state;
+    return `${this.what}${beside ? `, beside layer ${beside.layer}, head ${beside.head}` : ""}`;
+  }
+
+  /** "Layer 2, head 3, value-weighted" */
+  get what(): string {
     return this.parts()
       .map(([text]) => text)
       .join(", ");
@@ -108,5 +114,32 @@ export class Reader extends Choices<State, Change> {
     return this.parts()
       .flatMap(([text, said]) => (said ? [] : text))
       .join(", ");
+  }
+}
+
+/** A reader of the same choices, for the head that stands beside the first. */
+export class BesideReader extends Reader {
+  constructor(private readonly first: Reader) {
+    super(first.host, first.figure, () => []);
+  }
+
+  override get state(): State {
+    const { state } = this.first;
+    const { layer, head } = state.beside ?? { layer: state.layer, head: state.heads[0] as number };
+    return { ...state, layer, heads: [head], beside: null };
+  }
+
+  /** Its layer and head are the other part of the same state; all else holds for both. */
+  override choose({ layer, heads, ...shared }: Change): void {
+    const { state, figure, stack } = this;
+    const to = layer ?? state.layer;
+    const head = (heads ?? state.heads)[0] as number;
+    const offered = offeredHeads(figure, stack, to);
+    const beside = { layer: to, head: offered.includes(head) ? head : (offered[0] as number) };
+    this.first.choose(layer === undefined && !heads ? shared : { ...shared, beside });
+  }
+
+  override announce(): void {
+    this.first.announce();
   }
 }

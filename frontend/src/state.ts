@@ -27,6 +27,8 @@ export interface State extends Omit<Options, "include_heads"> {
   selected: Selection | null;
   /** Matrix: in place of `selected`, positions as in the model's input. */
   cell?: { row: number; col: number } | null;
+  /** Head view: another head of the same stack, whose picture stands beside that of the first. */
+  beside?: { layer: number; head: number } | null;
 }
 
 export type Change = Partial<Omit<State, "selected">> & { selected?: SelectionChange | null };
@@ -70,18 +72,19 @@ export function visibleRange(figure: Figure, stack: Stack, filter: Filter, side:
 const isSingle = (figure: Figure) => figure.view !== "head";
 
 export function initialState(figure: Figure): State {
-  const { include_heads, open, zoom, ...options } = figure.options;
+  const { include_heads, open, order = "layer", zoom, ...options } = figure.options;
   const offered = offeredHeads(figure, findStack(figure, options.stack), options.layer);
   const found = offered.filter((head) => options.heads.includes(head));
   const heads = found.length > 0 ? found : offered;
   const state: State = { ...pick(options), selected: null, heads: isSingle(figure) ? heads.slice(0, 1) : heads };
   if (figure.view === "matrix") return unselected({ ...state, cell: null, zoom: zoom ?? "fit" });
+  if (figure.view === "head") return { ...state, beside: null };
   if (figure.view !== "model") return state;
-  return { ...state, ...(open ? { layer: open.layer, heads: [open.head] } : {}), open: open ?? null };
+  return { ...state, ...(open ? { layer: open.layer, heads: [open.head] } : {}), open: open ?? null, order };
 }
 
 /** Figures may carry options that are no part of the state. */
-function pick(options: Omit<Options, "include_heads" | "open" | "zoom">): Omit<State, "selected"> {
+function pick(options: Omit<Options, "include_heads" | "open" | "order" | "zoom">): Omit<State, "selected"> {
   const { stack, layer, heads, filter, across_layers, across_heads, value_weighted, merge_words } = options;
   const { special_tokens, contrast, min_weight, mass } = options;
   const transforms = { across_layers, across_heads, value_weighted, merge_words, special_tokens };
@@ -117,7 +120,26 @@ export function mergeState(figure: Figure, old: State, change: Change): State {
   const selected = mergeSelected(figure, { ...wanted, filter }, old, change.selected);
   const next = { ...wanted, ...oneThreshold(change), layer, heads, filter, selected };
   if (figure.view === "matrix") return unselected({ ...next, cell: mergeCell(figure, next, old, change.cell) });
+  if (figure.view === "head") return withBeside(figure, stack, next, old, change);
   return next.open ? { ...next, open: { layer, head: heads[0] as number } } : next;
+}
+
+/** A state with the head beside, or without where there is no such head, or where several stand in one picture. */
+function withBeside(figure: Figure, stack: Stack, next: State, old: State, change: Change): State {
+  const { beside, heads = [] } = change;
+  const wanted = beside === undefined ? old.beside : beside;
+  if (!wanted) return { ...next, beside: null };
+  const { layer, head } = wanted;
+  if (beside) {
+    oneOf("head beside", head, offeredHeads(figure, stack, layer));
+    if (heads.length > 1) throw new RangeError(`heads ${heads.join(", ")}: beside another head one is shown`);
+    if (next.across_layers === "rollout") throw new RangeError("beside: a rollout is of no head");
+  }
+  const there = stack.layers.some(
+    (source) => source.layer === layer && offeredHeads(figure, stack, layer).includes(head),
+  );
+  if (!there || heads.length > 1 || next.across_layers === "rollout") return { ...next, beside: null };
+  return { ...next, heads: next.heads.slice(0, 1), across_heads: null, beside: { layer, head } };
 }
 
 /** An open cell is its layer and head. */
@@ -143,6 +165,7 @@ function checkTransforms(figure: Figure, stack: Stack, old: State, change: Chang
   if (change.across_layers && change.across_layers !== old.across_layers)
     oneOf("across_layers", change.across_layers, [null, "mean", "max", ...(rollout ? ["rollout"] : [])]);
   if (change.across_heads !== undefined) oneOf("across_heads", change.across_heads, [null, "mean", "max"]);
+  if (change.order !== undefined) oneOf("order", change.order, ["layer", "pattern"]);
   if (change.zoom !== undefined) oneOf("zoom", change.zoom, ["fit", "cells"]);
   between("contrast", change.contrast ?? 1, CONTRAST.least, CONTRAST.most);
   between("min_weight", change.min_weight ?? null, 0, 1);

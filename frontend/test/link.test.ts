@@ -17,6 +17,12 @@ test("only what differs is in a link, and it comes back", () => {
   assert.deepEqual(mergeState(figure, state, decodeState("selected=null&mass=null")).selected, null);
 });
 
+test("the head beside is in the link", () => {
+  const state = mergeState(figure, initial, { heads: [2], beside: { layer: 5, head: 1 } });
+  assert.equal(encodeState(state, initial), "heads=2&beside=5,1");
+  assert.deepEqual(mergeState(figure, initial, decodeState("heads=2&beside=5,1")), state);
+});
+
 test("every kind of value", () => {
   const text = "stack=a%26b&merge_words=true&across_heads=null&open=2,8&cell=1,5&zoom=cells";
   assert.deepEqual(decodeState(text), {

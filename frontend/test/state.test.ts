@@ -9,7 +9,7 @@ const initial = initialState(figure);
 
 test("the author's options are the first state; no heads mean all", () => {
   const { include_heads: _, ...first } = figure.options;
-  assert.deepEqual(initial, { ...first, selected: null });
+  assert.deepEqual(initial, { ...first, selected: null, beside: null });
   const options = { ...figure.options, layer: 5, heads: [] };
   assert.deepEqual(initialState({ ...figure, options }).heads, [0, 1]);
 });
@@ -32,11 +32,22 @@ test("a selected token outside the filter is let go", () => {
   assert.equal(mergeState(figure, state, { filter: "ba" }).selected, null);
 });
 
+test("a head may stand beside one other, in the same stack", () => {
+  const pair = mergeState(figure, initial, { beside: { layer: 5, head: 1 } });
+  assert.deepEqual([pair.heads, pair.beside], [[0], { layer: 5, head: 1 }], "the first of those that were on stays");
+  assert.deepEqual(mergeState(figure, pair, { layer: 5 }).beside, pair.beside);
+  assert.equal(mergeState(figure, pair, { heads: [1, 2] }).beside, null, "several stand in one picture");
+  assert.equal(mergeState(figure, pair, { beside: null }).beside, null);
+});
+
 test("bad values are named", () => {
   const bad: [object, string][] = [
     [{ layer: 2 }, "layer 2: not one of 1, 5"],
     [{ heads: [] }, "heads: at least one head stays on"],
     [{ heads: [7] }, "head 7: not one of 0, 1, 2, 3"],
+    [{ beside: { layer: 5, head: 2 } }, "head beside 2: not one of 0, 1"],
+    [{ beside: { layer: 2, head: 0 } }, "layer 2: not one of 1, 5"],
+    [{ beside: { layer: 1, head: 0 }, heads: [1, 2] }, "heads 1, 2: beside another head one is shown"],
     [{ filter: "ac" }, "filter ac: not one of all, aa, ab, ba, bb"],
     [{ selected: { side: "up", index: 0 } }, "selected.side up: not left or right"],
     [{ selected: { side: "left", index: 9 } }, "selected.index 9: no such token is shown on the left"],

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { columnWidth, pieces, plainText } from "../src/token.js";
+import signs from "./signs.json";
 
 /** Pale pieces in angle brackets. */
 const shown = (token: string) =>
@@ -23,6 +24,16 @@ test("what could not be seen is shown pale", () => {
     "\u0301": "◌\u0301",
   };
   for (const [token, expected] of Object.entries(cases)) assert.equal(shown(token), expected);
+});
+
+test("signs are those of static pictures", () => {
+  for (const [token, expected] of signs as [string, string][])
+    assert.equal(
+      pieces(token)
+        .map(({ text }) => text)
+        .join(""),
+      expected,
+    );
 });
 
 test("text is left as it is", () => {

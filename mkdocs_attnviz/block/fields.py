@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
-from mkdocs_attnviz.block.problem import BlockError
+from mkdocs_attnviz.block.problem import BlockError, Problem
 from mkdocs_attnviz.block.values import Day, Generate, Intervention, Message, key
 from mkdocs_attnviz.publishing import printable
 
@@ -208,9 +208,13 @@ class Block(BaseModel):
         }
         return {name: value for name, value in inputs.items() if value is not None} | self.options.inputs()
 
-    def wrong(self, name: str, message: str, *, missing: bool = False) -> BlockError:
-        """A mistake in the value of key `name` that only the model could tell."""
-        return BlockError(message, self.lines.get(name), missing=missing)
+    def wrong(self, name: str, message: str) -> BlockError:
+        """Return the error of a mistake in the value of key `name` that only the model could tell."""
+        return self.told(Problem("block", name, message))
+
+    def told(self, problem: Problem) -> BlockError:
+        """Return the error of a problem, with the line of the key that is at fault."""
+        return BlockError(problem, self.lines.get(problem.key))
 
 
 def is_id(text: str) -> bool:

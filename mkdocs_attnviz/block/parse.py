@@ -23,7 +23,7 @@ from pydantic.fields import FieldInfo
 
 from mkdocs_attnviz.block.fields import BY_MODEL, EITHER, Block, Options, fields_of
 from mkdocs_attnviz.block.plain_yaml import LIBYAML, _refuse_expansion
-from mkdocs_attnviz.block.problem import BlockError
+from mkdocs_attnviz.block.problem import BlockError, Problem, WrongValue
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.block.values import Part
 
@@ -43,11 +43,11 @@ def parse(source: Source, views: Mapping[str, type[Options]]) -> Block:
     allowed = fields_of(views[view])
     for name, node in nodes.items():
         if name not in allowed:
-            raise BlockError(_unknown_key(name, view, allowed, views), _line(node))
+            raise BlockError(_unknown_key(name, view, allowed, views), _line(node), name)
     values = {name: _value(node, allowed[name].annotation) for name, node in nodes.items()}
     for name, value in values.items():
         if value is None or (isinstance(value, str) and not value.strip()):
-            raise BlockError(f"`{name}` is empty; it must be {_expects(allowed[name])}.", _line(nodes[name]))
+            raise BlockError(f"`{name}` is empty; it must be {_expects(allowed[name])}.", _line(nodes[name]), name)
     _check_subject(nodes, allowed)
     lines = {name: line for name, node in nodes.items() if (line := _line(node)) is not None}
     own = set(views[view].model_fields)
@@ -66,17 +66,17 @@ def _check_subject(nodes: Mapping[str, yaml.Node], allowed: Mapping[str, FieldIn
         for name in BY_MODEL:
             if name in nodes:
                 message = f"`tensors` brings tokens and weights of its own, so `{name}` does not belong in the block."
-                raise BlockError(message, _line(nodes[name]))
+                raise BlockError(message, _line(nodes[name]), name)
         return
     for name, others in EITHER.items():
         for other in others:
             if name in nodes and other in nodes:
                 raise BlockError(
-                    f"`{name}` and `{other}` stand both in the block; keep one of them.", _line(nodes[other])
+                    f"`{name}` and `{other}` stand both in the block; keep one of them.", _line(nodes[other]), other
                 )
     for name in ("model", "text"):
         if name not in nodes and not (name == "text" and "chat" in nodes):
-            raise BlockError(f"The block has no `{name}`; it must be {_expects(allowed[name])}.")
+            raise BlockError(f"The block has no `{name}`; it must be {_expects(allowed[name])}.", key=name)
 
 
 def _entries(source: Source) -> dict[str, yaml.Node]:
@@ -86,11 +86,13 @@ def _entries(source: Source) -> dict[str, yaml.Node]:
     entries: dict[str, yaml.Node] = {}
     for name, node in _body(source.body):
         if name in entries:
-            raise BlockError(f"`{name}` stands twice in the block.", _line(node))
+            raise BlockError(f"`{name}` stands twice in the block.", _line(node), name)
         entries[name] = node
     for name, text in source.header.items():
         if name in entries:
-            raise BlockError(f"`{name}` stands both in the fence's header and in the block.", _line(entries[name]))
+            raise BlockError(
+                f"`{name}` stands both in the fence's header and in the block.", _line(entries[name]), name
+            )
         entries[name] = yaml.ScalarNode(HEADER, text or "")
     if not entries:
         raise BlockError("The block is empty; it needs at least `model: …` and `text: …`.")
@@ -147,7 +149,7 @@ def _view(nodes: Mapping[str, yaml.Node], views: Mapping[str, type[Options]]) ->
         return view
     near = _nearest(view, views) if isinstance(view, str) else ""
     shown = _shown(view) if isinstance(view, str) else "no single word"
-    raise BlockError(f"`view` is {shown}; the views are {', '.join(views)}{near}.", _line(node))
+    raise BlockError(f"`view` is {shown}; the views are {', '.join(views)}{near}.", _line(node), "view")
 
 
 def _unknown_key(name: str, view: str, allowed: Mapping[str, object], views: Mapping[str, type[Options]]) -> str:
@@ -210,7 +212,7 @@ def _value_in_header(text: str, annotation: Any) -> object:
         node = _compose(text)
         return None if node is None else _value(node, annotation)
     except BlockError as error:
-        raise BlockError(error.message) from None
+        raise BlockError(error.problem) from None
 
 
 def _kinds(annotation: Any) -> Iterator[Any]:
@@ -235,13 +237,14 @@ def _sentence(
     allowed: Mapping[str, FieldInfo],
 ) -> BlockError:
     detail = error.errors()[0]
+    own = own_error(detail)
     if not detail["loc"]:  # a rule about several keys at once: the view has written the sentence itself
-        message = detail["msg"].removeprefix("Value error, ")
-        return BlockError(message, _line(nodes.get(message.split("`")[1])) if message.startswith("`") else None)
+        key = own.key if isinstance(own, WrongValue) else ""
+        return BlockError(Problem("block", key, str(own or detail["msg"])), _line(nodes.get(key)))
     name, *within = detail["loc"]
     line = _line(_within(nodes.get(str(name)), within))
-    if detail["type"] == "value_error" and detail["loc"]:  # several keys of a part
-        return BlockError(detail["msg"].removeprefix("Value error, "), line)
+    if own is not None:  # several keys of a part
+        return BlockError(Problem("block", str(name), str(own)), line)
     where, info, value = str(name), allowed[str(name)], values.get(str(name))
     for number, step in zip([None, *within], within, strict=False):
         fields = _fields_within(info.annotation)
@@ -253,8 +256,16 @@ def _sentence(
         value = value.get(step) if isinstance(value, dict) else None
     if detail["type"] == "missing":
         whole = "The block" if not within else f"`{name}`"
-        return BlockError(f"{whole} has no `{where.rpartition('.')[2]}`; it must be {_expects(info)}.", line)
-    return BlockError(f"`{where}` is {_shown(value)}; it must be {_expects(info)}.", line)
+        message = f"{whole} has no `{within[-1] if within else name}`; it must be {_expects(info)}."
+    else:
+        message = f"`{where}` is {_shown(value)}; it must be {_expects(info)}."
+    return BlockError(Problem("block", str(name), message), line)
+
+
+def own_error(detail: Any) -> ValueError | None:
+    """Return what one of our own validators raised, or None where the fault is one that pydantic knows by itself."""
+    found = detail.get("ctx", {}).get("error")
+    return found if isinstance(found, ValueError) else None
 
 
 def _within(node: yaml.Node | None, steps: Iterable[object]) -> yaml.Node | None:

@@ -17,6 +17,8 @@ from pydantic import (
     model_validator,
 )
 
+from mkdocs_attnviz.block.problem import WrongValue
+
 
 def key(expects: str, description: str, **more: Any) -> Any:
     """A key of the block, or of a part of it: `expects` completes the sentence "it must be …"."""
@@ -69,7 +71,7 @@ def _day(value: str) -> str:
     try:
         return date.fromisoformat(value).isoformat()
     except ValueError:
-        raise ValueError(f"`chat_date` is {value!r:.60}; it must be a day like 2024-07-26.") from None
+        raise WrongValue("chat_date", f"`chat_date` is {value!r:.60}; it must be a day like 2024-07-26.") from None
 
 
 Day = Annotated[str, AfterValidator(_day), WithJsonSchema({"type": "string", "format": "date"})]
@@ -136,11 +138,14 @@ class Generate(Part):
     def _sampling(self) -> Generate:
         for name in SAMPLING:
             if getattr(self, name) is not None and not self.do_sample:
-                raise ValueError(f"`generate` has `{name}`, which only has an effect with `do_sample: true`.")
+                raise WrongValue(
+                    "generate", f"`generate` has `{name}`, which only has an effect with `do_sample: true`."
+                )
         if self.min_new_tokens is not None and self.min_new_tokens > self.max_new_tokens:
-            raise ValueError(
+            raise WrongValue(
+                "generate",
                 f"`generate` has `min_new_tokens: {self.min_new_tokens}`, which is more than `max_new_tokens`, "
-                f"{self.max_new_tokens}."
+                f"{self.max_new_tokens}.",
             )
         return self
 
@@ -174,7 +179,12 @@ class Intervention(Part):
     @model_validator(mode="after")
     def _something(self) -> Intervention:
         if self.heads is None and self.neurons is None:
-            raise ValueError("An intervention names `heads`, `neurons`, or both; one of these has none.")
+            raise WrongValue(
+                "interventions", "An intervention names `heads`, `neurons`, or both; one of these has none."
+            )
+        if self.neurons is not None and self.stack == "cross":
+            why = "An intervention names `neurons` of `stack: cross`, which has none; encoder and decoder have some."
+            raise WrongValue("interventions", why)
         return self
 
     @property

@@ -9,6 +9,16 @@ import stat
 import tempfile
 from pathlib import Path
 
+import platformdirs
+
+
+def user_folder() -> Path:
+    """Return the folder of what attnviz remembers for this user. One without a home has none: nothing can be there."""
+    try:
+        return platformdirs.user_cache_path("attnviz")
+    except RuntimeError:
+        return Path(os.devnull)
+
 
 def read_regular(path: Path, largest: int) -> bytes:
     """Return the content of a regular file of at most `largest` bytes. No link is followed, and nothing waited for.

@@ -10,20 +10,21 @@ It is YAML that a person can read and review. Only a build that may run models w
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock
 
 from mkdocs_attnviz.block.plain_yaml import plain_yaml
-from mkdocs_attnviz.block.problem import BlockError
-from mkdocs_attnviz.cache.files import read_regular, write_atomically
+from mkdocs_attnviz.block.problem import BlockError, Problem
+from mkdocs_attnviz.cache.files import read_regular, user_folder, write_atomically
 from mkdocs_attnviz.log import Log
 
 VERSION = 1
@@ -31,7 +32,7 @@ LARGEST = 1 << 20  # bytes; five thousand models have less
 PACKAGES = ("torch", "transformers", "tokenizers")
 """Packages whose versions may stand beside a model's identity."""
 PACKAGE_VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+!_-]{0,39}")
-LONGEST_WAIT = 6000  # hundredths of a second; what it waits for takes one, unless somebody has stopped it
+LONGEST_WAIT = 60.0  # seconds; what it waits for takes a hundredth of one, unless somebody has stopped it
 HEADER = "# Which weights the figures of this site are drawn from. Written by attnviz; commit it.\n"
 
 
@@ -44,13 +45,13 @@ class Locked:
 
 
 class Lock:
-    """What the file holds, and what this build adds to it. `update` looks everything up anew."""
+    """What the file holds, and what this build adds to it."""
 
-    def __init__(self, path: Path, log: Log, *, update: bool = False) -> None:
-        self.path, self.log, self.update = path, log, update
+    def __init__(self, path: Path, log: Log) -> None:
+        self.path, self.log = path, log
         self.known: dict[str, Locked] = {}
-        self.moved: dict[str, str] = {}
-        """For models that are elsewhere now than the file says: how, in a sentence."""
+        self.moved: dict[str, Problem] = {}
+        """How models are elsewhere now than the file says, by their references."""
         self.problem = ""
         """Why the file could not be read; it is then left as it is."""
         self._saved: dict[str, Locked] = {}
@@ -64,10 +65,11 @@ class Lock:
     def get(self, reference: str) -> Locked | None:
         return self.known.get(reference)
 
-    def moves(self, reference: str, how: str) -> None:
+    def moves(self, reference: str, how: Problem) -> None:
+        """Note that a model is not what the file says, and tell it once."""
         if reference not in self.moved:
             self.moved[reference] = how
-            self.log.info(how)
+            self.log.info(how.sentences)
 
     def record(self, reference: str, identity: str, made_with: Mapping[str, str]) -> None:
         made_with = known_versions(made_with)
@@ -120,33 +122,18 @@ class Lock:
 
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Between reading a file in `folder` and writing it, no other build does the same.
+    """Between reading a file in `folder` and writing it, no other build of this user's does the same.
 
-    The system's lock on the folder goes with its process. Where there is none, or it does not come, we go on without.
+    The system's lock goes with its process. Where none can be had, or it does not come, we go on without.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    handle = None
-    try:
-        with contextlib.suppress(OSError):
-            handle = os.open(folder, os.O_RDONLY)
-            _take(handle)
+    place = user_folder() / "locks"
+    name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError, NotImplementedError):  # one that does not come in time is an OSError, too
+            place.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(FileLock(place / f"{name}.lock", timeout=LONGEST_WAIT, poll_interval=0.01))
         yield
-    finally:
-        if handle is not None:
-            os.close(handle)
-
-
-def _take(handle: int) -> None:
-    if sys.platform == "win32":
-        return
-    import fcntl
-
-    for _ in range(LONGEST_WAIT):
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except BlockingIOError:
-            time.sleep(0.01)
 
 
 def _changes(before: Mapping[str, str], now: Mapping[str, str]) -> str:

@@ -17,7 +17,7 @@ from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.cache.key import SUFFIX, file_name
 from mkdocs_attnviz.cache.store import Store
 from mkdocs_attnviz.figure import Alert
-from mkdocs_attnviz.pipeline import Pipeline, Plan
+from mkdocs_attnviz.pipeline import Build, Plan
 
 LEFT_AFTER = 3600.0  # seconds; no file takes so long to be written
 ENTRY = re.compile(rf"([0-9a-f]{{64}}){re.escape(SUFFIX)}")
@@ -36,50 +36,50 @@ class Unused:
     key: str = ""
 
 
-def unused(pipeline: Pipeline, sources: Sequence[Source], *, shared: bool = False) -> list[Unused]:
-    """What these blocks, which are all of the site, do not use. The pipeline has begun.
+def unused(build: Build, sources: Sequence[Source], *, shared: bool = False) -> list[Unused]:
+    """What these blocks, which are all of the site, do not use.
 
     Raises:
-        Missing, or what the pipeline's `fatal` makes: it cannot be known.
+        Missing, or what the build's `fatal` makes: it cannot be known.
         StoreError: the shared cache cannot be listed.
     """
-    _refuse_links(pipeline)
-    plans = _plans(pipeline, sources)
+    _refuse_links(build)
+    plans = _plans(build, sources)
     requests = [request for plan in plans for request in plan.requests]
     keys = {request.key for request in requests}
     models = {part.reference for request in requests for model in request.models for part in model.parts}
-    files = [*_entries(pipeline.cache.folder, keys), *_left(pipeline.cache.folder)]
-    within = pipeline.settings.cache_dir
+    files = [*_entries(build.cache.folder, keys), *_left(build.cache.folder)]
+    within = build.settings.cache_dir
     found = [replace(each, name=f"{within}/{each.name}") for each in files]
-    if shared and pipeline.settings.cache_url is not None:
-        sizes = Store(pipeline.settings.cache_url, pipeline.log).sizes()
+    if shared and build.settings.cache_url is not None:
+        sizes = Store(build.settings.cache_url, build.log).sizes()
         found += [Unused("shared", file_name(key), sizes[key], key=key) for key in sorted(set(sizes) - keys)]
-    return found + [Unused("model", name) for name in sorted(set(pipeline.lock.known) - models)]
+    return found + [Unused("model", name) for name in sorted(set(build.lock.known) - models)]
 
 
-def _refuse_links(pipeline: Pipeline) -> None:
+def _refuse_links(build: Build) -> None:
     """A link in the site's folder, which anybody may have brought, must not lead to what is removed elsewhere."""
-    folder, base = pipeline.cache.folder, pipeline.base
+    folder, base = build.cache.folder, build.base
     for each in (folder, *folder.parents):
         if each != base and each.is_relative_to(base) and each.is_symlink():
-            raise pipeline.fatal(
+            raise build.fatal(
                 f"Nothing is pruned, since {each.relative_to(base).as_posix()} is a link to another folder; "
                 "name that folder as `cache_dir`."
             )
 
 
-def _plans(pipeline: Pipeline, sources: Sequence[Source]) -> list[Plan]:
-    plans = [pipeline.plan(source) for source in sources]
+def _plans(build: Build, sources: Sequence[Source]) -> list[Plan]:
+    plans = [build.plan(source) for source in sources]
     unknown = [plan for plan in plans if isinstance(plan, Alert)]
     if unknown:
         first = unknown[0]
-        why = f"no commit of its model is known here; `{pipeline.command}` asks the hub."
-        raise pipeline.fatal(
+        why = f"no commit of its model is known here; `{build.command}` asks the hub."
+        raise build.fatal(
             f"Nothing is pruned, since what {len(unknown)} block{'s' * (len(unknown) > 1)} may use is not known. "
-            + (f"{first.source.where()}: {why}" if first.error.missing else first.message)
+            + (f"{first.source.where()}: {why}" if first.error.problem.kind == "missing" else first.message)
         )
-    if pipeline.lock.problem:
-        raise pipeline.fatal(f"Nothing is pruned. {pipeline.lock.problem}")
+    if build.lock.problem:
+        raise build.fatal(f"Nothing is pruned. {build.lock.problem}")
     return [plan for plan in plans if isinstance(plan, Plan)]
 
 
@@ -114,16 +114,16 @@ def _file(kind: Literal["entry", "temporary"], folder: Path, path: Path) -> Unus
     return Unused(kind, name, about.st_size, about.st_mtime, path)
 
 
-def remove(pipeline: Pipeline, found: Sequence[Unused]) -> None:
+def remove(build: Build, found: Sequence[Unused]) -> None:
     """Raises: OSError or StoreError: something cannot be removed; the rest is then left."""
     for path in (each.path for each in found if each.path is not None):
         path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # others are in it
             path.parent.rmdir()
-    if pipeline.settings.cache_url is not None:
-        store = Store(pipeline.settings.cache_url, pipeline.log)
+    if build.settings.cache_url is not None:
+        store = Store(build.settings.cache_url, build.log)
         for each in found:
             if each.kind == "shared":
                 store.remove(each.key)
     if models := {each.name for each in found if each.kind == "model"}:
-        pipeline.lock.forget(models)
+        build.lock.forget(models)

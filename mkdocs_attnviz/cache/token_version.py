@@ -17,7 +17,7 @@ from typing import Any
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.inputs.marks import gpt2_alphabet
 
-TOKEN_VERSION = 2
+TOKEN_VERSION = 3
 OUTDATED = "an earlier version has told some of its tokens wrongly"
 
 BYTE = re.compile(r"‹[0-9A-F]{2}›")
@@ -38,9 +38,21 @@ def outdated(entry: Entry) -> str:
     old = [each for each in sequences.values() if isinstance(each, Mapping) and "version" not in each]
     try:
         wrong = any(map(_wrong, old)) or (bool(old) and any(_names_bytes(entry.blobs.get(name)) for name in NAMES))
+        wrong = wrong or _explains_a_piece(entry)
     except (KeyError, TypeError, AttributeError):  # no entry of ours; whoever reads it says so
         return ""
     return OUTDATED if wrong else ""
+
+
+def _explains_a_piece(entry: Entry) -> bool:
+    """Return whether `token` or `contrast` may have been read as a piece inside of words rather than as the word."""
+    key = entry.meta.get("key")
+    named = [part[1] for part in key if part[0] == "parameters"] if isinstance(key, list) else []
+    if not any(isinstance(each, Mapping) and ("token" in each or "contrast" in each) for each in named):
+        return False
+    sequences = entry.meta["sequences"].values()
+    marked = any(token.startswith("▁") for each in sequences for token in each["tokens"])
+    return marked and any(each.get("version", 1) < 3 for each in sequences)
 
 
 def _of_own_tensors(entry: Entry) -> bool:

@@ -6,6 +6,8 @@ import json
 import logging
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,8 @@ import click
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.cli import site as sites
 from mkdocs_attnviz.cli.site import Site, SiteError
-from mkdocs_attnviz.pipeline import Pipeline
+from mkdocs_attnviz.log import MORE
+from mkdocs_attnviz.pipeline import Build, Pipeline
 
 log = logging.getLogger("mkdocs_attnviz")
 quiet = logging.getLogger("mkdocs_attnviz.quiet")
@@ -41,10 +44,36 @@ def with_json(command: Any) -> Any:
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON object in place of text.")(command)
 
 
+VERBOSE = "mkdocs_attnviz.verbose"
+"""Where click's context keeps how often `-v` was given, before the name of a command or behind it."""
+
+
+def _count_verbose(context: click.Context, _: click.Parameter, times: int) -> None:
+    context.meta[VERBOSE] = context.meta.get(VERBOSE, 0) + times
+
+
+def with_verbose(command: Any) -> Any:
+    return click.option(
+        "-v",
+        "--verbose",
+        count=True,
+        callback=_count_verbose,
+        expose_value=False,
+        help="Tell more, and show the traceback of what failed unforeseen; -vv: the cache keys, too.",
+    )(command)
+
+
 def speak(level: int) -> None:
-    """From here on our log is on standard error."""
+    """From here on our log is on standard error, from `level` on or, with `-v`, from lower ones."""
     log.handlers, log.propagate = [logging.StreamHandler()], False
-    log.setLevel(level)
+    times = click.get_current_context().meta.get(VERBOSE, 0)
+    log.setLevel((level, MORE, logging.DEBUG)[min(times, 2)])
+
+
+def tell_detail(detail: str) -> None:
+    """Show a problem's traceback, if it has one, to whoever has asked for more."""
+    if detail:
+        log.log(MORE, "%s", detail)
 
 
 def configured(config: Path | None) -> Path | None:
@@ -57,12 +86,12 @@ def remedy(config: Path | None) -> str:
     return f"attnviz run -f {shlex.quote(str(config))}" if config else "attnviz run"
 
 
-def looking(site: Site, config: Path | None) -> Pipeline:
-    """A pipeline that has begun, runs no model, asks no hub and writes nothing."""
+@contextmanager
+def looking(site: Site, config: Path | None) -> Iterator[Build]:
+    """Begin a build that runs no model, asks no hub and writes nothing."""
     settings = site.settings.model_copy(update={"on_missing": "warn", "cache_push": False})
-    pipeline = Pipeline(settings, base(site), quiet, fatal=SiteError, command=remedy(config))
-    pipeline.begin()
-    return pipeline
+    with Pipeline(settings, base(site), quiet, fatal=SiteError, command=remedy(config)).build() as build:
+        yield build
 
 
 def base(site: Site) -> Path:

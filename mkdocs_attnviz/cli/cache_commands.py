@@ -6,7 +6,6 @@ import logging
 import sys
 import time
 from collections import Counter
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import click
 from mkdocs_attnviz.cache.folder import StoreError
 from mkdocs_attnviz.cache.pruning import Unused, remove, unused
 from mkdocs_attnviz.cache.recompute import recomputed
-from mkdocs_attnviz.cache.status import GOOD, STATES, Standing, moved_on_hub, standings, unlocked
+from mkdocs_attnviz.cache.status import STATES, Standing, moved_on_hub, standings, unlocked
 from mkdocs_attnviz.cli import table
 from mkdocs_attnviz.cli.arguments import (
     configured,
@@ -25,13 +24,15 @@ from mkdocs_attnviz.cli.arguments import (
     print_json,
     remedy,
     speak,
+    tell_detail,
     with_config,
     with_json,
     with_paths,
+    with_verbose,
 )
 from mkdocs_attnviz.cli.site import SiteError
 from mkdocs_attnviz.cli.site_blocks import Pages, collect
-from mkdocs_attnviz.pipeline import Pipeline
+from mkdocs_attnviz.pipeline import Build
 
 REMEDIES = {"missing": " `{}` computes them.", "damaged": " `{}` computes it again."}
 
@@ -40,6 +41,7 @@ REMEDIES = {"missing": " `{}` computes them.", "damaged": " `{}` computes it aga
 @with_paths
 @with_config
 @with_json
+@with_verbose
 def status(paths: tuple[Path, ...], config: Path | None, as_json: bool) -> None:
     """Show each block and whether the cache holds its tensors.
 
@@ -55,16 +57,19 @@ def status(paths: tuple[Path, ...], config: Path | None, as_json: bool) -> None:
     speak(logging.INFO)
     config = configured(config)
     pages = collect(config, paths, log)
-    with closing(looking(pages.site, config)) as pipeline:
-        found = standings(pipeline, pages.blocks)
-    if pipeline.lock.problem:
-        log.warning(pipeline.lock.problem)
+    with looking(pages.site, config) as build:
+        found = standings(build, pages.blocks)
+    if build.lock.problem:
+        log.warning(build.lock.problem)
     if as_json:
         print_json({"blocks": [_as_json(each) for each in found], "totals": _totals(pages, found)})
         return
     for line in table.lines([HEADINGS, *map(_row, found)], right="size age") if found else ():
         click.echo(line)
     click.echo(_total_line(pages, found))
+    for each in found:
+        if each.problem is not None:
+            tell_detail(each.problem.detail)
 
 
 HEADINGS = ("block", "model", "view", "state", "size", "age")
@@ -90,7 +95,7 @@ def _as_json(each: Standing) -> dict[str, Any]:
         "key": each.key,
         "size": each.size,
         "age": None if seconds is None else int(seconds),
-        "problem": each.problem,
+        "problem": each.problem.sentences if each.problem else "",
     }
 
 
@@ -118,6 +123,7 @@ def _blocks(pages: Pages) -> str:
 @click.option("--recompute", is_flag=True, help="Run the models, and compare what they give with what the cache holds.")
 @click.option("--sample", type=click.IntRange(min=1), help="With --recompute: so many entries, chosen by chance.")
 @with_json
+@with_verbose
 def check(
     paths: tuple[Path, ...], config: Path | None, hub: bool, recompute: bool, sample: int | None, as_json: bool
 ) -> None:
@@ -138,17 +144,19 @@ def check(
         raise SiteError("`--sample` is how many entries are computed once more; it goes with `--recompute`.")
     config = configured(config)
     pages = collect(config, paths, log)
-    with closing(looking(pages.site, config)) as pipeline:
-        found = standings(pipeline, pages.blocks)
-        problems = _blocks_problems(found, remedy(config)) + _lock_problems(pipeline, found, hub)
-        again = recomputed(pipeline, found, sample, pipeline.worker) if recompute else []
+    with looking(pages.site, config) as build:
+        found = standings(build, pages.blocks)
+        problems = _blocks_problems(found, remedy(config)) + _lock_problems(build, found, hub)
+        again = recomputed(build, found, sample, build.worker) if recompute else []
     problems += [
-        {"where": each.source.where(), **place(each.source), "kind": "untrue", "message": each.problem}
+        {"where": each.source.where(), **place(each.source), "kind": "untrue", "key": ""}
+        | {"message": each.problem, "detail": each.detail}
         for each in again
         if each.problem
     ]
     for problem in problems:
         click.echo(f"{problem['where']}: {problem['message']}", err=True)
+        tell_detail(problem["detail"])
     if as_json:
         numbers = {"blocks": len(found), "pages": len(pages.html)} | ({"recomputed": len(again)} if recompute else {})
         print_json({"ok": not problems, **numbers, "problems": problems})
@@ -160,27 +168,27 @@ def check(
 
 def _blocks_problems(found: list[Standing], command: str) -> list[dict[str, Any]]:
     return [
-        {"where": each.where, **place(each.source), "kind": each.state}
-        | {"message": each.problem + REMEDIES.get(each.state, "").format(command)}
+        {"where": each.where, **place(each.source), "kind": each.state, "key": each.problem.key}
+        | {"message": each.problem.sentences + REMEDIES.get(each.state, "").format(command)}
+        | {"detail": each.problem.detail}
         for each in found
-        if each.state not in GOOD
+        if each.problem is not None
     ]
 
 
-def _lock_problems(pipeline: Pipeline, found: list[Standing], hub: bool) -> list[dict[str, Any]]:
-    lock, command = pipeline.lock, pipeline.command
-    said = [("lock", lock.problem)] if lock.problem else []
+def _lock_problems(build: Build, found: list[Standing], hub: bool) -> list[dict[str, Any]]:
+    lock, command = build.lock, build.command
+    said = [("lock", lock.problem, "")] if lock.problem else []
     if not lock.problem:
-        said += [
-            ("unlocked", f"It does not name {name!r}; `{command}` writes it.") for name in unlocked(pipeline, found)
-        ]
-    for how in dict.fromkeys(lock.moved.values()):
-        said.append(("moved", how if "`" in how else f"{how} `{command}` computes its figures anew."))
-    if hub:
-        told = set(lock.moved.values())
-        said += [("moved", how) for how in moved_on_hub(pipeline, found) if how not in told]
-    file = pipeline.settings.lock_file
-    return [{"where": file, "page": None, "line": None, "kind": kind, "message": text} for kind, text in said]
+        names = unlocked(build, found)
+        said += [("unlocked", f"It does not name {name!r}; `{command}` writes it.", "") for name in names]
+    moves = list(dict.fromkeys(lock.moved.values()))
+    moves += [how for how in (moved_on_hub(build, found) if hub else ()) if how not in moves]
+    for how in moves:
+        remedy = f" `{command}` computes its figures anew." if how.kind == "changed" else ""
+        said.append(("moved", how.sentences + remedy, how.detail))
+    nowhere = {"where": build.settings.lock_file, "page": None, "line": None}
+    return [nowhere | {"kind": kind, "key": "", "message": text, "detail": more} for kind, text, more in said]
 
 
 @click.command()
@@ -188,6 +196,7 @@ def _lock_problems(pipeline: Pipeline, found: list[Standing], hub: bool) -> list
 @click.option("--delete", is_flag=True, help="Remove what is found. Without it nothing is changed.")
 @click.option("--shared", is_flag=True, help="Look in the shared cache (`cache_url`), too.")
 @with_json
+@with_verbose
 def prune(config: Path | None, delete: bool, shared: bool, as_json: bool) -> None:
     """List what no block of the site uses, and with --delete remove it.
 
@@ -207,11 +216,11 @@ def prune(config: Path | None, delete: bool, shared: bool, as_json: bool) -> Non
         raise SiteError(f"Nothing is pruned, since pages may use what is not known here: {pages.doubt}.")
     if shared and pages.site.settings.cache_url is None:
         raise SiteError("There is no shared cache; set `cache_url`.")
-    with closing(looking(pages.site, config)) as pipeline:
+    with looking(pages.site, config) as build:
         try:
-            found = unused(pipeline, pages.blocks, shared=shared)
+            found = unused(build, pages.blocks, shared=shared)
             if delete:
-                remove(pipeline, found)
+                remove(build, found)
         except StoreError as error:
             raise SiteError(str(error)) from None
         except OSError as error:

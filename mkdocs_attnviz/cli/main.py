@@ -11,7 +11,7 @@ import io
 import logging
 import re
 import sys
-from contextlib import closing
+from contextlib import closing, nullcontext
 from importlib import import_module, resources
 from pathlib import Path
 from string import Template
@@ -35,6 +35,7 @@ from mkdocs_attnviz.cli.arguments import (
     with_config,
     with_json,
     with_paths,
+    with_verbose,
 )
 from mkdocs_attnviz.cli.run_report import Drawn, draw, push_rest
 from mkdocs_attnviz.cli.site import COMMON, Reader, Site, SiteError
@@ -51,6 +52,7 @@ BARE_BLOCK = re.compile(r"""^[ \t{"']*(model|text|tensors)["']?\s*:""", re.MULTI
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="attnviz")
+@with_verbose
 def main() -> None:
     """Attention figures in written documentation."""
     for stream in (sys.stdout, sys.stderr):
@@ -80,6 +82,7 @@ for command in (cache_commands.status, cache_commands.check, cache_commands.prun
     "runs here, else one is started here.",
 )
 @with_json
+@with_verbose
 def run(
     paths: tuple[Path, ...],
     config: Path | None,
@@ -113,9 +116,9 @@ def run(
     pipeline = Pipeline(
         settings, base(pages.site), log, fatal=SiteError, command=remedy(config), engine=runs, update=update
     )
-    with closing(pipeline):
-        drawn = draw(pipeline, pages, Assets())
-        pushed = push_rest(pipeline, pages) if push else 0
+    with nullcontext() if runs is None else closing(runs), pipeline.build() as build:
+        drawn = draw(build, pages, Assets())
+        pushed = push_rest(build, pages) if push else 0
     _report(drawn, pushed, as_json=as_json)
 
 
@@ -142,6 +145,7 @@ def _report(drawn: Drawn, pushed: int = 0, *, as_json: bool = False) -> None:
 @with_paths
 @with_config
 @click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), help="Default: `assets_dir`.")
+@with_verbose
 def assets(paths: tuple[Path, ...], config: Path | None, output: Path | None) -> None:
     """Compute what the cache lacks, and write script and data files.
 
@@ -160,8 +164,8 @@ def assets(paths: tuple[Path, ...], config: Path | None, output: Path | None) ->
         raise SiteError("There is no folder to write to; give one with `-o`, or set `assets_dir`.")
     folder = output or base(site) / site.settings.assets_dir
     pages = collect(config, paths, log)
-    with closing(_pipeline(pages.site, config)) as pipeline:
-        drawn = draw(pipeline, pages, AssetFolder(folder, ""))
+    with _pipeline(pages.site, config).build() as build:
+        drawn = draw(build, pages, AssetFolder(folder, ""))
     _report(drawn)
 
 
@@ -170,6 +174,7 @@ def assets(paths: tuple[Path, ...], config: Path | None, output: Path | None) ->
 @with_config
 @click.option("-o", "--output", default="-", type=click.Path(dir_okay=False), help="Default: standard output.")
 @click.option("--lang", default="en", show_default=True, help="Language of the page.")
+@with_verbose
 def export(page: str, config: Path | None, output: str, lang: str) -> None:
     """Make one HTML file of a Markdown page, with script and data inside.
 
@@ -186,15 +191,14 @@ def export(page: str, config: Path | None, output: str, lang: str) -> None:
     site = Site() if config is None else sites.read(config)
     try:
         title, body = _body(site, page, text_of(page))
-        with closing(_pipeline(site, config)) as pipeline:
-            pipeline.begin()
-            body = pipeline.fill(body, Assets())
+        with _pipeline(site, config).build() as build:
+            body = build.fill(body, Assets())
         template = Template((resources.files("mkdocs_attnviz") / "hosts" / "one-file.html").read_text("utf-8"))
         with click.open_file(output, "wb") as file:
             file.write(template.substitute(lang=html.escape(lang), title=html.escape(title), body=body).encode())
     except OSError as error:
         raise SiteError(f"{output} cannot be written: {error.strerror}.") from None
-    sys.exit(bool(pipeline.alerts))
+    sys.exit(bool(build.alerts))
 
 
 @main.command()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from mkdocs_attnviz.block.problem import Problem
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.cache.entry import DamagedEntry, Entry
 from mkdocs_attnviz.cache.folder import StoreError
@@ -16,7 +17,7 @@ from mkdocs_attnviz.cli.site import SiteError
 from mkdocs_attnviz.cli.site_blocks import Pages
 from mkdocs_attnviz.cli.table import count
 from mkdocs_attnviz.figure import Alert, Assets
-from mkdocs_attnviz.pipeline import Pipeline, Plan
+from mkdocs_attnviz.pipeline import Build, Plan
 
 
 @dataclass(frozen=True)
@@ -40,45 +41,49 @@ class Drawn:
 
     def to_json(self) -> dict[str, Any]:
         numbers = {name: getattr(self, name) for name in ("blocks", "pages", "computed", "cached", "fetched")}
-        problems = [place(alert.source) | {"message": alert.error.message} for alert in self.bad]
+        problems = [place(alert.source) | _as_json(alert.error.problem) for alert in self.bad]
         return numbers | {"bad": len(self.bad), "problems": problems}
 
 
-def draw(pipeline: Pipeline, pages: Pages, assets: Assets) -> Drawn:
+def _as_json(problem: Problem) -> dict[str, str]:
+    """Return the record as other programs read it; what can be done about it belongs to the message."""
+    return {"kind": problem.kind, "key": problem.key, "message": problem.sentences, "detail": problem.detail}
+
+
+def draw(build: Build, pages: Pages, assets: Assets) -> Drawn:
     """Draw the pages' blocks, all planned together."""
-    pipeline.begin()
     blocks = pages.blocks
-    pipeline.prepare(blocks)
+    build.prepare(blocks)
     for html in pages.html.values():
-        pipeline.fill(html, assets)
-    alerts = {alert.source.to_json(): alert for alert in pipeline.alerts}
-    done = Counter(_done(pipeline, block) for block in blocks if block.to_json() not in alerts)
+        build.fill(html, assets)
+    alerts = {alert.source.to_json(): alert for alert in build.alerts}
+    done = Counter(_done(build, block) for block in blocks if block.to_json() not in alerts)
     numbers = (len(blocks), len(pages.html), done["computed"], done["cached"], done["fetched"])
     return Drawn(*numbers, tuple(alerts.values()))
 
 
-def _done(pipeline: Pipeline, block: Source) -> str:
-    outcome = pipeline.outcome(block)
+def _done(build: Build, block: Source) -> str:
+    outcome = build.outcome(block)
     if outcome is None:
         return "cached"
     return "fetched" if outcome.fetched else "computed"
 
 
-def push_rest(pipeline: Pipeline, pages: Pages) -> int:
+def push_rest(build: Build, pages: Pages) -> int:
     """Bring what the folder holds of the pages' entries to the shared cache, where that lacks it; how many.
 
     Raises:
         SiteError: the shared cache cannot be read or written.
     """
-    url = pipeline.settings.cache_url
+    url = build.settings.cache_url
     assert url is not None  # noqa: S101 — for the type checker
     store, pushed = Store(url, log), 0
     try:
         sizes = store.sizes()
-        here = {key: content for key, content in _contents(pipeline, pages) if sizes.get(key) != len(content)}
+        here = {key: content for key, content in _contents(build, pages) if sizes.get(key) != len(content)}
         there = dict(store.fetch([key for key in here if key in sizes]))  # of other bytes, but perhaps whole
         for key, content in here.items():
-            if not _whole(there.get(key, b""), pipeline.cache.signing_key):
+            if not _whole(there.get(key, b""), build.cache.signing_key):
                 store.put(key, content)
                 pushed += 1
     except StoreError as error:
@@ -86,15 +91,15 @@ def push_rest(pipeline: Pipeline, pages: Pages) -> int:
     return pushed
 
 
-def _contents(pipeline: Pipeline, pages: Pages) -> Iterator[tuple[str, bytes]]:
+def _contents(build: Build, pages: Pages) -> Iterator[tuple[str, bytes]]:
     """The pages' entries that are here whole, each once, as they lie in the folder; of models that are here, too."""
-    plans = [plan for plan in map(pipeline.plan, pages.blocks) if isinstance(plan, Plan)]
+    plans = [plan for plan in map(build.plan, pages.blocks) if isinstance(plan, Plan)]
     requests = [request for plan in plans for request in plan.requests if not any(m.absent for m in request.models)]
     wanted = {request.key: request.key_parts for request in requests}
     for key, parts in wanted.items():
-        entry = pipeline.cache.get(key, parts)
+        entry = build.cache.get(key, parts)
         if entry is not None:
-            yield key, entry.to_bytes(pipeline.cache.signing_key)
+            yield key, entry.to_bytes(build.cache.signing_key)
 
 
 def _whole(content: bytes, signing_key: bytes) -> bool:

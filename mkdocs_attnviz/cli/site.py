@@ -6,9 +6,11 @@ has not is left out, and that is said: a machine that only fills the cache needs
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -19,12 +21,13 @@ from typing import Any
 import click
 from markdown import Markdown
 
+from mkdocs_attnviz.block.problem import trace
 from mkdocs_attnviz.cli import front_matter, zensical
 from mkdocs_attnviz.hosts import record
 from mkdocs_attnviz.hosts.markdown import EXTENSION, AttnvizExtension, Fence, MarkdownSettings
 from mkdocs_attnviz.hosts.page import SourcePage, hosting
 from mkdocs_attnviz.hosts.record import Record
-from mkdocs_attnviz.log import Log
+from mkdocs_attnviz.log import MORE, Log
 from mkdocs_attnviz.settings import Settings, SettingsError
 
 PLUGIN = "attnviz"
@@ -58,6 +61,16 @@ class SiteError(click.ClickException):
     """What cannot be done with what was given, in one sentence."""
 
     exit_code = 2
+
+    def __init__(self, message: str, detail: str = "") -> None:
+        """`detail` is the traceback of what somebody else's code raised, for whoever asks for more (`-v`)."""
+        super().__init__(message)
+        self.detail = detail
+
+    def show(self, file: Any = None) -> None:
+        if self.detail:
+            logging.getLogger("mkdocs_attnviz").log(MORE, "%s", self.detail)
+        super().show(file)
 
 
 @dataclass(frozen=True)
@@ -136,7 +149,8 @@ class Reader:
             with hosting(self.page):
                 return self.markdown.reset().convert(body), meta
         except Exception as error:  # of whatever extension
-            raise SiteError(f"{name} cannot be converted: {type(error).__name__}: {error}.") from None
+            why = f"{name} cannot be converted: {type(error).__name__}: {error}."
+            raise SiteError(why, trace(error)) from None
 
 
 def find(folder: Path) -> Path | None:
@@ -223,13 +237,33 @@ def without_configuration(folder: Path) -> Site:
 def _sphinx(path: Path) -> Site:
     """As conf.py alone says it; what extensions make of that is seen when the project is read (`collect`)."""
     try:
-        with redirect_stdout(sys.stderr):
-            said = run_path(str(path))
+        file = path.resolve()
+        with redirect_stdout(sys.stderr), _in_folder(file.parent):
+            said = run_path(str(file), {"tags": _tags()})
     except (Exception, SystemExit) as error:  # of whatever is written there
-        raise SiteError(f"{path} cannot be read by itself: {type(error).__name__}: {error}.") from None
+        why = f"{path} cannot be read by itself: {type(error).__name__}: {error}."
+        raise SiteError(why, trace(error)) from None
     names = (name for name in Settings.model_fields if f"attnviz_{name}" in said)
     settings = MarkdownSettings.of({name: said[f"attnviz_{name}"] for name in names})
     return Site(path.resolve().parent, path.resolve().parent, settings, config=path)
+
+
+def _tags() -> Any:
+    """Return the tags of a build of Sphinx to which none are given; None where Sphinx is not installed."""
+    with suppress(ImportError):
+        return import_module("sphinx.util.tags").Tags()
+    return None
+
+
+@contextmanager
+def _in_folder(folder: Path) -> Iterator[None]:
+    """Run what follows in a folder, as Sphinx runs conf.py in its own: what is read there is named from there."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 def _settings(given: Mapping[str, Any], extensions: Mapping[str, Mapping[str, Any]]) -> MarkdownSettings:

@@ -22,6 +22,7 @@ from typing import Any
 
 import click
 
+from mkdocs_attnviz.block.problem import trace
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.cli import site as sites
 from mkdocs_attnviz.cli.site import PLUGIN, SPHINX, Reader, Site, SiteError
@@ -129,7 +130,7 @@ def _with_sphinx(config: Path) -> Pages:
         project = sphinx.read(folder)
     except (Exception, SystemExit) as error:  # Sphinx's own kinds, those of extensions, and ours
         reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
-        raise SiteError(f"{config} cannot be read by Sphinx: {reason.rstrip('.')}.") from None
+        raise SiteError(f"{config} cannot be read by Sphinx: {reason.rstrip('.')}.", trace(error)) from None
     settings = MarkdownSettings.model_validate(project.settings.model_dump())
     html = {name: "".join(map(placeholder, blocks)) for name, blocks in project.pages.items()}
     return Pages(Site(folder, folder, settings, config=config), html)

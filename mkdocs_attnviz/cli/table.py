@@ -6,6 +6,8 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 
+from mkdocs_attnviz import byte_sizes
+
 NARROW = 10
 """Letters that a column keeps on a narrow terminal."""
 GAP = "  "
@@ -44,13 +46,8 @@ def count(number: int, noun: str) -> str:
 
 
 def size(number: int | None) -> str:
-    """`3.4 MB`; a kB is 1000 bytes."""
-    if number is None:
-        return ""
-    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if number >= factor:
-            return f"{number / factor:.{int(number < 10 * factor)}f} {unit}"
-    return f"{number} B"
+    """Return a number of bytes for a table's cell, which is empty if it is not known."""
+    return "" if number is None else byte_sizes.shown(number)
 
 
 def age(seconds: float | None) -> str:

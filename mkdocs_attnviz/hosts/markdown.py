@@ -16,7 +16,9 @@ import atexit
 import logging
 import posixpath
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -33,7 +35,7 @@ from mkdocs_attnviz.figure import AssetFolder, Assets, sources
 from mkdocs_attnviz.hosts import record
 from mkdocs_attnviz.hosts.fences import ClaimFences, FindUnclosed, waiting
 from mkdocs_attnviz.hosts.page import SourcePage, hosted, is_part
-from mkdocs_attnviz.pipeline import Pipeline
+from mkdocs_attnviz.pipeline import Build, Pipeline
 from mkdocs_attnviz.settings import Settings
 
 EXTENSION = "mkdocs_attnviz"
@@ -191,16 +193,15 @@ class FillPlaceholders(Postprocessor):
         around = Surroundings(self.md)
         base = around.root / self.settings.base_dir
         settings = self.settings.model_dump_json(include=set(Settings.model_fields))
-        pipeline = _shared(settings, str(base.resolve()), around.log)
-        pipeline.begin()
         around.note(self.settings, text)
         assets = self._assets(base, around)
         there = _files(assets)
-        text = pipeline.fill(text, assets)
+        with _shared(settings, str(base.resolve()), around.log).build() as build:
+            text = build.fill(text, assets)
         if around.is_site and there != _files(assets):
             log.warning(LATE, self.settings.assets_dir)
-        if self.settings.strict and pipeline.alerts:
-            raise _undrawn("\n".join(alert.message for alert in pipeline.alerts))
+        if self.settings.strict and build.alerts:
+            raise _undrawn("\n".join(alert.message for alert in build.alerts))
         return text
 
     def _assets(self, base: Path, around: Surroundings) -> Assets:
@@ -271,9 +272,34 @@ class Surroundings:
         return posixpath.relpath(url, posixpath.dirname(self._path) or ".")
 
 
+PAUSE = 10.0
+"""Seconds without a conversion after which the next one counts as another build, in which what has failed is tried
+again: nothing tells when a tool begins anew with its pages, as it does when one of them is edited."""
+
+
+class Conversions:
+    """The conversions of one process: each is a build, and goes on with the one before if that ended just now."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.pipeline = pipeline
+        self._last: Build | None = None
+        self._ended = 0.0
+
+    @contextmanager
+    def build(self) -> Iterator[Build]:
+        """Begin a build for one conversion; the worker process stays for the next one."""
+        last = self._last if time.monotonic() - self._ended < PAUSE else None
+        with self.pipeline.build(after=last, warm=True) as build:
+            try:
+                yield build
+            finally:
+                self._last, self._ended = build, time.monotonic()
+
+
 @cache
-def _shared(settings: str, base: str, log: logging.Logger) -> Pipeline:
+def _shared(settings: str, base: str, log: logging.Logger) -> Conversions:
     """One worker for all conversions of a process, however many Markdown instances there are."""
-    pipeline = Pipeline(Settings.model_validate_json(settings), Path(base), log, fatal=_undrawn)
+    own = Settings.model_validate_json(settings)
+    pipeline = Pipeline(own, Path(base), log, fatal=_undrawn, more="`attnviz run -v`")
     atexit.register(pipeline.close)
-    return pipeline
+    return Conversions(pipeline)

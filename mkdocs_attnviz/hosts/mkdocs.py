@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,7 +35,7 @@ from mkdocs_attnviz.hosts import record
 from mkdocs_attnviz.hosts.markdown import EXTENSION
 from mkdocs_attnviz.hosts.page import SourcePage, host, unhost
 from mkdocs_attnviz.hosts.record import COLLECT, COLLECT_FROM
-from mkdocs_attnviz.pipeline import Pipeline
+from mkdocs_attnviz.pipeline import Build, Pipeline
 from mkdocs_attnviz.settings import Settings, SettingsError
 
 ASSETS = "assets/attnviz"
@@ -69,9 +70,13 @@ class PluginSettings(Config):
 class AttnvizPlugin(BasePlugin[PluginSettings]):
     pipeline: Pipeline | None = None
 
+    build: Build | None = None
+
     def __init__(self) -> None:
         super().__init__()
         self.source_page = SourcePage()
+        self._scope = ExitStack()
+        """Ends the build."""
 
     def on_startup(self, *, command: Literal["build", "gh-deploy", "serve"], dirty: bool) -> None:
         """Having this method keeps the plugin, and with it the worker, alive from build to build under `serve`."""
@@ -85,7 +90,8 @@ class AttnvizPlugin(BasePlugin[PluginSettings]):
             self.on_shutdown()
             command = f"attnviz run -f {Path(config.config_file_path or 'mkdocs.yml').name}"
             self.pipeline = Pipeline(settings, base, log, fatal=PluginError, command=command)
-        self.pipeline.begin()
+        self._scope.close()
+        self.build = self._scope.enter_context(self.pipeline.build(warm=True))
         host(self.source_page)
         if EXTENSION not in config.markdown_extensions:
             config.markdown_extensions.append(EXTENSION)
@@ -109,7 +115,7 @@ class AttnvizPlugin(BasePlugin[PluginSettings]):
         if page.present_anchor_ids is not None:  # MkDocs itself has not seen what stands in the stash of HTML
             page.present_anchor_ids |= ids_to_come(html)
         if COLLECT not in os.environ:
-            self._pipeline.cached(sources(html))
+            self._build.cached(sources(html))
 
     @event_priority(50)
     def on_env(self, env: Environment, *, config: MkDocsConfig, files: Files) -> None:
@@ -118,8 +124,8 @@ class AttnvizPlugin(BasePlugin[PluginSettings]):
             self._collect(pages, config)
             return
         found = {page.file.src_uri: sources(page.content or "") for page in pages}
-        record.add("mkdocs", self._pipeline.base, Path(config.docs_dir), self._pipeline.settings, found)
-        self._pipeline.prepare([source for blocks in found.values() for source in blocks])
+        record.add("mkdocs", self._build.base, Path(config.docs_dir), self._build.settings, found)
+        self._build.prepare([source for blocks in found.values() for source in blocks])
         for page in pages:
             page.content = self._fill(page.content or "", page, config)
             self._check_links(page, found)
@@ -140,7 +146,7 @@ class AttnvizPlugin(BasePlugin[PluginSettings]):
             if MARK.encode() in content:
                 text = content.decode("utf-8", errors="surrogateescape")
                 root = get_relative_url(ASSETS, path.relative_to(site).as_posix())
-                filled = self._pipeline.fill(text, AssetFolder(site / ASSETS, root))
+                filled = self._build.fill(text, AssetFolder(site / ASSETS, root))
                 path.write_bytes(filled.encode("utf-8", errors="surrogateescape"))
         for problem in mend(site / ASSETS):
             log.warning("%s", problem)
@@ -150,12 +156,13 @@ class AttnvizPlugin(BasePlugin[PluginSettings]):
 
     def on_shutdown(self) -> None:
         unhost(self.source_page)
+        self._scope.close()
         if self.pipeline is not None:
             self.pipeline.close()
 
     def _fill(self, html: str, page: Page, config: MkDocsConfig) -> str:
         assets = AssetFolder(Path(config.site_dir) / ASSETS, get_relative_url(ASSETS, page.url))
-        return self._pipeline.fill(html, assets)
+        return self._build.fill(html, assets)
 
     def _check_links(self, page: Page, blocks: Mapping[str, Sequence[Source]]) -> None:
         """Check states in links to figures, `#figure~layer=2`; MkDocs itself checks that there is such a figure."""
@@ -164,7 +171,7 @@ class AttnvizPlugin(BasePlugin[PluginSettings]):
                 id, _, state = anchor.partition("~")
                 link = anchors.pop(anchor)
                 anchors.setdefault(id, link)
-                said = (self._pipeline.wrong_state(source, id, state) for source in blocks.get(file.src_uri, ()))
+                said = (self._build.wrong_state(source, id, state) for source in blocks.get(file.src_uri, ()))
                 if problem := next((each for each in said if each is not None), ""):
                     log.warning("Doc file '%s' contains a link '%s', but %s", page.file.src_uri, link, problem)
 
@@ -179,7 +186,7 @@ class AttnvizPlugin(BasePlugin[PluginSettings]):
         file = Path(os.environ[COLLECT])
         before = json.loads(file.read_text("utf-8"))["pages"] if file.exists() else {}
         found = {
-            "settings": self._pipeline.settings.model_dump(),
+            "settings": self._build.settings.model_dump(),
             "docs": config.docs_dir,
             "pages": before | {page.file.src_uri: page.content for page in pages},
         }
@@ -188,9 +195,9 @@ class AttnvizPlugin(BasePlugin[PluginSettings]):
             raise SystemExit(0)
 
     @property
-    def _pipeline(self) -> Pipeline:
-        assert self.pipeline is not None, "MkDocs calls on_config first"  # noqa: S101
-        return self.pipeline
+    def _build(self) -> Build:
+        assert self.build is not None, "MkDocs calls on_config first"  # noqa: S101
+        return self.build
 
 
 def read_config(path: Path, rendering: Any, absent: Callable[[str], Any]) -> dict[str, Any]:

@@ -16,10 +16,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
 from mkdocs_attnviz.block.source import Source
-from mkdocs_attnviz.cache.files import write_atomically
+from mkdocs_attnviz.cache.files import user_folder, write_atomically
 from mkdocs_attnviz.settings import Settings
 
 COLLECT = "ATTNVIZ_COLLECT"
@@ -75,7 +73,7 @@ def _digest(file: Path) -> str | None:
 
 def _file(folder: Path) -> Path:
     name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()
-    return platformdirs.user_cache_path("attnviz") / "builds" / f"{name}.json"
+    return user_folder() / "builds" / f"{name}.json"
 
 
 def read(folder: Path) -> Record | None:

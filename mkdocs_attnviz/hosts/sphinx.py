@@ -18,7 +18,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -51,7 +51,7 @@ from mkdocs_attnviz.figure import Alert, AssetFolder, Figure, Rendered, mend, pl
 from mkdocs_attnviz.hosts import record
 from mkdocs_attnviz.hosts.fences import NAME, WITH_QUOTES
 from mkdocs_attnviz.hosts.page import OPENING
-from mkdocs_attnviz.pipeline import Pipeline
+from mkdocs_attnviz.pipeline import Build, Pipeline
 from mkdocs_attnviz.settings import Settings, SettingsError
 from mkdocs_attnviz.views import OPTIONS
 
@@ -93,7 +93,9 @@ class Host:
 
     def __init__(self, app: Sphinx) -> None:
         self.app = app
-        self.pipeline: Pipeline | None = None
+        self.build: Build | None = None
+        self._scope = ExitStack()
+        """Ends the build."""
         self.drawn_from: dict[str, list[str | None]] = {}
         """The cache keys of each page's figures; None where there is nothing to draw from."""
 
@@ -103,49 +105,49 @@ class Host:
         except SettingsError as error:
             raise self._give_up(f"conf.py, attnviz: {error}") from None
         command = f"attnviz run -f {Path(os.path.relpath(app.confdir)).as_posix()}/conf.py"
-        self.pipeline = Pipeline(settings, Path(app.confdir), log, self._warn, fatal=self._give_up, command=command)
-        self.pipeline.begin()
+        pipeline = Pipeline(settings, Path(app.confdir), log, self._warn, fatal=self._give_up, command=command)
+        self.build = self._scope.enter_context(pipeline.build())
         app.attnviz = self  # type: ignore[attr-defined] # for what Sphinx makes by itself, transforms
         output = hashlib.sha256(f"{app.builder.name} {app.outdir}".encode()).hexdigest()[:10]
         self.records = Path(app.doctreedir) / "attnviz" / output
 
     def prepare(self, app: Sphinx, env: BuildEnvironment) -> list[str]:
         """Run what is missing; the documents whose figures are drawn from other tensors than the last time."""
-        assert self.pipeline is not None  # noqa: S101 — for the type checker
+        assert self.build is not None  # noqa: S101 — for the type checker
         if not app.builder.format:  # of those that only check or collect
             return []
         pages = _blocks(env)
         self._leave_word(env)
-        keys = iter(self.pipeline.keys([source for blocks in pages.values() for source in blocks]))
-        self.pipeline.close()  # other processes are forked from here
+        keys = iter(self.build.keys([source for blocks in pages.values() for source in blocks]))
+        self.build.worker.close()  # other processes are forked from here
         self.drawn_from = {page: [__version__, *(next(keys) for _ in blocks)] for page, blocks in pages.items()}
         return [page for page in pages if self._record(page) != self.drawn_from[page]]
 
     def _leave_word(self, env: BuildEnvironment) -> None:
         """Tell the command, which cannot read a Jupyter Book or a project without conf.py, which pages have blocks."""
-        assert self.pipeline is not None  # noqa: S101 — for the type checker
+        assert self.build is not None  # noqa: S101 — for the type checker
         found, source = _blocks(env), Path(self.app.srcdir)
         pages = {file: found.get(name, []) for name, file in _files(env).items()}
-        record.add("sphinx", source, source, self.pipeline.settings, pages, complete=True)
+        record.add("sphinx", source, source, self.build.settings, pages, complete=True)
 
     def fill(self, app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.Node | None) -> None:
-        if self.pipeline is not None and isinstance(context.get("body"), str):
+        if self.build is not None and isinstance(context.get("body"), str):
             url = relative_uri(app.builder.get_target_uri(page).rsplit("#", 1)[0], ASSETS)
             assets = AssetFolder(Path(app.outdir) / ASSETS, url)
             with self.recording(page):
-                context["body"] = self.pipeline.fill(context["body"], assets)
+                context["body"] = self.build.fill(context["body"], assets)
 
     @contextmanager
-    def recording(self, page: str) -> Iterator[Pipeline]:
+    def recording(self, page: str) -> Iterator[Build]:
         """While a page is drawn: what from is kept for the next build, unless an alert is to be told again then.
 
         In a file for each page and output, since pages are written by several processes, not always all of them.
         """
-        assert self.pipeline is not None  # noqa: S101 — for the type checker
-        alerts = len(self.pipeline.alerts)
-        yield self.pipeline
+        assert self.build is not None  # noqa: S101 — for the type checker
+        alerts = len(self.build.alerts)
+        yield self.build
         with suppress(OSError):  # a page without a record is drawn again
-            if page in self.drawn_from and len(self.pipeline.alerts) == alerts:
+            if page in self.drawn_from and len(self.build.alerts) == alerts:
                 write_atomically(self._file(page), json.dumps(self.drawn_from[page]).encode())
             else:
                 self._file(page).unlink(missing_ok=True)
@@ -168,8 +170,7 @@ class Host:
         return SystemExit(message)
 
     def finish(self, app: Sphinx, error: Exception | None) -> None:
-        if self.pipeline is not None:
-            self.pipeline.close()
+        self._scope.close()
         if error is None and app.builder.format == "html":
             for problem in mend(Path(app.outdir) / ASSETS):
                 log.warning("%s", problem, type="attnviz", subtype="assets")
@@ -239,10 +240,10 @@ def read(folder: Path) -> Project:
             raise ExtensionError("its `extensions` do not name `mkdocs_attnviz`")
         app.builder.read()
         host: Host = app.attnviz
-        assert host.pipeline is not None  # noqa: S101 — for the type checker
+        assert host.build is not None  # noqa: S101 — for the type checker
         found, env = _blocks(app.env), app.env
         pages = {file: found.get(name, []) for name, file in _files(env).items()}
-        return Project(host.pipeline.settings, pages)
+        return Project(host.build.settings, pages)
 
 
 class ClaimCodeBlocks(SphinxTransform):
@@ -456,21 +457,21 @@ class WithoutScript(SphinxPostTransform):
         found = list(self.document.findall(attnviz))
         sources = [_source(node) for node in found]
         host: Host = self.app.attnviz  # type: ignore[attr-defined]
-        with host.recording(self.env.docname) as pipeline:
-            rendered = pipeline.render(sources)
-            put_in_place = [self._shown(pipeline, source, each) for source, each in zip(sources, rendered, strict=True)]
+        with host.recording(self.env.docname) as build:
+            rendered = build.render(sources)
+            put_in_place = [self._shown(build, source, each) for source, each in zip(sources, rendered, strict=True)]
         for node, put in zip(found, put_in_place, strict=True):
             # LaTeX gives a label to a target, not to a container.
             targets = [nodes.target("", "", ids=node["ids"], names=node["names"])] if node["ids"] else []
             node.parent.replace(node, [*targets, put])
 
-    def _shown(self, pipeline: Pipeline, source: Source, drawn: Rendered) -> nodes.Element:
+    def _shown(self, build: Build, source: Source, drawn: Rendered) -> nodes.Element:
         """The nodes of a figure; of an alert if its picture cannot be written."""
         assert isinstance(drawn, Figure | Alert)  # noqa: S101 — for the type checker
         try:
             return self._figure(drawn) if isinstance(drawn, Figure) else _alert(drawn)
         except OSError as error:
-            return _alert(pipeline.failed(source, BlockError(f"Its picture cannot be written ({error.strerror}).")))
+            return _alert(build.failed(source, BlockError(f"Its picture cannot be written ({error.strerror}).")))
 
     def _figure(self, figure: Figure) -> nodes.Element:
         texts = (figure.sentence, figure.block.caption)

@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mkdocs_attnviz.block.problem import WrongValue
+
 Steps = npt.NDArray[np.uint8]
 """Quantised weights, (heads, cols, rows)."""
 Floats = npt.NDArray[np.float32]
@@ -38,7 +40,9 @@ def quantised(weights: Floats) -> Steps:
     """
     steps = 255 * np.sqrt(weights) + 0.5
     if not bool((steps < 256.5).all()):
-        raise ValueError("Attention weights must be numbers between 0 and 1; these are not (NaN or out of range).")
+        raise WrongValue(
+            "text", "Attention weights must be numbers between 0 and 1; these are not (NaN or out of range)."
+        )
     found: Steps = np.minimum(steps, 255).astype(np.uint8).transpose(0, 2, 1)
     return found
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from mkdocs_attnviz.block.problem import Problem, trace
+
 LONGEST = 400
 """The most characters that are repeated of a library's message."""
 
@@ -18,8 +20,18 @@ SAYING_NOTHING = ("Assertion", "Attribute", "Error", "Exception", "Index", "Key"
 class Unusable(Exception):
     """The model cannot be used; the message is for the author."""
 
-    blame = "model"
-    """The key of the block that names it."""
+    def __init__(self, message: str, key: str = "model", detail: str = "") -> None:
+        super().__init__(message)
+        self.key = key
+        """The key of the block that names the model, or asks for what it has not."""
+        self.detail = detail
+        """The traceback of what a library raised, where that exception itself is not kept."""
+
+    @property
+    def problem(self) -> Problem:
+        """The record of it, with the traceback of what a library raised, if one did."""
+        detail = self.detail or (trace(self) if self.__cause__ is not None else "")
+        return Problem("model", self.key, str(self), detail)
 
 
 class Lacking(Unusable):

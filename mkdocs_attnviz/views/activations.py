@@ -10,10 +10,10 @@ from mkdocs_attnviz.block.fields import Options as BlockOptions
 from mkdocs_attnviz.block.values import Index, Indices, key, listed
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import Capture
-from mkdocs_attnviz.views.attention.options import shared
+from mkdocs_attnviz.views.attention.options import Side, shared, side
 from mkdocs_attnviz.views.attention.weights import scaled
 from mkdocs_attnviz.views.drawing import Drawing, Picture
-from mkdocs_attnviz.views.svg.document import capped, document, escape, palette, styles
+from mkdocs_attnviz.views.svg.document import called, capped, document, escape, palette, styles
 from mkdocs_attnviz.views.svg.token_flow import LIST, PANEL, json_of, sequences
 from mkdocs_attnviz.views.view import ALL_SCRIPT, View
 
@@ -28,7 +28,7 @@ COLUMNS = 128
 
 
 class Options(BlockOptions):
-    stack: Literal["self", "encoder", "decoder", "cross"] | None = shared("stack")
+    stack: Side | None = side()
     layer: Index | None = shared("layer")
     include_layers: Indices | None = shared("include_layers")
     neurons: int = key(
@@ -161,7 +161,7 @@ def _sentence(block: Block, layer: Mapping[str, Any], words: list[str], lists: M
     return (
         f"Activations of the {layer['kept']} most active of {layer['neurons']} feed-forward neurons of {block.model}, "
         f"layer {layer['layer']}{stack}, at {len(words)} tokens. The strongest is neuron {neuron} at "
-        f"“{words[token].strip()}”, {value:.3g}."
+        f"“{called(words[token])}”, {value:.3g}."
     )
 
 

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from pydantic import model_validator
 
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.block.fields import Options as BlockOptions
+from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.block.values import Index, Texts, key
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import Capture
-from mkdocs_attnviz.views.attention.options import shared
+from mkdocs_attnviz.views.attention.options import Side, shared, side
 from mkdocs_attnviz.views.drawing import Drawing, Picture
-from mkdocs_attnviz.views.svg.document import HEADS, document, escape, palette, styles
+from mkdocs_attnviz.views.svg.document import HEADS, called, document, escape, palette, styles
 from mkdocs_attnviz.views.svg.token_flow import LIST, PANEL, height, json_of, lines, sequences, texts
 from mkdocs_attnviz.views.view import ALL_SCRIPT, View
 
 FACTORS = Capture("factors", 1, run="mkdocs_attnviz.models.captures.factors:capture", attention=False)
 WIDTH, LINE, ROW = 680, 28, 30
+STRIP, LEAST, MOST = 88, 4, 12
+"""px of the factors' bars above a token: of all together, and of one factor's at least and at most."""
+FAINT = 0.02
+"""Smaller shares of a factor's peak have no bar."""
+LONG = 100
+"""From so many tokens on each factor is a line over the whole text, too."""
+CHIPS = 10
+"""Factors' numbers that a narrow figure has in a row."""
 LEFT = 40
 """Where sparklines begin."""
 ROWS = 12
-"""Lines of tokens in a static picture."""
+"""Lines of tokens in a static picture, of which the bars above them take the room of some."""
 
 
 class Options(BlockOptions):
@@ -42,7 +51,7 @@ class Options(BlockOptions):
         "The last layer whose neurons are used, itself included. Default: the last.",
         default=None,
     )
-    stack: Literal["self", "encoder", "decoder", "cross"] | None = shared("stack")
+    stack: Side | None = side()
     more_texts: Texts | None = key(
         "a text, or a list of texts",
         "Further texts that the model reads, each by itself: the factors are of the neurons at the tokens of all.",
@@ -66,7 +75,9 @@ class Options(BlockOptions):
     @model_validator(mode="after")
     def _in_order(self) -> Options:
         if self.from_layer is not None and self.to_layer is not None and self.from_layer > self.to_layer:
-            raise ValueError(f"`from_layer` is {self.from_layer}, which is more than `to_layer`, {self.to_layer}.")
+            raise WrongValue(
+                "from_layer", f"`from_layer` is {self.from_layer}, which is more than `to_layer`, {self.to_layer}."
+            )
         return self
 
 
@@ -88,10 +99,12 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
         "initial": {"factor": None, "selected": None},
         "options": {},
     }
-    below = LINE * len(found["strengths"]) + 8 + LIST
+    count = len(found["strengths"])
+    above = LINE * (count if len(words) >= LONG else -(-count // CHIPS)) + 8
     picture = _picture(words, found["strengths"], starts, block.theme)
     sentence = _sentence(block, meta, found, words, starts)
-    room = height(shown, tokens, below)  # which counts whole lines of each text: of several, one is to spare
+    # height() counts whole lines of each text; of several texts, one line is to spare
+    room = height(shown, tokens, above + LIST, strip=_lane(count) * count + 2)
     return Drawing(data, picture, sentence, room, PANEL, wraps=len(shown) == 1)
 
 
@@ -131,7 +144,7 @@ def _sentence(
     def where(at: int) -> str:
         return f" in text {sum(start <= at for start in starts)}" if len(starts) > 1 else ""
 
-    said = ", ".join(f"{number} at “{words[at].strip()}”{where(at)}" for number, at in enumerate(peaks[:3], 1))
+    said = ", ".join(f"{number} at “{called(words[at])}”{where(at)}" for number, at in enumerate(peaks[:3], 1))
     hold = f"{len(peaks)} factors hold" if len(peaks) > 1 else "One factor holds"
     over = f", over {len(starts)} texts" if len(starts) > 1 else ""
     return (
@@ -147,30 +160,56 @@ def dominant(strengths: Sequence[Sequence[float]], at: int) -> tuple[int, float]
     return factor, strengths[factor][at] / most
 
 
+def _lane(count: int) -> int:
+    """Return the pixels of each factor's bars where there are so many."""
+    return min(MOST, max(LEAST, STRIP // count))
+
+
 def _picture(words: Sequence[str], strengths: Sequence[Sequence[float]], starts: Sequence[int], theme: str) -> Picture:
-    """Sparklines, then tokens in the colour of their strongest factor; `starts`: where each text begins."""
-    body = [part for number, row in enumerate(strengths) for part in _sparkline(number, row)]
-    step = (WIDTH - LEFT) / max(1, len(words) - 1)
+    """Tokens in the colour of their strongest factor, each under the bars of all, factor by factor.
+
+    Above a long text each factor is a line, too. `starts`: where each text begins.
+    """
+    is_long, strip = len(words) >= LONG, _lane(len(strengths)) * len(strengths) + 2
+    body = [part for number, row in enumerate(strengths) for part in _sparkline(number, row)] if is_long else []
+    step, peaks = (WIDTH - LEFT) / max(1, len(words) - 1), [max(row) or 1.0 for row in strengths]
     body += [
-        f'<path class="t" d="M{LEFT + (at - 0.5) * step:.1f} 0v{LINE * len(strengths) - 4}"/>' for at in starts[1:]
+        f'<path class="t" d="M{LEFT + (at - 0.5) * step:.1f} 0v{LINE * len(strengths) - 4}"/>'
+        for at in starts[1:]
+        if is_long
     ]
-    top, row = LINE * len(strengths) + 12, 0
+    top, row, most = LINE * len(strengths) + 12 if is_long else 0, 0, ROWS * ROW // (ROW + strip)
     for start, end in zip(starts, [*starts[1:], len(words)], strict=True):
         placed, rows = lines(words[start:end], ())
         for at, (x, line, wide) in enumerate(placed, start):
-            if row + line >= ROWS:
+            if row + line >= most:
                 break
             factor, share = dominant(strengths, at)
-            y = top + ROW * (row + line)
+            y = top + (ROW + strip) * (row + line)
             ground = f'class="c{factor % HEADS}" opacity="{0.6 * share:.2f}"'
-            body.append(
-                f'<rect {ground} x="{x}" y="{y}" width="{wide}" height="22"/>'
-                f'<text x="{x + wide / 2:g}" y="{y + 16}" text-anchor="middle">{escape(words[at]) or "∅"}</text>'
-            )
+            body += _bars(strengths, peaks, at, x, y, wide)
+            word = escape(words[at]) or "∅"
+            body += [
+                f'<rect {ground} x="{x}" y="{y + strip}" width="{wide}" height="22"/>',
+                f'<text x="{x + wide / 2:g}" y="{y + strip + 16}" text-anchor="middle">{word}</text>',
+            ]
         row += rows
-    height = top + ROW * min(row, ROWS)
+    height = top + (ROW + strip) * min(row, most)
     style = "text{font:13px system-ui,sans-serif}path{fill:none;stroke-width:1.5}" + styles(palette(theme), _rules)
     return Picture(document(WIDTH, height, style, body), WIDTH, height)
+
+
+def _bars(
+    strengths: Sequence[Sequence[float]], peaks: Sequence[float], at: int, x: int, y: int, wide: int
+) -> Iterator[str]:
+    """Yield the bars of the token at `at`: each factor has a lane, which its bar fills at the factor's peak."""
+    lane = _lane(len(strengths))
+    for factor, (row, peak) in enumerate(zip(strengths, peaks, strict=True)):
+        share = row[at] / peak
+        if share >= FAINT:
+            tall = (lane - 1) * share
+            top = y + lane * (factor + 1) - tall
+            yield f'<rect class="c{factor % HEADS}" x="{x}" y="{top:.4g}" width="{wide}" height="{tall:.3g}"/>'
 
 
 def _sparkline(number: int, row: Sequence[float]) -> list[str]:

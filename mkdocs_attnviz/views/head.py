@@ -5,6 +5,7 @@ After BertViz's head view (Vig 2019, "A Multiscale Visualization of Attention in
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from mkdocs_attnviz.block.fields import Block
@@ -16,9 +17,11 @@ from mkdocs_attnviz.views.attention.sentence import is_plain, sentence
 from mkdocs_attnviz.views.attention.weights import Layer
 from mkdocs_attnviz.views.attention.window import window
 from mkdocs_attnviz.views.drawing import Drawing, fits_page
-from mkdocs_attnviz.views.svg.document import height_of
+from mkdocs_attnviz.views.svg.document import height_of, stacked, titled
 from mkdocs_attnviz.views.svg.lines import picture
 from mkdocs_attnviz.views.view import ATTENTION_SCRIPT, View
+
+TITLE, AROUND = 32, 104  # px above each of two pictures side by side; and around one that stands below the other
 
 
 class Options(WeightOptions):
@@ -27,11 +30,33 @@ class Options(WeightOptions):
 
 def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     found = select(block, options, entry)
+    other = _beside(block, options, found)
+    found = found if other is None else replace(found, heads=found.heads[:1])
     first = window(block, entry, found)
     made = data("head", block, entry, found)
     _hurry(options, entry, found, made)
-    rows = max(first.rows.total, first.cols.total)
-    return Drawing(made, picture(first, block.theme), sentence(block, entry, found, first), height_of(rows))
+    height = height_of(max(first.rows.total, first.cols.total))
+    said = sentence(block, entry, found, first)
+    if other is None:
+        return Drawing(made, picture(first, block.theme), said, height)
+    second = window(block, entry, other)
+    both = [
+        titled(picture(each, block.theme), f"{which.layer}·{which.heads[0]}", block.theme)
+        for each, which in ((first, found), (second, other))
+    ]
+    said = f"{said} Beside it: {sentence(block, entry, other, second)}"
+    room = f"{height} + {TITLE}px + clamp(0px,(600px - 100cqw)*99,{height} + {AROUND}px)"
+    return Drawing(made, stacked(both), said, room, wraps=False)
+
+
+def _beside(block: Block, options: Options, found: Selection) -> Selection | None:
+    """Return the head that the block's `state` sets beside the first one; None where there is no such head."""
+    parts = dict(part.partition("=")[::2] for part in (block.state or "").split("&"))
+    layer, _, head = parts.get("beside", "").partition(",")
+    if not (layer.isdecimal() and head.isdecimal()):
+        return None
+    heads = 0 if options.across_layers == "rollout" else found.stacks[found.stack].get(int(layer), 0)
+    return replace(found, layer=int(layer), heads=[int(head)]) if int(head) < heads else None
 
 
 def _hurry(options: Options, entry: Entry, found: Selection, made: dict[str, Any]) -> None:
@@ -52,5 +77,5 @@ VIEW = View(
     ATTENTION,
     draw,
     script=ATTENTION_SCRIPT,
-    state=(*WEIGHTS_STATE, "selected"),
+    state=(*WEIGHTS_STATE, "selected", "beside"),
 )

@@ -74,7 +74,8 @@ def _picture(block: Block, options: Options, entry: Entry, found: Selection, fir
         rows, cols = (_parts(options, entry, stack[side]) for side in ("rows", "cols"))
         return heat_map(grid, rows, cols, block.theme, found.heads[0])
     weights = first.weights[0]
-    return heat_map(levels(weights), first.rows.texts, first.cols.texts, block.theme, first.heads[0], weights)
+    grid = levels(weights, options.contrast)
+    return heat_map(grid, first.rows.texts, first.cols.texts, block.theme, first.heads[0], weights)
 
 
 def _parts(options: Options, entry: Entry, name: str) -> list[str]:

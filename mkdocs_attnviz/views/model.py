@@ -6,6 +6,7 @@ After BertViz's model view. The small pictures come from the overview, so that n
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.views.attention.capture import ATTENTION
 from mkdocs_attnviz.views.attention.options import WEIGHTS_STATE, Selection, WeightOptions, data, offered, select
 from mkdocs_attnviz.views.attention.overview import Overview
-from mkdocs_attnviz.views.attention.patterns import patterns
+from mkdocs_attnviz.views.attention.patterns import COLUMN, RECORD, patterns
 from mkdocs_attnviz.views.attention.sentence import STACKS
 from mkdocs_attnviz.views.attention.weights import Layer
 from mkdocs_attnviz.views.drawing import Drawing, Picture
@@ -26,6 +27,9 @@ CELL = 48  # px, at most
 AXIS = 28  # px, beside the rows of a narrow figure
 LEAST = 20  # px of a cell
 DETAIL = 80  # title, headings, read-out
+WIDTH = 736  # px of a figure
+LABELLED, LARGEST, LABEL, HEADING, SORTED_HEIGHT = 34, 56, 16, 28, 720
+"""Sizes in px of sorted pictures, as in `parts/thumbnails.ts`: least and largest, label, a group's heading, all."""
 
 
 class Options(WeightOptions):
@@ -40,9 +44,9 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
         made["stacks"][name]["overview"] = {"content": Overview(entry, name).blob(layers)}
         made["stacks"][name]["patterns"] = {"content": _patterns(entry, name, layers)}
     made["options"] |= {"open": opened, "heads": offered(found.stacks[found.stack][found.layer], options.include_heads)}
-    return Drawing(
-        made, _picture(block, options, entry, found), _sentence(block, found, opened), _height(made, found), wraps=False
-    )
+    picture, said = _picture(block, options, entry, found), _sentence(block, found, opened)
+    pairs = any(sequence["sentence_b_start"] is not None for sequence in made["sequences"].values())
+    return Drawing(made, picture, said, _height(block, options, made, found), wraps=pairs or len(found.stacks) > 1)
 
 
 def _patterns(entry: Entry, stack: str, layers: Mapping[int, int]) -> bytes:
@@ -59,15 +63,33 @@ def _patterns(entry: Entry, stack: str, layers: Mapping[int, int]) -> bytes:
     return zlib.compress(b"".join(found), 6)
 
 
-def _height(made: dict[str, Any], found: Selection) -> str:
-    """Of the small pictures, which shrink with a narrow viewport; and of the head that is open at first."""
-    count, heads = len(found.stacks[found.stack]), len(made["options"]["heads"])
-    grid = f"min({CELL * count}px,max({LEAST * count}px,(100cqw - {AXIS}px)*{count / heads:.3g}),{CAP})"
+def _height(block: Block, options: Options, made: dict[str, Any], found: Selection) -> str:
+    """Return the CSS height of the small pictures, which shrink with a narrow viewport, and of a head that is open."""
+    grid = _sorted(options, made, found) if "order=pattern" in (block.state or "") else _rows(made, found)
     if made["options"]["open"] is None:
         return grid
     stack = made["stacks"][found.stack]
     tokens = max(len(made["sequences"][stack[side]]["tokens"]) for side in ("rows", "cols"))
     return f"{grid} + {height_of(tokens)} + {DETAIL}px"
+
+
+def _rows(made: dict[str, Any], found: Selection) -> str:
+    count, heads = len(found.stacks[found.stack]), len(made["options"]["heads"])
+    return f"min({CELL * count}px,max({LEAST * count}px,(100cqw - {AXIS}px)*{count / heads:.3g}),{CAP})"
+
+
+def _sorted(options: Options, made: dict[str, Any], found: Selection) -> str:
+    """Return the height of heads in groups by their patterns, as a figure of the usual width has them."""
+    records = zlib.decompress(made["stacks"][found.stack]["patterns"]["content"])
+    groups: Counter[tuple[int, int]] = Counter()
+    for heads in found.stacks[found.stack].values():
+        layer, records = records[: RECORD.size * heads], records[RECORD.size * heads :]
+        kinds = [RECORD.unpack_from(layer, RECORD.size * head) for head in offered(heads, options.include_heads)]
+        groups.update((kind, column if kind == COLUMN else 0) for kind, _, column, *_ in kinds)
+    pitch = max(LABELLED, min(LARGEST, (WIDTH - 60) // len(made["options"]["heads"])))
+    lines = sum(-(-count // (WIDTH // pitch)) for count in groups.values())
+    height = lines * (pitch + LABEL) + len(groups) * HEADING - 24  # the other order has a line of headings
+    return f"min({height}px,{SORTED_HEIGHT - 24}px,{CAP})"
 
 
 def _picture(block: Block, options: Options, entry: Entry, found: Selection) -> Picture:
@@ -94,5 +116,5 @@ VIEW = View(
     ATTENTION,
     draw,
     script=ATTENTION_SCRIPT,
-    state=(*WEIGHTS_STATE, "selected", "open"),
+    state=(*WEIGHTS_STATE, "selected", "open", "order"),
 )

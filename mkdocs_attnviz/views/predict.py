@@ -14,7 +14,7 @@ from mkdocs_attnviz.block.values import Index, key
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import Capture
 from mkdocs_attnviz.views.drawing import Drawing, Picture
-from mkdocs_attnviz.views.svg.document import ROW, document, escape, escape_words, palette, styles, visible
+from mkdocs_attnviz.views.svg.document import ROW, called, document, escape, escape_words, palette, styles, visible
 from mkdocs_attnviz.views.svg.token_flow import PANEL, Likeliest, height, json_of, sequences, texts
 from mkdocs_attnviz.views.view import ALL_SCRIPT, View
 
@@ -102,7 +102,7 @@ def percent(probability: float) -> str:
 
 
 def _quoted(token: str) -> str:
-    return f"“{visible(token.strip() or token)}”"
+    return f"“{called(token)}”"
 
 
 def _sentence(block: Block, entry: Entry, top: list[tuple[str, float]], position: int) -> str:

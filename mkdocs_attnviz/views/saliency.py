@@ -12,13 +12,14 @@ from pydantic import model_validator
 
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.block.fields import Options as BlockOptions
+from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.block.values import Index, Texts, key
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import Capture
 from mkdocs_attnviz.models.inputs.word_boundaries import characters_of
 from mkdocs_attnviz.views.attention.weights import scaled
 from mkdocs_attnviz.views.drawing import Drawing
-from mkdocs_attnviz.views.svg.document import visible
+from mkdocs_attnviz.views.svg.document import called
 from mkdocs_attnviz.views.svg.token_flow import NOTED, PANEL, STRIP, Bars, height, picture, sequences, texts
 from mkdocs_attnviz.views.view import ALL_SCRIPT, View
 
@@ -131,7 +132,7 @@ class Options(BlockOptions):
     def _known_to_the_method(self) -> Options:
         for name, methods in BELONGS.items():
             if getattr(self, name) is not None and self.method not in methods:
-                raise ValueError(f"`{name}` belongs to `method` {' and '.join(methods)}, not to {self.method}.")
+                raise WrongValue(name, f"`{name}` belongs to `method` {' and '.join(methods)}, not to {self.method}.")
         return self
 
     def parameters(self) -> dict[str, Any]:
@@ -265,9 +266,9 @@ def _ignored(options: Options, entry: Entry, inputs: Sequence[Place]) -> list[in
 def _sentence(block: Block, options: Options, entry: Entry, found: Sequence[tuple[str, str, int, float]]) -> str:
     outputs = entry.meta["outputs"]
     contrast = entry.meta["contrast"]
-    what = f"the {options.explain.replace('_', '-')} of “{visible(outputs[0]['token'].strip())}”"
+    what = f"the {options.explain.replace('_', '-')} of “{called(outputs[0]['token'])}”"
     if contrast is not None:
-        what += f" less that of “{visible(contrast.strip())}”"
+        what += f" less that of “{called(contrast)}”"
     more = f", the first of {len(outputs)} outputs," if len(outputs) > 1 else ""
     is_signed = options.parameters()["norm"] == "sum"
     how = "What each token adds to" if is_signed else "How much each token matters for"
@@ -278,7 +279,7 @@ def _sentence(block: Block, options: Options, entry: Entry, found: Sequence[tupl
     named = []
     for token, name, position, value in found[:3]:
         where = f"{position} of the output" if name == "target" else position
-        named.append(f"“{visible(token.strip()) or '·'}” at {where} ({value:{sign}.3g})")
+        named.append(f"“{called(token)}” at {where} ({value:{sign}.3g})")
     return f"{said} Largest: {', '.join(named)}."
 
 

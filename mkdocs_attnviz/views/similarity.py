@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import ConfigDict, model_validator
 
 from mkdocs_attnviz.block.fields import Block, Named
 from mkdocs_attnviz.block.fields import Options as BlockOptions
+from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.block.values import key
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import Capture
+from mkdocs_attnviz.views.attention.options import Side, side
 from mkdocs_attnviz.views.attention.weights import scaled
 from mkdocs_attnviz.views.drawing import Drawing, Picture
 from mkdocs_attnviz.views.svg.document import document, escape_words, palette, styles
@@ -28,8 +30,12 @@ NAMES: Mapping[str, str] = {"cka": "CKA", "cca": "CCA", "svcca": "SVCCA", "pwcca
 SIZE, EDGE, LARGEST, LINE, NAMED = 360, 40, 48, 18, 24
 """Pixels: of the side, of labels, of a cell at most, of a line that names a model, and of two of these above labels."""
 ORDER = ("self", "encoder", "decoder")
-DEEPEST = 0.85
-"""Of the full colour."""
+DEEPEST, PALEST = 0.85, 0.06
+"""The opacity of the full colour where layers are most alike, and where they are least."""
+NARROW = 0.05
+"""Values that differ by less are not spread over all colours, and this is said."""
+SCALE, STEPS, STEP = 28, 12, 8
+"""px of the legend below the cells; its steps of colour, and the px of each."""
 WRITTEN = 30
 """Cells of so many pixels have room for their number."""
 
@@ -40,11 +46,7 @@ class Options(BlockOptions):
     measure: Literal["cka", "cca", "svcca", "pwcca"] = key(
         "cka, cca, svcca or pwcca", "Which measure of similarity is shown at first.", default="cka"
     )
-    stack: Literal["self", "encoder", "decoder", "cross"] | None = key(
-        "self, encoder, decoder or cross",
-        "Of an encoder–decoder model: which attention is shown at first. Default: `encoder`.",
-        default=None,
-    )
+    stack: Side | None = side()
     other: str | None = key(
         "an alias of the site, a directory, a Hugging Face model id or package:NAME/dir",
         "A second model, whose layers are the columns: named as `model` is.",
@@ -63,7 +65,9 @@ class Options(BlockOptions):
     @model_validator(mode="after")
     def _revision_of_what(self) -> Options:
         if self.other_revision is not None and self.other is None:
-            raise ValueError(f"`other_revision` is {self.other_revision!r}, but the block has no `other` model.")
+            raise WrongValue(
+                "other_revision", f"`other_revision` is {self.other_revision!r}, but the block has no `other` model."
+            )
         return self
 
     def second(self) -> Named | None:
@@ -96,7 +100,42 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
         block, options, name if len(stacks) > 1 else "", about, values
     )
     picture = _picture(values, headings, block.theme)
-    return Drawing(data, picture, sentence, f"min({picture.height}px,100cqw + 24px)", PANEL, wraps=False)
+    room = f"min({picture.height - SCALE}px,100cqw + 24px)"  # the page has its legend in a line of its own
+    return Drawing(data, picture, sentence, room, PANEL, wraps=False)
+
+
+class Span(NamedTuple):
+    """What the colours stand for, from the palest to the deepest."""
+
+    low: float
+    high: float
+    narrow: tuple[float, float] | None = None
+    """The range of the values where it is smaller than that of the colours."""
+
+    @classmethod
+    def of(cls, values: Sequence[Sequence[float]], *, of_one: bool) -> Span:
+        """Of one model the diagonal says nothing: each layer is like itself. Of two all cells count."""
+        counted = [
+            value for row, line in enumerate(values) for col, value in enumerate(line) if not of_one or row != col
+        ]
+        if len(counted) < 3:
+            return cls(0.0, 1.0)
+        low, high = min(counted), max(counted)
+        return cls(high - NARROW, high, (low, high)) if high - low < NARROW else cls(low, high)
+
+    def share(self, value: float) -> float:
+        return min(1.0, max(0.0, (value - self.low) / (self.high - self.low)))
+
+    @property
+    def warning(self) -> str:
+        if self.narrow is None:
+            return ""
+        least, most = (f"{value:.3f}" for value in self.narrow)
+        return f"a narrow range: {f'all {most}' if least == most else f'from {least} to {most}'}"
+
+
+def _opacity(share: float) -> str:
+    return f"{PALEST + (DEEPEST - PALEST) * share:.2g}"
 
 
 def _cell(values: Sequence[Sequence[float]]) -> int:
@@ -120,7 +159,7 @@ def _sentence(block: Block, options: Options, stack: str, about: Mapping[str, An
         between = f"{_called(change - 1)} and {_called(change)}"
         said += f" Of neighbours, {between} are least alike, {values[change - 1][change]:.2f}."
         said += f" The embeddings and {_called(layers - 1)}: {values[0][-1]:.2f}."
-    return said + _warning(options, about)
+    return said + _narrow(Span.of(values, of_one=True)) + _warning(options, about)
 
 
 def _sentence_of_two(
@@ -139,7 +178,11 @@ def _sentence_of_two(
         f"embeddings and {len(values[0]) - 1} layers of {other}, in columns, over {about['tokens']} {unit}. Most alike "
         f"are {_called(row)} of {block.model} and {_called(col)} of {options.other}, {values[row][col]:.2f}. The last "
         f"layers of both: {values[-1][-1]:.2f}."
-    ) + _warning(options, about)
+    ) + f"{_narrow(Span.of(values, of_one=False))}{_warning(options, about)}"
+
+
+def _narrow(span: Span) -> str:
+    return f" The colours have {span.warning}." if span.warning else ""
 
 
 def _warning(options: Options, about: Mapping[str, Any]) -> str:
@@ -155,23 +198,38 @@ def _called(layer: int) -> str:
 
 
 def _picture(values: list[list[float]], headings: Sequence[str], theme: str) -> Picture:
-    """Cells as opaque as their layers are alike, under lines that say whose layers they are."""
+    """Cells the more opaque the more their layers are alike, under lines that say whose layers they are."""
     cell, top = _cell(values), EDGE + (NAMED if headings else 0)
     width, height = EDGE + cell * len(values[0]), top + cell * len(values)
-    width = min(SIZE, max([width, *(7 * len(heading) for heading in headings)]))
+    span = Span.of(values, of_one=not headings)
+    width = min(SIZE, max([width, 2 * EDGE + STEP * STEPS, *(7 * len(heading) for heading in headings)]))
+    width = max(width, 2 * EDGE + STEP * STEPS + 7 * len(span.warning)) if span.warning else width
     style = "text{font:12px system-ui,sans-serif}" + styles(palette(theme), _rules)
     body = [*_headings(headings, width // 7), *_labels(values, cell, top)]
     light = _black_on_dark()
     for row, line in enumerate(values):
         for col, value in enumerate(line):
             x, y = EDGE + col * cell, top + row * cell
-            opacity = f"{DEEPEST * max(0.0, min(1.0, value)):.2g}"
+            opacity = _opacity(span.share(value))
             body.append(f'<rect class="f" opacity="{opacity}" x="{x}" y="{y}" width="{cell - 1}" height="{cell - 1}"/>')
             if cell >= WRITTEN:
                 middle = f'x="{x + cell / 2:g}" y="{y + cell / 2 + 4:g}" text-anchor="middle"'
-                ink = ' class="n"' if value > light else ""
+                ink = ' class="n"' if float(opacity) > light else ""
                 body.append(f"<text{ink} {middle}>{value:.2f}</text>")
-    return Picture(document(width, height, style, body), width, height)
+    body += _legend(span, height)
+    return Picture(document(width, height + SCALE, style, body), width, height + SCALE)
+
+
+def _legend(span: Span, top: int) -> Iterator[str]:
+    """Yield the colours from the palest to the deepest, between the similarities that they stand for."""
+    end = EDGE + STEP * STEPS
+    yield f'<text x="{EDGE - 6}" y="{top + 20}" text-anchor="end">{span.low:.2f}</text>'
+    for step in range(STEPS):
+        place = f'x="{EDGE + STEP * step}" y="{top + 10}" width="{STEP}" height="12"'
+        yield f'<rect class="f" opacity="{_opacity(step / (STEPS - 1))}" {place}/>'
+    yield f'<text x="{end + 6}" y="{top + 20}">{span.high:.2f}</text>'
+    if span.warning:
+        yield f'<text class="p" x="{end + 42}" y="{top + 20}">{span.warning}</text>'
 
 
 def _headings(headings: Sequence[str], room: int) -> Iterator[str]:
@@ -202,12 +260,12 @@ def _rules(scheme: dict[str, Any]) -> str:
 
 @cache
 def _black_on_dark() -> float:
-    """From which similarity on a cell of a dark picture is so light that black reads better on it (WCAG's luminance);
-    on those of a light picture it always does."""
+    """Return the opacity from which on a cell of a dark picture is so light that black reads better on it (by WCAG's
+    luminance); on those of a light picture it always does."""
     scheme = palette("dark").base
     ground, full = (_channels(scheme["background"]), _channels(scheme["signed"][1]))
     for step in range(101):
-        share = DEEPEST * step / 100
+        share = step / 100
         linear = [_linear(low + share * (high - low)) for low, high in zip(ground, full, strict=True)]
         if sum(part * weight for part, weight in zip(linear, (0.2126, 0.7152, 0.0722), strict=True)) > 0.179:
             return step / 100

@@ -7,20 +7,24 @@ with what a link would bring. Both are checked here while the site is built, aga
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
 from pydantic import ValidationError
 
 from mkdocs_attnviz.block.fields import Block
+from mkdocs_attnviz.block.parse import own_error
 from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.views import VIEWS
+from mkdocs_attnviz.views.attention.options import offered
 from mkdocs_attnviz.views.drawing import Drawing
 
+Check = Callable[[str, str, Drawing, Entry], None]
 EXCLUDES = {"heads": "head", "head": "heads", "min_weight": "mass", "mass": "min_weight"}
 ZOOMS = ("fit", "cells")
+ORDERS = ("layer", "pattern")
 
 
 def check(text: str, block: Block, entry: Entry) -> None:
@@ -87,7 +91,7 @@ def _drawn(block: Block, entry: Entry, options: Mapping[str, Any]) -> Drawing:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else ""
-        said = str(first["msg"]).removeprefix("Value error, ")
+        said = str(own_error(first) or first["msg"])
         message = said if not name else f"`{name}` is {given[name]!r}: {said[:1].lower()}{said[1:]}."
         raise _wrong(block, message) from None
     lines = dict.fromkeys([*block.lines, *given], block.lines.get("state"))
@@ -142,14 +146,30 @@ def _check_selected(name: str, text: str, drawing: Drawing, entry: Entry) -> Non
         _below(name, int(index), _sides(drawing)[side == "right"])
 
 
+def _check_beside(name: str, text: str, drawing: Drawing, _: Entry) -> None:
+    layer, head = _numbers(name, text, 2)
+    options = drawing.data["options"]
+    if options["across_layers"] == "rollout":
+        raise BlockError(f"`{name}` names a head, and a rollout is of none.")
+    layers = {each["layer"]: each["heads"] for each in drawing.data["stacks"][options["stack"]]["layers"]}
+    if layer not in layers:
+        raise BlockError(f"`{name}` names layer {layer}; the layers are {', '.join(map(str, layers))}.")
+    heads = offered(layers[layer], options["include_heads"])
+    if head not in heads:
+        raise BlockError(f"`{name}` names head {head} of layer {layer}; the heads are {', '.join(map(str, heads))}.")
+
+
 def _check_cell(name: str, text: str, drawing: Drawing, _: Entry) -> None:
     for number, count in zip(_numbers(name, text, 2), _sides(drawing), strict=True):
         _below(name, number, count)
 
 
-def _check_zoom(name: str, text: str, _: Drawing, __: Entry) -> None:
-    if text not in ZOOMS:
-        raise BlockError(f"`{name}` is {text!r}; it must be {' or '.join(ZOOMS)}.")
+def _one_of(allowed: Sequence[str]) -> Check:
+    def check(name: str, text: str, _: Drawing, __: Entry) -> None:
+        if text not in allowed:
+            raise BlockError(f"`{name}` is {text!r}; it must be {' or '.join(allowed)}.")
+
+    return check
 
 
 def _check_before(name: str, text: str, _: Drawing, __: Entry) -> None:
@@ -170,11 +190,12 @@ def _check_position(name: str, text: str, drawing: Drawing, entry: Entry) -> Non
         _below(name, int(text), count + 1)  # one more: what comes next
 
 
-Check = Callable[[str, str, Drawing, Entry], None]
 CHECKS: Mapping[str, Check] = {
     "selected": _check_selected,
+    "beside": _check_beside,
     "cell": _check_cell,
-    "zoom": _check_zoom,
+    "zoom": _one_of(ZOOMS),
+    "order": _one_of(ORDERS),
     "before": _check_before,
     **dict.fromkeys(("neuron", "factor", "watched", "row", "col"), _check_number),
 }

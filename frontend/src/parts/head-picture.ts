@@ -29,6 +29,8 @@ export class HeadPicture {
   private readonly share = document.createElement("span");
   /** What the lines' looks stand for. */
   readonly legendLine = Object.assign(document.createElement("p"), { className: "legend" });
+  /** The picture of another head of the same tokens, where both point at what is pointed at in one. */
+  twin: HeadPicture | null = null;
   private shown: Shown | undefined;
   private loadingTimer = 0;
   private request = 0;
@@ -84,12 +86,12 @@ export class HeadPicture {
   get legend(): Legend {
     const { rows, cols } = this.reader.stack;
     const scene = this.scene();
-    const several = scene && scene.heads.length > 1;
+    const colors = [...(scene?.colors ?? []), ...(this.twin?.shown?.colors ?? [])];
     const sides = rows === cols ? "left attends to right" : "left (target) attends to right (source)";
     return {
-      text: `Opacity = weight${several ? " · colour = head" : ""} · ${sides}`,
-      ramp: scene && linesRamp(scene, this.reader.host.scheme),
-      heads: scene && !scene.combined ? scene.heads : [],
+      text: `Opacity = weight${colors.length > 1 ? " · colour = head" : ""} · ${sides}`,
+      ramp: scene && linesRamp({ ...scene, colors }, this.reader.host.scheme),
+      heads: scene && !scene.combined && !this.twin ? scene.heads : [],
     };
   }
 
@@ -156,11 +158,20 @@ export class HeadPicture {
   }
 
   private point(announce: boolean): void {
+    const { twin } = this;
+    if (twin) {
+      twin.pointing.elsewhere = this.pointing.here;
+      twin.schedule();
+    }
+    this.schedule();
+    if (announce) this.reader.announce();
+  }
+
+  private schedule(): void {
     this.request ||= requestAnimationFrame(() => {
       this.request = 0;
       if (this.shown) this.draw();
     });
-    if (announce) this.reader.announce();
   }
 
   sheet(): Sheet | null {

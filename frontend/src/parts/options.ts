@@ -16,6 +16,8 @@ export interface OptionsOf {
   tokens: boolean;
   /** Whether there are only small pictures to see. */
   coarse?: boolean;
+  /** Switches of its own. */
+  more?: unknown;
   legend: Legend;
   /** The picture as it stands, for a file; null while there is none. */
   sheet(): Sheet | null;
@@ -94,10 +96,10 @@ function switches(reader: Reader, view: OptionsOf): TemplateResult {
           several,
         )
       : nothing
-  }`;
+  }${view.more ?? nothing}`;
 }
 
-function check(label: string, title: string, on: boolean, change: (on: boolean) => void): TemplateResult {
+export function check(label: string, title: string, on: boolean, change: (on: boolean) => void): TemplateResult {
   return html`<label class="check" title=${title}><input
     type="checkbox"
     .checked=${on}

@@ -14,6 +14,8 @@ export class Pointing {
   selected: Focus | null = null;
   /** Taps add. */
   several = false;
+  /** The token that is pointed at in another picture of the same tokens. */
+  elsewhere: TokenRef | null = null;
   private hovered: TokenRef | null = null;
   private focused: TokenRef | null = null;
 
@@ -34,22 +36,26 @@ export class Pointing {
 
   /** The token whose lines are shown. */
   get focus(): Focus | null {
-    return this.selected ?? this.hovered ?? this.focused;
+    return this.selected ?? this.pointed;
   }
 
   /** While a token is locked: the one of the other side that is pointed at. */
   get partner(): number | null {
-    const other = this.hovered ?? this.focused;
+    const other = this.pointed;
     return this.selected && other && other.side !== this.selected.side ? other.index : null;
   }
 
   get pointed(): TokenRef | null {
+    return this.here ?? this.elsewhere;
+  }
+
+  get here(): TokenRef | null {
     return this.hovered ?? this.focused;
   }
 
   /** Forgets tokens that are no longer there. */
   reset(): void {
-    this.hovered = this.focused = null;
+    this.hovered = this.focused = this.elsewhere = null;
   }
 
   private hover(event: PointerEvent): void {

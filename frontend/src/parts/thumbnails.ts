@@ -1,8 +1,11 @@
+import { render } from "lit";
 import { OVERVIEW_LEVELS, type Overview } from "../overview.js";
 import { headColor, hexToRgba } from "../palette.js";
+import type { Group } from "../patterns.js";
 import type { Range } from "../place.js";
 import { shade, toCanvas } from "./heat.js";
 import { focusByKey } from "./keyboard.js";
+import { seen } from "./reading.js";
 import type { Sheet, SvgPen } from "./svg.js";
 
 export interface Cell {
@@ -28,18 +31,14 @@ export interface GridEvents {
 const SMALLEST = 24;
 const FITTING = 20;
 const LARGEST = 56;
+/** Of pictures with a label, "11·10", below them. */
+const LABELLED = 34;
+/** What sorted heads take at most, where the page has room for it, in px. */
+const SORTED_HEIGHT = 720;
 /** Of a canvas; a phone's may not be larger. */
 const MOST_PIXELS = 4096;
-const STEPS: Record<string, [number, number]> = {
-  ArrowUp: [-1, 0],
-  ArrowDown: [1, 0],
-  ArrowLeft: [0, -1],
-  ArrowRight: [0, 1],
-  Home: [0, Number.NEGATIVE_INFINITY],
-  End: [0, Number.POSITIVE_INFINITY],
-};
 
-/** Layers × heads: one canvas, and over it a grid of cells to walk and click. It scrolls within itself. */
+/** Layers × heads, or groups of heads: one canvas, and over it a grid of cells to walk and click. It scrolls within itself. */
 export class Thumbnails {
   readonly element = document.createElement("div");
   private readonly grid = document.createElement("div");
@@ -49,6 +48,9 @@ export class Thumbnails {
   private heads: number[] = [];
   private tabStop: HTMLElement | undefined;
   private pitch = SMALLEST;
+  private sorted = false;
+  /** What stands where. */
+  arranged = "";
 
   constructor(private readonly events: GridEvents) {
     this.element.className = "thumbnails";
@@ -67,10 +69,7 @@ export class Thumbnails {
 
   /** `has` tells which layers have which heads. */
   arrange(layers: number[], heads: number[], has: (cell: Cell) => boolean): void {
-    const same = (a: number[], b: number[]) => a.join() === b.join();
-    if (same(layers, this.layers) && same(heads, this.heads)) return;
-    Object.assign(this, { layers, heads });
-    this.cells.clear();
+    if (!this.begin(`${layers} ${heads}`, layers, heads, false)) return;
     const header = row([
       element("columnheader", "head", "Layer"),
       ...heads.map((n) => element("columnheader", `${n}`, `Head ${n}`)),
@@ -83,9 +82,36 @@ export class Thumbnails {
       ]),
     );
     rows[0]?.firstElementChild?.classList.add("first");
-    this.grid.replaceChildren(this.canvas, header, ...rows);
+    this.fill([header, ...rows]);
+  }
+
+  /** The same heads in groups, each under what its heads look at. */
+  group(layers: number[], heads: number[], groups: Group[]): void {
+    const cells = groups.flatMap((group) => group.cells);
+    if (!this.begin(cells.map(key).join(), layers, heads, true)) return;
+    const rows = groups.map(({ title, cells }) => {
+      const header = element("rowheader", "", "");
+      render(seen(title), header);
+      return row([header, ...cells.map((cell) => this.cell(cell, () => true))]);
+    });
+    this.fill(rows);
+  }
+
+  /** Whether what is to stand here is anything else than what does. */
+  private begin(arranged: string, layers: number[], heads: number[], sorted: boolean): boolean {
+    if (arranged === this.arranged) return false;
+    Object.assign(this, { arranged, layers, heads, sorted });
+    this.cells.clear();
+    this.grid.classList.toggle("sorted", sorted);
+    this.grid.setAttribute("aria-label", sorted ? "Heads by what they look at" : "Heads of all layers");
+    return true;
+  }
+
+  private fill(rows: HTMLElement[]): void {
+    this.grid.replaceChildren(this.canvas, ...rows);
     this.tabStop = [...this.cells.values()][0];
     if (this.tabStop) this.tabStop.tabIndex = 0;
+    this.element.scrollTop = 0;
   }
 
   private cell(cell: Cell, has: (cell: Cell) => boolean): HTMLElement {
@@ -95,26 +121,30 @@ export class Thumbnails {
     made.className = "cell";
     made.tabIndex = -1;
     made.dataset.at = key(cell);
+    made.dataset.name = `${cell.layer}·${cell.head}`;
     this.cells.set(key(cell), made);
     return made;
   }
 
   /** Gives each picture the room there is, so that the grid is no higher than what the page has kept for it. */
   fit(width: number, height: number): number {
-    const axis = this.grid.querySelector<HTMLElement>("[role=rowheader]")?.offsetWidth ?? 0;
+    const { sorted } = this;
+    const axis = sorted ? 0 : (this.grid.querySelector<HTMLElement>("[role=rowheader]")?.offsetWidth ?? 0);
     const room = Math.min((width - axis) / this.heads.length, height / this.layers.length, LARGEST);
     // Where all fit in, they may be a little smaller than a finger likes; else they scroll.
     this.pitch = Math.max(room >= FITTING ? FITTING : SMALLEST, Math.floor(room));
-    this.element.classList.toggle("beyond", axis + this.pitch * this.heads.length > width + 1);
+    if (sorted) this.pitch = Math.max(this.pitch, LABELLED);
+    this.element.classList.toggle("beyond", !sorted && axis + this.pitch * this.heads.length > width + 1);
     this.grid.style.setProperty("--pitch", `${this.pitch}px`);
     this.grid.style.setProperty("--heads", String(this.heads.length));
-    this.element.style.maxHeight = `${Math.max(height, 8 * SMALLEST) + SMALLEST}px`;
+    const most = `${Math.max(height, 8 * SMALLEST) + SMALLEST}px`;
+    this.element.style.maxHeight = sorted ? `max(${most},min(${SORTED_HEIGHT}px,var(--cap)))` : most;
     return this.pitch;
   }
 
   draw(thumbs: Thumbs): void {
-    const { canvas, pitch, gap } = this;
-    const [width, height] = [this.heads.length * pitch, this.layers.length * pitch];
+    const { canvas, gap } = this;
+    const [width, height] = this.extent;
     const ratio = Math.min(devicePixelRatio, MOST_PIXELS / Math.max(width, height));
     Object.assign(canvas, { width: Math.round(width * ratio), height: Math.round(height * ratio) });
     canvas.style.cssText = `width:${width}px;height:${height}px`;
@@ -123,13 +153,20 @@ export class Thumbnails {
     context.imageSmoothingEnabled = false;
     context.scale(ratio, ratio);
     const [rows, cols] = [thumbs.rows.end - thumbs.rows.start, thumbs.cols.end - thumbs.cols.start];
-    const size = pitch - gap;
-    this.layers.forEach((layer, y) => {
-      const strip = toCanvas(this.strip(thumbs, layer, rows, cols));
-      this.heads.forEach((_, x) => {
-        context.drawImage(strip, x * cols, 0, cols, rows, x * pitch + gap / 2, y * pitch + gap / 2, size, size);
-      });
-    });
+    const size = this.pitch - gap;
+    const strips = new Map(this.layers.map((layer) => [layer, toCanvas(this.strip(thumbs, layer, rows, cols))]));
+    const { offsetLeft, offsetTop } = canvas;
+    for (const [at, { offsetLeft: left, offsetTop: top }] of this.cells) {
+      const { layer, head } = cellOf(at);
+      const [x, y] = [left - offsetLeft - 1 + gap / 2, top - offsetTop - 1 + gap / 2];
+      const strip = strips.get(layer) as HTMLCanvasElement;
+      context.drawImage(strip, this.heads.indexOf(head) * cols, 0, cols, rows, x, y, size, size);
+    }
+  }
+
+  private get extent(): [width: number, height: number] {
+    if (this.sorted) return [this.grid.offsetWidth, this.grid.offsetHeight];
+    return [this.heads.length * this.pitch, this.layers.length * this.pitch];
   }
 
   private get gap(): number {
@@ -160,9 +197,21 @@ export class Thumbnails {
   sheet(pale: string): Sheet {
     const axis = 56;
     const { pitch, canvas, heads, layers } = this;
-    const [width, height] = [heads.length * pitch, layers.length * pitch];
-    const label = (pen: SvgPen, text: string, x: number, y: number, anchor: "middle" | "end") =>
+    const [width, height] = this.extent;
+    const label = (pen: SvgPen, text: string, x: number, y: number, anchor: "start" | "middle" | "end") =>
       pen.text(text, x, y, { anchor, size: 11, color: pale });
+    if (this.sorted)
+      return {
+        width,
+        height,
+        draw: (pen) => {
+          pen.image(canvas.toDataURL(), 0, 0, width, height);
+          for (const header of this.grid.querySelectorAll<HTMLElement>("[role=rowheader]"))
+            label(pen, header.textContent ?? "", 0, header.offsetTop + 19, "start");
+          for (const { dataset, offsetLeft, offsetTop, offsetWidth, offsetHeight } of this.cells.values())
+            label(pen, dataset.name ?? "", offsetLeft + offsetWidth / 2, offsetTop + offsetHeight + 12, "middle");
+        },
+      };
     return {
       width: axis + width,
       height: SMALLEST + height,
@@ -182,7 +231,7 @@ export class Thumbnails {
   /** Name each picture, for those who cannot see it and for those who point at it. */
   describe(text: (cell: Cell) => string): void {
     for (const [at, element] of this.cells) {
-      const [layer, head] = at.split(".").map(Number) as [number, number];
+      const { layer, head } = cellOf(at);
       element.setAttribute("aria-label", `Layer ${layer}, Head ${head}: ${text({ layer, head })}`);
       element.dataset.tip = `${layer}·${head} ${text({ layer, head })}`;
     }
@@ -199,9 +248,7 @@ export class Thumbnails {
 
   private cellAt(event: Event): Cell | null {
     const at = (event.target as Element).closest<HTMLElement>(".cell")?.dataset.at;
-    if (!at) return null;
-    const [layer, head] = at.split(".").map(Number) as [number, number];
-    return { layer, head };
+    return at ? cellOf(at) : null;
   }
 
   private focusIn(event: FocusEvent): void {
@@ -221,18 +268,41 @@ export class Thumbnails {
   private keydown(event: KeyboardEvent): void {
     const cell = this.cellAt(event);
     if (!cell || event.altKey || event.ctrlKey || event.metaKey) return;
-    const step = STEPS[event.key];
-    if (step) this.walk(cell, step);
+    const next = this.beside(this.cells.get(key(cell)) as HTMLElement, event.key);
+    if (next) focusByKey(next);
     else if (event.key === "Enter" || event.key === " ") this.events.toggle(cell, true);
     else return;
     event.preventDefault();
   }
 
-  private walk({ layer, head }: Cell, [down, across]: [number, number]): void {
-    const to = (list: number[], value: number, by: number) =>
-      list[Math.min(Math.max(list.indexOf(value) + by, 0), list.length - 1)] as number;
-    focusByKey(this.cells.get(key({ layer: to(this.layers, layer, down), head: to(this.heads, head, across) })));
+  /** Where a key leads from a cell: along its line, or to what is nearest on the line above or below. */
+  private beside(from: HTMLElement, key: string): HTMLElement | undefined {
+    const cells = [...this.cells.values()];
+    const { offsetTop: top, offsetLeft: left } = from;
+    const line = cells.filter(({ offsetTop }) => offsetTop === top);
+    const along = this.sorted ? cells : line; // groups go on from line to line
+    const nearest = (by: number) => {
+      const beyond = cells.filter(({ offsetTop }) => by * (offsetTop - top) > 0);
+      const next = by * Math.min(...beyond.map(({ offsetTop }) => by * offsetTop));
+      const distance = ({ offsetLeft }: HTMLElement) => Math.abs(offsetLeft - left);
+      return beyond.filter(({ offsetTop }) => offsetTop === next).sort((a, b) => distance(a) - distance(b))[0];
+    };
+    const beside = (by: number) => along[along.indexOf(from) + by];
+    const found: Record<string, () => HTMLElement | undefined> = {
+      ArrowUp: () => nearest(-1),
+      ArrowDown: () => nearest(1),
+      ArrowLeft: () => beside(-1),
+      ArrowRight: () => beside(1),
+      Home: () => line[0],
+      End: () => line.at(-1),
+    };
+    return found[key] && (found[key]() ?? from);
   }
+}
+
+function cellOf(at: string): Cell {
+  const [layer, head] = at.split(".").map(Number) as [number, number];
+  return { layer, head };
 }
 
 const key = ({ layer, head }: Cell): string => `${layer}.${head}`;

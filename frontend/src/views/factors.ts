@@ -5,11 +5,11 @@ import { memo } from "../memo.js";
 import { headColor } from "../palette.js";
 import { PanelView, position } from "../panel-view.js";
 import flowCss from "../parts/flow.css";
-import { Flow, groupsOf, type Paint, type Stretch } from "../parts/flow.js";
+import { type Bar, Flow, groupsOf, type Paint, type Stretch, type Strip } from "../parts/flow.js";
 import { flowSheet } from "../parts/flow-sheet.js";
 import { focusByKey } from "../parts/keyboard.js";
 import { named, type Part, type Reading } from "../parts/reading.js";
-import type { Sheet, SvgPen } from "../parts/svg.js";
+import type { Sheet } from "../parts/svg.js";
 import { largest, type Table } from "../parts/table.js";
 import { tint } from "../parts/tint.js";
 import { type Line, signed, valueLines, valueList } from "../parts/values.js";
@@ -41,14 +41,21 @@ interface Factors {
   neurons: [layer: number, neuron: number, weight: number][][];
 }
 
-const [LINE, LEFT, WIDTH] = [28, 32, 680];
+const LINE = 28;
 const OPACITY = 0.85;
 /** How many of a factor's neurons stand in the table. */
 const NEURONS = 3;
 /** Shares below this leave a token as it is. */
 const FAINT = 0.02;
+/** px of the factors' bars above a token: of all together, and of one at least and at most. */
+const [STRIP, LEAST, MOST] = [88, 4, 12];
+/** From so many tokens on, which do not fit a window, each factor is a line over the whole text as well. */
+const LONG = 100;
 
-/** Groups of neurons as lines over the text, and its tokens in the colour of the group that is strongest there. */
+/**
+ * Groups of neurons as bars above each token of the text, one below the other, and each token in the colour of the group
+ * that is strongest there.
+ */
 export class FactorsView extends PanelView<FactorsState, FactorsFigure> {
   static readonly styles = [unsafeCSS(flowCss), unsafeCSS(listCss), unsafeCSS(css)];
 
@@ -67,7 +74,7 @@ export class FactorsView extends PanelView<FactorsState, FactorsFigure> {
   private readonly words = memo((figure: FactorsFigure) =>
     figure.texts.flatMap(({ name, start, end }) => (figure.sequences[name] as Sequence).tokens.slice(start, end)),
   );
-  private readonly most = memo((strengths: number[][]) => Math.max(...strengths.map((row) => Math.max(...row))));
+  private readonly peaks = memo((strengths: number[][]) => strengths.map((row) => Math.max(...row)));
 
   constructor(host: ViewHost, figure: Figure) {
     super(host, figure as FactorsFigure, (figure as FactorsFigure).initial);
@@ -123,14 +130,40 @@ export class FactorsView extends PanelView<FactorsState, FactorsFigure> {
   }
 
   protected legend(): string {
-    return "Colour = a token’s strongest factor · opacity = its strength · a line is up to its own maximum";
+    return "Colour = a token’s strongest factor · opacity = its strength · bars: each factor, up to its own maximum";
   }
 
   protected body(): unknown {
     const { factors } = this;
     const list = factors?.strengths.map((row, factor) => this.sparkline(row, factor)) ?? nothing;
-    return html`<div class="factors" role="group" aria-label="Factors" .style="min-height:${LINE * this.figure.count}px"
-      @keydown=${this.walk}>${list}</div>${this.flow.element}`;
+    const height = this.isLong ? LINE * this.figure.count : LINE;
+    return html`<div class="factors ${this.isLong ? "" : "chips"}" role="group" aria-label="Factors"
+      .style="min-height:${height}px" @keydown=${this.walk}>${list}</div>${this.flow.element}`;
+  }
+
+  private get isLong(): boolean {
+    return this.tokens.length >= LONG;
+  }
+
+  /** px of one factor's bars. */
+  private get lane(): number {
+    return Math.min(MOST, Math.max(LEAST, Math.floor(STRIP / this.figure.count)));
+  }
+
+  private get strip(): Strip {
+    return { height: this.lane * this.figure.count + 2, above: true };
+  }
+
+  /** A token's bars: of each factor in a lane of its own, or of one alone as high as all lanes. */
+  private bars(index: number, { strengths }: Factors): Bar[] {
+    const { alone, lane } = this;
+    const room = alone === null ? lane : lane * strengths.length;
+    return strengths.flatMap((row, factor) => {
+      const share = (row[index] as number) / (this.peaks(strengths)[factor] || 1);
+      if (share < FAINT || (alone ?? factor) !== factor) return [];
+      const height = Number(((room - 1) * share).toFixed(1));
+      return [{ color: this.color(factor), top: (alone === null ? lane * (factor + 1) : room) - height, height }];
+    });
   }
 
   private sparkline(row: number[], factor: number): TemplateResult {
@@ -153,17 +186,21 @@ export class FactorsView extends PanelView<FactorsState, FactorsFigure> {
     return html`<button class=${others ? "others" : ""} aria-pressed=${state.factor === factor}
       aria-label="Factor ${factor + 1}" .style="--accent:${this.color(factor)}"
       @pointerenter=${over(factor)} @pointerleave=${over(null)} @focus=${over(factor)} @blur=${over(null)} @click=${choose}>
-      <span>${factor + 1}</span>
-      <svg aria-hidden="true" viewBox="0 0 ${Math.max(1, row.length - 1)} 1" preserveAspectRatio="none"><path
-        d=${`M${points(row).join("L")}`}></path><path class="end" d=${ends.join("")}></path><path class="at" d=${mark}></path></svg>
+      <span>${factor + 1}</span>${
+        this.isLong
+          ? html`<svg aria-hidden="true" viewBox="0 0 ${Math.max(1, row.length - 1)} 1" preserveAspectRatio="none"><path
+        d=${`M${points(row).join("L")}`}></path><path class="end" d=${ends.join("")}></path><path class="at" d=${mark}></path></svg>`
+          : nothing
+      }
     </button>`;
   }
 
   private readonly walk = (event: KeyboardEvent): void => {
     const buttons = [...(event.currentTarget as Element).children] as HTMLElement[];
     const at = buttons.indexOf(event.target as HTMLElement);
-    const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: buttons.length - 1 }[event.key];
-    if (to === undefined) return;
+    const steps = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1, Home: -at, End: buttons.length - 1 - at };
+    const to = at + (steps[event.key as keyof typeof steps] ?? Number.NaN);
+    if (Number.isNaN(to)) return;
     focusByKey(buttons[to]);
     event.preventDefault();
   };
@@ -172,19 +209,22 @@ export class FactorsView extends PanelView<FactorsState, FactorsFigure> {
     this.flow.show(this.groups(this.figure));
     const { factors } = this;
     if (!factors) return false;
+    this.flow.reserve(this.strip);
     this.flow.paint((index) => this.paint(index, factors));
     this.flow.mark(this.pointed, this.choices.state.selected);
     return true;
   }
 
   /** By the token's strongest factor; of one alone by that, of its own maximum. */
-  private paint(index: number, { strengths }: Factors): Paint {
+  private paint(index: number, factors: Factors): Paint {
     const { alone } = this;
+    const { strengths } = factors;
+    const peaks = this.peaks(strengths);
     const factor = alone ?? strongest(strengths, index);
-    const row = strengths[factor] as number[];
-    const most = alone === null ? this.most(strengths) : Math.max(...row);
-    const share = most > 0 ? (row[index] as number) / most : 0;
-    return share < FAINT ? {} : tint(this.color(factor), OPACITY * share, this.host.scheme);
+    const most = alone === null ? Math.max(...peaks) : (peaks[factor] as number);
+    const share = most > 0 ? (strengths[factor]?.[index] as number) / most : 0;
+    const bars = this.bars(index, factors);
+    return share < FAINT ? { bars } : { ...tint(this.color(factor), OPACITY * share, this.host.scheme), bars };
   }
 
   protected notice(): TemplateResult {
@@ -202,7 +242,7 @@ export class FactorsView extends PanelView<FactorsState, FactorsFigure> {
 
   /** The factor that is read while none is pointed at. */
   private largest({ strengths }: Factors): number {
-    const peaks = strengths.map((row) => Math.max(...row));
+    const peaks = this.peaks(strengths);
     return peaks.indexOf(Math.max(...peaks));
   }
 
@@ -251,34 +291,7 @@ export class FactorsView extends PanelView<FactorsState, FactorsFigure> {
     const { factors } = this;
     if (!factors) return null;
     const { dark, pale } = this.host.scheme;
-    const colors = inks(dark, pale);
-    const flow = flowSheet(this.groups(this.figure), (index) => this.paint(index, factors), colors);
-    const top = LINE * factors.strengths.length + 12;
-    return {
-      width: WIDTH,
-      height: top + flow.height,
-      draw: (pen) => {
-        factors.strengths.forEach((row, factor) => {
-          pen.text(String(factor + 1), LEFT - 10, LINE * factor + 18, { anchor: "end", size: 13, color: colors.pale });
-          pen.strokeStyle = this.color(factor);
-          pen.globalAlpha = this.alone === null || this.alone === factor ? 1 : 0.3;
-          line(pen, row, LINE * factor + 4);
-        });
-        pen.globalAlpha = 1;
-        pen.strokeStyle = colors.pale;
-        pen.lineWidth = 1;
-        const step = (WIDTH - LEFT) / Math.max(1, this.tokens.length - 1);
-        for (const start of this.starts.slice(1)) {
-          pen.beginPath();
-          pen.moveTo(LEFT + (start - 0.5) * step, 0);
-          pen.quadraticCurveTo(LEFT + (start - 0.5) * step, top, LEFT + (start - 0.5) * step, top - 12);
-          pen.stroke();
-        }
-        pen.moveBy(0, top);
-        flow.draw(pen);
-        pen.moveBy(0, -top);
-      },
-    };
+    return flowSheet(this.groups(this.figure), (index) => this.paint(index, factors), inks(dark, pale), this.strip);
   }
 
   /** A row a token, a column a factor; below the heads, each factor's strongest neurons. */
@@ -326,16 +339,4 @@ function points(row: number[]): string[] {
   const most = Math.max(...row) || 1;
   const all = row.map((value, at) => `${at} ${(1 - value / most).toFixed(3)}`);
   return all.length > 1 ? all : [...all, "1 1"];
-}
-
-function line(pen: SvgPen, row: number[], top: number): void {
-  const [most, step] = [Math.max(...row) || 1, (WIDTH - LEFT) / Math.max(1, row.length - 1)];
-  pen.lineWidth = 1.5;
-  pen.beginPath();
-  row.forEach((value, at) => {
-    const [x, y] = [LEFT + at * step, top + (LINE - 8) * (1 - value / most)];
-    if (at === 0) pen.moveTo(x, y);
-    else pen.quadraticCurveTo(x, y, x, y);
-  });
-  pen.stroke();
 }

@@ -1,48 +1,137 @@
-import type { TemplateResult } from "lit";
-import { unsafeCSS } from "lit";
+import { html, nothing, type TemplateResult, unsafeCSS } from "lit";
+import { headColor } from "../palette.js";
 import controlsCss from "../parts/controls.css";
-import { howText, layerSelect, pairSelect } from "../parts/controls.js";
+import { headSelect, howText, layerSelect, pairSelect } from "../parts/controls.js";
 import { HeadPicture } from "../parts/head-picture.js";
 import { headSquares } from "../parts/head-squares.js";
-import type { OptionsOf } from "../parts/options.js";
+import { check, type OptionsOf } from "../parts/options.js";
 import pictureCss from "../parts/picture.css";
+import { sideBySide } from "../parts/saved-pair.js";
+import type { Sheet } from "../parts/svg.js";
+import { BesideReader, type Reader } from "../reader.js";
 import { ReaderView } from "../reader-view.js";
 import { isolateHead, offeredHeads, toggleHead } from "../state.js";
 import css from "./head.css";
 
-/** Tokens left and right, lines between them: who attends to whom, head by head. */
+/** "2·8": layer and head. */
+const nameOf = ({ state: { across_layers, layer, heads } }: Reader): string => `${across_layers ?? layer}·${heads[0]}`;
+
+/** Tokens left and right, lines between them: who attends to whom, head by head; or two heads, each with its picture. */
 export class HeadView extends ReaderView {
   static readonly styles = [unsafeCSS(pictureCss), unsafeCSS(controlsCss), unsafeCSS(css)];
 
   private readonly picture = new HeadPicture(this.reader);
+  private readonly besideReader = new BesideReader(this.reader);
+  /** Made once it is wanted. */
+  private other: HeadPicture | undefined;
 
   hostConnected(): void {
     this.picture.connect();
+    this.other?.connect();
   }
 
   override hostDisconnected(): void {
     super.hostDisconnected();
     this.picture.disconnect();
+    this.other?.disconnect();
   }
 
   hostUpdated(): void {
+    this.besideReader.several = this.reader.several;
+    this.beside?.updated();
     this.picture.updated();
   }
 
+  /** The second picture, if there is one. */
+  private get beside(): HeadPicture | null {
+    if (this.reader.state.beside && !this.other) {
+      this.other = new HeadPicture(this.besideReader);
+      this.other.connect();
+    }
+    const shown = this.reader.state.beside ? (this.other as HeadPicture) : null;
+    this.picture.twin = shown;
+    if (shown) shown.twin = this.picture;
+    return shown;
+  }
+
   protected controls(): unknown {
-    return [layerSelect(this.reader), pairSelect(this.reader), this.squares(), howText(this.reader)];
+    const { reader } = this;
+    if (reader.state.beside) return [pairSelect(reader), howText(reader)];
+    return [layerSelect(reader), pairSelect(reader), this.squares(), howText(reader)];
   }
 
   protected options(): OptionsOf {
-    return { heads: true, tokens: true, legend: this.picture.legend, sheet: () => this.picture.sheet() };
+    const { reader, picture } = this;
+    const { beside, across_layers } = reader.state;
+    const pair = (on: boolean) => (on ? reader.choose({ beside: this.nextHead() }) : this.close(true));
+    const more = check("Two heads side by side", "Each with a picture of its own", Boolean(beside), pair);
+    return {
+      heads: !beside,
+      tokens: true,
+      more: across_layers === "rollout" ? nothing : more,
+      legend: picture.legend,
+      sheet: () => this.sheet(),
+    };
+  }
+
+  /** The head to begin with: the second one that is on, or the next one. */
+  private nextHead(): { layer: number; head: number } {
+    const { layer, heads } = this.reader.state;
+    const [first = 0, second] = heads;
+    const offered = offeredHeads(this.figure, this.reader.stack, layer);
+    return { layer, head: second ?? offered[(offered.indexOf(first) + 1) % offered.length] ?? first };
   }
 
   protected body(): unknown {
+    const { reader, besideReader, picture, beside } = this;
     const table = this.table(); // asks for the weights, so they are fetched while the tokens are laid out
-    return [this.picture.render(), table];
+    if (!beside) return [picture.render(), table];
+    return [
+      html`<div class="pair">${this.one(reader, picture)}${this.one(besideReader, beside)}</div>`,
+      picture.legendLine,
+      table,
+      this.table(besideReader, "Weights beside as a table"),
+    ];
   }
 
-  private squares(): TemplateResult | "" {
+  /** One of two pictures, with its own layer and head. */
+  private one(reader: Reader, picture: HeadPicture): TemplateResult {
+    const color = headColor(reader.state.heads[0] as number, this.host.scheme.dark);
+    const close = () => this.close(reader !== this.reader);
+    return html`<section class="one" aria-label=${reader.what}>
+      <p class="heading"><i .style="background:${color}"></i><b>${nameOf(reader)}</b>${layerSelect(reader)}${headSelect(reader)}
+        <button aria-label="Close ${nameOf(reader)}" data-tip="Close" @click=${close}>×</button></p>
+      ${picture.render(nothing)}
+    </section>`;
+  }
+
+  /** Leaves one head alone: the first, or the one beside it. */
+  private close(first: boolean): void {
+    const { layer, heads } = first ? this.reader.state : this.besideReader.state;
+    this.reader.choose({ layer, heads, beside: null });
+    this.host.updateComplete.then(() => {
+      this.host.shadowRoot?.querySelector<HTMLElement>(".square[aria-pressed=true]")?.focus();
+    });
+  }
+
+  protected override at(event: Event): Reader {
+    const section = (event.target as Element).closest(".one");
+    return section?.previousElementSibling ? this.besideReader : this.reader;
+  }
+
+  private sheet(): Sheet | null {
+    const { reader, besideReader, picture, beside } = this;
+    if (!beside) return picture.sheet();
+    const { dark } = this.host.scheme;
+    const titled = (reader: Reader, picture: HeadPicture) => ({
+      title: nameOf(reader),
+      color: headColor(reader.state.heads[0] as number, dark),
+      sheet: picture.sheet(),
+    });
+    return sideBySide(titled(reader, picture), titled(besideReader, beside));
+  }
+
+  private squares(): unknown {
     const { reader, host } = this;
     const { layer, heads, across_layers } = reader.state;
     if (across_layers === "rollout") return "";
@@ -63,7 +152,10 @@ export class HeadView extends ReaderView {
   }
 
   protected summary(): string[] {
-    const { selected } = this.reader.state;
-    return [`${this.reader.where}${selected ? ", locked" : ""}`, this.picture.text];
+    const { reader, besideReader, picture, beside } = this;
+    const where = `${reader.where}${reader.state.selected ? ", locked" : ""}`;
+    if (!beside) return [where, picture.text];
+    const told = (reader: Reader, { text }: HeadPicture) => (text ? `${nameOf(reader)}: ${text}` : "");
+    return [where, told(reader, picture), told(besideReader, beside)];
   }
 }

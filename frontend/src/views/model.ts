@@ -3,7 +3,7 @@ import { type Figure, findSequence, type Stack } from "../figure.js";
 import { memo } from "../memo.js";
 import { filteredParts, Overview } from "../overview.js";
 import { neutral } from "../palette.js";
-import { pairSelect } from "../parts/controls.js";
+import { choice, pairSelect } from "../parts/controls.js";
 import { HeadPicture } from "../parts/head-picture.js";
 import { shade } from "../parts/heat.js";
 import { type Legend, legendText, ramp } from "../parts/legend.js";
@@ -17,7 +17,7 @@ import { ground } from "../parts/tint.js";
 import { Patterns } from "../patterns.js";
 import { ReaderView } from "../reader-view.js";
 import { inks } from "../save.js";
-import { offeredHeads } from "../state.js";
+import { offeredHeads, type State } from "../state.js";
 import css from "./model.css";
 
 /** Controls and readout, which the page has kept room for as well. */
@@ -25,8 +25,13 @@ const AROUND = 40 + 24 + 40;
 /** Of what has opened: its title. */
 const LEAST_SEEN = 32;
 
-/** The overview, pitch and pixel ratio, parts of rows and of columns, scheme, contrast. */
-type Painted = [Overview, number, number, number, number, number, number, boolean, number];
+/** The overview, what stands where, width, pitch and pixel ratio, parts of rows and of columns, scheme, contrast. */
+type Painted = [Overview, string, number, number, number, number, number, number, number, boolean, number];
+
+const ORDERS = [
+  ["layer", "layer and head"],
+  ["pattern", "what they look at"],
+] as const;
 
 /** Every head of every layer as a small picture; the one that is opened in full below. */
 export class ModelView extends ReaderView {
@@ -40,10 +45,10 @@ export class ModelView extends ReaderView {
   private readonly readout = Object.assign(document.createElement("div"), { className: "readout" });
   private readonly resizes = new ResizeObserver(() => this.layOut());
   /** Paints anew only if what it shows, and how large, has changed. */
-  private readonly paint = memo((...[overview, , , a, b, c, d, dark, contrast]: Painted) =>
+  private readonly paint = memo((...[overview, , , , , a, b, c, d, dark, contrast]: Painted) =>
     this.grid.draw({ overview, rows: { start: a, end: b }, cols: { start: c, end: d }, dark, contrast }),
   );
-  private readonly describe = memo((patterns: Patterns) =>
+  private readonly describe = memo((patterns: Patterns, _arranged: string) =>
     this.grid.describe(({ layer, head }) => patterns.text(layer, head)),
   );
   private readonly patternTable = memo(patternTable);
@@ -81,7 +86,12 @@ export class ModelView extends ReaderView {
   protected override turns = (): boolean => this.reader.state.open != null;
 
   protected controls(): unknown {
-    return pairSelect(this.reader);
+    const { reader } = this;
+    const sort = () =>
+      choice("Sort by", reader.state.order as string, ORDERS, (order) =>
+        reader.choose({ order: order as NonNullable<State["order"]> }),
+      );
+    return [pairSelect(reader), reader.stack.patterns ? sort() : nothing];
   }
 
   protected options(): OptionsOf {
@@ -164,10 +174,15 @@ export class ModelView extends ReaderView {
     const { stack } = reader;
     const offered = new Map(stack.layers.map(({ layer }) => [layer, offeredHeads(figure, stack, layer)]));
     const heads = [...new Set([...offered.values()].flat())].sort((a, b) => a - b);
-    this.grid.arrange([...offered.keys()], heads, ({ layer, head }) => offered.get(layer)?.includes(head) ?? false);
-    this.grid.mark(reader.state.open ?? null);
     const patterns = this.patterns();
-    if (patterns) this.describe(patterns);
+    if (patterns && reader.state.order === "pattern") {
+      const cells = [...offered].flatMap(([layer, found]) => found.map((head) => ({ layer, head })));
+      this.grid.group([...offered.keys()], heads, patterns.groups(cells));
+    } else {
+      this.grid.arrange([...offered.keys()], heads, ({ layer, head }) => offered.get(layer)?.includes(head) ?? false);
+    }
+    this.grid.mark(reader.state.open ?? null);
+    if (patterns) this.describe(patterns, this.grid.arranged);
     this.layOut();
     this.detail.updated();
   }
@@ -181,7 +196,20 @@ export class ModelView extends ReaderView {
     this.tell();
     if (!thumbs) return;
     const { overview, rows, cols, dark, contrast } = thumbs;
-    this.paint(overview, pitch, devicePixelRatio, rows.start, rows.end, cols.start, cols.end, dark, contrast);
+    const { arranged } = this.grid;
+    this.paint(
+      overview,
+      arranged,
+      width,
+      pitch,
+      devicePixelRatio,
+      rows.start,
+      rows.end,
+      cols.start,
+      cols.end,
+      dark,
+      contrast,
+    );
     this.host.drawn();
   }
 
@@ -224,8 +252,8 @@ export class ModelView extends ReaderView {
   }
 
   protected summary(): string[] {
-    const { open, selected } = this.reader.state;
-    if (!open) return ["Closed"];
+    const { open, selected, order } = this.reader.state;
+    if (!open) return [this.reader.where, `sorted by ${new Map<string, string>(ORDERS).get(order as string)}`];
     if (selected) return [`${this.reader.where}, locked`, this.detail.text];
     const weighing = this.weighing();
     const strongest = weighing && spoken(strongestWeights(weighing, this.reader.stack.causal ?? false));

@@ -49,7 +49,10 @@ interface Cell {
 }
 
 const [SIZE, EDGE, LARGEST, WRITTEN, LINE, NAMES] = [360, 40, 48, 30, 18, 24];
-/** Of the full colour. */
+/** Of the full colour, where layers are least alike. */
+const PALEST = 0.06;
+/** Values that differ by less are not spread over all colours, and this is said. */
+const NARROW = 0.05;
 const STEPS: Record<string, [number, number]> = {
   ArrowUp: [-1, 0],
   ArrowDown: [1, 0],
@@ -60,6 +63,30 @@ const STEPS: Record<string, [number, number]> = {
 const label = (layer: number): string => (layer ? String(layer - 1) : "emb");
 const shape = ({ layers, columns = layers }: Similar): [number, number] => [layers, columns];
 const called = (layer: number): string => (layer ? `layer ${layer - 1}` : "embeddings");
+
+/** What the colours stand for, from the palest to the deepest; and the values' own range where that is narrow. */
+interface Span {
+  low: number;
+  high: number;
+  narrow: [number, number] | null;
+}
+
+/** Of one model the diagonal says nothing: each layer is like itself. Of two all cells count. */
+function spanOf(values: number[][], isOfOne: boolean): Span {
+  const counted = values.flatMap((line, row) => line.filter((_, col) => !isOfOne || row !== col));
+  if (counted.length < 3) return { low: 0, high: 1, narrow: null };
+  const [low, high] = [Math.min(...counted), Math.max(...counted)];
+  return high - low < NARROW ? { low: high - NARROW, high, narrow: [low, high] } : { low, high, narrow: null };
+}
+
+const depth = ({ low, high }: Span, value: number): number =>
+  PALEST + (DEEPEST - PALEST) * Math.min(1, Math.max(0, (value - low) / (high - low)));
+
+/** The values' own range in words, where it is narrow. */
+function narrowText({ narrow }: Span): string {
+  const [least, most] = (narrow ?? []).map((value) => value.toFixed(3));
+  return narrow ? `, in a narrow range: ${least === most ? `all ${most}` : `from ${least} to ${most}`}` : "";
+}
 
 /** How alike layers hold the tokens of a text, as a matrix: of one model, or of one in rows and another in columns. */
 export class SimilarityView extends PanelView<SimilarityState, SimilarityFigure> {
@@ -152,12 +179,15 @@ export class SimilarityView extends PanelView<SimilarityState, SimilarityFigure>
   }
 
   protected legend(): string {
-    return "Similarity · emb: the embeddings";
+    return `Similarity${this.span ? narrowText(this.span) : ""} · emb: the embeddings`;
   }
 
-  protected override ramp(): Ramp {
+  protected override ramp(): Ramp | null {
+    const { span } = this;
     const { scheme } = this.host;
-    return ramp(["0", "1"], (share) => ground(accent(scheme), DEEPEST * share, scheme));
+    if (!span) return null;
+    const color = (share: number) => ground(accent(scheme), PALEST + (DEEPEST - PALEST) * share, scheme);
+    return ramp([span.low.toFixed(2), span.high.toFixed(2)], color);
   }
 
   protected override notes(): string {
@@ -165,11 +195,16 @@ export class SimilarityView extends PanelView<SimilarityState, SimilarityFigure>
     const most = Math.max(width, other_width);
     const few = tokens <= most ? `; with so few, CCA is high whatever the layers (${most} dimensions) do` : "";
     const whose = this.headings.map((heading) => ` · ${heading}`).join("");
-    return `Compared over ${tokens} ${unit}${few}${whose}`;
+    const self = this.figure.models ? "" : " · each layer with itself: always 1, not on the scale";
+    return `Compared over ${tokens} ${unit}${few}${self}${whose}`;
   }
 
   protected body(): unknown {
     return this.grid;
+  }
+
+  private get span(): Span | undefined {
+    return this.shown && spanOf(this.shown, !this.figure.models);
   }
 
   private get shown(): number[][] | undefined {
@@ -183,7 +218,8 @@ export class SimilarityView extends PanelView<SimilarityState, SimilarityFigure>
     const { shown: values, grid, canvas, outline, cell, top } = this;
     if (!values) return false;
     const [rows, cols] = shape(this.similar);
-    const paint = (row: number, col: number) => 255 * DEEPEST * (values[row]?.[col] as number);
+    const span = spanOf(values, !this.figure.models);
+    const paint = (row: number, col: number) => 255 * depth(span, values[row]?.[col] as number);
     const image = heatImage(accent(this.host.scheme), { start: 0, end: rows }, { start: 0, end: cols }, paint);
     Object.assign(canvas, { width: image.width, height: image.height });
     canvas.getContext("2d")?.putImageData(image, 0, 0);
@@ -226,9 +262,10 @@ export class SimilarityView extends PanelView<SimilarityState, SimilarityFigure>
     for (let layer = 0; layer < cols; layer += every * Math.ceil(24 / (cell * every)))
       yield text(label(layer), EDGE + (layer + 0.5) * cell, top - 10);
     if (cell < WRITTEN) return;
+    const span = spanOf(values, !this.figure.models);
     for (const [row, line] of values.entries())
       for (const [col, value] of line.entries()) {
-        const { ink } = tint(accent(this.host.scheme), DEEPEST * value, this.host.scheme);
+        const { ink } = tint(accent(this.host.scheme), depth(span, value), this.host.scheme);
         yield text(value.toFixed(2), EDGE + (col + 0.5) * cell, top + (row + 0.5) * cell, ink || "inherit");
       }
   }
@@ -305,6 +342,7 @@ export class SimilarityView extends PanelView<SimilarityState, SimilarityFigure>
     if (!values) return null;
     const [rows, cols] = shape(this.similar);
     const color = accent(this.host.scheme);
+    const span = spanOf(values, !this.figure.models);
     return {
       width: Math.max(EDGE + cell * cols, ...headings.map(({ length }) => 7 * length)),
       height: top + cell * rows,
@@ -313,7 +351,7 @@ export class SimilarityView extends PanelView<SimilarityState, SimilarityFigure>
         for (const [row, line] of values.entries())
           for (const [col, value] of line.entries()) {
             pen.fillStyle = color;
-            pen.globalAlpha = DEEPEST * value;
+            pen.globalAlpha = depth(span, value);
             pen.fillRect(EDGE + col * cell, top + row * cell, cell, cell);
           }
         pen.globalAlpha = 1;

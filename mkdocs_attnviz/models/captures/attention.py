@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models import encoding
 from mkdocs_attnviz.models.captures.context import Context
@@ -92,7 +93,7 @@ def quantised(weights: torch.Tensor) -> torch.Tensor:
     torch.add(torch.tensor(0.5, device=steps.device), steps, alpha=255, out=steps)
     largest = float(steps.amax())  # NaN wins
     if not largest < 256.5:
-        raise ValueError("The model's attention weights are not numbers between 0 and 1 (NaN or out of range).")
+        raise WrongValue("text", "The model's attention weights are not numbers between 0 and 1 (NaN or out of range).")
     steps = steps.clamp_(max=255) if largest >= 256 else steps
     if steps.device.type == "cpu":  # NumPy's conversion is 2.5 times as fast as torch's
         return torch.from_numpy(steps.numpy().astype(np.uint8))

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.block.values import listed
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.captures.activations import SEQUENCES, recorded
@@ -46,7 +47,7 @@ def _entry(loaded: Loaded, example: Example, parameters: Mapping[str, Any]) -> E
     first = recorded(loaded, example)
     stack = parameters["stack"] or next(iter(first))
     if stack not in first:
-        raise ValueError(f"`stack` is {stack}; of model {loaded.ref.name!r} it must be {' or '.join(first)}.")
+        raise WrongValue("stack", f"`stack` is {stack}; of model {loaded.ref.name!r} it must be {' or '.join(first)}.")
     layers = _range(first[stack], parameters)
     several = [[first[stack][layer] for layer in layers]]
     for each in example.more:
@@ -77,7 +78,7 @@ def _range(found: Mapping[int, Floats], parameters: Mapping[str, Any]) -> list[i
     known = sorted(found)
     for name in ("from_layer", "to_layer"):
         if parameters[name] is not None and parameters[name] not in found:
-            raise ValueError(f"`{name}` is {parameters[name]}; the layers with neurons are {listed(known)}.")
+            raise WrongValue(name, f"`{name}` is {parameters[name]}; the layers with neurons are {listed(known)}.")
     first = known[0] if parameters["from_layer"] is None else parameters["from_layer"]
     last = known[-1] if parameters["to_layer"] is None else parameters["to_layer"]
     return [layer for layer in known if first <= layer <= last]

@@ -13,10 +13,12 @@ from typing import Any
 
 import torch
 
+from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.encoding import digits, json_blob
-from mkdocs_attnviz.models.inputs.tokens import Example, names, pretty
+from mkdocs_attnviz.models.inputs.tokens import Example, pretty
+from mkdocs_attnviz.models.inputs.vocabulary_token import token_of
 from mkdocs_attnviz.models.loading.load import Unusable
 from mkdocs_attnviz.models.loading.loaded import Loaded
 from mkdocs_attnviz.models.probing.unembedding import Tail
@@ -40,7 +42,7 @@ def capture(context: Context) -> list[Entry]:
             raise Unusable(loaded.predicts_nothing)
         what = {"labels": "labels of tokens", "answer": "answers"}.get(loaded.task, "classes")
         raise Unusable(f"The logit lens needs a model that predicts tokens, and {loaded.ref.name!r} predicts {what}.")
-    watched = [token_of(loaded, text) for text in parameters["watch"]]
+    watched = [token_of(loaded, "watch", text) for text in parameters["watch"]]
     with torch.inference_mode():
         return [_entry(loaded, example, watched, parameters) for example in examples]
 
@@ -49,9 +51,10 @@ def _entry(loaded: Loaded, example: Example, watched: list[int], parameters: Map
     tail = Tail(loaded, example)
     norm, raw = tail.norm(), not parameters["final_norm"]
     if raw and norm is None:
-        raise ValueError(
+        raise WrongValue(
+            "final_norm",
             f"`final_norm` is false; model {loaded.ref.name!r} ({loaded.model.config.model_type}) has no norm between "
-            "its last layer and its head that could be left out."
+            "its last layer and its head that could be left out.",
         )
     actual = _actual(loaded, example)
     vocabulary: dict[int, int] = {}
@@ -137,29 +140,3 @@ def _ranked(logits: torch.Tensor, probabilities: torch.Tensor, ids: torch.Tensor
     ranks = 1 + (logits > logits.gather(-1, ids)).sum(-1)
     values = probabilities.gather(-1, ids)[:, 0]
     return [[digits(value), rank] for value, rank in zip(values.tolist(), ranks.tolist(), strict=True)]
-
-
-def token_of(loaded: Loaded, text: str) -> int:
-    """The one token that a text is: as it stands, else with a space before it, else as the vocabulary names it.
-
-    Raises:
-        ValueError: it is none, or several.
-    """
-    tokenizer = loaded.tokenizer
-    key = "text_target" if loaded.encoder_decoder else "text"
-    read = {}
-    for tried in (text, f" {text}"):
-        ids = list(tokenizer(**{key: tried}, add_special_tokens=False, verbose=False)["input_ids"])
-        known = tokenizer.unk_token_id not in ids or text == tokenizer.unk_token
-        if len(ids) == 1 and known:
-            return int(ids[0])
-        read[tried] = ", ".join(map(repr, names(tokenizer, ids)))
-    named = tokenizer.get_vocab().get(text)
-    if named is not None:
-        return int(named)
-    plain, spaced = read.values()
-    also = f", and with a space before it as {spaced}" if spaced != plain else ""
-    raise ValueError(
-        f"`watch` has {text!r}, which is not one token of the vocabulary of model {loaded.ref.name!r}: it is read as "
-        f"{plain}{also}."
-    )

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.encoding import Floats, overview_blob, quantised, rollout, scaled_blob, weights_blob
 from mkdocs_attnviz.models.inputs.marks import guessed
@@ -73,11 +74,13 @@ class TokenRow:
         """Raises ValueError if there are no tokens, or what is said of them does not fit their number."""
         count, start = len(self.tokens), self.sentence_b_start
         if count == 0:
-            raise ValueError("There are no tokens.")
+            raise WrongValue("tensors", "There are no tokens.")
         if start is not None and not 0 < start < count:
-            raise ValueError(f"`sentence_b_start` is {start}; it must be from 1 to {count - 1}.")
+            raise WrongValue("sentence_b_start", f"`sentence_b_start` is {start}; it must be from 1 to {count - 1}.")
         if self.words is not None and len(self.words) != count:
-            raise ValueError(f"There are {len(self.words)} `words` for {count} tokens; each token needs one.")
+            raise WrongValue(
+                "tensors", f"There are {len(self.words)} `words` for {count} tokens; each token needs one."
+            )
 
 
 def entry(stacks: Mapping[str, Mapping[int, LayerTensors]], sequences: Mapping[str, TokenRow]) -> Entry:
@@ -98,7 +101,7 @@ def _stack(
     rows, cols = SIDES[name]
     for side in (rows, cols):
         if side not in sequences:
-            raise ValueError(f"There is {name} attention, but no tokens of the {SIDE_NAMES[side]}.")
+            raise WrongValue("tensors", f"There is {name} attention, but no tokens of the {SIDE_NAMES[side]}.")
         sequences[side].check()
     shape = (len(sequences[rows].tokens), len(sequences[cols].tokens))
     square = rows == cols
@@ -125,15 +128,18 @@ def _stack(
 def _check(what: str, layer: LayerTensors, shape: tuple[int, int]) -> None:
     found = layer.weights.shape
     if len(found) != 3:
-        raise ValueError(f"The attention of {what} must have the shape (heads, rows, cols); it has {found}.")
+        raise WrongValue("tensors", f"The attention of {what} must have the shape (heads, rows, cols); it has {found}.")
     if found[1:] != shape:
-        raise ValueError(
-            f"The attention of {what} is {found[1]} × {found[2]}, but there are {shape[0]} and {shape[1]} tokens."
+        raise WrongValue(
+            "tensors",
+            f"The attention of {what} is {found[1]} × {found[2]}, but there are {shape[0]} and {shape[1]} tokens.",
         )
     if layer.norms is not None and layer.norms.shape != (found[0], shape[1]):
-        raise ValueError(f"The norms of {what} must have the shape {(found[0], shape[1])}; it is {layer.norms.shape}.")
+        raise WrongValue(
+            "tensors", f"The norms of {what} must have the shape {(found[0], shape[1])}; it is {layer.norms.shape}."
+        )
     if layer.norms is not None and not bool((layer.norms >= 0).all() and np.isfinite(layer.norms).all()):
-        raise ValueError(f"The norms of {what} must be numbers from 0; some are not.")
+        raise WrongValue("tensors", f"The norms of {what} must be numbers from 0; some are not.")
 
 
 def _neurons(name: str, layer: LayerTensors, causal: bool, blobs: dict[str, bytes]) -> dict[str, Any]:
@@ -142,17 +148,19 @@ def _neurons(name: str, layer: LayerTensors, causal: bool, blobs: dict[str, byte
     query, key = layer.neurons
     heads, rows, cols = layer.weights.shape
     if query.shape[:2] != (heads, rows) or key.shape[1:] != (cols, query.shape[2]) or heads % len(key):
-        raise ValueError(
+        raise WrongValue(
+            "tensors",
             f"Queries and keys of {name} must have the shapes (heads, rows, d) and (heads, cols, d); "
-            f"they are {query.shape} and {key.shape}, with weights {layer.weights.shape}."
+            f"they are {query.shape} and {key.shape}, with weights {layer.weights.shape}.",
         )
     scale = 1 / math.sqrt(query.shape[2]) if layer.scale is None else layer.scale
     if not (math.isfinite(scale) and np.isfinite(query).all() and np.isfinite(key).all()):
-        raise ValueError(f"Queries, keys and scale of {name} must be finite numbers; some are not.")
+        raise WrongValue("tensors", f"Queries, keys and scale of {name} must be finite numbers; some are not.")
     if np.abs(layer.weights.sum(axis=2) - 1).max() > IDENTITY:
-        raise ValueError(
+        raise WrongValue(
+            "tensors",
             f"Each row of {name} must add up to one where queries and keys are given, since a softmax does; what goes "
-            "to no token needs a column of its own."
+            "to no token needs a column of its own.",
         )
     blobs[f"{name}/q"] = scaled_blob(query.transpose(0, 2, 1).reshape(-1, rows))
     blobs[f"{name}/k"] = scaled_blob(key.transpose(0, 2, 1).reshape(-1, cols))

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.encoding import digits, json_blob
@@ -66,8 +67,8 @@ def predictions(loaded: Loaded, example: Example, task: str) -> dict[int, torch.
 def _masked(loaded: Loaded, text: Tokens) -> Iterator[tuple[int, torch.Tensor]]:
     mask = loaded.tokenizer.mask_token_id
     if mask is None:
-        raise ValueError(
-            f"The tokenizer of model {loaded.ref.name!r} has no mask token, so that nothing can be predicted."
+        raise WrongValue(
+            "text", f"The tokenizer of model {loaded.ref.name!r} has no mask token, so that nothing can be predicted."
         )
     inputs = collate(loaded, [Example(text)])
     masked = [position for position, token in enumerate(text.ids) if token == mask]

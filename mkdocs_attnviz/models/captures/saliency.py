@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.encoding import digits, scaled_blob
 from mkdocs_attnviz.models.inputs.examples import collate
-from mkdocs_attnviz.models.inputs.tokens import Example, Tokens, names, pretty
+from mkdocs_attnviz.models.inputs.tokens import Example, Tokens, pretty
+from mkdocs_attnviz.models.inputs.vocabulary_token import token_of
 from mkdocs_attnviz.models.loading.load import Unusable
 from mkdocs_attnviz.models.loading.loaded import Loaded
 from mkdocs_attnviz.models.probing import answers
@@ -182,8 +184,8 @@ def _wanted(loaded: Loaded, given: str | None, text: Tokens) -> int | None:
     if given is None:
         return None
     if loaded.task == "classes":
-        raise ValueError(
-            f"`token` is for models that predict tokens, and {loaded.ref.name!r} predicts classes: `target`."
+        raise WrongValue(
+            "token", f"`token` is for models that predict tokens, and {loaded.ref.name!r} predicts classes: `target`."
         )
     return _known(loaded, "token", given, text)
 
@@ -194,32 +196,18 @@ def _known(loaded: Loaded, key: str, given: str, text: Tokens) -> int:
         return _class(loaded, key, given)
     if loaded.task == "answer":
         return _place(key, given, answers.allowed(text))
-    return _token(loaded, key, given)
+    return token_of(loaded, key, given)
 
 
 def _place(key: str, given: str, positions: Sequence[int]) -> int:
     """Return a position of the text. Raises: ValueError."""
     if given not in map(str, positions):
-        raise ValueError(
+        raise WrongValue(
+            key,
             f"`{key}` is {given!r}; it must be the position of a token that may be part of an answer: "
-            f"{positions[0]} to {positions[-1]}."
+            f"{positions[0]} to {positions[-1]}.",
         )
     return int(given)
-
-
-def _token(loaded: Loaded, key: str, text: str) -> int:
-    """A token as the vocabulary has it, or the one token of a text; with a space before it where it needs one."""
-    vocabulary = loaded.tokenizer.get_vocab()
-    if text in vocabulary:
-        return int(vocabulary[text])
-    ways = [loaded.tokenizer(way, add_special_tokens=False, verbose=False)["input_ids"] for way in (f" {text}", text)]
-    found = next((ids[0] for ids in ways if len(ids) == 1 and ids[0] != loaded.tokenizer.unk_token_id), None)
-    if found is None:
-        pieces = ", ".join(names(loaded.tokenizer, ways[1]))
-        raise ValueError(
-            f"`{key}` is {text!r}, which is no single token of model {loaded.ref.name!r}; its pieces are {pieces}."
-        )
-    return int(found)
 
 
 def _class(loaded: Loaded, key: str, given: str) -> int:
@@ -229,7 +217,7 @@ def _class(loaded: Loaded, key: str, given: str) -> int:
         if given == label or given == str(number):
             return number
     allowed = ", ".join(f"{label} ({number})" for number, label in labels.items())
-    raise ValueError(f"`{key}` is {given!r}; the classes of model {loaded.ref.name!r} are {allowed}.")
+    raise WrongValue(key, f"`{key}` is {given!r}; the classes of model {loaded.ref.name!r} are {allowed}.")
 
 
 # Which outputs there are
@@ -263,7 +251,7 @@ def _labels(loaded: Loaded, example: Example, target: Sequence[str] | None) -> l
     """The label of the first token that is something in particular; where others are asked for, of those."""
     allowed = [position for position in range(len(example.text.ids)) if position not in example.text.special]
     if not allowed:
-        raise ValueError("The text has no token that could have a label.")
+        raise WrongValue("text", "The text has no token that could have a label.")
     wanted = _positions(target, allowed, allowed) if target is not None else [_labelled(loaded, example, allowed)]
 
     def output(position: int) -> Output:
@@ -286,7 +274,7 @@ def _ends(loaded: Loaded, example: Example, target: Sequence[str] | None) -> lis
     positions = answers.allowed(example.text)
     for each in target or ():
         if each not in (*ENDS, ALL):
-            raise ValueError(f"`target` is {each!r}; of an answer it must be start, end or all.")
+            raise WrongValue("target", f"`target` is {each!r}; of an answer it must be start, end or all.")
     with torch.no_grad():
         logits = loaded.logits(collate(loaded, [example]))[0]
     best = answers.likeliest(logits, positions, 1)[0]
@@ -305,14 +293,17 @@ def _masked(loaded: Loaded, text: Tokens, target: Sequence[str] | None) -> list[
     """The first masked token; where others are asked for, each is masked by itself."""
     mask = loaded.tokenizer.mask_token_id
     if mask is None:
-        raise ValueError(f"The tokenizer of model {loaded.ref.name!r} has no mask token, so that nothing is predicted.")
+        raise WrongValue(
+            "text", f"The tokenizer of model {loaded.ref.name!r} has no mask token, so that nothing is predicted."
+        )
     there = [position for position, token in enumerate(text.ids) if token == mask]
     allowed = [position for position in range(len(text.ids)) if position not in text.special or position in there]
     if target is None:
         if not there:
-            raise ValueError(
+            raise WrongValue(
+                "text",
                 f"`text` has no {loaded.tokenizer.mask_token}, which is what model {loaded.ref.name!r} predicts; put "
-                "one in it, or say as `target` the position of a token that is to be masked."
+                "one in it, or say as `target` the position of a token that is to be masked.",
             )
         wanted = there[:1]
     else:
@@ -335,7 +326,7 @@ def _continued(loaded: Loaded, text: Tokens, target: Sequence[str] | None) -> li
     else:
         wanted = _positions(target, [*given, length], given)
     if not wanted:
-        raise ValueError(f"Model {loaded.ref.name!r} has written nothing that could be explained.")
+        raise WrongValue("text", f"Model {loaded.ref.name!r} has written nothing that could be explained.")
 
     def output(position: int) -> Output:
         types = None if text.type_ids is None else text.type_ids[:position]
@@ -369,5 +360,5 @@ def _positions(target: Sequence[str], allowed: Sequence[int], every: Sequence[in
     for each in target:
         if each not in known:
             numbers = f"{allowed[0]} to {allowed[-1]}" if allowed else "none here"
-            raise ValueError(f"`target` is {each!r}; it must be all, or positions of outputs: {numbers}.")
+            raise WrongValue("target", f"`target` is {each!r}; it must be all, or positions of outputs: {numbers}.")
     return [known[each] for each in target]

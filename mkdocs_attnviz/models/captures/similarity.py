@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.encoding import scaled_blob
@@ -63,7 +64,7 @@ def _entry(loaded: Loaded, example: Example, other: Loaded | None) -> Entry:
             what = "target" if name == "decoder" else "text"
             unit = pair.unit if tokens != 1 else {"tokens": "token", "stretches": "stretch"}[pair.unit]
             shared = "" if pair.cols is None else " that both models share"
-            raise ValueError(f"The {what} has {tokens} {unit}{shared}; layers are compared over 3 or more.")
+            raise WrongValue("text", f"The {what} has {tokens} {unit}{shared}; layers are compared over 3 or more.")
         stacks[name] = {"layers": len(pair.rows), "tokens": tokens, "width": pair.rows[0].shape[1]} | pair.about
         for measure, values in tables(pair.rows, pair.cols).items():
             blobs[f"{name}/{measure}"] = scaled_blob(values.astype(np.float32))
@@ -120,7 +121,9 @@ def _beside(loaded: Loaded, example: Example, other: Loaded) -> dict[str, Pair]:
         about = {"columns": len(cols), "other_stack": facing[side], "other_width": cols[0].shape[1] if cols else 0}
         pairs[name] = Pair(rows, cols, unit, about | {"unit": unit})
     if not pairs:
-        raise ValueError(reasons[0] if reasons else f"No layers of {names} read the same: {_stacks(found, others)}.")
+        raise WrongValue(
+            "text", reasons[0] if reasons else f"No layers of {names} read the same: {_stacks(found, others)}."
+        )
     return pairs
 
 

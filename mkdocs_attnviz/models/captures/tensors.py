@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.captures.own_arrays import SIDES, LayerTensors, TokenRow, entry, without_batch
 from mkdocs_attnviz.models.encoding import Floats
@@ -40,7 +41,7 @@ def capture_file(path: Path) -> Entry:
             metadata = file.metadata() or {}
             arrays = {name: file.get_tensor(name).float().numpy() for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path.name} is no whole safetensors file: {error}.") from error
+        raise WrongValue("tensors", f"{path.name} is no whole safetensors file: {error}.") from error
     told = _Metadata(metadata, path.name)
     return entry(_layers(arrays, told.value("scale", float)), told.sequences())
 
@@ -51,11 +52,11 @@ def _layers(arrays: Mapping[str, Floats], scale: float | None) -> dict[str, dict
         match = NAME.fullmatch(name)
         if match is None:
             allowed = "self.0, cross.2, self.0.query, self.0.key, self.0.norms"
-            raise ValueError(f"The file has a tensor {name!r}; names are like {allowed}.")
+            raise WrongValue("tensors", f"The file has a tensor {name!r}; names are like {allowed}.")
         values = parts.setdefault(match[1], {}).setdefault(int(match[2]), {})
         values[match[3] or "weights"] = without_batch(array, 2 if match[3] == "norms" else 3)
     if not parts:
-        raise ValueError("The file has no tensors; it needs at least one like self.0.")
+        raise WrongValue("tensors", "The file has no tensors; it needs at least one like self.0.")
     return {
         stack: {number: _layer(f"{stack}.{number}", layers[number], scale) for number in sorted(layers)}
         for stack, layers in sorted(parts.items(), key=lambda item: list(SIDES).index(item[0]))
@@ -64,9 +65,9 @@ def _layers(arrays: Mapping[str, Floats], scale: float | None) -> dict[str, dict
 
 def _layer(name: str, found: Mapping[str, Floats], scale: float | None) -> LayerTensors:
     if "weights" not in found:
-        raise ValueError(f"The file has {name}.{next(iter(found))}, but no weights {name}.")
+        raise WrongValue("tensors", f"The file has {name}.{next(iter(found))}, but no weights {name}.")
     if ("query" in found) != ("key" in found):
-        raise ValueError(f"The file must have both {name}.query and {name}.key, or none of them.")
+        raise WrongValue("tensors", f"The file must have both {name}.query and {name}.key, or none of them.")
     neurons = (found["query"], found["key"]) if "query" in found else None
     return LayerTensors(found["weights"], found.get("norms"), neurons, scale)
 
@@ -86,14 +87,16 @@ class _Metadata:
         except ValueError:
             value = None
         if not isinstance(value, (int, float) if kind is float else kind):
-            raise ValueError(f"The metadata `{name}` of {self._file} must be JSON, a {kind.__name__}.")
+            raise WrongValue("tensors", f"The metadata `{name}` of {self._file} must be JSON, a {kind.__name__}.")
         return value
 
     def sequences(self) -> dict[str, TokenRow]:
         names = {"text": "encoder_tokens" if "encoder_tokens" in self._texts else "tokens", "target": "decoder_tokens"}
         found = {name: self._sequence(tokens) for name, tokens in names.items() if tokens in self._texts}
         if not found:
-            raise ValueError(f"{self._file} has no `tokens` in its metadata; they must be a JSON list of texts.")
+            raise WrongValue(
+                "tensors", f"{self._file} has no `tokens` in its metadata; they must be a JSON list of texts."
+            )
         return found
 
     def _sequence(self, name: str) -> TokenRow:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mkdocs_attnviz.block.problem import Problem, WrongValue, trace
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models import errors
 
@@ -55,7 +56,7 @@ def _length(example: Example) -> tuple[int, int]:
 class Failed:
     """Why a text or a batch gave nothing. Not the exception itself, whose frames hold the tensors of the pass."""
 
-    message: str
+    problem: Problem
     memory: bool = False
     """Whether it ran out: then less at a time may do."""
 
@@ -140,8 +141,8 @@ def panicked(error: BaseException) -> bool:
 
 def failure(shelf: Shelf, loaded: Loaded, example: Example | None, error: BaseException) -> Failed:
     if shelf.memory.ran_out(error):
-        return Failed(shelf.memory.too_long(loaded, example, error), memory=True)
-    return Failed(said(error))
+        return Failed(Problem("text", "text", shelf.memory.too_long(loaded, example, error), trace(error)), memory=True)
+    return Failed(problem_of(error))
 
 
 def _padded(batch: dict[int, Example]) -> int | None:
@@ -166,10 +167,16 @@ def _largest_step(one: bytes, other: bytes) -> int:
     return int(np.abs(first - second).max(initial=0))
 
 
-def said(error: BaseException) -> str:
-    """Return what an exception tells an author, in one line without the names of Python's classes."""
-    if isinstance(error, ValueError):  # most are our own sentences
-        return f"{errors.said(error, longest=2000)}."
+def problem_of(error: BaseException) -> Problem:
+    """Return the record of an exception that one text costs; of one that nobody foresaw, with its traceback."""
+    if isinstance(error, WrongValue):
+        detail = "" if error.__cause__ is None else trace(error)
+        return Problem("text", error.key, f"{errors.said(error, longest=2000)}.", detail)
+    return Problem("text", "text", _unforeseen(error), trace(error))
+
+
+def _unforeseen(error: BaseException) -> str:
+    """Return what the exception of a library tells an author, in one line without the names of Python's classes."""
     cause = "tokenizer" if panicked(error) else "model"
     message = errors.said(error)
     if BEYOND.search(message):
@@ -181,4 +188,4 @@ def said(error: BaseException) -> str:
 
 
 def refusal(index: int, failed: Failed) -> Message:
-    return {"event": "refused", "index": index, "error": failed.message}, b""
+    return {"event": "refused", "index": index, "problem": failed.problem.to_json()}, b""

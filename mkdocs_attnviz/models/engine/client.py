@@ -21,6 +21,8 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass, replace
 from typing import IO, Any, Protocol
 
+from mkdocs_attnviz import byte_sizes
+from mkdocs_attnviz.block.problem import Problem
 from mkdocs_attnviz.cache.entry import DamagedEntry, Entry
 from mkdocs_attnviz.models.engine.environment import hub_tokens, worker_environment
 from mkdocs_attnviz.models.engine.request import Request
@@ -51,7 +53,11 @@ Models = tuple[ModelRef, ...]
 
 
 class WorkerDied(Exception):
-    """The worker process ended without being asked to."""
+    """The worker process ended without being asked to; `detail` is what it printed last."""
+
+    def __init__(self, message: str, detail: str = "") -> None:
+        super().__init__(message)
+        self.detail = detail
 
 
 class WorkerLate(WorkerDied):
@@ -62,11 +68,11 @@ class WorkerLate(WorkerDied):
 
 
 class ModelFailed(Exception):
-    """A model cannot be used at all; the message is for the author. `blame`: by which key of a block it is named."""
+    """A model cannot be used at all."""
 
-    def __init__(self, message: str, blame: str = "model") -> None:
-        super().__init__(message)
-        self.blame = blame
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.sentences)
+        self.problem = problem
 
 
 class EngineFailed(Exception):
@@ -84,9 +90,7 @@ class Captured:
 @dataclass(frozen=True)
 class Refused:
     index: int
-    message: str
-    blame: str = "text"
-    """The key of the block that is at fault: `text`, or `model` or `other` if that is of no use at all."""
+    problem: Problem
 
 
 Answer = Captured | Refused
@@ -150,7 +154,8 @@ def captured(message: Mapping[str, Any], data: bytes) -> Answer:
     try:
         return Captured(message["index"], Entry.from_bytes(data), message["seconds"])
     except DamagedEntry as error:
-        return Refused(message["index"], f"What the model gave for this text cannot be kept: {error}.")
+        why = f"What the model gave for this text cannot be kept: {error}."
+        return Refused(message["index"], Problem("text", "text", why))
 
 
 def write_message(stream: IO[bytes], message: dict[str, Any], data: bytes = b"") -> None:
@@ -178,11 +183,14 @@ def _exactly(stream: IO[bytes], size: int) -> bytes:
     return data
 
 
-NOTES = {"loading": "loading the model {name}", "downloading": "downloading the model {name}: {size} so far"}
-"""Events that only say how far the worker process is, and the words for them."""
+NOTES = ("loading", "downloading")
+"""Events that only say how far the worker process is with a model."""
+
+Tell = Callable[[str, str], None]
+"""Hears what a worker is at, and how far it is with that; the latter is empty where it is not known."""
 
 
-def _in_silence(note: str) -> None:
+def _in_silence(what: str, so_far: str) -> None:
     """Tell nobody how far the worker process is."""
 
 
@@ -193,7 +201,7 @@ class Worker:
     a batch; 0 is without limit. `tell` hears what it is at while nothing comes from it.
     """
 
-    def __init__(self, timeout: float = 0, tell: Callable[[str], None] = _in_silence) -> None:
+    def __init__(self, timeout: float = 0, tell: Tell = _in_silence) -> None:
         self.timeout, self.tell = timeout, tell
         self._ready = False
         """Whether the process has answered, and so has imported what it needs."""
@@ -250,9 +258,10 @@ class Worker:
             self._send({"op": "resolve", "model": model.to_dict()}, self.timeout)
             answer, _ = self._receive(self.timeout)
         except WorkerDied as death:
-            raise ModelFailed(f"Model {model.name!r} could not be looked up: {death}.") from None
-        if "error" in answer:
-            raise ModelFailed(answer["error"])
+            why = f"Model {model.name!r} could not be looked up: {death}."
+            raise ModelFailed(Problem("model", "model", why, death.detail)) from None
+        if "problem" in answer:
+            raise ModelFailed(Problem.from_json(answer["problem"]))
         return str(answer["commit"])
 
     def capture(
@@ -272,7 +281,7 @@ class Worker:
                     yield replace(answer, index=place)
             except ModelFailed as error:
                 for place in sorted(waiting):
-                    yield Refused(place, str(error), error.blame)
+                    yield Refused(place, error.problem)
             finally:
                 answers.close()
 
@@ -304,10 +313,12 @@ class Worker:
                 deaths += not unfinished
                 # Once may have been in its sleep, killed between two builds; twice is the model.
                 if deaths > 1 or (not unfinished and isinstance(death, WorkerLate)):
-                    raise ModelFailed(f"{requests[0].called} could not be run: {death}.") from None
+                    why = f"{requests[0].called} could not be run: {death}."
+                    raise ModelFailed(Problem("model", "model", why, death.detail)) from None
                 if unfinished and len(running) == 1:  # of several, the last may just not have been told yet
                     del waiting[running[0]]
-                    yield Refused(running[0], f"Running this text through the model failed: {death}.")
+                    why = f"Running this text through the model failed: {death}."
+                    yield Refused(running[0], Problem("text", "text", why, death.detail))
                 else:
                     alone = alone or bool(unfinished)
             finally:
@@ -323,9 +334,9 @@ class Worker:
                 case "captured":
                     yield captured(message, data)
                 case "refused":
-                    yield Refused(message["index"], message["error"])
+                    yield Refused(message["index"], Problem.from_json(message["problem"]))
                 case "failed":
-                    raise ModelFailed(message["error"], message["blame"])
+                    raise ModelFailed(Problem.from_json(message["problem"]))
 
     def messages(self, job: dict[str, Any]) -> Iterator[tuple[dict[str, Any], bytes]]:
         """All that the process says about a `capture_job`, but for notes on how far it is.
@@ -335,16 +346,22 @@ class Worker:
         """
         self._send(job, job["timeout"])
         if not self._ready:
-            self.tell("starting PyTorch and transformers")
+            self.tell("starting PyTorch and transformers", "")
         while True:
             message, data = self._receive(job["timeout"])
             self._ready = True
             if message["event"] in NOTES:
-                self.tell(NOTES[message["event"]].format(**message))
+                self.note(message)
                 continue
             yield message, data
             if message["event"] in ("done", "failed"):
                 return
+
+    def note(self, message: Mapping[str, Any]) -> None:
+        """Pass on how far the worker is with a model."""
+        size = message.get("bytes")
+        so_far = "" if size is None else f"{byte_sizes.shown(size)} so far"
+        self.tell(f"{message['event']} the model {message['name']}", so_far)
 
     def _send(self, message: dict[str, Any], timeout: float) -> None:
         self._start()
@@ -376,15 +393,17 @@ class Worker:
         code = process.wait()
         if late is not None:
             return WorkerLate(late)
+        detail = "\n".join(self._stderr)
         last = RAISED.sub("", next((line for line in reversed(self._stderr) if line.strip()), ""))
         if code == -getattr(signal, "SIGKILL", 9):
             return WorkerDied(
                 "its process was killed (signal 9), which mostly means that memory ran out; a shorter text, or `dtype: "
-                "float16` or `device_map: auto` for the model, needs less of it"
+                "float16` or `device_map: auto` for the model, needs less of it",
+                detail,
             )
         if code < 0:
-            return WorkerDied(f"its process was ended by signal {-code}" + (f" ({last})" if last else ""))
-        return WorkerDied(f"its process ended with exit code {code}" + (f" ({last})" if last else ""))
+            return WorkerDied(f"its process was ended by signal {-code}" + (f" ({last})" if last else ""), detail)
+        return WorkerDied(f"its process ended with exit code {code}" + (f" ({last})" if last else ""), detail)
 
 
 @contextlib.contextmanager

@@ -46,7 +46,7 @@ def _watch(ref: ModelRef, tell: Tell, ended: threading.Event) -> None:
         while not ended.wait(EVERY):
             if (size := _size(folder)) > last:
                 last = size
-                tell({"event": "downloading", "name": ref.name, "size": f"{(size - before) / 1e6:,.0f} MB"})
+                tell({"event": "downloading", "name": ref.name, "bytes": size - before})
 
 
 def _size(folder: Path) -> int:

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
+from mkdocs_attnviz.block.problem import Problem, trace
 from mkdocs_attnviz.models import errors
 from mkdocs_attnviz.models.engine import capture as captures
 from mkdocs_attnviz.models.engine.batches import (
@@ -27,10 +28,9 @@ from mkdocs_attnviz.models.engine.batches import (
     batches,
     costs_a_text,
     failure,
-    panicked,
+    problem_of,
     refusal,
     run,
-    said,
 )
 from mkdocs_attnviz.models.engine.capture import TENSORS
 from mkdocs_attnviz.models.engine.client import read_message, write_message
@@ -63,11 +63,11 @@ def serve(jobs: IO[bytes], output: IO[bytes]) -> None:
             job, _ = read_message(jobs)
             with knowing(job.pop("secrets", {})):
                 if job["op"] == "resolve":
-                    write_message(output, _resolve(job))
+                    write_message(output, resolve(job))
                     continue
                 shelf = shelf or Shelf(functools.partial(write_message, output))
                 if job["op"] == "capture":  # else `warm`, which is no more than that
-                    for message, data in _capture(shelf, job):
+                    for message, data in capture(shelf, job):
                         write_message(output, message, data)
     except (EOFError, BrokenPipeError):
         return
@@ -89,7 +89,8 @@ class Shelf:
 
     def __init__(self, tell: Tell = lambda _: None) -> None:
         self.tell = tell
-        self.problem = ""
+        self.problem: Problem | None = None
+        """Why no model can run here."""
         self.loaded: OrderedDict[Copy, Loaded] = OrderedDict()
         self.needed: list[Copy] = []
         """By the job at hand."""
@@ -97,10 +98,14 @@ class Shelf:
             self.load = _quiet_import()
             self.memory = importlib.import_module("mkdocs_attnviz.models.loading.memory")
         except ImportError as error:
-            self.problem = (
+            why = (
                 f"Running a model needs torch and transformers ({error}); "
                 "install them with `pip install 'mkdocs-attnviz[torch]'`, or build where the cache is complete."
             )
+            self.problem = Problem("model", "model", why, trace(error))
+        except Exception as error:  # of whatever library they load
+            why = f"Running a model needs torch and transformers, which cannot be imported ({errors.said(error)})."
+            self.problem = Problem("model", "model", why, trace(error))
 
     def get(
         self, refs: Mapping[str, ModelRef], device: str, *, head: bool, attention: bool, changed: bool
@@ -120,7 +125,7 @@ class Shelf:
             try:
                 found[key] = self._get(Copy(refs[key], device, head, apart), attention)
             except self.load.Unusable as error:
-                error.blame = key
+                error.key = key
                 if found and isinstance(error, self.load.TooLarge):
                     there = ", ".join(repr(loaded.ref.name) for loaded in found.values())
                     both = f"Models that are compared are in memory together, and {there} is there already."
@@ -174,25 +179,27 @@ def _quiet_import() -> ModuleType:
     return load
 
 
-def _resolve(job: dict[str, Any]) -> dict[str, Any]:
-    """Needs huggingface_hub alone."""
+def resolve(job: dict[str, Any]) -> dict[str, Any]:
+    """Return the commit of a hub's model, or the problem with it. Needs huggingface_hub alone."""
     ref = ModelRef.from_dict(job["model"])
     try:
         hub = importlib.import_module("mkdocs_attnviz.models.identity.hub")
     except ImportError as error:
-        return {
-            "error": f"Model {ref.name!r} has to be looked up on the hub, which needs huggingface_hub ({error}); "
+        why = (
+            f"Model {ref.name!r} has to be looked up on the hub, which needs huggingface_hub ({error}); "
             "install it with `pip install huggingface_hub`, or give the model's commit as `revision`."
-        }
+        )
+        return {"problem": Problem("model", "model", why, trace(error)).to_json()}
     try:
         return {"commit": hub.resolve_commit(ref)}
     except hub.NoCommit as error:
-        return {"error": str(error)}
+        return {"problem": Problem("model", "model", str(error), trace(error)).to_json()}
 
 
-def _capture(shelf: Shelf, job: dict[str, Any]) -> Iterator[Message]:
+def capture(shelf: Shelf, job: dict[str, Any]) -> Iterator[Message]:
+    """Yield all that there is to say about a `capture_job`; the last is `done` or `failed`."""
     if shelf.problem:
-        yield {"event": "failed", "error": shelf.problem, "blame": "model"}, b""
+        yield _failed(shelf.problem)
         return
     if job["capture"] == TENSORS.name:
         yield from _read(job)
@@ -211,21 +218,18 @@ def _capture(shelf: Shelf, job: dict[str, Any]) -> Iterator[Message]:
         yield from _captured(shelf, models, take, job)
         yield {"event": "done"}, b""
     except shelf.load.Unusable as error:
-        yield (
-            {
-                "event": "failed",
-                "error": str(error),
-                "blame": error.blame,
-                "loaded": bool(models) or isinstance(error, shelf.load.Lacking),
-            },
-            b"",
-        )
+        yield _failed(error.problem, loaded=bool(models) or isinstance(error, shelf.load.Lacking))
     except BaseException as error:
-        if not panicked(error):
+        if not costs_a_text(error):
             raise
         name = job["models"]["model"]["name"]
         why = f"Model {name!r} cannot be used: a library that reads it failed ({errors.said(error)})."
-        yield {"event": "failed", "error": why, "blame": "model", "loaded": bool(models)}, b""
+        yield _failed(Problem("model", "model", why, trace(error)), loaded=bool(models))
+
+
+def _failed(problem: Problem, *, loaded: bool = False) -> Message:
+    """The job's end: nothing more is answered of it. `loaded` tells that its models are, and may do for others."""
+    return {"event": "failed", "problem": problem.to_json(), "loaded": loaded}, b""
 
 
 def _captured(shelf: Shelf, models: Mapping[str, Loaded], take: Take, job: dict[str, Any]) -> Iterator[Message]:
@@ -283,7 +287,7 @@ def _read(job: dict[str, Any]) -> Iterator[Message]:
         except BaseException as error:
             if not costs_a_text(error):
                 raise
-            yield refusal(index, Failed(said(error)))
+            yield refusal(index, Failed(problem_of(error)))
         else:
             yield {"event": "captured", "index": index, "seconds": time.perf_counter() - start}, entry.to_bytes()
     yield {"event": "done"}, b""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import (
     EntryNotFoundError,
@@ -30,13 +28,11 @@ def resolve_commit(ref: ModelRef) -> str:
         NoCommit: there is no such model or revision, or the hub cannot be reached.
     """
     try:
-        path = hf_hub_download(ref.path, "config.json", revision=ref.revision)
+        found = hf_hub_download(ref.path, "config.json", revision=ref.revision, dry_run=True)
+        hf_hub_download(ref.path, "config.json", revision=ref.revision)  # the next build then finds the commit here
     except Exception as error:
         raise NoCommit(sentence(ref, error)) from error
-    found = re.search(r"[/\\]snapshots[/\\]([0-9a-f]{40})[/\\]", path)
-    if found is None:
-        raise NoCommit(f"Model {ref.name!r}: the hub's cache has no commit for it ({path}).")
-    return found[1]
+    return str(found.commit_hash)
 
 
 def sentence(ref: ModelRef, error: Exception) -> str:

@@ -22,10 +22,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import platformdirs
-
-from mkdocs_attnviz.block.problem import BlockError
-from mkdocs_attnviz.cache.files import write_atomically
+from mkdocs_attnviz.block.problem import BlockError, Problem
+from mkdocs_attnviz.cache.files import user_folder, write_atomically
 from mkdocs_attnviz.models.identity import adapters, other_formats
 from mkdocs_attnviz.models.identity.model_files import (
     LARGEST_POINTER,
@@ -51,10 +49,17 @@ CHOSEN = (
     "its `revision` in the site's `models`, or let `attnviz run --update` ask the hub."
 )
 STAND_IN = "Model {!r} cannot be run here: Git LFS has not brought its {} yet, which `git lfs pull` does."
-CHANGED = "{} has changed since the lock file was written."
-MOVED = (
-    "{} has moved: {!r} is commit {:.10} now, the lock file keeps {:.10}; `attnviz run --update` goes along with it."
-)
+
+
+def changed(reference: str) -> Problem:
+    """Return the record of a directory or a file that is not what it was when it was locked."""
+    return Problem("changed", "model", f"{reference} has changed since the lock file was written.")
+
+
+def moved(path: str, branch: str, now: str, locked: str) -> Problem:
+    """Return the record of a hub's branch that is at another commit, `now`, than the one that is locked."""
+    message = f"{path} has moved: {branch!r} is commit {now:.10} now, the lock file keeps {locked:.10}."
+    return Problem("moved", "model", message, advice="`attnviz run --update` goes along with it.")
 
 
 class _NotHere(BlockError):
@@ -81,8 +86,8 @@ class ModelRef:
     """How accelerate spreads it over devices; None: it is on one."""
     reference: str = ""
     """As the site names it, aliases resolved; its name in the lock file."""
-    moved: str = ""
-    """How it differs from what the lock file names, in a sentence; empty if it does not."""
+    moved: Problem | None = None
+    """How it differs from what the lock file names; None if it does not."""
     absent: str = ""
     """Why it must not be run here, in a sentence; empty if it may. Its entries are still found."""
     base: ModelRef | None = None
@@ -93,8 +98,9 @@ class ModelRef:
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> ModelRef:
         """Return the reference that `to_dict` has made a mapping of."""
-        base = fields.get("base")
-        return cls(**{**fields, "base": None if base is None else cls.from_dict(base)})
+        base, moved = fields.get("base"), fields.get("moved")
+        known = {"base": base and cls.from_dict(base), "moved": moved and Problem.from_json(moved)}
+        return cls(**{**fields, **known})
 
     @property
     def parts(self) -> tuple[ModelRef, ...]:
@@ -126,12 +132,14 @@ def resolve(
     *,
     update: bool = False,
     for_adapter: bool = False,
+    revision_called: str = "`revision`",
 ) -> ModelRef:
     """The model that `name` refers to; directories are relative to `base`, the folder of the site's configuration.
 
     A hub's model that is `locked` stays at its commit, wherever its branch is now; a directory that is not on this
     machine is what it was when it was locked; one that is here is what it is. With `update` a hub's branch is left to
-    be looked up there. `for_adapter` tells that the model is an adapter's base, and so is none itself.
+    be looked up there. `for_adapter` tells that the model is an adapter's base, and so is none itself;
+    `revision_called` is what sentences call the revision.
 
     Raises:
         BlockError: the name means nothing here, or the site does not allow it.
@@ -144,7 +152,7 @@ def resolve(
         )
     chosen = ModelSettings(model=name) if listed is None else listed
     chosen = ModelSettings(model=chosen) if isinstance(chosen, str) else chosen
-    _check_revision(name, revision, chosen, settings)
+    _check_revision(name, revision, chosen, settings, revision_called)
     ref = ModelRef(
         name=name,
         path=chosen.model,
@@ -163,11 +171,11 @@ def resolve(
         if directory is not None and adapters.is_adapter(directory):
             if for_adapter:
                 raise BlockError(f"Model {name!r} is an adapter itself; merge the two, and name the merged model.")
-            adapter = _at_directory(ref, directory, None)
+            adapter = _at_directory(ref, directory, None, revision_called)
             base_ref = _base(adapter, directory, settings, base, locked, update=update)
             return _over(adapter, base_ref, chosen, known)
         if directory is not None:
-            return _at_directory(ref, directory, known)
+            return _at_directory(ref, directory, known, revision_called)
         if known is None and not HUB_ID.fullmatch(chosen.model):
             raise BlockError(
                 f"Model {name!r} is no directory with a config.json (looked in {base}), and no Hugging Face model id"
@@ -200,11 +208,13 @@ def _base(
     pinned = alias.revision if isinstance(alias, ModelSettings) else None
     try:
         revision = None if named.revision == pinned else named.revision
-        return resolve(named.name, revision, settings, base, locked, update=update, for_adapter=True)
+        called = f"the revision in {adapters.CONFIG}"
+        return resolve(
+            named.name, revision, settings, base, locked, update=update, for_adapter=True, revision_called=called
+        )
     except BlockError as error:
-        why = error.message.replace("`revision`", f"the revision in {adapters.CONFIG}")
-        why = f"Model {adapter.name!r} is an adapter, and its base cannot be used: {why}"
-        raise BlockError(why, missing=error.missing) from None
+        why = f"Model {adapter.name!r} is an adapter, and its base cannot be used: {error.problem.message}"
+        raise BlockError(replace(error.problem, key="", message=why)) from None
 
 
 def _over(adapter: ModelRef, base: ModelRef, chosen: ModelSettings, known: str | None) -> ModelRef:
@@ -220,9 +230,8 @@ def _over(adapter: ModelRef, base: ModelRef, chosen: ModelSettings, known: str |
         )
     dtype = chosen.dtype or base.dtype
     found = replace(adapter, dtype=dtype).over(replace(base, dtype=dtype))
-    changed = known not in (None, found.identity) and found.identity is not None and not base.moved
-    moved = CHANGED.format(adapter.reference) if changed else ""
-    return replace(found, moved=moved, absent=adapter.absent or base.absent)
+    is_other = known not in (None, found.identity) and found.identity is not None and not base.moved
+    return replace(found, moved=changed(adapter.reference) if is_other else None, absent=adapter.absent or base.absent)
 
 
 def _check_locked(ref: ModelRef, known: str) -> None:
@@ -254,10 +263,11 @@ def _reference(ref: ModelRef) -> str:
     return f"{ref.path}{revision}{' + code' * ref.trust_remote_code}{' + pickles' * (not ref.use_safetensors)}"
 
 
-def _at_directory(ref: ModelRef, directory: Path, known: str | None) -> ModelRef:
+def _at_directory(ref: ModelRef, directory: Path, known: str | None, revision_called: str) -> ModelRef:
     if ref.revision is not None:
-        raise BlockError(
-            f"`revision` is {ref.revision!r}, but model {ref.name!r} is a directory; only a hub's model has revisions."
+        raise _wrong_revision(
+            f"{revision_called} is {ref.revision!r}, but model {ref.name!r} is a directory; only a hub's model has "
+            "revisions."
         )
     try:
         identity = f"sha256:{digest(directory, ref)}"
@@ -269,10 +279,10 @@ def _at_directory(ref: ModelRef, directory: Path, known: str | None) -> ModelRef
         raise BlockError(f"Model {ref.name!r} is not read: it {error}") from None
     except OSError as error:
         raise BlockError(f"Model {ref.name!r} cannot be read: {error.strerror}, {error.filename}.") from None
-    moved = "" if known in (None, identity) else CHANGED.format(ref.reference)
     absent = STAND_IN.format(ref.name, lacking) if lacking else ""
     content = content if adapters.is_adapter(directory) else ""
-    return replace(ref, path=str(directory), local=True, identity=identity, moved=moved, absent=absent, content=content)
+    ref = replace(ref, moved=None if known in (None, identity) else changed(ref.reference))
+    return replace(ref, path=str(directory), local=True, identity=identity, absent=absent, content=content)
 
 
 def _has_weights(directory: Path, ref: ModelRef) -> bool:
@@ -291,10 +301,10 @@ def _at_commit(ref: ModelRef, known: str | None) -> ModelRef:
     if known is None:
         return ref if here is None else ref.at_commit(here)
     commit = known.rpartition("@")[2]
-    moved = "" if here in (None, commit) else MOVED.format(ref.path, branch, here, commit)
+    at_other = None if here in (None, commit) else moved(ref.path, branch, here or "", commit)
     trusted = ref.trust_remote_code or not ref.use_safetensors
     absent = CHOSEN.format(ref.name, commit) if trusted and here != commit else ""
-    return replace(ref.at_commit(commit), moved=moved, absent=absent)
+    return replace(ref.at_commit(commit), moved=at_other, absent=absent)
 
 
 def resolve_tensors(name: str, settings: Settings, base: Path, locked: Identities = NOTHING_LOCKED) -> ModelRef:
@@ -323,21 +333,27 @@ def resolve_tensors(name: str, settings: Settings, base: Path, locked: Identitie
             ) from None
         identity = known
         absent = f"`tensors` is {name!r}, but there is no such file in {base}, so nothing can be computed from it."
-    moved = "" if known in (None, identity) else CHANGED.format(reference)
+    other = None if known in (None, identity) else changed(reference)
     found = ModelRef(name, str(file), True, None, identity, "float32", False, True)
-    return replace(found, reference=reference, moved=moved, absent=absent)
+    return replace(found, reference=reference, moved=other, absent=absent)
 
 
-def _check_revision(name: str, revision: str | None, chosen: ModelSettings, settings: Settings) -> None:
+def _wrong_revision(message: str) -> BlockError:
+    return BlockError(Problem("block", "revision", message))
+
+
+def _check_revision(
+    name: str, revision: str | None, chosen: ModelSettings, settings: Settings, revision_called: str
+) -> None:
     """A block may not lead a trusted alias to other weights or other code than those that were trusted."""
     if revision is None:
         return
     if settings.only_listed_models or chosen.revision is not None:
-        raise BlockError(
-            f"`revision` is {revision!r}, but which revision {name!r} means is for the site's settings to say."
+        raise _wrong_revision(
+            f"{revision_called} is {revision!r}, but which revision {name!r} means is for the site's settings to say."
         )
     if not REVISION.fullmatch(revision) or ".." in revision:
-        raise BlockError(f"`revision` is {revision!r}, which is no name of a branch, a tag or a commit.")
+        raise _wrong_revision(f"{revision_called} is {revision!r}, which is no name of a branch, a tag or a commit.")
 
 
 def _either(special: bool | None, general: bool) -> bool:
@@ -451,7 +467,7 @@ def _file_digest(file: Path) -> str:
     # Some tools give every file one time of change; nobody sets that of the inode.
     seen = {"path": str(file), "size": about.st_size, "mtime_ns": about.st_mtime_ns}
     seen |= {"ctime_ns": about.st_ctime_ns, "inode": about.st_ino, "lines": "\n"}
-    note = _notes() / "digests" / f"{hashlib.sha256(os.fsencode(file)).hexdigest()}.json"
+    note = user_folder() / "digests" / f"{hashlib.sha256(os.fsencode(file)).hexdigest()}.json"
     try:
         known = json.loads(note.read_text())
         if {name: known[name] for name in seen} == seen:
@@ -463,14 +479,6 @@ def _file_digest(file: Path) -> str:
     with contextlib.suppress(OSError):  # a digest that is not remembered is computed again, that is all
         write_atomically(note, json.dumps(seen | {"sha256": sha256}).encode())
     return sha256
-
-
-def _notes() -> Path:
-    """Where digests are remembered. A user without a home has no such place, and nothing is remembered."""
-    try:
-        return platformdirs.user_cache_path("attnviz")
-    except RuntimeError:
-        return Path(os.devnull)
 
 
 def _sha256(stream: Any) -> str:

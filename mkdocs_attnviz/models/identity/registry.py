@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from mkdocs_attnviz.block.fields import Block, Named
-from mkdocs_attnviz.block.problem import BlockError
+from mkdocs_attnviz.block.problem import BlockError, Problem
 from mkdocs_attnviz.cache.lock import Lock
 from mkdocs_attnviz.log import Log
 from mkdocs_attnviz.models.engine.client import ModelFailed, Worker
@@ -23,11 +25,19 @@ class Registry:
     ) -> None:
         self.settings, self.base, self.log = settings, base, log
         self.lock, self.worker, self.update = lock, worker, update
-        self._known: dict[tuple[str, str, str | None], ModelRef | BlockError] = {}
+        self._known: dict[tuple[str, str, str | None, str], ModelRef | BlockError] = {}
+        """By kind, name and revision, and by what a sentence about the revision calls it."""
+        self._not_on_hub: dict[ModelRef, BlockError] = {}
+        """What hubs do not know, or could not be asked about."""
 
-    def begin(self) -> None:
-        """Directories and branches may have changed since the last build."""
+    def begin(self, *, goes_on: bool = False) -> None:
+        """Look everything up anew: directories and branches may have changed since the last build.
+
+        In a build that `goes_on` with another, hubs are not asked again about what they did not know.
+        """
         self._known.clear()
+        if not goes_on:
+            self._not_on_hub.clear()
         self.lock.read()
 
     def get(self, block: Block, *, ask_hub: bool) -> list[ModelRef]:
@@ -40,15 +50,16 @@ class Registry:
         return [self._get(block, each, ask_hub) for each in block.models]
 
     def _get(self, block: Block, named: Named, ask_hub: bool) -> ModelRef:
-        place = ("tensors" if named.key == "tensors" else "model", named.name, named.revision)
+        called = named.revision_key if named.revision is not None else "revision"
+        place = ("tensors" if named.key == "tensors" else "model", named.name, named.revision, f"`{called}`")
         if place not in self._known:
             self._known[place] = self._look_up(*place)
         known = self._known[place]
         if isinstance(known, ModelRef) and known.identity is None and ask_hub:
             known = self._known[place] = self._ask_hub(known)
         if isinstance(known, BlockError):
-            message = known.message.replace("`revision`", f"`{named.revision_key}`")
-            raise block.wrong(named.key, message, missing=known.missing)
+            problem = known.problem
+            raise block.told(replace(problem, key=named.revision_key if problem.key == "revision" else named.key))
         return known
 
     def wants(self, model: ModelRef) -> bool:
@@ -62,13 +73,14 @@ class Registry:
             if part.identity is not None:
                 self.lock.record(part.reference, part.identity, made_with)
 
-    def _look_up(self, key: str, name: str, revision: str | None) -> ModelRef | BlockError:
+    def _look_up(self, key: str, name: str, revision: str | None, revision_called: str) -> ModelRef | BlockError:
         locked = {reference: known.identity for reference, known in self.lock.known.items()}
         try:
             if key == "tensors":
                 found = resolve_tensors(name, self.settings, self.base, locked)
             else:
-                found = resolve(name, revision, self.settings, self.base, locked, update=self.update)
+                how: dict[str, Any] = {"update": self.update, "revision_called": revision_called}
+                found = resolve(name, revision, self.settings, self.base, locked, **how)
         except BlockError as error:
             return error
         for part in found.parts:
@@ -83,19 +95,23 @@ class Registry:
         alias = self._nearest_alias(model.name)
         if self.settings.on_missing != "run":
             hint = f" (did you mean the alias `{alias}`?)" if alias else ""
-            unknown = f"No commit of model {model.name!r} is known here{hint}"
-            forbidden = "and `on_missing` forbids to ask the hub for one."
-            return BlockError(f"{unknown}, {forbidden}{self._no_folder(model)}", missing=True)
+            unknown = f"No commit of model {model.name!r} is known here{hint}."
+            forbidden = f"`on_missing` forbids to ask the hub for one. {self._no_folder(model)}"
+            return BlockError(Problem("missing", "model", unknown, advice=forbidden))
+        if model in self._not_on_hub:
+            return self._not_on_hub[model]
         self.log.info("looking up model %s on the hub", model.name)
         try:
             return model.at_commit(self.worker.hub_commit(model))
         except ModelFailed as error:
             hint = f" Did you mean the alias `{alias}`?" if alias else ""
-            return BlockError(f"{error}{self._no_folder(model)}{hint}")
+            failed = BlockError(replace(error.problem, advice=f"{self._no_folder(model)}{hint}"))
+            self._not_on_hub[model] = failed
+            return failed
 
     def _no_folder(self, model: ModelRef) -> str:
         """Say where a directory was looked for, by its last name: a monorepo's page may mean that of its own site."""
-        return f" There is no directory {model.path!r} in {self.base.resolve().name!r}, where directories start from."
+        return f"There is no directory {model.path!r} in {self.base.resolve().name!r}, where directories start from."
 
     def _nearest_alias(self, name: str) -> str | None:
         """Return the alias of the site that `name` may be a misspelling of, or None."""

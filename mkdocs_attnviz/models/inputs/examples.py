@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.models.engine.request import too_long
 from mkdocs_attnviz.models.inputs.conversations import written_out
 from mkdocs_attnviz.models.inputs.generation import generated
@@ -67,11 +68,12 @@ def _further(loaded: Loaded, how: Mapping[str, Any], texts: Sequence[str], max_t
             with speaking(loaded, how):
                 found.append(_example(loaded, {**how, "text": text}, max_tokens, decoding=True))
         except ValueError as error:
-            raise ValueError(f"`more_texts`, text {number}: {error}") from None
+            raise WrongValue("more_texts", f"`more_texts`, text {number}: {error}") from None
     total, limit = sum(len(each.text.ids) for each in found), TOGETHER * max_tokens
     if total > limit:
-        raise ValueError(
-            f"`more_texts` has {total} tokens in all; {TOGETHER} times `max_tokens`, {limit}, are the most."
+        raise WrongValue(
+            "more_texts",
+            f"`more_texts` has {total} tokens in all; {TOGETHER} times `max_tokens`, {limit}, are the most.",
         )
     return found
 
@@ -84,16 +86,19 @@ def _example(loaded: Loaded, inputs: Mapping[str, Any], max_tokens: int, *, deco
         text = _checked(loaded, "text", _written_on(loaded, text, inputs), max_tokens)
     if not loaded.encoder_decoder:
         if given is not None:
-            raise ValueError(
+            raise WrongValue(
+                "text_target",
                 f"Model {loaded.ref.name!r} has no decoder beside an encoder; `text_target` is for models that turn "
-                "one text into another."
+                "one text into another.",
             )
         return Example(text)
     if loaded.reads_again:
         for key in ("text_target", "generate"):
             if key in inputs:
-                raise ValueError(
-                    f"Model {loaded.ref.name!r} gives a text {GIVES[loaded.task or '']} and writes none, so no `{key}`."
+                raise WrongValue(
+                    key,
+                    f"Model {loaded.ref.name!r} gives a text {GIVES[loaded.task or '']} and writes none, "
+                    f"so no `{key}`.",
                 )
         return Example(text)
     if not decoding:
@@ -107,11 +112,15 @@ def text_tokens(loaded: Loaded, inputs: Mapping[str, Any]) -> Tokens:
     if "chat" not in inputs:
         return tokenize(loaded.tokenizer, inputs["text"], inputs.get("text_pair"))
     if not getattr(loaded.tokenizer, "chat_template", None):
-        raise ValueError(f"`chat` needs a chat template, and the tokenizer of model {loaded.ref.name!r} has none.")
+        raise WrongValue(
+            "chat", f"`chat` needs a chat template, and the tokenizer of model {loaded.ref.name!r} has none."
+        )
     try:
         text, date = written_out(loaded.tokenizer, inputs)
     except Exception as error:  # the template's own: it may raise anything
-        raise ValueError(f"`chat` does not fit the chat template of model {loaded.ref.name!r}: {error}") from None
+        raise WrongValue(
+            "chat", f"`chat` does not fit the chat template of model {loaded.ref.name!r}: {error}"
+        ) from None
     return replace(tokenize(loaded.tokenizer, text, None, add_special_tokens=False), date=date)
 
 
@@ -121,18 +130,20 @@ def _checked(loaded: Loaded, what: str, read: Tokens, max_tokens: int) -> Tokens
     Raises:
         ValueError: it is too long, or has a token that the model does not know.
     """
+    key = "text" if what == "text" else "text_target"
     tokens, limit = len(read.ids), loaded.longest if what == "text" else loaded.longest_target
     if problem := too_long(tokens, max_tokens, what):
-        raise ValueError(problem)
+        raise WrongValue(key, problem)
     if limit is not None and tokens > limit:
-        raise ValueError(f"The {what} has {tokens} tokens; model {loaded.ref.name!r} reads at most {limit}.")
+        raise WrongValue(key, f"The {what} has {tokens} tokens; model {loaded.ref.name!r} reads at most {limit}.")
     rows = lengths.rows(loaded.model)
     unknown = [] if rows is None else [at for at, token in enumerate(read.ids) if token >= rows]
     if unknown:
         at = unknown[0]
-        raise ValueError(
+        raise WrongValue(
+            "text",
             f"The tokenizer of model {loaded.ref.name!r} gives {read.tokens[at]!r} the number {read.ids[at]}, and the "
-            f"model knows tokens 0 to {(rows or 0) - 1}: its tokenizer and its weights do not belong together."
+            f"model knows tokens 0 to {(rows or 0) - 1}: its tokenizer and its weights do not belong together.",
         )
     usual = lengths.usual(loaded.tokenizer)
     return replace(read, usual=usual) if usual is not None and tokens > usual else read
@@ -142,7 +153,7 @@ def target_tokens(loaded: Loaded, text: str) -> Tokens:
     """The decoder's side for an output that the author gives."""
     labels = list(loaded.tokenizer(text_target=text, truncation=False, verbose=False)["input_ids"])
     if not labels:
-        raise ValueError("`text_target` gives no tokens.")
+        raise WrongValue("text_target", "`text_target` gives no tokens.")
     return _target(loaded, shifted(loaded, labels), labels, text)
 
 
@@ -150,10 +161,14 @@ def _written_on(loaded: Loaded, text: Tokens, inputs: Mapping[str, Any]) -> Toke
     """A text with what a decoder writes after it."""
     if not loaded.model.can_generate():
         kind = loaded.model.config.model_type
-        raise ValueError(f"`generate` needs a model that writes, which {loaded.ref.name!r} ({kind}) is not.")
+        raise WrongValue(
+            "generate", f"`generate` needs a model that writes, which {loaded.ref.name!r} ({kind}) is not."
+        )
     room = (loaded.longest or 10**9) - len(text.ids)
     if room < 1:
-        raise ValueError(f"The text has {len(text.ids)} tokens, and model {loaded.ref.name!r} can have no more.")
+        raise WrongValue(
+            "text", f"The text has {len(text.ids)} tokens, and model {loaded.ref.name!r} can have no more."
+        )
     written = _generated(loaded, text, inputs, _at_most(room, inputs["generate"]))
     return continued(loaded.tokenizer, text, written[len(text.ids) :])
 
@@ -174,7 +189,7 @@ def _written(loaded: Loaded, text: Tokens, max_tokens: int, inputs: Mapping[str,
     """The decoder's side for what the model itself writes: where nothing is said, most likely token by token."""
     how = inputs.get("generate")
     if not loaded.model.can_generate():
-        raise ValueError(f"Model {loaded.ref.name!r} cannot write: its decoder needs `text_target`.")
+        raise WrongValue("text", f"Model {loaded.ref.name!r} cannot write: its decoder needs `text_target`.")
     if how is not None:
         written = _generated(loaded, text, inputs, _at_most(loaded.longest_target or 10**9, how))
     else:
@@ -184,7 +199,9 @@ def _written(loaded: Loaded, text: Tokens, max_tokens: int, inputs: Mapping[str,
         written = _generated(loaded, text, inputs, limit, forced_eos_token_id=None)
         if len(written) > most and written[-1] not in _ends(loaded):
             name = loaded.ref.name
-            raise ValueError(f"Model {name!r} has written {most} tokens and come to no end; give it a `text_target`.")
+            raise WrongValue(
+                "text", f"Model {name!r} has written {most} tokens and come to no end; give it a `text_target`."
+            )
     apart = special_ids(loaded.tokenizer)
     said = loaded.tokenizer.decode([token for token in written if token not in apart])
     return _target(loaded, written[:-1], written[1:], said)
@@ -231,7 +248,7 @@ def shifted(loaded: Loaded, labels: list[int]) -> list[int]:
     start = getattr(config, "decoder_start_token_id", None)
     start = getattr(config.get_text_config(decoder=True), "bos_token_id", None) if start is None else start
     if start is None:
-        raise ValueError(f"Model {loaded.ref.name!r} does not say with which token its decoder starts.")
+        raise WrongValue("text", f"Model {loaded.ref.name!r} does not say with which token its decoder starts.")
     return [int(start), *labels[:-1]]
 
 

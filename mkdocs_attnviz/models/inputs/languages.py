@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.models.loading.loaded import Loaded
 
 KEYS = ("src_lang", "tgt_lang")
@@ -32,18 +33,20 @@ def speaking(loaded: Loaded, inputs: Mapping[str, Any], *, required: bool = True
     if not several(tokenizer):
         given = next((key for key in KEYS if key in inputs), None)
         if given and required:
-            raise ValueError(
+            raise WrongValue(
+                given,
                 f"`{given}` is for models that translate between many languages, and the tokenizer of model "
-                f"{loaded.ref.name!r} has none to choose from."
+                f"{loaded.ref.name!r} has none to choose from.",
             )
         yield
         return
     before = {key: getattr(tokenizer, f"_{key}", getattr(tokenizer, key, None)) for key in KEYS}
     wanted = {key: inputs.get(key) or _told(tokenizer, key) for key in KEYS}
     if wanted["src_lang"] is None:
-        raise ValueError(
+        raise WrongValue(
+            "text",
             f"Model {loaded.ref.name!r} reads many languages, and does not say which one the text is in; give it a "
-            f"`src_lang`, like {_like(tokenizer)}."
+            f"`src_lang`, like {_like(tokenizer)}.",
         )
     try:
         for key, code in wanted.items():
@@ -76,9 +79,10 @@ def started(loaded: Loaded, inputs: Mapping[str, Any]) -> dict[str, Any]:
     if code is None:
         if getattr(config, "forced_bos_token_id", None) is not None:
             return {}
-        raise ValueError(
+        raise WrongValue(
+            "text",
             f"Model {loaded.ref.name!r} writes many languages, and does not say which; give it a `tgt_lang`, like "
-            f"{_like(tokenizer)}."
+            f"{_like(tokenizer)}.",
         )
     found = token(loaded, "tgt_lang", code)
     if getattr(config, "text_decoder_lang_to_code_id", None):  # SeamlessM4T, whose `generate` asks for the language
@@ -94,9 +98,10 @@ def token(loaded: Loaded, key: str, code: str) -> int:
     if code in known:
         return known[code]
     near = difflib.get_close_matches(code, known, n=3, cutoff=0.5) or sorted(known)[:3]
-    raise ValueError(
+    raise WrongValue(
+        key,
         f"`{key}` is {code!r}, which is none of the {len(known)} languages of model {loaded.ref.name!r}; its codes are "
-        f"like {', '.join(near)}."
+        f"like {', '.join(near)}.",
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.cache.token_version import TOKEN_VERSION
 from mkdocs_attnviz.models.inputs.characters import Shown, shown
 from mkdocs_attnviz.models.inputs.marks import Marks, marks_of
@@ -104,7 +105,7 @@ def tokenize(tokenizer: Any, text: str, text_pair: str | None, *, add_special_to
         encoded = tokenizer(text, text_pair, **how)
     ids = list(encoded["input_ids"])
     if not ids:
-        raise ValueError("The text gives no tokens.")
+        raise WrongValue("text", "The text gives no tokens.")
     type_ids = encoded.get("token_type_ids")
     apart = sorted({*special(tokenizer, ids), *_put_around(encoded, ids)})
     read = in_sequence(tokenizer, ids, apart)
@@ -243,7 +244,9 @@ def _sentence_b_start(encoded: Any, type_ids: list[int] | None) -> int:
     """Position of B's first token: what the tokenizer says of the pair, else the token types."""
     sequence_ids = encoded.sequence_ids() if encoded.is_fast else (type_ids or [])
     if 1 not in sequence_ids:
-        raise ValueError("`text_pair` gives no tokens of its own, or this tokenizer does not tell the two texts apart.")
+        raise WrongValue(
+            "text_pair", "`text_pair` gives no tokens of its own, or this tokenizer does not tell the two texts apart."
+        )
     return int(sequence_ids.index(1))
 
 

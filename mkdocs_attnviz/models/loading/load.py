@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import transformers
 
+from mkdocs_attnviz.block.problem import trace
 from mkdocs_attnviz.models.errors import Lacking as Lacking
 from mkdocs_attnviz.models.errors import TooLarge as TooLarge
 from mkdocs_attnviz.models.errors import Unusable as Unusable
@@ -151,7 +152,8 @@ def _complete(ref: ModelRef, config: Any, tokenizer: Any, kinds: list[Kind]) -> 
     Raises:
         Unusable: none is complete; the last says why.
     """
-    problems: list[Exception] = []
+    told: list[Unusable] = []
+    unforeseen: list[Unusable] = []
     both = ref if ref.base is None else replace(ref, name=f"{ref.name} over {ref.base.name}")
     tried, model = "", None
     for kind in kinds:
@@ -169,13 +171,16 @@ def _complete(ref: ModelRef, config: Any, tokenizer: Any, kinds: list[Kind]) -> 
         except Exception as error:
             if memory.ran_out(error):
                 raise
-            problems.append(error.with_traceback(None))  # whose frames hold the weights
+            # The exception itself is not kept: its frames hold the weights.
+            if isinstance(error, Unusable):
+                told.append(error.with_traceback(None))
+            else:
+                unforeseen.append(Unusable(_load_sentence(ref.base or ref, error), detail=trace(error)))
         else:
             return model.eval(), kind
-    told = [error for error in problems if isinstance(error, Unusable)]
-    if len(kinds) > 1 and all(isinstance(error, Lacking) for error in problems):
+    if len(kinds) > 1 and not unforeseen and all(isinstance(error, Lacking) for error in told):
         raise model_class.no_head(ref, config)
-    raise (told or problems)[-1]
+    raise (told or unforeseen)[-1]
 
 
 def _weights(ref: ModelRef, config: Any, kind: Any) -> tuple[Any, dict[str, Any]]:

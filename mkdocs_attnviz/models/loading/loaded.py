@@ -13,6 +13,7 @@ import torch
 import transformers
 from transformers.models.auto import modeling_auto
 
+from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.models.errors import Lacking as Lacking
 from mkdocs_attnviz.models.errors import TooLarge as TooLarge
 from mkdocs_attnviz.models.errors import Unusable as Unusable
@@ -98,7 +99,7 @@ class Loaded:
         """`values` of a pass in 32 bits. Raises: ValueError: some are NaN, as where numbers of 16 bits overflow."""
         if bool(values.isnan().any()):
             less = f"; it runs in {values.dtype}, and may do better with `dtype: float32`" * (values.element_size() < 4)
-            raise ValueError(f"Model {self.ref.name!r} gives values that are no numbers for this text{less}.")
+            raise WrongValue("text", f"Model {self.ref.name!r} gives values that are no numbers for this text{less}.")
         return values.float()
 
     def logits(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from huggingface_hub import try_to_load_from_cache
 
+from mkdocs_attnviz import byte_sizes
 from mkdocs_attnviz.models.identity.model_files import PICKLES
 from mkdocs_attnviz.models.identity.reference import ModelRef
 
@@ -70,7 +71,7 @@ def too_long(loaded: Loaded, example: Example | None, error: Exception) -> str:
 
 def too_large(ref: ModelRef, size: int | None, device: torch.device) -> str:
     """Why a model does not fit, and what helps; what was read of it has been given back."""
-    weights = f": its weights take {amount(size)}" if size else ""
+    weights = f": its weights take {byte_sizes.shown(size)}" if size else ""
     room = _room(device)
     what_helps = [*_settings(ref, 4 if ref.dtype in ("auto", "float32") else 2), "another `device`", "a smaller model"]
     return (
@@ -117,15 +118,18 @@ def _one_layer(loaded: Loaded, tokens: int) -> str:
     if not isinstance(heads, int):
         return ""
     each = _bytes(loaded.model)
+    size = byte_sizes.shown(heads * tokens**2 * each)
     return (
-        f"the attention of one layer takes {amount(heads * tokens**2 * each)} ({heads} heads × {tokens} × {tokens} × "
+        f"the attention of one layer takes {size} ({heads} heads × {tokens} × {tokens} × "
         f"{each} bytes), and computing it some times as much"
     )
 
 
 def _shortage(error: Exception, device: torch.device) -> str:
     found = next((match for each in _causes(error) if (match := ASKED.search(str(each)))), None)
-    asked = f"{amount(float(found[1]) * UNITS[found[2].replace('iB', 'B')])} more were needed" if found else ""
+    asked = (
+        f"{byte_sizes.shown(float(found[1]) * UNITS[found[2].replace('iB', 'B')])} more were needed" if found else ""
+    )
     return ", and ".join(filter(None, [asked, _room(device)]))
 
 
@@ -147,7 +151,7 @@ def _room(device: torch.device) -> str:
         free = max(total - torch.mps.driver_allocated_memory(), 0)
     elif device.type == "cpu":
         free, total = _of_processor()
-    return f"device {str(device)!r} has {amount(free)} of {amount(total)} free" if total else ""
+    return f"device {str(device)!r} has {byte_sizes.shown(free)} of {byte_sizes.shown(total)} free" if total else ""
 
 
 def _of_processor() -> tuple[int, int]:
@@ -165,12 +169,3 @@ def _of_processor() -> tuple[int, int]:
         if limit != resource.RLIM_INFINITY and limit - used < free:
             return max(limit - used, 0), limit
     return free, total
-
-
-def amount(size: float) -> str:
-    """Bytes as a reader takes them in: '268 MB', '1.2 GB'."""
-    for unit in ("bytes", "kB", "MB"):
-        if size < 999.5:
-            return f"{size:.0f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import torch
 
+from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.models.inputs.tokens import Tokens
 
 FORBIDDEN = -1e4
@@ -34,7 +35,7 @@ def allowed(text: Tokens) -> list[int]:
     """
     found = [place for place in range(text.sentence_b_start or 0, len(text.ids)) if place not in text.special]
     if not found:
-        raise ValueError("The text has no token that could be part of an answer.")
+        raise WrongValue("text", "The text has no token that could be part of an answer.")
     return found
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.models.loading.loaded import Loaded
 from mkdocs_attnviz.models.probing.attention_calls import Call, Keep, recording
 from mkdocs_attnviz.models.probing.attention_limits import limit
@@ -84,7 +85,9 @@ def forward(loaded: Loaded, inputs: dict[str, torch.Tensor], found: Anatomy, kee
             with way_of(found.way, counted, operands=operands):
                 run(loaded, inputs, attentions=False)
     if count != found.calls:
-        raise ValueError(_another_way(loaded, inputs, "computes its attention in another way than on a short one"))
+        raise WrongValue(
+            "text", _another_way(loaded, inputs, "computes its attention in another way than on a short one")
+        )
 
 
 def _check(loaded: Loaded, inputs: dict[str, torch.Tensor], call: Call, stack: Stack, layer: Layer) -> None:
@@ -93,7 +96,7 @@ def _check(loaded: Loaded, inputs: dict[str, torch.Tensor], call: Call, stack: S
     if tuple(call.weights.shape[1:]) != (layer.heads, rows, cols):
         shape = " × ".join(map(str, call.weights.shape[-2:]))
         what = f"has weights of {shape} in layer {layer.layer}, which is no matrix of its {rows} by {cols} tokens"
-        raise ValueError(_another_way(loaded, inputs, what))
+        raise WrongValue("text", _another_way(loaded, inputs, what))
     if stack.sink:
         return
     off = (call.weights.sum(-1, dtype=torch.float32) - 1).abs()  # (B, H, Tq)
@@ -101,7 +104,9 @@ def _check(loaded: Loaded, inputs: dict[str, torch.Tensor], call: Call, stack: S
     if mask is not None:
         off = off * mask.to(off)[:, None]
     if float(off.amax()) > UNEVEN:
-        raise ValueError(_another_way(loaded, inputs, f"has weights in layer {layer.layer} that do not sum to one"))
+        raise WrongValue(
+            "text", _another_way(loaded, inputs, f"has weights in layer {layer.layer} that do not sum to one")
+        )
 
 
 def _another_way(loaded: Loaded, inputs: dict[str, torch.Tensor], what: str) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.models.inputs.examples import accepted, collate
 from mkdocs_attnviz.models.inputs.tokens import Example
 from mkdocs_attnviz.models.loading.load import Unusable
@@ -213,7 +214,9 @@ def _baselines(loaded: Loaded, embeddings: Embeddings, kind: str | None) -> Embe
     if kind == "zero":
         return tuple(torch.zeros_like(part) for part in embeddings)
     if loaded.tokenizer.pad_token_id is None:
-        raise ValueError(f"`baseline` is pad, and the tokenizer of model {loaded.ref.name!r} has no padding token.")
+        raise WrongValue(
+            "baseline", f"`baseline` is pad, and the tokenizer of model {loaded.ref.name!r} has no padding token."
+        )
     modules = _embeddings(loaded)
     pad = torch.tensor([[loaded.pad]], device=loaded.device)
     with torch.no_grad():
@@ -266,7 +269,8 @@ def _rectified(name: str) -> Callable[..., Taken]:
             used = getattr(loaded.model.config.get_text_config(), "hidden_act", None)
             raise Unusable(
                 f"`method` is {method}, which changes how gradients pass ReLU modules, and model "
-                f"{loaded.ref.name!r} has none{f' (it uses {used})' if isinstance(used, str) else ''}."
+                f"{loaded.ref.name!r} has none{f' (it uses {used})' if isinstance(used, str) else ''}.",
+                "method",
             )
         return getattr(_captum(), name)(function).attribute(embeddings, target=0), None
 
@@ -283,14 +287,16 @@ def _layer(function: Explained, loaded: Loaded, embeddings: Embeddings, _: Any, 
     if any(count != 1 for count in calls.values()):
         raise Unusable(
             f"`method` is layer_gradient_x_activation, which needs a module for each layer, and model "
-            f"{loaded.ref.name!r} runs one several times."
+            f"{loaded.ref.name!r} runs one several times.",
+            "method",
         )
     try:
         found = _captum().LayerGradientXActivation(function, layers).attribute(embeddings, target=0)
     except AssertionError:  # Captum's own, where a layer returns something that is no tensor
         raise Unusable(
             f"`method` is layer_gradient_x_activation, and the layers of model {loaded.ref.name!r} return more than "
-            "vectors, which Captum does not take."
+            "vectors, which Captum does not take.",
+            "method",
         ) from None
     return [part[0] if isinstance(part, (tuple, list)) else part for part in found], None
 
@@ -300,10 +306,11 @@ def _block(loaded: Loaded, part: torch.nn.Module, layer: int) -> torch.nn.Module
     blocks = next(lists, None)
     if blocks is None:
         raise Unusable(
-            f"`method` is layer_gradient_x_activation, and the layers of model {loaded.ref.name!r} are not in a list."
+            f"`method` is layer_gradient_x_activation, and the layers of model {loaded.ref.name!r} are not in a list.",
+            "method",
         )
     if layer >= len(blocks):
-        raise ValueError(f"`layer` is {layer}; model {loaded.ref.name!r} has layers 0 to {len(blocks) - 1}.")
+        raise WrongValue("layer", f"`layer` is {layer}; model {loaded.ref.name!r} has layers 0 to {len(blocks) - 1}.")
     return blocks[layer]
 
 
@@ -375,7 +382,8 @@ def _check_reuse(function: Explained, loaded: Loaded, embeddings: Embeddings) ->
     if any(count > 1 for count in calls.values()):
         raise Unusable(
             f"`method` is deep_lift, which needs a module of its own for each non-linear step, and model "
-            f"{loaded.ref.name!r} runs one several times."
+            f"{loaded.ref.name!r} runs one several times.",
+            "method",
         )
 
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from transformers.pytorch_utils import Conv1D
 
+from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.block.values import listed
 from mkdocs_attnviz.models.inputs.examples import target_tokens, text_tokens
 from mkdocs_attnviz.models.inputs.languages import speaking
@@ -62,7 +63,7 @@ def _readable(loaded: Loaded, several: Iterable[Mapping[str, Any]]) -> Example:
         ValueError: why it cannot read the last of the inputs, where it can read none.
         Unusable: its decoder reads the text again.
     """
-    problem = ValueError("There is no text to look at the model with.")
+    problem: ValueError = WrongValue("text", "There is no text to look at the model with.")
     for inputs in several:
         try:
             with speaking(loaded, inputs):
@@ -80,7 +81,8 @@ def _read(loaded: Loaded, inputs: Mapping[str, Any]) -> Example:
     if loaded.reads_again:
         raise Unusable(
             f"`interventions` does not reach into model {loaded.ref.name!r}, a classifier whose decoder reads the text "
-            "again."
+            "again.",
+            "interventions",
         )
     said = inputs.get("text_target") or inputs.get("text") or inputs["chat"][0]["content"]
     return Example(text, target_tokens(loaded, said))
@@ -106,7 +108,8 @@ def _heads(loaded: Loaded, interventions: Interventions, found: Anatomy) -> Iter
         projection = found.projections.get(layer.call)
         if projection is None:
             raise Unusable(
-                f"`interventions` scales heads, and where those of {place.where} go on to could not be found."
+                f"`interventions` scales heads, and where those of {place.where} go on to could not be found.",
+                "interventions",
             )
         uses = [call for call, each in sorted(found.projections.items()) if each.linear is projection.linear]
         factors = _factors(scales, layer.heads)
@@ -133,8 +136,9 @@ class _Where(NamedTuple):
     def check(self, what: str, numbers: Iterable[int], count: int) -> None:
         beyond = next((number for number in numbers if number >= count), None)
         if beyond is not None:
-            raise ValueError(
-                f"`interventions` names {what} {beyond}; the {what}s of {self.where} are 0 to {count - 1}."
+            raise WrongValue(
+                "interventions",
+                f"`interventions` names {what} {beyond}; the {what}s of {self.where} are 0 to {count - 1}.",
             )
 
 
@@ -152,8 +156,9 @@ def _by_place(
         model = f"model {loaded.ref.name!r}"
         if layer not in stacks[stack]:
             of = model if len(stacks) == 1 else f"the {stack} of {model}"
-            raise ValueError(
-                f"`interventions` names layer {layer}; the layers with {what} of {of} are {listed(stacks[stack])}."
+            raise WrongValue(
+                "interventions",
+                f"`interventions` names layer {layer}; the layers with {what} of {of} are {listed(stacks[stack])}.",
             )
         name = f"layer {layer}" if len(stacks) == 1 else f"{stack} layer {layer}"
         scales = found[_Where(stack, layer, f"{name} of {model}")]
@@ -165,9 +170,9 @@ def _by_place(
 def _stack(loaded: Loaded, name: str | None, what: str, stacks: Mapping[str, Any]) -> str:
     there = f"model {loaded.ref.name!r} has {what} in {', '.join(stacks)}."
     if name is None and len(stacks) > 1:
-        raise ValueError(f"`interventions` does not say which `stack` it means; {there}")
+        raise WrongValue("interventions", f"`interventions` does not say which `stack` it means; {there}")
     if name is not None and name not in stacks:
-        raise ValueError(f"`interventions` names the stack {name!r}; {there}")
+        raise WrongValue("interventions", f"`interventions` names the stack {name!r}; {there}")
     return name or next(iter(stacks))
 
 

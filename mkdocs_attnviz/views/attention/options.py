@@ -10,6 +10,7 @@ from pydantic import ConfigDict, model_validator
 
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.block.fields import Options as BlockOptions
+from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.block.values import Index, Indices, key, listed
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import TENSORS
@@ -67,13 +68,26 @@ class AttentionOptions(BlockOptions):
     def _one_of_two(self) -> AttentionOptions:
         for one, other in ONE_OF_TWO.items():
             if getattr(self, one, None) is not None and getattr(self, other, None) is not None:
-                raise ValueError(f"`{one}` and `{other}` stand both in the block; keep one of them.")
+                raise WrongValue(one, f"`{one}` and `{other}` stand both in the block; keep one of them.")
         return self
 
 
 def shared(name: str) -> Any:
     """A key that views of other things than attention have, too; in all of them it means the same."""
     return AttentionOptions.model_fields[name]
+
+
+Side = Literal["self", "encoder", "decoder"]
+"""What has layers of its own: views of hidden states and neurons choose among these; cross attention has neither."""
+
+
+def side() -> Any:
+    """The key `stack` of a view that shows what layers give, not attention."""
+    return key(
+        "self, encoder or decoder",
+        "Of an encoder–decoder model: whose layers are shown at first. Default: `encoder`.",
+        default=None,
+    )
 
 
 class WeightOptions(AttentionOptions):

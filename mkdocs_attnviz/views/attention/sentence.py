@@ -10,7 +10,7 @@ from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.views.attention.options import AttentionOptions, Selection, WeightOptions, sequence
 from mkdocs_attnviz.views.attention.weights import Layer, Weight
 from mkdocs_attnviz.views.attention.window import Window
-from mkdocs_attnviz.views.svg.document import visible
+from mkdocs_attnviz.views.svg.document import called
 
 STACKS = {
     "self": "Attention",
@@ -108,5 +108,5 @@ def _strongest_of_layer(entry: Entry, found: Selection) -> str:
 
 
 def _told(value: float, row: str, col: str, head: int | None) -> str:
-    one, other = (visible(token.strip()) or "a space" for token in (row, col))
+    one, other = map(called, (row, col))
     return f"{value:.2f}, from “{one}” to “{other}”" + ("" if head is None else f" in head {head}")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import html
 import json
+import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache, lru_cache
 from importlib import resources
 from typing import Any, NamedTuple
@@ -48,19 +49,42 @@ HEADS = len(palette("light").base["heads"])
 """How many heads have colours of their own; those of further ones repeat."""
 
 
+MARKS = {" ": "·", "\n": "⏎", "\t": "⇥", "\x7f": "␡", "\xa0": "⍽"}
+STEERING = re.compile(r"[\x00-\x20\x7f-\xa0\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+"""Spaces, control characters, and marks that steer the direction of text, as `INVISIBLE` in `frontend/src/token.ts`."""
+ZERO_WIDTH = re.compile(
+    r"[\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
+    r"\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]+"
+)
+"""Unicode's Default_Ignorable_Code_Point: a token of nothing else would be an empty place."""
+
+
 def visible(token: str) -> str:
-    """White space and control characters made visible; those that XML forbids would break a picture."""
-    return "".join(_visible(character) for character in token)
+    """Return a token with signs for what cannot be seen, what steers the text around it, and what XML forbids."""
+    if ZERO_WIDTH.fullmatch(token):
+        return " ".join(map(_code_point, token))
+    return "".join(map(_visible, token))
 
 
 def _visible(character: str) -> str:
-    if character == " ":
-        return "·"
-    if character in "\n\t":
-        return {"\n": "⏎", "\t": "⇥"}[character]
+    if character.isalnum():
+        return character
+    if mark := MARKS.get(character):
+        return mark
     if ord(character) < 0x20:
         return chr(0x2400 + ord(character))
-    return "�" if unicodedata.category(character) in ("Cc", "Cs", "Cn") else character
+    if STEERING.match(character):
+        return _code_point(character)
+    return "�" if unicodedata.category(character) in ("Cs", "Cn") else character
+
+
+def _code_point(character: str) -> str:
+    return f"U+{ord(character):04X}"
+
+
+def called(token: str) -> str:
+    """Return what a sentence calls a token: without spaces at its ends, which most tokens of some models have."""
+    return visible(token.strip(" ")) or ("a space" if token else "∅")
 
 
 @lru_cache(maxsize=10_000)
@@ -101,6 +125,15 @@ def titled(picture: Picture, title: str, theme: str) -> Picture:
         width,
         height,
     )
+
+
+def stacked(pictures: Sequence[Picture]) -> Picture:
+    """Return the pictures as one, each below the one before it."""
+    width, height, body = max(picture.width for picture in pictures), 0, list[str]()
+    for picture in pictures:
+        body.append(picture.svg.replace("<svg ", f'<svg y="{height}" ', 1))
+        height += picture.height
+    return Picture(document(width, height, "", body), width, height)
 
 
 def escape_words(text: str) -> str:

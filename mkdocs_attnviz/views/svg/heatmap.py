@@ -20,11 +20,21 @@ WIDTH = 736  # px of a heat map with values
 LABEL = 120
 AXIS = 18  # px of the names of the axes
 FROM, TO = "from ↓", "attends to →"
+FEW_ROWS = 24
 PIXELS = 300  # of a side of the picture of all heads: it should weigh a few kB
 
 
-def levels(weights: Sequence[Sequence[float]]) -> Grid:
-    return [bytes(round(LEVELS * min(1.0, weight) ** 0.5) for weight in row) for row in weights]
+def levels(weights: Sequence[Sequence[float]], contrast: float = 1.0) -> Grid:
+    """Return each weight's level on the scale of the interactive figure (`scaleOf`, `shade` in `parts/heat.ts`)."""
+    most = scale_end(weights)
+    return [bytes(round(LEVELS * min(1.0, weight / most) ** (0.75 * contrast)) for weight in row) for row in weights]
+
+
+def scale_end(weights: Sequence[Sequence[float]]) -> float:
+    """Return the weight of full colour: the largest, or of many rows one that nine rows of ten do not exceed."""
+    largest = sorted(max(row, default=0.0) for row in weights)
+    most = largest[int(0.9 * (len(largest) - 1))] if len(largest) > FEW_ROWS else 0.0
+    return most or max(largest, default=0.0) or 1.0
 
 
 def heat_map(

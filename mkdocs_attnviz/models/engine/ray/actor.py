@@ -82,13 +82,13 @@ class NodeWorker:
                 elif job["capture"] != TENSORS.name:
                     found = self._found_here(model)
                 if found is None:
-                    yield {"event": "absent", "name": model.name, "path": model.path, "blame": key}, b""
+                    yield {"event": "absent", "name": model.name, "path": model.path, "key": key}, b""
                     return
                 here[key] = found.to_dict()
             try:
                 yield from self._worker.messages(job | {"models": here})
             except WorkerDied as death:
-                yield {"event": "died", "error": str(death)}, b""
+                yield {"event": "died", "why": str(death), "detail": death.detail}, b""
 
     def _found_here(self, model: ModelRef) -> ModelRef | None:
         """Return the model, and of an adapter its base, with the paths of this node; None if it has not all files."""

@@ -17,6 +17,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
+from mkdocs_attnviz.block.problem import Problem
 from mkdocs_attnviz.log import Log
 from mkdocs_attnviz.models.engine.capture import TENSORS
 from mkdocs_attnviz.models.engine.client import Answer, Models, Refused, capture_job, captured
@@ -65,8 +66,8 @@ class Crew:
         self.deaths: collections.Counter[int] = collections.Counter()
         """Of workers, by the place of a text that was in the model."""
         self.failures: collections.Counter[Work] = collections.Counter()
-        self.refusals: dict[Work, tuple[str, str]] = {}
-        """Why it could not be done, by whoever tried it last, and the key of the block that is at fault."""
+        self.refusals: dict[Work, Problem] = {}
+        """Why it could not be done, by whoever tried it last."""
 
     def answers(self, options: Mapping[str, Any]) -> Iterator[Answer]:
         """Each text is answered once. `options`: `batch_size`, `max_tokens` and `timeout`."""
@@ -77,7 +78,7 @@ class Crew:
             if not self.calls or (not self._at_work() and time.monotonic() - heard > self.patience):
                 for chunk in self.waiting.drop():
                     known = [self.refusals[work] for work in chunk.works if work in self.refusals]
-                    yield from self._refuse(chunk, *(known[-1] if known else (self._nobody(),)))
+                    yield from self._refuse(chunk, known[-1] if known else self._nobody())
                 return
             done, _ = ray.wait(list(self.calls), timeout=TICK)
             for call in done:
@@ -140,7 +141,7 @@ class Crew:
             case "absent" | "failed":
                 yield from self._decline(worker, message)
             case "died":
-                yield from self._again(worker, message["error"])
+                yield from self._again(worker, message["why"], message["detail"])
             case "done":
                 worker.chunk = None
             case _:  # what comes next is asked for first: whoever takes this answer may take his time
@@ -158,7 +159,7 @@ class Crew:
         if message["event"] == "captured":
             yield captured(message, data)
         else:
-            yield Refused(place, message["error"])
+            yield Refused(place, Problem.from_json(message["problem"]))
 
     def _welcome(self, worker: Hired, about: Mapping[str, Any]) -> None:
         worker.node, self.futile = about["node"], 0
@@ -178,11 +179,9 @@ class Crew:
         work = chunk.works[bool(message.get("loaded"))]
         worker.lacks.add(work)
         self.failures[work] += message["event"] == "failed"
-        why = message.get("error") or (
-            f"Model {message['name']!r} is the directory {message['path']}, which node {worker.node} of the Ray "
-            "cluster does not hold with the same files; it must lie at the same path on the nodes, or be on the hub."
+        self.refusals[work] = (
+            _absent(message, worker.node) if message["event"] == "absent" else Problem.from_json(message["problem"])
         )
-        self.refusals[work] = (why, message["blame"])
         yield from self._put_back(chunk)
 
     def _put_back(self, chunk: Chunk) -> Iterator[Answer]:
@@ -190,7 +189,7 @@ class Crew:
         for work in chunk.works:
             if self.failures[work] >= TRIES:
                 for each in self.waiting.drop(work):
-                    yield from self._refuse(each, *self.refusals[work])
+                    yield from self._refuse(each, self.refusals[work])
 
     def _lose(self, worker: Hired, error: RayError) -> Iterator[Answer]:
         """With the actor."""
@@ -204,7 +203,7 @@ class Crew:
         self.log.info("a worker on node %s was lost (%s); texts to do again: %d", worker.node or "?", why, unfinished)
         yield from self._again(worker, why)
 
-    def _again(self, worker: Hired, why: str) -> Iterator[Answer]:
+    def _again(self, worker: Hired, why: str, detail: str = "") -> Iterator[Answer]:
         """Without the worker process, or all of the worker: what it had not finished."""
         chunk, running = worker.chunk, worker.running
         worker.chunk, worker.running = None, []
@@ -213,32 +212,40 @@ class Crew:
         self.deaths.update(running)
         for place in running:
             if self.deaths[place] >= TRIES:
-                yield Refused(
-                    place, f"Running this text through the model ended {TRIES} workers, the last time: {why}."
-                )
+                sentence = f"Running this text through the model ended {TRIES} workers, the last time: {why}."
+                yield Refused(place, Problem("text", "text", sentence, detail))
         if not running:
             chunk = replace(chunk, losses=chunk.losses + 1)
         if chunk.losses >= TRIES:
             self.failures[chunk.works[0]] = TRIES
-            self.refusals[chunk.works[0]] = (
-                f"{chunk.called} could not be run: {TRIES} workers ended before a text was in it, the last time: "
-                f"{why}.",
-                "model",
+            sentence = (
+                f"{chunk.called} could not be run: {TRIES} workers ended before a text was in it, the last time: {why}."
             )
+            self.refusals[chunk.works[0]] = Problem("model", "model", sentence, detail)
         suspects = {place: chunk.requests[place] for place in running if self.deaths[place] < TRIES}
         yield from self._put_back(chunk.without(running))
         yield from self._put_back(replace(chunk, requests=suspects, alone=True))
 
-    def _refuse(self, chunk: Chunk, why: str, blame: str = "model") -> Iterator[Answer]:
+    def _refuse(self, chunk: Chunk, problem: Problem) -> Iterator[Answer]:
         for place in chunk.requests:
-            yield Refused(place, why, blame)
+            yield Refused(place, problem)
 
-    def _nobody(self) -> str:
-        if self.reason:
-            return self.reason
+    def _nobody(self) -> Problem:
+        return Problem("model", "model", self.reason or self._nobody_came())
+
+    def _nobody_came(self) -> str:
         wanted = {"num_cpus": "CPU", "num_gpus": "GPU"}
         holds = " and ".join(f"{number} {wanted[name]}" for name, number in self._places()[1].items())
         return f"No worker of the Ray cluster came up in {self.patience:.0f} s; it needs a node with {holds} free."
+
+
+def _absent(message: Mapping[str, Any], node: str) -> Problem:
+    """Return the record of a model whose files a node has not."""
+    why = (
+        f"Model {message['name']!r} is the directory {message['path']}, which node {node} of the Ray cluster does not "
+        "hold with the same files; it must lie at the same path on the nodes, or be on the hub."
+    )
+    return Problem("model", message["key"], why)
 
 
 def _dismiss(worker: Hired) -> None:

@@ -1,0 +1,130 @@
+"""Problems are records: what nobody foresaw keeps its traceback, on its way from the worker to whoever asks for it."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+import yaml
+from conftest import INDUCTION
+from hosts import MkDocs, Sphinx
+
+FAILING = """
+import os
+from transformers.models.gpt2.modeling_gpt2 import GPT2Model
+class Failing(GPT2Model):
+    def forward(self, input_ids, **kwargs):
+        if input_ids.shape[1] == 3:
+            raise KeyError(f"three in process {os.getpid()}")
+        return super().forward(input_ids, **kwargs)
+"""
+FAILS = "model: failing\ntext: the cat sat"
+SENTENCE = re.compile(r"index\.md:\d+: The model failed on this text: there is no 'three in process (\d+)'\.")
+TRACEBACK = re.compile(r'Traceback \(most recent call last\):\n(?s:.*)code\.py", line 7, in forward\n(?s:.*)KeyError: ')
+
+
+@pytest.fixture(scope="module")
+def failing(tmp_path_factory):
+    """The settings of a site with a model whose own code fails on texts of three tokens."""
+    folder = tmp_path_factory.mktemp("models") / "failing"
+    shutil.copytree(INDUCTION, folder)
+    (folder / "code.py").write_text(FAILING)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"auto_map": {"AutoModel": "code.Failing"}}))
+    return {"models": {"failing": {"model": str(folder), "trust_remote_code": True}}}
+
+
+@pytest.fixture
+def project(failing, tmp_path):
+    """A MkDocs site, built and not: `run(…)` runs the command there."""
+    host = MkDocs(tmp_path, tmp_path / "cache")
+    host.settings |= failing
+    host.write("index", FAILS)
+    (tmp_path / "mkdocs.yml").write_text(yaml.safe_dump({"site_name": "T", "plugins": [{"attnviz": host.settings}]}))
+
+    def run(*command, **environment):
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=os.environ | {"NO_MKDOCS_2_WARNING": "1"} | environment,
+        )
+        told, _ = process.communicate(timeout=600)
+        return process, told
+
+    return run
+
+
+def test_a_build_by_mkdocs_shows_the_traceback_when_it_is_asked_to(project):
+    process, told = project("mkdocs", "build", "-v")
+    assert TRACEBACK.search(told), told
+    assert int(SENTENCE.search(told)[1]) != process.pid, "the model runs in a process of its own"
+    assert process.returncode == 0
+
+
+def test_the_command_shows_it_and_can_run_the_model_in_its_own_process(project):
+    process, told = project("mkdocs_attnviz", "run", "-v", ATTNVIZ_WORKER="inline")
+    assert TRACEBACK.search(told), told
+    assert int(SENTENCE.search(told)[1]) == process.pid
+    assert process.returncode == 1
+    assert "key " not in told
+    _, told = project("mkdocs_attnviz", "-vv", "run", ATTNVIZ_WORKER="inline")
+    assert TRACEBACK.search(told)
+    assert re.search(r"^key [0-9a-f]{64} = ", told, re.MULTILINE), "-vv tells the cache's keys, too"
+    _, told = project("mkdocs_attnviz", "run", "--json", ATTNVIZ_WORKER="inline")
+    assert not TRACEBACK.search(told.partition("{")[0]), "nobody asked for it"
+    (problem,) = json.loads(told[told.index("{\n") :])["problems"]
+    assert (problem["page"], problem["kind"], problem["key"]) == ("index.md", "text", "text")
+    assert TRACEBACK.match(problem["detail"])
+
+
+def test_sphinx_shows_it_with_one_v(failing, tmp_path):
+    host = Sphinx(tmp_path, tmp_path / "cache")
+    host.settings |= failing
+    host.write("index", FAILS)
+    host.options = ["-v"]
+    log = re.sub(r"\x1b\[[0-9;]*m", "", host.build().log)
+    assert TRACEBACK.search(log), log
+    assert "The model failed on this text: there is no 'three in process" in log
+
+
+def test_what_a_worker_can_be_is_told(project):
+    process, told = project("mkdocs_attnviz", "run", ATTNVIZ_WORKER="thread")
+    assert process.returncode == 2
+    assert told.splitlines()[-1] == "Error: The variable ATTNVIZ_WORKER is 'thread'; it must be inline, or not be set."
+
+
+PAGES = """
+import logging, sys, time
+import markdown
+from mkdocs_attnviz.hosts import markdown as host
+logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(levelname)s %(message)s")
+settings = {"models": {"none": {"model": sys.argv[1]}}, "cache_dir": sys.argv[2] + "/cache", "base_dir": sys.argv[2]}
+def convert(text, **more):
+    extension = host.AttnvizExtension(**settings, **more)
+    return markdown.markdown(f"~~~ attention\\nmodel: none\\ntext: {text}\\n~~~", extensions=[extension])
+for text in ("a cat", "a cat", "a cat"):
+    assert "cannot be loaded" in convert(text)
+host.PAUSE = 0.0
+convert("a cat")
+"""
+
+
+def test_pages_that_follow_each_other_try_a_failing_model_once(tmp_path):
+    """Python-Markdown and what is made with it tell nothing of a build's end; after a pause it is tried again."""
+    model = tmp_path / "none"
+    shutil.copytree(INDUCTION, model)
+    (model / "model.safetensors").write_bytes(b"nothing" * 100)
+    run = subprocess.run(
+        [sys.executable, "-c", PAGES, str(model), str(tmp_path)], capture_output=True, text=True, timeout=600
+    )
+    assert run.returncode == 0, run.stderr
+    lines = run.stdout.splitlines()
+    assert sum("INFO running model none on 1 text" in line for line in lines) == 2, run.stdout
+    alerts = [line for line in lines if line.startswith("WARNING ") and "Model 'none' cannot be loaded" in line]
+    assert len(alerts) == 4, "each page tells it"

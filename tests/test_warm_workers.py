@@ -1,0 +1,79 @@
+"""Workers of a test run, which are forks of one process that has imported torch: they live and die as real ones do."""
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import INDUCTION, PATIENCE
+
+from mkdocs_attnviz.models.engine.client import Captured, Worker, WorkerDied
+from mkdocs_attnviz.models.engine.request import Request
+from mkdocs_attnviz.models.identity.reference import resolve
+from mkdocs_attnviz.settings import Settings
+from mkdocs_attnviz.views.attention.capture import ATTENTION
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a process with torch cannot be forked elsewhere")
+
+
+@pytest.fixture
+def worker(tmp_path, monkeypatch):
+    """A worker that has read a text, started in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    worker = Worker()
+    request = Request(ATTENTION, resolve(INDUCTION, None, Settings(), tmp_path), {"text": "a cat"})
+    (answer,) = worker.capture([request], device="cpu", batch_size=1, max_tokens=99)
+    assert isinstance(answer, Captured)
+    yield worker
+    worker.close()
+
+
+def forks(worker):
+    """Return the processes that work for the stand-in that the build has started, by the folder they are in."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if process.joinpath("cwd").readlink() == Path.cwd() and int(process.name) != os.getpid():
+                found.append(int(process.name))
+    return sorted(set(found) - {worker._process.pid if worker._process else None})
+
+
+def all_end(worker):
+    deadline = time.monotonic() + PATIENCE
+    while forks(worker) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not forks(worker)
+
+
+def test_it_imports_nothing_and_ends_with_its_build(worker):
+    maps = Path(f"/proc/{worker._process.pid}/maps").read_text()
+    assert "python" in maps
+    assert "libtorch" not in maps
+    assert len(forks(worker)) == 2, "the worker and its watchdog"
+    worker.close()
+    assert all_end(worker)
+
+
+def test_its_fork_is_killed_with_it(worker):
+    os.kill(worker._process.pid, signal.SIGKILL)
+    assert all_end(worker)
+
+
+def test_it_ends_as_its_fork_ends(worker):
+    (fork,) = [pid for pid in forks(worker) if os.getsid(pid) == pid]
+    os.kill(fork, signal.SIGKILL)
+    with pytest.raises(WorkerDied, match="killed \\(signal 9\\)"):
+        worker._receive(PATIENCE)
+
+
+def test_another_environment_is_a_process_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    worker = Worker()
+    request = Request(ATTENTION, resolve(INDUCTION, None, Settings(), tmp_path), {"text": "a cat"})
+    (answer,) = worker.capture([request], device="cpu", batch_size=1, max_tokens=99)
+    assert isinstance(answer, Captured)
+    assert "libtorch" in Path(f"/proc/{worker._process.pid}/maps").read_text()
+    worker.close()
