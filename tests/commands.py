@@ -1,9 +1,9 @@
 """Commands of Python, each a process of its own, that need not import again what all documentation tools import.
 
 `run("mkdocs", "build", …)` does what `python -m mkdocs build …` does, with its own folder, environment and output. Its
-process is forked from one that has imported our modules and Markdown's, but no tool and nothing that runs models (worker
-processes are forks of another, `warm_workers`). A command whose environment differs in what modules look at while they
-are imported is started by the interpreter itself.
+process is forked from one that has imported our modules and Markdown's, no tool and nothing that runs models; workers
+are forks of another (`warm_workers`). A command whose environment differs in what modules look at while they are
+imported is started by the interpreter itself.
 """
 
 from __future__ import annotations
