@@ -15,6 +15,7 @@ from conftest import INDUCTION
 from hosts import MkDocs, Sphinx, Zensical
 
 from mkdocs_attnviz.block.source import Source
+from mkdocs_attnviz.log import MORE
 from mkdocs_attnviz.pipeline import Pipeline
 from mkdocs_attnviz.settings import Settings
 
@@ -107,6 +108,21 @@ def test_what_a_worker_can_be_is_told(project):
     process, told = project("mkdocs_attnviz", "run", ATTNVIZ_WORKER="thread")
     assert process.returncode == 2
     assert told.splitlines()[-1] == "Error: The variable ATTNVIZ_WORKER is 'thread'; it must be inline, or not be set."
+
+
+def test_a_fault_of_our_own_tells_what_shows_more(tmp_path, caplog):
+    """Which is a thing that there is: Python-Markdown has no `-v`, the command has."""
+    pipeline = Pipeline(Settings(), tmp_path, logging.getLogger("test"), more="`attnviz run -v`")
+    with pipeline.build() as build, caplog.at_level(MORE):
+        try:
+            raise KeyError("x")
+        except KeyError as error:
+            alert = build.failed(Source("", page="a.md", line=3), error)
+    assert alert.error.problem.kind == "fault"
+    assert alert.message.endswith("`attnviz run -v` shows more; please report it.")
+    warning, detail = caplog.records
+    assert (warning.levelno, detail.levelno) == (logging.WARNING, MORE)
+    assert re.fullmatch(r"a\.md:3:\nTraceback (?s:.*)KeyError: 'x'", detail.getMessage())
 
 
 def test_a_build_is_a_scope(tmp_path):
