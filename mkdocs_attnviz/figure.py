@@ -472,7 +472,7 @@ class _Page:
             id = _free(f"attnviz-{self.number}", self.taken)
             if source.page is not None:  # else it is an excerpt among others, and no fault of its author
                 message = f"`id` is {figure.wanted_id!r}, which something else on this page has."
-                figure = self.alert(source, BlockError(message))
+                figure = self.alert(source, BlockError(message, key="id"))
         self.taken.add(id)
         try:
             return self._html(figure, id)

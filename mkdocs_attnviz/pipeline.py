@@ -119,9 +119,11 @@ class Pipeline:
         """
         self.registry.begin(goes_on=after is not None)
         self.cache.begin()
+        build = Build(self, after)
         try:
-            yield Build(self, after)
+            yield build
         finally:
+            build.end()
             self.lock.save()
             if not warm:
                 self.close()
@@ -148,6 +150,11 @@ class Build:
         self._told: set[str] = set()
         self.alerts: list[Alert] = []
         """What could not be drawn in this build, each block once."""
+        self._ended = False
+
+    def end(self) -> None:
+        """Refuse to plan anything from here on."""
+        self._ended = True
 
     def render(self, sources: Sequence[Source]) -> list[Rendered]:
         """A figure or an alert for each source."""
@@ -281,6 +288,8 @@ class Build:
 
     def _plan(self, source: Source, *, ask_hub: bool = True) -> Plan | Alert:
         """The source's plan, made once a build; it is not settled while a model is to be looked up on the hub."""
+        if self._ended:
+            raise RuntimeError("This build has ended; another one begins with `Pipeline.build`.")
         key = source.to_json()
         if key in self._plans:
             return self._plans[key]
@@ -319,6 +328,7 @@ class Build:
             try:
                 self._run(missing)
             except EngineFailed as error:
+                self.log.log(MORE, "%s", trace(error))
                 raise self.fatal(str(error)) from None
         else:
             why = f"{NOT_RUN}; where it can run, compute it with `{self.command}`."
