@@ -24,7 +24,7 @@ from mkdocs_attnviz.models.inputs.vocabulary_token import token_of
 from mkdocs_attnviz.models.loading.load import Unusable
 from mkdocs_attnviz.models.loading.loaded import Loaded
 from mkdocs_attnviz.models.probing import answers
-from mkdocs_attnviz.models.probing.attribution import Found, attribute
+from mkdocs_attnviz.models.probing.attribution import Attribution, attribute
 
 DIGITS = 6
 ALL = "all"
@@ -99,7 +99,7 @@ def _row(values: Sequence[torch.Tensor], lengths: Sequence[int]) -> np.ndarray[A
 
 def explained(
     loaded: Loaded, example: Example, parameters: Mapping[str, Any]
-) -> tuple[list[dict[str, Any]], list[Found]]:
+) -> tuple[list[dict[str, Any]], list[Attribution]]:
     """Each output that is explained, in words and in numbers.
 
     Raises:
@@ -281,7 +281,7 @@ def _ends(loaded: Loaded, example: Example, target: Sequence[str] | None) -> lis
 
     def output(number: int) -> Output:
         def choose(logits: torch.Tensor) -> torch.Tensor:
-            return answers.of_allowed(logits[..., number], positions)
+            return answers.masked(logits[..., number], positions)
 
         return Output(example, choose, "outputs", number, (best.start, best.end)[number])
 

@@ -24,7 +24,7 @@ from mkdocs_attnviz.models.loading.isolation import Isolation
 from mkdocs_attnviz.models.loading.model_class import TASKS
 
 if TYPE_CHECKING:
-    from mkdocs_attnviz.models.probing.attention_map import Anatomy
+    from mkdocs_attnviz.models.probing.attention_map import AttentionMap
 
 
 VERSIONS = {
@@ -45,7 +45,7 @@ class Loaded:
     """Whether a padded batch gives what single texts give; None until it was tried."""
     made_with: Mapping[str, str] = field(default_factory=lambda: VERSIONS)
     """Versions of what ran it."""
-    anatomy: Anatomy | None = None
+    attention_map: AttentionMap | None = None
     """Which of the model's attention calls is which layer; None until a text was run."""
     fits: int | None = None
     """Texts × tokens² that one batch may have; None until memory ran out."""

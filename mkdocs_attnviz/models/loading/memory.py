@@ -113,8 +113,8 @@ def _bytes(model: Any) -> int:
 def _one_layer(loaded: Loaded, tokens: int) -> str:
     """What its weights take, all heads of them."""
     heads = getattr(loaded.model.config.get_text_config(), "num_attention_heads", None)
-    if loaded.anatomy is not None:
-        heads = max(layer.heads for stack in loaded.anatomy.stacks.values() for layer in stack.layers)
+    if loaded.attention_map is not None:
+        heads = max(layer.heads for stack in loaded.attention_map.stacks.values() for layer in stack.layers)
     if not isinstance(heads, int):
         return ""
     each = _bytes(loaded.model)
