@@ -40,11 +40,14 @@ class _OfEach(Mapping[str, T]):
 
     def __init__(self, of: Callable[[View], T]) -> None:
         self._of = of
+        self._known: dict[str, T] = {}
 
     def __getitem__(self, name: str) -> T:
-        if name not in NAMES:
-            raise KeyError(name)
-        return self._of(cast("View", importlib.import_module(f"{__name__}.{name}")))
+        if name not in self._known:
+            if name not in NAMES:
+                raise KeyError(name)
+            self._known[name] = self._of(cast("View", importlib.import_module(f"{__name__}.{name}")))
+        return self._known[name]
 
     def __contains__(self, name: object) -> bool:
         return name in NAMES
