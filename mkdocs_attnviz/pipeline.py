@@ -235,8 +235,13 @@ class Build:
         """Return the alert in a block's place, and tell of it: drawing the block has raised `error`."""
         return self._alert(Alert(source, self._own_fault(error)))
 
-    def wrong_state(self, source: Source, id: str, state_of_link: str) -> str | None:
-        """Return what is wrong with a link `#id~state` to a block's figure, '' if nothing is; None for another's id."""
+    def wrong_state(self, sources: Iterable[Source], id: str, state_of_link: str) -> str:
+        """Return what is wrong with a link `#id~state` into a page that has these blocks; '' if nothing is known."""
+        said = (self._wrong_state(source, id, state_of_link) for source in sources)
+        return next((each for each in said if each is not None), "")
+
+    def _wrong_state(self, source: Source, id: str, state_of_link: str) -> str | None:
+        """Return what is wrong with a link to a block's figure, '' if nothing is; None for another's id."""
         plan = self._plan(source)
         if isinstance(plan, Alert):
             return "" if f"id: {id}" in source.body else None

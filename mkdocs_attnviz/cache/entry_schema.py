@@ -32,7 +32,7 @@ Number = Annotated[int, Field(ge=0, le=1 << 20)]
 class _Strict(BaseModel):
     """Fields that an entry may have; what it has beside them is for the view that asks for it."""
 
-    model_config = ConfigDict(strict=True, extra="ignore")
+    model_config = ConfigDict(strict=True, extra="ignore", defer_build=True)
 
 
 class _Sequence(_Strict):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -77,10 +78,10 @@ class Cache:
 
     def has(self, key: str) -> bool:
         """Whether there is an entry, whole or not; cheap."""
-        try:
-            return key in self._unwritten or (key not in self._bad and self.path(key).is_file())
-        except OSError:
-            return False
+        if key in self._unwritten:
+            return True
+        # A text, since a path costs more than looking at the file, and each figure of a site is asked about thrice.
+        return key not in self._bad and os.path.isfile(f"{self.folder}/{file_name(key)}")  # noqa: PTH113
 
     def get(self, key: str, parts: KeyParts) -> Entry | None:
         """The entry, if it is here whole. A damaged one counts as missing and is replaced when it is next computed."""
