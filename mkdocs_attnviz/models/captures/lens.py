@@ -16,7 +16,7 @@ import torch
 from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.captures.context import Context
-from mkdocs_attnviz.models.encoding import digits, json_blob
+from mkdocs_attnviz.models.encoding import json_blob, round_digits
 from mkdocs_attnviz.models.inputs.tokens import Example, pretty
 from mkdocs_attnviz.models.inputs.vocabulary_token import token_of
 from mkdocs_attnviz.models.loading.load import Unusable
@@ -60,7 +60,7 @@ def _entry(loaded: Loaded, example: Example, watched: list[int], parameters: Map
     vocabulary: dict[int, int] = {}
     found: dict[str, list[Any]] = {name: [] for name in ("top", "probabilities", "entropy", "kl", "actual", "watched")}
     for vectors in unembedding.vectors:
-        logits = loaded.numbers(unembedding.logits(vectors, norm if raw else None))
+        logits = loaded.checked_values(unembedding.logits(vectors, norm if raw else None))
         for name, row in _row(logits, unembedding.own, actual, watched, parameters["top_k"], vocabulary).items():
             found[name].append(row)
     lens = {"vocabulary": pretty(loaded.tokenizer, list(vocabulary)), **found}
@@ -128,9 +128,9 @@ def _described(
     followed = [_ranked(logits, probabilities, torch.full_like(known, token)) for token in watched]
     return {
         "top": [[vocabulary.setdefault(token, len(vocabulary)) for token in ids] for ids in top.indices.tolist()],
-        "probabilities": [list(map(digits, values)) for values in top.values.tolist()],
-        "entropy": list(map(digits, (-(probabilities * logs).sum(-1)).tolist())),
-        "kl": list(map(digits, (own_probabilities * (own_logs - logs)).sum(-1).clamp(min=0).tolist())),
+        "probabilities": [list(map(round_digits, values)) for values in top.values.tolist()],
+        "entropy": list(map(round_digits, (-(probabilities * logs).sum(-1)).tolist())),
+        "kl": list(map(round_digits, (own_probabilities * (own_logs - logs)).sum(-1).clamp(min=0).tolist())),
         "actual": ranked,
         "watched": [list(pairs) for pairs in zip(*followed, strict=True)] if followed else [[] for _ in ranked],
     }
@@ -141,4 +141,4 @@ def _ranked(logits: torch.Tensor, probabilities: torch.Tensor, ids: torch.Tensor
     ids = ids[:, None]  # (T, 1)
     ranks = 1 + (logits > logits.gather(-1, ids)).sum(-1)
     values = probabilities.gather(-1, ids)[:, 0]
-    return [[digits(value), rank] for value, rank in zip(values.tolist(), ranks.tolist(), strict=True)]
+    return [[round_digits(value), rank] for value, rank in zip(values.tolist(), ranks.tolist(), strict=True)]

@@ -17,7 +17,7 @@ import torch
 from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.captures.context import Context
-from mkdocs_attnviz.models.encoding import digits, scaled_blob
+from mkdocs_attnviz.models.encoding import round_digits, scaled_blob
 from mkdocs_attnviz.models.inputs.examples import collate
 from mkdocs_attnviz.models.inputs.tokens import Example, Tokens, pretty
 from mkdocs_attnviz.models.inputs.vocabulary_token import token_of
@@ -71,9 +71,9 @@ def _entry(loaded: Loaded, example: Example, parameters: Mapping[str, Any]) -> E
     outputs = [
         {
             **output,
-            "value": digits(each.value, DIGITS),
-            "baseline": None if each.baseline is None else digits(each.baseline, DIGITS),
-            "delta": None if each.delta is None else digits(each.delta, DIGITS),
+            "value": round_digits(each.value, DIGITS),
+            "baseline": None if each.baseline is None else round_digits(each.baseline, DIGITS),
+            "delta": None if each.delta is None else round_digits(each.delta, DIGITS),
         }
         for output, each in zip(said, found, strict=True)
     ]
@@ -120,7 +120,7 @@ def explained(
                 "name": output.name,
                 "index": output.index,
                 "token": _name(loaded, token, example.text),
-                "probability": digits(float(_probabilities(loaded, logits[None])[0, token]), DIGITS),
+                "probability": round_digits(float(_probabilities(loaded, logits[None])[0, token]), DIGITS),
             }
         )
         found.append(attribute(loaded, output.reads, score, parameters))

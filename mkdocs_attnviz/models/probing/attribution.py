@@ -203,7 +203,7 @@ def attribute(
             baseline = None if baselines is None else float(function(*baselines))
         attributions, delta = METHODS[method](function, loaded, embeddings, baselines, parameters)
     return Attribution(
-        [loaded.numbers(_per_token(part, method, norm)) for part in attributions], value, baseline, delta
+        [loaded.checked_values(_per_token(part, method, norm)) for part in attributions], value, baseline, delta
     )
 
 
@@ -305,7 +305,7 @@ def _layer(
     except AssertionError:  # Captum raises it if a layer returns something that is no tensor
         raise Unusable(
             f"`method` is layer_gradient_x_activation, and the layers of model {loaded.ref.name!r} return more than "
-            "vectors, which Captum does not attribute.",
+            "vectors, which Captum does not take.",
             "method",
         ) from None
     return [part[0] if isinstance(part, (tuple, list)) else part for part in attributions], None

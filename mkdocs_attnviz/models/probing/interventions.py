@@ -120,7 +120,7 @@ def _heads(loaded: Loaded, interventions: Interventions, attention_map: Attentio
         projection = attention_map.projections.get(layer.call)
         if projection is None:
             raise Unusable(
-                f"`interventions` scales heads, and where those of {place.where} go on to could not be attention_map.",
+                f"`interventions` scales heads, and where those of {place.where} go on to could not be found.",
                 "interventions",
             )
         uses = [call for call, other in sorted(attention_map.projections.items()) if other.linear is projection.linear]
