@@ -1,4 +1,4 @@
-"""Files that are read and written safely: regular ones only, and never half of one."""
+"""Functions that read only regular files, and that write a file completely or not at all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import platformdirs
 
 
 def user_folder() -> Path:
-    """Return the folder of what attnviz remembers for this user. One without a home has none: nothing can be there."""
+    """Return the folder for this user's own attnviz data, or a path where no file can exist if the user has no home."""
     try:
         return platformdirs.user_cache_path("attnviz")
     except RuntimeError:
@@ -21,11 +21,11 @@ def user_folder() -> Path:
 
 
 def read_regular(path: Path, largest: int) -> bytes:
-    """Return the content of a regular file of at most `largest` bytes. No link is followed, and nothing waited for.
+    """Return the content of a regular file of at most `largest` bytes. It follows no links and never waits for a pipe.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        OSError: it is something else, or larger.
+        FileNotFoundError: if there is no such file.
+        OSError: if the path is not a regular file, or the file is larger.
     """
     if path.is_symlink():
         raise OSError(errno.EINVAL, "it is a link", str(path))
@@ -44,7 +44,7 @@ def read_regular(path: Path, largest: int) -> bytes:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that readers see the old one or the whole new one, never a part."""
+    """Write a file so that readers see either the old content or all of the new content."""
     try:
         name, handle = _new_file(path.parent)
     except FileNotFoundError:
