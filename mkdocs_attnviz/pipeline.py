@@ -308,9 +308,8 @@ class Build:
                 message = f"`tensors` holds attention, which the {block.view} view does not show; it needs a `model`."
                 return Alert(source, block.wrong("tensors", message))
             return Plan(source, block, Request(TENSORS, model, block.inputs))
-        interventions = [each.to_dict() for each in block.interventions or ()]
-        request = Request(view.capture, model, block.inputs, block.options.parameters(), interventions, *others)
-        return Plan(source, block, request, request.without_interventions() if interventions else None)
+        request = Request(view.capture, model, block.inputs, block.options.parameters(), block.changes, *others)
+        return Plan(source, block, request, request.without_interventions() if block.changes else None)
 
     def _draw(self, plan: Plan) -> Rendered:
         try:
