@@ -13,14 +13,15 @@ GROUP = "attnviz.views"
 def registered() -> Mapping[str, list[EntryPoint]]:
     """Return the entry points of each view's name, ours first: one, or several where packages disagree."""
     found: dict[str, list[EntryPoint]] = {}
-    for point in sorted(entry_points(group=GROUP), key=lambda point: not _is_ours(point)):
+    for point in sorted(entry_points(group=GROUP), key=lambda point: not is_ours(point.module)):
         if point not in found.setdefault(point.name, []):  # an editable install may be listed twice
             found[point.name].append(point)
     return found
 
 
-def _is_ours(point: EntryPoint) -> bool:
-    return point.module.startswith("mkdocs_attnviz.")
+def is_ours(module: str) -> bool:
+    """Return whether a module is in this package."""
+    return module.partition(".")[0] == "mkdocs_attnviz"
 
 
 def packages() -> set[str]:
