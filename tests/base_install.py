@@ -27,11 +27,12 @@ sys.addaudithook(audit)
 
 
 def base_install(folder: Path, *more: str, extras: str = "") -> Path:
-    """A new environment's Python, in which no connection can be opened; with `more` packages."""
-    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    """Make an environment in which no connection can be opened, with `more` packages; return its Python."""
+    uv = [sys.executable, "-m", "uv"]
+    subprocess.run([*uv, "venv", "--quiet", "--python", sys.executable, folder], check=True)
     python = folder / "bin" / "python"
-    pip = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "-c", ROOT / "constraints.txt"]
-    subprocess.run([*pip, f"{ROOT}{extras and f'[{extras}]'}", *more], check=True)
+    install = [*uv, "pip", "install", "--quiet", f"--python={python}", "--constraint", ROOT / "constraints.txt"]
+    subprocess.run([*install, f"{ROOT}{extras and f'[{extras}]'}", *more], check=True)
     site = subprocess.run(
         [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], capture_output=True, text=True
     )

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side; threads that wait for each other take CPU time
-
 import contextlib
 import functools
 import hashlib
 import http.server
 import json
+import os
 import shutil
 import sys
 import threading
@@ -162,19 +159,18 @@ def session_folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def python_path(tmp_path_factory, request) -> str | None:
+def python_path(session_folder, request) -> str | None:
     """What `PYTHONPATH` was before it let workers be forks of one that has imported torch."""
     if request.config.option.quick or request.config.option.all_architectures:  # which start no worker
         return os.environ.get("PYTHONPATH")
     from mkdocs_attnviz.models.engine.client import ALLOCATION, WORKER
     from mkdocs_attnviz.models.engine.environment import worker_environment
 
-    base, several = tmp_path_factory.getbasetemp(), "PYTEST_XDIST_WORKER" in os.environ
     return warm_workers.install(
-        (base.parent if several else base) / "warm",
+        session_folder / "warm",
         WORKER,
         lambda: ALLOCATION | worker_environment(os.environ),
-        os.getppid() if several else os.getpid(),
+        os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid(),
     )
 
 

@@ -354,12 +354,11 @@ id: texts
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory, shared_cache):
+def built(tmp_path_factory, shared_cache, share):
     site = Site(tmp_path_factory.mktemp("neurons"), shared_cache)
     site.settings["models"]["dates"] = DATES
     site.write("index.md", PAGE)
-    made = site.build()
-    assert made.returncode == 0, made.log
+    made = share(site)
     assert made.alerts() == []
     return made
 

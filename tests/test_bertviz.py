@@ -102,10 +102,14 @@ def make_tokenizer(kind):
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    """Name on the hub → a folder with a random model of that architecture."""
-    found = {}
-    for number, (name, (kind, settings)) in enumerate(MODELS.items()):
+def folders(once):
+    """Return for each name on the hub a folder with a random model of that architecture."""
+    folder = once("bertviz-models", save_models)
+    return {name: str(folder / kind) for name, (kind, _) in MODELS.items()}
+
+
+def save_models(path):
+    for number, (kind, settings) in enumerate(MODELS.values()):
         torch.manual_seed(number)
         config = transformers.AutoConfig.for_model(kind, **settings)
         auto = transformers.AutoModelForSeq2SeqLM if config.is_encoder_decoder else transformers.AutoModel
@@ -114,11 +118,9 @@ def folders(tmp_path_factory):
             for parameter in model.parameters():
                 if parameter.ndim > 1:
                     parameter.mul_(6)
-        folder = tmp_path_factory.mktemp(kind)
+        folder = path / kind
         model.save_pretrained(folder)
         make_tokenizer(kind).save_pretrained(folder)
-        found[name] = str(folder)
-    return found
 
 
 def expected(folder, keys):
@@ -139,8 +141,8 @@ def expected(folder, keys):
 
 
 @pytest.fixture(scope="module")
-def page(folders, tmp_path_factory, browser):
-    """All eight, built and opened."""
+def page(folders, tmp_path_factory, share, browser):
+    """Open a page with all eight figures."""
     from conftest import Site
 
     site = Site(tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("cache"))
@@ -152,10 +154,8 @@ def page(folders, tmp_path_factory, browser):
         lines += [f"{key}: '{value}'" if isinstance(value, str) else f"{key}: {value}" for key, value in texts.items()]
         blocks.append("```attention\n" + "\n".join(lines) + "\n```\n")
     site.write("index.md", "# BertViz\n\n" + "\n".join(blocks))
-    built = site.build("--strict")
-    assert built.returncode == 0, built.log
     page = browser.new_page()
-    page.goto((built.folder / "site" / "index.html").as_uri())
+    page.goto((share(site, "--strict").folder / "site" / "index.html").as_uri())
     draw_all(page)
     yield page
     page.close()

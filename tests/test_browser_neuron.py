@@ -19,14 +19,12 @@ LONG = CAT.replace("The cat sat on the mat", "Transformers replaced recurrence b
 
 
 @pytest.fixture
-def show(site, open_page):
-    """`show(markdown, …)` → the page, its first figure drawn."""
+def show(site, share, open_page):
+    """`show(markdown, …)` opens a page and returns it, its first figure drawn."""
 
     def show(text, **options):
         site.write("index.md", f"# Page\n\n{text}")
-        built = site.build("--strict")
-        assert built.returncode == 0, built.log
-        page = open_page(built.folder / "site" / "index.html", **options)
+        page = open_page(share(site, "--strict").folder / "site" / "index.html", **options)
         draw_all(page)
         settle(page)
         return page

@@ -22,15 +22,13 @@ QUANTISED = 0.004
 
 
 @pytest.fixture(scope="module")
-def minilm_page(tmp_path_factory, shared_cache):
-    """One built page for all tests that only look at it."""
+def minilm_page(tmp_path_factory, shared_cache, share):
+    """Return one built page for all tests that only look at it."""
     from conftest import Site
 
     site = Site(tmp_path_factory.mktemp("tools"), shared_cache)
     site.write("index.md", f"# Page\n\n{PAIR}")
-    built = site.build("--strict")
-    assert built.returncode == 0, built.log
-    return built.folder / "site" / "index.html"
+    return share(site, "--strict").folder / "site" / "index.html"
 
 
 @pytest.fixture

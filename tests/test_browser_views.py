@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from conftest import ROOT, draw_all, settle
+from conftest import ROOT, draw_all, in_no_time, settle
 from playwright.sync_api import expect
 
 import mkdocs_attnviz
@@ -175,6 +175,15 @@ def test_with_nothing_open_there_are_no_options_of_a_detail(show):
     assert page.get_by_role("button", name="Table").is_visible()
 
 
+STANDS = """async () => {
+  const frame = () => new Promise(requestAnimationFrame);
+  const before = scrollY;
+  for (let i = 0; i < 4; i++) await frame();
+  return scrollY === before;
+}"""
+"""Whether the page does not scroll: in four frames a scroll that is smooth has moved it."""
+
+
 def test_nothing_moves_below_the_pointer(show):
     page = show("model", random(12, 12, 24), [f"w{number}" for number in range(24)])
     page.evaluate("document.querySelector('main').style.paddingBottom = '2000px'")
@@ -185,10 +194,10 @@ def test_nothing_moves_below_the_pointer(show):
         settle(page)
         box = cell(page, 4, 3).bounding_box()
         page.mouse.click(box["x"] + 9, box["y"] + 9)
-        settle(page)
+        in_no_time(page)
         if moved:
             page.wait_for_function("scrollY > 0")
-        page.wait_for_timeout(700)  # it scrolls for a while, or not at all
+        page.wait_for_function(STANDS)
         assert (page.evaluate("scrollY") > 0) == moved
         change(page, open=None)
     page.set_viewport_size({"width": 1280, "height": 960})

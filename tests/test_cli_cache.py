@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
 
+import commands
 import pytest
 import yaml
 from conftest import INDUCTION
@@ -79,10 +80,7 @@ class Project:
         block.mkdir(exist_ok=True)
         (block / "torch.py").write_text(NO_TORCH)
         environment = os.environ | self.environment | ({} if models else {"PYTHONPATH": str(block)})
-        command = [sys.executable, "-m", "mkdocs_attnviz", *map(str, arguments)]
-        return subprocess.run(
-            command, capture_output=True, encoding="utf-8", cwd=self.folder, env=environment, timeout=600
-        )
+        return commands.run("mkdocs_attnviz", *map(str, arguments), cwd=self.folder, env=environment)
 
     def json(self, *arguments, **options):
         made = self.attnviz(*arguments, "--json", **options)
@@ -94,13 +92,16 @@ class Project:
 
 
 @pytest.fixture(scope="session")
-def computed(tmp_path_factory) -> Path:
-    """The project after `attnviz run`; the models run once for all tests."""
-    project = Project(tmp_path_factory.mktemp("computed") / "site")
+def computed(once) -> Path:
+    """Return the project after `attnviz run`; the models run once for all tests."""
+    return once("computed", compute) / "site"
+
+
+def compute(folder: Path) -> None:
+    project = Project(folder / "site")
     project.create()
     made = project.attnviz("run", models=True)
     assert (made.returncode, made.stdout) == (0, "2 blocks on 2 pages: 2 computed, 0 cached, 0 bad\n"), made.stderr
-    return project.folder
 
 
 @pytest.fixture

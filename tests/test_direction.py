@@ -27,9 +27,12 @@ def test_the_order_on_a_line_is_that_of_the_browser(vector):
 
 
 @pytest.fixture(scope="module")
-def polyglot(tmp_path_factory):
-    """A small random decoder whose vocabulary are the words of the texts."""
-    path = tmp_path_factory.mktemp("polyglot")
+def polyglot(once):
+    """Return the folder of a small random decoder whose vocabulary are the words of the texts."""
+    return str(once("polyglot", save_polyglot))
+
+
+def save_polyglot(path):
     torch.manual_seed(3)
     words = ["<unk>", *dict.fromkeys(" ".join(TEXTS.values()).split())]
     backend = Tokenizer(models.WordLevel({word: n for n, word in enumerate(words)}, unk_token="<unk>"))
@@ -37,11 +40,10 @@ def polyglot(tmp_path_factory):
     transformers.PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>").save_pretrained(path)
     config = transformers.GPT2Config(vocab_size=len(words), n_embd=32, n_layer=2, n_head=4, n_positions=32)
     transformers.GPT2LMHeadModel(config).save_pretrained(path)
-    return str(path)
 
 
 @pytest.fixture
-def built(site, polyglot):
+def built(site, polyglot, share):
     site.settings["models"]["polyglot"] = polyglot
     blocks = [
         f"```attention\nmodel: polyglot\ntext: {text}\nview: {view}\nid: {view}-{name}\n```\n"
@@ -49,9 +51,7 @@ def built(site, polyglot):
         for name, text in TEXTS.items()
     ]
     site.write("index.md", "\n".join(blocks))
-    built = site.build("--strict")
-    assert built.returncode == 0, built.log
-    return built
+    return share(site, "--strict")
 
 
 def left_to_right(boxes):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from importlib import metadata
 
+import commands
 import pytest
 import yaml
 from bs4 import BeautifulSoup
@@ -410,8 +411,7 @@ def test_a_pinned_commit_wins_over_the_lock_file(build, path, hub):
     (path.parent / "docs").mkdir()
     (path.parent / "docs" / "index.md").write_text(f"```attention\n{CAT}```\n")
     (path.parent / "mkdocs.yml").write_text(yaml.safe_dump({"site_name": "x", "plugins": [{"attnviz": settings}]}))
-    check = [sys.executable, "-m", "mkdocs_attnviz", "check"]
-    run = subprocess.run(check, capture_output=True, text=True, cwd=path.parent)
+    run = commands.run("mkdocs_attnviz", "check", cwd=path.parent)
     assert run.returncode == 1
     assert "index.md:2: The lock file says" in run.stderr
 

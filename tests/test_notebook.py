@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 
+import commands
 import nbformat
 import numpy as np
 import pytest
@@ -254,14 +255,17 @@ def jupyter(*arguments):
 
 
 @pytest.fixture(scope="module")
-def notebook(tmp_path_factory):
-    """Executed by Jupyter; all pages below are made of it."""
-    path = tmp_path_factory.mktemp("notebook") / "demo.ipynb"
+def notebook(once):
+    """Return a notebook that Jupyter has executed; all pages below are made of it."""
     cells = [new_markdown_cell(f"# Demo\n\n{FENCE}"), *map(new_code_cell, (OWN, LAST_VALUE, LIVE))]
+    return once("notebook", lambda folder: execute(cells, folder / "demo.ipynb")) / "demo.ipynb"
+
+
+def execute(cells, path):
+    """Write a notebook with the outputs of its cells."""
     nbformat.write(new_notebook(cells=cells), path)
     patience = [f"--ExecutePreprocessor.{what}_timeout=300" for what in ("startup", "iopub")]
     jupyter("nbconvert", "--to", "notebook", "--execute", "--inplace", *patience, path)
-    return path
 
 
 WITHOUT_CDN = [f"--HTMLExporter.{name}_url=data:," for name in ("require_js", "mathjax", "mermaid_js")]
@@ -310,18 +314,27 @@ def test_what_a_notebook_keeps(notebook):
         )
 
 
+@pytest.fixture(scope="module")
+def themed(once, notebook):
+    """`themed(theme)` returns the notebook's page as nbconvert exports it with a theme."""
+
+    def themed(theme):
+        return once(f"notebook-{theme}", lambda folder: exported(notebook, folder, "--theme", theme)) / "demo.html"
+
+    return themed
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_exported_by_nbconvert(notebook, tmp_path, open_page, theme):
-    page = open_page(exported(notebook, tmp_path, "--theme", theme))
+def test_exported_by_nbconvert(themed, open_page, theme):
+    page = open_page(themed(theme))
     check_figures(page)
     assert is_dark(page) == (theme == "dark")
 
 
-def test_the_theme_is_switched_as_jupyterlab_does_it(notebook, tmp_path, open_page):
+def test_the_theme_is_switched_as_jupyterlab_does_it(themed, open_page):
     """Another style sheet is loaded, and then the body says so; nbconvert's pages have JupyterLab's style sheets."""
-    (tmp_path / "dark").mkdir()
-    dark = BeautifulSoup(exported(notebook, tmp_path / "dark", "--theme", "dark").read_text("utf-8"), "html5lib")
-    page = open_page(exported(notebook, tmp_path, "--theme", "light"))
+    dark = BeautifulSoup(themed("dark").read_text("utf-8"), "html5lib")
+    page = open_page(themed("light"))
     draw_all(page)
     page.add_style_tag(content="".join(style.string for style in dark.select("head style")))
     assert not is_dark(page)
@@ -364,16 +377,12 @@ def html_of(notebook):
 
 
 @pytest.fixture(scope="module")
-def thirty(tmp_path_factory):
-    """A notebook with thirty calls of `show`, a cell each, executed by Jupyter."""
-    path = tmp_path_factory.mktemp("thirty") / "demo.ipynb"
+def thirty(once):
+    """Return a notebook with thirty calls of `show`, a cell each, that Jupyter has executed."""
     first, live = LIVE.splitlines()[:-1], 'show(model, tokenizer, "The cat sat on mat {}", id="n{}")'
     setup = "\n".join(["from mkdocs_attnviz import show", *first])
     cells = [new_code_cell(setup), *(new_code_cell(live.format(n, n)) for n in range(THIRTY))]
-    nbformat.write(new_notebook(cells=cells), path)
-    patience = [f"--ExecutePreprocessor.{what}_timeout=300" for what in ("startup", "iopub")]
-    jupyter("nbconvert", "--to", "notebook", "--execute", "--inplace", *patience, path)
-    return path
+    return once("thirty", lambda folder: execute(cells, folder / "demo.ipynb")) / "demo.ipynb"
 
 
 def test_thirty_figures_share_one_script(thirty, tmp_path, open_page):
@@ -516,8 +525,7 @@ def test_a_page_of_myst_nb(notebook, tmp_path, shared_cache, open_page):
     )
     (docs / "index.ipynb").write_bytes(notebook.read_bytes())
     for builder in ("html", "text"):
-        command = [sys.executable, "-m", "sphinx", "-W", "-q", "-b", builder, docs, tmp_path / builder]
-        run = subprocess.run(command, capture_output=True, text=True, timeout=600)
+        run = commands.run("sphinx", "-W", "-q", "-b", builder, str(docs), str(tmp_path / builder))
         assert run.returncode == 0, run.stderr
     page = open_page(tmp_path / "html" / "index.html", dark=True)
     check_figures(page, ["attnviz-1", *IDS])

@@ -22,9 +22,10 @@ CAT = "# Cats\n\n```attention\nmodel: minilm\ntext: The cat sat on the mat\n```\
 
 
 @pytest.fixture(scope="module")
-def bare(tmp_path_factory) -> Path:
-    """The folder of commands of a base install, `share` with it; its interpreter ends at the first connection."""
-    return base_install(tmp_path_factory.mktemp("bare") / "environment", extras="share").parent
+def bare(once) -> Path:
+    """Return the commands of a base install, with extra `share`; its interpreter ends at the first connection."""
+    make = lambda folder: base_install(folder / "environment", extras="share")  # noqa: E731
+    return once("base-install", make) / "environment" / "bin"
 
 
 @pytest.fixture

@@ -558,7 +558,7 @@ def test_a_narrow_range_is_said_and_not_spread_over_all_colours(page):
     """Eleven tokens in 64 dimensions: by this measure all layers are alike."""
     page.get_by_role("combobox", name="Measure").select_option("pwcca")
     page.locator("attn-viz").evaluate("e => e.updateComplete")
-    expect(page.locator("attn-viz .legend")).to_contain_text("Similarity, in a narrow range: all 1.000")
+    expect(page.locator("attn-viz .legend")).to_contain_text("narrow range: all 1.000")
     assert page.locator("attn-viz .legend .scale").inner_text().split() == ["0.95", "1.00"]
     span = Span.of([[1, 0.97, 0.99], [0.97, 1, 0.98], [0.99, 0.98, 1]], of_one=True)
     assert (span.low, span.high, span.warning) == (0.94, 0.99, "a narrow range: from 0.970 to 0.990")
@@ -782,7 +782,12 @@ PLANS = [
     ("other: inductoin", {"only_listed_models": True}, "other", "Model 'inductoin' is not listed"),
     ("other: ./no/such", {}, "other", "Model './no/such' is no directory with a config.json"),
     ("other: org/x", {}, "other", "No commit of model 'org/x' is known here. `on_missing` forbids to ask"),
-    ("other: minilm\nother_revision: v1", {}, "other", "`other_revision` is 'v1', but model 'minilm' is a directory"),
+    (
+        "other: minilm\nother_revision: v1",
+        {},
+        "other_revision",
+        "`other_revision` is 'v1', but model 'minilm' is a directory",
+    ),
     (
         "other: minilm\nstack: decoder",
         {},

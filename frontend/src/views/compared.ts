@@ -1,5 +1,4 @@
-import { html, type ReactiveController, type TemplateResult, unsafeCSS } from "lit";
-import { keyed } from "lit/directives/keyed.js";
+import { html, nothing, type ReactiveController, type TemplateResult, unsafeCSS } from "lit";
 import { type Figure, parseFigure } from "../figure.js";
 import type { View, ViewClass, ViewHost } from "../view.js";
 import css from "./compared.css";
@@ -135,10 +134,12 @@ export class ComparedView implements View {
     const changed = capital(this.figure.interventions);
     const button = (before: boolean, text: string) =>
       html`<button aria-pressed=${before === this.before} @click=${() => this.choose(before)}>${text}</button>`;
+    const picture = this.shown.view.render();
+    // Each side in a place of its own: what one has drawn is no part of the other.
     return html`<div class="view compared" role="group" aria-label="The model">
         ${button(true, "As it is")}${button(false, changed)}
       </div>
-      ${keyed(this.before, this.shown.view.render())}`;
+      ${this.before ? picture : nothing}${this.before ? nothing : picture}`;
   }
 }
 

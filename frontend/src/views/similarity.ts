@@ -85,7 +85,7 @@ const depth = ({ low, high }: Span, value: number): number =>
 /** The values' own range in words, where it is narrow. */
 function narrowText({ narrow }: Span): string {
   const [least, most] = (narrow ?? []).map((value) => value.toFixed(3));
-  return narrow ? `, in a narrow range: ${least === most ? `all ${most}` : `from ${least} to ${most}`}` : "";
+  return narrow ? `narrow range: ${least === most ? `all ${most}` : `${least} to ${most}`} · ` : "";
 }
 
 /** How alike layers hold the tokens of a text, as a matrix: of one model, or of one in rows and another in columns. */
@@ -179,7 +179,7 @@ export class SimilarityView extends PanelView<SimilarityState, SimilarityFigure>
   }
 
   protected legend(): string {
-    return `Similarity${this.span ? narrowText(this.span) : ""} · emb: the embeddings`;
+    return `${this.span ? narrowText(this.span) : ""}Similarity · emb: the embeddings`;
   }
 
   protected override ramp(): Ramp | null {
