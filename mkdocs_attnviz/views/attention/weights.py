@@ -1,4 +1,4 @@
-"""Weights as a view reads them: quantised bytes, without NumPy, since the base install has none."""
+"""Weights as views read them: quantised bytes, without NumPy, which the base install does not have."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import NamedTuple
 from mkdocs_attnviz.cache.entry_schema import LARGEST_LAYER, LARGEST_TABLE, inflated
 
 WEIGHT = [(step / 255) ** 2 for step in range(256)]
-"""What a stored byte stands for."""
+"""The weight that each stored byte stands for."""
 
 
 class Weight(NamedTuple):
-    """Token `row` attends to token `col`. Ordered by size."""
+    """The weight with which token `row` attends to token `col`. Weights are ordered by `value`."""
 
     value: float
     head: int
@@ -24,10 +24,14 @@ class Weight(NamedTuple):
 
 
 class Layer:
-    """Weights of shape (heads, cols, rows)."""
+    """The weights of a layer, of shape (heads, cols, rows)."""
 
     def __init__(self, blob: bytes, rows: int, cols: int, heads: int | None = None) -> None:
-        """Raises: ValueError: the blob holds the weights of other than so many heads."""
+        """Inflate the weights.
+
+        Raises:
+            ValueError: if the blob does not hold the weights of `heads` heads.
+        """
         self.rows, self.cols = rows, cols
         size = LARGEST_LAYER if heads is None else heads * rows * cols
         self._steps = inflated(blob, size, most=heads is None)
@@ -35,8 +39,8 @@ class Layer:
     def strongest(
         self, heads: Sequence[int], without_rows: Collection[int] = (), without_cols: Collection[int] = ()
     ) -> Weight | None:
-        """The largest weight that does not come from or go to what is left out; None if all are zero."""
-        found = []
+        """Return the largest weight outside the excluded rows and columns, or None if all are zero."""
+        candidates = []
         for head in heads:
             steps = bytearray(self._head(head))
             for col in without_cols:
@@ -45,16 +49,16 @@ class Layer:
                 steps[row :: self.rows] = bytes(self.cols)
             if step := max(steps):
                 col, row = divmod(steps.index(step), self.rows)
-                found.append(Weight(WEIGHT[step], head, row, col))
-        return max(found, default=None)
+                candidates.append(Weight(WEIGHT[step], head, row, col))
+        return max(candidates, default=None)
 
     def row(self, head: int, row: int) -> list[float]:
-        """All weights of a token, (cols,)."""
+        """Return all weights of a token, of shape (cols,)."""
         start = head * self.rows * self.cols + row
         return list(map(WEIGHT.__getitem__, self._steps[start : start + self.rows * self.cols : self.rows]))
 
     def diagonal(self, head: int, offset: int) -> list[float]:
-        """Return the weights from each token to the one `offset` further on, where both exist."""
+        """Return the weights from each token to the token `offset` positions later, where both exist."""
         steps = self._head(head)
         first = max(0, -offset)
         count = min(self.rows - first, self.cols - first - offset)
@@ -62,18 +66,19 @@ class Layer:
         return [WEIGHT[steps[start + n * (self.rows + 1)]] for n in range(count)]
 
     def column(self, head: int, col: int) -> list[float]:
-        """Return the weights from every token to one, (rows,)."""
+        """Return the weights from every token to one token, of shape (rows,)."""
         return list(map(WEIGHT.__getitem__, self._head(head)[col * self.rows : (col + 1) * self.rows]))
 
     def beginning(self, head: int, tokens: int) -> bytes:
-        """The steps from or to one of the first `tokens`: all of the first columns, then the first rows of the rest."""
+        """Return the bytes of weights from or to one of the first `tokens` tokens: first all of the first columns, then
+        the first rows of the other columns."""
         steps = self._head(head)
         others = range(tokens * self.rows, len(steps), self.rows)
         rows = min(tokens, self.rows)
         return steps[: tokens * self.rows] + b"".join(steps[start : start + rows] for start in others)
 
     def offsets(self, head: int, positions: Iterable[int], tokens: int) -> list[int]:
-        """Where these bytes of `beginning` lie in the layer."""
+        """Return the offsets in the layer of these positions in the result of `beginning`."""
         start, whole, seen = head * self.rows * self.cols, min(tokens, self.cols) * self.rows, min(tokens, self.rows)
         return [
             start + (at if at < whole else whole + (at - whole) // seen * self.rows + (at - whole) % seen)
@@ -81,15 +86,16 @@ class Layer:
         ]
 
     def _head(self, head: int) -> bytes:
+        """Return the bytes of one head, of shape (cols, rows)."""
         size = self.rows * self.cols
         return self._steps[head * size : (head + 1) * size]
 
 
 def scaled(blob: bytes, groups: int, length: int | None = None) -> list[list[float]]:
-    """Return values of the *scaled* encoding of `models/encoding.py`, (groups, N). N is `length`, where that is known.
+    """Return the values in a blob in the *scaled* encoding of `models/encoding.py`, of shape (groups, length).
 
     Raises:
-        ValueError: the blob holds others.
+        ValueError: if the blob has another size.
     """
     size = LARGEST_TABLE if length is None else groups * (4 + 2 * length)
     content = inflated(blob, size, most=length is None)

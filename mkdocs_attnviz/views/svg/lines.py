@@ -1,4 +1,4 @@
-"""The static picture of a head view: tokens left and right, and a line for each of the strongest weights."""
+"""The static picture of a head view: tokens on the left and right, and lines for the strongest weights."""
 
 from __future__ import annotations
 
@@ -14,12 +14,17 @@ from mkdocs_attnviz.views.drawing import Picture
 from mkdocs_attnviz.views.svg.document import HEADS, ROW, document, escape, palette, styles
 
 LINES = 250
+"""The largest number of lines."""
 LEFT, RIGHT, WIDTH = 160, 400, 560
+"""The x positions in px where lines begin and end, and the width of the picture."""
 SPAN, BEND = 240, 96
+"""The horizontal length of a line and of its bend, in px."""
 WEAKEST = 0.002
+"""The smallest weight that gets a line."""
 
 
 def picture(window: Window, theme: str) -> Picture:
+    """Return a picture of the tokens and the lines between them."""
     height = max(len(window.rows.texts), len(window.cols.texts)) * ROW
     body = [*_strokes(_strongest(window), len(window.heads))]
     body += _column(window.rows, LEFT - 8, ' text-anchor="end"')
@@ -27,6 +32,7 @@ def picture(window: Window, theme: str) -> Picture:
     used = sorted({_colour(head) for head in window.heads})
 
     def rules(scheme: dict[str, Any]) -> str:
+        """Return the CSS colours of a scheme."""
         colours = {str(number): colour for number, colour in enumerate(scheme["heads"])} | {"m": scheme["text"]}
         strokes = "".join(f".h{name}{{stroke:{colours[name]}}}" for name in used)
         return f"text{{fill:{scheme['text']}}}.s{{fill:{scheme['pale']}}}{strokes}"
@@ -36,33 +42,35 @@ def picture(window: Window, theme: str) -> Picture:
 
 
 def _strongest(window: Window) -> list[Weight]:
-    """The largest first. Most weights are told apart as bare numbers: there are thousands in each figure."""
-    every = list(chain.from_iterable(chain.from_iterable(window.weights)))  # head by head, row by row
-    counts = Counter(every)
+    """Return the strongest weights in descending order. It compares bare numbers, because each figure has thousands of
+    weights."""
+    weights = list(chain.from_iterable(chain.from_iterable(window.weights)))  # head by head, row by row
+    counts = Counter(weights)
     left, least = LINES, WEAKEST
-    for weight in sorted(counts, reverse=True):  # a few hundred: they come from bytes
+    for weight in sorted(counts, reverse=True):  # a few hundred values, because weights are stored as bytes
         left -= counts[weight]
         if left <= 0:
             least = max(weight, WEAKEST)
             break
-    found = [at for at in range(len(every) - 1, -1, -1) if every[at] >= least]
-    found.sort(key=every.__getitem__, reverse=True)
+    positions = [at for at in range(len(weights) - 1, -1, -1) if weights[at] >= least]
+    positions.sort(key=weights.__getitem__, reverse=True)
     cols = len(window.cols.texts)
     size = cols * len(window.rows.texts)
     heads = [-1 if colour is None else colour for colour in window.heads]
     return [
         Weight(weight, heads[at // size], at % size // cols, at % cols)
-        for at in found[:LINES]
-        if (weight := every[at]) > WEAKEST
+        for at in positions[:LINES]
+        if (weight := weights[at]) > WEAKEST
     ]
 
 
 def _colour(head: int | None) -> str:
+    """Return the name of a head's colour in CSS; `m` is for several heads combined."""
     return "m" if head is None or head < 0 else str(head % HEADS)
 
 
 def _strokes(lines: list[Weight], active: int) -> Iterator[str]:
-    """One path for all lines of a head and a tenth of opacity: a line then costs a dozen bytes."""
+    """Yield one SVG path for all lines of the same head and opacity, so that a line takes only a dozen bytes."""
     paths: dict[tuple[int, int], list[str]] = defaultdict(list)
     for line in lines:
         tenth = round(10 * opacity(line.value, active))
@@ -74,17 +82,20 @@ def _strokes(lines: list[Weight], active: int) -> Iterator[str]:
 
 @lru_cache(maxsize=TOKENS**2)
 def _curve(row: int, col: int) -> str:
+    """Return the SVG path of a line from a row to a column."""
     start, fall = row * ROW + ROW // 2, (col - row) * ROW
     return f"M{LEFT} {start}c{BEND} 0 {SPAN - BEND} {fall} {SPAN} {fall}"
 
 
 @lru_cache(maxsize=10_000)
 def opacity(weight: float, active: int) -> float:
-    """As in `frontend/src/parts/marks.ts`: BertViz's weight ÷ active heads makes twelve heads invisible."""
+    """Return the opacity of a line, as in `frontend/src/parts/marks.ts`. BertViz divides the weight by the number of
+    active heads, which makes the lines of twelve heads invisible."""
     return min(1.0, float(weight**0.75 / active**0.5))
 
 
 def _column(side: Side, x: int, anchor: str) -> Iterator[str]:
+    """Yield the texts of one column of tokens."""
     for position, text in enumerate(side.texts):
         pale = ' class="s"' if side.special[position] else ""
         yield f'<text x="{x}" y="{position * ROW + 16}"{anchor}{pale}>{escape(text)}</text>'
