@@ -27,18 +27,22 @@ export interface ViewHost extends ReactiveControllerHost, HTMLElement {
   changed(): void;
 }
 
-/** A view is a Lit controller that renders and keeps what the reader has chosen. */
+/**
+ * A view is a Lit controller that renders and keeps what the reader has chosen. What other packages' views may rely on is
+ * declared in `mkdocs_attnviz/static/attnviz.d.ts`; `test/public-types.ts` holds the two against each other.
+ */
 export interface View extends ReactiveController {
   /** Reading gives a copy. Writing merges; a bad value throws a RangeError that names it. */
   state: object;
   /** What it shows now, where that is not all that it was given. */
   readonly present?: Figure;
-  render(): TemplateResult;
+  /** What Lit can render: a template, or a node. */
+  render(): unknown;
   /** What it shows as numbers, where that is no attention. */
   values?(request: object): Promise<object>;
 }
 
 export interface ViewClass {
-  readonly styles: CSSResultGroup;
+  readonly styles?: CSSResultGroup | string;
   new (host: ViewHost, figure: Figure): View;
 }

@@ -14,7 +14,7 @@ import hmac
 import itertools
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mkdocs_attnviz.cache.entry_schema import LARGEST_JSON
@@ -37,6 +37,8 @@ class Entry:
 
     meta: Mapping[str, Any]
     blobs: Mapping[str, bytes]
+    derived: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What has been worked out of `meta` while a figure is drawn, so that it is worked out once. No file has it."""
 
     def to_bytes(self, signing_key: bytes = b"") -> bytes:
         """Return the content of the entry's file, signed if there is a key."""

@@ -32,7 +32,7 @@ Number = Annotated[int, Field(ge=0, le=1 << 20)]
 class _Strict(BaseModel):
     """A part of the header that is checked strictly. The views check any other fields that they use."""
 
-    model_config = ConfigDict(strict=True, extra="ignore")
+    model_config = ConfigDict(strict=True, extra="ignore", defer_build=True)
 
 
 class _Sequence(_Strict):

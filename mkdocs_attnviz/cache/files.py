@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import stat
-import tempfile
 from pathlib import Path
 
 import platformdirs
@@ -45,14 +45,33 @@ def read_regular(path: Path, largest: int) -> bytes:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that readers see either the old content or all of the new content."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+    try:
+        name, handle = _new_file(path.parent)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        name, handle = _new_file(path.parent)
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(content)
-        os.chmod(name, 0o644)  # noqa: PTH101 — mkstemp makes it private, and a cache may be shared
         os.replace(name, path)  # noqa: PTH105
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(name)  # noqa: PTH108
         raise
+
+
+_numbers = itertools.count()
+
+
+def _new_file(folder: Path) -> tuple[str, int]:
+    """Return the name and the handle of a new file in a folder, for this process alone to write and all to read."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    while True:
+        name = f"{folder}{os.sep}.{os.getpid()}-{next(_numbers)}.tmp"
+        try:
+            handle = os.open(name, flags, 0o644)
+        except FileExistsError:  # of an earlier process with this number, which was killed
+            continue
+        if os.fstat(handle).st_mode & 0o777 != 0o644:  # a cache may be shared, whatever the user's mask
+            os.chmod(name, 0o644)  # noqa: PTH101
+        return name, handle

@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mkdocs_attnviz.cache.entry import Entry
-from mkdocs_attnviz.models.inputs.marks import gpt2_alphabet
 
 TOKEN_VERSION = 3
 OUTDATED = "an earlier version has told some of its tokens wrongly"
@@ -78,6 +77,8 @@ def _wrong(sequence: Mapping[str, Any]) -> bool:
 
 def _foreign_marks(tokens: Sequence[str]) -> bool:
     """Return whether an earlier version may have taken letters for word boundary marks of another vocabulary."""
+    from mkdocs_attnviz.models.inputs.marks import gpt2_alphabet  # few entries are so old
+
     pieces = any(token.startswith("##") for token in tokens)
     byte_level = not pieces and all(
         character in gpt2_alphabet() or character.isspace() for token in tokens for character in token
