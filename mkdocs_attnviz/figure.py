@@ -429,7 +429,8 @@ def sources(text: str) -> list[Source]:
 
 
 def _waiting(text: str) -> Iterator[re.Match[str]]:
-    """Yield the placeholders outside of comments, in time linear in the text. A comment without an end is none."""
+    """Yield the placeholders outside comments, in time linear in the length of the text. A comment without an end does
+    not count as a comment."""
     if MARK not in text:
         return
     place, closed = 0, True

@@ -48,13 +48,13 @@ LONGEST = 300
 
 
 def with_short_tokens(entry: Entry) -> Entry:
-    """Return the entry with the middle left out of every token, or other text, that is too long for a page."""
+    """Return the entry with long tokens and other long texts shortened in the middle, so that they fit a page."""
     meta = {name: value if name == "key" or _is_short(value) else _short(value) for name, value in entry.meta.items()}
     return Entry(meta, entry.blobs)
 
 
 def _is_short(value: Any) -> bool:
-    """Return whether a value has no parts and may stand in a page as it is: most tokens, and all numbers."""
+    """Return whether a value has no parts and fits a page unchanged. Most tokens and all numbers do."""
     return len(value) <= LONGEST if isinstance(value, str) else not isinstance(value, (list, dict))
 
 
@@ -74,12 +74,12 @@ def bytes_of(part: Mapping[str, Any], entry: Entry) -> bytes | None:
 
 
 def fits_page(data: Any, entry: Entry) -> bool:
-    """Return whether a drawing's data are so small that they travel in the page; what is `ahead` does not count."""
+    """Return whether a drawing's data are small enough for the page. Parts marked `ahead` do not count."""
     return _size(data, entry) <= INLINE
 
 
 def _size(value: Any, entry: Entry) -> int:
-    """Return how many bytes the parts of a drawing's data stand for, without those that are `ahead`."""
+    """Return the number of bytes that the parts of a drawing's data stand for, without parts marked `ahead`."""
     size = 0
     if isinstance(value, dict):
         if "ahead" not in value and (content := bytes_of(value, entry)) is not None:

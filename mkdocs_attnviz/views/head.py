@@ -66,8 +66,8 @@ def _beside(block: Block, options: Options, selection: Selection) -> Selection |
 
 
 def _add_preview(options: Options, entry: Entry, selection: Selection, figure_data: dict[str, Any]) -> None:
-    """Add the lines of the first picture to `made`, so that they are drawn before the layer's file arrives. This is
-    done only if the weights are drawn unchanged and the layer is in a file."""
+    """Add the lines of the first picture to `figure_data`, so that they are drawn before the layer's file arrives. This
+    is done only if the weights are drawn unchanged and the layer is in a file."""
     if fits_page(figure_data, entry) or not is_plain(options) or options.min_weight or options.mass:
         return
     stack = figure_data["stacks"][selection.stack]

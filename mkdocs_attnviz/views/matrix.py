@@ -48,19 +48,19 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
         sentence(block, entry, selection, first),
         _height(first),
         AROUND,
-        wraps=_wraps(options, entry, found),
+        wraps=_wraps(options, entry, selection),
     )
 
 
-def _wraps(options: Options, entry: Entry, found: Selection) -> bool:
-    """Return whether there are more controls than layer and head, for which a narrow figure has no room in one line.
+def _wraps(options: Options, entry: Entry, selection: Selection) -> bool:
+    """Return whether the controls need a second line in a narrow figure, because there are more than layer and head.
 
-    Rollout is of all heads, so that its name stands in the place of a head.
+    Rollout combines all heads, so its name takes the place of the head's control.
     """
     in_a_line = is_plain(options) or options.across_layers == "rollout"
-    stack = entry.meta["stacks"][found.stack]
+    stack = entry.meta["stacks"][selection.stack]
     ends = (entry.meta["sequences"][stack[side]].get("sentence_b_start") for side in ("rows", "cols"))
-    return len(found.stacks) > 1 or not in_a_line or all(end is not None for end in ends)
+    return len(selection.stacks) > 1 or not in_a_line or all(end is not None for end in ends)
 
 
 def _height(first: Window) -> str:

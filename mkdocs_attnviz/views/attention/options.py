@@ -325,7 +325,7 @@ def _layer(stack: str, layer: Mapping[str, Any], parts: Sequence[str]) -> dict[s
 
 
 def sequence(entry: Entry, name: str, *, pretty: bool) -> dict[str, Any]:
-    """Return the tokens of a sequence, as the figure shows them."""
+    """Return the tokens of a sequence as the figure shows them. They are computed once for each entry."""
     known = entry.derived.get(("sequence", name, pretty))
     if known is None:
         known = entry.derived["sequence", name, pretty] = _sequence(entry, name, pretty=pretty)
@@ -333,6 +333,7 @@ def sequence(entry: Entry, name: str, *, pretty: bool) -> dict[str, Any]:
 
 
 def _sequence(entry: Entry, name: str, *, pretty: bool) -> dict[str, Any]:
+    """Compute the tokens of a sequence."""
     meta = entry.meta["sequences"][name]
     words = meta["words"] if _of_own_tensors(entry) else word_boundaries.split(meta)
     known = any(word is not None for word in words)

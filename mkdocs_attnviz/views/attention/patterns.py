@@ -48,6 +48,7 @@ def patterns(layer: Layer, heads: int, square: bool, special: list[int], causal:
 
 
 def _record(layer: Layer, head: int, found: Pattern, without_rows: list[int]) -> bytes:
+    """Return the record of one head with this pattern."""
     top = layer.strongest([head], without_rows) or layer.strongest([head])
     row, col, value = (0, 0, 0.0) if top is None else (top.row, top.col, top.value)
     column, row, col = (min(position, 0xFFFF) for position in (found.column, row, col))
@@ -55,7 +56,7 @@ def _record(layer: Layer, head: int, found: Pattern, without_rows: list[int]) ->
 
 
 def _pattern(layer: Layer, head: int, diagonals: Sequence[tuple[int, int]], columns: Sequence[int]) -> Pattern:
-    """Return the pattern that holds most of a head's weight; the first of several that hold as much."""
+    """Return the pattern that holds most of a head's weight; of equal patterns, the first one."""
     kind, largest, at = NONE, -1.0, 0
     for diagonal, offset in diagonals:
         if (steps := layer.diagonal(head, offset)) and (share := mean(steps)) > largest:

@@ -37,7 +37,7 @@ class Layer:
         self._steps = inflated(blob, size, most=heads is None)
 
     def steps(self, head: int) -> bytes:
-        """Return a head's weights as they are stored, (cols, rows)."""
+        """Return the stored bytes of one head, of shape (cols, rows)."""
         size = self.rows * self.cols
         return self._steps[head * size : (head + 1) * size]
 
@@ -65,19 +65,20 @@ class Layer:
         return list(map(WEIGHT.__getitem__, self._steps[start : start + self.rows * self.cols : self.rows]))
 
     def diagonal(self, head: int, offset: int) -> bytes:
-        """Return the steps from each token to the one `offset` further on, where both exist."""
+        """Return the stored bytes from each token to the token `offset` positions later, where both exist."""
         first = max(0, -offset)
         count = max(0, min(self.rows - first, self.cols - first - offset))
         start = (head * self.cols + first + offset) * self.rows + first
         return self._steps[start : start + count * (self.rows + 1) : self.rows + 1]
 
     def column(self, head: int, col: int) -> bytes:
-        """Return the steps from every token to one, (rows,)."""
+        """Return the stored bytes from every token to one token, of shape (rows,)."""
         start = (head * self.cols + col) * self.rows
         return self._steps[start : start + self.rows]
 
     def beginning(self, head: int, tokens: int) -> bytes:
-        """The steps from or to one of the first `tokens`: all of the first columns, then the first rows of the rest."""
+        """Return the bytes of weights from or to one of the first `tokens` tokens: first all of the first columns, then
+        the first rows of the other columns."""
         steps = self.steps(head)
         others = range(tokens * self.rows, len(steps), self.rows)
         rows = min(tokens, self.rows)
@@ -93,12 +94,13 @@ class Layer:
 
 
 def _largest(steps: bytes | bytearray) -> int:
-    """Return the largest step. The search for one byte runs in C, and most heads have a large weight."""
+    """Return the largest byte. Searching for single bytes is fast, because it runs in C and most heads have a large
+    weight."""
     return next((step for step in range(255, 0, -1) if step in steps), 0)
 
 
 def mean(steps: bytes) -> float:
-    """Return the mean of the weights that these steps stand for."""
+    """Return the mean of the weights that these bytes stand for."""
     return sum(map(WEIGHT.__getitem__, steps)) / len(steps)
 
 

@@ -1,6 +1,6 @@
 """The first tokens of a figure and the weights between them, after all options of the block; static pictures show them.
 
-The steps have the same order as in the browser (the weight pipeline in `frontend/src/`): value weighting, merging word
+The steps have the same order as in the browser (`frontend/src/weight-pipeline.ts`): value weighting, merging word
 pieces, hiding special tokens, combining layers, combining heads, and the filter for sentence pairs.
 """
 
@@ -36,24 +36,24 @@ class Side:
 
     @property
     def is_plain(self) -> bool:
-        """Whether these are tokens from the first on, none left out or put together."""
+        """True if these are the first tokens of the text, none hidden or merged."""
         return len(self.groups) == self.groups[-1][-1] + 1
 
 
 @dataclass(frozen=True)
 class Window:
-    """The weights that a static picture shows."""
+    """The tokens on both sides of a picture, and the weights between them."""
 
     rows: Side
     cols: Side
     heads: list[int | None]
-    """Their numbers, which are their colours; None for several in one."""
+    """The numbers of the heads, which determine their colours; None for several heads combined."""
     values: bytes | list[Rows]
-    """The weights of each of `heads`, row by row: steps as an entry stores them, or numbers where they are combined."""
+    """The weights of each of `heads`, row by row: bytes as an entry stores them, or numbers if weights are combined."""
 
     @cached_property
     def weights(self) -> list[Rows]:
-        """The weights of each of `heads`, as numbers."""
+        """The weights of each of `heads` as numbers."""
         if not isinstance(self.values, bytes):
             return self.values
         weights, cols = list(map(WEIGHT.__getitem__, self.values)), len(self.cols.groups)
@@ -74,15 +74,19 @@ class Window:
         return largest if largest and largest.value else None
 
 
-def window(block: Block, entry: Entry, found: Selection) -> Window:
-    """Return the first 24 rows and columns of the heads that the block shows."""
-    options = found.options
-    stack = entry.meta["stacks"][found.stack]
+def window(block: Block, entry: Entry, selection: Selection) -> Window:
+    """Return the first 24 rows and columns of the heads that the block shows.
+
+    Raises:
+        BlockError: if there are no tokens besides special tokens, and these are hidden.
+    """
+    options = selection.options
+    stack = entry.meta["stacks"][selection.stack]
     rows = side(sequence(entry, stack["rows"], pretty=options.prettify_tokens), options, options.filter[0])
     cols = side(sequence(entry, stack["cols"], pretty=options.prettify_tokens), options, options.filter[-1])
     if not rows.groups or not cols.groups:
         raise block.wrong("special_tokens", "`special_tokens` is false, but there are no other tokens to show.")
-    chosen = found.heads
+    chosen = selection.heads
     across_layers = options.across_layers if isinstance(options, WeightOptions) else None
     if across_layers == "rollout":
         layer = _Reader(entry, selection, selection.layer, "/rollout", weighted=False)
@@ -90,9 +94,9 @@ def window(block: Block, entry: Entry, found: Selection) -> Window:
     weighted = isinstance(options, WeightOptions) and options.value_weighted
     across_heads = options.across_heads if isinstance(options, WeightOptions) else None
     if rows.is_plain and cols.is_plain and not weighted and across_layers is None and across_heads is None:
-        layer = _Reader(entry, found, found.layer, "", weighted=False)
+        layer = _Reader(entry, selection, selection.layer, "", weighted=False)
         return Window(rows, cols, list(chosen), b"".join(layer.steps(head, rows, cols) for head in chosen))
-    numbers = [found.layer] if across_layers is None else list(found.stacks[found.stack])
+    numbers = [selection.layer] if across_layers is None else list(selection.stacks[selection.stack])
     layers: list[list[Rows]] = [[] for _ in chosen]
     for number in numbers:  # one at a time: a layer may be large
         reader = _Reader(entry, selection, number, "", weighted=weighted)
@@ -153,7 +157,7 @@ class _Reader:
         self._norms = scaled(entry.blobs[f"{name}/values"], self.heads, cols) if weighted else None
 
     def steps(self, head: int, rows: Side, cols: Side) -> bytes:
-        """Return the stored steps between the first tokens, (rows, cols)."""
+        """Return the stored bytes between the first tokens, of shape (rows, cols)."""
         first = self._layer.steps(head)[: self._layer.rows * len(cols.groups)]
         return b"".join(first[row :: self._layer.rows] for row in range(len(rows.groups)))
 

@@ -206,9 +206,10 @@ def png(lines: Grid) -> bytes:
 
 
 def _packed(lines: Grid, width: int) -> bytes:
-    """Return the lines with two pixels in a byte, each behind a byte that says that no filter was used.
+    """Return the rows of a PNG with two pixels in a byte. Each row begins with a byte that means that no filter is
+    used.
 
-    All are packed at once, as one large number.
+    All rows are packed at once as one large number, which is fast.
     """
     odd = b"\0" * (width % 2)
     pixels = b"".join(line + odd for line in lines)

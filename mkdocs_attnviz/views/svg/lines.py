@@ -43,9 +43,9 @@ def picture(window: Window, theme: str) -> Picture:
 
 
 def _strongest(window: Window) -> list[tuple[float, int, int, int]]:
-    """Return the largest weights, the largest first, each as value, head, row and column.
+    """Return the strongest weights in descending order, each as value, head, row and column.
 
-    Most are told apart as bare numbers, or as the bytes that stand for them: there are thousands in each figure.
+    It compares bare numbers, or the bytes that stand for them, because each figure has thousands of weights.
     """
     values = window.values
     every: Sequence[float]  # head by head, row by row
@@ -61,7 +61,8 @@ def _strongest(window: Window) -> list[tuple[float, int, int, int]]:
 
 
 def _least(counts: Counter[Any], weight_of: Callable[[Any], float]) -> float:
-    """Return the least value that is drawn; there are at most a few hundred, since they come from bytes."""
+    """Return the smallest value that is drawn. There are at most a few hundred different values, because weights are
+    stored as bytes."""
     left, least = LINES, math.inf
     for value in sorted(counts, reverse=True):
         if left <= 0 or weight_of(value) <= WEAKEST:
@@ -71,7 +72,7 @@ def _least(counts: Counter[Any], weight_of: Callable[[Any], float]) -> float:
 
 
 def _kept(every: Sequence[float], least: float) -> Iterable[int]:
-    """Return for each value 1 if it is drawn, else 0."""
+    """Return 1 for each value that is drawn and 0 for the others."""
     if isinstance(every, bytes):
         below = int(min(least, 256))
         return every.translate(b"\0" * below + b"\1" * (256 - below))
@@ -84,7 +85,7 @@ def _colour(head: int | None) -> str:
 
 
 def _strokes(lines: list[tuple[float, int, int, int]], active: int) -> Iterator[str]:
-    """One path for all lines of a head and a tenth of opacity: a line then costs a dozen bytes."""
+    """Yield one SVG path for all lines of the same head and opacity, so that a line takes only a dozen bytes."""
     paths: dict[tuple[int, int], list[str]] = defaultdict(list)
     for value, head, row, col in lines:
         tenth = round(10 * opacity(value, active))
