@@ -1,4 +1,4 @@
-"""A view: one way to draw what a capture has taken."""
+"""The type of a view: one way to draw the result of a capture."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from mkdocs_attnviz.plugins import is_ours
 from mkdocs_attnviz.views.drawing import Drawing
 
 ATTENTION_SCRIPT, ALL_SCRIPT = "mkdocs_attnviz:static/attnviz.js", "mkdocs_attnviz:static/attnviz-all.js"
-"""Our own scripts; the second has everything that is in the first."""
+"""The names of our own scripts. The second one contains everything in the first."""
 
 O = TypeVar("O", bound=Options)  # noqa: E741
 
 
 @dataclass(frozen=True)
 class View(Generic[O]):
-    """One way to draw what a capture has taken: a name, options, and a function. It is registered as an entry point.
+    """One way to draw the result of a capture: a name, options and a function. It is registered as an entry point.
 
-    It knows no host and no torch, and of HTML nothing but its own pictures.
+    A view does not know hosts or torch, and makes no HTML except its own pictures.
     """
 
     name: str
-    """The word that the block key `view` has for it."""
+    """The value of the block key `view` that selects this view."""
     options: type[O]
-    """The keys that it adds to the block."""
+    """The block keys that this view adds."""
     capture: Capture
-    """What it draws from."""
+    """The capture that produces the entries this view draws."""
     draw: Callable[[Block, O, Entry], Drawing]
-    """The function that makes data for the script, a static picture and a sentence of an entry. It raises BlockError
-    where the options do not fit what the model has."""
+    """The function that makes the data, the static picture and the sentence from an entry. It raises BlockError if the
+    options do not fit the model."""
     script: str = ATTENTION_SCRIPT
-    """The script that draws it in the page: `package:path`, a file in an installed package. Another package's script is
-    loaded after ours, and calls `attnviz.define({name: Class})`."""
+    """The script that draws the view in the page: `package:path`, a file in an installed package. Another package's
+    script is loaded after ours, and calls `attnviz.define({name: Class})`."""
     state: tuple[str, ...] | None = None
-    """The parts of its state that a link or the block key `state` may set; None if they are not checked."""
+    """The parts of the state that a link or the block key `state` may set, or None if they are not checked."""
 
     @property
     def draws_tensors(self) -> bool:
@@ -66,7 +66,8 @@ class View(Generic[O]):
         """Return the drawing of a block that has this view.
 
         Raises:
-            BlockError: the options do not fit what the model has, or another package's view has failed.
+            BlockError: if the options do not fit the model, or another package's view has failed.
+            TypeError: if the block's options belong to another view.
         """
         if not isinstance(block.options, self.options):
             raise TypeError(f"these are options of another view than {self.name}")
