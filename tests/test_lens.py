@@ -501,7 +501,7 @@ def test_saved_as_a_file(shown):
     with page.expect_download() as download:
         page.get_by_role("button", name="SVG").click()
     svg = download.value.path().read_text("utf-8")
-    for text in ("Logit lens", "layer 1", "embeddings", "hopped", "Last layer on top"):
+    for text in ("Logit lens", "layer 1", "embeddings", "hopped", "last layer on top"):
         assert text in svg
 
 
