@@ -303,6 +303,24 @@ def test_what_the_entry_does_not_have(induction, options, message):
 
 
 @pytest.mark.parametrize(
+    ("stack", "first", "options", "message"),
+    [
+        ("self", 0, "stack: encoder", "`stack` is encoder; of model 'm' it must be self."),
+        ("encoder", 0, "stack: self", "`stack` is self; of model 'm' it must be encoder or decoder."),
+        ("self", 1, "from_layer: 0", "`from_layer` is 0; the first layer with neurons is 1."),
+    ],
+)
+def test_what_comes_first_is_held_against_what_did(induction, stack, first, options, message):
+    """The key does not say it: the capture takes what comes first, and the drawing knows what that was."""
+    (entry,) = factors.capture(Context(induction, [example(induction, {"text": RABBIT}, 99)], ALL))
+    entry.meta.update({"stack": stack, "layers": entry.meta["layers"][first:]})
+    with pytest.raises(BlockError) as caught:
+        VIEWS["factors"].drawing(block(f"view: factors\n{options}"), entry)
+    assert caught.value.message == message
+    VIEWS["factors"].drawing(block(f"view: factors\nstack: {stack}"), entry)
+
+
+@pytest.mark.parametrize(
     ("capture", "parameters", "package"),
     [(activations, {"neurons": 4}, "scipy.cluster.hierarchy"), (factors, ALL, "sklearn.decomposition")],
     ids=["activations", "factors"],

@@ -186,7 +186,10 @@ def _by_place(
 def _stack(loaded: Loaded, name: str | None, what: str, stacks: Mapping[str, Any]) -> str:
     there = f"model {loaded.ref.name!r} has {what} in {', '.join(stacks)}."
     if name is None and len(stacks) > 1:
-        raise WrongValue("interventions", f"`interventions` does not say which `stack` it means; {there}")
+        raise WrongValue(
+            "interventions",
+            f"Without `stack`, or with `self`, `interventions` does not say which `stack` it means; {there}",
+        )
     if name is not None and name not in stacks:
         raise WrongValue("interventions", f"`interventions` names the stack {name!r}; {there}")
     return name or next(iter(stacks))
