@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from mkdocs_attnviz.block.fields import Block, Options
 from mkdocs_attnviz.block.parse import parse
-from mkdocs_attnviz.block.problem import BlockError
+from mkdocs_attnviz.block.problem import BlockError, Problem, trace
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.plugins import distribution, registered
 from mkdocs_attnviz.views.view import AnyView, View
@@ -53,14 +53,17 @@ def _view(name: str) -> AnyView:
     points = registered()[name]
     if len(points) > 1:
         first, second = (distribution(point) for point in points[:2])
-        raise BlockError(f"View `{name}` is brought by two packages, {first} and {second}; uninstall one of them.")
+        message = f"View `{name}` is brought by two packages, {first} and {second}; uninstall one of them."
+        raise BlockError(message, key="view")
     package = distribution(points[0])
     try:
         view = points[0].load()
     except Exception as error:
-        raise BlockError(f"View `{name}` of the package {package} cannot be imported: {error}.") from error
+        message = f"View `{name}` of the package {package} cannot be imported: {error}."
+        raise BlockError(Problem("block", "view", message, trace(error))) from error
     if not isinstance(view, View) or view.name != name:
-        raise BlockError(f"The package {package} registers {points[0].value!r} as view `{name}`, which it is not.")
+        message = f"The package {package} registers {points[0].value!r} as view `{name}`, which it is not."
+        raise BlockError(message, key="view")
     return view
 
 

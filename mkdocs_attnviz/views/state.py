@@ -102,8 +102,8 @@ def _value(text: str) -> Any:
     """A part's value, as `decodeState` of the front end reads it."""
     if "," in text:
         return [_value(part) for part in text.split(",")]
-    if text in ("null", "true", "false"):
-        return {"null": None, "true": True, "false": False}[text]
+    if text == "null":
+        return None
     for kind in (int, float):
         try:
             return kind(text)
