@@ -11,11 +11,14 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from pydantic import BaseModel
 
+from mkdocs_attnviz.block.fields import Options
 from mkdocs_attnviz.block.parse import parse
 from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.block.schema import json_schema
 from mkdocs_attnviz.block.source import Source
+from mkdocs_attnviz.block.values import Part, key
 from mkdocs_attnviz.plugins import registered
 from mkdocs_attnviz.views import OPTIONS, VIEWS
 
@@ -234,6 +237,11 @@ def test_schema_agrees_with_the_parser():
     assert not checker.is_valid({"model": "m", "text": "t", "modle": 1})
     assert not checker.is_valid({"model": "m", "text": "t", "layer": -1})
     assert json.dumps(schema)
+    offered = {each["if"]["properties"]["view"]["const"]: set(each["then"]["properties"]) for each in schema["allOf"]}
+    assert offered == {name: set(options.model_fields) for name, options in OPTIONS.items()}, "an editor offers these"
+    for view, keys in offered.items():
+        for name in set().union(*offered.values()) - keys:
+            assert not checker.is_valid({"model": "m", "text": "t", "view": view, name: 1})
 
 
 def valid(body):
@@ -604,3 +612,57 @@ def test_no_value_breaks_the_parser(block, header):
 def test_a_source_survives_its_journey():
     source = Source('a: "ü\n-->\u2028', {"x": '"<'}, "p.md", 3)
     assert Source.from_json(source.to_json()) == source
+
+
+class Inner(BaseModel):
+    a: int = 3
+
+
+class Own(Part):
+    deep: list[Inner] = key("a list of inner things", "More.", default=[])
+    n: int = key("a number", "How many.")
+
+
+class OwnOptions(Options):
+    """Options as a package that we have never seen may declare them."""
+
+    required: int = key("a number", "It must be there.")
+    either: int | str = key("a number or a word", "A union.", default=1)
+    named: dict[str, int] = key("numbers by name", "A mapping.", default={})
+    two: tuple[float, float] = key("two numbers", "A pair.", default=(0, 0))
+    flag: bool = key("true or false", "A strict one.", default=False, strict=True)
+    own: tuple[Own, ...] | None = key("a list of own things", "Parts.", default=None)
+    plain: float = 3
+
+
+NEEDED = GOOD + "required: 1\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "line", "message"),
+    [
+        (GOOD, None, "The block has no `required`; it must be a number."),
+        (NEEDED + "named: {a: q}", 3, '`named` is {"a": "q"}; it must be numbers by name.'),
+        (NEEDED + "two: [1]", 3, "`two` is [1]; it must be two numbers."),
+        (NEEDED + "flag: maybe", 3, "`flag` is 'maybe'; it must be true or false."),
+        (NEEDED + "plain: x", 3, "`plain` is 'x'; it must be something else."),
+        (NEEDED + "own:\n- {n: 1}\n- {n: 1, deep: [{a: q}]}", 5, '`own.deep` is [{"a": "q"}]; it must be a list of'),
+        (NEEDED + "own:\n- n: 1\n- deep: []", 5, "`own` has no `n`; it must be a number."),
+        (NEEDED + "own: [{n: 1, dep: 1}]", 3, "`dep` is not a key of an own (did you mean `deep`?)."),
+    ],
+)
+def test_mistakes_in_options_of_another_package(body, line, message):
+    with pytest.raises(BlockError) as caught:
+        parse(Source(body), {"head": OwnOptions})
+    assert message in caught.value.message
+    assert caught.value.line == line
+
+
+def test_options_of_another_package():
+    header = {"named": "{a: 1}", "either": "{a: 1}"}
+    options = parse(Source(NEEDED + "two: [1, 2.5]\nflag: true", header), {"head": OwnOptions}).options
+    assert (options.required, options.two, options.flag) == (1, (1.0, 2.5), True)
+    assert (options.named, options.either) == ({"a": 1}, "{a: 1}")
+    checker = Draft202012Validator(json_schema({"head": OwnOptions}))
+    assert checker.is_valid(yaml.safe_load(NEEDED + "named: {a: 1}"))
+    assert not checker.is_valid(yaml.safe_load(GOOD))

@@ -248,7 +248,10 @@ def importable(views: Mapping[str, type[Options]]) -> dict[str, type[Options]]:
 
 def wants_text(annotation: Any) -> bool:
     """Return whether a value of this type is a text, or may be one of several."""
-    return annotation is str or get_origin(annotation) is Literal or any(map(wants_text, get_args(annotation)))
+    origin = get_origin(annotation)
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return False
+    return annotation is str or origin is Literal or any(map(wants_text, get_args(annotation)))
 
 
 def part_of(annotation: Any) -> type[Part] | None:

@@ -55,7 +55,7 @@ def parse(source: Source, views: Mapping[str, type[Options]]) -> Block:
         if not wants_text(allowed[name].annotation):
             _read_header(tree, name, allowed)
     _check_subject(tree, allowed)
-    lines = {str(place[0]): line for place, line in tree.lines.items() if len(place) == 1}
+    lines = {str(place[0]): line for place, line in tree.lines.items() if len(place) == 1 and line is not None}
     try:
         options = its_options(**{name: value for name, value in values.items() if name in own})
         common = {name: value for name, value in values.items() if name not in own}
@@ -73,7 +73,7 @@ def _tree(source: Source) -> TextTree:
     tree.root = {} if tree.root is None else tree.root
     if not isinstance(tree.root, dict):
         kind = "a list" if isinstance(tree.root, list) else f"the text {_shown(tree.root)}"
-        raise BlockError(f"A block is written as `key: value` lines; this one is {kind}.", tree.line)
+        raise BlockError(f"A block is written as `key: value` lines; this one is {kind}.", tree.lines[()])
     for name, text in source.header.items():
         if name in tree.root:
             raise tree.wrong((name,), f"`{name}` stands both in the fence's header and in the block.")
@@ -159,18 +159,18 @@ def _sentence(error: ValidationError, tree: TextTree, allowed: Fields) -> BlockE
         return tree.wrong((own.key if isinstance(own, WrongValue) else "",), str(own or detail["msg"]))
     if own is not None:  # several keys of a part
         return tree.wrong(place, str(own))
-    called, info = str(place[0]), allowed[str(place[0])]
-    for step in place[1:]:
+    called, info, known = str(place[0]), allowed[str(place[0])], 1
+    for number, step in enumerate(place[1:], 2):
         part = part_of(info.annotation)
         if part is not None and step in part.model_fields:
-            called, info = f"{called}.{step}", part.model_fields[str(step)]
+            called, info, known = f"{called}.{step}", part.model_fields[str(step)], number
     if detail["type"] == "extra_forbidden" and part is not None:
         near = _nearest(str(place[-1]), part.model_fields) or f"; there are {', '.join(part.model_fields)}"
         return tree.wrong(place, f"`{_short(str(place[-1]))}` is not a key of {_called(part)}{near}.")
-    if detail["type"] == "missing":
+    if detail["type"] == "missing" and known == len(place):
         whole = "The block" if len(place) == 1 else f"`{place[0]}`"
         return tree.wrong(place, f"{whole} has no `{place[-1]}`; it must be {expected(info)}.")
-    value = reduce(getitem, tree.nearest(place), tree.root)
+    value = reduce(getitem, place[:known], tree.root)
     shown = "empty" if _is_null(value, info) else _shown(value)
     return tree.wrong(place, f"`{called}` is {shown}; it must be {expected(info)}.")
 

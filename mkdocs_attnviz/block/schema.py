@@ -1,13 +1,12 @@
 """The JSON Schema of a block, for editors and for the documentation.
 
-A view's own rules are an `if … then` each, not a branch of a `oneOf` as pydantic has them for a discriminated union: of
-that an editor says that `view` is missing where a block need not say it, and a validator that no branch fits, but not
-why.
+A view's own keys are an `if … then` each, so that an editor offers those of the block's view. A `oneOf`, as pydantic
+has it for a discriminated union, is worse: an editor then says that `view` is missing where a block need not say it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -39,50 +38,41 @@ class AsWritten(GenerateJsonSchema):
 
 def json_schema(views: Mapping[str, type[Options]]) -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of a block's body; views that cannot be imported are left out."""
-    common = _schema(Block)
-    for name, info in Block.model_fields.items():
-        if info.exclude:
-            del common["properties"][name]
     schemas = {name: _schema(options) for name, options in importable(views).items()}
-    common["properties"]["view"]["enum"] = list(schemas)
-    del common["required"]
-    without = {name: dict.fromkeys(others, False) for name, others in EITHER.items()}
-    common["dependentSchemas"] = {name: {"properties": others} for name, others in without.items()}
-    common["oneOf"] = [
-        {"required": ["model", "text"], "properties": {"tensors": False, "chat": False}},
-        {"required": ["model", "chat"], "properties": {"tensors": False}},
-        {"required": ["tensors"], "properties": dict.fromkeys(BY_MODEL, False)},
-    ]
-    several, every = (
-        _with_several_meanings(schemas.values()),
-        {key for own in schemas.values() for key in own["properties"]},
-    )
-    branches = []
-    for name, own in schemas.items():
-        for option, schema in own["properties"].items():
-            common["properties"].setdefault(option, {} if option in several else schema)
-        common["$defs"] |= own.get("$defs", {})
-        chosen: dict[str, Any] = {"properties": {"view": {"const": name}}}
-        if name != Block.model_fields["view"].default:
-            chosen["required"] = ["view"]
-        meant = {key: schema for key, schema in own["properties"].items() if key in several}
-        rules = {"properties": dict.fromkeys(sorted(every - set(own["properties"])), False) | meant}
-        rules |= {rule: own[rule] for rule in ("not", "required", "dependentRequired") if rule in own}
-        branches.append({"if": chosen, "then": rules})
-    common |= {"$schema": GenerateJsonSchema.schema_dialect, "title": "attention block"}
-    return common | {"description": "Body of an `attention` block of mkdocs-attnviz.", "allOf": branches}
+    common = _schema(Block)
+    properties = {name: each for name, each in common["properties"].items() if not Block.model_fields[name].exclude}
+    properties["view"]["enum"] = list(schemas)
+    parts = common["$defs"]
+    for own in schemas.values():
+        parts |= own.get("$defs", {})
+    return {
+        "$schema": GenerateJsonSchema.schema_dialect,
+        "title": "attention block",
+        "description": "Body of an `attention` block of mkdocs-attnviz.",
+        "type": "object",
+        "properties": properties,
+        "dependentSchemas": {name: {"properties": dict.fromkeys(others, False)} for name, others in EITHER.items()},
+        "oneOf": [
+            {"required": ["model", "text"], "properties": {"tensors": False, "chat": False}},
+            {"required": ["model", "chat"], "properties": {"tensors": False}},
+            {"required": ["tensors"], "properties": dict.fromkeys(BY_MODEL, False)},
+        ],
+        "allOf": [{"if": _is_view(name), "then": _rules(own)} for name, own in schemas.items()],
+        "unevaluatedProperties": False,
+        "$defs": parts,
+    }
 
 
 def _schema(model: type[BaseModel]) -> dict[str, Any]:
     return model.model_json_schema(schema_generator=AsWritten)
 
 
-def _with_several_meanings(schemas: Iterable[Mapping[str, Any]]) -> set[str]:
-    """Return the keys that one view reads as something else than another does."""
-    meanings: dict[str, dict[str, Any]] = {}
-    several = set()
-    for name, schema in (item for each in schemas for item in each["properties"].items()):
-        rule = {key: value for key, value in schema.items() if key not in ("description", "default")}
-        if meanings.setdefault(name, rule) != rule:
-            several.add(name)
-    return several
+def _is_view(name: str) -> dict[str, Any]:
+    chosen: dict[str, Any] = {"properties": {"view": {"const": name}}}
+    return chosen if name == Block.model_fields["view"].default else chosen | {"required": ["view"]}
+
+
+def _rules(own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a view's own schema, without what would refuse the keys that all views have."""
+    told = ("$defs", "additionalProperties", "description", "title", "type")
+    return {name: each for name, each in own.items() if name not in told}

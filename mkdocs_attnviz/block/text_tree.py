@@ -24,14 +24,13 @@ class TextTree:
 
     root: Any = None
     """A text, a list or a dictionary; None if there is nothing but comments."""
-    line: int | None = None
-    """The line that the root begins in, counted from 0."""
     repeated: Path | None = None
     """The first key that stands twice in its mapping."""
 
     def __init__(self, text: str) -> None:
         self.lines: dict[Path, int | None] = {}
-        """The line that each value of a mapping begins in, and each mapping in a list; None in the fence's header."""
+        """The line that the root begins in, each value of a mapping and each mapping in a list, counted from 0; None
+        for what stands in the fence's header."""
         try:
             self._read(text, LIBYAML)
         except (yaml.YAMLError, ValueError):  # which the other parser tells in better words
@@ -69,23 +68,20 @@ class TextTree:
             if isinstance(event, yaml.NodeEvent):
                 if self.root is not None:
                     raise BlockError("The block is two documents: `---` begins a second one.", line_of(event))
-                self.line = line_of(event)
+                self.lines[()] = line_of(event)
                 self.root = self._value(event, ())
 
     def _value(self, event: Any, path: Path) -> Any:
         if isinstance(event, yaml.ScalarEvent):
             return _whole(event)
         if isinstance(event, yaml.SequenceStartEvent):
-            return [self._item(item, (*path, number)) for number, item in enumerate(self._until(yaml.SequenceEndEvent))]
+            items = enumerate(self._until(yaml.SequenceEndEvent))
+            return [self._value(item, (*path, number)) for number, item in items]
+        self.lines.setdefault(path, line_of(event))
         return self._mapping(path)
 
     def _until(self, end: type) -> Iterator[Any]:
         return takewhile(lambda event: not isinstance(event, end), self._events)
-
-    def _item(self, event: Any, path: Path) -> Any:
-        if isinstance(event, yaml.MappingStartEvent):
-            self.lines[path] = line_of(event)
-        return self._value(event, path)
 
     def _mapping(self, path: Path) -> dict[str, Any]:
         found: dict[str, Any] = {}
