@@ -416,6 +416,8 @@ def sources(text: str) -> list[Source]:
 
 def _waiting(text: str) -> Iterator[re.Match[str]]:
     """Yield the placeholders outside of comments, in time linear in the text. A comment without an end is none."""
+    if MARK not in text:
+        return
     place, closed = 0, True
     while match := PLACEHOLDER.search(text, place):
         place = match.end()
@@ -472,7 +474,7 @@ class _Page:
             id = _free(f"attnviz-{self.number}", self.taken)
             if source.page is not None:  # else it is an excerpt among others, and no fault of its author
                 message = f"`id` is {figure.wanted_id!r}, which something else on this page has."
-                figure = self.alert(source, BlockError(message))
+                figure = self.alert(source, BlockError(message, key="id"))
         self.taken.add(id)
         try:
             return self._html(figure, id)
@@ -533,7 +535,9 @@ def _data_url(svg: str) -> str:
     url = svg.replace('"', "'")
     for character in UNSAFE:
         url = url.replace(character, f"%{ord(character):02X}")
-    return "data:image/svg+xml," + NOT_ASCII.sub(lambda match: quote(match[0]), url)
+    if not (url.isascii() and url.isprintable()):
+        url = NOT_ASCII.sub(lambda match: quote(match[0]), url)
+    return f"data:image/svg+xml,{url}"
 
 
 def _in_single_quotes(json: str) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,26 +20,24 @@ from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.block.problem import BlockError, Problem, trace
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.cache.entry import DamagedEntry, Entry, signing_key
-from mkdocs_attnviz.cache.entry_schema import unusable
 from mkdocs_attnviz.cache.folder import Cache
 from mkdocs_attnviz.cache.lock import Lock
 from mkdocs_attnviz.cache.store import Store
 from mkdocs_attnviz.cache.token_version import outdated
+from mkdocs_attnviz.entries import Entries, Outcome
 from mkdocs_attnviz.figure import Alert, Assets, Figure, Rendered, fill, sources
 from mkdocs_attnviz.log import MORE, Log
 from mkdocs_attnviz.models.engine.capture import TENSORS
-from mkdocs_attnviz.models.engine.client import Captured, Engine, EngineFailed, by_model
+from mkdocs_attnviz.models.engine.client import Engine
 from mkdocs_attnviz.models.engine.inline import local_worker
 from mkdocs_attnviz.models.engine.request import Request, too_long
 from mkdocs_attnviz.models.identity.registry import Registry
-from mkdocs_attnviz.progress import Progress
 from mkdocs_attnviz.publishing import without_folders
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views import VIEWS, block_of, state
 from mkdocs_attnviz.views.drawing import with_short_tokens
 
-NOT_RUN = "The cache does not hold this figure's tensors, and `on_missing` forbids to run its model here"
-GONE = Problem("missing", "", "Its cache entry was written and is gone again, twice in this build.")
+GONE = Problem("fault", "", "Its cache entry was written and is gone again, twice in this build.")
 
 
 class Missing(Exception):
@@ -59,17 +57,6 @@ class Plan:
     @property
     def requests(self) -> list[Request]:
         return [self.request] if self.before is None else [self.request, self.before]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of a capture in this build."""
-
-    seconds: float = 0.0
-    problem: Problem | None = None
-    """Why there is no entry."""
-    fetched: bool = False
-    """From the shared cache."""
 
 
 class Pipeline:
@@ -119,9 +106,11 @@ class Pipeline:
         """
         self.registry.begin(goes_on=after is not None)
         self.cache.begin()
+        build = Build(self, after)
         try:
-            yield Build(self, after)
+            yield build
         finally:
+            build.end()
             self.lock.save()
             if not warm:
                 self.close()
@@ -141,13 +130,24 @@ class Build:
         self.cache, self.lock, self.registry = pipeline.cache, pipeline.lock, pipeline.registry
         self.worker, self.engine = pipeline.worker, pipeline.engine
         self._plans: dict[str, Plan | Alert] = {}
-        earlier = {} if after is None else after._outcomes
-        self._outcomes: dict[str, Outcome] = {key: each for key, each in earlier.items() if each.problem is not None}
-        self._fresh: set[str] = set()
-        """Keys of what was computed, and is not in the lock file yet."""
+        self.entries: Entries = Entries(
+            self.settings,
+            self.cache,
+            self.engine,
+            self.worker,
+            self.log,
+            fatal=self.fatal,
+            command=self.command,
+            earlier={} if after is None else after.entries.outcomes,
+        )
         self._told: set[str] = set()
         self.alerts: list[Alert] = []
         """What could not be drawn in this build, each block once."""
+        self._ended = False
+
+    def end(self) -> None:
+        """Refuse to plan anything from here on."""
+        self._ended = True
 
     def render(self, sources: Sequence[Source]) -> list[Rendered]:
         """A figure or an alert for each source."""
@@ -171,7 +171,7 @@ class Build:
         """
         plans = [self._plan(source) for source in sources]
         valid = [plan for plan in plans if isinstance(plan, Plan)]
-        self._compute(request for plan in valid for request in plan.requests if not self._has(request))
+        self.entries.compute(request for plan in valid for request in plan.requests if not self.entries.has(request))
         if self.settings.on_missing == "run":
             self._record(valid)
         if self.settings.on_missing == "error":
@@ -186,7 +186,7 @@ class Build:
         plans = self.prepare(sources)
         return [
             " ".join(request.key for request in plan.requests)
-            if isinstance(plan, Plan) and all(map(self._has, plan.requests))
+            if isinstance(plan, Plan) and all(map(self.entries.has, plan.requests))
             else None
             for plan in plans
         ]
@@ -194,7 +194,7 @@ class Build:
     def cached(self, sources: Sequence[Source]) -> bool:
         """Whether `render` would need no worker; if it would, one is started now, to be ready by then."""
         plans = [self._plan(source, ask_hub=False) for source in sources]
-        if all(isinstance(plan, Alert) or all(map(self._has, plan.requests)) for plan in plans):
+        if all(isinstance(plan, Alert) or all(map(self.entries.has, plan.requests)) for plan in plans):
             return True
         if self.settings.on_missing == "run" and self.engine is self.worker and self.cache.store is None:
             self.worker.start()
@@ -228,8 +228,13 @@ class Build:
         """Return the alert in a block's place, and tell of it: drawing the block has raised `error`."""
         return self._alert(Alert(source, self._own_fault(error)))
 
-    def wrong_state(self, source: Source, id: str, state_of_link: str) -> str | None:
-        """Return what is wrong with a link `#id~state` to a block's figure, '' if nothing is; None for another's id."""
+    def wrong_state(self, sources: Iterable[Source], id: str, state_of_link: str) -> str:
+        """Return what is wrong with a link `#id~state` into a page that has these blocks; '' if nothing is known."""
+        said = (self._wrong_state(source, id, state_of_link) for source in sources)
+        return next((each for each in said if each is not None), "")
+
+    def _wrong_state(self, source: Source, id: str, state_of_link: str) -> str | None:
+        """Return what is wrong with a link to a block's figure, '' if nothing is; None for another's id."""
         plan = self._plan(source)
         if isinstance(plan, Alert):
             return "" if f"id: {id}" in source.body else None
@@ -249,7 +254,7 @@ class Build:
         plan = self._plan(source)
         if isinstance(plan, Alert):
             return None
-        outcomes = [self._outcomes.get(request.key) for request in plan.requests]
+        outcomes = [self.entries.outcomes.get(request.key) for request in plan.requests]
         return next((outcome for outcome in outcomes if outcome is not None), None)
 
     def _demand(self, plans: Sequence[Plan | Alert]) -> None:
@@ -266,21 +271,23 @@ class Build:
         """Whether there is no whole entry to draw from; what is wrong with a block itself is another matter."""
         if isinstance(plan, Alert):
             return plan.error.problem.kind == "missing"
-        return any(self._whole(request) is None for request in plan.requests)
+        return any(self.entries.whole(request) is None for request in plan.requests)
 
     def _record(self, plans: Iterable[Plan]) -> None:
         """Which weights the figures are drawn from goes into the lock file."""
         for request in (request for plan in plans for request in plan.requests):
-            wanted = any(map(self.registry.wants, request.models)) or request.key in self._fresh
+            wanted = any(map(self.registry.wants, request.models)) or request.key in self.entries.fresh
             entry = self.cache.get(request.key, request.key_parts) if wanted else None
             if entry is not None:
                 for model in request.models:
                     self.registry.record(model, entry.meta.get("made_with", {}))
-        self._fresh.clear()
+        self.entries.fresh.clear()
         self.lock.save()
 
     def _plan(self, source: Source, *, ask_hub: bool = True) -> Plan | Alert:
         """The source's plan, made once a build; it is not settled while a model is to be looked up on the hub."""
+        if self._ended:
+            raise RuntimeError("This build has ended; another one begins with `Pipeline.build`.")
         key = source.to_json()
         if key in self._plans:
             return self._plans[key]
@@ -305,67 +312,6 @@ class Build:
         request = Request(view.capture, model, block.inputs, block.options.parameters(), interventions, *others)
         return Plan(source, block, request, request.without_interventions() if interventions else None)
 
-    def _has(self, request: Request) -> bool:
-        return request.known and self.cache.has(request.key)
-
-    def _compute(self, requests: Iterable[Request], *, fetch: bool = True) -> None:
-        """Fill the cache, from the shared one first; what fails is remembered for the rest of the build."""
-        missing = {request.key: request for request in requests}
-        missing = {key: request for key, request in missing.items() if key not in self._outcomes}
-        fetched = self.cache.fetch({key: request.key_parts for key, request in missing.items()}) if fetch else set()
-        self._outcomes |= dict.fromkeys(fetched, Outcome(fetched=True))
-        missing = {key: request for key, request in missing.items() if key not in fetched}
-        if self.settings.on_missing == "run":
-            try:
-                self._run(missing)
-            except EngineFailed as error:
-                raise self.fatal(str(error)) from None
-        else:
-            why = f"{NOT_RUN}; where it can run, compute it with `{self.command}`."
-            self._outcomes |= dict.fromkeys(missing, Outcome(problem=Problem("missing", "view", why)))
-
-    def _run(self, missing: Mapping[str, Request]) -> None:
-        missing = self._present(missing)
-        keys, requests, settings = list(missing), list(missing.values()), self.settings
-        for group in by_model(requests):
-            self._announce(next(iter(group.values())), len(group))
-        with Progress(len(missing), self.log) as progress:
-            self.worker.tell = progress.say
-            answers = self.engine.capture(
-                requests, device=settings.device, batch_size=settings.batch_size, max_tokens=settings.max_tokens
-            )
-            for answer in answers:
-                key = keys[answer.index]
-                if isinstance(answer, Captured) and (wrong := unusable(answer.entry.meta, answer.entry.blobs)):
-                    self._outcomes[key] = Outcome(problem=Problem("text", "text", wrong))
-                elif isinstance(answer, Captured):
-                    self.cache.put(key, requests[answer.index].key_parts, answer.entry)
-                    self._outcomes[key] = Outcome(answer.seconds)
-                    self._fresh.add(key)
-                else:
-                    self._outcomes[key] = Outcome(problem=answer.problem)
-                progress.advance()
-
-    def _present(self, missing: Mapping[str, Request]) -> dict[str, Request]:
-        """The requests whose models may be run here; the others have their outcome now."""
-        present: dict[str, Request] = {}
-        for key, request in missing.items():
-            named = zip(("model", "other"), request.models, strict=False)
-            absent = [Problem("model", name, model.absent) for name, model in named if model.absent]
-            if absent:
-                self._outcomes[key] = Outcome(problem=absent[0])
-            else:
-                present[key] = request
-        return present
-
-    def _announce(self, request: Request, texts: int) -> None:
-        names = " and ".join(model.name for model in request.models)
-        if request.capture == TENSORS:
-            self.log.info("reading %s", names)
-        else:
-            what = "model" if request.other is None else "models"
-            self.log.info("running %s %s on %d text%s", what, names, texts, "s" * (texts > 1))
-
     def _draw(self, plan: Plan) -> Rendered:
         try:
             found = [self._entry(plan.block, request) for request in plan.requests]
@@ -388,38 +334,21 @@ class Build:
             DamagedEntry: this build has computed them itself.
             BlockError: they cannot be computed here.
         """
-        outcomes = {request.key: self._outcomes.get(request.key) for request in plan.requests}
-        foreign = [request for request in plan.requests if (it := outcomes[request.key]) is None or it.fetched]
-        if not foreign:
+        if not self.entries.compute_anew(plan.requests):
             raise error
-        for request in foreign:
-            self.cache.discard(request.key)
-            self._outcomes.pop(request.key, None)
-        self._compute(foreign, fetch=False)
         return [self._entry(plan.block, request) for request in plan.requests]
 
     def _entry(self, block: Block, request: Request) -> tuple[Entry, str]:
         """The request's entry and how it was come by; one that is damaged in the cache is computed here."""
         start = time.perf_counter()
         self.log.debug("key %s = %s", request.key, request.key_parts)
-        entry = self._whole(request)
-        outcome = self._outcomes.get(request.key)
+        entry = self.entries.whole(request)
+        outcome = self.entries.outcomes.get(request.key)
         if entry is None:
             raise block.told(_placed(block, (outcome and outcome.problem) or GONE))
         if outcome is not None and not outcome.fetched:
             return entry, f"computed ({outcome.seconds:.2f} s)"
         return entry, f"{'cached' if outcome is None else 'fetched'} ({1000 * (time.perf_counter() - start):.1f} ms)"
-
-    def _whole(self, request: Request) -> Entry | None:
-        """The request's entry; one that is damaged in the folder, or gone from it, is fetched or computed anew."""
-        entry = self.cache.get(request.key, request.key_parts)
-        if entry is None:
-            outcome = self._outcomes.get(request.key)
-            if outcome is not None and outcome.problem is None:  # it was here a moment ago
-                del self._outcomes[request.key]
-            self._compute([request])
-            entry = self.cache.get(request.key, request.key_parts)
-        return entry
 
     def _check_length(self, block: Block, entry: Entry) -> None:
         """The limit holds for what an earlier build has captured, too."""

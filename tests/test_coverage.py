@@ -67,7 +67,7 @@ def checked(loaded, example):
     assert all(
         torch.allclose(one, other, atol=1e-6) for one, other in zip(floats(bare), floats(seen[-1]), strict=False)
     )
-    row = {"way": loaded.anatomy.way, "segments": segments(loaded), "stacks": {}}
+    row = {"way": loaded.attention_map.way, "segments": segments(loaded), "stacks": {}}
     if known := limit(loaded.model.config):
         row["limit"] = known.words
     for name, stack in entry.meta["stacks"].items():
@@ -130,12 +130,12 @@ def expected(loaded, example):
     names = {"attentions": "self", "encoder_attentions": "encoder", "decoder_attentions": "decoder"}
     names |= {"cross_attentions": "cross"}
     truth = {}
-    anatomy_of = attention.anatomy(loaded, example).stacks
+    stacks = attention.find_attention_map(loaded, example).stacks
     for field, name in names.items():
         slots = [slot for slot in outputs.get(field) or () if isinstance(slot, torch.Tensor)]
         slots = [slot for slot in slots if slot.ndim == 4 and slot.shape[2:] == shapes[field]]
         right = [slot for slot in slots if bool((slot >= 0).all() and (slot.sum(-1) <= 1.001).all())]
-        layers = anatomy_of[name].layers if name in anatomy_of else []
+        layers = stacks[name].layers if name in stacks else []
         if len(right) == len(layers):
             truth |= {(name, layer.layer): slot[0].float().numpy() for layer, slot in zip(layers, right, strict=True)}
     return truth

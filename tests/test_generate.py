@@ -257,7 +257,7 @@ def unquantised(model, read, monkeypatch):
         seen.append(weights[0].float().clone().numpy())
         return quantised(weights)
 
-    attention.capture(Context(model, [read]))  # the model's anatomy is found in passes of its own
+    attention.capture(Context(model, [read]))  # the model's attention map is found in passes of its own
     monkeypatch.setattr(attention, "quantised", look)
     attention.capture(Context(model, [read]))
     return seen

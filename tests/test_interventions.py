@@ -212,7 +212,7 @@ def test_attention_is_that_of_the_changed_model(made):
     with torch.inference_mode():
         expected = changed(**collate(loaded, read), output_attentions=True).attentions
     test_capture.assert_equal(found, [layer[0].numpy() for layer in expected])
-    loaded.model, loaded.anatomy = changed, None
+    loaded.model, loaded.attention_map = changed, None
     by_weights = attention.capture(Context(loaded, read))[0]
     assert found.blobs["self/0/values"] == by_weights.blobs["self/0/values"]
 

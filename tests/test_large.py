@@ -34,7 +34,7 @@ from mkdocs_attnviz.models.identity.reference import resolve
 from mkdocs_attnviz.models.inputs.examples import example
 from mkdocs_attnviz.models.loading.load import Unusable, load
 from mkdocs_attnviz.models.loading.loaded import Loaded
-from mkdocs_attnviz.models.probing.attention_discovery import anatomy
+from mkdocs_attnviz.models.probing.attention_discovery import find_attention_map
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views.attention.capture import ATTENTION
 from mkdocs_attnviz.views.similarity import SIMILARITY
@@ -113,7 +113,7 @@ def test_attentions_that_are_handed_out_as_copies():
         return outputs
 
     loaded.model.register_forward_hook(moved)
-    assert anatomy(loaded, example(loaded, {"text": "the rabbit"}, 99)).way == "interface"
+    assert find_attention_map(loaded, example(loaded, {"text": "the rabbit"}, 99)).way == "interface"
 
 
 def test_what_goes_to_the_disk_goes_with_the_model(tmp_path, monkeypatch):
@@ -261,7 +261,7 @@ def test_memory_of_a_capture_does_not_grow_with_depth(way, layers):
         tokenizer = SimpleNamespace(pad_token_id=0, model_max_length=10**30)
         loaded = Loaded(SimpleNamespace(name=way), model, tokenizer, torch.device("cpu"))
         read = tiny_models.Example(tiny_models.tokens(tokens))
-        assert anatomy(loaded, read).way == way
+        assert find_attention_map(loaded, read).way == way
         bare = most(lambda: model(torch.tensor([read.text.ids])))  # noqa: B023
         kept = depth * layer / 4
         assert most(lambda: attention.take(loaded, [read])) - bare - kept <= 1.1 * layer  # noqa: B023

@@ -780,7 +780,12 @@ PLANS = [
     ("other: inductoin", {"only_listed_models": True}, "other", "Model 'inductoin' is not listed"),
     ("other: ./no/such", {}, "other", "Model './no/such' is no directory with a config.json"),
     ("other: org/x", {}, "other", "No commit of model 'org/x' is known here. `on_missing` forbids to ask"),
-    ("other: minilm\nother_revision: v1", {}, "other", "`other_revision` is 'v1', but model 'minilm' is a directory"),
+    (
+        "other: minilm\nother_revision: v1",
+        {},
+        "other_revision",
+        "`other_revision` is 'v1', but model 'minilm' is a directory",
+    ),
     (
         "other: minilm\nstack: decoder",
         {},

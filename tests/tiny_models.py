@@ -13,7 +13,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from mkdocs_attnviz.models.inputs.tokens import Example, Tokens
 from mkdocs_attnviz.models.loading.loaded import Loaded
-from mkdocs_attnviz.models.loading.model_class import bodies
+from mkdocs_attnviz.models.loading.model_class import classes_without_head
 
 VOCABULARY = 99
 SHRUNK = {
@@ -238,7 +238,7 @@ def tiny(model_type, narrow=False) -> Loaded:
     made = config(model_type, narrow)
     made._attn_implementation = "eager"
     with contextlib.redirect_stderr(io.StringIO()):
-        model = bodies(made)[0].loader.from_config(made, attn_implementation="eager").eval()
+        model = classes_without_head(made)[0].loader.from_config(made, attn_implementation="eager").eval()
     with torch.no_grad():  # small random weights give uniform attention, which would hide mistakes
         for parameter in model.parameters():
             if parameter.ndim > 1:

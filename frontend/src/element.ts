@@ -5,6 +5,7 @@ import { installReceiver } from "./files.js";
 import { asked, decodeState, encodeState } from "./link.js";
 import { hexToRgba, PALETTES } from "./palette.js";
 import { showTips } from "./parts/tip.js";
+import { tools } from "./public.js";
 import { reveal } from "./reveal.js";
 import { palest, type Scheme, SchemeController } from "./scheme.js";
 import { type Decode, Store } from "./store.js";
@@ -33,17 +34,22 @@ class Awaited extends Error {}
 export class AttnViz extends LitElement implements ViewHost {
   private static readonly views: Record<string, ViewClass> = {};
 
-  /** Instant navigation may run this script again on the same page, or another that has more views. */
+  /**
+   * Instant navigation may run this script again on the same page, or another that has more views. The global is
+   * assigned whatever it was: an element of that name or id would hide it from other scripts.
+   */
   static define(views: Record<string, ViewClass>): void {
     const known = customElements.get("attn-viz") as typeof AttnViz | undefined;
     if (!known) installReceiver();
+    globalThis.attnviz = { define: (more) => AttnViz.define(more), ...tools };
     (known ?? AttnViz).add(views);
     if (!known) customElements.define("attn-viz", AttnViz);
   }
 
   private static add(views: Record<string, ViewClass>): void {
     Object.assign(AttnViz.views, views);
-    AttnViz.styles = [unsafeCSS(css), ...Object.values(AttnViz.views).map((view) => view.styles)];
+    const styles = Object.values(AttnViz.views).map(({ styles = [] }) => styles);
+    AttnViz.styles = [css, ...styles].map((each) => (typeof each === "string" ? unsafeCSS(each) : each));
     AttnViz.elementStyles = AttnViz.finalizeStyles(AttnViz.styles);
     for (const figure of document.querySelectorAll<AttnViz>("attn-viz")) figure.retry?.();
   }
@@ -127,8 +133,7 @@ export class AttnViz extends LitElement implements ViewHost {
       this.figure = figure;
     } catch (error) {
       if (error instanceof Awaited) return;
-      this.problem = (error as Error).message;
-      this.rejectReady(error);
+      this.fail(error);
     }
   }
 
@@ -176,21 +181,35 @@ export class AttnViz extends LitElement implements ViewHost {
   }
 
   override render(): TemplateResult {
-    const { figure, view, scheme } = this;
-    if (!figure || !view)
-      return html`<slot></slot>${
-        this.problem &&
-        html`<p class="alert" role="alert" dir="ltr">This interactive figure cannot be shown: its data are damaged.</p>`
-      }`;
+    const { figure, view } = this;
+    try {
+      if (figure && view && !this.problem) return this.picture(figure, view, this.near && view.render());
+    } catch (error) {
+      this.fail(error);
+    }
+    return html`<slot></slot>${
+      this.problem &&
+      html`<p class="alert" role="alert" dir="ltr">This interactive figure cannot be shown: its data are damaged.</p>`
+    }`;
+  }
+
+  private fail(error: unknown): void {
+    this.problem = String((error as Error)?.message || error);
+    this.rejectReady(error);
+    console.warn(error);
+  }
+
+  private picture(figure: Figure, view: View, shown: unknown): TemplateResult {
+    const { scheme } = this;
     const forced = figure.theme === "auto" ? "" : "forced";
     // What is said of the first state holds for no other.
     const label = (this.encoded && view.label) || figure.label;
     const style = `--pale:${scheme.pale * 100}%;--page:${scheme.background}`;
     return html`<div class="static ${this.near ? "" : "waiting"}"><slot></slot><p hidden dir="ltr">${figure.label}</p></div>
       ${
-        this.near
+        shown
           ? html`<div class="figure ${scheme.dark ? "dark" : "light"} ${forced}" hidden dir="ltr" role="group" aria-label=${label} .style=${style}>
-              ${view.render()}
+              ${shown}
             </div>`
           : nothing
       }`;

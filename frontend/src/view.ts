@@ -36,7 +36,10 @@ export interface Answers {
   values?(request: object): Promise<object>;
 }
 
-/** A view is a Lit controller that renders and keeps what the reader has chosen. */
+/**
+ * A view is a Lit controller that renders and keeps what the reader has chosen. What other packages' views may rely on is
+ * declared in `mkdocs_attnviz/static/attnviz.d.ts`; `test/public-types.ts` holds the two against each other.
+ */
 export interface View extends ReactiveController, Answers {
   /** Reading gives a copy. Writing merges; a bad value throws a RangeError that names it. */
   state: object;
@@ -44,22 +47,18 @@ export interface View extends ReactiveController, Answers {
   readonly codecs?: Codecs;
   /** A name for what is shown in the present state; without one, the figure's sentence is its name in every state. */
   readonly label?: string;
-  render(): TemplateResult;
+  /** What Lit can render: a template, or a node. */
+  render(): unknown;
 }
 
 export interface ViewClass {
-  readonly styles: CSSResultGroup;
+  readonly styles?: CSSResultGroup | string;
   new (host: ViewHost, figure: Figure): View;
 }
 
-const REFUSALS = {
-  weights: "this figure shows no attention: values()",
-  neurons: "this figure has no queries and keys",
-  values: "this figure shows attention: weights()",
-};
-
 /** Return a view's answer to a program. Rejects where the view has none. */
-export async function answer<T extends object>(view: View, what: keyof Answers, request: object): Promise<T> {
-  if (!view[what]) throw new Error(REFUSALS[what]);
-  return (await view[what](request)) as T;
+export async function answer(view: View, what: keyof Answers, request: object): Promise<object> {
+  if (!view[what])
+    throw new Error(`this figure shows ${what === "values" ? "attention: weights" : "no attention: values"}()`);
+  return view[what](request);
 }

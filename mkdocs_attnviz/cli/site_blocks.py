@@ -30,15 +30,25 @@ from mkdocs_attnviz.cli.zensical import NotRead, ZensicalReader
 from mkdocs_attnviz.figure import placeholder, sources
 from mkdocs_attnviz.hosts.markdown import MarkdownSettings
 from mkdocs_attnviz.hosts.record import COLLECT, COLLECT_FROM
-from mkdocs_attnviz.log import Log
+from mkdocs_attnviz.log import MORE, Log
 
 BUILD = """\
-import sys
+import json, logging, sys, traceback
 sys.path[:] = [folder for folder in sys.path if folder]
 from {tool}.__main__ import cli
-cli(prog_name="{tool}")
+left, errors = sys.argv.pop(), []
+class Errors(logging.Handler):
+    def emit(self, record):
+        errors.append(record.getMessage())
+logging.getLogger("{tool}").addHandler(Errors(logging.ERROR))
+try:
+    cli(prog_name="{tool}", standalone_mode=False)
+except Exception as error:
+    errors.append(getattr(error, "message", "") or str(error) or type(error).__name__)
+    with open(left, "w", encoding="utf-8") as file:
+        json.dump(dict(reason=errors[0], detail=traceback.format_exc()), file)
 """
-"""Not `-m`, which would import what lies in the current folder."""
+"""Not `-m`, which would import what lies in the current folder. Why the build fails is left in the last argument."""
 NAMES = {"mkdocs": "MkDocs", "properdocs": "ProperDocs"}
 HARMLESS = (PLUGIN, "search", "material/search")
 """Plugins that make no pages."""
@@ -75,6 +85,8 @@ def collect(config: Path | None, paths: Sequence[Path], log: Log) -> Pages:
             return _with_zensical(site, site.pages(paths))
     except NotRead as error:
         log.info("%s; its Markdown is read without plugins.", error)
+        if error.detail:
+            log.log(MORE, "%s", error.detail)
     return _with_markdown(site, site.pages(paths), log, recorded=not paths)
 
 
@@ -154,10 +166,11 @@ def _build(site: Site) -> dict[str, Any]:
         raise NotRead(f"{site.config} is read by {NAMES[tool]}, which is not installed here")
     with tempfile.TemporaryDirectory() as folder:
         found = Path(folder) / "found.json"
+        failed = Path(folder) / "failed.json"
         wanted = {COLLECT: str(found), COLLECT_FROM: str((site.config or Path()).absolute())}
         command = [sys.executable, "-c", BUILD.format(tool=tool), "build", "--quiet", "--no-strict"]
         run = subprocess.run(  # noqa: S603 — the tool that builds this site
-            [*command, "--config-file", wanted[COLLECT_FROM], "--site-dir", f"{folder}/site"],
+            [*command, "--config-file", wanted[COLLECT_FROM], "--site-dir", f"{folder}/site", str(failed)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -166,17 +179,12 @@ def _build(site: Site) -> dict[str, Any]:
             env={"NO_MKDOCS_2_WARNING": "1", "DISABLE_MKDOCS_2_WARNING": "true"} | os.environ | wanted,
         )
         if not found.is_file():
-            raise NotRead(f"{NAMES[tool]} cannot read {site.config} here ({_reason(run.stdout)})")
+            told = json.loads(failed.read_text("utf-8")) if failed.is_file() else {}
+            reason = told.get("reason", f"it ended with exit status {run.returncode}").strip().rstrip(".")
+            raise NotRead(f"{NAMES[tool]} cannot read {site.config} here ({reason})", told.get("detail", ""))
         click.echo(run.stdout, err=True, nl=False)  # what plugins say
         read: dict[str, Any] = json.loads(found.read_text("utf-8"))
         return read
-
-
-def _reason(output: str) -> str:
-    """The first error that was told, else the last line."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    errors = [line.partition("-")[2].strip() for line in lines if line.startswith("ERROR")]
-    return (errors or lines[-1:] or ["it said nothing"])[0].rstrip(".")
 
 
 def _narrow(pages: Pages, paths: Sequence[Path], log: Log) -> Pages:

@@ -15,13 +15,19 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from mkdocs_attnviz.block.problem import trace
 from mkdocs_attnviz.cli import front_matter
 from mkdocs_attnviz.hosts.markdown import EXTENSION, Fence
 from mkdocs_attnviz.hosts.page import SourcePage, hosting
 
 
 class NotRead(Exception):
-    """Zensical cannot read a site or a page here; the message says why."""
+    """A site's own tool cannot read it, or a page of it, here; the message says why."""
+
+    def __init__(self, message: str, detail: str = "") -> None:
+        """`detail` is the traceback of what the tool raised."""
+        super().__init__(message)
+        self.detail = detail
 
 
 def is_installed() -> bool:
@@ -40,7 +46,7 @@ class ZensicalReader:
                 self._render: Any = import_module("zensical.markdown.render").render
                 spec: Any = import_module("pathspec").GitIgnoreSpec
         except Exception as error:  # its own kinds, those of YAML and TOML, and what a wrong type makes of it
-            raise NotRead(f"Zensical cannot read {config} here ({_line(error)})") from None
+            raise NotRead(f"Zensical cannot read {config} here ({_line(error)})", trace(error)) from None
         left_out = [self.config.get(name) or "" for name in ("exclude_docs", "draft_docs")]
         self._left_out = spec.from_lines("\n".join(left_out).splitlines())
         if not self._has_us():
@@ -69,7 +75,7 @@ class ZensicalReader:
             with hosting(self.page), redirect_stdout(sys.stderr):
                 made = self._render(body, name, f"{url}/" if url else "", json.dumps(meta, default=str))
         except Exception as error:  # of whatever extension
-            raise NotRead(f"Zensical cannot convert {name} here ({_line(error)})") from None
+            raise NotRead(f"Zensical cannot convert {name} here ({_line(error)})", trace(error)) from None
         return made["content"], meta
 
 

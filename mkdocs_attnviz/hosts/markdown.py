@@ -13,8 +13,10 @@ Decides for itself:
 from __future__ import annotations
 
 import atexit
+import html
 import logging
 import posixpath
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -31,6 +33,7 @@ from markdown.postprocessors import Postprocessor
 from markdown.preprocessors import Preprocessor
 from pydantic import Field
 
+from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.figure import AssetFolder, Assets, sources
 from mkdocs_attnviz.hosts import record
 from mkdocs_attnviz.hosts.fences import ClaimFences, FindUnclosed, waiting
@@ -113,7 +116,7 @@ class AttnvizExtension(Extension):
         md.preprocessors.register(ClaimFences(md, self.page), "attnviz", 25.5)
         md.preprocessors.register(FindUnclosed(md, self.page), "attnviz_unclosed", 24.5)
         md.preprocessors.register(BeginPage(md, self._page), "attnviz_begin", 25.6)
-        md.postprocessors.register(FillPlaceholders(md, self.settings), FILL, -10)
+        md.postprocessors.register(FillPlaceholders(md, self.settings, self._page), FILL, -10)
 
 
 @dataclass(frozen=True)
@@ -175,10 +178,13 @@ class FillPlaceholders(Postprocessor):
     With `parts` also those of a docstring: nothing says that the page around it has a fence of ours, too.
     """
 
-    def __init__(self, md: Markdown, settings: MarkdownSettings, *, parts: bool = False) -> None:
+    def __init__(
+        self, md: Markdown, settings: MarkdownSettings, page: SourcePage | None = None, *, parts: bool = False
+    ) -> None:
+        """`page` is begun by others; left out, by `page_of`."""
         super().__init__(md)
         self.settings, self.parts = settings, parts
-        self._page, self._lines = SourcePage(), list[str]()
+        self._page, self._lines = page or SourcePage(), list[str]()
 
     def page_of(self, lines: list[str]) -> SourcePage:
         """The page of the conversion that has these lines; each has a list of its own."""
@@ -197,12 +203,27 @@ class FillPlaceholders(Postprocessor):
         assets = self._assets(base, around)
         there = _files(assets)
         with _shared(settings, str(base.resolve()), around.log).build() as build:
-            text = build.fill(text, assets)
+            unfilled, text = text, build.fill(text, assets)
+            problems = [*(alert.message for alert in build.alerts), *self._wrong_links(unfilled, build, around)]
         if around.is_site and there != _files(assets):
             log.warning(LATE, self.settings.assets_dir)
-        if self.settings.strict and build.alerts:
-            raise _undrawn("\n".join(alert.message for alert in build.alerts))
+        if self.settings.strict and problems:
+            raise _undrawn("\n".join(problems))
         return text
+
+    def _wrong_links(self, text: str, build: Build, around: Surroundings) -> list[str]:
+        """Return, and tell, which links to figures of this page have a state that cannot be, `#figure~layer=99`."""
+        links = dict.fromkeys((match[1], html.unescape(match[2])) for match in LINK_WITH_STATE.finditer(text))
+        if not links:
+            return []
+        blocks, problems = sources(text), list[str]()
+        for id, state in links:
+            if problem := build.wrong_state(blocks, id, state):
+                link = f"#{id}~{state}"
+                place = Source("", page=self._page.path, line=self._page.line_with(link)).where()
+                problems.append(f"{place}{': ' if place else ''}The link to `{link}` cannot be followed: {problem}")
+                around.log.warning(problems[-1])
+        return problems
 
     def _assets(self, base: Path, around: Surroundings) -> Assets:
         settings = self.settings
@@ -211,6 +232,8 @@ class FillPlaceholders(Postprocessor):
         return AssetFolder(base / settings.assets_dir, around.url(settings.assets_url or settings.assets_dir))
 
 
+LINK_WITH_STATE = re.compile(r"""\shref=["']#([\w.-]+)~([^"']+)["']""")
+"""A link within a page to a figure in a state."""
 LATE = (
     "Files were added to %s while Zensical was building; it may not have seen them. Build once more, or run "
     "`attnviz assets` before."

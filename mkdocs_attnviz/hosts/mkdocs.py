@@ -161,6 +161,8 @@ class AttnvizPlugin(BasePlugin[PluginSettings]):
             self.pipeline.close()
 
     def _fill(self, html: str, page: Page, config: MkDocsConfig) -> str:
+        if MARK not in html:  # nothing waits here, or does so no more
+            return html
         assets = AssetFolder(Path(config.site_dir) / ASSETS, get_relative_url(ASSETS, page.url))
         return self._build.fill(html, assets)
 
@@ -171,8 +173,7 @@ class AttnvizPlugin(BasePlugin[PluginSettings]):
                 id, _, state = anchor.partition("~")
                 link = anchors.pop(anchor)
                 anchors.setdefault(id, link)
-                said = (self._build.wrong_state(source, id, state) for source in blocks.get(file.src_uri, ()))
-                if problem := next((each for each in said if each is not None), ""):
+                if problem := self._build.wrong_state(blocks.get(file.src_uri, ()), id, state):
                     log.warning("Doc file '%s' contains a link '%s', but %s", page.file.src_uri, link, problem)
 
     def _collect(self, pages: list[Page], config: MkDocsConfig) -> None:

@@ -34,6 +34,10 @@ class SourcePage:
         """Number of the last line that reads so."""
         return self._index.last.get(_bare(text))
 
+    def line_with(self, text: str) -> int | None:
+        """Return the number of the first line that has this text in it."""
+        return next((number for number, line in enumerate(self._index.lines, 1) if text in line), None)
+
     def line_of(self, body: str) -> int | None:
         """Line of the fence around `body`, counted from 1; equal blocks are told apart by their order."""
         wanted = _joined(body.splitlines())

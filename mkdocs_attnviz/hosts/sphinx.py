@@ -85,7 +85,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("env-updated", host.prepare)
     app.connect("html-page-context", host.fill)
     app.connect("build-finished", host.finish)
-    return {"version": __version__, "env_version": 2, "parallel_read_safe": True, "parallel_write_safe": True}
+    return {"version": __version__, "env_version": 3, "parallel_read_safe": True, "parallel_write_safe": True}
 
 
 class Host:
@@ -119,9 +119,20 @@ class Host:
         pages = _blocks(env)
         self._leave_word(env)
         keys = iter(self.build.keys([source for blocks in pages.values() for source in blocks]))
+        self._check_links(env)
         self.build.worker.close()  # other processes are forked from here
         self.drawn_from = {page: [__version__, *(next(keys) for _ in blocks)] for page, blocks in pages.items()}
         return [page for page in pages if self._record(page) != self.drawn_from[page]]
+
+    def _check_links(self, env: BuildEnvironment) -> None:
+        """Check states in links to figures, `#figure~layer=2`; others check whether there is such a figure."""
+        assert self.build is not None  # noqa: S101 — for the type checker
+        for page, links in _links(env).items():
+            for link in links:
+                if problem := self.build.wrong_state(_blocks(env).get(link.page, ()), link.id, link.state):
+                    where = (page, link.line) if link.file is None else f"{link.file}:{link.line or ''}"
+                    message = "The link to `#%s~%s` cannot be followed: %s"
+                    log.warning(message, link.id, link.state, problem, location=where, type="attnviz", subtype="link")
 
     def _leave_word(self, env: BuildEnvironment) -> None:
         """Tell the command, which cannot read a Jupyter Book or a project without conf.py, which pages have blocks."""
@@ -186,23 +197,69 @@ class Host:
 
 
 class Blocks(EnvironmentCollector):
-    """The blocks of each document, kept with the environment: an incremental build reads only what has changed."""
+    """The blocks of each document and its links to figures in a state, kept with the environment.
+
+    So an incremental build reads only what has changed.
+    """
 
     def clear_doc(self, app: Sphinx, env: BuildEnvironment, docname: str) -> None:
-        _blocks(env).pop(docname, None)
+        for kept in (_blocks, _links):
+            kept(env).pop(docname, None)
 
     def merge_other(self, app: Sphinx, env: BuildEnvironment, docnames: Set[str], other: BuildEnvironment) -> None:
-        found = _blocks(other)
-        _blocks(env).update({docname: found[docname] for docname in docnames if docname in found})
+        for kept in (_blocks, _links):
+            found: dict[str, Any] = kept(other)
+            kept(env).update({docname: found[docname] for docname in docnames if docname in found})
 
     def process_doc(self, app: Sphinx, doctree: nodes.document) -> None:
-        if found := [Source.from_json(node["source"]) for node in doctree.findall(attnviz)]:
-            _blocks(app.env)[app.env.docname] = found
+        if blocks := [_source(node) for node in doctree.findall(attnviz)]:
+            _blocks(app.env)[app.env.docname] = blocks
+        ends = [*doctree.findall(nodes.reference), *doctree.findall(pending_xref)]
+        if links := [link for node in ends if (link := _link(node, app.env.docname))]:
+            _links(app.env)[app.env.docname] = links
 
 
 def _blocks(env: BuildEnvironment) -> dict[str, list[Source]]:
     found: dict[str, list[Source]] = env.__dict__.setdefault("attnviz_blocks", {})
     return found
+
+
+@dataclass(frozen=True)
+class Link:
+    """A link to a figure in a state, `#id~state`."""
+
+    page: str
+    """The document that has the figure."""
+    id: str
+    state: str
+    file: str | None
+    """The file that the link stands in, where it is known; an included one has a name of its own."""
+    line: int | None
+
+
+def _links(env: BuildEnvironment) -> dict[str, list[Link]]:
+    found: dict[str, list[Link]] = env.__dict__.setdefault("attnviz_links", {})
+    return found
+
+
+def _link(node: nodes.Element, docname: str) -> Link | None:
+    """Return the link to a figure in a state that a node of `docname` is, or None if it is none.
+
+    In reStructuredText such a link is written as an address, `` `text <#id~state>`__ ``. MyST makes a reference of one
+    within a document, which Sphinx resolves later between documents.
+    """
+    page, target = docname, node.get("refid") or node.get("reftargetid") or ""
+    if not target and node.get("refuri", "").startswith("#"):
+        target = node["refuri"][1:]
+    elif node.get("refdomain") == "doc":
+        page = node["reftarget"]
+    id, _, state = target.partition("~")
+    if not id or not state:
+        return None
+    placed: Any = node
+    while placed.line is None and placed.parent is not None:
+        placed = placed.parent
+    return Link(page, id, state, placed.source, placed.line)
 
 
 def _files(env: BuildEnvironment) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,19 +46,22 @@ LONGEST = 300
 
 
 def with_short_tokens(entry: Entry) -> Entry:
-    """The entry with the middle left out of every token, or other text, that is too long for a page."""
-    meta = {name: value if name == "key" else _short(value) for name, value in entry.meta.items()}
+    """Return the entry with the middle left out of every token, or other text, that is too long for a page."""
+    meta = {name: value if name == "key" or _is_short(value) else _short(value) for name, value in entry.meta.items()}
     return Entry(meta, entry.blobs)
+
+
+def _is_short(value: Any) -> bool:
+    """Return whether a value has no parts and may stand in a page as it is: most tokens, and all numbers."""
+    return len(value) <= LONGEST if isinstance(value, str) else not isinstance(value, (list, dict))
 
 
 def _short(value: Any) -> Any:
     if isinstance(value, str):
         return value if len(value) <= LONGEST else f"{value[: LONGEST // 2]}…{value[-LONGEST // 4 :]}"
     if isinstance(value, list):
-        return [_short(part) if isinstance(part, (str, list, dict)) else part for part in value]
-    if isinstance(value, dict):
-        return {name: _short(part) for name, part in value.items()}
-    return value
+        return [part if _is_short(part) else _short(part) for part in value]
+    return {name: part if _is_short(part) else _short(part) for name, part in value.items()}
 
 
 def bytes_of(part: Mapping[str, Any], entry: Entry) -> bytes | None:
@@ -68,15 +71,15 @@ def bytes_of(part: Mapping[str, Any], entry: Entry) -> bytes | None:
 
 
 def fits_page(data: Any, entry: Entry) -> bool:
-    """Whether a drawing's data are so small that they travel in the page; what is `ahead` of them does not count."""
-    return sum(_sizes(data, entry)) <= INLINE
+    """Return whether a drawing's data are so small that they travel in the page; what is `ahead` does not count."""
+    return _size(data, entry) <= INLINE
 
 
-def _sizes(value: Any, entry: Entry) -> Iterator[int]:
+def _size(value: Any, entry: Entry) -> int:
+    """Return how many bytes the parts of a drawing's data stand for, without those that are `ahead`."""
+    size = 0
     if isinstance(value, dict):
         if "ahead" not in value and (content := bytes_of(value, entry)) is not None:
-            yield len(content)
+            size = len(content)
         value = value.values()
-    for part in value:
-        if isinstance(part, (dict, list)):
-            yield from _sizes(part, entry)
+    return size + sum(_size(part, entry) for part in value if isinstance(part, (dict, list)))

@@ -42,15 +42,19 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
         sentence(block, entry, found, first),
         _height(first),
         AROUND,
-        wraps=_wraps(entry, found),
+        wraps=_wraps(options, entry, found),
     )
 
 
-def _wraps(entry: Entry, found: Selection) -> bool:
-    """Return whether there are more controls than layer and head, for which a narrow figure has no room in one line."""
+def _wraps(options: Options, entry: Entry, found: Selection) -> bool:
+    """Return whether there are more controls than layer and head, for which a narrow figure has no room in one line.
+
+    Rollout is of all heads, so that its name stands in the place of a head.
+    """
+    in_a_line = is_plain(options) or options.across_layers == "rollout"
     stack = entry.meta["stacks"][found.stack]
     ends = (entry.meta["sequences"][stack[side]].get("sentence_b_start") for side in ("rows", "cols"))
-    return len(found.stacks) > 1 or not is_plain(found.options) or all(end is not None for end in ends)
+    return len(found.stacks) > 1 or not in_a_line or all(end is not None for end in ends)
 
 
 def _height(first: Window) -> str:

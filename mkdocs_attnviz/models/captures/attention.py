@@ -24,8 +24,8 @@ from mkdocs_attnviz.models.inputs.examples import collate
 from mkdocs_attnviz.models.inputs.tokens import Example, Tokens
 from mkdocs_attnviz.models.loading.loaded import Loaded
 from mkdocs_attnviz.models.probing.attention_calls import Call
-from mkdocs_attnviz.models.probing.attention_discovery import anatomy
-from mkdocs_attnviz.models.probing.attention_map import Anatomy, Stack, forward
+from mkdocs_attnviz.models.probing.attention_discovery import find_attention_map
+from mkdocs_attnviz.models.probing.attention_map import AttentionMap, Stack, forward
 from mkdocs_attnviz.models.probing.output_projection import Projection, norms
 
 _deflaters = ThreadPoolExecutor(os.cpu_count())  # zlib releases the interpreter's lock
@@ -52,13 +52,13 @@ def capture(context: Context) -> list[Entry]:
     """
     loaded, examples = context.loaded, context.examples
     kept = take(loaded, examples)
-    found = anatomy(loaded, examples[0])
+    found = find_attention_map(loaded, examples[0])
     return entries(found, examples, lambda name, number: _stack(found.stacks[name], examples[number], number, kept))
 
 
 def take(loaded: Loaded, examples: Sequence[Example]) -> dict[int, Kept]:
     """One pass of the model; what is kept of each call that is a layer's."""
-    found = anatomy(loaded, examples[0])
+    found = find_attention_map(loaded, examples[0])
     kept: dict[int, Kept] = {}
     wanted = {layer.call: stack for stack in found.stacks.values() for layer in stack.layers}
     count = 0
@@ -111,13 +111,13 @@ def making(encode: Callable[..., bytes], *args: Any) -> Making:
     return _deflaters.submit(encode, *args).result
 
 
-def entries(found: Anatomy, examples: Sequence[Example], stacked: Callable[[str, int], Stacked]) -> list[Entry]:
+def entries(found: AttentionMap, examples: Sequence[Example], stacked: Callable[[str, int], Stacked]) -> list[Entry]:
     """An entry for each example, of what `stacked(stack, number)` makes of each stack of it."""
     made = [{name: stacked(name, number) for name in found.stacks} for number in range(len(examples))]
     return [_entry(found, example, stacks) for example, stacks in zip(examples, made, strict=True)]
 
 
-def _entry(found: Anatomy, example: Example, stacked: dict[str, Stacked]) -> Entry:
+def _entry(found: AttentionMap, example: Example, stacked: dict[str, Stacked]) -> Entry:
     sequences, stacks = example.sequences(), {}
     blobs: dict[str, bytes] = {}
     for name, (layers, making) in stacked.items():

@@ -20,7 +20,7 @@ from mkdocs_attnviz.block.values import listed
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.captures.activations import SEQUENCES, recorded
 from mkdocs_attnviz.models.captures.context import Context
-from mkdocs_attnviz.models.encoding import digits, json_blob
+from mkdocs_attnviz.models.encoding import json_blob, round_digits
 from mkdocs_attnviz.models.inputs.tokens import Example
 from mkdocs_attnviz.models.loading.load import Unusable
 from mkdocs_attnviz.models.loading.loaded import Loaded
@@ -58,7 +58,7 @@ def _entry(loaded: Loaded, example: Example, parameters: Mapping[str, Any]) -> E
     neurons, strengths, explained = factorised(active, parameters["n_components"], parameters["seed"])
     owners = [(layer, neuron) for layer in layers for neuron in range(found[layer].shape[1])]
     strongest = [
-        [[*owners[at], digits(column[at])] for at in np.argsort(-column, kind="stable")[:TOP] if column[at] > 0]
+        [[*owners[at], round_digits(column[at])] for at in np.argsort(-column, kind="stable")[:TOP] if column[at] > 0]
         for column in neurons.T
     ]
     meta = {
@@ -67,9 +67,9 @@ def _entry(loaded: Loaded, example: Example, parameters: Mapping[str, Any]) -> E
         "stack": stack,
         "layers": layers,
         "neurons": len(active),
-        "explained": digits(explained),
+        "explained": round_digits(explained),
     }
-    lists = {"strengths": [[digits(value) for value in row] for row in strengths], "neurons": strongest}
+    lists = {"strengths": [[round_digits(value) for value in row] for row in strengths], "neurons": strongest}
     return Entry(meta, {"factors": json_blob(lists)})
 
 

@@ -1,7 +1,7 @@
 """Logit lens: what a model would say at each position if one of its layers were the last.
 
 After nostalgebraist 2020, "interpreting GPT: the logit lens": the vectors of each layer go through the model's own
-final norm and head (see `tail`). Of a model that writes, each position says what follows it; of a masked language model
+final norm and head (see `unembedding`). Of a model that writes, each position says what follows it; of a masked
 what stands there. Entropy and KL divergence are in nats. The divergence is KL(model ‖ layer): what is lost by taking
 the layer's word for the model's.
 """
@@ -16,12 +16,12 @@ import torch
 from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.captures.context import Context
-from mkdocs_attnviz.models.encoding import digits, json_blob
+from mkdocs_attnviz.models.encoding import json_blob, round_digits
 from mkdocs_attnviz.models.inputs.tokens import Example, pretty
 from mkdocs_attnviz.models.inputs.vocabulary_token import token_of
 from mkdocs_attnviz.models.loading.load import Unusable
 from mkdocs_attnviz.models.loading.loaded import Loaded
-from mkdocs_attnviz.models.probing.unembedding import Tail
+from mkdocs_attnviz.models.probing.unembedding import Unembedding
 
 AT_ONCE = 64
 """Positions: a vocabulary of 250,000 makes each of them a megabyte."""
@@ -48,8 +48,8 @@ def capture(context: Context) -> list[Entry]:
 
 
 def _entry(loaded: Loaded, example: Example, watched: list[int], parameters: Mapping[str, Any]) -> Entry:
-    tail = Tail(loaded, example)
-    norm, raw = tail.norm(), not parameters["final_norm"]
+    unembedding = Unembedding(loaded, example)
+    norm, raw = unembedding.norm(), not parameters["final_norm"]
     if raw and norm is None:
         raise WrongValue(
             "final_norm",
@@ -59,22 +59,24 @@ def _entry(loaded: Loaded, example: Example, watched: list[int], parameters: Map
     actual = _actual(loaded, example)
     vocabulary: dict[int, int] = {}
     found: dict[str, list[Any]] = {name: [] for name in ("top", "probabilities", "entropy", "kl", "actual", "watched")}
-    for vectors in tail.vectors:
-        logits = loaded.numbers(tail.logits(vectors, norm if raw else None))
-        for name, row in _row(logits, tail.own, actual, watched, parameters["top_k"], vocabulary).items():
+    for vectors in unembedding.vectors:
+        logits = loaded.checked_values(unembedding.logits(vectors, norm if raw else None))
+        for name, row in _row(logits, unembedding.own, actual, watched, parameters["top_k"], vocabulary).items():
             found[name].append(row)
     lens = {"vocabulary": pretty(loaded.tokenizer, list(vocabulary)), **found}
-    return Entry(_meta(loaded, example, tail, watched, norm is not None), {"lens": json_blob(lens)})
+    return Entry(_meta(loaded, example, unembedding, watched, norm is not None), {"lens": json_blob(lens)})
 
 
-def _meta(loaded: Loaded, example: Example, tail: Tail, watched: list[int], normed: bool) -> dict[str, Any]:
+def _meta(
+    loaded: Loaded, example: Example, unembedding: Unembedding, watched: list[int], normed: bool
+) -> dict[str, Any]:
     sequences = example.sequences()
     return {
         "sequences": sequences,
         "task": loaded.task,
-        "layers": len(tail.calls),
+        "layers": len(unembedding.calls),
         "final_norm": normed,
-        "vocabulary": tail.own.shape[-1],
+        "vocabulary": unembedding.own.shape[-1],
         "watch": pretty(loaded.tokenizer, watched),
     }
 
@@ -126,9 +128,9 @@ def _described(
     followed = [_ranked(logits, probabilities, torch.full_like(known, token)) for token in watched]
     return {
         "top": [[vocabulary.setdefault(token, len(vocabulary)) for token in ids] for ids in top.indices.tolist()],
-        "probabilities": [list(map(digits, values)) for values in top.values.tolist()],
-        "entropy": list(map(digits, (-(probabilities * logs).sum(-1)).tolist())),
-        "kl": list(map(digits, (own_probabilities * (own_logs - logs)).sum(-1).clamp(min=0).tolist())),
+        "probabilities": [list(map(round_digits, values)) for values in top.values.tolist()],
+        "entropy": list(map(round_digits, (-(probabilities * logs).sum(-1)).tolist())),
+        "kl": list(map(round_digits, (own_probabilities * (own_logs - logs)).sum(-1).clamp(min=0).tolist())),
         "actual": ranked,
         "watched": [list(pairs) for pairs in zip(*followed, strict=True)] if followed else [[] for _ in ranked],
     }
@@ -139,4 +141,4 @@ def _ranked(logits: torch.Tensor, probabilities: torch.Tensor, ids: torch.Tensor
     ids = ids[:, None]  # (T, 1)
     ranks = 1 + (logits > logits.gather(-1, ids)).sum(-1)
     values = probabilities.gather(-1, ids)[:, 0]
-    return [[digits(value), rank] for value, rank in zip(values.tolist(), ranks.tolist(), strict=True)]
+    return [[round_digits(value), rank] for value, rank in zip(values.tolist(), ranks.tolist(), strict=True)]

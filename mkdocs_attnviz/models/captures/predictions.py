@@ -15,7 +15,7 @@ import torch
 from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.captures.context import Context
-from mkdocs_attnviz.models.encoding import digits, json_blob
+from mkdocs_attnviz.models.encoding import json_blob, round_digits
 from mkdocs_attnviz.models.inputs.examples import collate
 from mkdocs_attnviz.models.inputs.tokens import Example, Tokens, pretty
 from mkdocs_attnviz.models.loading.load import Unusable
@@ -100,12 +100,12 @@ def _described(
         top = probabilities.topk(min(top_k, len(probabilities)))
         ids = top.indices.tolist()
         found["top"][position] = [names.setdefault(token, len(names)) for token in ids]
-        found["probabilities"][position] = [digits(value) for value in top.values.tolist()]
-        found["entropy"][position] = digits(float(-(probabilities * logs.nan_to_num(neginf=0)).sum()))
+        found["probabilities"][position] = [round_digits(value) for value in top.values.tolist()]
+        found["entropy"][position] = round_digits(float(-(probabilities * logs.nan_to_num(neginf=0)).sum()))
         token = actual[position] if position < len(actual) else None
         if token is not None:
             rank = 1 + int((logits > logits[token]).sum())
-            found["actual"][position] = [digits(float(probabilities[token])), rank]
+            found["actual"][position] = [round_digits(float(probabilities[token])), rank]
     return {"vocabulary": pretty(loaded.tokenizer, list(names)), **found}
 
 
@@ -129,7 +129,7 @@ def _one_place(names: list[str], probabilities: list[float]) -> dict[str, Any]:
     return {
         "vocabulary": names,
         "top": [list(range(len(names)))],
-        "probabilities": [[digits(value) for value in probabilities]],
+        "probabilities": [[round_digits(value) for value in probabilities]],
         "actual": [None],
         "entropy": [None],
     }
@@ -146,8 +146,8 @@ def _labels(loaded: Loaded, example: Example, top_k: int) -> dict[str, Any]:
             probabilities = logits[position].softmax(-1)
             top = probabilities.topk(min(top_k, len(probabilities)))
             found["top"][position] = top.indices.tolist()
-            found["probabilities"][position] = [digits(value) for value in top.values.tolist()]
-            found["entropy"][position] = digits(float(torch.special.entr(probabilities).sum()))
+            found["probabilities"][position] = [round_digits(value) for value in top.values.tolist()]
+            found["entropy"][position] = round_digits(float(torch.special.entr(probabilities).sum()))
     return {"vocabulary": [str(labels[number]) for number in range(logits.shape[-1])], **found}
 
 

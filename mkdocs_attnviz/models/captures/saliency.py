@@ -17,14 +17,14 @@ import torch
 from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.captures.context import Context
-from mkdocs_attnviz.models.encoding import digits, scaled_blob
+from mkdocs_attnviz.models.encoding import round_digits, scaled_blob
 from mkdocs_attnviz.models.inputs.examples import collate
 from mkdocs_attnviz.models.inputs.tokens import Example, Tokens, pretty
 from mkdocs_attnviz.models.inputs.vocabulary_token import token_of
 from mkdocs_attnviz.models.loading.load import Unusable
 from mkdocs_attnviz.models.loading.loaded import Loaded
 from mkdocs_attnviz.models.probing import answers
-from mkdocs_attnviz.models.probing.attribution import Found, attribute
+from mkdocs_attnviz.models.probing.attribution import Attribution, attribute
 
 DIGITS = 6
 ALL = "all"
@@ -71,9 +71,9 @@ def _entry(loaded: Loaded, example: Example, parameters: Mapping[str, Any]) -> E
     outputs = [
         {
             **output,
-            "value": digits(each.value, DIGITS),
-            "baseline": None if each.baseline is None else digits(each.baseline, DIGITS),
-            "delta": None if each.delta is None else digits(each.delta, DIGITS),
+            "value": round_digits(each.value, DIGITS),
+            "baseline": None if each.baseline is None else round_digits(each.baseline, DIGITS),
+            "delta": None if each.delta is None else round_digits(each.delta, DIGITS),
         }
         for output, each in zip(said, found, strict=True)
     ]
@@ -99,7 +99,7 @@ def _row(values: Sequence[torch.Tensor], lengths: Sequence[int]) -> np.ndarray[A
 
 def explained(
     loaded: Loaded, example: Example, parameters: Mapping[str, Any]
-) -> tuple[list[dict[str, Any]], list[Found]]:
+) -> tuple[list[dict[str, Any]], list[Attribution]]:
     """Each output that is explained, in words and in numbers.
 
     Raises:
@@ -120,7 +120,7 @@ def explained(
                 "name": output.name,
                 "index": output.index,
                 "token": _name(loaded, token, example.text),
-                "probability": digits(float(_probabilities(loaded, logits[None])[0, token]), DIGITS),
+                "probability": round_digits(float(_probabilities(loaded, logits[None])[0, token]), DIGITS),
             }
         )
         found.append(attribute(loaded, output.reads, score, parameters))
@@ -281,7 +281,7 @@ def _ends(loaded: Loaded, example: Example, target: Sequence[str] | None) -> lis
 
     def output(number: int) -> Output:
         def choose(logits: torch.Tensor) -> torch.Tensor:
-            return answers.of_allowed(logits[..., number], positions)
+            return answers.masked(logits[..., number], positions)
 
         return Output(example, choose, "outputs", number, (best.start, best.end)[number])
 

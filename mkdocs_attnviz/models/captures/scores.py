@@ -23,7 +23,7 @@ from mkdocs_attnviz.models.inputs.tokens import Example
 from mkdocs_attnviz.models.loading.load import Unusable
 from mkdocs_attnviz.models.loading.loaded import Loaded
 from mkdocs_attnviz.models.probing.attention_calls import Call
-from mkdocs_attnviz.models.probing.attention_discovery import anatomy
+from mkdocs_attnviz.models.probing.attention_discovery import find_attention_map
 from mkdocs_attnviz.models.probing.attention_map import Stack, forward
 
 TOLERANCE = 1e-3
@@ -73,7 +73,7 @@ def capture(context: Context) -> list[Entry]:
         Unusable: the model has no weights of tokens by tokens, or none that come from queries and keys.
     """
     loaded, examples = context.loaded, context.examples
-    found = anatomy(loaded, examples[0])
+    found = find_attention_map(loaded, examples[0])
     wanted = {layer.call: stack for stack in found.stacks.values() for layer in stack.layers}
     kept: dict[int, list[Explained]] = {}
     count = 0

@@ -16,7 +16,7 @@ from mkdocs_attnviz.models.engine.capture import Capture, function
 from mkdocs_attnviz.models.identity.reference import ModelRef
 from mkdocs_attnviz.models.inputs import languages
 from mkdocs_attnviz.models.inputs.examples import example
-from mkdocs_attnviz.models.loading.load import Unusable, check_attention, placed
+from mkdocs_attnviz.models.loading.load import Unusable, check_attention, input_device
 from mkdocs_attnviz.models.loading.loaded import Loaded
 from mkdocs_attnviz.models.probing.interventions import intervening
 
@@ -68,7 +68,7 @@ def _held(stack: ExitStack, which: str, model: Any, tokenizer: Any, wanted: Capt
     _check(f"{which}_tokenizer".lstrip("_"), tokenizer, transformers.PreTrainedTokenizerBase)
     stack.enter_context(eager(model, attention=wanted.attention))
     ref = ModelRef(name(model), name(model), True, None, None, "auto", False, True)
-    loaded = Loaded(ref, model, tokenizer, placed(model))
+    loaded = Loaded(ref, model, tokenizer, input_device(model))
     stack.callback(loaded.isolation.remove)
     return loaded
 

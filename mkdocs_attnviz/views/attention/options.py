@@ -305,7 +305,14 @@ def _layer(stack: str, layer: Mapping[str, Any], parts: Sequence[str]) -> dict[s
 
 
 def sequence(entry: Entry, name: str, *, pretty: bool) -> dict[str, Any]:
-    """The tokens of a sequence, as the figure shows them."""
+    """Return the tokens of a sequence, as the figure shows them."""
+    known = entry.derived.get(("sequence", name, pretty))
+    if known is None:
+        known = entry.derived["sequence", name, pretty] = _sequence(entry, name, pretty=pretty)
+    return dict(known)
+
+
+def _sequence(entry: Entry, name: str, *, pretty: bool) -> dict[str, Any]:
     meta = entry.meta["sequences"][name]
     words = meta["words"] if _of_own_tensors(entry) else word_boundaries.split(meta)
     known = any(word is not None for word in words)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from mkdocs_attnviz.views.attention.weights import WEIGHT, Layer
+from mkdocs_attnviz.views.attention.weights import WEIGHT, Layer, mean
 
 RECORD = struct.Struct("<BBHHHB")
 """A head's pattern, the weight it holds, its column; row, column and weight of the largest weight. Weights are stored
@@ -39,29 +39,29 @@ def patterns(layer: Layer, heads: int, square: bool, special: list[int], causal:
 
     In a `causal` model the first token can only attend to itself: of all heads this would be the largest weight.
     """
+    diagonals = ((SELF, 0), (PREVIOUS, -1), (NEXT, 1)) if square else ()
+    columns = list(dict.fromkeys([0, *special[:MOST_COLUMNS]]))
     first = [0] if causal else []
-    return b"".join(_record(layer, head, square, special, first) for head in range(heads))
+    return b"".join(_record(layer, head, _pattern(layer, head, diagonals, columns), first) for head in range(heads))
 
 
-def _record(layer: Layer, head: int, square: bool, special: list[int], without_rows: list[int]) -> bytes:
-    found = max(_candidates(layer, head, square, special), key=lambda pattern: pattern.share)
-    if found.share < LEAST:
-        found = Pattern(NONE, found.share)
+def _record(layer: Layer, head: int, found: Pattern, without_rows: list[int]) -> bytes:
     top = layer.strongest([head], without_rows) or layer.strongest([head])
     row, col, value = (0, 0, 0.0) if top is None else (top.row, top.col, top.value)
-    positions = (min(position, 0xFFFF) for position in (found.column, row, col))
-    column, row, col = positions
+    column, row, col = (min(position, 0xFFFF) for position in (found.column, row, col))
     return RECORD.pack(found.kind, _step(found.share), column, row, col, _step(value))
 
 
-def _candidates(layer: Layer, head: int, square: bool, special: list[int]) -> Iterator[Pattern]:
-    if square:
-        for kind, offset in ((SELF, 0), (PREVIOUS, -1), (NEXT, 1)):
-            if values := layer.diagonal(head, offset):
-                yield Pattern(kind, sum(values) / len(values))
-    for column in dict.fromkeys([0, *special[:MOST_COLUMNS]]):
-        values = layer.column(head, column)
-        yield Pattern(COLUMN, sum(values) / len(values), column)
+def _pattern(layer: Layer, head: int, diagonals: Sequence[tuple[int, int]], columns: Sequence[int]) -> Pattern:
+    """Return the pattern that holds most of a head's weight; the first of several that hold as much."""
+    kind, largest, at = NONE, -1.0, 0
+    for diagonal, offset in diagonals:
+        if (steps := layer.diagonal(head, offset)) and (share := mean(steps)) > largest:
+            kind, largest = diagonal, share
+    for column in columns:
+        if (share := mean(layer.column(head, column))) > largest:
+            kind, largest, at = COLUMN, share, column
+    return Pattern(kind, largest, at) if largest >= LEAST else Pattern(NONE, largest)
 
 
 def _step(value: float) -> int:

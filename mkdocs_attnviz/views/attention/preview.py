@@ -33,7 +33,9 @@ def preview(layer: Layer, heads: Sequence[int]) -> tuple[bytes, float]:
     offsets = array.array("I")
     values = bytearray()
     passed = Counter[int]()
-    kept = bytes(every.get(step) == 1 for step in range(256))
+    kept = bytearray(256)
+    for step, one_in in every.items():
+        kept[step] = one_in == 1
     for head, steps in seen.items():
         chosen = _chosen(steps.translate(kept), steps, every, passed)
         offsets.extend(layer.offsets(head, compress(range(len(steps)), chosen), TOKENS))
@@ -42,7 +44,7 @@ def preview(layer: Layer, heads: Sequence[int]) -> tuple[bytes, float]:
         offsets.byteswap()
     total = sum(WEIGHT[step] * count for step, count in counts.items()) or 1
     content = len(values).to_bytes(4, "little") + offsets.tobytes() + bytes(values)
-    return zlib.compress(content, 6), sum(WEIGHT[step] for step in values) / total
+    return zlib.compress(content, 6), sum(map(WEIGHT.__getitem__, values)) / total
 
 
 def _every(counts: Counter[int]) -> dict[int, int]:

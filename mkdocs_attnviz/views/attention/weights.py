@@ -32,18 +32,25 @@ class Layer:
         size = LARGEST_LAYER if heads is None else heads * rows * cols
         self._steps = inflated(blob, size, most=heads is None)
 
+    def steps(self, head: int) -> bytes:
+        """Return a head's weights as they are stored, (cols, rows)."""
+        size = self.rows * self.cols
+        return self._steps[head * size : (head + 1) * size]
+
     def strongest(
         self, heads: Sequence[int], without_rows: Collection[int] = (), without_cols: Collection[int] = ()
     ) -> Weight | None:
         """The largest weight that does not come from or go to what is left out; None if all are zero."""
         found = []
         for head in heads:
-            steps = bytearray(self._head(head))
-            for col in without_cols:
-                steps[col * self.rows : (col + 1) * self.rows] = bytes(self.rows)
-            for row in without_rows:
-                steps[row :: self.rows] = bytes(self.cols)
-            if step := max(steps):
+            steps: bytes | bytearray = self.steps(head)
+            if without_rows or without_cols:
+                steps = bytearray(steps)
+                for col in without_cols:
+                    steps[col * self.rows : (col + 1) * self.rows] = bytes(self.rows)
+                for row in without_rows:
+                    steps[row :: self.rows] = bytes(self.cols)
+            if step := _largest(steps):
                 col, row = divmod(steps.index(step), self.rows)
                 found.append(Weight(WEIGHT[step], head, row, col))
         return max(found, default=None)
@@ -53,21 +60,21 @@ class Layer:
         start = head * self.rows * self.cols + row
         return list(map(WEIGHT.__getitem__, self._steps[start : start + self.rows * self.cols : self.rows]))
 
-    def diagonal(self, head: int, offset: int) -> list[float]:
-        """Return the weights from each token to the one `offset` further on, where both exist."""
-        steps = self._head(head)
+    def diagonal(self, head: int, offset: int) -> bytes:
+        """Return the steps from each token to the one `offset` further on, where both exist."""
         first = max(0, -offset)
-        count = min(self.rows - first, self.cols - first - offset)
-        start = (first + offset) * self.rows + first
-        return [WEIGHT[steps[start + n * (self.rows + 1)]] for n in range(count)]
+        count = max(0, min(self.rows - first, self.cols - first - offset))
+        start = (head * self.cols + first + offset) * self.rows + first
+        return self._steps[start : start + count * (self.rows + 1) : self.rows + 1]
 
-    def column(self, head: int, col: int) -> list[float]:
-        """Return the weights from every token to one, (rows,)."""
-        return list(map(WEIGHT.__getitem__, self._head(head)[col * self.rows : (col + 1) * self.rows]))
+    def column(self, head: int, col: int) -> bytes:
+        """Return the steps from every token to one, (rows,)."""
+        start = (head * self.cols + col) * self.rows
+        return self._steps[start : start + self.rows]
 
     def beginning(self, head: int, tokens: int) -> bytes:
         """The steps from or to one of the first `tokens`: all of the first columns, then the first rows of the rest."""
-        steps = self._head(head)
+        steps = self.steps(head)
         others = range(tokens * self.rows, len(steps), self.rows)
         rows = min(tokens, self.rows)
         return steps[: tokens * self.rows] + b"".join(steps[start : start + rows] for start in others)
@@ -80,9 +87,15 @@ class Layer:
             for at in positions
         ]
 
-    def _head(self, head: int) -> bytes:
-        size = self.rows * self.cols
-        return self._steps[head * size : (head + 1) * size]
+
+def _largest(steps: bytes | bytearray) -> int:
+    """Return the largest step. The search for one byte runs in C, and most heads have a large weight."""
+    return next((step for step in range(255, 0, -1) if step in steps), 0)
+
+
+def mean(steps: bytes) -> float:
+    """Return the mean of the weights that these steps stand for."""
+    return sum(map(WEIGHT.__getitem__, steps)) / len(steps)
 
 
 def scaled(blob: bytes, groups: int, length: int | None = None) -> list[list[float]]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.views.attention.options import AttentionOptions, Selection, WeightOptions, sequence
-from mkdocs_attnviz.views.attention.weights import Layer, Weight, scaled
+from mkdocs_attnviz.views.attention.weights import WEIGHT, Layer, Weight, scaled
 
 TOKENS = 24
 """As many as a figure shows without scrolling."""
@@ -33,15 +34,31 @@ class Side:
     total: int
     """How many there are in all."""
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether these are tokens from the first on, none left out or put together."""
+        return len(self.groups) == self.groups[-1][-1] + 1
+
 
 @dataclass(frozen=True)
 class Window:
+    """The weights that a static picture shows."""
+
     rows: Side
     cols: Side
     heads: list[int | None]
     """Their numbers, which are their colours; None for several in one."""
-    weights: list[Rows]
-    """One for each of `heads`."""
+    values: bytes | list[Rows]
+    """The weights of each of `heads`, row by row: steps as an entry stores them, or numbers where they are combined."""
+
+    @cached_property
+    def weights(self) -> list[Rows]:
+        """The weights of each of `heads`, as numbers."""
+        if not isinstance(self.values, bytes):
+            return self.values
+        weights, cols = list(map(WEIGHT.__getitem__, self.values)), len(self.cols.groups)
+        rows = [weights[start : start + cols] for start in range(0, len(weights), cols)]
+        return [rows[start : start + len(self.rows.groups)] for start in range(0, len(rows), len(self.rows.groups))]
 
     def strongest(self, without_rows: Collection[int] = ()) -> Weight | None:
         """The largest weight of the other rows; `head` counts within `heads`."""
@@ -56,20 +73,24 @@ class Window:
         return found if found and found.value else None
 
 
-def window(block: Block, entry: Entry, found: Selection, heads: Sequence[int] | None = None) -> Window:
-    """The first 24 rows and columns; of `heads`, or of those that the block shows."""
+def window(block: Block, entry: Entry, found: Selection) -> Window:
+    """Return the first 24 rows and columns of the heads that the block shows."""
     options = found.options
     stack = entry.meta["stacks"][found.stack]
     rows = side(sequence(entry, stack["rows"], pretty=options.prettify_tokens), options, options.filter[0])
     cols = side(sequence(entry, stack["cols"], pretty=options.prettify_tokens), options, options.filter[-1])
     if not rows.groups or not cols.groups:
         raise block.wrong("special_tokens", "`special_tokens` is false, but there are no other tokens to show.")
-    chosen = list(heads or found.heads)
+    chosen = found.heads
     across_layers = options.across_layers if isinstance(options, WeightOptions) else None
     if across_layers == "rollout":
         layer = _Reader(entry, found, found.layer, "/rollout", weighted=False)
         return Window(rows, cols, [None], [layer.window(0, rows, cols)])
     weighted = isinstance(options, WeightOptions) and options.value_weighted
+    across_heads = options.across_heads if isinstance(options, WeightOptions) else None
+    if rows.is_plain and cols.is_plain and not weighted and across_layers is None and across_heads is None:
+        layer = _Reader(entry, found, found.layer, "", weighted=False)
+        return Window(rows, cols, list(chosen), b"".join(layer.steps(head, rows, cols) for head in chosen))
     numbers = [found.layer] if across_layers is None else list(found.stacks[found.stack])
     layers: list[list[Rows]] = [[] for _ in chosen]
     for number in numbers:  # one at a time: a layer may be large
@@ -78,8 +99,8 @@ def window(block: Block, entry: Entry, found: Selection, heads: Sequence[int] | 
             if head < reader.heads:
                 seen.append(reader.window(head, rows, cols))
     weights = [_combined(seen, across_layers) for seen in layers]
-    if isinstance(options, WeightOptions) and options.across_heads is not None:
-        return Window(rows, cols, [None], [_combined(weights, options.across_heads)])
+    if across_heads is not None:
+        return Window(rows, cols, [None], [_combined(weights, across_heads)])
     return Window(rows, cols, list(chosen), weights)
 
 
@@ -127,6 +148,11 @@ class _Reader:
         self._layer = Layer(entry.blobs[name + part], rows, rows if part else cols, self.heads)
         self._norms = scaled(entry.blobs[f"{name}/values"], self.heads, cols) if weighted else None
 
+    def steps(self, head: int, rows: Side, cols: Side) -> bytes:
+        """Return the stored steps between the first tokens, (rows, cols)."""
+        first = self._layer.steps(head)[: self._layer.rows * len(cols.groups)]
+        return b"".join(first[row :: self._layer.rows] for row in range(len(rows.groups)))
+
     def window(self, head: int, rows: Side, cols: Side) -> Rows:
         return [self._mean([self._row(head, row, cols) for row in group]) for group in rows.groups]
 
@@ -136,7 +162,7 @@ class _Reader:
             passed = [weight * norm for weight, norm in zip(weights, self._norms[head], strict=True)]
             total = sum(passed) or 1
             weights = [each / total for each in passed]
-        if len(cols.groups) == cols.groups[-1][-1] + 1:  # tokens from the first on, none left out or put together
+        if cols.is_plain:
             return weights[: len(cols.groups)] + [0.0] * (len(cols.groups) - len(weights))
         return [sum(weights[col] for col in group if col < len(weights)) for group in cols.groups]
 

@@ -174,10 +174,7 @@ def _pixels(grids: dict[int, dict[int, Grid]], heads: Sequence[int]) -> Grid:
         tiles = {head: coarser(grid, parts) for head, grid in row.items()}
         some = next(iter(tiles.values()))
         empty = [bytes(len(some[0]))] * len(some)
-        lines += [
-            b"".join(line + b"\0" for line in lines)
-            for lines in zip(*(tiles.get(h, empty) for h in heads), strict=True)
-        ]
+        lines += [b"\0".join(lines) + b"\0" for lines in zip(*(tiles.get(h, empty) for h in heads), strict=True)]
         lines += [bytes(len(lines[-1]))]
     return lines
 
@@ -188,7 +185,7 @@ def png(lines: Grid) -> bytes:
     As a mask that says the same by its luminance, which browsers take, and by its alpha, which CairoSVG takes.
     """
     width, height = len(lines[0]), len(lines)
-    packed = b"".join(b"\0" + _nibbles(line) for line in lines)
+    packed = _packed(lines, width)
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
@@ -199,7 +196,13 @@ def png(lines: Grid) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(kind, content) for kind, content in parts)
 
 
-def _nibbles(line: bytes) -> bytes:
-    padded = line + b"\0" * (len(line) % 2)
-    high, low = (int.from_bytes(padded[start::2], "big") for start in (0, 1))
-    return (high << 4 | low).to_bytes(len(padded) // 2, "big")
+def _packed(lines: Grid, width: int) -> bytes:
+    """Return the lines with two pixels in a byte, each behind a byte that says that no filter was used.
+
+    All are packed at once, as one large number.
+    """
+    odd = b"\0" * (width % 2)
+    pixels = b"".join(line + odd for line in lines)
+    high, low = (int.from_bytes(pixels[start::2], "big") for start in (0, 1))
+    packed, size = (high << 4 | low).to_bytes(len(pixels) // 2, "big"), (width + 1) // 2
+    return b"".join(b"\0" + packed[start : start + size] for start in range(0, len(packed), size))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, compress
 from typing import Any
 
-from mkdocs_attnviz.views.attention.weights import Weight
+from mkdocs_attnviz.views.attention.weights import WEIGHT
 from mkdocs_attnviz.views.attention.window import TOKENS, Side, Window
 from mkdocs_attnviz.views.drawing import Picture
 from mkdocs_attnviz.views.svg.document import HEADS, ROW, document, escape, palette, styles
@@ -35,39 +36,53 @@ def picture(window: Window, theme: str) -> Picture:
     return Picture(document(WIDTH, height, style, body), WIDTH, height)
 
 
-def _strongest(window: Window) -> list[Weight]:
-    """The largest first. Most weights are told apart as bare numbers: there are thousands in each figure."""
-    every = list(chain.from_iterable(chain.from_iterable(window.weights)))  # head by head, row by row
-    counts = Counter(every)
-    left, least = LINES, WEAKEST
-    for weight in sorted(counts, reverse=True):  # a few hundred: they come from bytes
-        left -= counts[weight]
-        if left <= 0:
-            least = max(weight, WEAKEST)
-            break
-    found = [at for at in range(len(every) - 1, -1, -1) if every[at] >= least]
+def _strongest(window: Window) -> list[tuple[float, int, int, int]]:
+    """Return the largest weights, the largest first, each as value, head, row and column.
+
+    Most are told apart as bare numbers, or as the bytes that stand for them: there are thousands in each figure.
+    """
+    values = window.values
+    every: Sequence[float]  # head by head, row by row
+    every = values if isinstance(values, bytes) else list(chain.from_iterable(chain.from_iterable(values)))
+    weight_of: Callable[[Any], float] = WEIGHT.__getitem__ if isinstance(every, bytes) else float
+    kept = _kept(every, _least(Counter(every), weight_of))
+    found = list(compress(range(len(every)), kept))[::-1]
     found.sort(key=every.__getitem__, reverse=True)
     cols = len(window.cols.texts)
     size = cols * len(window.rows.texts)
     heads = [-1 if colour is None else colour for colour in window.heads]
-    return [
-        Weight(weight, heads[at // size], at % size // cols, at % cols)
-        for at in found[:LINES]
-        if (weight := every[at]) > WEAKEST
-    ]
+    return [(weight_of(every[at]), heads[at // size], at % size // cols, at % cols) for at in found[:LINES]]
+
+
+def _least(counts: Counter[Any], weight_of: Callable[[Any], float]) -> float:
+    """Return the least value that is drawn; there are at most a few hundred, since they come from bytes."""
+    left, least = LINES, math.inf
+    for value in sorted(counts, reverse=True):
+        if left <= 0 or weight_of(value) <= WEAKEST:
+            break
+        left, least = left - counts[value], value
+    return least
+
+
+def _kept(every: Sequence[float], least: float) -> Iterable[int]:
+    """Return for each value 1 if it is drawn, else 0."""
+    if isinstance(every, bytes):
+        below = int(min(least, 256))
+        return every.translate(b"\0" * below + b"\1" * (256 - below))
+    return [value >= least for value in every]
 
 
 def _colour(head: int | None) -> str:
     return "m" if head is None or head < 0 else str(head % HEADS)
 
 
-def _strokes(lines: list[Weight], active: int) -> Iterator[str]:
+def _strokes(lines: list[tuple[float, int, int, int]], active: int) -> Iterator[str]:
     """One path for all lines of a head and a tenth of opacity: a line then costs a dozen bytes."""
     paths: dict[tuple[int, int], list[str]] = defaultdict(list)
-    for line in lines:
-        tenth = round(10 * opacity(line.value, active))
+    for value, head, row, col in lines:
+        tenth = round(10 * opacity(value, active))
         if tenth:
-            paths[line.head, tenth].append(_curve(line.row, line.col))
+            paths[head, tenth].append(_curve(row, col))
     for (head, tenth), path in sorted(paths.items()):
         yield f'<path class="h{_colour(head)}" opacity="{tenth / 10:g}" d="{"".join(path)}"/>'
 
