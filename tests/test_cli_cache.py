@@ -233,7 +233,7 @@ CAUGHT = {
     delete_entry: f"index.md:3: The cache does not hold its tensors. {RUN} computes them.",
     corrupt_entry: rf"index.md:3: Its cache entry .*\.attnviz is damaged. {RUN} computes it again.",
     move_branch: "attnviz.lock: org/induction has moved: 'main' is commit 76543210fe now, the lock file keeps "
-    "0123456789. `attnviz run --update` goes along with it.",
+    "0123456789. `attnviz run --update` takes the new commit.",
     change_model: "attnviz.lock: models/mine has changed since the lock file was written. "
     f"{RUN} computes its figures anew.",
     delete_lock: f"attnviz.lock: It does not name 'org/induction'; {RUN} writes it.",
@@ -259,7 +259,7 @@ OTHERS = {
     "org/induction": (
         move_branch,
         "attnviz.lock: org/induction has moved: 'main' is commit 76543210fe now, the lock file keeps "
-        "0123456789. `attnviz run --update` goes along with it.",
+        "0123456789. `attnviz run --update` takes the new commit.",
     ),
     "models/other": (
         lambda project: (project.folder / "models" / "other" / "model.safetensors").open("ab").write(b" "),
