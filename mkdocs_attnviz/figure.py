@@ -75,12 +75,9 @@ class Assets:
         """Return the HTML element that loads a script named `package:path`.
 
         Raises:
-            BlockError: if there is no such file, or it cannot be written into the page.
+            BlockError: as `_script`, or it cannot be written.
         """
-        content = _script(name)[1].decode()
-        if not name.startswith(OURS) and END_OF_SCRIPT.search(content):
-            raise BlockError(f"The script {name} holds `</script` or `<!--`, which would end it inside of a page.")
-        return f"<script>{content}</script>"
+        return f"<script>{_script(name)[1].decode()}</script>"
 
     def place(self, parts: Iterable[bytes]) -> Iterator[dict[str, Any]]:
         """Yield the place of each part of one figure's data, in the form of `Blob` in `frontend/src/figure.ts`."""
@@ -227,6 +224,15 @@ class Figure:
         ours = ATTENTION_SCRIPT if self.before is None else ALL_SCRIPT
         return (ours,) if own.startswith(OURS) else (ours, own)
 
+    def check_scripts(self) -> None:
+        """Read the scripts, so that one that is missing costs no other figure of its page anything.
+
+        Raises:
+            BlockError: as `_script`.
+        """
+        for name in self.scripts:
+            _script(name)
+
     @property
     def sentence(self) -> str:
         """The description of the picture. With interventions it describes the changed model and the unchanged model."""
@@ -310,8 +316,10 @@ class Figure:
         elsewhere: Parts = here if assets.keeps_inline(drawing, entry) else []
         shipped: dict[str, Any] = self._shipped(drawing.data, entry, here, elsewhere)
         for place, parts in ((Assets().place, here), (assets.place, elsewhere if elsewhere is not here else [])):
-            for (part, _), place_of_part in zip(parts, place([blob for _, blob in parts]), strict=True):
-                part.update(place_of_part)
+            for (part, _), found in zip(parts, place([blob for _, blob in parts]), strict=True):
+                part.update(found)
+        for name, value in (("view", self.block.view), ("theme", self.block.theme), ("options", {})):
+            shipped.setdefault(name, value)
         return {**shipped, "label": drawing.sentence + self._notes, "source": self._source(entry)}
 
     def _source(self, entry: Entry) -> str:
@@ -577,17 +585,19 @@ def _script(name: str) -> tuple[str, bytes]:
     """Return the file name of a script in a site, and its content.
 
     Raises:
-        BlockError: if there is no such file in the package.
+        BlockError: there is no such file in the package, or it cannot stand in a page.
     """
     package, _, path = name.partition(":")
     stem = path.rpartition("/")[2].removesuffix(".js")
     try:
         content = resources.files(package).joinpath(*path.split("/")).read_bytes()
-        content.decode()
+        text = content.decode()
     except (OSError, ImportError, TypeError, ValueError):
         raise BlockError(f"The script {name} is not in its package.") from None
     if not SCRIPT_NAME.fullmatch(stem):
         raise BlockError(f"The script {name} has a file name with other characters than letters, digits, - and _.")
+    if not name.startswith(OURS) and END_OF_SCRIPT.search(text):
+        raise BlockError(f"The script {name} holds `</script` or `<!--`, which would end it inside of a page.")
     _SCRIPTS.add(name)
     return f"{stem}-{hashlib.sha256(content).hexdigest()[:10]}.js", content
 

@@ -254,7 +254,7 @@ def test_a_second_model():
 
 def test_generate_has_its_defaults():
     assert read(GOOD + "generate: {}").inputs["generate"] == {"max_new_tokens": 20, "do_sample": False}
-    how = "max_new_tokens: 5, do_sample: true, temperature: 0.7, top_k: 3, top_p: 0.9, seed: 0"
+    how = "max_new_tokens: 5, do_sample: true, temperature: 0.7, top_k: 3, top_p: 0.9, seed: 3"
     assert read(GOOD + f"generate: {{{how}}}").inputs["generate"] == yaml.safe_load(f"{{{how}}}")
     assert "generate" not in read(GOOD).inputs
 
@@ -272,6 +272,62 @@ def test_interventions():
         {"layer": 0, "neurons": [2, 5], "scale": 10.0},
     ]
     assert "interventions" not in block.inputs, "what the model reads stays the same"
+
+
+def wanted(more):
+    """What a block asks of a model; its key is made of this."""
+    block = read((GOOD if "chat:" not in more else "model: m\n") + more)
+    return block.inputs, block.options.parameters(), block.changes
+
+
+SHAP = "view: saliency\nmethod: gradient_shap"
+SAMPLED = "generate: {do_sample: true"
+CHANGED = "interventions: [{layer: 1, heads: [0, 2]}, {layer: 2, neurons: 7, scale: 2}]"
+EQUAL = [
+    ("view: factors", "view: factors\nfrom_layer: 0\nstack: self\nn_components: 6"),
+    ("view: factors", "view: factors\nstack: encoder"),
+    ("view: lens", "view: lens\ntop_k: 5\nfinal_norm: true\nprettify_tokens: false"),
+    ("view: predict", "view: predict\ntop_k: 10\nposition: 3"),
+    ("view: activations", "view: activations\nneurons: 64\nstack: decoder\nlayer: 2"),
+    ("view: saliency", "view: saliency\nmethod: input_x_gradient\nnorm: sum\nexplain: logit"),
+    (SHAP, f"{SHAP}\nsteps: 50\nseed: 0\nbaseline: zero"),
+    ("view: saliency\nmethod: occlusion", "view: saliency\nmethod: occlusion\nwindow: 1"),
+    ("generate: {}", "generate: {max_new_tokens: 20, do_sample: false, num_beams: 1, repetition_penalty: 1}"),
+    (SAMPLED + "}", SAMPLED + ", temperature: 1, top_k: 50, top_p: 1.0, seed: 0}"),
+    ("chat: [{role: user, content: a}]", "chat: [{role: user, content: a}]\nchat_date: 20240726"),
+    (CHANGED, "interventions: [{layer: 2, neurons: [7, 7], scale: 2.0}, {layer: 1, heads: [2, 0], scale: 0}]"),
+    (CHANGED, CHANGED.replace("heads: [0, 2]}", "heads: 2, scale: -0.0}, {layer: 1, heads: [0, 0]}")),
+    (CHANGED, CHANGED.replace("layer: 1", "stack: self, layer: 1")),
+    (
+        "interventions: [{layer: 1, heads: 0, neurons: [3], scale: 0.25}]",
+        "interventions: [{layer: 1, neurons: 3, scale: 0.25}, {layer: 1, heads: 0, scale: 0.5}, "
+        "{layer: 1, heads: 0, scale: 0.5}]",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("one", "other"), EQUAL, ids=[other[:60] for _, other in EQUAL])
+def test_equal_requests_are_equal(one, other):
+    assert json.dumps(wanted(one), sort_keys=True) == json.dumps(wanted(other), sort_keys=True)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("view: factors", "view: factors\nseed: 0"),
+        ("view: factors", "view: factors\nstack: decoder"),
+        ("view: factors", "view: factors\nto_layer: 0"),
+        ("view: lens\nwatch: [a, b]", "view: lens\nwatch: [b, a]"),
+        ("view: saliency\ntarget: [2, 1]", "view: saliency\ntarget: [1, 2]"),
+        ("generate: {}", "generate: {min_new_tokens: 1}"),
+        ("generate: {}", SAMPLED + "}"),
+        (CHANGED, CHANGED.replace("layer: 1", "stack: encoder, layer: 1")),
+        (CHANGED, CHANGED.replace("neurons", "heads")),
+        (CHANGED, CHANGED.replace("scale: 2", "scale: 3")),
+    ],
+)
+def test_other_requests_differ(one, other):
+    assert wanted(one) != wanted(other)
 
 
 WITHIN = [

@@ -15,6 +15,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from mkdocs_attnviz.block.parse import parse
 from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.block.source import Source
+from mkdocs_attnviz.block.values import IMPLIED, SAMPLING, TODAY
 from mkdocs_attnviz.models.captures import attention
 from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.identity.reference import resolve
@@ -126,6 +127,20 @@ def test_a_seed_draws_the_same_tokens_and_disturbs_nobody(make_model):
     torch.manual_seed(1)
     options = {"do_sample": True, "temperature": 2.0, "max_new_tokens": 20, "min_new_tokens": 20}
     assert first == expected(model.ref.path, "a b c", **options)
+
+
+@pytest.mark.parametrize("sampled", [False, True])
+def test_what_a_block_need_not_say_means_nothing(sampled):
+    """Its key leaves out what is implied; so whoever says it must get what those get who do not."""
+    said = {name: value for name, value in IMPLIED.items() if sampled or name not in SAMPLING}
+    how = {"max_new_tokens": 30, "do_sample": sampled}
+    read = {"text": TEXT, "generate": how}
+    first = example(loaded(INDUCTION), read, 99).text
+    assert example(loaded(INDUCTION), read | {"generate": how | said}, 99).text == first
+    for name, value in said.items():
+        other = how | {name: {"top_k": 1}.get(name, value + 1 if name in ("num_beams", "seed") else value / 2)}
+        changed = example(loaded(INDUCTION), read | {"generate": other}, 99).text
+        assert changed != first or name == "num_beams", f"{name} is read"
 
 
 def test_it_stops_at_the_end_of_the_text(make_model):
@@ -362,7 +377,7 @@ def test_a_template_that_prints_the_date_reads_the_same_every_day(chat_model, mo
     monkeypatch.setattr("transformers.utils.chat_template_utils.datetime", Later)
     random.seed(5)
     assert text_tokens(model, inputs(body)) == first
-    assert first.date == "2024-07-26" == first.meta()["date"]
+    assert first.date == TODAY == "2024-07-26" == first.meta()["date"]
     other = text_tokens(model, inputs(f"{body}\nchat_date: 2025-03-04"))
     assert other.date == "2025-03-04"
     model.tokenizer.chat_template = CHAT

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 from mkdocs_attnviz.block.problem import BlockError, Problem
-from mkdocs_attnviz.block.values import Day, Generate, Intervention, Message, key
+from mkdocs_attnviz.block.values import TODAY, Day, Generate, Intervention, Message, combined, key
 from mkdocs_attnviz.publishing import printable
 
 MAX_ID = 100  # characters
@@ -195,18 +195,23 @@ class Block(BaseModel):
 
     @property
     def inputs(self) -> dict[str, Any]:
-        """What the model reads and how it writes, as far as it is given; plain JSON."""
+        """What the model reads and how it writes, in plain JSON, without what is not given or is implied anyway."""
         inputs = {
             "text": self.text if self.chat is None else None,
             "text_pair": self.text_pair,
             "text_target": self.text_target,
             "src_lang": self.src_lang,
             "tgt_lang": self.tgt_lang,
-            "chat_date": self.chat_date,
+            "chat_date": None if self.chat_date == TODAY else self.chat_date,
             "chat": self.chat and [message.to_dict() for message in self.chat],
             "generate": self.generate and self.generate.to_dict(),
         }
         return {name: value for name, value in inputs.items() if value is not None} | self.options.inputs()
+
+    @property
+    def changes(self) -> list[dict[str, Any]]:
+        """What is changed in the model, in plain JSON: the same for all interventions that change the same."""
+        return combined(self.interventions or ())
 
     def wrong(self, name: str, message: str) -> BlockError:
         """Return the error of a mistake in the value of key `name` that only the model could tell."""

@@ -88,6 +88,10 @@ class Part(BaseModel):
         return self.model_dump(mode="json", exclude_none=True)
 
 
+TODAY = "2024-07-26"
+"""The day that chat templates are given where a block has no `chat_date`; Llama 3's template falls back to the same."""
+IMPLIED = {"temperature": 1.0, "top_k": 50, "top_p": 1.0, "num_beams": 1, "repetition_penalty": 1.0, "seed": 0}
+"""What a model writes with where `generate` does not say it: a block that says it asks for nothing else."""
 SAMPLING = ("temperature", "top_k", "top_p", "seed")
 """What says how tokens are drawn, which nothing does without `do_sample`."""
 
@@ -133,6 +137,10 @@ class Generate(Part):
     seed: int | None = key(
         "a whole number", "With `do_sample`: the same seed draws the same tokens.", default=None, ge=0, lt=2**63
     )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON, without what is implied anyway: equal requests are to have equal keys."""
+        return {name: value for name, value in super().to_dict().items() if IMPLIED.get(name) != value}
 
     @model_validator(mode="after")
     def _sampling(self) -> Generate:
@@ -209,6 +217,26 @@ def listed(numbers: Iterable[int]) -> str:
     if len(known) > 1 and known == list(range(known[0], known[-1] + 1)):
         return f"{known[0]} to {known[-1]}"
     return ", ".join(map(str, known))
+
+
+def combined(interventions: Iterable[Intervention]) -> list[dict[str, Any]]:
+    """Return what these change, in plain JSON that is the same for all that change the same.
+
+    Their order means nothing, nor which heads stand together; what is named twice is scaled twice. `stack: self` is
+    left out: a model that has this stack has no other.
+    """
+    factors: dict[tuple[str, int, str, int], float] = {}
+    for each in interventions:
+        stack = "" if each.stack in (None, "self") else str(each.stack)
+        for what in ("heads", "neurons"):
+            for number in getattr(each, what) or ():
+                place = (stack, each.layer, what, number)
+                factors[place] = factors.get(place, 1.0) * each.scale + 0.0  # −0 is 0
+    changes: dict[tuple[str, int, float], dict[str, Any]] = {}
+    for (stack, layer, what, number), scale in sorted(factors.items()):
+        change = changes.setdefault((stack, layer, scale), {"stack": stack, "layer": layer, "scale": scale})
+        change.setdefault(what, []).append(number)
+    return [{name: value for name, value in change.items() if value != ""} for change in changes.values()]
 
 
 MOST_NAMED = 4

@@ -7,14 +7,17 @@ registered in the same way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
+from contextlib import suppress
 from functools import cache, lru_cache
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
 from mkdocs_attnviz.block.fields import Block, Options
 from mkdocs_attnviz.block.parse import parse
-from mkdocs_attnviz.block.problem import BlockError
+from mkdocs_attnviz.block.problem import BlockError, Problem, trace
 from mkdocs_attnviz.block.source import Source
+from mkdocs_attnviz.models.engine.capture import Capture
+from mkdocs_attnviz.models.errors import said
 from mkdocs_attnviz.plugins import distribution, registered
 from mkdocs_attnviz.views.view import AnyView, View
 
@@ -43,6 +46,21 @@ class _OfEach(Mapping[str, T]):
     def __len__(self) -> int:
         return len(registered())
 
+    def items(self) -> ItemsView[str, T]:
+        """Return those of the views that can be used: one that cannot costs its own blocks alone."""
+        return self._usable().items()
+
+    def values(self) -> ValuesView[T]:
+        """Return those of the views that can be used, as `items`."""
+        return self._usable().values()
+
+    def _usable(self) -> dict[str, T]:
+        usable = {}
+        for name in self:
+            with suppress(BlockError):
+                usable[name] = self[name]
+        return usable
+
 
 @cache
 def _view(name: str) -> AnyView:
@@ -60,10 +78,26 @@ def _view(name: str) -> AnyView:
     try:
         view = points[0].load()
     except Exception as error:
-        raise BlockError(f"View `{name}` of the package {package} cannot be imported: {error}.") from error
-    if not isinstance(view, View) or view.name != name:
-        raise BlockError(f"The package {package} registers {points[0].value!r} as view `{name}`, which it is not.")
+        message = f"View `{name}` of the package {package} cannot be imported: {said(error)}."
+        raise BlockError(Problem("block", "view", message, trace(error))) from error
+    if not _is_view(view):
+        raise BlockError(f"The package {package} registers `{points[0].value}` as view `{name}`; it is no view.")
+    if view.name != name:
+        raise BlockError(
+            f"The package {package} registers `{points[0].value}` as view `{name}`, and it calls itself `{view.name}`."
+        )
     return view
+
+
+def _is_view(view: object) -> TypeGuard[AnyView]:
+    """Return whether an object that a package has registered is a view, and made of what a view is made of."""
+    return (
+        isinstance(view, View)
+        and isinstance(view.options, type)
+        and issubclass(view.options, Options)
+        and isinstance(view.capture, Capture)
+        and callable(view.draw)
+    )
 
 
 VIEWS: Mapping[str, AnyView] = _OfEach(lambda view: view)

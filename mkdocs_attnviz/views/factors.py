@@ -70,7 +70,16 @@ class Options(BlockOptions):
     prettify_tokens: bool = shared("prettify_tokens")
 
     def parameters(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("n_components", "from_layer", "to_layer", "stack", "seed")}
+        """Return the capture's parameters. What comes first in any model that has it is left to the capture: layer 0,
+        and the stacks `self` and `encoder`; `_check_first` finds out if it was another. Only the model knows whether
+        `to_layer` is its last layer, so a block that says so has an entry of its own."""
+        return {
+            "n_components": self.n_components,
+            "from_layer": self.from_layer or None,
+            "to_layer": self.to_layer,
+            "stack": self.stack if self.stack == "decoder" else None,
+            "seed": self.seed,
+        }
 
     def inputs(self) -> dict[str, Any]:
         return {} if self.more_texts is None else {"more_texts": list(self.more_texts)}
@@ -87,6 +96,7 @@ class Options(BlockOptions):
 def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     """Return the drawing of an entry of factors."""
     meta = entry.meta
+    _check_first(block, options, meta)
     tokens = sequences(entry, pretty=options.prettify_tokens)
     shown = _texts(entry)
     words = [word for part in shown for word in tokens[part["name"]]["tokens"][part["start"] : part["end"]]]
@@ -110,6 +120,20 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     # height() counts whole lines of each text, so several texts leave one line to spare
     room = height(shown, tokens, above + LIST, strip=_lane(count) * count + 2)
     return Drawing(data, picture, sentence, room, PANEL, wraps=len(shown) == 1)
+
+
+def _check_first(block: Block, options: Options, meta: Mapping[str, Any]) -> None:
+    """Hold what the block says comes first against what did.
+
+    Raises:
+        BlockError: the model has no such stack, or no neurons in such a layer.
+    """
+    if options.stack not in (None, meta["stack"]):
+        there = "encoder or decoder" if meta["stack"] == "encoder" else meta["stack"]
+        raise block.wrong("stack", f"`stack` is {options.stack}; of {block.subject} it must be {there}.")
+    if options.from_layer is not None and options.from_layer < meta["layers"][0]:
+        message = f"`from_layer` is {options.from_layer}; the first layer with neurons is {meta['layers'][0]}."
+        raise block.wrong("from_layer", message)
 
 
 def _texts(entry: Entry) -> list[dict[str, Any]]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from mkdocs_attnviz.block.fields import Block, Options
+from mkdocs_attnviz.block.problem import BlockError, Problem, trace
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import Capture
+from mkdocs_attnviz.models.errors import said
+from mkdocs_attnviz.plugins import is_ours
 from mkdocs_attnviz.views.drawing import Drawing
 
 ATTENTION_SCRIPT, ALL_SCRIPT = "mkdocs_attnviz:static/attnviz.js", "mkdocs_attnviz:static/attnviz-all.js"
@@ -39,16 +43,47 @@ class View(Generic[O]):
     state: tuple[str, ...] | None = None
     """The parts of the state that a link or the block key `state` may set, or None if they are not checked."""
 
+    @property
+    def draws_tensors(self) -> bool:
+        """Whether it can draw attention weights from an author's own file: its capture takes nothing else."""
+        return self.capture.attention and is_ours(self.capture.run.partition(":")[0])
+
+    def asked(self, block: Block) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return what the model is to read, and the parameters of the capture.
+
+        Raises:
+            BlockError: another package's options fail, or give what is not plain JSON.
+        """
+        try:
+            asked = block.inputs, block.options.parameters()
+            json.dumps(asked)
+        except Exception as error:
+            message = f"The options of view `{self.name}` cannot be asked for: {said(error)}."
+            raise block.told(Problem("block", "view", message, trace(error))) from error
+        return asked
+
     def drawing(self, block: Block, entry: Entry) -> Drawing:
         """Return the drawing of a block that has this view.
 
         Raises:
-            BlockError: if the options do not fit the model.
-            TypeError: if the block's options belong to another view.
+            BlockError: the options do not fit what the model has, or another package's view has failed.
         """
         if not isinstance(block.options, self.options):
             raise TypeError(f"these are options of another view than {self.name}")
-        return self.draw(block, block.options, entry)
+        try:
+            return self._checked(self.draw(block, block.options, entry))
+        except BlockError:
+            raise
+        except Exception as error:
+            if is_ours(getattr(self.draw, "__module__", "")):
+                raise
+            message = f"View `{self.name}` could not draw this: {said(error)}."
+            raise block.told(Problem("block", "view", message, trace(error))) from error
+
+    def _checked(self, drawing: Drawing) -> Drawing:
+        if not isinstance(drawing, Drawing):
+            raise TypeError("what its `draw` returns is no Drawing")
+        return drawing
 
 
 AnyView = View[Any]
