@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mkdocs_attnviz.block.source import Source
-from mkdocs_attnviz.cache.status import Standing
+from mkdocs_attnviz.cache.status import BlockStatus
 from mkdocs_attnviz.models.engine.client import Captured, Engine
 from mkdocs_attnviz.models.engine.request import Request
 from mkdocs_attnviz.pipeline import Build, Plan
@@ -28,7 +28,7 @@ class Recomputed:
     """The traceback of an unexpected error, or an empty text."""
 
 
-def recomputed(build: Build, statuses: Sequence[Standing], sample: int | None, engine: Engine) -> list[Recomputed]:
+def recomputed(build: Build, statuses: Sequence[BlockStatus], sample: int | None, engine: Engine) -> list[Recomputed]:
     """Compute the entries of these blocks again and compare them. With `sample`, compute a random selection of that
     size."""
     wanted: dict[str, tuple[Source, Request]] = {}

@@ -1,7 +1,8 @@
 """The command `attnviz`.
 
-Decides for itself: which figures it is asked about, and what it says of them. A block that cannot be drawn is told on
-standard error and makes the exit status 1; a wrong question makes it 2. `cache_commands` looks at the cache.
+This module decides which figures a command is about, and what it reports. A block that cannot be drawn is reported on
+standard error, and the exit status is 1. A wrong argument or configuration gives exit status 2. `cache_commands` has
+the commands for the cache.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ from mkdocs_attnviz.pipeline import Pipeline
 from mkdocs_attnviz.views import OPTIONS
 
 STDIN = "standard input"
+"""The name of standard input as a page."""
 BARE_BLOCK = re.compile(r"""^[ \t{"']*(model|text|tensors)["']?\s*:""", re.MULTILINE)
+"""A pattern for a block without a fence."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -56,7 +59,7 @@ BARE_BLOCK = re.compile(r"""^[ \t{"']*(model|text|tensors)["']?\s*:""", re.MULTI
 def main() -> None:
     """Attention figures in written documentation."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a console that has no sign for a character gets its number
+        if isinstance(stream, io.TextIOWrapper):  # if a console cannot show a character, it gets the code point
             stream.reconfigure(errors="backslashreplace")
 
 
@@ -111,7 +114,9 @@ def run(
     runs = _ray(address, pages.site.settings.timeout) if engine == "ray" else None
     if push and pages.site.settings.cache_url is None:
         raise SiteError("There is no shared cache to push to; set `cache_url`.")
-    changed = {"on_missing": "run"} | ({"cache_push": True} if push else {})  # whatever the site's own build may
+    changed = {"on_missing": "run"} | (
+        {"cache_push": True} if push else {}
+    )  # even if the site's own build may not run models
     settings = pages.site.settings.model_copy(update=changed)
     pipeline = Pipeline(
         settings, base(pages.site), log, fatal=SiteError, command=remedy(config), engine=runs, update=update
@@ -123,6 +128,11 @@ def run(
 
 
 def _ray(address: str | None, timeout: float) -> Engine:
+    """Return an engine for a Ray cluster.
+
+    Raises:
+        SiteError: if Ray is not installed.
+    """
     try:
         module: Any = import_module("mkdocs_attnviz.models.engine.ray.engine")
     except ImportError as error:
@@ -132,6 +142,7 @@ def _ray(address: str | None, timeout: float) -> Engine:
 
 
 def _report(drawn: Drawn, pushed: int = 0, *, as_json: bool = False) -> None:
+    """Print the report of a run, and exit."""
     if pushed:
         log.info("pushed %d more to the shared cache", pushed)
     if as_json:
@@ -229,11 +240,12 @@ def completion(shell: str) -> None:
 
 
 def _pipeline(site: Site, config: Path | None) -> Pipeline:
+    """Return the pipeline of a site."""
     return Pipeline(site.settings, base(site), log, fatal=SiteError, command=remedy(config))
 
 
 def _body(site: Site, page: str, text: str) -> tuple[str, str]:
-    """A title and what stands in the page's body, its blocks waiting."""
+    """Return the title of a page, and its HTML with placeholders for its blocks."""
     if page == "-" and BARE_BLOCK.search(text) and not any(map(OPENING.match, text.splitlines())):
         return "Attention", placeholder(Source(text, page=STDIN))
     images = {"pymdownx.b64": {"base_path": str(Path(page).parent)}}
