@@ -17,7 +17,7 @@ ROW = 24
 
 
 CAP = "max(60svh,200px,min((100cqw - 600px)*99,(100svh - 500px)*99))"
-"""In a narrow figure or a low window what scrolls takes at most 60 % of the window, as in `parts/controls.css`."""
+"""In a narrow figure or a low window what scrolls takes at most 60% of the window, as in `parts/controls.css`."""
 UNCAPPED = 200  # px that any window has
 
 
