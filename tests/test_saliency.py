@@ -441,7 +441,7 @@ def test_the_model_is_left_as_it_was(loaded):
     hooks = sum(len(module._forward_hooks) + len(module._backward_hooks) for module in model.model.modules())
     state = np.random.get_state()[1].copy()
     ours(model, {"text": TEXT}, method="gradient_shap", steps=5)
-    with pytest.raises(ValueError, match="`contrast` is 'no such'"):
+    with pytest.raises(ValueError, match="`contrast` has 'no such', which is not one token"):
         ours(model, {"text": TEXT}, contrast="no such")
     assert all(parameter.requires_grad for parameter in model.model.parameters())
     assert hooks == sum(len(m._forward_hooks) + len(m._backward_hooks) for m in model.model.modules())
