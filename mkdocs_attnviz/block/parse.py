@@ -247,7 +247,7 @@ def _sentence(
         return BlockError(Problem("block", str(name), str(own)), line)
     where, info, value = str(name), allowed[str(name)], values.get(str(name))
     for number, step in zip([None, *within], within, strict=False):
-        fields = _fields_within(info.annotation)
+        fields = fields_within(info.annotation)
         if isinstance(step, int) or step not in fields:  # a list's own mistakes are told of the list
             continue
         if isinstance(number, int) and isinstance(value, (list, tuple)):
@@ -278,7 +278,7 @@ def _within(node: yaml.Node | None, steps: Iterable[object]) -> yaml.Node | None
     return node
 
 
-def _fields_within(annotation: Any) -> Mapping[str, FieldInfo]:
+def fields_within(annotation: Any) -> Mapping[str, FieldInfo]:
     """The keys of the part that a value is, or is a list of."""
     kinds = list(_kinds(annotation))
     kinds += [get_args(kind)[0] for kind in kinds if get_origin(kind) is tuple]

@@ -103,7 +103,13 @@ class Generate(Part):
         }
     )
 
-    max_new_tokens: int = key("a number from 1 to 1000", "How many tokens, at most.", default=20, ge=1, le=1000)
+    max_new_tokens: int = key(
+        "a number from 1 to 1000",
+        "How many tokens, at most; fewer if the model ends, or can read no more.",
+        default=20,
+        ge=1,
+        le=1000,
+    )
     min_new_tokens: int | None = key(
         "a number from 1 to 1000", "How many tokens, at least.", default=None, ge=1, le=1000
     )
@@ -114,24 +120,41 @@ class Generate(Part):
         strict=True,
     )
     temperature: float | None = key(
-        "a number above 0", "With `do_sample`: below 1, likely tokens become even likelier.", default=None, gt=0, le=100
+        "a number above 0",
+        "With `do_sample`: below 1, likely tokens become even likelier. Default: 1.",
+        default=None,
+        gt=0,
+        le=100,
     )
     top_k: int | None = key(
-        "a number from 1", "With `do_sample`: choose among this many of the likeliest tokens.", default=None, ge=1
+        "a number from 1",
+        "With `do_sample`: choose among this many of the likeliest tokens. Default: 50.",
+        default=None,
+        ge=1,
     )
     top_p: float | None = key(
         "a number above 0, up to 1",
-        "With `do_sample`: choose among the likeliest tokens that together have this probability.",
+        "With `do_sample`: choose among the likeliest tokens that together have this probability. Default: 1.",
         default=None,
         gt=0,
         le=1,
     )
-    num_beams: int | None = key("a number from 1 to 64", "Beam search with this many beams.", default=None, ge=1, le=64)
+    num_beams: int | None = key(
+        "a number from 1 to 64", "Beam search with this many beams. Default: 1.", default=None, ge=1, le=64
+    )
     repetition_penalty: float | None = key(
-        "a number above 0", "Above 1, tokens that have already occurred become less likely.", default=None, gt=0, le=100
+        "a number above 0",
+        "Above 1, tokens that have already occurred become less likely. Default: 1.",
+        default=None,
+        gt=0,
+        le=100,
     )
     seed: int | None = key(
-        "a whole number", "With `do_sample`: the same seed draws the same tokens.", default=None, ge=0, lt=2**63
+        "a whole number",
+        "With `do_sample`: the same seed draws the same tokens. Default: 0.",
+        default=None,
+        ge=0,
+        lt=2**63,
     )
 
     @model_validator(mode="after")
@@ -163,7 +186,9 @@ class Intervention(Part):
     model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["heads"]}, {"required": ["neurons"]}]})
 
     stack: Literal["self", "encoder", "decoder", "cross"] | None = key(
-        "self, encoder, decoder or cross", "For an encoder–decoder model: which attention.", default=None
+        "self, encoder, decoder or cross",
+        "For an encoder–decoder model: in which attention the heads are, or in which stack the neurons.",
+        default=None,
     )
     layer: Index = key("a layer's number, counted from 0", "The layer that is changed.")
     heads: Indices | None = key(
@@ -174,7 +199,13 @@ class Intervention(Part):
         "The neurons of the feed-forward layer whose activation is scaled.",
         default=None,
     )
-    scale: float = key("a number", "The factor; 0 takes them out of the model.", default=0.0, ge=-1000, le=1000)
+    scale: float = key(
+        "a number",
+        "The factor: 0 takes them out of the model, 1 changes nothing, 2 doubles, −1 reverses the sign.",
+        default=0.0,
+        ge=-1000,
+        le=1000,
+    )
 
     @model_validator(mode="after")
     def _something(self) -> Intervention:
