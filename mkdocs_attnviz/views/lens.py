@@ -44,7 +44,7 @@ class Options(BlockOptions):
     )
     watch: Texts | None = key(
         "a token or a list of tokens",
-        "Tokens whose probability and rank are kept for every layer and position.",
+        "Up to 20 tokens whose probability and rank are kept for every layer and position.",
         default=None,
         max_length=20,
     )

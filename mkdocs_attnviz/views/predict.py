@@ -33,7 +33,8 @@ class Options(Likeliest):
 
     position: Index | None = key(
         "a token's position, counted from 0",
-        "In which token's place. Default: what follows the text, or stands behind the first `[MASK]`.",
+        "The token whose place is predicted; the number of tokens stands for what comes next. "
+        "Default: what comes next, or the first `[MASK]`.",
         default=None,
     )
 
