@@ -22,8 +22,6 @@ UNFINISHED = (
     "cache/*.py",
     "cli/*.py",
     "hosts/*.py",
-    "models/engine/*.py",
-    "models/engine/ray/*.py",
     "views/*.py",
     "views/attention/*.py",
     "views/svg/*.py",
