@@ -23,9 +23,9 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from mkdocs_attnviz.block.fields import Block
+from mkdocs_attnviz.block.interventions import words
 from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.block.source import Source
-from mkdocs_attnviz.block.values import words
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.cache.files import write_atomically
 from mkdocs_attnviz.publishing import printable

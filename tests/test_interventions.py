@@ -16,9 +16,9 @@ from conftest import INDUCTION, Site, draw_all
 from test_capture import ARCHITECTURES, BART, SMALL, ref
 
 import mkdocs_attnviz
+from mkdocs_attnviz.block.interventions import words
 from mkdocs_attnviz.block.parse import parse
 from mkdocs_attnviz.block.source import Source
-from mkdocs_attnviz.block.values import words
 from mkdocs_attnviz.cache.key import file_name
 from mkdocs_attnviz.models.captures import attention
 from mkdocs_attnviz.models.captures.context import Context
