@@ -1,6 +1,6 @@
-"""All that the capture of another package imports. Only a worker imports it: it needs PyTorch.
+"""A module with everything that the capture of another package may import. Only workers import it; it needs PyTorch.
 
-The guide's page "Your own view" builds such a package. What is named here stays as it is; other modules may change.
+The guide's page "Your own view" builds such a package. These names are stable; other modules may change.
 """
 
 from mkdocs_attnviz.block.problem import WrongValue

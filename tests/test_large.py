@@ -374,9 +374,10 @@ def test_a_text_that_does_not_fit_alone_is_refused_with_the_numbers(limited, wid
     assert limited._process.pid == process
     assert re.fullmatch(
         r"Memory ran out on this text of 1500 tokens: the attention of one layer takes 144 MB \(16 heads × 1500 × "
-        r"1500 × 4 bytes\), and computing it some times as much; 144 MB more were needed, and device 'cpu' has \d+ MB "
-        r"of [\d.]+ GB free\. What helps: a shorter text, `dtype: float16` or `bfloat16` for the model, `device_map: "
-        r"auto` for the model, another `device`\. `max_tokens` refuses what is too long before it is run\.",
+        r"1500 × 4 bytes\), and computing it takes several times as much; 144 MB more were needed, and device "
+        r"'cpu' has \d+ MB of [\d.]+ GB free\. What helps: a shorter text, `dtype: float16` or `bfloat16` for the "
+        r"model, `device_map: auto` for the model, another `device`\. `max_tokens` refuses what is too long before it "
+        r"is run\.",
         long.problem.message,
     )
 

@@ -13,7 +13,7 @@ from conftest import INDUCTION, MINILM
 
 from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.block.source import Source
-from mkdocs_attnviz.cache.status import standings
+from mkdocs_attnviz.cache.status import block_statuses
 from mkdocs_attnviz.models.identity import reference
 from mkdocs_attnviz.models.identity.reference import resolve, resolve_tensors
 from mkdocs_attnviz.pipeline import Pipeline
@@ -460,9 +460,9 @@ def test_a_misspelt_alias_is_told_its_nearest(tmp_path):
         source = Source(f"model: {name}\ntext: a")
         with Pipeline(settings, tmp_path, logging.getLogger("test")).build() as build:
             plan = build.plan(source)
-            (standing,) = standings(build, [source])
+            (status,) = block_statuses(build, [source])
         assert f"No commit of model {name!r} is known here{hint}. `on_missing` forbids" in plan.error.message
-        assert standing.problem.sentences == f"No commit of model {name!r} is known here{hint}."
+        assert status.problem.sentences == f"No commit of model {name!r} is known here{hint}."
 
 
 def test_a_misspelt_alias_that_the_hub_does_not_know(tmp_path):

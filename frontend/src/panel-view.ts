@@ -1,4 +1,5 @@
 import { html, nothing, render, type TemplateResult } from "lit";
+import { partsOf } from "./checks.js";
 import { Choices } from "./choices.js";
 import { type Figure, labelled } from "./figure.js";
 import { type Legend, legendText, type Ramp } from "./parts/legend.js";
@@ -14,17 +15,6 @@ export type Check<State> = (next: State) => void;
 
 class PanelChoices<State extends object> extends Choices<State> {
   where = "";
-}
-
-/** A value that must be one of some. */
-export function oneOf(name: string, value: unknown, allowed: readonly unknown[]): void {
-  if (!allowed.includes(value)) throw new RangeError(`${name} ${value}: not one of ${allowed.map(String).join(", ")}`);
-}
-
-/** A position from 0 to below `end`, or none. */
-export function position(name: string, value: unknown, end: number): void {
-  if (value !== null && !(Number.isInteger(value) && (value as number) >= 0 && (value as number) < end))
-    throw new RangeError(`${name} ${value}: not a number from 0 to ${end - 1}`);
 }
 
 /**
@@ -45,7 +35,7 @@ export abstract class PanelView<State extends object, Shown extends Figure = Fig
     initial: State,
   ) {
     const merged = (old: State, change: Partial<State>): State => {
-      for (const key of Object.keys(change)) if (!(key in old)) throw new RangeError(`${key}: not a part of the state`);
+      partsOf(old, change);
       const next = { ...old, ...change };
       this.check(next);
       return next;

@@ -1,18 +1,16 @@
 import { html, nothing, type TemplateResult } from "lit";
-import { CODECS } from "./attention/codecs.js";
 import { type AttentionFigure, attentionOf } from "./attention/figure.js";
-import type { Weights, WeightsRequest } from "./attention/weight-source.js";
+import { AttentionView } from "./attention/view.js";
 import type { Choices } from "./choices.js";
 import type { Figure } from "./figure.js";
 import { memo } from "./memo.js";
 import { layerKey, stackSelect } from "./parts/controls.js";
-import type { HeadNeurons } from "./parts/neuron-scores.js";
 import { type OptionsOf, optionsButton, optionsPanel } from "./parts/options.js";
 import type { Weighing } from "./parts/strongest.js";
 import { tableText, weightTable } from "./parts/table.js";
 import { Reader } from "./reader.js";
 import type { Change, State } from "./state.js";
-import type { View, ViewHost } from "./view.js";
+import type { ViewHost } from "./view.js";
 
 /** Pixels of the legend below a picture, as `LEGEND` in `figure.py` has them. */
 const LEGEND = 24;
@@ -30,49 +28,23 @@ export function closeOptions(choices: Pick<Choices<object>, "open" | "toggle">, 
 }
 
 /** What the views of weights share: a reader's state, one line of controls, options, a table, keys. */
-export abstract class ReaderView implements View {
+export abstract class ReaderView extends AttentionView<State, Change> {
   protected readonly reader: Reader;
   private readonly weightsTable = memo(
     (where: string, layer: Weighing["layer"], heads: number[], rows: string[], cols: string[], ...[a, b, c, d]: Ends) =>
       weightTable({ layer, heads, rows, cols, from: { start: a, end: b }, to: { start: c, end: d } }, where),
   );
 
-  readonly codecs = CODECS;
   protected readonly figure: AttentionFigure;
 
   constructor(
     protected readonly host: ViewHost,
     figure: Figure,
   ) {
+    super();
     this.figure = attentionOf(figure);
     this.reader = new Reader(host, this.figure, () => this.summary());
     host.addController(this);
-  }
-
-  get state(): State {
-    return structuredClone(this.reader.state);
-  }
-
-  set state(change: Change) {
-    this.reader.merge(change);
-  }
-
-  get label(): string {
-    return this.reader.label;
-  }
-
-  weights(request: WeightsRequest): Promise<Weights> {
-    return this.reader.source.weights(request);
-  }
-
-  neurons(request: WeightsRequest): Promise<HeadNeurons> {
-    return this.reader.source.neurons(request);
-  }
-
-  abstract hostConnected(): void;
-
-  hostDisconnected(): void {
-    this.reader.disconnect();
   }
 
   /** What follows the choice of a stack. */

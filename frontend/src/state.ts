@@ -8,6 +8,7 @@ import {
   type Options,
   type Stack,
 } from "./attention/figure.js";
+import { between, oneOf, partsOf } from "./checks.js";
 import { inRange, type Range, type Side } from "./place.js";
 import { filtered } from "./tokens.js";
 
@@ -95,15 +96,6 @@ function pick(options: Omit<Options, "include_heads" | "open" | "order" | "zoom"
   return { stack, layer, heads, filter, ...transforms, contrast, min_weight, mass };
 }
 
-function oneOf(name: string, value: unknown, allowed: readonly unknown[]): void {
-  if (!allowed.includes(value)) throw new RangeError(`${name} ${value}: not one of ${allowed.map(String).join(", ")}`);
-}
-
-function between(name: string, value: unknown, least: number, most: number): void {
-  if (value !== null && !(typeof value === "number" && value >= least && value <= most))
-    throw new RangeError(`${name} ${value}: not a number from ${least} to ${most}`);
-}
-
 /** In a matrix it is a cell that is locked. */
 function unselected({ selected: _, ...state }: State): State {
   return state as State;
@@ -111,7 +103,7 @@ function unselected({ selected: _, ...state }: State): State {
 
 /** A new state; what the change leaves out is kept as far as it still fits. */
 export function mergeState(figure: AttentionFigure, old: State, change: Change): State {
-  for (const key of Object.keys(change)) if (!(key in old)) throw new RangeError(`${key}: not a part of the state`);
+  partsOf(old, change);
   const wanted = { ...old, ...opening(old, change) };
   const stack = findStack(figure, wanted.stack);
   const layer = keptLayer(stack, old, wanted);
@@ -185,8 +177,7 @@ function oneThreshold({ min_weight, mass }: Change): Partial<State> {
 
 function checkedHeads(heads: number[], offered: number[]): number[] {
   if (!Array.isArray(heads) || heads.length === 0) throw new RangeError("heads: at least one head stays on");
-  for (const head of heads)
-    if (!offered.includes(head)) throw new RangeError(`head ${head}: not one of ${offered.join(", ")}`);
+  for (const head of heads) oneOf("head", head, offered);
   return offered.filter((head) => heads.includes(head));
 }
 

@@ -38,7 +38,7 @@ export interface Scheme {
   background: string;
 }
 
-/** The figure that a view lives in: the element `<attn-viz>`, or one of the two of a compared figure. */
+/** What a view lives in: the element `<attn-viz>`, or one side of a comparison in it. */
 export interface Host {
   /** The element in the page. */
   readonly element: HTMLElement;
@@ -74,7 +74,7 @@ export interface View {
    * throws a RangeError that names it. A link to the figure writes what it carries.
    */
   state: object;
-  /** A name for what is shown in the present state; without one, the figure's sentence is its name in every state. */
+  /** The figure's accessible name in its present state. Without it, the sentence about the first state stays. */
   readonly label?: string;
   /** Return a template of `attnviz.html`, or a node. */
   render(): Template | Node;

@@ -45,7 +45,7 @@ class View(Generic[O]):
 
     @property
     def draws_tensors(self) -> bool:
-        """Whether it can draw attention weights from an author's own file: its capture takes nothing else."""
+        """True if the view can draw attention weights from an author's own file: its capture needs nothing else."""
         return self.capture.attention and is_ours(self.capture.run.partition(":")[0])
 
     def asked(self, block: Block) -> tuple[dict[str, Any], dict[str, Any]]:

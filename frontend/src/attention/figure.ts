@@ -1,3 +1,4 @@
+import { oneOf } from "../checks.js";
 import { type Blob, expect, type Figure, type Sequence } from "../figure.js";
 
 /** What views of attention find in `data-figure`. Everything past `attentionOf` may trust it. */
@@ -111,15 +112,14 @@ export function attentionOf(given: Figure): AttentionFigure {
 }
 
 export function findStack(figure: AttentionFigure, name = Object.keys(figure.stacks)[0] ?? ""): Stack {
-  const stack = Object.hasOwn(figure.stacks, name) ? figure.stacks[name] : undefined;
-  if (!stack) throw new RangeError(`stack ${name}: not one of ${Object.keys(figure.stacks).join(", ")}`);
-  return stack;
+  oneOf("stack", name, Object.keys(figure.stacks));
+  return figure.stacks[name] as Stack;
 }
 
 export function findLayer(stack: Stack, layer: number): LayerSource {
-  const source = stack.layers.find((candidate) => candidate.layer === layer);
-  if (!source) throw new RangeError(`layer ${layer}: not one of ${stack.layers.map((l) => l.layer).join(", ")}`);
-  return source;
+  const numbers = stack.layers.map((source) => source.layer);
+  oneOf("layer", layer, numbers);
+  return stack.layers[numbers.indexOf(layer)] as LayerSource;
 }
 
 export function findSequence(figure: AttentionFigure, name: string): Sequence {

@@ -1,7 +1,7 @@
 import { levelsOf } from "../direction.js";
 import type { Sequence, TextFigure } from "../figure.js";
 import { plainText, tokenElement } from "../token.js";
-import { focusByKey, walkByKey, within } from "./keyboard.js";
+import { focusByKey, moveTabStop, walkByKey, within } from "./keyboard.js";
 
 /** A token of a text that is set as text: line by line, in the order of reading. */
 export interface FlowToken {
@@ -114,8 +114,7 @@ export class Flow {
     this.element.replaceChildren(...groups.map((group) => this.group(group)));
     const first = this.rows.findIndex((row) => !row.classList.contains("inactive"));
     this.tabStop = Math.max(0, first);
-    const stop = this.rows[this.tabStop];
-    if (stop) stop.tabIndex = 0;
+    moveTabStop(undefined, this.rows[this.tabStop]);
   }
 
   /** Its tokens run in the direction that the text is written in. */
@@ -219,13 +218,8 @@ export class Flow {
     const mirrored = getComputedStyle(this.rows[index] as HTMLElement).direction === "rtl" && Number.isFinite(right);
     const step = active.indexOf(index) + down + (mirrored ? -right : right);
     const to = active[within(step, { start: 0, end: active.length })] as number;
-    for (const [from, value] of [
-      [this.tabStop, -1],
-      [to, 0],
-    ] as const)
-      (this.rows[from] as HTMLElement).tabIndex = value;
+    focusByKey(moveTabStop(this.rows[this.tabStop], this.rows[to]));
     this.tabStop = to;
-    focusByKey(this.rows[to]);
   }
 }
 

@@ -24,6 +24,13 @@ export function focusByKey(element: HTMLElement | undefined): void {
   element?.focus({ focusVisible: true });
 }
 
+/** Have Tab come to another element of a group than it did. */
+export function moveTabStop<T extends HTMLElement>(from: T | undefined, to: T | undefined): T | undefined {
+  if (from) from.tabIndex = -1;
+  if (to) to.tabIndex = 0;
+  return to;
+}
+
 /**
  * Walk from mark to mark by the keys that do so in every view: arrows, Home and End; Enter and space choose. `walk` and
  * `choose` return false where the key means nothing to them, and the browser keeps it. With `pages`, two more keys lead

@@ -1,6 +1,6 @@
 import type { Sequence } from "../figure.js";
 import { type Range, sameRange } from "../place.js";
-import { focusByKey, walkByKey, within } from "./keyboard.js";
+import { focusByKey, moveTabStop, walkByKey, within } from "./keyboard.js";
 import { named, spoken } from "./reading.js";
 
 /** A button beside each token on the left: + takes its weights apart, − puts them together again. */
@@ -51,9 +51,7 @@ export class NeuronToggles {
   walkTo(index: number): HTMLElement | undefined {
     const button = this.element.children[index - this.range.start] as HTMLElement | undefined;
     if (!button) return undefined;
-    if (this.tabStop) this.tabStop.tabIndex = -1;
-    this.tabStop = button;
-    button.tabIndex = 0;
+    this.tabStop = moveTabStop(this.tabStop, button);
     return button;
   }
 

@@ -4,7 +4,7 @@ import { headColor, hexToRgba } from "../palette.js";
 import type { Group } from "../patterns.js";
 import type { Range } from "../place.js";
 import { shade, toCanvas } from "./heat.js";
-import { focusByKey, walkByKey, within } from "./keyboard.js";
+import { focusByKey, moveTabStop, walkByKey, within } from "./keyboard.js";
 import { seen } from "./reading.js";
 import type { Sheet, SvgPen } from "./svg.js";
 
@@ -109,8 +109,7 @@ export class Thumbnails {
 
   private fill(rows: HTMLElement[]): void {
     this.grid.replaceChildren(this.canvas, ...rows);
-    this.tabStop = [...this.cells.values()][0];
-    if (this.tabStop) this.tabStop.tabIndex = 0;
+    this.tabStop = moveTabStop(undefined, [...this.cells.values()][0]);
     this.element.scrollTop = 0;
   }
 
@@ -254,9 +253,7 @@ export class Thumbnails {
   private focusIn(event: FocusEvent): void {
     const cell = this.cellAt(event);
     if (!cell) return;
-    if (this.tabStop) this.tabStop.tabIndex = -1;
-    this.tabStop = this.cells.get(key(cell));
-    if (this.tabStop) this.tabStop.tabIndex = 0;
+    this.tabStop = moveTabStop(this.tabStop, this.cells.get(key(cell)));
     this.events.point(cell);
   }
 

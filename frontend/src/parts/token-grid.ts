@@ -1,7 +1,7 @@
 import type { Range } from "../place.js";
 import { plainText, tokenElement } from "../token.js";
 import type { Paint } from "./flow.js";
-import { focusByKey, stepped, walkByKey } from "./keyboard.js";
+import { focusByKey, moveTabStop, stepped, walkByKey } from "./keyboard.js";
 
 export interface GridPlace {
   row: number;
@@ -148,13 +148,7 @@ export class TokenGrid {
   }
 
   private turnTo(place: GridPlace): void {
-    for (const [where, value] of [
-      [this.stop, -1],
-      [place, 0],
-    ] as const) {
-      const cell = this.at(where);
-      if (cell) cell.tabIndex = value;
-    }
+    moveTabStop(this.at(this.stop), this.at(place));
     this.stop = place;
   }
 

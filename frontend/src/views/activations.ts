@@ -1,9 +1,10 @@
 import { html, nothing, type TemplateResult, unsafeCSS } from "lit";
+import { oneOf, position } from "../checks.js";
 import { type Blob, type Figure, labelled, type Sequence, type TextFigure } from "../figure.js";
 import { json } from "../json-blob.js";
 import { memo } from "../memo.js";
 import { hexToRgba, PALETTES } from "../palette.js";
-import { oneOf, PanelView, position } from "../panel-view.js";
+import { PanelView } from "../panel-view.js";
 import { choice, numbers } from "../parts/controls.js";
 import { toCanvas } from "../parts/heat.js";
 import { type Ramp, ramp } from "../parts/legend.js";

@@ -1,9 +1,10 @@
 import { html, nothing, type TemplateResult, unsafeCSS } from "lit";
+import { position } from "../checks.js";
 import type { Blob, Figure, Sequence, TextFigure } from "../figure.js";
 import { json } from "../json-blob.js";
 import { memo } from "../memo.js";
 import { headColor } from "../palette.js";
-import { PanelView, position } from "../panel-view.js";
+import { PanelView } from "../panel-view.js";
 import flowCss from "../parts/flow.css";
 import { type Bar, Flow, groupsOf, type Paint, type Stretch, type Strip } from "../parts/flow.js";
 import { flowSheet } from "../parts/flow-sheet.js";

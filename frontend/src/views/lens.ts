@@ -1,8 +1,9 @@
 import { html, nothing, type TemplateResult, unsafeCSS } from "lit";
+import { oneOf, position } from "../checks.js";
 import type { Blob, Figure, Sequence, TextFigure } from "../figure.js";
 import { json } from "../json-blob.js";
 import { memo } from "../memo.js";
-import { oneOf, PanelView, position } from "../panel-view.js";
+import { PanelView } from "../panel-view.js";
 import { choice } from "../parts/controls.js";
 import { type Ramp, ramp } from "../parts/legend.js";
 import type { Part, Reading } from "../parts/reading.js";

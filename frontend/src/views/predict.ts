@@ -1,7 +1,8 @@
 import { html, type TemplateResult, unsafeCSS } from "lit";
+import { oneOf } from "../checks.js";
 import type { Blob, Figure, Sequence, TextFigure } from "../figure.js";
 import { memo } from "../memo.js";
-import { oneOf, PanelView } from "../panel-view.js";
+import { PanelView } from "../panel-view.js";
 import flowCss from "../parts/flow.css";
 import { Flow, type FlowGroup, groupsOf, type Stretch } from "../parts/flow.js";
 import { type Predictions, predictionsOf, predictionTable, topAt } from "../parts/predictions.js";

@@ -1,6 +1,7 @@
 import { html, nothing, type TemplateResult, unsafeCSS } from "lit";
+import { oneOf, position } from "../checks.js";
 import type { Blob, Figure } from "../figure.js";
-import { oneOf, PanelView, position } from "../panel-view.js";
+import { PanelView } from "../panel-view.js";
 import { choice } from "../parts/controls.js";
 import { heatImage } from "../parts/heat.js";
 import { stepped, walkByKey } from "../parts/keyboard.js";

@@ -1,7 +1,8 @@
 import { type TemplateResult, unsafeCSS } from "lit";
+import { oneOf, position } from "../checks.js";
 import type { Blob, Figure, Sequence, TextFigure } from "../figure.js";
 import { memo } from "../memo.js";
-import { oneOf, PanelView, position } from "../panel-view.js";
+import { PanelView } from "../panel-view.js";
 import { choice } from "../parts/controls.js";
 import flowCss from "../parts/flow.css";
 import { Flow, groupsOf, type Paint, type Stretch } from "../parts/flow.js";
