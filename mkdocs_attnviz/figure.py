@@ -144,7 +144,7 @@ def mend(folder: Path) -> Iterator[str]:
             done = f"left, since it cannot be changed ({error.strerror})"
         yield (
             f"The file {path.name} was replaced by another of that name while the site was built, perhaps by one in "
-            f"the site's sources. It was {done}; remove the other, too."
+            f"the site's sources. It was {done}; remove the other file."
         )
 
 

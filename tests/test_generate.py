@@ -387,7 +387,7 @@ def test_a_template_that_prints_the_date_reads_the_same_every_day(chat_model, mo
 def test_a_day_that_is_none():
     with pytest.raises(BlockError, match="`chat_date` is '2024-13-01'; it must be a day like 2024-07-26"):
         inputs("chat: [{role: user, content: a}]\nchat_date: 2024-13-01")
-    with pytest.raises(BlockError, match="`chat_date` and `text` stand both in the block"):
+    with pytest.raises(BlockError, match="`chat_date` and `text` are both in the block"):
         inputs("text: a\nchat_date: 2024-12-01")
 
 
@@ -405,5 +405,5 @@ def test_a_chat_that_its_template_refuses(chat_model):
 
 
 def test_chat_and_text_exclude_each_other():
-    with pytest.raises(BlockError, match="`chat` and `text` stand both in the block"):
+    with pytest.raises(BlockError, match="`chat` and `text` are both in the block"):
         inputs(TALK + "text: a")

@@ -72,7 +72,7 @@ def _check_subject(nodes: Mapping[str, yaml.Node], allowed: Mapping[str, FieldIn
         for other in others:
             if name in nodes and other in nodes:
                 raise BlockError(
-                    f"`{name}` and `{other}` stand both in the block; keep one of them.", _line(nodes[other]), other
+                    f"`{name}` and `{other}` are both in the block; keep one of them.", _line(nodes[other]), other
                 )
     for name in ("model", "text"):
         if name not in nodes and not (name == "text" and "chat" in nodes):

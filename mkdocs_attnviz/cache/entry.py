@@ -66,7 +66,7 @@ class Entry:
             raise DamagedEntry(f"it is not signed with the key in {SIGNING_KEY}")
         header, _, rest = content.partition(b"\n")
         if len(header) > LARGEST_JSON:
-            raise DamagedEntry("its header is none of ours")
+            raise DamagedEntry("its header is not that of an entry")
         try:
             data_json = json.loads(header)
             meta, sizes = dict(data_json["meta"]), dict(data_json["blobs"])
@@ -74,9 +74,9 @@ class Entry:
                 raise ValueError
             ends = list(itertools.accumulate(sizes.values(), initial=0))
         except (ValueError, TypeError, KeyError, RecursionError):
-            raise DamagedEntry("its header is none of ours") from None
+            raise DamagedEntry("its header is not that of an entry") from None
         if ends[-1] != len(rest):
-            raise DamagedEntry("its header tells other sizes than it has")
+            raise DamagedEntry("its header gives other sizes than its content has")
         return cls(meta, {name: rest[end - sizes[name] : end] for name, end in zip(sizes, ends[1:], strict=True)})
 
 

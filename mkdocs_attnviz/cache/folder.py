@@ -120,7 +120,7 @@ class Cache:
                 self.store.put(key, content)
             except StoreError as error:
                 self._failed.add("put")
-                self._tell_once(f"{error} What is computed here stays here.", logging.WARNING)
+                self._tell_once(f"{error} New entries stay in the folder of this machine.", logging.WARNING)
         return entry
 
     def fetch(self, wanted: Mapping[str, KeyParts]) -> set[str]:

@@ -49,7 +49,7 @@ def _compared(build: Build, chosen: Sequence[tuple[Source, Request]], engine: En
     for source, request in chosen:
         why = next((model.absent for model in request.models if model.absent), "")
         if why:
-            yield Recomputed(source, f"Its entry cannot be computed once more. {why}")
+            yield Recomputed(source, f"Its entry cannot be computed again. {why}")
         else:
             computable.append((source, request))
     settings = build.settings
@@ -65,7 +65,7 @@ def _compared(build: Build, chosen: Sequence[tuple[Source, Request]], engine: En
         source, request = computable[answer.index]
         if not isinstance(answer, Captured):
             why = answer.problem.sentences
-            yield Recomputed(source, f"Its entry cannot be computed once more. {why}", answer.problem.detail)
+            yield Recomputed(source, f"Its entry cannot be computed again. {why}", answer.problem.detail)
             continue
         stored = build.cache.get(request.key, request.key_parts)
         where = "it is gone" if stored is None else difference(stored, answer.entry)

@@ -17,7 +17,7 @@ from typing import Any
 from mkdocs_attnviz.cache.entry import Entry
 
 TOKEN_VERSION = 3
-OUTDATED = "an earlier version has told some of its tokens wrongly"
+OUTDATED = "an earlier version recorded some of its tokens wrongly"
 
 BYTE = re.compile(r"‹[0-9A-F]{2}›")
 BYTE_TOKEN = re.compile(r"<0x[0-9A-Fa-f]{2}>|<\|byte\d+\|>")

@@ -64,7 +64,7 @@ def with_verbose(command: Any) -> Any:
         count=True,
         callback=_count_verbose,
         expose_value=False,
-        help="Tell more, and show the traceback of what failed unforeseen; -vv: the cache keys, too.",
+        help="Log more, and show tracebacks of unexpected errors; -vv: the cache keys, too.",
     )(command)
 
 

@@ -47,9 +47,9 @@ REMEDIES = {"missing": " `{}` computes them.", "damaged": " `{}` computes it aga
 def status(paths: tuple[Path, ...], config: Path | None, as_json: bool) -> None:
     """Show each block and whether the cache holds its tensors.
 
-    PATHS as for `run`. A block is `cached` (here), `shared` (only in the shared cache), `missing`, `damaged` (its
-    entry is) or `bad` (the block itself is wrong). Runs no model and writes nothing. The exit status is 0, whatever
-    is found; `check` tells by its own.
+    PATHS as for `run`. A block is `cached` (on this machine), `shared` (only in the shared cache), `missing`,
+    `damaged` (its entry is damaged) or `bad` (the block itself has an error). This command runs no model and writes
+    nothing. The exit status is always 0; use `check` for one that depends on the result.
 
     \b
     Examples:
@@ -138,18 +138,19 @@ def _blocks(pages: Pages) -> str:
 @with_paths
 @with_config
 @click.option("--hub", is_flag=True, help="Ask hubs where branches are now; needs huggingface_hub and a network.")
-@click.option("--recompute", is_flag=True, help="Run the models, and compare what they give with what the cache holds.")
-@click.option("--sample", type=click.IntRange(min=1), help="With --recompute: so many entries, chosen by chance.")
+@click.option("--recompute", is_flag=True, help="Run the models, and compare the results with the cache.")
+@click.option("--sample", type=click.IntRange(min=1), help="With --recompute: the number of entries, chosen at random.")
 @with_json
 @with_verbose
 def check(
     paths: tuple[Path, ...], config: Path | None, hub: bool, recompute: bool, sample: int | None, as_json: bool
 ) -> None:
-    """Fail unless every figure can be drawn from the cache, of the models that the lock file names.
+    """Fail unless every figure can be drawn from the cache, with the models in the lock file.
 
-    For continuous integration and pre-commit. PATHS as for `run`. The exit status is 1 if an entry is missing or
-    damaged, a block is bad, a model has changed or moved, or the lock file lacks one; each is told on standard error.
-    With --recompute also if an entry holds other than its model gives, or its model cannot run here.
+    Use it in continuous integration and pre-commit. PATHS as for `run`. The exit status is 1 if an entry is missing or
+    damaged, a block is bad, a model has changed or moved, or the lock file lacks a model. Each problem is printed on
+    standard error. With --recompute, the exit status is also 1 if an entry differs from what its model computes, or
+    its model cannot run here.
 
     \b
     Examples:
@@ -159,7 +160,7 @@ def check(
     """
     speak(logging.INFO)
     if sample is not None and not recompute:
-        raise SiteError("`--sample` is how many entries are computed once more; it goes with `--recompute`.")
+        raise SiteError("`--sample` is the number of entries to compute again; it needs `--recompute`.")
     config = configured(config)
     pages = collect(config, paths, log)
     with looking(pages.site, config) as build:
@@ -181,7 +182,7 @@ def check(
         )
         print_json({"ok": not problems, **numbers, "problems": problems})
     elif not problems:
-        true = f", and {table.count(len(again), 'entry')} computed once more" if recompute else ""
+        true = f", and {table.count(len(again), 'entry')} computed again" if recompute else ""
         click.echo(f"{_blocks(pages)}: nothing is missing{true}")
     sys.exit(bool(problems))
 
@@ -212,7 +213,7 @@ def _lock_problems(build: Build, statuses: list[BlockStatus], hub: bool) -> list
     moves = list(dict.fromkeys(lock.moved.values()))
     moves += [how for how in (moved_on_hub(build, statuses) if hub else ()) if how not in moves]
     for how in moves:
-        remedy = f" `{command}` computes its figures anew." if how.kind == "changed" else ""
+        remedy = f" `{command}` computes its figures again." if how.kind == "changed" else ""
         problems.append(("moved", how.sentences + remedy, how.detail))
     nowhere = {"where": build.settings.lock_file, "page": None, "line": None}
     return [nowhere | {"kind": kind, "key": "", "message": text, "detail": more} for kind, text, more in problems]
@@ -220,16 +221,16 @@ def _lock_problems(build: Build, statuses: list[BlockStatus], hub: bool) -> list
 
 @click.command()
 @with_config
-@click.option("--delete", is_flag=True, help="Remove what is found. Without it nothing is changed.")
+@click.option("--delete", is_flag=True, help="Remove the listed items. Without it nothing is changed.")
 @click.option("--shared", is_flag=True, help="Look in the shared cache (`cache_url`), too.")
 @with_json
 @with_verbose
 def prune(config: Path | None, delete: bool, shared: bool, as_json: bool) -> None:
-    """List what no block of the site uses, and with --delete remove it.
+    """List what no block of the site uses; with --delete, remove it.
 
-    That is: entries in the cache folder, temporary files that a killed build has left there more than an hour ago, and
-    models in the lock file. All pages count; where a block cannot be read, or not all pages, nothing is done and the
-    exit status is 2. A cache that several sites share is not for this command.
+    The list has entries in the cache folder, temporary files of builds that were killed more than an hour ago, and
+    models in the lock file. If a block or a page cannot be read, nothing is removed, and the exit status is 2. Do not
+    use this command for a cache that several sites share.
 
     \b
     Examples:
@@ -240,7 +241,7 @@ def prune(config: Path | None, delete: bool, shared: bool, as_json: bool) -> Non
     config = configured(config)
     pages = collect(config, (), log)
     if pages.doubt:
-        raise SiteError(f"Nothing is pruned, since pages may use what is not known here: {pages.doubt}.")
+        raise SiteError(f"Nothing is pruned, because pages may use entries that are not known here: {pages.doubt}.")
     if shared and pages.site.settings.cache_url is None:
         raise SiteError("There is no shared cache; set `cache_url`.")
     with looking(pages.site, config) as build:

@@ -70,8 +70,12 @@ for command in (cache_commands.status, cache_commands.check, cache_commands.prun
 @main.command()
 @with_paths
 @with_config
-@click.option("--push", is_flag=True, help="Bring to the shared cache (`cache_url`) what it lacks of these pages.")
-@click.option("--update", is_flag=True, help="Ask hubs where branches are now; the lock file goes along.")
+@click.option(
+    "--push", is_flag=True, help="Upload to the shared cache (`cache_url`) the entries of these pages that it lacks."
+)
+@click.option(
+    "--update", is_flag=True, help="Ask hubs for the present commits of branches, and write them to the lock file."
+)
 @click.option(
     "--engine",
     type=click.Choice(["local", "ray"]),
@@ -81,8 +85,8 @@ for command in (cache_commands.status, cache_commands.check, cache_commands.prun
 )
 @click.option(
     "--address",
-    help="Of the Ray cluster: HOST:6379 on one of its machines, ray://HOST:10001 elsewhere. Default: the cluster that "
-    "runs here, else one is started here.",
+    help="Address of the Ray cluster: HOST:6379 on one of its machines, ray://HOST:10001 elsewhere. Default: the "
+    "cluster that runs here, or a new one on this machine.",
 )
 @with_json
 @with_verbose
@@ -97,8 +101,8 @@ def run(
 ) -> None:
     """Compute what the cache lacks.
 
-    PATHS are files of pages, or folders of them; left out, they are the site's pages. Without a configuration they
-    are the Markdown files in the current folder. The exit status is 1 if a block cannot be drawn.
+    PATHS are pages, or folders of pages. Without PATHS, all pages of the site are read; without a configuration, all
+    Markdown files in the current folder. The exit status is 1 if a block cannot be drawn.
 
     \b
     Examples, before a machine without a GPU builds the site:
@@ -108,7 +112,7 @@ def run(
     """
     speak(logging.INFO)
     if address is not None and engine != "ray":
-        raise SiteError("`--address` is that of a Ray cluster; it goes with `--engine ray`.")
+        raise SiteError("`--address` is the address of a Ray cluster; it needs `--engine ray`.")
     config = configured(config)
     pages = collect(config, paths, log)
     runs = _ray(address, pages.site.settings.timeout) if engine == "ray" else None
@@ -160,7 +164,7 @@ def _report(drawn: Drawn, pushed: int = 0, *, as_json: bool = False) -> None:
 def assets(paths: tuple[Path, ...], config: Path | None, output: Path | None) -> None:
     """Compute what the cache lacks, and write script and data files.
 
-    For a tool that copies files before it renders pages. PATHS as for `run`.
+    Use it for a tool that copies files before it renders pages. PATHS as for `run`.
 
     \b
     Example, before `zensical build`:
@@ -226,10 +230,10 @@ def schema() -> None:
 @main.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print what a shell needs to complete this command.
+    """Print the script with which a shell completes this command.
 
     \b
-    Examples, once; the next shell that is opened completes:
+    Examples, to run once; they take effect in the next shell:
       attnviz completion bash >> ~/.bashrc
       attnviz completion zsh >> ~/.zshrc
       attnviz completion fish > ~/.config/fish/completions/attnviz.fish

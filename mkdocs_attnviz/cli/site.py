@@ -190,7 +190,7 @@ def read(config: Path) -> Site:
     except KeyError as error:
         raise SiteError(f"{config}: {error.args[0]}.") from None
     raise SiteError(
-        f"{config} is no configuration that is read here; those are {', '.join((*ZENSICAL, *MKDOCS, *SPHINX))}."
+        f"{config} is not a configuration that attnviz can read; it reads {', '.join((*ZENSICAL, *MKDOCS, *SPHINX))}."
     )
 
 

@@ -214,7 +214,7 @@ def _narrow(pages: Pages, paths: Sequence[Path], log: Log) -> Pages:
     outside = [path for path in paths if not path.resolve().is_relative_to(docs) and path.is_file()]
     for path in _files(paths):
         if path not in outside and not any(_at(pages, name, path) for name in chosen):
-            log.info("%s is no page of the site.", path)
+            log.info("%s is not a page of the site.", path)
     if not outside or pages.site.is_sphinx:
         return replace(pages, html=chosen)
     return replace(pages, html=chosen | dict(_with_markdown(pages.site, outside, log).html))

@@ -243,7 +243,7 @@ class FillPlaceholders(Postprocessor):
 LINK_WITH_STATE = re.compile(r"""\shref=["']#([\w.-]+)~([^"']+)["']""")
 """A pattern for a link to a figure in a state on the same page."""
 LATE = (
-    "Files were added to %s while Zensical was building; it may not have seen them. Build once more, or run "
+    "Files were added to %s while Zensical was building; it may not have seen them. Build again, or run "
     "`attnviz assets` before."
 )
 

@@ -245,7 +245,7 @@ class Stacks:
         given = {name: attention for name, attention in several.items() if attention is not None}
         if (self.attention is None) == (not given):
             message = "Give either `attention`, or `encoder_attention`, `decoder_attention`, `cross_attention`."
-            none = " All are None, as where a model was called without `output_attentions=True`." * (not given)
+            none = " All are None, as they are if a model was called without `output_attentions=True`." * (not given)
             raise ValueError(message + none)
         return given if self.attention is None else {"self": self.attention}
 
@@ -293,7 +293,7 @@ def _entry(stacks: Mapping[str, Attention], texts: Texts) -> Entry:
             raise ValueError(
                 f"`{_argument(name)}` holds no weights: a model that computes its attention by SDPA or "
                 'FlashAttention gives none. Load it with `attn_implementation="eager"` and call it with '
-                "`output_attentions=True`; or hand the model itself to `show`, which sees to that."
+                "`output_attentions=True`; or pass the model itself to `show`, which does this for you."
             )
     return own_arrays.entry(layers, sequences)
 

@@ -73,7 +73,7 @@ def _view(name: str) -> AnyView:
     points = registered()[name]
     if len(points) > 1:
         first, second = (distribution(point) for point in points[:2])
-        raise BlockError(f"View `{name}` is brought by two packages, {first} and {second}; uninstall one of them.")
+        raise BlockError(f"View `{name}` is registered by two packages, {first} and {second}; uninstall one of them.")
     package = distribution(points[0])
     try:
         view = points[0].load()

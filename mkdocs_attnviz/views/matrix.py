@@ -39,7 +39,9 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
         selection = replace(selection, heads=selection.heads[:1])
     elif options.heads is not None or options.head is not None:
         name = "heads" if options.head is None else "head"
-        message = f"`{name}` chooses what a matrix shows of one head; `across_heads` takes all of `include_heads`."
+        message = (
+            f"`{name}` selects heads, but `across_heads` combines all of `include_heads`; remove one of the two keys."
+        )
         raise block.wrong(name, message)
     first = window(block, entry, selection)
     return Drawing(

@@ -162,7 +162,7 @@ def _check_beside(name: str, text: str, drawing: Drawing, _: Entry) -> None:
     layer, head = _numbers(name, text, 2)
     options = drawing.data["options"]
     if options["across_layers"] == "rollout":
-        raise BlockError(f"`{name}` names a head, and a rollout is of none.")
+        raise BlockError(f"`{name}` names a head, but a rollout combines all heads.")
     layers = {
         entry_layer["layer"]: entry_layer["heads"] for entry_layer in drawing.data["stacks"][options["stack"]]["layers"]
     }

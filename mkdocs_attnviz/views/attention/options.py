@@ -68,7 +68,7 @@ class AttentionOptions(BlockOptions):
     def _one_of_two(self) -> AttentionOptions:
         for one, other in ONE_OF_TWO.items():
             if getattr(self, one, None) is not None and getattr(self, other, None) is not None:
-                raise WrongValue(one, f"`{one}` and `{other}` stand both in the block; keep one of them.")
+                raise WrongValue(one, f"`{one}` and `{other}` are both in the block; keep one of them.")
         return self
 
 
