@@ -23,9 +23,9 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from mkdocs_attnviz.block.fields import Block
+from mkdocs_attnviz.block.interventions import words
 from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.block.source import Source
-from mkdocs_attnviz.block.values import words
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.cache.files import write_atomically
 from mkdocs_attnviz.publishing import printable
@@ -75,7 +75,7 @@ class Assets:
         """Return the HTML element that loads a script named `package:path`.
 
         Raises:
-            BlockError: as `_script`, or it cannot be written.
+            BlockError: if there is no such file, or it cannot be written into the page.
         """
         return f"<script>{_script(name)[1].decode()}</script>"
 
@@ -316,8 +316,8 @@ class Figure:
         elsewhere: Parts = here if assets.keeps_inline(drawing, entry) else []
         shipped: dict[str, Any] = self._shipped(drawing.data, entry, here, elsewhere)
         for place, parts in ((Assets().place, here), (assets.place, elsewhere if elsewhere is not here else [])):
-            for (part, _), found in zip(parts, place([blob for _, blob in parts]), strict=True):
-                part.update(found)
+            for (part, _), place_of_part in zip(parts, place([blob for _, blob in parts]), strict=True):
+                part.update(place_of_part)
         for name, value in (("view", self.block.view), ("theme", self.block.theme), ("options", {})):
             shipped.setdefault(name, value)
         return {**shipped, "label": drawing.sentence + self._notes, "source": self._source(entry)}
@@ -585,7 +585,7 @@ def _script(name: str) -> tuple[str, bytes]:
     """Return the file name of a script in a site, and its content.
 
     Raises:
-        BlockError: there is no such file in the package, or it cannot stand in a page.
+        BlockError: if there is no such file in the package, or it cannot stand in a page.
     """
     package, _, path = name.partition(":")
     stem = path.rpartition("/")[2].removesuffix(".js")

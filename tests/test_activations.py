@@ -48,7 +48,7 @@ def dates():
 
 
 def by_hand(loaded, given, module, compute=lambda read: read):
-    """What one module reads or writes, (T, N), by a hook of this test's own."""
+    """Return the input or output of one module, (T, N), by a hook of this test's own."""
     seen = []
     hook = module.register_forward_hook(lambda _, args, output: seen.append(compute(args[0], output)))
     with torch.no_grad():
@@ -148,7 +148,7 @@ def test_factors_equal_scikit_learn_on_the_same_matrix(induction, seed):
 
 
 def test_factors_of_several_texts_are_of_all_their_tokens(induction):
-    """Each text is read by itself; scikit-learn is given their activations one beside the other."""
+    """Each text is read by itself; scikit-learn gets their activations concatenated."""
     texts = [RABBIT, "green table seven rabbit cold river green", "the fence and the river"]
     given = example(induction, {"text": texts[0], "more_texts": texts[1:]}, 99)
     (entry,) = factors.capture(Context(induction, [given], ALL))
@@ -196,7 +196,9 @@ def test_further_texts_are_written_on_and_decoded_too(dates):
 
 
 def test_further_texts_are_bounded_together(induction):
-    """They are held in memory together; and a picture of thousands of tokens has no more points than pixels."""
+    """All texts are held in memory together, so they have a common limit; a long picture has one point per pixel at
+    most.
+    """
     text = " ".join(["the rabbit"] * 25)
     with pytest.raises(
         ValueError, match=r"^`more_texts` has 250 tokens in all; 4 times `max_tokens`, 200, are the most"
@@ -212,7 +214,7 @@ def test_further_texts_are_bounded_together(induction):
 
 
 def test_an_output_of_one_token(dates):
-    """What stands before the first word has neurons, too."""
+    """The start token before the first word has neurons, too."""
     given = example(dates, {"text": "7 March 2021", "text_target": ""}, 99)
     assert len(given.target.ids) == 1
     (entry,) = factors.capture(Context(dates, [given], ALL | {"stack": "decoder", "n_components": 1}))

@@ -1,4 +1,4 @@
-"""What a model writes for `generate` and reads for `chat` is what transformers itself makes of them."""
+"""The text that a model writes for `generate` and reads for `chat` is the one that transformers itself makes."""
 
 import datetime
 import json
@@ -54,7 +54,7 @@ def loaded(folder, *, head=True):
 
 
 def inputs(body):
-    """As they come from a block, with the defaults of its parts."""
+    """Return inputs as they come from a block, with defaults filled in."""
     return parse(Source(f"model: m\n{body}"), OPTIONS).inputs
 
 
@@ -174,7 +174,7 @@ MISLEADING = {
     "stop_strings": ["a"],
     "guidance_scale": 2.0,
 }
-"""What a model's own `generation_config.json` may say, and what is not asked for."""
+"""Settings that a model's own `generation_config.json` may have and that are ignored."""
 
 
 @pytest.mark.parametrize("name", ["generation_config.json", "config.json"])
@@ -198,7 +198,7 @@ def test_an_encoder_decoder_writes_by_itself_whatever_its_files_ask_for(tmp_path
 
 
 def test_what_decides_the_tokens_comes_from_the_files(make_model):
-    """The end, and what is never written."""
+    """The files tell which token ends a text and which are never written."""
     folder = make_model("llama")
     free = expected(folder, "a b c", do_sample=False, max_new_tokens=12)[3:]
     _say(folder, "generation_config.json", {"suppress_tokens": free[:1], "eos_token_id": 99})
@@ -264,7 +264,7 @@ def test_what_it_writes_is_refused_where_it_is_too_long_and_never_cut():
 
 
 def unquantised(model, read, monkeypatch):
-    """Weights of every call, in the order of the pass, as they are before they are made bytes."""
+    """Return the weights of every call, in order, before they are quantised."""
     seen = []
     quantised = attention.quantised
 
@@ -363,7 +363,7 @@ def test_a_conversation_is_written_by_the_chat_template(chat_model, writes):
 
 
 def test_a_template_that_prints_the_date_reads_the_same_every_day(chat_model, monkeypatch):
-    """And a block may say another day; each is a text of its own, and what is drawn says which day it is."""
+    """A block may name another date; each is a text of its own, and the figure tells its date."""
     model = loaded(chat_model)
     model.tokenizer.chat_template = "{{ strftime_now('%d %Y') }} {{ ['a', 'b', 'c', 'd'] | random }} " + CHAT
     body = "chat: [{role: user, content: a b}]"

@@ -51,7 +51,7 @@ INVERTIBLE = np.random.default_rng(3).normal(size=(8, 8))
 
 
 def whole(x):
-    """Representation with all of its directions: what is said of CCA holds where none are left out."""
+    """Return a representation with all directions: statements about CCA hold if none is left out."""
     held = Representation(x)
     held.main = held.basis
     return held
@@ -95,20 +95,20 @@ def test_cka_in_one_dimension_is_the_squared_correlation():
 
 
 def test_cka_by_its_formula():
-    """With the matrices of features, where ours has those of positions."""
+    """The reference uses matrices of features, ours uses matrices of positions."""
     expected = np.linalg.norm(X.T @ Y) ** 2 / (np.linalg.norm(X.T @ X) * np.linalg.norm(Y.T @ Y))
     assert cka(Representation(X), Representation(Y)) == pytest.approx(expected)
 
 
 def correlations(x, y):
-    """Canonical correlations as in textbooks: roots of eigenvalues of Sxx⁻¹ Sxy Syy⁻¹ Syx (Hotelling 1936)."""
+    """Canonical correlations as in textbooks are roots of eigenvalues of Sxx⁻¹ Sxy Syy⁻¹ Syx (Hotelling 1936)."""
     sxx, syy, sxy = x.T @ x, y.T @ y, x.T @ y
     values = np.linalg.eigvals(np.linalg.solve(sxx, sxy) @ np.linalg.solve(syy, sxy.T))
     return np.sort(np.sqrt(np.clip(values.real, 0, 1)))[::-1]
 
 
 def largest(x, count):
-    """The columns' directions of largest variance, by the covariance's eigenvectors."""
+    """Return the directions of largest variance of the columns, by the covariance's eigenvectors."""
     values, vectors = np.linalg.eigh(x.T @ x)
     order = np.argsort(values)[::-1]
     return x @ vectors[:, order[:count]], np.sqrt(values[order])
@@ -140,7 +140,7 @@ def test_pwcca_by_eigenvectors():
 
 
 def plainly(measure, x, y):
-    """By singular value decompositions of everything, as the definitions have it."""
+    """Compute a measure by singular value decompositions of everything, as in its definition."""
     (ux, sx, _), (uy, sy, _) = (np.linalg.svd(each, full_matrices=False) for each in (x, y))
     if measure == "cka":
         return formula(x, y)
@@ -157,7 +157,7 @@ def plainly(measure, x, y):
 @pytest.mark.parametrize("sizes", [(90, 30, 30), (90, 20, 40), (90, 40, 20), (40, 60, 60), (40, 60, 9), (60, 40, 40)])
 @pytest.mark.parametrize("measure", MEASURES)
 def test_what_is_saved_changes_nothing(measure, sizes):
-    """Of layers that are apart, that fill the whole room of the positions, or that share directions."""
+    """Layers may be apart, fill the whole space of the positions, or share directions."""
     positions, one, other = sizes
     rows = [random(seed, positions, one) for seed in (0, 1)]
     cols = [random(seed, positions, other) for seed in (2, 3, 4)]
@@ -183,7 +183,7 @@ def test_of_two_models_too_rotations_are_not_seen(measure):
 
 
 def test_with_few_positions_correlations_say_nothing():
-    """What the docs warn of: of unrelated numbers too, where there are fewer positions than dimensions."""
+    """The docs warn that even unrelated numbers correlate if there are fewer positions than dimensions."""
     one, other = Representation(random(6, 9, 20)), Representation(random(7, 9, 20))
     assert pwcca(one, other) == pytest.approx(1)
     assert svcca(one, other) == pytest.approx(1)
@@ -196,7 +196,7 @@ def test_a_layer_of_zeros_is_like_nothing():
 
 @pytest.mark.parametrize("model_type", ["gpt2", "llama", "bert", "t5", "bart"])
 def test_models(make_model, model_type):
-    """Of transformers' own hidden states; encoder and decoder apart."""
+    """The reference is transformers' own hidden states; encoder and decoder are compared separately."""
     folder = make_model(model_type, **ARCHITECTURES[model_type])
     loaded = load(ref(str(folder)), "cpu", attention=False)
     target = {"text_target": "h g f e d"} if loaded.encoder_decoder else {}
@@ -229,7 +229,7 @@ def test_two_tokens_are_too_few(make_model):
 
 
 def tokens(text, *spans, **more):
-    """Tokens that stand there; None is one that a tokenizer adds."""
+    """Return tokens at these places; None stands for one that a tokenizer adds."""
     names = ["[CLS]" if span is None else text[slice(*span)] for span in spans]
     known = {"ids": [0] * len(spans), "type_ids": None, "tokens": names, "pretty": names, "special": []}
     known |= {"sentence_b_start": None, "words": [None] * len(spans), "spans": Spans(text, list(spans))}
@@ -300,7 +300,7 @@ def test_samples_are_the_finest_stretches_that_both_have(one, other):
 
 
 def two(folder, other, inputs):
-    """What is captured of one model beside another."""
+    """Return the entry of one model beside another."""
     loaded, beside = (load(ref(str(each)), "cpu", attention=False) for each in (folder, other))
     return similarity.capture(Context(loaded, [example(loaded, inputs, 99, beside)], other=beside))[0]
 
@@ -327,7 +327,7 @@ def test_a_model_beside_itself_is_the_matrix_of_one(make_model, model_type):
 
 
 def by_words(folder, text):
-    """Transformers' own hidden states, the mean over each word's tokens."""
+    """Return transformers' own hidden states, averaged over each word's tokens."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     model = transformers.AutoModel.from_pretrained(folder).eval()
     read = tokenizer(text, return_tensors="pt", return_offsets_mapping=True)
@@ -362,7 +362,7 @@ def test_two_tokenizers_meet_at_words(other, how):
 
 
 def test_stacks_that_read_the_same_are_compared():
-    """Of two translators both, of one and another model what reads the text; then nothing need be written."""
+    """Two translators share both stacks; a translator and another model share the one that reads the text."""
     inputs = {"text": "3 March 2021", "text_target": "2021-03-03"}
     both = two(DATES, EN_DE, inputs).meta["similar"]
     assert {name: (about["layers"], about["columns"], about["other_stack"]) for name, about in both.items()} == {
@@ -380,7 +380,7 @@ def test_stacks_that_read_the_same_are_compared():
 
 
 def test_outputs_of_their_own_are_compared_where_they_are_the_same():
-    """Each translator writes what it would; nothing corresponds in two outputs."""
+    """Each translator writes its own output, and nothing corresponds in two outputs."""
     assert two(DATES, EN_DE, {"text": "3 March 2021"}).meta["similar"].keys() == {"encoder"}
     assert two(DATES, DATES, {"text": "3 March 2021"}).meta["similar"].keys() == {"encoder", "decoder"}
 
@@ -418,7 +418,7 @@ def test_layers_that_read_nothing_in_common(make_model, monkeypatch):
 
 
 def test_interventions_change_the_first_alone(worker):
-    """Also of a model that is compared with itself, which is then there twice."""
+    """A model that is compared with itself is loaded twice for this."""
     model = ref(MINILM)
     taken_out = [{"layer": 2, "heads": list(range(12)), "scale": 0.0}]
     asked = Request(SIMILARITY, model, {"text": "the rabbit hopped over the fence"}, {}, taken_out, model)
@@ -646,7 +646,7 @@ def built_of_two(tmp_path_factory, shared_cache):
 
 @pytest.fixture(scope="module")
 def words():
-    """Of both models, the mean over each word's tokens."""
+    """Return the mean over each word's tokens, of both models."""
     return by_words(str(resolve(MINILM, None, Settings(), ROOT).path), RABBIT), by_words(INDUCTION, RABBIT)
 
 
@@ -760,7 +760,7 @@ def test_the_sentence_and_the_picture_name_both(site, built_of_two, words):
 
 
 def test_what_the_docs_say_of_two_models():
-    """And that with shuffled words it is what they say nothing looks like."""
+    """The docs also say that shuffled words look like nothing that is similar."""
     docs = (ROOT / "example_site" / "docs" / "guide" / "views" / "similarity.md").read_text()
     text = re.search(r"other: \S+\ntext: ([^\n]+)\n", docs)[1]
     loaded, other = (load(ref(name), "cpu", attention=False) for name in (MINILM, EN_DE))

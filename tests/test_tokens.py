@@ -35,7 +35,7 @@ TOOL = AddedToken("<|tool|>", special=False, normalized=False)
 
 
 def words(told):
-    """The texts of the words that tokens are put together to; special tokens are left out."""
+    """Return the texts of the words that tokens are pieces of, without special tokens."""
     found: dict[int, str] = {}
     for word, text in zip(word_boundaries.split(told), word_boundaries.texts_of(told), strict=True):
         if word is not None:
@@ -279,7 +279,7 @@ def test_words_that_an_author_gives_are_kept(tmp_path):
 
 
 def test_a_generated_token_that_goes_on(tmp_path):
-    """In WordPiece only `##` does; in SentencePiece what has no mark does."""
+    """A WordPiece token goes on if it has `##`; a SentencePiece token goes on if it has no mark."""
     bert = vocabularies.word_piece(tmp_path, transformers.BertTokenizer)
     start = tokenize(bert, "cat", None, add_special_tokens=False)
     assert words(append_generated(bert, start, bert.convert_tokens_to_ids(["##s", "cat"])).meta()) == ["cats", "cat"]
@@ -289,7 +289,7 @@ def test_a_generated_token_that_goes_on(tmp_path):
 
 
 def earlier(sequence):
-    """A sequence as version 1 told it."""
+    """Return a sequence as version 1 stored it."""
     return {name: value for name, value in sequence.items() if name not in ("version", "texts")}
 
 
@@ -344,7 +344,7 @@ def test_an_earlier_entry_names_likely_tokens_as_bytes():
 
 
 def test_only_wrong_entries_are_computed_anew(tmp_path):
-    """Under their old keys, so that no other entry is lost."""
+    """Entries keep their keys, so that no other entry is lost."""
     folder = tmp_path / "model"
     tokenizer = vocabularies.byte_level()
     tiny(tokenizer).save_pretrained(folder)
@@ -387,7 +387,7 @@ def words_and_pieces():
 
 
 def test_a_word_is_the_same_token_under_every_key():
-    """`watch: the` followed the word, and `token: the` explained the piece that bathe has."""
+    """Before, `watch: the` followed the word, and `token: the` explained the piece in "bathe"."""
     tokenizer = words_and_pieces()
     loaded = Loaded(SimpleNamespace(name="m"), tiny(tokenizer), tokenizer, torch.device("cpu"))
     assert read(loaded.tokenizer, "bathe")["pretty"] == [" ba", "the"]

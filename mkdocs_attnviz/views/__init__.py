@@ -73,19 +73,19 @@ def _view(name: str) -> AnyView:
     points = registered()[name]
     if len(points) > 1:
         first, second = (distribution(point) for point in points[:2])
-        raise BlockError(f"View `{name}` is registered by two packages, {first} and {second}; uninstall one of them.")
+        message = f"View `{name}` is brought by two packages, {first} and {second}; uninstall one of them."
+        raise BlockError(message, key="view")
     package = distribution(points[0])
     try:
         view = points[0].load()
     except Exception as error:
         message = f"View `{name}` of the package {package} cannot be imported: {said(error)}."
         raise BlockError(Problem("block", "view", message, trace(error))) from error
+    registered_as = f"The package {package} registers `{points[0].value}` as view `{name}`"
     if not _is_view(view):
-        raise BlockError(f"The package {package} registers `{points[0].value}` as view `{name}`; it is no view.")
+        raise BlockError(f"{registered_as}; it is no view.", key="view")
     if view.name != name:
-        raise BlockError(
-            f"The package {package} registers `{points[0].value}` as view `{name}`, and it calls itself `{view.name}`."
-        )
+        raise BlockError(f"{registered_as}, and it calls itself `{view.name}`.", key="view")
     return view
 
 

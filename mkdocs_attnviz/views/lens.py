@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.block.fields import Options as BlockOptions
-from mkdocs_attnviz.block.values import Texts, key
+from mkdocs_attnviz.block.values import Flag, Texts, key
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import Capture
 from mkdocs_attnviz.views.drawing import Drawing, Picture
@@ -37,11 +37,10 @@ class Options(BlockOptions):
         ge=1,
         le=100,
     )
-    final_norm: bool = key(
+    final_norm: Flag = key(
         "true or false",
         "Apply the model's final norm before its head, as the model does. `false`: the raw lens, without it.",
         default=True,
-        strict=True,
     )
     watch: Texts | None = key(
         "a token or a list of tokens",
@@ -58,11 +57,10 @@ class Options(BlockOptions):
         "first one in `watch`.",
         default="top",
     )
-    prettify_tokens: bool = key(
+    prettify_tokens: Flag = key(
         "true or false",
         "Show a vocabulary's marks of word boundaries (`Ġ`, `▁`, `</w>`) as the spaces they stand for.",
         default=True,
-        strict=True,
     )
 
     def parameters(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pydantic import model_validator
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.block.fields import Options as BlockOptions
 from mkdocs_attnviz.block.problem import WrongValue
-from mkdocs_attnviz.block.values import Index, Texts, key
+from mkdocs_attnviz.block.values import Flag, Index, Texts, key
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import Capture
 from mkdocs_attnviz.models.inputs.word_boundaries import characters_of
@@ -124,11 +124,10 @@ class Options(BlockOptions):
         "Tokens that are left out of the colours' scale; `special` stands for all special tokens.",
         default=None,
     )
-    prettify_tokens: bool = key(
+    prettify_tokens: Flag = key(
         "true or false",
         "Show a vocabulary's marks of word boundaries (`Ġ`, `▁`, `</w>`) as the spaces they stand for.",
         default=True,
-        strict=True,
     )
 
     @model_validator(mode="after")

@@ -105,8 +105,8 @@ def _value(text: str) -> Any:
     """Return a part's value, parsed like `decodeState` in the front end."""
     if "," in text:
         return [_value(part) for part in text.split(",")]
-    if text in ("null", "true", "false"):
-        return {"null": None, "true": True, "false": False}[text]
+    if text == "null":
+        return None
     for kind in (int, float):
         try:
             return kind(text)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Literal
 
 from mkdocs_attnviz.block.fields import Block
-from mkdocs_attnviz.block.values import key
+from mkdocs_attnviz.block.values import Flag, key
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.views.drawing import Drawing
 from mkdocs_attnviz.views.predict import PREDICTIONS
@@ -27,11 +27,10 @@ class Options(Likeliest):
     shade: Literal["probability", "rank", "none"] = key(
         "probability, rank or none", "What a token's colour says at first.", default="probability"
     )
-    prettify_tokens: bool = key(
+    prettify_tokens: Flag = key(
         "true or false",
         "Show a vocabulary's marks of word boundaries (`Ġ`, `▁`, `</w>`) as the spaces they stand for.",
         default=True,
-        strict=True,
     )
 
 

@@ -66,7 +66,8 @@ class View(Generic[O]):
         """Return the drawing of a block that has this view.
 
         Raises:
-            BlockError: the options do not fit what the model has, or another package's view has failed.
+            BlockError: if the options do not fit the model, or another package's view has failed.
+            TypeError: if the block's options belong to another view.
         """
         if not isinstance(block.options, self.options):
             raise TypeError(f"these are options of another view than {self.name}")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mkdocs_attnviz.models.errors import said
 from mkdocs_attnviz.plugins import is_ours, packages
 
 if TYPE_CHECKING:
@@ -48,13 +49,17 @@ def function(run: str) -> Callable[[Context], Sequence[Entry]]:
     """Return the function that `run` names as `module:function`, imported.
 
     Raises:
-        ValueError: it is neither one of our captures nor in a package that has registered a view.
+        ValueError: it is neither one of our captures nor in a package that has registered a view, or it cannot be
+            imported.
     """
     module, _, name = run.partition(":")
     package = module.partition(".")[0]
     if not module.startswith(OURS) and (is_ours(module) or package not in packages()):
-        raise ValueError(f"{run!r} is no capture of a view that is installed here.")
-    capture: Callable[[Context], Sequence[Entry]] = getattr(importlib.import_module(module), name)
+        raise ValueError(f"`{run}` is no capture of a view that is installed here.")
+    try:
+        capture: Callable[[Context], Sequence[Entry]] = getattr(importlib.import_module(module), name)
+    except Exception as error:
+        raise ValueError(f"The capture `{run}` cannot be imported: {said(error)}.") from error
     return capture if is_ours(module) else _checked(capture, run)
 
 

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, model_validator
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.block.fields import Options as BlockOptions
 from mkdocs_attnviz.block.problem import WrongValue
-from mkdocs_attnviz.block.values import Index, Indices, key, listed
+from mkdocs_attnviz.block.values import Flag, Index, Indices, key, listed
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import TENSORS
 from mkdocs_attnviz.models.inputs import word_boundaries
@@ -51,11 +51,10 @@ class AttentionOptions(BlockOptions):
         "Of a sentence pair: which part is shown at first; `ab` is sentence A attending to sentence B.",
         default="all",
     )
-    prettify_tokens: bool = key(
+    prettify_tokens: Flag = key(
         "true or false",
         "Show a vocabulary's marks of word boundaries (`Ġ`, `▁`, `</w>`) as the spaces they stand for.",
         default=True,
-        strict=True,
     )
 
     model_config = ConfigDict(
@@ -102,20 +101,18 @@ class WeightOptions(AttentionOptions):
     across_heads: Literal["mean", "max"] | None = key(
         "mean or max", "All chosen heads in one picture: their mean or maximum.", default=None
     )
-    value_weighted: bool = key(
+    value_weighted: Flag = key(
         "true or false",
         "Weigh by the length of what is passed on, ‖α·v·W_O‖, instead of by attention alone (Kobayashi et al. 2020).",
         default=False,
-        strict=True,
     )
-    merge_words: bool = key(
+    merge_words: Flag = key(
         "true or false",
         "Put the pieces of a word together: the sum over pieces attended to, the mean over pieces attending "
         "(Clark et al. 2019).",
         default=False,
-        strict=True,
     )
-    special_tokens: bool = key("true or false", "Show special tokens such as [CLS].", default=True, strict=True)
+    special_tokens: Flag = key("true or false", "Show special tokens such as [CLS].", default=True)
     contrast: float = key(
         "a number from 0.25 to 4", "Above 1, weak weights are paler; below, stronger.", default=1.0, ge=0.25, le=4
     )
