@@ -218,7 +218,9 @@ class Build:
             drawings = [VIEWS[plan.block.view].drawing(plan.block, entry) for entry in entries]
             if plan.block.state is not None:
                 state.check_key(plan.block, entries[0])
-            return Figure(plan.block, drawings[0], entries[0], *zip(drawings[1:], entries[1:], strict=True))
+            figure = Figure(plan.block, drawings[0], entries[0], *zip(drawings[1:], entries[1:], strict=True))
+            figure.check_scripts()
+            return figure
         except BlockError:
             raise
         except Exception as error:
@@ -298,17 +300,22 @@ class Build:
 
     def _new_plan(self, source: Source, ask_hub: bool) -> Plan | Alert:
         try:
-            block = block_of(source)
-            model, *others = self.registry.get(block, ask_hub=ask_hub)
+            return self._made_plan(source, ask_hub)
         except Exception as error:
             return Alert(source, self._own_fault(error))
+
+    def _made_plan(self, source: Source, ask_hub: bool) -> Plan:
+        """Raises: whatever the block, its view or its model is wrong with."""
+        block = block_of(source)
+        model, *others = self.registry.get(block, ask_hub=ask_hub)
         view = VIEWS[block.view]
         if block.tensors is not None:
-            if not view.capture.attention:
+            if not view.draws_tensors:
                 message = f"`tensors` holds attention, which the {block.view} view does not show; it needs a `model`."
-                return Alert(source, block.wrong("tensors", message))
+                raise block.wrong("tensors", message)
             return Plan(source, block, Request(TENSORS, model, block.inputs))
-        request = Request(view.capture, model, block.inputs, block.options.parameters(), block.changes, *others)
+        inputs, parameters = view.asked(block)
+        request = Request(view.capture, model, inputs, parameters, block.changes, *others)
         return Plan(source, block, request, request.without_interventions() if block.changes else None)
 
     def _draw(self, plan: Plan) -> Rendered:

@@ -76,13 +76,13 @@ def test_activations_equal_a_hook_by_hand(model_type):
     given = tiny_models.example(loaded)
     truth = by_hand(loaded, given, *HANDMADE[model_type](loaded.model))
     assert np.abs(truth).max() > 0.1
-    np.testing.assert_allclose(activations.recorded(loaded, given)["self"][1], truth, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(activations.record_activations(loaded, given)["self"][1], truth, rtol=1e-5, atol=1e-6)
 
 
 def test_encoder_and_decoder_of_t5_equal_hooks_by_hand():
     loaded = tiny_models.tiny("t5")
     given = tiny_models.example(loaded)
-    found = activations.recorded(loaded, given)
+    found = activations.record_activations(loaded, given)
     for stack, at, length in (("encoder", 1, 11), ("decoder", 2, 6)):
         block = getattr(loaded.model, stack).block[0].layer[at].DenseReluDense
         truth = by_hand(loaded, given, block.act, lambda _, output: output)
@@ -115,7 +115,7 @@ def test_neurons_that_are_active_together_stand_together():
     kinds = [0, 1, 0, 1, 1, 0, 0, 1]
     noise = np.random.default_rng(0).normal(0, 0.01, (8, 6))
     values = (patterns[kinds] * np.arange(1, 9)[:, None] + noise).astype(np.float32)
-    order = [kinds[at] for at in activations.clustered(values)]
+    order = [kinds[at] for at in activations.cluster_order(values)]
     assert sum(a != b for a, b in pairwise(order)) == 1
 
 
@@ -232,7 +232,7 @@ def deep(tmp_path):
 def test_layers_beyond_ten_are_numbers(tmp_path):
     loaded = deep(tmp_path)
     given = tiny_models.example(loaded)
-    assert list(activations.recorded(loaded, given)["self"]) == list(range(12))
+    assert list(activations.record_activations(loaded, given)["self"]) == list(range(12))
     (entry,) = factors.capture(Context(loaded, [given], ALL | {"from_layer": 9, "to_layer": 11, "n_components": 4}))
     assert entry.meta["layers"] == [9, 10, 11]
     assert entry.meta["neurons"] == 3 * 128

@@ -24,7 +24,7 @@ import tiny_models
 
 from mkdocs_attnviz.models.captures import attention, scores
 from mkdocs_attnviz.models.captures.context import Context
-from mkdocs_attnviz.models.inputs.examples import accepted, collate
+from mkdocs_attnviz.models.inputs.examples import accepted_arguments, collate
 from mkdocs_attnviz.models.loading.load import NO_ATTENTION, Unusable
 from mkdocs_attnviz.models.probing.attention_limits import limit
 
@@ -90,7 +90,7 @@ def checked(loaded, example):
 def segments(loaded):
     """Whether the model is told which of two sentences a token belongs to; else separators must say it."""
     types = getattr(loaded.model.config.get_text_config(), "type_vocab_size", 0) or 0
-    return types > 1 and "token_type_ids" in accepted(loaded.model)
+    return types > 1 and "token_type_ids" in accepted_arguments(loaded.model)
 
 
 def check_weights(entry, truth):

@@ -505,9 +505,10 @@ def test_the_name_and_the_saved_picture_say_which_model_is_shown(built, open_pag
     name = "e => e.updateComplete.then(() => e.shadowRoot.querySelector('.figure').getAttribute('aria-label'))"
     assert element.evaluate(name).startswith("Without head 1 of layer 0: Attention of induction, layer 1, head 1")
     element.evaluate("e => { e.state = { layer: 0 } }")
-    assert element.evaluate(name) == "The model without head 1 of layer 0: Attention of induction"
+    said = "The model without head 1 of layer 0. Attention: layer 0, head 1. "
+    assert element.evaluate(name).startswith(said)
     element.evaluate("e => { e.state = { before: true } }")
-    assert element.evaluate(name) == "The model as it is: Attention of induction"
+    assert element.evaluate(name).startswith("The model as it is. Attention: layer 0, head 1. ")
     element.evaluate("e => { e.state = { before: false } }")
     element.get_by_role("button", name="Options").click()
     with page.expect_download() as saved:

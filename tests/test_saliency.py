@@ -95,7 +95,7 @@ def loaded(folder):
 
 def ours(model, inputs, **options):
     """(words, values of each output) by our own path, before anything is quantised."""
-    return saliency.explained(model, example(model, inputs, 512), Options(**options).parameters())
+    return saliency.explain_outputs(model, example(model, inputs, 512), Options(**options).parameters())
 
 
 # ---- the independent script: transformers' own `inputs_embeds`, and Captum
@@ -801,7 +801,7 @@ def test_embeddings_that_are_handed_on_in_another_way(model_type, auto):
         read.text.ids[4] = 3
     if read.target is not None:
         read = replace(read, target=replace(read.target, labels=[*read.target.ids[1:], 7]))
-    found = saliency.explained(model_held, read, Options(method="input_x_gradient", norm="sum").parameters())
+    found = saliency.explain_outputs(model_held, read, Options(method="input_x_gradient", norm="sum").parameters())
     for said, part in zip(*found, strict=True):
         ids = read.text.ids if said["name"] != "text" or auto == "MaskedLM" else read.text.ids[: said["index"]]
         inputs = {"input_ids": torch.tensor([ids])}

@@ -22,11 +22,11 @@ import mkdocs_attnviz
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.models.captures import similarity
 from mkdocs_attnviz.models.captures.context import Context
-from mkdocs_attnviz.models.captures.similarity import MEASURES, Held, cca, cka, pwcca, svcca, tables
+from mkdocs_attnviz.models.captures.similarity import MEASURES, Representation, cca, cka, pwcca, svcca, tables
 from mkdocs_attnviz.models.engine.client import Worker
 from mkdocs_attnviz.models.engine.request import Request
 from mkdocs_attnviz.models.identity.reference import resolve
-from mkdocs_attnviz.models.inputs.alignment import Unlike, aligned
+from mkdocs_attnviz.models.inputs.alignment import AlignmentError, align
 from mkdocs_attnviz.models.inputs.examples import collate, example
 from mkdocs_attnviz.models.inputs.tokens import Spans, Tokens
 from mkdocs_attnviz.models.loading.load import load
@@ -51,21 +51,21 @@ INVERTIBLE = np.random.default_rng(3).normal(size=(8, 8))
 
 
 def whole(x):
-    """Held with all of its directions: what is said of CCA holds where none are left out."""
-    held = Held(x)
+    """Representation with all of its directions: what is said of CCA holds where none are left out."""
+    held = Representation(x)
     held.main = held.basis
     return held
 
 
 @pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES)
 def test_a_layer_is_like_itself_and_like_itself_rotated_or_larger(measure):
-    assert measure(Held(X), Held(X)) == pytest.approx(1)
-    assert measure(Held(X), Held(X @ ROTATION)) == pytest.approx(1)
-    assert measure(Held(X), Held(3.7 * X)) == pytest.approx(1)
-    between = measure(Held(X), Held(Y))
+    assert measure(Representation(X), Representation(X)) == pytest.approx(1)
+    assert measure(Representation(X), Representation(X @ ROTATION)) == pytest.approx(1)
+    assert measure(Representation(X), Representation(3.7 * X)) == pytest.approx(1)
+    between = measure(Representation(X), Representation(Y))
     assert 0.1 < between < 0.95
-    assert measure(Held(X), Held(Y @ ROTATION)) == pytest.approx(between)
-    assert measure(Held(0.2 * X), Held(Y)) == pytest.approx(between)
+    assert measure(Representation(X), Representation(Y @ ROTATION)) == pytest.approx(between)
+    assert measure(Representation(0.2 * X), Representation(Y)) == pytest.approx(between)
 
 
 @pytest.mark.parametrize("measure", [cca, svcca, pwcca])
@@ -75,27 +75,29 @@ def test_canonical_correlations_do_not_see_invertible_maps(measure):
 
 
 def test_cka_sees_them():
-    assert cka(Held(X), Held(X @ INVERTIBLE)) < 0.99
+    assert cka(Representation(X), Representation(X @ INVERTIBLE)) < 0.99
 
 
 @pytest.mark.parametrize("measure", [cka, cca, svcca])
 def test_symmetric(measure):
-    assert measure(Held(X), Held(Y)) == pytest.approx(measure(Held(Y), Held(X)))
+    assert measure(Representation(X), Representation(Y)) == pytest.approx(measure(Representation(Y), Representation(X)))
 
 
 def test_pwcca_weighs_by_the_first():
-    assert pwcca(Held(X), Held(Y)) != pytest.approx(pwcca(Held(Y), Held(X)), abs=1e-3)
+    assert pwcca(Representation(X), Representation(Y)) != pytest.approx(
+        pwcca(Representation(Y), Representation(X)), abs=1e-3
+    )
 
 
 def test_cka_in_one_dimension_is_the_squared_correlation():
     x, y = X[:, :1], Y[:, :1]
-    assert cka(Held(x), Held(y)) == pytest.approx(np.corrcoef(x[:, 0], y[:, 0])[0, 1] ** 2)
+    assert cka(Representation(x), Representation(y)) == pytest.approx(np.corrcoef(x[:, 0], y[:, 0])[0, 1] ** 2)
 
 
 def test_cka_by_its_formula():
     """With the matrices of features, where ours has those of positions."""
     expected = np.linalg.norm(X.T @ Y) ** 2 / (np.linalg.norm(X.T @ X) * np.linalg.norm(Y.T @ Y))
-    assert cka(Held(X), Held(Y)) == pytest.approx(expected)
+    assert cka(Representation(X), Representation(Y)) == pytest.approx(expected)
 
 
 def correlations(x, y):
@@ -117,14 +119,14 @@ def test_cca_by_eigenvalues():
     kept = [largest(each, 8)[1] for each in (X, Y)]
     counts = [next(n for n in range(1, 9) if values[:n].sum() >= 0.98 * values.sum()) for values in kept]
     x, y = (largest(each, count)[0] for each, count in zip((X, Y), counts, strict=True))
-    assert cca(Held(X), Held(Y)) == pytest.approx(correlations(x, y)[: min(counts)].mean())
+    assert cca(Representation(X), Representation(Y)) == pytest.approx(correlations(x, y)[: min(counts)].mean())
 
 
 def test_svcca_by_eigenvalues():
     wide = [random(4, 90, 30), random(5, 90, 30) + random(4, 90, 30)]
     x, y = (largest(each, 20)[0] for each in wide)
-    assert svcca(*map(Held, wide)) == pytest.approx(correlations(x, y).mean())
-    assert svcca(*map(Held, wide)) != pytest.approx(correlations(*wide).mean(), abs=1e-3)
+    assert svcca(*map(Representation, wide)) == pytest.approx(correlations(x, y).mean())
+    assert svcca(*map(Representation, wide)) != pytest.approx(correlations(*wide).mean(), abs=1e-3)
 
 
 def test_pwcca_by_eigenvectors():
@@ -134,7 +136,7 @@ def test_pwcca_by_eigenvectors():
     variates /= np.linalg.norm(variates, axis=0)
     weights = np.abs(variates.T @ X).sum(axis=1)
     expected = (weights / weights.sum()) @ np.sqrt(values.real)
-    assert pwcca(Held(X), Held(Y)) == pytest.approx(expected)
+    assert pwcca(Representation(X), Representation(Y)) == pytest.approx(expected)
 
 
 def plainly(measure, x, y):
@@ -182,14 +184,14 @@ def test_of_two_models_too_rotations_are_not_seen(measure):
 
 def test_with_few_positions_correlations_say_nothing():
     """What the docs warn of: of unrelated numbers too, where there are fewer positions than dimensions."""
-    one, other = Held(random(6, 9, 20)), Held(random(7, 9, 20))
+    one, other = Representation(random(6, 9, 20)), Representation(random(7, 9, 20))
     assert pwcca(one, other) == pytest.approx(1)
     assert svcca(one, other) == pytest.approx(1)
 
 
 def test_a_layer_of_zeros_is_like_nothing():
     for measure in MEASURES.values():
-        assert measure(Held(np.zeros((9, 4))), Held(random(1, 9, 4))) == 0
+        assert measure(Representation(np.zeros((9, 4))), Representation(random(1, 9, 4))) == 0
 
 
 @pytest.mark.parametrize("model_type", ["gpt2", "llama", "bert", "t5", "bart"])
@@ -236,29 +238,29 @@ def tokens(text, *spans, **more):
 
 def test_the_same_tokens_are_compared_one_by_one():
     one = tokens("a cat", None, (0, 1), (2, 5), None)
-    assert aligned(one, one) == [([n], [n]) for n in range(4)]
+    assert align(one, one) == [([n], [n]) for n in range(4)]
     spaced = tokens("a cat", None, (0, 1), (1, 5), None)  # the space belongs to the word, as in GPT-2
-    assert aligned(one, spaced) == [([n], [n]) for n in range(4)]
+    assert align(one, spaced) == [([n], [n]) for n in range(4)]
 
 
 def test_what_is_added_by_one_alone_is_left_out():
-    assert aligned(tokens("a cat", None, (0, 1), (2, 5)), tokens("a cat", (0, 1), (2, 5))) == [([1], [0]), ([2], [1])]
+    assert align(tokens("a cat", None, (0, 1), (2, 5)), tokens("a cat", (0, 1), (2, 5))) == [([1], [0]), ([2], [1])]
 
 
 def test_a_word_and_its_pieces_are_one_sample():
     whole, pieces = tokens("a catnip b", (0, 1), (2, 8), (9, 10)), tokens("a catnip b", (0, 4), (4, 8), (8, 10))
-    assert aligned(whole, pieces) == [([0, 1], [0, 1]), ([2], [2])]
+    assert align(whole, pieces) == [([0, 1], [0, 1]), ([2], [2])]
 
 
 def test_bytes_of_one_character_belong_together():
     text = "a \N{GRINNING FACE} b"
     pieces = tokens(text, (0, 1), (2, 3), (2, 3), (2, 3), (2, 3), (4, 5))
-    assert aligned(pieces, tokens(text, (0, 1), (2, 3), (4, 5))) == [([0], [0]), ([1, 2, 3, 4], [1]), ([5], [2])]
+    assert align(pieces, tokens(text, (0, 1), (2, 3), (4, 5))) == [([0], [0]), ([1, 2, 3, 4], [1]), ([5], [2])]
 
 
 def test_what_one_does_not_read_is_left_out():
     """Some tokenizers drop characters; white space stands for nothing."""
-    assert aligned(tokens("a # b", (0, 1), (4, 5)), tokens("a # b", (0, 1), (1, 2), (2, 3), (4, 5))) == [
+    assert align(tokens("a # b", (0, 1), (4, 5)), tokens("a # b", (0, 1), (1, 2), (2, 3), (4, 5))) == [
         ([0], [0]),
         ([1], [3]),
     ]
@@ -266,9 +268,9 @@ def test_what_one_does_not_read_is_left_out():
 
 def test_without_places_tokens_must_be_the_same():
     one, slow = tokens("a cat", (0, 1), (2, 5)), tokens("a cat", (0, 1), (2, 5), spans=None)
-    assert aligned(one, slow) == aligned(slow, slow) == [([0], [0]), ([1], [1])]
-    with pytest.raises(Unlike, match="a tokenizer does not tell where in the text its tokens stand"):
-        aligned(slow, tokens("a cat", None, (0, 1), (2, 5)))
+    assert align(one, slow) == align(slow, slow) == [([0], [0]), ([1], [1])]
+    with pytest.raises(AlignmentError, match="a tokenizer does not tell where in the text its tokens stand"):
+        align(slow, tokens("a cat", None, (0, 1), (2, 5)))
 
 
 @st.composite
@@ -282,7 +284,7 @@ def test_samples_are_the_finest_stretches_that_both_have(one, other):
     def letters(each, positions):
         return "".join(each.tokens[n] for n in positions).replace(" ", "")
 
-    samples = aligned(one, other)
+    samples = align(one, other)
     assert [letters(one, first) for first, _ in samples] == [letters(other, second) for _, second in samples]
     assert "".join(letters(one, first) for first, _ in samples) == "onetwo-threefour"
     for first, second in samples:
@@ -762,15 +764,15 @@ def test_what_the_docs_say_of_two_models():
     docs = (ROOT / "example_site" / "docs" / "guide" / "views" / "similarity.md").read_text()
     text = re.search(r"other: \S+\ntext: ([^\n]+)\n", docs)[1]
     loaded, other = (load(ref(name), "cpu", attention=False) for name in (MINILM, EN_DE))
-    (pair,) = similarity._beside(loaded, example(loaded, {"text": text}, 99, other), other).values()
-    rows, cols = (list(map(Held, states)) for states in (pair.rows, pair.cols))
+    (pair,) = similarity._two_models(loaded, example(loaded, {"text": text}, 99, other), other).values()
+    rows, cols = (list(map(Representation, states)) for states in (pair.rows, pair.cols))
     values = np.array([[cka(x, y) for y in cols] for x in rows])
     assert np.round(values[[2, 3], 1], 2) == pytest.approx(0.83)
     assert values.max() == pytest.approx(0.83, abs=0.005)
     assert values[-1, -1] == pytest.approx(0.62, abs=0.005)
     shuffle = np.random.default_rng(0).permutation
     orders = [shuffle(len(pair.rows[0])) for _ in range(50)]
-    shuffled = [[[cka(x, Held(y[order])) for y in pair.cols] for x in rows] for order in orders]
+    shuffled = [[[cka(x, Representation(y[order])) for y in pair.cols] for x in rows] for order in orders]
     means = np.mean(shuffled, axis=0)
     assert (means.min(), means.max()) == pytest.approx((0.48, 0.60), abs=0.01)
 

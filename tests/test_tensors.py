@@ -17,7 +17,7 @@ import mkdocs_attnviz
 from mkdocs_attnviz.models.captures.tensors import capture_file
 from mkdocs_attnviz.models.encoding import overview_blob, quantised, rollout
 from mkdocs_attnviz.models.identity.reference import resolve
-from mkdocs_attnviz.models.inputs.marks import guessed
+from mkdocs_attnviz.models.inputs.marks import guess_marks
 from mkdocs_attnviz.settings import Settings
 
 QUANTISATION = 0.00392
@@ -293,4 +293,4 @@ def test_the_overview_keeps_the_largest_weight_of_each_part():
     ],
 )
 def test_words_by_the_marks_of_vocabularies(tokens, words):
-    assert guessed(tokens).words(tokens, [n for n, token in enumerate(tokens) if token[0] in "[<"]) == words
+    assert guess_marks(tokens).words(tokens, [n for n, token in enumerate(tokens) if token[0] in "[<"]) == words

@@ -25,7 +25,7 @@ from mkdocs_attnviz.models.captures.own_arrays import TokenRow
 from mkdocs_attnviz.models.encoding import json_blob
 from mkdocs_attnviz.models.inputs import word_boundaries
 from mkdocs_attnviz.models.inputs.examples import example
-from mkdocs_attnviz.models.inputs.tokens import continued, pretty, special, tokenize
+from mkdocs_attnviz.models.inputs.tokens import append_generated, pretty, special_positions, tokenize
 from mkdocs_attnviz.models.loading.loaded import Loaded
 from mkdocs_attnviz.pipeline import Pipeline
 from mkdocs_attnviz.settings import Settings
@@ -66,7 +66,7 @@ def test_a_token_that_was_added_as_special_is_special(tmp_path):
         assert [told["tokens"][n] for n in told["special"]] == ["<|eot_id|>"]
         # What the tokenizer itself leaves out of a text is what is special.
         ids = each("a cat<|eot_id|><|tool|> sat").input_ids
-        kept = [token for n, token in enumerate(ids) if n not in special(each, ids)]
+        kept = [token for n, token in enumerate(ids) if n not in special_positions(each, ids)]
         assert each.decode(kept) == each.decode(ids, skip_special_tokens=True)
     slow = transformers.ByT5Tokenizer()
     slow.add_tokens([EOT])
@@ -160,7 +160,7 @@ def test_bytes_that_make_no_character_are_shown_as_they_are():
     tokenizer = vocabularies.byte_level()
     ids = tokenizer("é").input_ids
     assert pretty(tokenizer, ids) == ["‹C3›", "‹A9›"]
-    told = continued(tokenizer, tokenize(tokenizer, "a", None), ids[:1]).meta()
+    told = append_generated(tokenizer, tokenize(tokenizer, "a", None), ids[:1]).meta()
     assert told["pretty"] == ["a", "‹C3›"]
     llama = vocabularies.byte_fallback()
     assert pretty(llama, llama.convert_tokens_to_ids(["<0x0A>", "<0xC3>"])) == ["\n", "‹C3›"]
@@ -282,7 +282,7 @@ def test_a_generated_token_that_goes_on(tmp_path):
     """In WordPiece only `##` does; in SentencePiece what has no mark does."""
     bert = vocabularies.word_piece(tmp_path, transformers.BertTokenizer)
     start = tokenize(bert, "cat", None, add_special_tokens=False)
-    assert words(continued(bert, start, bert.convert_tokens_to_ids(["##s", "cat"])).meta()) == ["cats", "cat"]
+    assert words(append_generated(bert, start, bert.convert_tokens_to_ids(["##s", "cat"])).meta()) == ["cats", "cat"]
 
 
 # ---- entries of an earlier version

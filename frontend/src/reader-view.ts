@@ -1,8 +1,12 @@
 import { html, nothing, type TemplateResult } from "lit";
+import { CODECS } from "./attention/codecs.js";
+import { type AttentionFigure, attentionOf } from "./attention/figure.js";
+import type { Weights, WeightsRequest } from "./attention/weight-source.js";
 import type { Choices } from "./choices.js";
 import type { Figure } from "./figure.js";
 import { memo } from "./memo.js";
 import { layerKey, stackSelect } from "./parts/controls.js";
+import type { HeadNeurons } from "./parts/neuron-scores.js";
 import { type OptionsOf, optionsButton, optionsPanel } from "./parts/options.js";
 import type { Weighing } from "./parts/strongest.js";
 import { tableText, weightTable } from "./parts/table.js";
@@ -28,16 +32,20 @@ export function closeOptions(choices: Pick<Choices<object>, "open" | "toggle">, 
 /** What the views of weights share: a reader's state, one line of controls, options, a table, keys. */
 export abstract class ReaderView implements View {
   protected readonly reader: Reader;
-  private readonly weights = memo(
+  private readonly weightsTable = memo(
     (where: string, layer: Weighing["layer"], heads: number[], rows: string[], cols: string[], ...[a, b, c, d]: Ends) =>
       weightTable({ layer, heads, rows, cols, from: { start: a, end: b }, to: { start: c, end: d } }, where),
   );
 
+  readonly codecs = CODECS;
+  protected readonly figure: AttentionFigure;
+
   constructor(
     protected readonly host: ViewHost,
-    protected readonly figure: Figure,
+    figure: Figure,
   ) {
-    this.reader = new Reader(host, figure, () => this.summary());
+    this.figure = attentionOf(figure);
+    this.reader = new Reader(host, this.figure, () => this.summary());
     host.addController(this);
   }
 
@@ -47,6 +55,18 @@ export abstract class ReaderView implements View {
 
   set state(change: Change) {
     this.reader.merge(change);
+  }
+
+  get label(): string {
+    return this.reader.label;
+  }
+
+  weights(request: WeightsRequest): Promise<Weights> {
+    return this.reader.source.weights(request);
+  }
+
+  neurons(request: WeightsRequest): Promise<HeadNeurons> {
+    return this.reader.source.neurons(request);
   }
 
   abstract hostConnected(): void;
@@ -83,7 +103,7 @@ export abstract class ReaderView implements View {
     const found = this.weighing(reader); // asks for the weights
     if (!this.reader.open.table || !found) return nothing;
     const { layer, heads, rows, cols, from, to } = found;
-    const table = this.weights(reader.what, layer, heads, rows, cols, from.start, from.end, to.start, to.end);
+    const table = this.weightsTable(reader.what, layer, heads, rows, cols, from.start, from.end, to.start, to.end);
     return tableText(table, label);
   }
 
@@ -98,7 +118,7 @@ export abstract class ReaderView implements View {
 
   /** The height that the page has kept, less what stands around the picture. */
   protected room(around: number): number {
-    const kept = Number.parseFloat(getComputedStyle(this.host).minHeight) || 0;
+    const kept = Number.parseFloat(getComputedStyle(this.host.element).minHeight) || 0;
     return Math.max(kept, 200) - around - LEGEND;
   }
 

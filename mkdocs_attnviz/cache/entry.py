@@ -38,7 +38,8 @@ class Entry:
     meta: Mapping[str, Any]
     blobs: Mapping[str, bytes]
     derived: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
-    """What has been worked out of `meta` while a figure is drawn, so that it is worked out once. No file has it."""
+    """Values computed from `meta` while a figure is drawn, kept so that they are computed once. They are not stored in
+    the file."""
 
     def to_bytes(self, signing_key: bytes = b"") -> bytes:
         """Return the content of the entry's file, signed if there is a key."""

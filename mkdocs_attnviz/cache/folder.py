@@ -85,7 +85,7 @@ class Cache:
         """Return whether the cache has this entry, without checking whether it is damaged."""
         if key in self._unwritten:
             return True
-        # A text, since a path costs more than looking at the file, and each figure of a site is asked about thrice.
+        # A text instead of a Path, which takes longer than the look-up itself; each figure is looked up three times.
         return key not in self._bad and os.path.isfile(f"{self.folder}/{file_name(key)}")  # noqa: PTH113
 
     def get(self, key: str, parts: KeyParts) -> Entry | None:

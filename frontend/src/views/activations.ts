@@ -1,5 +1,5 @@
 import { html, nothing, type TemplateResult, unsafeCSS } from "lit";
-import type { Blob, Figure, Sequence } from "../figure.js";
+import { type Blob, type Figure, labelled, type Sequence, type TextFigure } from "../figure.js";
 import { json } from "../json-blob.js";
 import { memo } from "../memo.js";
 import { hexToRgba, PALETTES } from "../palette.js";
@@ -39,7 +39,7 @@ interface LayerOfNeurons {
   lists: Blob;
 }
 
-interface ActivationsFigure extends Figure {
+interface ActivationsFigure extends TextFigure {
   layers: LayerOfNeurons[];
   initial: ActivationsState;
 }
@@ -129,6 +129,10 @@ export class ActivationsView extends PanelView<ActivationsState, ActivationsFigu
   protected get where(): string {
     const { stack, layer } = this.choices.state;
     return stack === "self" ? `Layer ${layer}` : `${STACKS[stack]}, layer ${layer}`;
+  }
+
+  override get label(): string {
+    return labelled(`Activations: ${this.where}, ${ORDERS[this.choices.state.order]}`, this.figure);
   }
 
   protected override controls(): unknown {

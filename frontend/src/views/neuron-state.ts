@@ -1,4 +1,12 @@
-import { FILTERS, type Figure, type Filter, findLayer, findStack, type LayerSource, type Stack } from "../figure.js";
+import {
+  type AttentionFigure,
+  FILTERS,
+  type Filter,
+  findLayer,
+  findStack,
+  type LayerSource,
+  type Stack,
+} from "../attention/figure.js";
 import { inRange, type Side, type TokenRef } from "../place.js";
 import { isPair, offeredHeads, visibleRange } from "../state.js";
 
@@ -17,7 +25,7 @@ export type NeuronChange = Partial<Omit<NeuronState, "selected">> & {
   selected?: { side: Side; index?: number; indices?: number[] } | null;
 };
 
-export function initialState(figure: Figure): NeuronState {
+export function initialState(figure: AttentionFigure): NeuronState {
   const { stack, layer, heads, filter, expanded = null } = figure.options;
   const offered = offeredHeads(figure, findStack(figure, stack), layer);
   const head = offered.find((candidate) => heads.includes(candidate)) ?? (offered[0] as number);
@@ -25,7 +33,7 @@ export function initialState(figure: Figure): NeuronState {
 }
 
 /** A new state; what the change leaves out is kept as far as it still fits. */
-export function mergeState(figure: Figure, old: NeuronState, change: NeuronChange): NeuronState {
+export function mergeState(figure: AttentionFigure, old: NeuronState, change: NeuronChange): NeuronState {
   for (const key of Object.keys(change)) if (!(key in old)) throw new RangeError(`${key}: not a part of the state`);
   const { stack: name = old.stack } = change;
   const stack = findStack(figure, name);

@@ -1,7 +1,11 @@
 import { html, nothing, type TemplateResult, unsafeCSS } from "lit";
-import { Choices } from "../choices.js";
+import { AttentionChoices } from "../attention/choices.js";
+import { CODECS } from "../attention/codecs.js";
+import { attentionOf } from "../attention/figure.js";
+import type { Weights, WeightsRequest } from "../attention/weight-source.js";
 import type { Figure } from "../figure.js";
 import { choice, layerKey, layerSelect, numbers, pairSelect, stackSelect } from "../parts/controls.js";
+import type { HeadNeurons } from "../parts/neuron-scores.js";
 import { NeuronStage } from "../parts/neuron-stage.js";
 import { files, optionsButton } from "../parts/options.js";
 import { tableText } from "../parts/table.js";
@@ -11,7 +15,7 @@ import type { View, ViewHost } from "../view.js";
 import css from "./neuron.css";
 import { initialState, mergeState, type NeuronChange, type NeuronState } from "./neuron-state.js";
 
-class NeuronChoices extends Choices<NeuronState, NeuronChange> {
+class NeuronChoices extends AttentionChoices<NeuronState, NeuronChange> {
   override get where(): string {
     return `${super.where}, head ${this.state.head}`;
   }
@@ -21,10 +25,12 @@ class NeuronChoices extends Choices<NeuronState, NeuronChange> {
 export class NeuronView implements View {
   static readonly styles = [unsafeCSS(css)];
 
+  readonly codecs = CODECS;
   private readonly choices: NeuronChoices;
   private stage: NeuronStage;
 
-  constructor(host: ViewHost, figure: Figure) {
+  constructor(host: ViewHost, given: Figure) {
+    const figure = attentionOf(given);
     this.choices = new NeuronChoices(host, figure, initialState(figure), mergeState, () => this.summary());
     this.stage = new NeuronStage(this.choices);
     host.addController(this);
@@ -36,6 +42,18 @@ export class NeuronView implements View {
 
   set state(change: NeuronChange) {
     this.choices.merge(change);
+  }
+
+  get label(): string {
+    return this.choices.label;
+  }
+
+  weights(request: WeightsRequest): Promise<Weights> {
+    return this.choices.source.weights(request);
+  }
+
+  neurons(request: WeightsRequest): Promise<HeadNeurons> {
+    return this.choices.source.neurons(request);
   }
 
   hostConnected(): void {

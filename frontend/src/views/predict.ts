@@ -1,5 +1,5 @@
 import { html, type TemplateResult, unsafeCSS } from "lit";
-import type { Blob, Figure, Sequence } from "../figure.js";
+import type { Blob, Figure, Sequence, TextFigure } from "../figure.js";
 import { memo } from "../memo.js";
 import { oneOf, PanelView } from "../panel-view.js";
 import flowCss from "../parts/flow.css";
@@ -16,7 +16,7 @@ import { plainText } from "../token.js";
 import type { ViewHost } from "../view.js";
 import css from "./predict.css";
 
-interface PredictFigure extends Figure {
+interface PredictFigure extends TextFigure {
   texts: Stretch[];
   task: "next" | "target" | "masked" | "classes" | "labels" | "answer";
   predictions: Blob;

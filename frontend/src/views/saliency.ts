@@ -1,5 +1,5 @@
 import { type TemplateResult, unsafeCSS } from "lit";
-import type { Blob, Figure } from "../figure.js";
+import type { Blob, Figure, TextFigure } from "../figure.js";
 import { memo } from "../memo.js";
 import { oneOf, PanelView, position } from "../panel-view.js";
 import { choice } from "../parts/controls.js";
@@ -32,7 +32,7 @@ interface Output {
   delta: number | null;
 }
 
-interface SaliencyFigure extends Figure {
+interface SaliencyFigure extends TextFigure {
   /** In the order of reading: what the model reads, and what it produces. */
   texts: Stretch[];
   outputs: Output[];
@@ -191,7 +191,7 @@ export class SaliencyView extends PanelView<SaliencyState, SaliencyFigure> {
     const turned = output !== null && selected === null && output !== this.near;
     if (turned) {
       this.near = output;
-      this.choices.title = this.where;
+      this.choices.where = this.where;
       this.show();
       if (this.choices.open.table) this.host.requestUpdate();
     } else this.mark();

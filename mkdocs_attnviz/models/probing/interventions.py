@@ -19,7 +19,7 @@ from transformers.pytorch_utils import Conv1D
 from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.block.values import listed
 from mkdocs_attnviz.models.inputs.examples import target_tokens, text_tokens
-from mkdocs_attnviz.models.inputs.languages import speaking
+from mkdocs_attnviz.models.inputs.languages import set_languages
 from mkdocs_attnviz.models.inputs.tokens import Example
 from mkdocs_attnviz.models.loading.load import Unusable
 from mkdocs_attnviz.models.loading.loaded import Loaded
@@ -68,7 +68,7 @@ def _readable(loaded: Loaded, several: Iterable[Mapping[str, Any]]) -> Example:
     problem: ValueError = WrongValue("text", "There is no text to look at the model with.")
     for inputs in several:
         try:
-            with speaking(loaded, inputs):
+            with set_languages(loaded, inputs):
                 return _read(loaded, inputs)
         except ValueError as error:
             problem = error
