@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from mkdocs.exceptions import PluginError
 from pydantic.fields import FieldInfo
 
-from mkdocs_attnviz.block.fields import Block, fields_of
+from mkdocs_attnviz.block.fields import Block, fields_of, part_of
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views import OPTIONS
 
