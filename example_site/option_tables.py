@@ -20,6 +20,7 @@ from mkdocs.exceptions import PluginError
 from pydantic.fields import FieldInfo
 
 from mkdocs_attnviz.block.fields import Block, fields_of, part_of
+from mkdocs_attnviz.block.values import expected
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views import OPTIONS
 
@@ -125,8 +126,7 @@ def _for(views: list[str], meaning: Meaning, usual: Meaning) -> Meaning:
 
 
 def _meaning(field: FieldInfo) -> Meaning:
-    extra = field.json_schema_extra
-    value = str(extra.get("expects", "")) if isinstance(extra, dict) else ""
+    value = "" if field.json_schema_extra is None else expected(field)
     said = field.description or ""
     found = DEFAULT.search(said)
     default = found[1] if found else _written(field.get_default(call_default_factory=True))
