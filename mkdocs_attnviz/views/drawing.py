@@ -25,8 +25,8 @@ class Picture:
 class Drawing:
     """What a view makes of a block and its entry."""
 
-    data: dict[str, Any]
-    """For the custom element, as `frontend/src/figure.ts` declares it. Where that has `data` or `file`, this has the
+    data: Mapping[str, Any]
+    """For the custom element, as `views/figure_data.py` declares it. Where that has `data` or `file`, this has the
     name of a `blob` in the entry, or the bytes' `content`. What is `ahead` of files goes into the page."""
     picture: Picture
     sentence: str

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import model_validator
+from typing_extensions import TypedDict
 
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.block.fields import Options as BlockOptions
@@ -15,6 +16,7 @@ from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import Capture
 from mkdocs_attnviz.views.attention.options import Side, shared, side
 from mkdocs_attnviz.views.drawing import Drawing, Picture
+from mkdocs_attnviz.views.figure_data import Blob, Stretch, TextFigure
 from mkdocs_attnviz.views.svg.document import HEADS, called, document, escape, palette, styles
 from mkdocs_attnviz.views.svg.token_flow import LIST, PANEL, height, json_of, lines, sequences, texts
 from mkdocs_attnviz.views.view import ALL_SCRIPT, View
@@ -81,6 +83,35 @@ class Options(BlockOptions):
         return self
 
 
+class AboutFactors(TypedDict):
+    """What was put together."""
+
+    stack: str
+    layers: list[int]
+    neurons: int
+    explained: float
+
+
+class FactorsState(TypedDict):
+    """What a reader chooses."""
+
+    factor: int | None
+    """The factor that is shown alone, counted from 0."""
+    selected: int | None
+    """The token that is held."""
+
+
+class FactorsFigure(TextFigure):
+    """Groups of neurons, and where each is active."""
+
+    texts: list[Stretch]
+    """Stretches of what the neurons' layers read, text by text."""
+    about: AboutFactors
+    count: int
+    factors: Blob
+    initial: FactorsState
+
+
 def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     meta = entry.meta
     tokens = sequences(entry, pretty=options.prettify_tokens)
@@ -88,16 +119,20 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     words = [word for part in shown for word in tokens[part["name"]]["tokens"][part["start"] : part["end"]]]
     starts = _starts(shown)
     found = json_of(entry.blobs["factors"])
-    data = {
+    data: FactorsFigure = {
         "view": "factors",
         "theme": block.theme,
         "sequences": tokens,
         "texts": shown,
-        "about": {name: meta[name] for name in ("stack", "layers", "neurons", "explained")},
+        "about": {
+            "stack": meta["stack"],
+            "layers": meta["layers"],
+            "neurons": meta["neurons"],
+            "explained": meta["explained"],
+        },
         "count": len(found["strengths"]),
         "factors": {"blob": "factors"},
         "initial": {"factor": None, "selected": None},
-        "options": {},
     }
     count = len(found["strengths"])
     above = LINE * (count if len(words) >= LONG else -(-count // CHIPS)) + 8
@@ -108,7 +143,7 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     return Drawing(data, picture, sentence, room, PANEL, wraps=len(shown) == 1)
 
 
-def _texts(entry: Entry) -> list[dict[str, Any]]:
+def _texts(entry: Entry) -> list[Stretch]:
     """The stretches of what the neurons' layers read, text by text."""
     name, sequences = entry.meta["sequence"], entry.meta["sequences"]
     first = [part for part in texts(entry) if part["name"] == name]
@@ -233,5 +268,6 @@ VIEW = View(
     FACTORS,
     draw,
     script=ALL_SCRIPT,
+    data=FactorsFigure,
     state=("factor", "selected"),
 )

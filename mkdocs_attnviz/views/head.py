@@ -6,11 +6,11 @@ After BertViz's head view (Vig 2019, "A Multiscale Visualization of Attention in
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.views.attention.capture import ATTENTION
+from mkdocs_attnviz.views.attention.figure_data import AttentionFigure
 from mkdocs_attnviz.views.attention.options import WEIGHTS_STATE, Selection, WeightOptions, data, select
 from mkdocs_attnviz.views.attention.preview import preview
 from mkdocs_attnviz.views.attention.sentence import is_plain, sentence
@@ -59,7 +59,7 @@ def _beside(block: Block, options: Options, found: Selection) -> Selection | Non
     return replace(found, layer=int(layer), heads=[int(head)]) if int(head) < heads else None
 
 
-def _hurry(options: Options, entry: Entry, found: Selection, made: dict[str, Any]) -> None:
+def _hurry(options: Options, entry: Entry, found: Selection, made: AttentionFigure) -> None:
     """The first picture's lines ahead of their layer, if that is drawn as it is and comes later than the page."""
     if fits_page(made, entry) or not is_plain(options) or options.min_weight or options.mass:
         return
@@ -77,5 +77,6 @@ VIEW = View(
     ATTENTION,
     draw,
     script=ATTENTION_SCRIPT,
+    data=AttentionFigure,
     state=(*WEIGHTS_STATE, "selected", "beside"),
 )

@@ -8,11 +8,11 @@ from __future__ import annotations
 import zlib
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
 
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.views.attention.capture import ATTENTION
+from mkdocs_attnviz.views.attention.figure_data import AttentionFigure, HeadOfLayer
 from mkdocs_attnviz.views.attention.options import WEIGHTS_STATE, Selection, WeightOptions, data, offered, select
 from mkdocs_attnviz.views.attention.overview import Overview
 from mkdocs_attnviz.views.attention.patterns import COLUMN, RECORD, patterns
@@ -38,7 +38,7 @@ class Options(WeightOptions):
 
 def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     found = select(block, options, entry)
-    opened = None if options.head is None else {"layer": found.layer, "head": options.head}
+    opened: HeadOfLayer | None = None if options.head is None else {"layer": found.layer, "head": options.head}
     made = data("model", block, entry, found)
     for name, layers in found.stacks.items():
         made["stacks"][name]["overview"] = {"content": Overview(entry, name).blob(layers)}
@@ -63,7 +63,7 @@ def _patterns(entry: Entry, stack: str, layers: Mapping[int, int]) -> bytes:
     return zlib.compress(b"".join(found), 6)
 
 
-def _height(block: Block, options: Options, made: dict[str, Any], found: Selection) -> str:
+def _height(block: Block, options: Options, made: AttentionFigure, found: Selection) -> str:
     """Return the CSS height of the small pictures, which shrink with a narrow viewport, and of a head that is open."""
     grid = _sorted(options, made, found) if "order=pattern" in (block.state or "") else _rows(made, found)
     if made["options"]["open"] is None:
@@ -73,12 +73,12 @@ def _height(block: Block, options: Options, made: dict[str, Any], found: Selecti
     return f"{grid} + {height_of(tokens)} + {DETAIL}px"
 
 
-def _rows(made: dict[str, Any], found: Selection) -> str:
+def _rows(made: AttentionFigure, found: Selection) -> str:
     count, heads = len(found.stacks[found.stack]), len(made["options"]["heads"])
     return f"min({CELL * count}px,max({LEAST * count}px,(100cqw - {AXIS}px)*{count / heads:.3g}),{CAP})"
 
 
-def _sorted(options: Options, made: dict[str, Any], found: Selection) -> str:
+def _sorted(options: Options, made: AttentionFigure, found: Selection) -> str:
     """Return the height of heads in groups by their patterns, as a figure of the usual width has them."""
     records = zlib.decompress(made["stacks"][found.stack]["patterns"]["content"])
     groups: Counter[tuple[int, int]] = Counter()
@@ -101,7 +101,7 @@ def _picture(block: Block, options: Options, entry: Entry, found: Selection) -> 
     return small_multiples(grids, block.theme)
 
 
-def _sentence(block: Block, found: Selection, opened: dict[str, int] | None) -> str:
+def _sentence(block: Block, found: Selection, opened: HeadOfLayer | None) -> str:
     layers = found.stacks[found.stack]
     heads = sorted(set(layers.values()))
     each = str(heads[0]) if len(heads) == 1 else f"{heads[0]} to {heads[-1]}"
@@ -116,5 +116,6 @@ VIEW = View(
     ATTENTION,
     draw,
     script=ATTENTION_SCRIPT,
+    data=AttentionFigure,
     state=(*WEIGHTS_STATE, "selected", "open", "order"),
 )

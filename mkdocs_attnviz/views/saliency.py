@@ -6,9 +6,10 @@ After Ecco's `primary_attributions`; the methods are Captum's, under its names.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pydantic import model_validator
+from typing_extensions import NotRequired, TypedDict
 
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.block.fields import Options as BlockOptions
@@ -19,6 +20,7 @@ from mkdocs_attnviz.models.engine.capture import Capture
 from mkdocs_attnviz.models.inputs.word_boundaries import characters_of
 from mkdocs_attnviz.views.attention.weights import scaled
 from mkdocs_attnviz.views.drawing import Drawing
+from mkdocs_attnviz.views.figure_data import Blob, Stretch, TextFigure
 from mkdocs_attnviz.views.svg.document import called
 from mkdocs_attnviz.views.svg.token_flow import NOTED, PANEL, STRIP, Bars, height, picture, sequences, texts
 from mkdocs_attnviz.views.view import ALL_SCRIPT, View
@@ -150,6 +152,59 @@ class Options(BlockOptions):
         return {name: DEFAULTS[name] if value is None else value for name, value in given.items()}
 
 
+class Output(TypedDict):
+    """A token that the model produced, and what was attributed."""
+
+    name: str
+    """The sequence, among those that are shown, in which it stands."""
+    index: int
+    position: int
+    token: str
+    probability: float
+    value: float
+    baseline: float | None
+    delta: float | None
+
+
+class Method(TypedDict):
+    """How the attributions were computed."""
+
+    method: str
+    norm: Literal["sum", "l2"]
+    explain: str
+    contrast: str | None
+    token: NotRequired[str]
+    """What is explained, if the author named it."""
+    target: NotRequired[list[str]]
+    steps: NotRequired[int]
+    seed: NotRequired[int]
+    baseline: NotRequired[str]
+    layer: NotRequired[int]
+    window: NotRequired[int]
+
+
+class SaliencyState(TypedDict):
+    """What a reader chooses."""
+
+    style: Literal["background", "bars"]
+    selected: int | None
+    """The output that is held; null: the one that is pointed at."""
+
+
+class SaliencyFigure(TextFigure):
+    """A text's tokens, each with what it adds to an output."""
+
+    texts: list[Stretch]
+    """In the order of reading: what the model reads, and what it produces."""
+    outputs: list[Output]
+    ignored: list[int]
+    """Inputs that have no part in the scale."""
+    attributions: Blob
+    """Scaled, (outputs, inputs); the inputs are all tokens of the text, then those of the target."""
+    method: Method
+    initial: SaliencyState
+
+
 def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     outputs = entry.meta["outputs"]
     tokens = dict(sorted(sequences(entry, pretty=options.prettify_tokens).items(), key=lambda part: part[0] != "text"))
@@ -158,7 +213,7 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     tokens["outputs"] = {"tokens": extra, "special": [], "sentence_b_start": None}
     shown = _texts(entry, len(extra))
     ignored, placed = _ignored(options, entry, inputs), _placed(outputs)
-    data = {
+    data: SaliencyFigure = {
         "view": "saliency",
         "theme": block.theme,
         "sequences": tokens,
@@ -166,9 +221,8 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
         "outputs": placed,
         "ignored": ignored,
         "attributions": {"blob": "attributions"},
-        "method": options.parameters() | {"contrast": entry.meta["contrast"]},
+        "method": cast(Method, options.parameters() | {"contrast": entry.meta["contrast"]}),
         "initial": {"style": options.style, "selected": None},
-        "options": {},
     }
     found = _first(entry, inputs, ignored)
     most = max(map(abs, found.values()), default=0.0) or 1.0
@@ -221,7 +275,7 @@ def _sorted(found: Mapping[Place, float]) -> list[tuple[Place, float]]:
     return sorted(found.items(), key=lambda item: -abs(item[1]))
 
 
-def _texts(entry: Entry, extra: int) -> list[dict[str, Any]]:
+def _texts(entry: Entry, extra: int) -> list[Stretch]:
     """What the model reads, and what is explained of what it produces."""
     shown = texts(entry)
     for part in shown:
@@ -240,13 +294,13 @@ def _texts(entry: Entry, extra: int) -> list[dict[str, Any]]:
     return shown
 
 
-def _placed(outputs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _placed(outputs: Sequence[Mapping[str, Any]]) -> list[Output]:
     """Where each output stands among what is shown; its `position` is what a reader is told."""
-    found: list[dict[str, Any]] = []
+    found: list[Output] = []
     for output in outputs:
         before = sum(each["name"] == "outputs" for each in found)
         index = before if output["name"] == "outputs" else output["index"]
-        found.append({**output, "index": index, "position": output["index"]})
+        found.append(cast(Output, {**output, "index": index, "position": output["index"]}))
     return found
 
 
@@ -289,5 +343,6 @@ VIEW = View(
     SALIENCY,
     draw,
     script=ALL_SCRIPT,
+    data=SaliencyFigure,
     state=("style", "selected"),
 )

@@ -36,6 +36,8 @@ class View(Generic[O]):
     script: str = ATTENTION_SCRIPT
     """The script that draws it in the page: `package:path`, a file in an installed package. Another package's script is
     loaded after ours, and calls `attnviz.define({name: Class})`."""
+    data: type | None = None
+    """The typed dictionary that declares what `draw` writes for the script; None where nothing declares it."""
     state: tuple[str, ...] | None = None
     """The parts of its state that a link or the block key `state` may set; None if they are not checked."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pydantic import ConfigDict, model_validator
 
@@ -15,8 +15,9 @@ from mkdocs_attnviz.block.values import Index, Indices, key, listed
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import TENSORS
 from mkdocs_attnviz.models.inputs import word_boundaries
+from mkdocs_attnviz.views.attention.figure_data import AttentionFigure, Filter, FirstState, LayerSource
+from mkdocs_attnviz.views.figure_data import TokenSequence
 
-Filter = Literal["all", "aa", "ab", "ba", "bb"]
 ONE_OF_TWO = {"head": "heads", "min_weight": "mass"}
 """Keys that exclude one another."""
 
@@ -270,11 +271,18 @@ def numbered(what: str, numbers: list[int]) -> str:
 
 def data(
     view: str, block: Block, entry: Entry, found: Selection, parts: Sequence[str] = ("values", "rollout")
-) -> dict[str, Any]:
+) -> AttentionFigure:
     """What every view hands to the custom element; `parts` are the layer's further blobs that the view can use."""
     options, meta = found.options, entry.meta["stacks"]
     used = dict.fromkeys(meta[name][side] for name in found.stacks for side in ("rows", "cols"))
     initial = {name: getattr(options, name) for name in INITIAL if hasattr(options, name)}
+    shown: dict[str, Any] = {
+        "stack": found.stack,
+        "layer": found.layer,
+        "heads": found.heads,
+        "include_heads": options.include_heads,
+        **initial,
+    }
     return {
         "view": view,
         "theme": block.theme,
@@ -288,28 +296,23 @@ def data(
             }
             for name, layers in found.stacks.items()
         },
-        "options": {
-            "stack": found.stack,
-            "layer": found.layer,
-            "heads": found.heads,
-            "include_heads": options.include_heads,
-            **initial,
-        },
+        "options": cast(FirstState, shown),
     }
 
 
-def _layer(stack: str, layer: Mapping[str, Any], parts: Sequence[str]) -> dict[str, Any]:
+def _layer(stack: str, layer: Mapping[str, Any], parts: Sequence[str]) -> LayerSource:
     number = layer["layer"]
+    source: LayerSource = {"layer": number, "heads": layer["heads"], "blob": f"{stack}/{number}"}
     more = {part: {"blob": f"{stack}/{number}/{part}"} for part in parts if layer.get(part)}
-    return {"layer": number, "heads": layer["heads"], "blob": f"{stack}/{number}"} | more
+    return cast(LayerSource, source | more)
 
 
-def sequence(entry: Entry, name: str, *, pretty: bool) -> dict[str, Any]:
+def sequence(entry: Entry, name: str, *, pretty: bool) -> TokenSequence:
     """Return the tokens of a sequence, as the figure shows them."""
     known = entry.derived.get(("sequence", name, pretty))
     if known is None:
         known = entry.derived["sequence", name, pretty] = _sequence(entry, name, pretty=pretty)
-    return dict(known)
+    return cast(TokenSequence, dict(known))
 
 
 def _sequence(entry: Entry, name: str, *, pretty: bool) -> dict[str, Any]:

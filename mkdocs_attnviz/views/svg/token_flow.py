@@ -12,6 +12,7 @@ from mkdocs_attnviz.block.values import key
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.cache.entry_schema import LARGEST_JSON, inflated
 from mkdocs_attnviz.views.drawing import Picture
+from mkdocs_attnviz.views.figure_data import Stretch, TokenSequence
 from mkdocs_attnviz.views.svg.direction import is_right_to_left, levels, visual_order
 from mkdocs_attnviz.views.svg.document import CAP, document, escape, palette, styles, visible
 
@@ -50,7 +51,7 @@ def json_of(blob: bytes) -> Any:
     return json.loads(inflated(blob, LARGEST_JSON, most=True))
 
 
-def sequences(entry: Entry, *, pretty: bool) -> dict[str, dict[str, Any]]:
+def sequences(entry: Entry, *, pretty: bool) -> dict[str, TokenSequence]:
     """Every sequence of the entry, as the figure shows it."""
     return {
         name: {"tokens": meta["pretty" if pretty else "tokens"], "special": meta["special"], "sentence_b_start": None}
@@ -58,7 +59,7 @@ def sequences(entry: Entry, *, pretty: bool) -> dict[str, dict[str, Any]]:
     }
 
 
-def texts(entry: Entry) -> list[dict[str, Any]]:
+def texts(entry: Entry) -> list[Stretch]:
     """The stretches that are shown, in the order of reading: what the model reads, and what it writes."""
     meta = entry.meta["sequences"]
     length, generated = len(meta["text"]["tokens"]), meta["text"].get("generated")
@@ -69,8 +70,11 @@ def texts(entry: Entry) -> list[dict[str, Any]]:
         found = [("text", "Input", 0, generated), ("text", "Written by the model", generated, length)]
     else:
         found = [("text", "", 0, length)]
-    names = ("name", "heading", "start", "end")
-    return [dict(zip(names, each, strict=True)) for each in found if each[3] > each[2]]
+    return [
+        {"name": name, "heading": heading, "start": start, "end": end}
+        for name, heading, start, end in found
+        if end > start
+    ]
 
 
 class Bars(NamedTuple):
