@@ -307,7 +307,6 @@ class Figure:
             "interventions": self._changed,
             "of": shown,
             "before": self._one(*self.before, assets),
-            "options": {},
         }
 
     def _one(self, drawing: Drawing, entry: Entry, assets: Assets) -> dict[str, Any]:

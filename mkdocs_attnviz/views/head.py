@@ -7,11 +7,11 @@ It follows BertViz's head view (Vig 2019, "A Multiscale Visualization of Attenti
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.views.attention.capture import ATTENTION
+from mkdocs_attnviz.views.attention.figure_data import AttentionFigure
 from mkdocs_attnviz.views.attention.options import WEIGHTS_STATE, Selection, WeightOptions, data, select
 from mkdocs_attnviz.views.attention.preview import preview
 from mkdocs_attnviz.views.attention.sentence import is_plain, sentence
@@ -65,7 +65,7 @@ def _beside(block: Block, options: Options, selection: Selection) -> Selection |
     return replace(selection, layer=int(layer), heads=[int(head)]) if int(head) < heads else None
 
 
-def _add_preview(options: Options, entry: Entry, selection: Selection, figure_data: dict[str, Any]) -> None:
+def _add_preview(options: Options, entry: Entry, selection: Selection, figure_data: AttentionFigure) -> None:
     """Add the lines of the first picture to `figure_data`, so that they are drawn before the layer's file arrives. This
     is done only if the weights are drawn unchanged and the layer is in a file."""
     if fits_page(figure_data, entry) or not is_plain(options) or options.min_weight or options.mass:
@@ -86,5 +86,6 @@ VIEW = View(
     ATTENTION,
     draw,
     script=ATTENTION_SCRIPT,
+    data=AttentionFigure,
     state=(*WEIGHTS_STATE, "selected", "beside"),
 )

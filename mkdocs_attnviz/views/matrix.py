@@ -7,6 +7,7 @@ from dataclasses import replace
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.views.attention.capture import ATTENTION
+from mkdocs_attnviz.views.attention.figure_data import AttentionFigure
 from mkdocs_attnviz.views.attention.options import WEIGHTS_STATE, Selection, WeightOptions, data, select, sequence
 from mkdocs_attnviz.views.attention.overview import SIDE as PARTS
 from mkdocs_attnviz.views.attention.overview import Overview, split
@@ -102,5 +103,6 @@ VIEW = View(
     ATTENTION,
     draw,
     script=ATTENTION_SCRIPT,
+    data=AttentionFigure,
     state=(*WEIGHTS_STATE, "cell", "zoom"),
 )

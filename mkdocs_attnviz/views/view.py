@@ -40,6 +40,8 @@ class View(Generic[O]):
     script: str = ATTENTION_SCRIPT
     """The script that draws the view in the page: `package:path`, a file in an installed package. Another package's
     script is loaded after ours, and calls `attnviz.define({name: Class})`."""
+    data: type | None = None
+    """The typed dictionary that declares what `draw` writes for the script, or None if nothing declares it."""
     state: tuple[str, ...] | None = None
     """The parts of the state that a link or the block key `state` may set, or None if they are not checked."""
 
