@@ -11,9 +11,9 @@ GROUP = "attnviz.views"
 
 @cache
 def registered() -> Mapping[str, list[EntryPoint]]:
-    """Return the entry points of each view's name, ours first: one, or several where packages disagree."""
+    """Return the entry points of each view's name, ours first, by name: one, or several where packages disagree."""
     found: dict[str, list[EntryPoint]] = {}
-    for point in sorted(entry_points(group=GROUP), key=lambda point: not is_ours(point.module)):
+    for point in sorted(entry_points(group=GROUP), key=lambda point: (not is_ours(point.module), point.name)):
         if point not in found.setdefault(point.name, []):  # an editable install may be listed twice
             found[point.name].append(point)
     return found

@@ -13,6 +13,7 @@ from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.block.values import Index, Texts, key
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import Capture
+from mkdocs_attnviz.views import state_checks
 from mkdocs_attnviz.views.attention.options import Side, shared, side
 from mkdocs_attnviz.views.drawing import Drawing, Picture
 from mkdocs_attnviz.views.svg.document import HEADS, called, document, escape, palette, styles
@@ -234,4 +235,5 @@ VIEW = View(
     draw,
     script=ALL_SCRIPT,
     state=("factor", "selected"),
+    checks={"factor": state_checks.number, "selected": state_checks.position},
 )

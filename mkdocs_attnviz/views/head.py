@@ -10,6 +10,7 @@ from typing import Any
 
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.views.attention import state_checks
 from mkdocs_attnviz.views.attention.capture import ATTENTION
 from mkdocs_attnviz.views.attention.options import WEIGHTS_STATE, Selection, WeightOptions, data, select
 from mkdocs_attnviz.views.attention.preview import preview
@@ -78,4 +79,5 @@ VIEW = View(
     draw,
     script=ATTENTION_SCRIPT,
     state=(*WEIGHTS_STATE, "selected", "beside"),
+    checks={"selected": state_checks.selected, "beside": state_checks.beside},
 )

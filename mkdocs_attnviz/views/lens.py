@@ -14,6 +14,7 @@ from mkdocs_attnviz.block.fields import Options as BlockOptions
 from mkdocs_attnviz.block.values import Texts, key
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import Capture
+from mkdocs_attnviz.views import state_checks
 from mkdocs_attnviz.views.drawing import Drawing, Picture
 from mkdocs_attnviz.views.svg.document import capped, document, escape, palette, styles, visible
 from mkdocs_attnviz.views.svg.token_flow import PANEL, json_of, sequences
@@ -184,4 +185,5 @@ VIEW = View(
     draw,
     script=ALL_SCRIPT,
     state=("show", "cells", "watched", "layer", "position"),
+    checks={"watched": state_checks.number, "layer": state_checks.number, "position": state_checks.position},
 )

@@ -13,6 +13,7 @@ from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.block.values import Index, key
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import Capture
+from mkdocs_attnviz.views import state_checks
 from mkdocs_attnviz.views.drawing import Drawing, Picture
 from mkdocs_attnviz.views.svg.document import ROW, called, document, escape, escape_words, palette, styles, visible
 from mkdocs_attnviz.views.svg.token_flow import PANEL, Likeliest, height, json_of, sequences, texts
@@ -158,4 +159,5 @@ VIEW = View(
     draw,
     script=ALL_SCRIPT,
     state=("position",),
+    checks={"position": state_checks.position},
 )

@@ -17,6 +17,7 @@ from mkdocs_attnviz.block.values import Index, Texts, key
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import Capture
 from mkdocs_attnviz.models.inputs.word_boundaries import characters_of
+from mkdocs_attnviz.views import state_checks
 from mkdocs_attnviz.views.attention.weights import scaled
 from mkdocs_attnviz.views.drawing import Drawing
 from mkdocs_attnviz.views.svg.document import called
@@ -290,4 +291,5 @@ VIEW = View(
     draw,
     script=ALL_SCRIPT,
     state=("style", "selected"),
+    checks={"selected": state_checks.position},
 )

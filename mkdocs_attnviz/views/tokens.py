@@ -10,6 +10,7 @@ from typing import Literal
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.block.values import key
 from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.views import state_checks
 from mkdocs_attnviz.views.drawing import Drawing
 from mkdocs_attnviz.views.predict import PREDICTIONS
 from mkdocs_attnviz.views.svg.token_flow import PANEL, Likeliest, height, json_of, picture, sequences, texts
@@ -82,4 +83,5 @@ VIEW = View(
     draw,
     script=ALL_SCRIPT,
     state=("shade", "selected"),
+    checks={"selected": state_checks.position},
 )

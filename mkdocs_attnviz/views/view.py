@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from mkdocs_attnviz.block.fields import Block, Options
@@ -14,6 +14,7 @@ from mkdocs_attnviz.models.engine.capture import Capture
 from mkdocs_attnviz.models.errors import said
 from mkdocs_attnviz.plugins import is_ours
 from mkdocs_attnviz.views.drawing import Drawing
+from mkdocs_attnviz.views.state_checks import Check
 
 ATTENTION_SCRIPT, ALL_SCRIPT = "mkdocs_attnviz:static/attnviz.js", "mkdocs_attnviz:static/attnviz-all.js"
 """Our own scripts; the second has everything that is in the first."""
@@ -42,6 +43,8 @@ class View(Generic[O]):
     loaded after ours, and calls `attnviz.define({name: Class})`."""
     state: tuple[str, ...] | None = None
     """The parts of its state that a link or the block key `state` may set; None if they are not checked."""
+    checks: Mapping[str, Check] = field(default_factory=dict)
+    """Checks of the parts that are no keys of the block."""
 
     @property
     def draws_tensors(self) -> bool:
