@@ -15,6 +15,7 @@ from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.block.values import Index, Texts, key
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import Capture
+from mkdocs_attnviz.views import state_checks
 from mkdocs_attnviz.views.attention.options import Side, shared, side
 from mkdocs_attnviz.views.drawing import Drawing, Picture
 from mkdocs_attnviz.views.figure_data import Blob, Stretch, TextFigure
@@ -303,4 +304,5 @@ VIEW = View(
     script=ALL_SCRIPT,
     data=FactorsFigure,
     state=("factor", "selected"),
+    checks={"factor": state_checks.number, "selected": state_checks.position},
 )

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.views.attention import state_checks
 from mkdocs_attnviz.views.attention.capture import ATTENTION
 from mkdocs_attnviz.views.attention.figure_data import AttentionFigure
 from mkdocs_attnviz.views.attention.options import WEIGHTS_STATE, Selection, WeightOptions, data, select
@@ -88,4 +89,5 @@ VIEW = View(
     script=ATTENTION_SCRIPT,
     data=AttentionFigure,
     state=(*WEIGHTS_STATE, "selected", "beside"),
+    checks={"selected": state_checks.selected, "beside": state_checks.beside},
 )

@@ -15,6 +15,7 @@ from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.block.values import Index, key
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import Capture
+from mkdocs_attnviz.views import state_checks
 from mkdocs_attnviz.views.drawing import Drawing, Picture
 from mkdocs_attnviz.views.figure_data import Blob, Stretch, TextFigure
 from mkdocs_attnviz.views.svg.document import ROW, called, document, escape, escape_words, palette, styles, visible
@@ -194,4 +195,5 @@ VIEW = View(
     script=ALL_SCRIPT,
     data=PredictFigure,
     state=("position",),
+    checks={"position": state_checks.position},
 )

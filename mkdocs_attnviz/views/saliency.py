@@ -18,6 +18,7 @@ from mkdocs_attnviz.block.values import Flag, Index, Texts, key
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import Capture
 from mkdocs_attnviz.models.inputs.word_boundaries import characters_of
+from mkdocs_attnviz.views import state_checks
 from mkdocs_attnviz.views.attention.weights import scaled
 from mkdocs_attnviz.views.drawing import Drawing
 from mkdocs_attnviz.views.figure_data import Blob, Stretch, TextFigure
@@ -358,4 +359,5 @@ VIEW = View(
     script=ALL_SCRIPT,
     data=SaliencyFigure,
     state=("style", "selected"),
+    checks={"selected": state_checks.position},
 )

@@ -19,6 +19,7 @@ from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.block.values import key
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import Capture
+from mkdocs_attnviz.views import state_checks
 from mkdocs_attnviz.views.attention.options import Side, side
 from mkdocs_attnviz.views.attention.weights import scaled
 from mkdocs_attnviz.views.drawing import Drawing, Picture
@@ -348,4 +349,5 @@ VIEW = View(
     script=ALL_SCRIPT,
     data=SimilarityFigure,
     state=("stack", "measure", "row", "col"),
+    checks={"row": state_checks.number, "col": state_checks.number},
 )

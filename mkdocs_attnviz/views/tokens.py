@@ -12,6 +12,7 @@ from typing_extensions import TypedDict
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.block.values import Flag, key
 from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.views import state_checks
 from mkdocs_attnviz.views.drawing import Drawing
 from mkdocs_attnviz.views.figure_data import Blob, Stretch, TextFigure
 from mkdocs_attnviz.views.predict import PREDICTIONS
@@ -112,4 +113,5 @@ VIEW = View(
     script=ALL_SCRIPT,
     data=TokensFigure,
     state=("shade", "selected"),
+    checks={"selected": state_checks.position},
 )
