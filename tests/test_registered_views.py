@@ -75,13 +75,13 @@ def test_a_name_that_two_packages_bring(register):
     register("extra", extra(), "one")
     register("extra", extra(), "other")
     assert message("extra") == (
-        "View `extra` is brought by two packages, one-views and other-views; uninstall one of them."
+        "View `extra` is registered by two packages, one-views and other-views; uninstall one of them."
     )
 
 
 def test_one_of_our_names(register):
     register("head", extra("head"), "other")
-    assert message("head").startswith("View `head` is brought by two packages, mkdocs-attnviz and other-views;")
+    assert message("head").startswith("View `head` is registered by two packages, mkdocs-attnviz and other-views;")
 
 
 def test_a_view_that_cannot_be_imported(register):

@@ -110,7 +110,7 @@ def _check_subject(tree: TextTree, allowed: Fields) -> None:
     for name, others in EITHER.items():
         for other in others:
             if name in values and other in values:
-                raise tree.wrong((other,), f"`{name}` and `{other}` stand both in the block; keep one of them.")
+                raise tree.wrong((other,), f"`{name}` and `{other}` are both in the block; keep one of them.")
     for name in ("model", "text"):
         if name not in values and not (name == "text" and "chat" in values):
             raise tree.wrong((name,), f"The block has no `{name}`; it must be {expected(allowed[name])}.")

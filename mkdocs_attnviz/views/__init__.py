@@ -73,7 +73,7 @@ def _view(name: str) -> AnyView:
     points = registered()[name]
     if len(points) > 1:
         first, second = (distribution(point) for point in points[:2])
-        message = f"View `{name}` is brought by two packages, {first} and {second}; uninstall one of them."
+        message = f"View `{name}` is registered by two packages, {first} and {second}; uninstall one of them."
         raise BlockError(message, key="view")
     package = distribution(points[0])
     try:
