@@ -53,7 +53,7 @@ class Lock:
         self.path, self.log = path, log
         self.known: dict[str, Locked] = {}
         self.moved: dict[str, Problem] = {}
-        """For each model reference, how the model differs now from the record in the file."""
+        """The difference of each model from its record in the file, by the reference of the model."""
         self.problem = ""
         """The reason why the file could not be read, or an empty text. A file that could not be read is not changed."""
         self._saved: dict[str, Locked] = {}

@@ -44,7 +44,7 @@ from sphinx.util.docutils import SphinxDirective, docutils_namespace, patch_docu
 from sphinx.util.osutil import relative_uri
 
 from mkdocs_attnviz import __version__
-from mkdocs_attnviz.block.fields import fields_of, importable, is_id
+from mkdocs_attnviz.block.fields import fields_of, is_id
 from mkdocs_attnviz.block.parse import parse
 from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.block.source import Source
@@ -359,7 +359,7 @@ class AttnvizDirective(SphinxDirective):
     has_content = True
     option_spec = {  # noqa: RUF012 — docutils declares it so
         "name": directives.unchanged,
-        **{key: directives.unchanged for options in importable(OPTIONS).values() for key in fields_of(options)},
+        **{key: directives.unchanged for options in OPTIONS.values() for key in fields_of(options)},
     }
 
     def run(self) -> list[nodes.Node]:

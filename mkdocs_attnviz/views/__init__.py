@@ -17,7 +17,7 @@ from mkdocs_attnviz.block.parse import parse
 from mkdocs_attnviz.block.problem import BlockError, Problem, trace
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.models.engine.capture import Capture
-from mkdocs_attnviz.models.errors import said
+from mkdocs_attnviz.models.errors import error_message
 from mkdocs_attnviz.plugins import distribution, registered
 from mkdocs_attnviz.views.view import AnyView, View
 
@@ -30,12 +30,9 @@ class _OfEach(Mapping[str, T]):
 
     def __init__(self, of: Callable[[AnyView], T]) -> None:
         self._of = of
-        self._known: dict[str, T] = {}
 
     def __getitem__(self, name: str) -> T:
-        if name not in self._known:
-            self._known[name] = self._of(_view(name))
-        return self._known[name]
+        return self._of(_view(name))
 
     def __contains__(self, name: object) -> bool:
         return name in registered()
@@ -79,7 +76,7 @@ def _view(name: str) -> AnyView:
     try:
         view = points[0].load()
     except Exception as error:
-        message = f"View `{name}` of the package {package} cannot be imported: {said(error)}."
+        message = f"View `{name}` of the package {package} cannot be imported: {error_message(error)}."
         raise BlockError(Problem("block", "view", message, trace(error))) from error
     registered_as = f"The package {package} registers `{points[0].value}` as view `{name}`"
     if not _is_view(view):

@@ -178,7 +178,7 @@ def _sentence(
     hold = f"{len(peaks)} factors hold" if len(peaks) > 1 else "One factor holds"
     over = f", over {len(starts)} texts" if len(starts) > 1 else ""
     return (
-        f"{hold} {100 * meta['explained']:.0f} % of the squared activations of {meta['neurons']} feed-forward "
+        f"{hold} {100 * meta['explained']:.0f}% of the squared activations of {meta['neurons']} feed-forward "
         f"neurons of {block.model}, {named}{stack}{over}. Strongest: factor {strongest}."
     )
 

@@ -44,7 +44,7 @@ class Options(BlockOptions):
     )
     watch: Texts | None = key(
         "a token or a list of tokens",
-        "Tokens whose probability and rank are kept for every layer and position.",
+        "Up to 20 tokens whose probability and rank are kept for every layer and position.",
         default=None,
         max_length=20,
     )
@@ -180,7 +180,7 @@ def _sentence(block: Block, options: Options, entry: Entry, lens: dict[str, Any]
         since -= 1
     shown = visible(lens["vocabulary"][answer])
     share = 100 * lens["probabilities"][-1][-1][0]
-    percent = f"{share:.0f} %" if math.isclose(share, 100) or share < 99.5 else "over 99 %"
+    percent = f"{share:.0f}%" if math.isclose(share, 100) or share < 99.5 else "over 99%"
     where = "in the embeddings already" if since == 0 else f"from {layer_name(since)} on"
     last = f"At the last position its last layer holds “{shown}” the likeliest ({percent})"
     return f"{description} {last}; it is the first choice {where}."

@@ -33,7 +33,8 @@ class Options(Likeliest):
 
     position: Index | None = key(
         "a token's position, counted from 0",
-        "In which token's place. Default: what follows the text, or stands behind the first `[MASK]`.",
+        "The token whose place is predicted; the number of tokens stands for what comes next. "
+        "Default: what comes next, or the first `[MASK]`.",
         default=None,
     )
 
@@ -105,8 +106,8 @@ def _top(predictions: dict[str, Any], position: int) -> list[tuple[str, float]]:
 def percent(probability: float) -> str:
     """Return a probability as a percentage, formatted as in `frontend/src/parts/top.ts`."""
     if 0 < probability < 0.0001:
-        return "< 0.01 %"
-    return f"{100 * probability:.{2 if probability < 0.1 else 1}f} %"
+        return "< 0.01%"
+    return f"{100 * probability:.{2 if probability < 0.1 else 1}f}%"
 
 
 def _quoted(token: str) -> str:

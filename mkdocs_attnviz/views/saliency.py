@@ -69,7 +69,7 @@ class Options(BlockOptions):
         default=None,
     )
     explain: Literal["logit", "log_probability", "probability"] = key(
-        "logit, log_probability or probability", "What of an output is explained.", default="logit"
+        "logit, log_probability or probability", "The number of an output that is explained.", default="logit"
     )
     token: str | None = key(
         "a token",
@@ -97,7 +97,7 @@ class Options(BlockOptions):
         le=1000,
     )
     seed: int | None = key(
-        "a whole number", "Of gradient_shap: the same seed draws the same samples.", default=None, ge=0, lt=2**32
+        "a whole number", "For `gradient_shap`: the same seed draws the same samples.", default=None, ge=0, lt=2**32
     )
     baseline: Literal["zero", "pad"] | None = key(
         "zero or pad",
@@ -106,12 +106,12 @@ class Options(BlockOptions):
     )
     layer: Index | None = key(
         "a layer's number, counted from 0",
-        "Of layer_gradient_x_activation: at which layer's output. Default: 0.",
+        "For `layer_gradient_x_activation`: the layer at whose output it is computed. Default: 0.",
         default=None,
     )
     window: int | None = key(
         "a number from 1 to 100",
-        "Of occlusion: how many tokens in a row are taken out together. Default: 1.",
+        "For `occlusion`: how many tokens in a row are taken out together. Default: 1.",
         default=None,
         ge=1,
         le=100,

@@ -11,7 +11,7 @@ from mkdocs_attnviz.block.fields import Block, Options
 from mkdocs_attnviz.block.problem import BlockError, Problem, trace
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import Capture
-from mkdocs_attnviz.models.errors import said
+from mkdocs_attnviz.models.errors import error_message
 from mkdocs_attnviz.plugins import is_ours
 from mkdocs_attnviz.views.drawing import Drawing
 
@@ -58,7 +58,7 @@ class View(Generic[O]):
             asked = block.inputs, block.options.parameters()
             json.dumps(asked)
         except Exception as error:
-            message = f"The options of view `{self.name}` cannot be asked for: {said(error)}."
+            message = f"The options of view `{self.name}` cannot be asked for: {error_message(error)}."
             raise block.told(Problem("block", "view", message, trace(error))) from error
         return asked
 
@@ -78,7 +78,7 @@ class View(Generic[O]):
         except Exception as error:
             if is_ours(getattr(self.draw, "__module__", "")):
                 raise
-            message = f"View `{self.name}` could not draw this: {said(error)}."
+            message = f"View `{self.name}` could not draw this: {error_message(error)}."
             raise block.told(Problem("block", "view", message, trace(error))) from error
 
     def _checked(self, drawing: Drawing) -> Drawing:

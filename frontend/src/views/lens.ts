@@ -162,7 +162,7 @@ export class LensView extends PanelView<LensState, LensFigure> {
     const { lens } = this;
     const { scheme } = this.host;
     const ends: Record<LensState["show"], Ramp["ends"]> = {
-      probability: ["0 %", "100 %"],
+      probability: ["0%", "100%"],
       rank: ["last", "first"],
       entropy: ["0", Math.log(this.figure.vocabulary).toFixed(1)],
       kl: ["0", (lens ? this.most(lens) : 0).toFixed(1)],

@@ -373,7 +373,7 @@ export class SaliencyView extends PanelView<SaliencyState, SaliencyFigure> {
   }
 }
 
-const signed = (share: number): string => `${(100 * share).toFixed(Math.abs(share) < 0.1 ? 2 : 1)} %`.replace("-", "−");
+const signed = (share: number): string => `${(100 * share).toFixed(Math.abs(share) < 0.1 ? 2 : 1)}%`.replace("-", "−");
 
 /** Return a share in as few characters as stand below a short token: 26%, −5.5%. */
 function whole(share: number): string {

@@ -90,7 +90,7 @@ export class TokensView extends PanelView<TokensState, TokensFigure> {
   protected override ramp(): Ramp | null {
     const { shade } = this.choices.state;
     if (shade === "none") return null;
-    const ends: Ramp["ends"] = shade === "rank" ? ["last", "first"] : ["0 %", "100 %"];
+    const ends: Ramp["ends"] = shade === "rank" ? ["last", "first"] : ["0%", "100%"];
     return ramp(ends, (share) => ground(accent(this.host.scheme), DEEPEST * share, this.host.scheme));
   }
 

@@ -7,7 +7,7 @@ final norm.
 
 - *CKA*, linear: ‖YᵀX‖²F / (‖XᵀX‖F · ‖YᵀY‖F), Kornblith et al. 2019, "Similarity of Neural Network Representations
   Revisited", equation 4.
-- *CCA*: the mean canonical correlation of the directions that hold 98 % of each one's singular values, as in Ecco.
+- *CCA*: the mean canonical correlation of the directions that hold 98% of each one's singular values, as in Ecco.
 - *SVCCA*: the same of the 20 largest directions, Raghu et al. 2017, "SVCCA".
 - *PWCCA*: canonical correlations weighted by how much of X their directions carry, Morcos et al. 2018, "Insights on
   representational similarity in neural networks with canonical correlation", section 2. It is not symmetric.
@@ -253,7 +253,7 @@ def _canonical(between: Matrix, *, apart: bool) -> tuple[Matrix, Matrix]:
     if not apart:
         vectors, values, _ = np.linalg.svd(between, full_matrices=False)
         return vectors, values
-    squares, vectors = np.linalg.eigh(between @ between.T)  # rising
+    squares, vectors = np.linalg.eigh(between @ between.T)  # in ascending order
     count = min(between.shape)
     return vectors[:, -count:], np.sqrt(np.maximum(squares[-count:], 0))
 

@@ -26,7 +26,7 @@ class AttentionOptions(BlockOptions):
 
     stack: Literal["self", "encoder", "decoder", "cross"] | None = key(
         "self, encoder, decoder or cross",
-        "Of an encoder–decoder model: which attention is shown at first. Default: `encoder`.",
+        "For an encoder–decoder model: which attention is shown at first. Default: `encoder`.",
         default=None,
     )
     layer: Index | None = key(
@@ -48,7 +48,7 @@ class AttentionOptions(BlockOptions):
     )
     filter: Filter = key(
         "all, aa, ab, ba or bb",
-        "Of a sentence pair: which part is shown at first; `ab` is sentence A attending to sentence B.",
+        "For a sentence pair: which part is shown at first; `ab` is sentence A attending to sentence B.",
         default="all",
     )
     prettify_tokens: Flag = key(
@@ -85,7 +85,7 @@ def side() -> Any:
     """Return the key `stack` of a view that shows the outputs of layers instead of attention."""
     return key(
         "self, encoder or decoder",
-        "Of an encoder–decoder model: whose layers are shown at first. Default: `encoder`.",
+        "For an encoder–decoder model: whose layers are shown at first. Default: `encoder`.",
         default=None,
     )
 

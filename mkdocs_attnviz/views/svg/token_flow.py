@@ -209,22 +209,26 @@ def height(
     strip: int = 0,
     least: int = NARROWEST,
 ) -> str:
-    """Return the CSS height of running text of at most `most` px, plus `below` px. On a phone the text has more lines.
+    """Return the CSS height of running text of at most `most` px, plus `below` px.
 
+    A narrow figure has more lines; a text that fits one line has them only if the figure is narrower than the text.
     Below each token there are `strip` px for bars. A token is at least `least` px wide.
     """
-    wide, narrow = (min(most, _height(shown, tokens, width, LINE + strip, least)) for width in (WIDE, NARROW))
-    return f"min({wide}px + clamp(0px,(600px - 100cqw)*99,{narrow - wide}px),{CAP}) + {below}px"
+    lengths = [_length(tokens[part["name"]]["tokens"][part["start"] : part["end"]], least) for part in shown]
+    wide, narrow = (min(most, _height(shown, lengths, width, LINE + strip)) for width in (WIDE, NARROW))
+    edge = min(600, max(lengths, default=600))
+    return f"min({wide}px + clamp(0px,({edge}px - 100cqw)*99,{narrow - wide}px),{CAP}) + {below}px"
 
 
-def _height(
-    shown: Sequence[Mapping[str, Any]], tokens: Mapping[str, Mapping[str, Any]], width: int, line: int, least: int
-) -> int:
+def _length(texts: Sequence[str], least: int) -> int:
+    """Return about how many px tokens take in one line, found without laying them out."""
+    return sum(max(least, LETTER * len(text) + 8) + 2 for text in texts)
+
+
+def _height(shown: Sequence[Mapping[str, Any]], lengths: Sequence[int], width: int, line: int) -> int:
     """Return an estimate in px, made without laying out the tokens. Outputs that are not inputs have no bars."""
     total = 8
-    for part in shown:
-        texts = tokens[part["name"]]["tokens"][part["start"] : part["end"]]
-        length = sum(max(least, LETTER * len(text) + 8) + 2 for text in texts)
+    for part, length in zip(shown, lengths, strict=True):
         strip = 0 if part["name"] == "outputs" else line - LINE
         total += (LINE + strip) * -(-length // width) + (24 if part["heading"] else 0)
     return total
