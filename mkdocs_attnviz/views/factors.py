@@ -88,7 +88,7 @@ class Options(BlockOptions):
         return {} if self.more_texts is None else {"more_texts": list(self.more_texts)}
 
     @model_validator(mode="after")
-    def _in_order(self) -> Options:
+    def _check_layer_order(self) -> Options:
         if self.from_layer is not None and self.to_layer is not None and self.from_layer > self.to_layer:
             raise WrongValue(
                 "from_layer", f"`from_layer` is {self.from_layer}, which is more than `to_layer`, {self.to_layer}."

@@ -37,7 +37,7 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
         BlockError: if the options do not fit the model.
     """
     selection = select(block, options, entry)
-    other = _beside(block, options, selection)
+    other = _second_head(block, options, selection)
     selection = selection if other is None else replace(selection, heads=selection.heads[:1])
     first = window(block, entry, selection)
     figure_data = data("head", block, entry, selection)
@@ -56,7 +56,7 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     return Drawing(figure_data, stacked(both), description, room, wraps=False)
 
 
-def _beside(block: Block, options: Options, selection: Selection) -> Selection | None:
+def _second_head(block: Block, options: Options, selection: Selection) -> Selection | None:
     """Return the head that the block's `state` shows beside the first one, or None."""
     parts = dict(part.partition("=")[::2] for part in (block.state or "").split("&"))
     layer, _, head = parts.get("beside", "").partition(",")

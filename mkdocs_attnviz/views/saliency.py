@@ -134,7 +134,7 @@ class Options(BlockOptions):
     )
 
     @model_validator(mode="after")
-    def _known_to_the_method(self) -> Options:
+    def _check_method_keys(self) -> Options:
         for name, methods in BELONGS.items():
             if getattr(self, name) is not None and self.method not in methods:
                 raise WrongValue(name, f"`{name}` belongs to `method` {' and '.join(methods)}, not to {self.method}.")
@@ -148,9 +148,9 @@ class Options(BlockOptions):
                 values[name] = value
         if self.target is not None:
             values["target"] = list(self.target)
-        return values | self._of_the_method()
+        return values | self._method_parameters()
 
-    def _of_the_method(self) -> dict[str, Any]:
+    def _method_parameters(self) -> dict[str, Any]:
         """Return the values of the keys that the chosen method uses."""
         values = {name: getattr(self, name) for name, methods in BELONGS.items() if self.method in methods}
         return {name: DEFAULTS[name] if value is None else value for name, value in values.items()}

@@ -71,7 +71,7 @@ class Options(BlockOptions):
     )
 
     @model_validator(mode="after")
-    def _revision_of_what(self) -> Options:
+    def _check_other_revision(self) -> Options:
         if self.other_revision is not None and self.other is None:
             raise WrongValue(
                 "other_revision", f"`other_revision` is {self.other_revision!r}, but the block has no `other` model."
