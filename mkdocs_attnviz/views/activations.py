@@ -73,7 +73,7 @@ class LayerOfNeurons(TypedDict):
 
 
 class ActivationsState(TypedDict):
-    """What a reader chooses."""
+    """The part of the figure's state that a reader chooses."""
 
     stack: str
     layer: int

@@ -97,7 +97,7 @@ class Options(BlockOptions):
 
 
 class AboutFactors(TypedDict):
-    """What was put together."""
+    """A description of the neurons that were factorised."""
 
     stack: str
     layers: list[int]
@@ -106,7 +106,7 @@ class AboutFactors(TypedDict):
 
 
 class FactorsState(TypedDict):
-    """What a reader chooses."""
+    """The part of the figure's state that a reader chooses."""
 
     factor: int | None
     """The factor that is shown alone, counted from 0."""

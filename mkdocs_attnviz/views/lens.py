@@ -72,7 +72,7 @@ class Options(BlockOptions):
 
 
 class LensState(TypedDict):
-    """What a reader chooses."""
+    """The part of the figure's state that a reader chooses."""
 
     show: Literal["probability", "rank", "entropy", "kl"]
     cells: Literal["top", "actual", "watch"]
@@ -93,7 +93,7 @@ class LensFigure(TextFigure):
     vocabulary: int
     watch: list[str]
     raw: bool
-    """Whether the final norm is left out."""
+    """True if the final norm is left out."""
     top_k: int
     lens: Blob
     initial: LensState

@@ -44,14 +44,14 @@ class Options(Likeliest):
 
 
 class PredictState(TypedDict):
-    """What a reader chooses."""
+    """The part of the figure's state that a reader chooses."""
 
     position: int
     """The place of the token that is predicted; for what follows the text, its length."""
 
 
 class PredictFigure(TextFigure):
-    """What a model held likely in one place."""
+    """The data of the tokens that a model held likely in one place."""
 
     task: Literal["next", "target", "masked", "classes", "labels", "answer"]
     texts: list[Stretch]

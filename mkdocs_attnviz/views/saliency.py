@@ -171,14 +171,14 @@ class Output(TypedDict):
 
 
 class Method(TypedDict):
-    """How the attributions were computed."""
+    """The method by which the attributions were computed, with its parameters."""
 
     method: str
     norm: Literal["sum", "l2"]
     explain: str
     contrast: str | None
     token: NotRequired[str]
-    """What is explained, if the author named it."""
+    """The token that is explained, if the author named it."""
     target: NotRequired[list[str]]
     steps: NotRequired[int]
     seed: NotRequired[int]
@@ -188,7 +188,7 @@ class Method(TypedDict):
 
 
 class SaliencyState(TypedDict):
-    """What a reader chooses."""
+    """The part of the figure's state that a reader chooses."""
 
     style: Literal["background", "bars"]
     selected: int | None
@@ -199,7 +199,7 @@ class SaliencyFigure(TextFigure):
     """A text's tokens, each with what it adds to an output."""
 
     texts: list[Stretch]
-    """In the order of reading: what the model reads, and what it produces."""
+    """The parts of the texts in reading order: the input of the model, and its output."""
     outputs: list[Output]
     ignored: list[int]
     """Inputs that have no part in the scale."""

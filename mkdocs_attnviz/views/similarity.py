@@ -83,10 +83,10 @@ class Options(BlockOptions):
 
 
 class Similar(TypedDict):
-    """How alike the layers of one stack are."""
+    """A description of the layers of one stack that are compared."""
 
     layers: int
-    """How many there are; the embeddings count as one."""
+    """The number of layers; the embeddings count as one."""
     tokens: int
     width: int
     measures: dict[Literal["cka", "cca", "svcca", "pwcca"], Blob]
@@ -96,11 +96,11 @@ class Similar(TypedDict):
     """The other model's layers, where there are two."""
     other_width: NotRequired[int]
     unit: NotRequired[str]
-    """What two models are compared over."""
+    """The unit of the samples over which two models are compared, in a word."""
 
 
 class SimilarityState(TypedDict):
-    """What a reader chooses."""
+    """The part of the figure's state that a reader chooses."""
 
     stack: str
     measure: Literal["cka", "cca", "svcca", "pwcca"]
@@ -110,7 +110,7 @@ class SimilarityState(TypedDict):
 
 
 class SimilarityFigure(Drawn):
-    """How alike layers hold the tokens of a text."""
+    """The data of a comparison of layers over the tokens of a text."""
 
     similar: dict[str, Similar]
     models: NotRequired[tuple[str, str]]

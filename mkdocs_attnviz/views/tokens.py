@@ -39,7 +39,7 @@ class Options(Likeliest):
 
 
 class TokensState(TypedDict):
-    """What a reader chooses."""
+    """The part of the figure's state that a reader chooses."""
 
     shade: Literal["probability", "rank", "none"]
     selected: int | None
@@ -50,7 +50,7 @@ class TokensFigure(TextFigure):
     """A text's tokens, each with what the model held likely in its place."""
 
     texts: list[Stretch]
-    """In the order of reading: what the model reads, and what it is to produce."""
+    """The parts of the texts in reading order: the input of the model, and the output it is to produce."""
     predicted: str
     """The sequence that the predictions are of."""
     predictions: Blob
