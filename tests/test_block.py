@@ -164,6 +164,7 @@ MISTAKES = [
     (GOOD + "heads: 1:2:3:99999999999999999999", 2, "`heads` is "),
     ('model: m\ntext: "\\uD800"', 1, "The text holds half of a surrogate pair"),
     (GOOD + "? [a]\n: b", 2, "A key of the block must be a plain word."),
+    ("{[a]: 1, b", 0, "The block is not valid YAML"),
     (GOOD + "generate: {[a]: 1}", 2, "A key of `generate` must be a plain word."),
     (GOOD + "view: neuron\nmass: 1", 3, "`mass` is a key of view head, matrix, model, not of view neuron."),
     (GOOD + "min_weight: .1\nmass: .9", 2, "`min_weight` and `mass` are both in the block; keep one of them."),

@@ -63,7 +63,8 @@ class TextTree:
 
     def _read(self, text: str, loader: Any) -> None:
         self.lines.clear()
-        self.root, self.repeated, self._events = None, None, plain_events(text, loader, "block")
+        # all events at once: what is no YAML is told as such, whatever it begins with
+        self.root, self.repeated, self._events = None, None, iter([*plain_events(text, loader, "block")])
         for event in self._events:
             if isinstance(event, yaml.NodeEvent):
                 if self.root is not None:
