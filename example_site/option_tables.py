@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 from mkdocs.exceptions import PluginError
 from pydantic.fields import FieldInfo
 
-from mkdocs_attnviz.block.fields import Block, fields_of
-from mkdocs_attnviz.block.parse import fields_within
+from mkdocs_attnviz.block.fields import Block, fields_of, part_of
+from mkdocs_attnviz.block.values import expected
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views import OPTIONS
 
@@ -126,8 +126,7 @@ def _for(views: list[str], meaning: Meaning, usual: Meaning) -> Meaning:
 
 
 def _meaning(field: FieldInfo) -> Meaning:
-    extra = field.json_schema_extra
-    value = str(extra.get("expects", "")) if isinstance(extra, dict) else ""
+    value = "" if field.json_schema_extra is None else expected(field)
     said = field.description or ""
     found = DEFAULT.search(said)
     default = found[1] if found else _written(field.get_default(call_default_factory=True))
@@ -152,7 +151,8 @@ def _fields() -> dict[str, FieldInfo]:
 
 
 def _within(name: str) -> dict[str, FieldInfo]:
-    return dict(fields_within(_fields()[name].annotation))
+    part = part_of(_fields()[name].annotation)
+    return {} if part is None else dict(part.model_fields)
 
 
 def _all_within() -> Iterator[str]:

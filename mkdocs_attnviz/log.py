@@ -1,4 +1,4 @@
-"""The type of a host's own logger."""
+"""The type of a host's own logger, and the level of tracebacks."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ import logging
 from typing import Any, Union
 
 Log = Union[logging.Logger, "logging.LoggerAdapter[Any]"]  # no class of Python 3.10 takes a parameter here
-"""A host's own logger: what is said there counts for its strict mode."""
+"""A host's own logger. Warnings logged here count in the host's strict mode."""
 MORE = 15
-"""The level of tracebacks, between INFO and DEBUG: what Sphinx shows with one `-v`, and MkDocs too."""
+"""The log level of tracebacks, between INFO and DEBUG. Sphinx and MkDocs show it with `-v`."""

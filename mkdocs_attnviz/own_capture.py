@@ -1,12 +1,12 @@
-"""All that the capture of another package imports. Only a worker imports it: it needs PyTorch.
+"""A module with everything that the capture of another package may import. Only workers import it; it needs PyTorch.
 
-The guide's page "Your own view" builds such a package. What is named here stays as it is; other modules may change.
+The guide's page "Your own view" builds such a package. These names are stable; other modules may change.
 """
 
 from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.captures.context import Context
-from mkdocs_attnviz.models.encoding import digits, json_blob, scaled_blob
+from mkdocs_attnviz.models.encoding import json_blob, round_digits, scaled_blob
 from mkdocs_attnviz.models.errors import Unusable
 from mkdocs_attnviz.models.inputs.examples import collate
 from mkdocs_attnviz.models.inputs.tokens import Example
@@ -20,7 +20,7 @@ __all__ = [
     "Unusable",
     "WrongValue",
     "collate",
-    "digits",
     "json_blob",
+    "round_digits",
     "scaled_blob",
 ]

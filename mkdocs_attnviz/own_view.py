@@ -1,6 +1,6 @@
-"""All that the view of another package imports. Nothing here imports what runs models; `own_capture` has that.
+"""A module with everything that the view of another package may import. It never imports PyTorch; see `own_capture`.
 
-The guide's page "Your own view" builds such a package. What is named here stays as it is; other modules may change.
+The guide's page "Your own view" builds such a package. These names are stable; other modules may change.
 """
 
 from mkdocs_attnviz.block.fields import Block, Options

@@ -1,4 +1,4 @@
-"""The views that installed packages register, ours among them, by the entry point group `attnviz.views`."""
+"""The views that installed packages register, including ours, by the entry point group `attnviz.views`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ GROUP = "attnviz.views"
 
 @cache
 def registered() -> Mapping[str, list[EntryPoint]]:
-    """Return the entry points of each view's name, ours first, by name: one, or several where packages disagree."""
-    found: dict[str, list[EntryPoint]] = {}
+    """Return the entry points for each view name, ours first, by name. There are several if packages disagree."""
+    points_by_name: dict[str, list[EntryPoint]] = {}
     for point in sorted(entry_points(group=GROUP), key=lambda point: (not is_ours(point.module), point.name)):
-        if point not in found.setdefault(point.name, []):  # an editable install may be listed twice
-            found[point.name].append(point)
-    return found
+        if point not in points_by_name.setdefault(point.name, []):  # an editable install may be listed twice
+            points_by_name[point.name].append(point)
+    return points_by_name
 
 
 def is_ours(module: str) -> bool:
@@ -25,10 +25,10 @@ def is_ours(module: str) -> bool:
 
 
 def packages() -> set[str]:
-    """Return the Python packages that have registered a view, by their import names."""
+    """Return the import names of the packages that have registered a view."""
     return {point.module.partition(".")[0] for points in registered().values() for point in points}
 
 
 def distribution(point: EntryPoint) -> str:
-    """Return the name by which pip knows the package of an entry point."""
+    """Return the name of the distribution that an entry point belongs to, as pip knows it."""
     return point.dist.name if point.dist is not None else point.module.partition(".")[0]

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, else a line in the log now and then, also while a model loads."""
+"""The progress of long work: a bar on a terminal, or else a line in the log from time to time."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ import click
 
 from mkdocs_attnviz.log import Log
 
-EVERY = 10.0  # seconds between two lines in a log
+EVERY = 10.0
+"""The number of seconds between two lines in a log."""
 LABEL = "attention"
 
 
 class Progress:
-    """Counts to `total` while it is entered, and says what is going on while nothing is counted."""
+    """A counter up to `total`, used as a context manager. Between two counts it says which step is running."""
 
     def __init__(self, total: int, log: Log) -> None:
         self.total, self.log = total, log
@@ -31,21 +32,25 @@ class Progress:
         if self.total and sys.stderr.isatty():
             self._bar = click.progressbar(length=self.total, label=LABEL, file=sys.stderr).__enter__()
         elif self.total:
-            with contextlib.suppress(RuntimeError):  # no more threads: it goes on in silence
+            with contextlib.suppress(
+                RuntimeError
+            ):  # no more threads can be started: the work continues without log lines
                 threading.Thread(target=self._tell, daemon=True).start()
         return self
 
     def _tell(self) -> None:
+        """Log the progress at regular intervals until the work ends."""
         while not self._ended.wait(EVERY):
             seconds = time.monotonic() - self._since
             at = f" ({self._at}, for {seconds:.0f} s now)" if self._at and seconds >= EVERY else ""
             self.log.info("%d of %d texts done%s", self.done, self.total, at)
 
     def say(self, what: str, so_far: str = "") -> None:
-        """Tell what begins now, such as the loading of a model, or how far it is. The next count ends it."""
+        """Report a step that begins, such as loading a model, or how far it is. The next call of `advance` ends the
+        step."""
         again = what == self._what
         self._what, self._at = what, f"{what}: {so_far}" if so_far else what
-        if again:  # further on with the same: the next line tells it
+        if again:  # the same step continues: the next regular line reports it
             return
         self._since = time.monotonic()
         if self._bar is not None:
@@ -55,6 +60,7 @@ class Progress:
             self.log.info("%s", self._at)
 
     def advance(self) -> None:
+        """Count one more finished item."""
         self.done += 1
         self._what = self._at = ""
         if self._bar is not None:

@@ -1,4 +1,4 @@
-"""Texts that go into pages: without characters that XML forbids, and without this machine's folders."""
+"""Functions for texts that go into pages: they remove characters that XML forbids and folders of this machine."""
 
 from __future__ import annotations
 
@@ -6,24 +6,26 @@ import re
 from pathlib import Path
 
 UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
-"""Control characters, halves of surrogate pairs and characters that Unicode will never have."""
+"""The characters that XML forbids or discourages: control characters, single surrogates and noncharacters."""
 ABSOLUTE = re.compile(r"(?<![\w.~:/\\])(?:/|[A-Za-z]:[/\\])(?:[^\s/\\'\"`<>:;,()]+[/\\])+[^\s/\\'\"`<>:;,()]*")
-"""A path from the root of a disk; in a URL it has a colon or a word before it."""
+"""A path from the root of a disk. In a URL, a colon or a word stands before such a path."""
 
 
 def printable(text: str) -> str:
-    """Return the text with a visible sign in place of each character that XML, and so an EPUB, does not allow."""
+    """Return the text with a visible sign in place of each character that XML, and therefore EPUB, does not allow."""
     return UNPRINTABLE.sub(lambda match: _sign(match[0]), text)
 
 
 def _sign(character: str) -> str:
+    """Return the visible sign for a forbidden character."""
     return chr(0x2400 + ord(character)) if ord(character) < 0x20 else "�"
 
 
 def without_folders(text: str, base: Path, written: str = "") -> str:
-    """Return a message as it may be published: paths below `base` are told from there, of others only the end.
+    """Return a message without the names of this machine's folders: paths below `base` become relative, and other paths
+    keep only their last part.
 
-    A path that stands in the page itself (`written`) stays as its author knows it.
+    A path that the page itself contains (`written`) stays as its author knows it.
     """
     for folder in sorted({str(base), str(base.absolute()), str(base.resolve())}, key=len, reverse=True):
         if len(Path(folder).parts) > 1 and Path(folder).is_absolute() and folder not in written:
@@ -33,7 +35,8 @@ def without_folders(text: str, base: Path, written: str = "") -> str:
 
 
 def _end(path: str) -> str:
-    """The last part of a path, if the path leads anywhere on this machine; else it is none."""
+    """Return the last part of a path if its first folder exists on this machine; otherwise return the path
+    unchanged."""
     root = re.match(r"(?:[A-Za-z]:)?[/\\][^/\\]+", path)
     if root is None or not Path(root[0]).exists():
         return path

@@ -1,4 +1,4 @@
-"""Every setting of a site, declared once; each host loops over `Settings.model_fields`."""
+"""The settings of a site, each declared once. Each host loops over `Settings.model_fields`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Dtype = Literal["auto", "float32", "float16", "bfloat16"]
 
 
 class SettingsError(Exception):
-    """What is wrong with the site's settings, in one sentence."""
+    """An error in the site's settings, described in one sentence."""
 
 
 class ModelSettings(BaseModel):
@@ -88,14 +88,16 @@ class Settings(BaseModel):
 
     @classmethod
     def read(cls, values: dict[str, Any]) -> Settings:
-        """Settings from a host's configuration.
+        """Return the settings in a host's configuration.
 
         Raises:
-            SettingsError: names the setting, its value and what is allowed.
+            SettingsError: if a value is not allowed. It names the setting, its value and what is allowed.
         """
         try:
             return cls(**{name: value for name, value in values.items() if value is not None})
         except ValidationError as error:
-            detail = max(error.errors(), key=lambda each: len(each["loc"]))  # of a union, the branch that was meant
+            detail = max(
+                error.errors(), key=lambda each: len(each["loc"])
+            )  # in a union, the branch that matched furthest
             name = ".".join(str(part) for part in detail["loc"] if part not in ("str", "ModelSettings"))
             raise SettingsError(f"Setting `{name}` is {detail['input']!r}: {detail['msg']}.") from None

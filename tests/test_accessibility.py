@@ -123,8 +123,31 @@ def states(node):
         yield f"description={description!r}"
 
 
+CHANGED = {
+    "head": {"layer": 0, "heads": [1, 2]},
+    "matrix": {"layer": 0, "heads": [2]},
+    "model": {"open": {"layer": 1, "head": 3}},
+    "neuron": {"head": 2},
+    "tokens": {"shade": "rank"},
+    "predict": {"position": 3},
+    "saliency": {"selected": 0},
+    "lens": {"cells": "actual", "show": "entropy"},
+    "activations": {"layer": 1, "order": "strength"},
+    "factors": {"factor": 1},
+    "similarity": {"measure": "cca"},
+    "compared": {"position": 3, "before": True},
+}
+"""A state of each figure that is not its first."""
+NAMED_IN = """async state => {
+  const element = document.querySelector('attn-viz');
+  element.state = state;
+  await element.updateComplete;
+  return element.shadowRoot.querySelector('.figure').ariaLabel;
+}"""
+
+
 def told(page, name):
-    """Return what a reader gets of a figure: as it opens, its options and table, and what is told of Enter."""
+    """Return what a reader gets: of a figure as it opens, of its options and table, of keys, and of its new name."""
     draw_all(page)
     settle(page)
     parts = {"As it opens": tree(page, "figure")}
@@ -139,6 +162,7 @@ def told(page, name):
         page.keyboard.press(key)
         in_no_time(page)
         parts[f"Then {key}"] = [f"on: {page.evaluate(FOCUSED)}", *page.evaluate("heard.splice(0)")]
+    parts["Its name in another state"] = [page.evaluate(NAMED_IN, CHANGED[name])]
     return "\n".join(f"# {part}\n\n" + "\n".join(found) + "\n" for part, found in parts.items())
 
 

@@ -229,3 +229,15 @@ def test_a_custom_fence_in_mkdocs_without_our_plugin(site, shared_cache):
     assert built.returncode == 1
     assert "index.md:7: `modle` is not a key of the block" in built.stderr
     assert "Traceback" not in built.stderr
+
+
+def test_states_in_links_within_the_page_are_checked(convert, caplog):
+    links = "[good](#cat~layer=5&heads=1), [far](other.html#cat~layer=6)\n\n[this](#cat~heads=1&layer=6)"
+    page = f"{BLOCK.replace('text:', 'id: cat' + chr(10) + 'text:')}\n{links}\n"
+    convert(page)
+    line = page.splitlines().index("[this](#cat~heads=1&layer=6)") + 1
+    wrong = f"line {line}: The link to `#cat~heads=1&layer=6` cannot be followed: `layer` is 6; "
+    (told,) = [record.message for record in caplog.records if "cannot be followed" in record.message]
+    assert told.startswith(wrong)
+    with pytest.raises(Undrawn, match="cannot be followed"):
+        convert(page, strict=True)

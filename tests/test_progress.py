@@ -4,10 +4,11 @@ import logging
 import re
 import threading
 
+import pytest
 from conftest import INDUCTION
 from markdown import Markdown
 
-from mkdocs_attnviz import progress
+from mkdocs_attnviz import byte_sizes, progress
 from mkdocs_attnviz.progress import Progress
 
 
@@ -48,3 +49,11 @@ def test_what_lasts_is_told_now_and_then(monkeypatch):
     lasting = [text for text in said if "200 MB" in text]
     assert re.fullmatch(r"0 of 2 texts done \(downloading the model m: 200 MB so far, for \d+ s now\)", lasting[0])
     log.removeHandler(handler)
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (34_567, "35 kB"), (999_600, "1.0 MB"), (15.44e9, "15.4 GB")],
+)
+def test_sizes_are_told_in_one_way(number, text):
+    assert byte_sizes.shown(number) == text

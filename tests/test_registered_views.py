@@ -29,6 +29,12 @@ class Distribution(types.SimpleNamespace):
     pass
 
 
+def forget():
+    """Forget the views that have been imported."""
+    views._view.cache_clear()
+    views._parsed.cache_clear()
+
+
 @pytest.fixture
 def register(monkeypatch):
     """`register(name, view, package=…)` has a package register a view; in place of one, an exception is raised."""
@@ -42,15 +48,14 @@ def register(monkeypatch):
         point = EntryPoint(name, f"{module.__name__}:VIEW", plugins.GROUP)
         vars(point).update(dist=Distribution(name=f"{package}-views"))
         known[name] = [*known.get(name, ()), point]
-        views._view.cache_clear()
+        forget()
         return module
 
     monkeypatch.setattr(plugins, "registered", lambda: known)
     monkeypatch.setattr(views, "registered", lambda: known)
-    views._view.cache_clear()
+    forget()
     yield register
-    views._view.cache_clear()
-    views._parsed.cache_clear()
+    forget()
 
 
 def drawing(block, options, entry):
@@ -75,13 +80,13 @@ def test_a_name_that_two_packages_bring(register):
     register("extra", extra(), "one")
     register("extra", extra(), "other")
     assert message("extra") == (
-        "View `extra` is brought by two packages, one-views and other-views; uninstall one of them."
+        "View `extra` is registered by two packages, one-views and other-views; uninstall one of them."
     )
 
 
 def test_one_of_our_names(register):
     register("head", extra("head"), "other")
-    assert message("head").startswith("View `head` is brought by two packages, mkdocs-attnviz and other-views;")
+    assert message("head").startswith("View `head` is registered by two packages, mkdocs-attnviz and other-views;")
 
 
 def test_a_view_that_cannot_be_imported(register):

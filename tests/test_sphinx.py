@@ -472,3 +472,27 @@ def test_a_page_is_written_again_when_its_tensors_changed(tmp_path, shared_cache
     assert stamps(host)["other.html"] == before["other.html"]
     assert host.build(strict=True, builder="dirhtml").returncode == 0
     assert (host.folder / "dirhtml" / "index.html").read_text() != second, "of each output its own record"
+
+
+WRONG = "`layer` is 6; model 'minilm' has layers 0 to 5."
+
+
+def test_states_in_links_of_myst_are_checked(myst):
+    block = f"```attention\n{CAT}\nid: cat\n```"
+    page(myst, f"{block}\n\n[good](#cat~layer=5), [good](other.md#dog~heads=11&layer=1).\n\nAnd [this](#cat~layer=6).")
+    page(myst, f"{block.replace('cat', 'dog')}\n\n[There](index.md#cat~heads=12&layer=1)", "other")
+    built = myst.build()
+    told = [line for line in built.log.splitlines() if "cannot be followed" in line]
+    assert len(told) == 2, built.log
+    assert "index.md:11: WARNING: The link to `#cat~layer=6` cannot be followed: " + WRONG in built.log
+    assert "other.md:9: WARNING" in built.log
+    assert "`heads` is 12; model 'minilm' has heads 0 to 11." in built.log
+    assert myst.build(strict=True).returncode != 0  # nothing was read again, and it is told again
+
+
+def test_states_in_links_of_restructuredtext_are_checked(rst):
+    text = rst.block(CAT + "\nid: cat")
+    page(rst, f"{text}\n\n`Good <#cat~layer=5>`__ and\n`this <#cat~layer=6>`__.")
+    built = rst.build()
+    assert "index.rst:10: WARNING: The link to `#cat~layer=6` cannot be followed: " + WRONG in built.log
+    assert built.log.count("cannot be followed") == 1

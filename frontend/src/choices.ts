@@ -1,18 +1,11 @@
-import { type Figure, type Filter, findStack, type Stack } from "./figure.js";
+import type { Figure } from "./figure.js";
 import type { ViewHost } from "./view.js";
 
 const ANNOUNCE_MS = 300;
 const NOTE_MS = 4000;
 
-/** What every view of attention lets choose. */
-export interface Chosen {
-  stack: string;
-  layer: number;
-  filter: Filter;
-}
-
-/** What a reader has chosen, and what is said of it. `merge` makes of a state and a change another state, or throws. */
-export class Choices<State extends object, Change = Partial<State>> {
+/** What a reader has chosen, and what is said of it. `merged` makes of a state and a change another state, or throws. */
+export abstract class Choices<State extends object, Change = Partial<State>> {
   /** Which parts of the interface are open; no part of the state. */
   readonly open = { options: false, table: false };
   noted = "";
@@ -26,12 +19,12 @@ export class Choices<State extends object, Change = Partial<State>> {
     readonly host: ViewHost,
     readonly figure: Figure,
     readonly initial: State,
-    private readonly merged: (figure: Figure, old: State, change: Change) => State,
+    private readonly merged: (old: State, change: Change) => State,
     /** Sentences about what is shown, each in a place of its own. */
     private readonly summary: () => string[],
   ) {
     this.current = initial;
-    host.addEventListener("focusout", () => {
+    host.element.addEventListener("focusout", () => {
       this.told = []; // who comes back hears all of it
     });
     this.live.className = "unseen";
@@ -47,13 +40,9 @@ export class Choices<State extends object, Change = Partial<State>> {
     return this.current;
   }
 
-  get stack(): Stack {
-    return findStack(this.figure, (this.current as State & Chosen).stack);
-  }
-
   /** What a program does. */
   merge(change: Change): void {
-    this.current = this.merged(this.figure, this.current, change);
+    this.current = this.merged(this.current, change);
     this.host.requestUpdate();
   }
 
@@ -98,8 +87,11 @@ export class Choices<State extends object, Change = Partial<State>> {
     }, NOTE_MS);
   }
 
-  /** "Layer 2, head 3" */
-  get where(): string {
-    return `Layer ${(this.state as State & Chosen).layer}`;
+  /** What is shown, in a few words. */
+  abstract get where(): string;
+
+  /** The title of a saved picture. */
+  get title(): string {
+    return this.where;
   }
 }

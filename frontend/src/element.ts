@@ -1,30 +1,15 @@
 import { adoptStyles, html, LitElement, nothing, type TemplateResult, unsafeCSS } from "lit";
 import css from "./element.css";
-import { type Blob, type Figure, findLayer, findSequence, findStack, parseFigure } from "./figure.js";
+import { type Blob, type Figure, parseFigure } from "./figure.js";
 import { installReceiver } from "./files.js";
 import { asked, decodeState, encodeState } from "./link.js";
 import { hexToRgba, PALETTES } from "./palette.js";
-import { type HeadNeurons, headNeurons, neuronBlobs, neuronLayer } from "./parts/neuron-scores.js";
 import { showTips } from "./parts/tip.js";
 import { tools } from "./public.js";
 import { reveal } from "./reveal.js";
 import { palest, type Scheme, SchemeController } from "./scheme.js";
 import { type Decode, Store } from "./store.js";
-import type { View, ViewClass, ViewHost } from "./view.js";
-import { Layer, upTo } from "./weights.js";
-
-export interface WeightsRequest {
-  stack?: string;
-  layer: number;
-  head: number;
-}
-
-export interface Weights {
-  rows: string[];
-  cols: string[];
-  /** Shape (rows, cols). */
-  values: number[][];
-}
+import { type Answers, answer, type View, type ViewClass, type ViewHost } from "./view.js";
 
 /** How far from the screen a figure begins to load, in screens. */
 const NEAR = "100% 0px";
@@ -41,6 +26,9 @@ function isNear(element: Element): boolean {
   const { top, bottom, width } = element.getBoundingClientRect();
   return width > 0 && top < 2 * innerHeight && bottom > -innerHeight;
 }
+
+/** A figure whose view comes with a script that is still on its way. */
+class Awaited extends Error {}
 
 /** `<attn-viz>`: reads its figure, waits until the reader comes near, then lets a view draw. */
 export class AttnViz extends LitElement implements ViewHost {
@@ -76,10 +64,11 @@ export class AttnViz extends LitElement implements ViewHost {
   /** How to read what is to be fetched again. */
   private readonly decoders = new Map<Blob, Decode<unknown>>();
   private view: View | undefined;
-  initial = {};
-  about = "";
+  private initial = {};
+  readonly element = this;
+  readonly about = "";
+  isDrawn = false;
   private near = false;
-  private isDrawn = false;
   private problem = "";
   private readonly surroundings = new SchemeController(this);
   private readonly approach = new IntersectionObserver((entries) => this.onApproach(entries), { rootMargin: NEAR });
@@ -138,21 +127,26 @@ export class AttnViz extends LitElement implements ViewHost {
   private read(): void {
     try {
       const figure = parseFigure(this.getAttribute("data-figure"));
-      const ViewOfFigure = AttnViz.views[figure.view];
-      if (!ViewOfFigure) return; // it comes with a script that is still on its way
-      this.view = new ViewOfFigure(this, figure);
+      this.view = this.make(figure, this);
       if (figure.state) this.begin(this.view, figure.state);
       this.initial = this.view.state;
       this.figure = figure;
     } catch (error) {
+      if (error instanceof Awaited) return;
       this.fail(error);
     }
+  }
+
+  make(figure: Figure, host: ViewHost): View {
+    const ViewOfFigure = AttnViz.views[figure.view];
+    if (!ViewOfFigure) throw new Awaited();
+    return new ViewOfFigure(host, figure);
   }
 
   /** The author's choice of what is selected at first. */
   private begin(view: View, state: string): void {
     try {
-      view.state = decodeState(state);
+      view.state = decodeState(state, view.codecs);
     } catch {
       // of a figure that was built for another version
     }
@@ -173,7 +167,7 @@ export class AttnViz extends LitElement implements ViewHost {
     const old = view.state;
     try {
       view.state = this.initial;
-      if (change) view.state = decodeState(change);
+      if (change) view.state = decodeState(change, view.codecs);
     } catch {
       view.state = old; // a link of another build, or mistyped
     }
@@ -209,9 +203,7 @@ export class AttnViz extends LitElement implements ViewHost {
     const { scheme } = this;
     const forced = figure.theme === "auto" ? "" : "forced";
     // What is said of the first state holds for no other.
-    const label = encodeState(view.state, this.initial)
-      ? [this.about, (view.present ?? figure).label.split(/[,:] /)[0]].filter(Boolean).join(": ")
-      : figure.label;
+    const label = (this.encoded && view.label) || figure.label;
     const style = `--pale:${scheme.pale * 100}%;--page:${scheme.background}`;
     return html`<div class="static ${this.near ? "" : "waiting"}"><slot></slot><p hidden dir="ltr">${figure.label}</p></div>
       ${
@@ -239,42 +231,28 @@ export class AttnViz extends LitElement implements ViewHost {
     return theme === "auto" ? this.surroundings.current : FORCED[theme];
   }
 
-  layer(stack: string, layer: number, whole = false): Layer | undefined {
-    const { blob, decode, ahead } = this.weightsOf(stack, layer);
-    if (whole) return this.blob(blob, decode);
-    if (ahead && !this.isDrawn) return this.blob(...ahead);
-    return this.blob(blob, decode) ?? (ahead && this.store.peek(ahead[0]));
+  get encoded(): string {
+    const { view, initial } = this;
+    return view ? encodeState(view.state, initial, view.codecs) : "";
   }
 
   blob<T>(blob: Blob, decode: Decode<T>): T | undefined {
     const decoded = this.store.peek<T>(blob);
-    if (decoded === undefined && !this.store.hasFailed(blob)) this.load(blob, decode);
+    if (decoded === undefined && !this.store.hasFailed(blob)) this.fetch(blob, decode);
     return decoded;
   }
 
-  private load<T>(blob: Blob, decode: Decode<T>): void {
+  load<T>(blob: Blob, decode: Decode<T>): Promise<T> {
+    return this.store.load(blob, decode);
+  }
+
+  private fetch<T>(blob: Blob, decode: Decode<T>): void {
     this.decoders.set(blob, decode);
     const update = () => this.requestUpdate();
-    this.store.load(blob, decode).then(update, (error) => {
+    this.load(blob, decode).then(update, (error) => {
       if (!this.isDrawn) this.rejectReady(error);
       update();
     });
-  }
-
-  /** A layer's own blob, and the preview that is drawn before it is fetched. */
-  private weightsOf(
-    name: string,
-    number: number,
-  ): { blob: Blob; decode: Decode<Layer>; ahead?: [Blob, Decode<Layer>] } {
-    const { figure } = this.opened();
-    const { rows, cols, layers } = findStack(figure, name);
-    const source = findLayer({ rows, cols, layers }, number);
-    const [high, wide] = [cols, rows].map((name) => findSequence(figure, name).tokens.length) as [number, number];
-    const { heads, preview } = source;
-    const decode = upTo(heads * high * wide, (bytes) => new Layer(bytes, heads, high, wide));
-    if (!preview) return { blob: source, decode };
-    const ahead: Decode<Layer> = (bytes) => Layer.preview(bytes, preview.share, heads, high, wide);
-    return { blob: source, decode, ahead: [preview, ahead] };
   }
 
   notice(what: string, blobs: readonly Blob[]): TemplateResult {
@@ -282,7 +260,7 @@ export class AttnViz extends LitElement implements ViewHost {
     if (failed.length === 0) return html`<span class="detail pale">Loading ${what} …</span>`;
     const retry = () => {
       if (!this.isDrawn) this.renewReady();
-      for (const blob of failed) this.load(blob, this.decoders.get(blob) as Decode<unknown>);
+      for (const blob of failed) this.fetch(blob, this.decoders.get(blob) as Decode<unknown>);
       this.requestUpdate();
     };
     const sentence = `${what[0]?.toUpperCase()}${what.slice(1)} could not be loaded.`;
@@ -306,51 +284,36 @@ export class AttnViz extends LitElement implements ViewHost {
 
   /** What the reader sees. Setting merges; a bad value throws a RangeError that names it. */
   get state(): object {
-    return this.opened().view.state;
+    return this.opened().state;
   }
 
   set state(change: object) {
-    this.opened().view.state = change;
+    this.opened().state = change;
   }
 
-  /** The weights of one head, as stored: within 0.004 of the model's. Works for hidden figures too. */
-  async weights(request: WeightsRequest): Promise<Weights> {
-    const { name, rows, cols } = this.requested(request);
-    const { blob, decode } = this.weightsOf(name, request.layer);
-    const weights = await this.store.load(blob, decode);
-    return { rows: [...rows], cols: [...cols], values: weights.matrix(request.head) };
+  /** The weights of one head, `{stack, layer, head}`, as stored: within 0.004 of the model's. For hidden figures, too. */
+  async weights(request: object): Promise<object> {
+    return this.ask("weights", request);
   }
 
-  /** What the weights of one head come of. Rejects where a figure has no queries and keys: all views but the neuron view. */
-  async neurons(request: WeightsRequest): Promise<HeadNeurons> {
-    const { source, rows, cols, causal } = this.requested(request);
-    if (!source.neurons) throw new Error("this figure has no queries and keys");
-    const load = neuronBlobs(source, rows.length, cols.length, (blob, decode) => this.store.load(blob, decode));
-    return headNeurons(neuronLayer(source, rows.length, cols.length, causal, await Promise.all(load)), request.head);
+  /** What the weights of one head come of. Rejects where a figure has no queries and keys: all but the neuron view. */
+  async neurons(request: object): Promise<object> {
+    return this.ask("neurons", request);
   }
 
   /** What the figure shows, as numbers; `request` says of what, where there is a choice. For views of other things. */
   async values(request: object = {}): Promise<object> {
-    const { view } = this.opened();
-    if (!view.values) throw new Error("this figure shows attention: weights()");
-    return view.values(request);
+    return this.ask("values", request);
   }
 
-  private requested({ stack, layer, head }: WeightsRequest) {
-    const { figure } = this.opened();
-    const name = stack ?? (Object.keys(figure.stacks)[0] as string);
-    const { rows, cols, causal = false, layers } = findStack(figure, name);
-    const source = findLayer({ rows, cols, layers }, layer);
-    if (!(Number.isInteger(head) && head >= 0 && head < source.heads))
-      throw new RangeError(`head ${head}: not one of 0 to ${source.heads - 1}`);
-    const tokens = (sequence: string) => findSequence(figure, sequence).tokens;
-    return { name, source, causal, rows: tokens(rows), cols: tokens(cols) };
+  private ask(what: keyof Answers, request: object): Promise<object> {
+    return answer(this.opened(), what, request);
   }
 
-  private opened(): { figure: Figure; view: View } {
+  private opened(): View {
     if (!this.figure && !this.problem) this.read();
     const { figure, view } = this;
     if (!figure || !view) throw new Error(this.problem || "not ready");
-    return { figure: view.present ?? figure, view };
+    return view;
   }
 }

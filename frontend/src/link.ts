@@ -1,40 +1,40 @@
 import type { Choices } from "./choices.js";
-import type { Change } from "./state.js";
+
+/** How a link writes a part of the state, and reads it. */
+export interface Codec {
+  // biome-ignore lint/suspicious/noExplicitAny: each part has its own type, which its view knows
+  write(value: any): string;
+  read(text: string): unknown;
+}
+
+export type Codecs = Record<string, Codec>;
+
+const PLAIN: Codec = { write: String, read: plain };
+const codecOf = (codecs: Codecs, key: string) => (Object.hasOwn(codecs, key) ? codecs[key] : PLAIN) as Codec;
+
+function plain(text: string): unknown {
+  if (text === "true" || text === "false") return text === "true";
+  return text === "" || Number.isNaN(Number(text)) ? text : Number(text);
+}
 
 /** The address of a figure's state: `#figure~layer=2&heads=3,5`. Only what differs from the first state is in it. */
-export function encodeState<State extends object>(state: State, initial: State): string {
+export function encodeState<State extends object>(state: State, initial: State, codecs: Codecs = {}): string {
   const changed = Object.entries(state).filter(
     ([key, value]) => JSON.stringify(value) !== JSON.stringify(initial[key as keyof State]),
   );
-  return changed.map(([key, value]) => `${key}=${encodeURIComponent(written(value)).replaceAll("%2C", ",")}`).join("&");
+  const written = (key: string, value: unknown) =>
+    value === null ? "null" : encodeURIComponent(codecOf(codecs, key).write(value)).replaceAll("%2C", ",");
+  return changed.map(([key, value]) => `${key}=${written(key, value)}`).join("&");
 }
 
-function written(value: unknown): string {
-  if (typeof value !== "object" || value === null) return String(value);
-  if (Array.isArray(value)) return value.join();
-  const { index, ...parts } = value as Record<string, unknown>;
-  return Object.values("indices" in parts ? parts : value).join();
-}
-
-/** Throws where a part is unknown or not what it should be; `mergeState` checks the rest. */
-export function decodeState(text: string): Change {
+/** Throws where a part cannot be read; the view checks the rest. */
+export function decodeState(text: string, codecs: Codecs = {}): object {
   return Object.fromEntries(
     text.split("&").map((part) => {
       const [key = "", value = ""] = part.split("=");
-      return [key, read(key, decodeURIComponent(value))];
+      return [key, value === "null" ? null : codecOf(codecs, key).read(decodeURIComponent(value))];
     }),
   );
-}
-
-function read(key: string, value: string): unknown {
-  if (value === "null") return null;
-  const items = value.split(",");
-  if (key === "heads") return items.map(Number);
-  if (key === "cell") return { row: Number(items[0]), col: Number(items[1]) };
-  if (key === "open" || key === "beside") return { layer: Number(items[0]), head: Number(items[1]) };
-  if (key === "selected" && items[1]) return { side: items[0], indices: items.slice(1).map(Number) };
-  if (value === "true" || value === "false") return value === "true";
-  return value === "" || Number.isNaN(Number(value)) ? value : Number(value);
 }
 
 /** What can be linked to is the figure, or the element itself. */
@@ -57,13 +57,13 @@ function decoded(text: string): string {
   }
 }
 
-export function linkTo<State extends object>({ host }: Choices<State, never>): string {
-  return `${location.href.replace(/#.*/, "")}#${encodeURIComponent(idOf(host))}~${encodeState(host.state, host.initial)}`;
+export function linkTo({ element, encoded }: Choices<object, never>["host"]): string {
+  return `${location.href.replace(/#.*/, "")}#${encodeURIComponent(idOf(element))}~${encoded}`;
 }
 
 /** Where the clipboard is closed to us, the link goes to the address bar. */
 export async function copyLink<State extends object>(reader: Choices<State, never>): Promise<void> {
-  const link = linkTo(reader);
+  const link = linkTo(reader.host);
   try {
     await navigator.clipboard.writeText(link);
     reader.note("Link copied");

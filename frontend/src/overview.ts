@@ -1,4 +1,4 @@
-import type { Filter, Stack } from "./figure.js";
+import type { Filter, Stack } from "./attention/figure.js";
 import type { Range } from "./place.js";
 import { filtered, type Tokens } from "./tokens.js";
 

@@ -1,6 +1,7 @@
 import { html, nothing, render, type TemplateResult } from "lit";
+import { partsOf } from "./checks.js";
 import { Choices } from "./choices.js";
-import type { Figure } from "./figure.js";
+import { type Figure, labelled } from "./figure.js";
 import { type Legend, legendText, type Ramp } from "./parts/legend.js";
 import { files, optionsButton } from "./parts/options.js";
 import { type Reading, readingText, sentences } from "./parts/reading.js";
@@ -13,22 +14,7 @@ import type { View, ViewHost } from "./view.js";
 export type Check<State> = (next: State) => void;
 
 class PanelChoices<State extends object> extends Choices<State> {
-  title = "";
-
-  override get where(): string {
-    return this.title;
-  }
-}
-
-/** A value that must be one of some. */
-export function oneOf(name: string, value: unknown, allowed: readonly unknown[]): void {
-  if (!allowed.includes(value)) throw new RangeError(`${name} ${value}: not one of ${allowed.map(String).join(", ")}`);
-}
-
-/** A position from 0 to below `end`, or none. */
-export function position(name: string, value: unknown, end: number): void {
-  if (value !== null && !(Number.isInteger(value) && (value as number) >= 0 && (value as number) < end))
-    throw new RangeError(`${name} ${value}: not a number from 0 to ${end - 1}`);
+  where = "";
 }
 
 /**
@@ -48,8 +34,8 @@ export abstract class PanelView<State extends object, Shown extends Figure = Fig
     protected readonly figure: Shown,
     initial: State,
   ) {
-    const merged = (_: Figure, old: State, change: Partial<State>): State => {
-      for (const key of Object.keys(change)) if (!(key in old)) throw new RangeError(`${key}: not a part of the state`);
+    const merged = (old: State, change: Partial<State>): State => {
+      partsOf(old, change);
       const next = { ...old, ...change };
       this.check(next);
       return next;
@@ -66,10 +52,18 @@ export abstract class PanelView<State extends object, Shown extends Figure = Fig
     this.choices.merge(change);
   }
 
+  get label(): string {
+    return labelled([this.where, ...this.how].join(", "), this.figure);
+  }
+
   /** Throws a RangeError that names what cannot be. */
   protected abstract check(next: State): void;
   /** What is shown, in a few words: the title of a saved picture, and what is announced first. */
   protected abstract get where(): string;
+  /** What the state says of it beside this, for the figure's name. */
+  protected get how(): string[] {
+    return [];
+  }
   /** What stands in the line of controls; may be nothing. */
   protected controls(): unknown {
     return nothing;
@@ -118,7 +112,7 @@ export abstract class PanelView<State extends object, Shown extends Figure = Fig
   }
 
   hostConnected(): void {
-    this.resizes.observe(this.host);
+    this.resizes.observe(this.host.element);
   }
 
   hostDisconnected(): void {
@@ -133,7 +127,7 @@ export abstract class PanelView<State extends object, Shown extends Figure = Fig
 
   hostUpdated(): void {
     if (!this.readout.isConnected) return;
-    this.unseen = this.host.clientWidth === 0;
+    this.unseen = this.host.element.clientWidth === 0;
     if (this.unseen) return;
     const drawn = this.draw();
     render(legendText(this.keyToColors()), this.legendLine);
@@ -161,7 +155,7 @@ export abstract class PanelView<State extends object, Shown extends Figure = Fig
 
   render(): TemplateResult {
     const { choices, figure } = this;
-    choices.title = this.where;
+    choices.where = this.where;
     return html`<div class="view panel ${figure.view}-view" @keydown=${this.keydown}>
       <div class="controls">${this.controls()}${optionsButton(choices)}</div>
       ${this.options()}${this.body()}${this.legend() ? this.legendLine : nothing}${this.readout}${choices.open.table ? tableText(this.table()) : nothing}${choices.live}

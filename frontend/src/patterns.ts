@@ -1,4 +1,4 @@
-import type { Stack } from "./figure.js";
+import type { Stack } from "./attention/figure.js";
 import { named, type Part, spoken } from "./parts/reading.js";
 import type { Cell } from "./parts/thumbnails.js";
 

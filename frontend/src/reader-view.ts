@@ -1,4 +1,6 @@
 import { html, nothing, type TemplateResult } from "lit";
+import { type AttentionFigure, attentionOf } from "./attention/figure.js";
+import { AttentionView } from "./attention/view.js";
 import type { Choices } from "./choices.js";
 import type { Figure } from "./figure.js";
 import { memo } from "./memo.js";
@@ -8,7 +10,7 @@ import type { Weighing } from "./parts/strongest.js";
 import { tableText, weightTable } from "./parts/table.js";
 import { Reader } from "./reader.js";
 import type { Change, State } from "./state.js";
-import type { View, ViewHost } from "./view.js";
+import type { ViewHost } from "./view.js";
 
 /** Pixels of the legend below a picture, as `LEGEND` in `figure.py` has them. */
 const LEGEND = 24;
@@ -26,33 +28,23 @@ export function closeOptions(choices: Pick<Choices<object>, "open" | "toggle">, 
 }
 
 /** What the views of weights share: a reader's state, one line of controls, options, a table, keys. */
-export abstract class ReaderView implements View {
+export abstract class ReaderView extends AttentionView<State, Change> {
   protected readonly reader: Reader;
-  private readonly weights = memo(
+  private readonly weightsTable = memo(
     (where: string, layer: Weighing["layer"], heads: number[], rows: string[], cols: string[], ...[a, b, c, d]: Ends) =>
       weightTable({ layer, heads, rows, cols, from: { start: a, end: b }, to: { start: c, end: d } }, where),
   );
 
+  protected readonly figure: AttentionFigure;
+
   constructor(
     protected readonly host: ViewHost,
-    protected readonly figure: Figure,
+    figure: Figure,
   ) {
-    this.reader = new Reader(host, figure, () => this.summary());
+    super();
+    this.figure = attentionOf(figure);
+    this.reader = new Reader(host, this.figure, () => this.summary());
     host.addController(this);
-  }
-
-  get state(): State {
-    return structuredClone(this.reader.state);
-  }
-
-  set state(change: Change) {
-    this.reader.merge(change);
-  }
-
-  abstract hostConnected(): void;
-
-  hostDisconnected(): void {
-    this.reader.disconnect();
   }
 
   /** What follows the choice of a stack. */
@@ -83,7 +75,7 @@ export abstract class ReaderView implements View {
     const found = this.weighing(reader); // asks for the weights
     if (!this.reader.open.table || !found) return nothing;
     const { layer, heads, rows, cols, from, to } = found;
-    const table = this.weights(reader.what, layer, heads, rows, cols, from.start, from.end, to.start, to.end);
+    const table = this.weightsTable(reader.what, layer, heads, rows, cols, from.start, from.end, to.start, to.end);
     return tableText(table, label);
   }
 
@@ -98,7 +90,7 @@ export abstract class ReaderView implements View {
 
   /** The height that the page has kept, less what stands around the picture. */
   protected room(around: number): number {
-    const kept = Number.parseFloat(getComputedStyle(this.host).minHeight) || 0;
+    const kept = Number.parseFloat(getComputedStyle(this.host.element).minHeight) || 0;
     return Math.max(kept, 200) - around - LEGEND;
   }
 

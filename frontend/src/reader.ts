@@ -1,5 +1,5 @@
-import { Choices } from "./choices.js";
-import type { Figure } from "./figure.js";
+import { AttentionChoices } from "./attention/choices.js";
+import type { AttentionFigure } from "./attention/figure.js";
 import type { Range, Side } from "./place.js";
 import { Pipeline, type Shown } from "./shown.js";
 import { type Change, initialState, mergeState, offeredHeads, offers, type Selection, type State } from "./state.js";
@@ -9,14 +9,14 @@ import type { ViewHost } from "./view.js";
 const OF = { mean: "Mean", max: "Maximum" };
 
 /** What the reader has chosen, and what is to be shown for it. Views and their controls share it. */
-export class Reader extends Choices<State, Change> {
+export class Reader extends AttentionChoices<State, Change> {
   /** Taps add to the selection. */
   several = false;
   private readonly pipeline: Pipeline;
 
-  constructor(host: ViewHost, figure: Figure, summary: () => string[]) {
+  constructor(host: ViewHost, figure: AttentionFigure, summary: () => string[]) {
     super(host, figure, initialState(figure), mergeState, summary);
-    this.pipeline = new Pipeline(host, figure);
+    this.pipeline = new Pipeline(host, figure, this.source);
   }
 
   tokens(side: Side): Tokens {

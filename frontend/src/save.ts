@@ -1,12 +1,12 @@
-import type { Choices, Chosen } from "./choices.js";
+import type { Choices } from "./choices.js";
 import { over, type Rgba } from "./color.js";
 import { idOf } from "./link.js";
 import { hexToRgba, PALETTES } from "./palette.js";
 import { type Legend, writeHeads, writeRamp } from "./parts/legend.js";
 import { escapeXml, type Sheet, SvgPen } from "./parts/svg.js";
 
-/** Of what a reader has chosen: all that a file needs to know. */
-type Saved = Pick<Choices<object>, "host" | "figure" | "where" | "note"> & { state: Partial<Chosen> };
+/** What a file needs to know of a reader's choices. */
+type Saved = Pick<Choices<object>, "host" | "figure" | "title" | "note">;
 
 const MARGIN = 16;
 const TITLE_HEIGHT = 32;
@@ -25,9 +25,8 @@ export function inks(dark: boolean, pale: number): { ink: string; pale: string; 
 }
 
 /** Return the whole document: what is shown, model and text, picture, legend. */
-export function svgOf(sheet: Sheet, { host, figure, where, state: { filter } }: Saved, legend: Legend): string {
+export function svgOf(sheet: Sheet, { host, figure, title }: Saved, legend: Legend): string {
   const { ink, pale, background } = inks(host.scheme.dark, host.scheme.pale);
-  const title = !filter || filter === "all" ? where : `${where}, sentence ${[...filter].join(" → ").toUpperCase()}`;
   const { source = "" } = figure;
   const small = { color: pale, size: 12 };
   const pen = new SvgPen(ink);
@@ -53,7 +52,7 @@ export function svgOf(sheet: Sheet, { host, figure, where, state: { filter } }: 
   const texts = [TITLE_WIDTH * title.length, LINE_WIDTH * source.length, ...ends];
   const width = Math.ceil(Math.max(sheet.width, ...texts) + 2 * MARGIN);
   const height = Math.ceil(below + 6 + LINE_HEIGHT * (lines.length - 1) + top + 2 * MARGIN);
-  const font = escapeXml(getComputedStyle(host).fontFamily.replaceAll('"', "'"));
+  const font = escapeXml(getComputedStyle(host.element).fontFamily.replaceAll('"', "'"));
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" font-family="${font}" font-size="14">
 <title>${escapeXml(title)}</title>
 <rect width="100%" height="100%" fill="${background}"/>
@@ -65,7 +64,7 @@ ${pen}
 function download(blob: Blob, reader: Saved, extension: string): void {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
-  link.download = `${idOf(reader.host) || "attention"}.${extension}`;
+  link.download = `${idOf(reader.host.element) || "attention"}.${extension}`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
   reader.note(`${link.download} saved`);

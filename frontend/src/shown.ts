@@ -1,4 +1,6 @@
-import { type Blob, type Figure, findLayer, findSequence, findStack, type LayerSource } from "./figure.js";
+import { type AttentionFigure, findLayer, findSequence, findStack, type LayerSource } from "./attention/figure.js";
+import type { WeightSource } from "./attention/weight-source.js";
+import type { Blob } from "./figure.js";
 import { memo } from "./memo.js";
 import { headColor, neutral } from "./palette.js";
 import { inRange, type Range, type Side } from "./place.js";
@@ -51,7 +53,8 @@ export class Pipeline {
 
   constructor(
     private readonly host: ViewHost,
-    private readonly figure: Figure,
+    private readonly figure: AttentionFigure,
+    private readonly stored: WeightSource,
   ) {}
 
   tokens({ stack, merge_words, special_tokens }: State, side: Side): Tokens {
@@ -85,8 +88,8 @@ export class Pipeline {
     return value_weighted && across_layers !== "rollout" && offers(this.figure, findStack(this.figure, stack)).values;
   }
 
-  private stored(state: State, source: LayerSource): Layer | undefined {
-    const layer = this.host.layer(state.stack, source.layer, !isPlain(state));
+  private one(state: State, source: LayerSource): Layer | undefined {
+    const layer = this.stored.layer(state.stack, source.layer, !isPlain(state));
     if (!this.weighs(state)) return layer;
     const norms = this.host.blob(source.values as Blob, (bytes) => new Scaled(bytes, source.heads));
     if (!layer || !norms) return undefined;
@@ -117,7 +120,7 @@ export class Pipeline {
   }
 
   private layers(state: State): Layer[] | undefined {
-    const layers = this.sources(state).map((source) => this.stored(state, source));
+    const layers = this.sources(state).map((source) => this.one(state, source));
     return layers.includes(undefined) ? undefined : (layers as Layer[]);
   }
 

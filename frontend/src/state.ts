@@ -1,13 +1,14 @@
 import {
+  type AttentionFigure,
   FILTERS,
-  type Figure,
   type Filter,
   findLayer,
   findSequence,
   findStack,
   type Options,
   type Stack,
-} from "./figure.js";
+} from "./attention/figure.js";
+import { between, oneOf, partsOf } from "./checks.js";
 import { inRange, type Range, type Side } from "./place.js";
 import { filtered } from "./tokens.js";
 
@@ -36,21 +37,25 @@ export type Change = Partial<Omit<State, "selected">> & { selected?: SelectionCh
 export const CONTRAST = { least: 0.25, most: 4 };
 
 /** The heads a reader can switch on in a layer. */
-export function offeredHeads(figure: Figure, stack: Stack, layer: number): number[] {
+export function offeredHeads(figure: AttentionFigure, stack: Stack, layer: number): number[] {
   const all = Array.from({ length: findLayer(stack, layer).heads }, (_, head) => head);
   const { include_heads } = figure.options;
   const offered = include_heads ? all.filter((head) => include_heads.includes(head)) : all;
   return offered.length > 0 ? offered : all; // a stack of fewer heads than the author had in mind
 }
 
-const sequences = (figure: Figure, stack: Stack) => [stack.rows, stack.cols].map((name) => findSequence(figure, name));
+const sequences = (figure: AttentionFigure, stack: Stack) =>
+  [stack.rows, stack.cols].map((name) => findSequence(figure, name));
 
-export function isPair(figure: Figure, stack: Stack): boolean {
+export function isPair(figure: AttentionFigure, stack: Stack): boolean {
   return sequences(figure, stack).every(({ sentence_b_start }) => sentence_b_start != null);
 }
 
 /** What can be done with a stack at all. */
-export function offers(figure: Figure, stack: Stack): Record<"words" | "special" | "values" | "rollout", boolean> {
+export function offers(
+  figure: AttentionFigure,
+  stack: Stack,
+): Record<"words" | "special" | "values" | "rollout", boolean> {
   return {
     words: sequences(figure, stack).some(({ words }) =>
       words?.some((word, i) => word !== null && word === words[i - 1]),
@@ -64,14 +69,14 @@ export function offers(figure: Figure, stack: Stack): Record<"words" | "special"
 }
 
 /** The positions of one side that the pair filter lets through. */
-export function visibleRange(figure: Figure, stack: Stack, filter: Filter, side: Side): Range {
+export function visibleRange(figure: AttentionFigure, stack: Stack, filter: Filter, side: Side): Range {
   return filtered(findSequence(figure, side === "left" ? stack.rows : stack.cols), filter, side);
 }
 
 /** Views that show one head at a time. */
-const isSingle = (figure: Figure) => figure.view !== "head";
+const isSingle = (figure: AttentionFigure) => figure.view !== "head";
 
-export function initialState(figure: Figure): State {
+export function initialState(figure: AttentionFigure): State {
   const { include_heads, open, order = "layer", zoom, ...options } = figure.options;
   const offered = offeredHeads(figure, findStack(figure, options.stack), options.layer);
   const found = offered.filter((head) => options.heads.includes(head));
@@ -91,23 +96,14 @@ function pick(options: Omit<Options, "include_heads" | "open" | "order" | "zoom"
   return { stack, layer, heads, filter, ...transforms, contrast, min_weight, mass };
 }
 
-function oneOf(name: string, value: unknown, allowed: readonly unknown[]): void {
-  if (!allowed.includes(value)) throw new RangeError(`${name} ${value}: not one of ${allowed.map(String).join(", ")}`);
-}
-
-function between(name: string, value: unknown, least: number, most: number): void {
-  if (value !== null && !(typeof value === "number" && value >= least && value <= most))
-    throw new RangeError(`${name} ${value}: not a number from ${least} to ${most}`);
-}
-
 /** In a matrix it is a cell that is locked. */
 function unselected({ selected: _, ...state }: State): State {
   return state as State;
 }
 
 /** A new state; what the change leaves out is kept as far as it still fits. */
-export function mergeState(figure: Figure, old: State, change: Change): State {
-  for (const key of Object.keys(change)) if (!(key in old)) throw new RangeError(`${key}: not a part of the state`);
+export function mergeState(figure: AttentionFigure, old: State, change: Change): State {
+  partsOf(old, change);
   const wanted = { ...old, ...opening(old, change) };
   const stack = findStack(figure, wanted.stack);
   const layer = keptLayer(stack, old, wanted);
@@ -125,7 +121,7 @@ export function mergeState(figure: Figure, old: State, change: Change): State {
 }
 
 /** A state with the head beside, or without where there is no such head, or where several stand in one picture. */
-function withBeside(figure: Figure, stack: Stack, next: State, old: State, change: Change): State {
+function withBeside(figure: AttentionFigure, stack: Stack, next: State, old: State, change: Change): State {
   const { beside, heads = [] } = change;
   const wanted = beside === undefined ? old.beside : beside;
   if (!wanted) return { ...next, beside: null };
@@ -156,7 +152,7 @@ function keptLayer(stack: Stack, old: State, { stack: name, layer }: Pick<State,
   return findLayer(stack, layer).layer;
 }
 
-function checkTransforms(figure: Figure, stack: Stack, old: State, change: Change): void {
+function checkTransforms(figure: AttentionFigure, stack: Stack, old: State, change: Change): void {
   const { words, values, rollout } = offers(figure, stack);
   const switches = { value_weighted: values, merge_words: words, special_tokens: true };
   for (const [name, offered] of Object.entries(switches) as [keyof typeof switches, boolean][])
@@ -181,13 +177,12 @@ function oneThreshold({ min_weight, mass }: Change): Partial<State> {
 
 function checkedHeads(heads: number[], offered: number[]): number[] {
   if (!Array.isArray(heads) || heads.length === 0) throw new RangeError("heads: at least one head stays on");
-  for (const head of heads)
-    if (!offered.includes(head)) throw new RangeError(`head ${head}: not one of ${offered.join(", ")}`);
+  for (const head of heads) oneOf("head", head, offered);
   return offered.filter((head) => heads.includes(head));
 }
 
 /** All stay all, where there are more as well. */
-function keptHeads(figure: Figure, { stack, layer, heads }: State, offered: number[]): number[] {
+function keptHeads(figure: AttentionFigure, { stack, layer, heads }: State, offered: number[]): number[] {
   const kept = heads.filter((head) => offered.includes(head));
   if (isSingle(figure)) return kept.length > 0 ? kept : offered.slice(0, 1);
   const all = heads.length === offeredHeads(figure, findStack(figure, stack), layer).length;
@@ -195,7 +190,7 @@ function keptHeads(figure: Figure, { stack, layer, heads }: State, offered: numb
 }
 
 function mergeSelected(
-  figure: Figure,
+  figure: AttentionFigure,
   { stack: name, filter }: Pick<State, "stack" | "filter">,
   old: State,
   change: SelectionChange | null | undefined,
@@ -210,7 +205,7 @@ function mergeSelected(
 }
 
 function mergeCell(
-  figure: Figure,
+  figure: AttentionFigure,
   { stack: name, filter }: State,
   old: State,
   change: Change["cell"],

@@ -1,4 +1,5 @@
-import type { Filter, Sequence } from "./figure.js";
+import type { Filter } from "./attention/figure.js";
+import type { Sequence } from "./figure.js";
 import type { Range, Side } from "./place.js";
 
 /** The tokens of one side as they are shown: words may be put together, special tokens left out. */

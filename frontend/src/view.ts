@@ -1,48 +1,64 @@
 import type { CSSResultGroup, ReactiveController, ReactiveControllerHost, TemplateResult } from "lit";
 import type { Blob, Figure } from "./figure.js";
+import type { Codecs } from "./link.js";
 import type { Scheme } from "./scheme.js";
 import type { Decode } from "./store.js";
-import type { Layer } from "./weights.js";
 
 /** What a view may ask of the element it lives in. */
-export interface ViewHost extends ReactiveControllerHost, HTMLElement {
+export interface ViewHost extends ReactiveControllerHost {
+  /** The element in the page. */
+  readonly element: HTMLElement;
   readonly scheme: Scheme;
-  /** What the reader sees, and saw first. */
-  readonly state: object;
-  readonly initial: object;
   /** The model that is shown, for saved pictures of a figure that has two. */
-  about: string;
-  /**
-   * The decoded layer, or undefined while it loads; the host renders again when it has come. Until then its preview will
-   * do, unless it is to be the `whole` layer.
-   */
-  layer(stack: string, layer: number, whole?: boolean): Layer | undefined;
-  /** The same for anything else that is stored. A blob is decoded once. */
+  readonly about: string;
+  /** The state of the whole figure, as a link to it has it. */
+  readonly encoded: string;
+  /** Whether the first picture is drawn. */
+  readonly isDrawn: boolean;
+  /** Return what a blob holds, or undefined while it loads; the host renders again when it has come. Decoded once. */
   blob<T>(blob: Blob, decode: Decode<T>): T | undefined;
+  /** Return the same for a program, which waits for it; a hidden figure's, too. */
+  load<T>(blob: Blob, decode: Decode<T>): Promise<T>;
   /** What to say in place of a picture whose blobs are not all there: that `what` loads, or that it cannot be loaded. */
   notice(what: string, blobs: readonly Blob[]): TemplateResult;
+  /** Return the view that draws a figure, made to live in `host`. Throws if there is none. */
+  make(figure: Figure, host: ViewHost): View;
   /** The first picture is drawn. */
   drawn(): void;
   /** The reader, not a program, has changed the state. */
   changed(): void;
 }
 
+/** What a view tells a program: numbers of attention, what these come of, or numbers of anything else. */
+export interface Answers {
+  weights?(request: object): Promise<object>;
+  neurons?(request: object): Promise<object>;
+  values?(request: object): Promise<object>;
+}
+
 /**
  * A view is a Lit controller that renders and keeps what the reader has chosen. What other packages' views may rely on is
  * declared in `mkdocs_attnviz/static/attnviz.d.ts`; `test/public-types.ts` holds the two against each other.
  */
-export interface View extends ReactiveController {
+export interface View extends ReactiveController, Answers {
   /** Reading gives a copy. Writing merges; a bad value throws a RangeError that names it. */
   state: object;
-  /** What it shows now, where that is not all that it was given. */
-  readonly present?: Figure;
+  /** How a link has the parts of the state that are more than a text, a number, true or false, or null. */
+  readonly codecs?: Codecs;
+  /** A name for what is shown in the present state; without one, the figure's sentence is its name in every state. */
+  readonly label?: string;
   /** What Lit can render: a template, or a node. */
   render(): unknown;
-  /** What it shows as numbers, where that is no attention. */
-  values?(request: object): Promise<object>;
 }
 
 export interface ViewClass {
   readonly styles?: CSSResultGroup | string;
   new (host: ViewHost, figure: Figure): View;
+}
+
+/** Return a view's answer to a program. Rejects where the view has none. */
+export async function answer(view: View, what: keyof Answers, request: object): Promise<object> {
+  if (!view[what])
+    throw new Error(`this figure shows ${what === "values" ? "attention: weights" : "no attention: values"}()`);
+  return view[what](request);
 }

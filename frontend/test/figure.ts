@@ -1,7 +1,7 @@
-import type { Figure } from "../src/figure.js";
+import type { AttentionFigure } from "../src/attention/figure.js";
 
 /** A pair of two and three tokens, two layers of four heads. */
-export function pairFigure(): Figure {
+export function pairFigure(): AttentionFigure {
   return {
     view: "head",
     label: "A pair",

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Blob, LayerSource } from "../src/figure.js";
+import type { LayerSource } from "../src/attention/figure.js";
+import type { Blob } from "../src/figure.js";
 import { headNeurons, NeuronHead, neuronBlobs, neuronLayer } from "../src/parts/neuron-scores.js";
 import { Scaled } from "../src/weights.js";
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { parseFigure } from "../src/figure.js";
+import { attentionOf } from "../src/attention/figure.js";
 import { formatNumbers } from "../src/parts/neuron-columns.js";
 import { neuronAt, neuronLayout } from "../src/parts/neuron-layout.js";
 import { initialState, mergeState } from "../src/views/neuron-state.js";
@@ -11,8 +11,8 @@ const neurons = { d: 4, kv_heads: 1, scale: 0.5, q: { data: "q" }, k: { data: "k
 const self = { ...plain.stacks.self, layers: plain.stacks.self?.layers.map((layer) => ({ ...layer, neurons })) };
 const cross = { ...self, rows: "short", layers: self.layers?.slice(1) };
 const short = { tokens: ["x", "y"], special: [], sentence_b_start: null };
-const figure = parseFigure(
-  JSON.stringify({ ...plain, view: "neuron", sequences: { ...plain.sequences, short }, stacks: { self, cross } }),
+const figure = attentionOf(
+  structuredClone({ ...plain, view: "neuron", sequences: { ...plain.sequences, short }, stacks: { self, cross } }),
 );
 const initial = initialState(figure);
 
@@ -48,7 +48,7 @@ test("bad values are named", () => {
   ];
   for (const [change, message] of bad)
     assert.throws(() => mergeState(figure, initial, change), new RangeError(message));
-  assert.throws(() => mergeState(parseFigure(JSON.stringify(plain)), initial, { expanded: 0 }), /no queries and keys/);
+  assert.throws(() => mergeState(attentionOf(plain), initial, { expanded: 0 }), /no queries and keys/);
 });
 
 test("strips fill the room there is; where there is too little, a neuron keeps a pixel", () => {

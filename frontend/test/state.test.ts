@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { findStack } from "../src/figure.js";
+import { findStack } from "../src/attention/figure.js";
 import { initialState, isolateHead, mergeState, offeredHeads, toggleHead, visibleRange } from "../src/state.js";
 import { pairFigure } from "./figure.js";
 

@@ -1,8 +1,8 @@
-"""The form that an entry must have before anything is made of it, and what its deflated parts may inflate to.
+"""A check of the form of an entry and of the size of its blobs, made before anything is drawn from it.
 
-An entry's checksum tells that nothing has happened to it since it was written, not who wrote it. A header may say
-anything: numbers of the wrong kind, a million heads, a layer whose bytes are not there. What is looked at here is
-cheap: no part is inflated for it, since deflate makes nothing smaller than a thousandth.
+A checksum proves that an entry has not changed since it was written. It does not prove who wrote it. A header may
+contain anything: numbers of the wrong type, a million heads, a layer whose bytes are missing. This check is cheap,
+because it inflates no blob: deflate never makes data smaller than about a thousandth.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 LARGEST = 1 << 30
-"""Bytes of an entry; of a larger one no page can be made."""
+"""The largest size of an entry in bytes. A page cannot show a larger one."""
 LARGEST_LAYER = 1 << 28
-"""Weights of one layer, as many as bytes; a browser holds a few of them."""
+"""The largest number of weights in one layer, each of one byte. A browser keeps a few layers in memory."""
 LARGEST_JSON = 32 << 20
-"""Bytes that a deflated JSON text may inflate to."""
+"""The largest size in bytes of an inflated JSON text."""
 LARGEST_TABLE = 64 << 20
-"""Bytes of a part whose size no header tells."""
+"""The largest inflated size in bytes of a blob whose size is not given in the header."""
 DEFLATE = 1032
-"""Bytes that one byte of a deflated stream stands for, at most."""
+"""The largest number of bytes that one byte of a deflated stream can stand for."""
 
 Count = Annotated[int, Field(ge=1, le=1 << 20)]
 Number = Annotated[int, Field(ge=0, le=1 << 20)]
 
 
 class _Strict(BaseModel):
-    """Fields that an entry may have; what it has beside them is for the view that asks for it."""
+    """A part of the header that is checked strictly. The views check any other fields that they use."""
 
-    model_config = ConfigDict(strict=True, extra="ignore")
+    model_config = ConfigDict(strict=True, extra="ignore", defer_build=True)
 
 
 class _Sequence(_Strict):
@@ -73,7 +73,8 @@ class _Meta(_Strict):
 
 
 def fault(meta: Mapping[str, Any], blobs: Mapping[str, bytes]) -> str:
-    """Return what is wrong with an entry, to follow `it`; '' if nothing is, as far as that is seen from outside."""
+    """Return what is wrong with an entry, as a phrase that follows `it`; the phrase is empty if no fault can be seen
+    without inflating blobs."""
     try:
         read = _Meta.model_validate(meta)
     except ValidationError as error:
@@ -89,14 +90,14 @@ def fault(meta: Mapping[str, Any], blobs: Mapping[str, bytes]) -> str:
             if blob not in blobs:
                 return f"lacks its part {blob!r:.60}"
             if len(blobs[blob]) * DEFLATE < size:
-                return f"has a part {blob!r:.60} that cannot be of the size its header tells"
+                return f"has a part {blob!r:.60} that cannot have the size its header gives"
     except KeyError as error:
         return f"has a header that names the unknown sequence {error.args[0]!r:.60}"
     return "has more weights in a layer than a figure can show" if _too_large(read) else ""
 
 
 def unusable(meta: Mapping[str, Any], blobs: Mapping[str, bytes]) -> str:
-    """Return why no figure can be made of what was captured, as a sentence; '' if one can."""
+    """Return a sentence that says why no figure can be made of a capture's result; it is empty if one can."""
     size = sum(map(len, blobs.values())) + LARGEST_JSON
     if size > LARGEST:
         return f"What was captured has {size >> 20} MB, and an entry can have {LARGEST >> 20} MB; use a shorter text."
@@ -110,6 +111,7 @@ def unusable(meta: Mapping[str, Any], blobs: Mapping[str, bytes]) -> str:
 
 
 def _too_large(read: _Meta) -> str:
+    """Return a sentence about the first layer with too many weights; it is empty if there is none."""
     for name, stack in (read.stacks or {}).items():
         rows, cols = _lengths(read, stack)
         for layer in stack.layers:
@@ -122,21 +124,29 @@ def _too_large(read: _Meta) -> str:
 
 
 def _fits(sequence: _Sequence) -> bool:
-    """Return whether what is said of tokens is said of these."""
+    """Return whether the lengths and positions in the header of a sequence fit its tokens."""
     count = len(sequence.tokens)
     places = [*(sequence.special or ()), sequence.sentence_b_start or 0]
-    alike = all(len(each) == count for each in (sequence.pretty, sequence.words) if each is not None)
-    return alike and all(place < count for place in places) and (sequence.generated or 0) <= count
+    same_length = all(len(each) == count for each in (sequence.pretty, sequence.words) if each is not None)
+    return same_length and all(place < count for place in places) and (sequence.generated or 0) <= count
 
 
 def _lengths(read: _Meta, stack: _Stack) -> tuple[int, int]:
-    """Rows and columns. Raises: KeyError: there is no such sequence."""
+    """Return the numbers of rows and columns of a stack.
+
+    Raises:
+        KeyError: if the header has no sequence of this name.
+    """
     sequences = read.sequences or {}
     return len(sequences[stack.rows].tokens), len(sequences[stack.cols].tokens)
 
 
 def _sizes(read: _Meta) -> Iterator[tuple[str, int]]:
-    """Yield each part of attention, by its name, and its inflated size in bytes. Raises: KeyError: as `_lengths`."""
+    """Yield the name of each blob of attention and its inflated size in bytes.
+
+    Raises:
+        KeyError: if the header lacks a sequence that a stack names.
+    """
     for name, stack in (read.stacks or {}).items():
         rows, cols = _lengths(read, stack)
         for layer in stack.layers:
@@ -155,10 +165,10 @@ def _sizes(read: _Meta) -> Iterator[tuple[str, int]]:
 
 
 def inflated(blob: bytes, size: int, *, most: bool = False) -> bytes:
-    """Return the `size` bytes that a deflated part holds; with `most`, up to so many.
+    """Return the inflated blob, which must have `size` bytes, or at most `size` bytes if `most` is true.
 
     Raises:
-        ValueError: it holds others, or is no deflated part.
+        ValueError: if the blob has another size or is not deflated.
     """
     stream = zlib.decompressobj()
     try:

@@ -1,19 +1,19 @@
-"""Files that are read and written safely: regular ones only, and never half of one."""
+"""Functions that read only regular files, and that write a file completely or not at all."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import stat
-import tempfile
 from pathlib import Path
 
 import platformdirs
 
 
 def user_folder() -> Path:
-    """Return the folder of what attnviz remembers for this user. One without a home has none: nothing can be there."""
+    """Return the folder for this user's own attnviz data, or a path where no file can exist if the user has no home."""
     try:
         return platformdirs.user_cache_path("attnviz")
     except RuntimeError:
@@ -21,11 +21,11 @@ def user_folder() -> Path:
 
 
 def read_regular(path: Path, largest: int) -> bytes:
-    """Return the content of a regular file of at most `largest` bytes. No link is followed, and nothing waited for.
+    """Return the content of a regular file of at most `largest` bytes. It follows no links and never waits for a pipe.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        OSError: it is something else, or larger.
+        FileNotFoundError: if there is no such file.
+        OSError: if the path is not a regular file, or the file is larger.
     """
     if path.is_symlink():
         raise OSError(errno.EINVAL, "it is a link", str(path))
@@ -44,15 +44,35 @@ def read_regular(path: Path, largest: int) -> bytes:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Readers see the old file or the whole new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+    """Write a file so that readers see either the old content or all of the new content."""
+    try:
+        name, handle = _new_file(path.parent)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        name, handle = _new_file(path.parent)
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(content)
-        os.chmod(name, 0o644)  # noqa: PTH101 — mkstemp makes it private, and a cache may be shared
         os.replace(name, path)  # noqa: PTH105
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(name)  # noqa: PTH108
         raise
+
+
+_numbers = itertools.count()
+
+
+def _new_file(folder: Path) -> tuple[str, int]:
+    """Return the name and the handle of a new file in a folder. Only this process writes it, and everybody can read
+    it."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    while True:
+        name = f"{folder}{os.sep}.{os.getpid()}-{next(_numbers)}.tmp"
+        try:
+            handle = os.open(name, flags, 0o644)
+        except FileExistsError:  # from an earlier process with the same number that was killed
+            continue
+        if os.fstat(handle).st_mode & 0o777 != 0o644:  # a cache may be shared, so the user's mask must not apply
+            os.chmod(name, 0o644)  # noqa: PTH101
+        return name, handle

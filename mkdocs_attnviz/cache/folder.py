@@ -1,13 +1,14 @@
-"""The folder that cache entries are kept in.
+"""A folder that stores cache entries.
 
-An entry's key is made from content alone, so there is no index, nothing is ever stale, and two builds may write the
-same folder at once: both write the same thing. Behind the folder there may be a `store` that machines share.
+An entry's key depends on content alone. So the folder needs no index, no entry becomes stale, and two builds may write
+to the same folder at once because they write the same bytes. A `store` that machines share may stand behind the folder.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -19,31 +20,32 @@ from mkdocs_attnviz.cache.key import SUFFIX, KeyParts, file_name
 from mkdocs_attnviz.log import Log
 
 MARKS = {
-    # No line ending is changed in an entry, no difference shown line by line, and reviews fold it.
+    # Git changes no line ending in an entry and shows no differences, and reviews fold it.
     ".gitattributes": f"*{SUFFIX} binary linguist-generated\n",
-    ".gitignore": "*.tmp\n",  # of a build that was killed
+    ".gitignore": "*.tmp\n",  # files of an interrupted build
 }
-"""What lies in the folder for git."""
+"""The files in the cache folder that are addressed to git: name to content."""
 
 
 class StoreError(Exception):
-    """What is wrong with the shared cache, in one sentence."""
+    """An error of the shared cache; its message is one sentence."""
 
 
 class Store(Protocol):
-    """A place behind the folder, which other machines share."""
+    """A place behind the folder, shared with other machines."""
 
     def fetch(self, keys: Sequence[str]) -> Iterator[tuple[str, bytes]]: ...
     def put(self, key: str, content: bytes) -> None: ...
 
 
 class Cache:
-    """A folder of entries. What cannot be written is kept in memory, so that a build never fails for its cache.
+    """A folder of entries. An entry that cannot be written stays in memory, so that a build never fails because of its
+    cache.
 
-    Behind it there may be a `store`: `fetch` takes from there what the folder lacks, and with `push` what is computed
-    goes there, too. A store that fails, after its own tries, is left alone until the next build.
+    With a `store`, `fetch` copies missing entries from there. With `push`, computed entries are also copied to the
+    store. A store that still fails after its own retries is not used again until the next build.
 
-    `outdated` says why an entry of an earlier version is of no use any more: it then counts as damaged.
+    `outdated` returns why an entry of an earlier version can no longer be used; such an entry counts as damaged.
     """
 
     def __init__(
@@ -56,34 +58,39 @@ class Cache:
         signing_key: bytes = b"",
         outdated: Callable[[Entry], str] = lambda _: "",
     ) -> None:
-        """With a `signing_key`, entries are signed with it, and no others are believed."""
+        """Open the cache. With a `signing_key`, entries are signed, and entries without a valid signature are not
+        used."""
         self.folder, self.log = folder, log
         self.store, self.push, self.signing_key, self.outdated = store, push, signing_key, outdated
         self._unwritten: dict[str, Entry] = {}
         self._bad: set[str] = set()
-        """Keys of entries here of which nothing could be made; they count as missing until they are written anew."""
+        """The keys of entries in this folder that cannot be drawn. They count as missing until they are written
+        again."""
         self._failed: set[str] = set()
-        """What the store could not do in this build: `fetch`, `put`."""
+        """The names of the methods of the store that have failed in this build: `fetch`, `put`."""
         self._told: set[str] = set()
+        """The messages that this build has logged already."""
 
     def begin(self) -> None:
-        """A new build: the store may answer again, and everything is told again."""
+        """Start a new build: try the store again, and log every message again."""
         self._failed.clear()
         self._told.clear()
         self._bad.clear()
 
     def path(self, key: str) -> Path:
+        """Return the path of an entry's file."""
         return self.folder / file_name(key)
 
     def has(self, key: str) -> bool:
-        """Whether there is an entry, whole or not; cheap."""
-        try:
-            return key in self._unwritten or (key not in self._bad and self.path(key).is_file())
-        except OSError:
-            return False
+        """Return whether the cache has this entry, without checking whether it is damaged."""
+        if key in self._unwritten:
+            return True
+        # A text instead of a Path, which takes longer than the look-up itself; each figure is looked up three times.
+        return key not in self._bad and os.path.isfile(f"{self.folder}/{file_name(key)}")  # noqa: PTH113
 
     def get(self, key: str, parts: KeyParts) -> Entry | None:
-        """The entry, if it is here whole. A damaged one counts as missing and is replaced when it is next computed."""
+        """Return the entry, or None if it is missing or damaged. A damaged entry is replaced when it is computed
+        again."""
         if key in self._unwritten:
             return self._unwritten[key]
         if key in self._bad:
@@ -98,12 +105,13 @@ class Cache:
             return None
 
     def discard(self, key: str) -> None:
-        """Let an entry count as missing of which nothing can be made, though it is whole."""
+        """Treat an intact entry that cannot be drawn as missing."""
         self._unwritten.pop(key, None)
         self._bad.add(key)
         self._tell_once(f"Cache entry {self.path(key)} is not used: its parts do not fit together.")
 
     def put(self, key: str, parts: KeyParts, entry: Entry) -> Entry:
+        """Store an entry, also in the shared cache if `push` is set, and return it with its key."""
         entry = Entry({**entry.meta, "key": [list(part) for part in parts]}, entry.blobs)
         content = entry.to_bytes(self.signing_key)
         self._write(key, entry, content)
@@ -112,29 +120,30 @@ class Cache:
                 self.store.put(key, content)
             except StoreError as error:
                 self._failed.add("put")
-                self._tell_once(f"{error} What is computed here stays here.", logging.WARNING)
+                self._tell_once(f"{error} New entries stay in the folder of this machine.", logging.WARNING)
         return entry
 
     def fetch(self, wanted: Mapping[str, KeyParts]) -> set[str]:
-        """Take entries from the store into the folder; the keys of those that came whole."""
+        """Copy entries from the store into the folder. Return the keys of those that arrived undamaged."""
         if self.store is None or not wanted or "fetch" in self._failed:
             return set()
-        came = set()
+        fetched = set()
         try:
             for key, content in self.store.fetch(list(wanted)):
                 try:
                     self._write(key, self._checked(content, wanted[key]), content)
-                    came.add(key)
+                    fetched.add(key)
                 except DamagedEntry as error:
                     self._tell_once(f"Entry {file_name(key)} of the shared cache is not used: {error}.")
         except StoreError as error:
             self._failed.add("fetch")
             self._tell_once(str(error), logging.WARNING)
-        return came
+        return fetched
 
     def _write(self, key: str, entry: Entry, content: bytes) -> None:
+        """Write an entry to the folder, or keep it in memory if it cannot be written."""
         try:
-            with contextlib.suppress(OSError):  # an entry is worth more than its marks
+            with contextlib.suppress(OSError):  # the entry matters more than the files for git
                 self._mark()
             write_atomically(self.path(key), content)
             self._unwritten.pop(key, None)
@@ -146,13 +155,17 @@ class Cache:
             )
 
     def _mark(self) -> None:
-        """A new folder is made ready to be committed."""
+        """Write the files for git into a new cache folder."""
         for name, text in MARKS.items():
             if not (self.folder / name).exists():
                 write_atomically(self.folder / name, text.encode())
 
     def _checked(self, content: bytes, parts: KeyParts) -> Entry:
-        """Return the entry, if it is the one that is meant. Raises: DamagedEntry."""
+        """Return the entry in `content` after checking it.
+
+        Raises:
+            DamagedEntry: if the entry is damaged, outdated or has other key parts.
+        """
         entry = Entry.from_bytes(content, self.signing_key)
         if [list(part) for part in parts] != entry.meta.get("key"):
             raise DamagedEntry("it belongs to another input")
@@ -163,6 +176,7 @@ class Cache:
         return entry
 
     def _tell_once(self, message: str, level: int = logging.INFO) -> None:
+        """Log a message unless this build has logged it already."""
         if message not in self._told:
             self._told.add(message)
             self.log.log(level, message)

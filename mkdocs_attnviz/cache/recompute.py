@@ -1,6 +1,6 @@
-"""A comparison of a site's entries with what its models give when they are run once more.
+"""A comparison of stored entries with the values that the models compute now.
 
-An entry can be written by anybody, and its checksum then fits. Only the model tells whether its numbers are true.
+Anybody can write an entry with a correct checksum. Only the model can show whether the numbers are true.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mkdocs_attnviz.block.source import Source
-from mkdocs_attnviz.cache.status import Standing
+from mkdocs_attnviz.cache.status import BlockStatus
 from mkdocs_attnviz.models.engine.client import Captured, Engine
 from mkdocs_attnviz.models.engine.request import Request
 from mkdocs_attnviz.pipeline import Build, Plan
@@ -18,24 +18,25 @@ from mkdocs_attnviz.pipeline import Build, Plan
 
 @dataclass(frozen=True)
 class Recomputed:
-    """What came of computing one entry once more."""
+    """The result of computing one entry again."""
 
     source: Source
-    """The first block that is drawn from it."""
+    """The first block that is drawn from the entry."""
     problem: str = ""
-    """How it differs, or why that cannot be known, as a sentence; empty if it holds what the model gives."""
+    """A sentence that says how the entry differs, or why it could not be compared; empty if it agrees."""
     detail: str = ""
-    """The traceback of what kept it from being computed, if something unforeseen did."""
+    """The traceback of an unexpected error, or an empty text."""
 
 
-def recomputed(build: Build, found: Sequence[Standing], sample: int | None, engine: Engine) -> list[Recomputed]:
-    """Compute the entries of these blocks that are here once more, or `sample` of them that chance chooses."""
+def recomputed(build: Build, statuses: Sequence[BlockStatus], sample: int | None, engine: Engine) -> list[Recomputed]:
+    """Compute the entries of these blocks again and compare them. With `sample`, compute a random selection of that
+    size."""
     wanted: dict[str, tuple[Source, Request]] = {}
-    for each in found:
-        plan = build.plan(each.source)
-        if each.state == "cached" and isinstance(plan, Plan):
+    for status in statuses:
+        plan = build.plan(status.source)
+        if status.state == "cached" and isinstance(plan, Plan):
             for request in plan.requests:
-                wanted.setdefault(request.key, (each.source, request))
+                wanted.setdefault(request.key, (status.source, request))
     chosen = list(wanted.values())
     if sample is not None and sample < len(chosen):
         chosen = random.SystemRandom().sample(chosen, sample)
@@ -43,16 +44,17 @@ def recomputed(build: Build, found: Sequence[Standing], sample: int | None, engi
 
 
 def _compared(build: Build, chosen: Sequence[tuple[Source, Request]], engine: Engine) -> Iterator[Recomputed]:
-    here: list[tuple[Source, Request]] = []
+    """Yield the result of the comparison for each chosen entry."""
+    computable: list[tuple[Source, Request]] = []
     for source, request in chosen:
         why = next((model.absent for model in request.models if model.absent), "")
         if why:
-            yield Recomputed(source, f"Its entry cannot be computed once more. {why}")
+            yield Recomputed(source, f"Its entry cannot be computed again. {why}")
         else:
-            here.append((source, request))
+            computable.append((source, request))
     settings = build.settings
     answers = engine.capture(
-        [request for _, request in here],
+        [request for _, request in computable],
         device=settings.device,
         batch_size=settings.batch_size,
         max_tokens=settings.max_tokens,
@@ -60,10 +62,10 @@ def _compared(build: Build, chosen: Sequence[tuple[Source, Request]], engine: En
     from mkdocs_attnviz.models.comparison import difference
 
     for answer in answers:
-        source, request = here[answer.index]
+        source, request = computable[answer.index]
         if not isinstance(answer, Captured):
             why = answer.problem.sentences
-            yield Recomputed(source, f"Its entry cannot be computed once more. {why}", answer.problem.detail)
+            yield Recomputed(source, f"Its entry cannot be computed again. {why}", answer.problem.detail)
             continue
         stored = build.cache.get(request.key, request.key_parts)
         where = "it is gone" if stored is None else difference(stored, answer.entry)

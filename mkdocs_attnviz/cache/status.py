@@ -1,7 +1,7 @@
-"""How a block stands: are the tensors here that its figure is drawn from? Nothing is run, fetched or written.
+"""The status of each block: whether the cache has the tensors for its figure. Nothing is run, fetched or written.
 
-Entries of this machine are read whole and drawn from, so that what is `cached` here is certain to be drawn by a build
-elsewhere. Of the shared cache only the list is read: a build checks what it fetches.
+Entries on this machine are read completely and drawn, so a build elsewhere can certainly draw what is `cached` here.
+The shared cache is only listed, because a build checks every entry that it fetches.
 """
 
 from __future__ import annotations
@@ -26,131 +26,135 @@ from mkdocs_attnviz.pipeline import Build
 from mkdocs_attnviz.views import OPTIONS
 
 State = Literal["cached", "shared", "missing", "damaged", "bad"]
-"""`shared`: only in the shared cache. `bad`: the block itself is wrong."""
+"""The status of a block. `shared`: the entry is only in the shared cache. `bad`: the block itself has an error."""
 STATES: tuple[State, ...] = get_args(State)
 GOOD = ("cached", "shared")
+"""The states in which a build can draw the block without running a model."""
 NOT_HELD = "The cache does not hold its tensors."
 
 
 @dataclass(frozen=True)
-class Standing:
-    """One block of a site."""
+class BlockStatus:
+    """A record of one block of a site and its status."""
 
     source: Source
     where: str
-    """`page.md:12`: of the block, or of what is wrong in it."""
+    """The place of the block, or of the error in it: `page.md:12`."""
     state: State
     block: Block | None = None
-    """None where it cannot be read."""
+    """The parsed block, or None if it has an error."""
     models: tuple[ModelRef, ...] = ()
-    """That it is drawn from, in the block's order; empty where one is not known."""
+    """The models this figure is drawn from, in block order; empty if any of them is unresolved."""
     key: str | None = None
-    """Of its entry; None where that cannot be known."""
+    """The key of the cache entry, or None if a model is unresolved."""
     size: int | None = None
-    """Bytes of its entry, on this machine or else in the shared cache."""
+    """The size of the entry in bytes, on this machine or else in the shared cache."""
     changed: float | None = None
-    """When its entry was written on this machine, in seconds since 1970."""
+    """The time when the entry was written on this machine, in seconds since 1970."""
     lacking: tuple[str, ...] = ()
-    """Keys of what it is drawn from and is not on this machine: of a changed model, and of the model as it is."""
+    """The keys of entries that are not on this machine. A block with interventions needs two: one of the changed model
+    and one of the unchanged model."""
     problem: Problem | None = None
-    """Why no figure can be drawn; None if one can."""
+    """The reason why no figure can be drawn, or None if it can be drawn."""
 
 
-def standings(build: Build, sources: Sequence[Source]) -> list[Standing]:
-    """Where each block stands. The build is one that may not run models."""
-    found = [_here(build, source) for source in sources]
+def block_statuses(build: Build, sources: Sequence[Source]) -> list[BlockStatus]:
+    """Return the status of each block. The build must be one that may not run models."""
+    statuses = [_here(build, source) for source in sources]
     url = build.settings.cache_url
-    if url is None or not any(_elsewhere(each) for each in found):
-        return found
+    if url is None or not any(_elsewhere(each) for each in statuses):
+        return statuses
     try:
         sizes = Store(url, build.log).sizes()
     except StoreError as error:
         unread = Problem("missing", "", NOT_HELD, advice=str(error))
-        return [replace(each, problem=unread) if _elsewhere(each) else each for each in found]
-    return [_shared(each, sizes) if _elsewhere(each) else each for each in found]
+        return [replace(each, problem=unread) if _elsewhere(each) else each for each in statuses]
+    return [_shared(each, sizes) if _elsewhere(each) else each for each in statuses]
 
 
-def _elsewhere(standing: Standing) -> bool:
-    """Whether its entry may be in the shared cache alone."""
-    return bool(standing.lacking)
+def _elsewhere(status: BlockStatus) -> bool:
+    """Return whether the entry may be in the shared cache only."""
+    return bool(status.lacking)
 
 
-def _shared(standing: Standing, sizes: Mapping[str, int]) -> Standing:
-    if any(key not in sizes for key in standing.lacking):
-        return standing
-    size = sizes.get(standing.key or "", standing.size)
-    return replace(standing, state="shared", size=size, problem=None)
+def _shared(status: BlockStatus, sizes: Mapping[str, int]) -> BlockStatus:
+    """Return the block's status after looking up its missing entries in the list of the shared cache."""
+    if any(key not in sizes for key in status.lacking):
+        return status
+    size = sizes.get(status.key or "", status.size)
+    return replace(status, state="shared", size=size, problem=None)
 
 
-def _here(build: Build, source: Source) -> Standing:
-    """As far as this machine can tell."""
+def _here(build: Build, source: Source) -> BlockStatus:
+    """Return the status of a block, judged by the files on this machine."""
     plan = build.plan(source)
     if isinstance(plan, Alert):
         return _without_plan(plan)
-    known = Standing(source, source.where(), "cached", plan.block, plan.request.models)
+    status = BlockStatus(source, source.where(), "cached", plan.block, plan.request.models)
     entries: list[Entry] = []
     lacking: list[str] = []
-    for request in reversed(plan.requests):  # the block's own last, which is the one that is told
+    for request in reversed(plan.requests):  # the block's own entry comes last, because the status shows that one
         key, parts = request.key, request.key_parts
-        known = replace(known, key=key, size=None, changed=None)
+        status = replace(status, key=key, size=None, changed=None)
         try:
             about = build.cache.path(key).stat()
         except OSError:
             lacking.append(key)
             continue
-        known = replace(known, size=about.st_size, changed=about.st_mtime)
+        status = replace(status, size=about.st_size, changed=about.st_mtime)
         entry = build.cache.get(key, parts)
         if entry is None:
             name = f"{build.settings.cache_dir}/{file_name(key)}"
-            return replace(known, state="damaged", problem=_damaged(f"Its cache entry {name} is damaged."))
+            return replace(status, state="damaged", problem=_damaged(f"Its cache entry {name} is damaged."))
         entries.insert(0, entry)
     if lacking:
-        return replace(known, state="missing", lacking=tuple(lacking), problem=Problem("missing", "", NOT_HELD))
+        return replace(status, state="missing", lacking=tuple(lacking), problem=Problem("missing", "", NOT_HELD))
     try:
         build.figure(plan, entries)
     except DamagedEntry as error:
         name = f"{build.settings.cache_dir}/{file_name(plan.request.key)}"
         problem = _damaged(f"Nothing can be drawn from its cache entry {name}.", trace(error))
-        return replace(known, state="damaged", problem=problem)
+        return replace(status, state="damaged", problem=problem)
     except BlockError as error:
-        return replace(known, state="bad", where=source.where(error), problem=error.problem)
-    return known
+        return replace(status, state="bad", where=source.where(error), problem=error.problem)
+    return status
 
 
-def _without_plan(alert: Alert) -> Standing:
-    """A block that is wrong, or a model of which nobody has looked up."""
+def _without_plan(alert: Alert) -> BlockStatus:
+    """Return the status of a block that has an error, or whose model has not been looked up."""
     source, error = alert.source, alert.error
     block = None
     with contextlib.suppress(BlockError):
         block = parse(source, OPTIONS)
     if error.problem.kind != "missing" or block is None:
-        return Standing(source, source.where(error), "bad", block, problem=error.problem)
-    problem = replace(error.problem, advice="")  # that it may not be looked up is our own doing
-    return Standing(source, source.where(), "missing", block, problem=problem)
+        return BlockStatus(source, source.where(error), "bad", block, problem=error.problem)
+    problem = replace(error.problem, advice="")  # this command never looks models up, so the advice does not apply
+    return BlockStatus(source, source.where(), "missing", block, problem=problem)
 
 
 def _damaged(message: str, detail: str = "") -> Problem:
+    """Return the problem of an entry that cannot be used."""
     return Problem("missing", "", message, detail)
 
 
-def unlocked(build: Build, found: Sequence[Standing]) -> list[str]:
-    """Models whose entries the blocks use and that the lock file does not know, by their names there."""
-    drawn = [model for each in found if each.state in GOOD for model in each.models]
+def unlocked(build: Build, statuses: Sequence[BlockStatus]) -> list[str]:
+    """Return the names of models that the blocks use but the lock file does not contain."""
+    drawn = [model for status in statuses if status.state in GOOD for model in status.models]
     used = {part.reference for model in drawn for part in model.parts}
     return sorted(used - set(build.lock.known))
 
 
-def moved_on_hub(build: Build, found: Sequence[Standing]) -> Iterator[Problem]:
-    """Yield for each branch that its hub has elsewhere now how it has moved, or why the hub could not be asked."""
-    known = [each for each in found if each.block is not None and each.models]
-    pairs = [pair for each in known if each.block for pair in zip(each.block.models, each.models, strict=True)]
+def moved_on_hub(build: Build, statuses: Sequence[BlockStatus]) -> Iterator[Problem]:
+    """Yield a problem for each branch that has moved on its hub, or whose hub could not be asked."""
+    known = [status for status in statuses if status.block is not None and status.models]
+    pairs = [pair for status in known if status.block for pair in zip(status.block.models, status.models, strict=True)]
     for named, drawn in {model.reference: (named, model) for named, model in pairs}.values():
-        model = drawn.base or drawn  # an adapter's base may be the hub's, itself it is a directory
+        model = drawn.base or drawn  # an adapter is a directory, but its base model may be on the hub
         if not (model.identity or "").startswith("commit:"):
             continue
         branch = resolve(named.name, named.revision, build.settings, build.base, update=True)
         branch = branch.base or branch
-        if branch.identity is not None:  # it is pinned
+        if branch.identity is not None:  # the block pins a commit
             continue
         try:
             commit = build.worker.hub_commit(branch)

@@ -1,7 +1,7 @@
-"""A cache that many machines share: entries under a URL that fsspec reads (`s3://`, `gs://`, `hf://`, `file://` …).
+"""A cache that many machines share: entries under a URL that fsspec can read (`s3://`, `gs://`, `hf://`, `file://` …).
 
-What comes from it is checked like any entry. What cannot be read or written after several tries is told once, and
-costs no more: the folder of this machine and the models are still there.
+Fetched entries are checked like all others. If the store still fails after several tries, this is logged once and the
+store is skipped. The build continues with the folder of this machine and the models.
 """
 
 from __future__ import annotations
@@ -25,24 +25,25 @@ from mkdocs_attnviz.log import Log
 Result = TypeVar("Result")
 
 TRIES = 5
-AT_ONCE = 64  # entries that are asked for together; what came is in the folder before more is held in memory
-PIECE = 4 << 20  # bytes; larger entries are asked for one by one
-AT_FIRST = 4  # and until it is known how fast they come
-FAST, SLOW = 10.0, 60.0  # seconds after which more are asked for together the next time, or fewer
-DEADLINE = 300.0  # seconds after which nothing more is expected of a call; of a slow line, it brings 100 MB
+"""The number of tries for each call."""
+AT_ONCE = 64  # entries in one request; they are written to the folder before more are held in memory
+PIECE = 4 << 20  # bytes; larger entries are requested one by one
+AT_FIRST = 4  # entries in the first requests, until the speed is known
+FAST, SLOW = 10.0, 60.0  # seconds; a faster request doubles the number for the next one, a slower request halves it
+DEADLINE = 300.0  # seconds after which a call counts as failed; a slow line transfers 100 MB in this time
 NOT_THERE = (FileNotFoundError, NotADirectoryError)
 
 
 class Silent(Exception):
-    """A call has neither returned nor failed."""
+    """An error that says that a call has neither returned nor failed before the deadline."""
 
 
 FINAL = (*NOT_THERE, PermissionError, ImportError, ValueError, NotImplementedError, Silent)
-"""Errors that no second try mends."""
+"""The errors that another try cannot fix."""
 
 
 class Store:
-    """The place that `url` names; its layout is that of the cache's folder."""
+    """A shared cache at `url`, with the same layout as the cache folder."""
 
     def __init__(self, url: str, log: Log, wait: float = 0.2) -> None:
         self.url, self.log, self.wait = url, log, wait
@@ -50,10 +51,11 @@ class Store:
         self._at_once = AT_FIRST
 
     def fetch(self, keys: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        """The contents of those that are there, whole or not, many asked for at once and yielded as they come.
+        """Yield the key and content of each entry that the store has, whether it is damaged or not. Many are requested
+        at once.
 
         Raises:
-            StoreError: so many tries in a row brought nothing.
+            StoreError: if too many tries in a row have failed.
         """
         waiting = {self._path(key): key for key in keys}
         with self._told("read"):
@@ -64,10 +66,10 @@ class Store:
                         yield path.rpartition("/")[2].removesuffix(SUFFIX), whole
 
     def _whole(self, path: str) -> bytes | None:
-        """Return a large entry; None if it is too large for one, or gone."""
+        """Return the content of a large entry, or None if it exceeds the limit or is gone."""
         try:
             size = self._files().size(path)
-            if not PIECE < size <= LARGEST:  # a device tells none
+            if not PIECE < size <= LARGEST:  # a device reports no size
                 self.log.info("%s of the shared cache is not used: it has %d MB.", path, size >> 20)
                 return None
             content: bytes = self._files().cat_file(path)
@@ -76,50 +78,54 @@ class Store:
         return content
 
     def _fetch_some(self, waiting: dict[str, str]) -> dict[str, bytes]:
-        """One try for the first of `waiting`, of each a piece; what is settled is taken from there.
+        """Request the first bytes of the first few entries of `waiting`, and remove the settled ones from `waiting`.
 
-        Raises: one of the errors, if nothing could be settled.
+        Raises:
+            Exception: if every request has failed; it is the first of their errors.
         """
         paths = list(itertools.islice(waiting, self._at_once))
-        came, failures, start = {}, [], time.monotonic()
+        contents, failures, start = {}, [], time.monotonic()
         pieces = self._files().cat_ranges(paths, 0, PIECE + 1, on_error="return")
         for path, answer in zip(paths, pieces, strict=True):
             if isinstance(answer, bytes):
-                came[path] = answer
+                contents[path] = answer
                 del waiting[path]
             elif isinstance(answer, NOT_THERE):
                 del waiting[path]
-            elif "range" in str(answer).lower() and self._files().size(path) == 0:  # of which no piece can be had
-                came[path] = b""
+            elif "range" in str(answer).lower() and self._files().size(path) == 0:  # an empty file has no ranges
+                contents[path] = b""
                 del waiting[path]
             else:
                 failures.append(answer)
-        took = time.monotonic() - start
-        if took > SLOW:
+        seconds = time.monotonic() - start
+        if seconds > SLOW:
             self._at_once = max(self._at_once // 2, 1)
-        elif took < FAST and not failures:
+        elif seconds < FAST and not failures:
             self._at_once = min(2 * self._at_once, AT_ONCE)
         if len(failures) == len(paths):
             raise failures[0]
         if failures:
-            time.sleep(self.wait)  # the store may ask for slower
-        return came
+            time.sleep(self.wait)  # the store may limit the rate of requests
+        return contents
 
     def put(self, key: str, content: bytes) -> None:
-        """Write one entry, under its name only when it is whole, where the filesystem can do that.
+        """Write one entry. If the filesystem supports it, the name appears only when the entry is complete.
 
         Raises:
-            StoreError: after the last try.
+            StoreError: if the last try fails.
         """
         path = self._path(key)
         with self._told("written"):
             self._tried(self._put, path, content)
 
     def _put(self, path: str, content: bytes) -> None:
+        """Write one entry, without another try."""
         from fsspec.implementations.local import LocalFileSystem
 
         files = self._files()
-        if isinstance(files, LocalFileSystem):  # its own transaction copies from the folder for temporary files
+        if isinstance(
+            files, LocalFileSystem
+        ):  # its transactions copy from the folder for temporary files, which is not atomic
             write_atomically(Path(path), content)
             return
         files.makedirs(path.rpartition("/")[0], exist_ok=True)
@@ -131,10 +137,10 @@ class Store:
             files.pipe_file(path, content)
 
     def sizes(self) -> Mapping[str, int]:
-        """Bytes of each entry, by its key.
+        """Return the size of each entry in bytes, by key.
 
         Raises:
-            StoreError: after the last try.
+            StoreError: if the last try fails.
         """
         with self._told("listed"):
             self._files().invalidate_cache()
@@ -142,37 +148,44 @@ class Store:
         return {name.removesuffix(SUFFIX): size for name, size in listed.items() if name.endswith(SUFFIX)}
 
     def _listed(self) -> list[dict[str, Any]]:
-        """About each file."""
+        """Return what fsspec reports about each file."""
         from fsspec import AbstractFileSystem
 
         files = self._files()
         if getattr(files.find, "__func__", None) is not AbstractFileSystem.find:
             return self._about(lambda: files.find(self._root(), detail=True).values())
-        # That of all others lists folder by folder, and passes over what cannot be listed.
+        # The general `find` ignores folders that cannot be listed, so each folder is listed here.
         ls = functools.partial(files.ls, detail=True)
         folders = [each["name"] for each in self._about(lambda: ls(self._root())) if each["type"] == "directory"]
         return [each for folder in folders for each in self._about(functools.partial(ls, folder))]
 
     def _about(self, listing: Callable[[], Iterable[dict[str, Any]]]) -> list[dict[str, Any]]:
+        """Return the result of a listing; it is empty if the folder does not exist."""
         with contextlib.suppress(*NOT_THERE):
             return list(self._tried(listing))
         return []
 
     def remove(self, key: str) -> None:
-        """Raises: StoreError: after the last try."""
+        """Remove one entry.
+
+        Raises:
+            StoreError: if the last try fails.
+        """
         path = self._path(key)
         with self._told("written"), contextlib.suppress(*NOT_THERE):
             self._tried(self._files().rm_file, path)
 
     def _files(self) -> Any:
+        """Return the filesystem."""
         return self._open()[0]
 
     def _root(self) -> str:
+        """Return the path of the store in its filesystem."""
         root: str = self._open()[1]
         return root
 
     def _open(self) -> tuple[Any, str]:
-        """Filesystem and path; opened when it is first needed, since a full cache needs no network."""
+        """Return the filesystem and the path. It is opened on first use, because a complete cache needs no network."""
         if self._opened is None:
             from fsspec.core import url_to_fs
 
@@ -181,11 +194,12 @@ class Store:
         return opened
 
     def _path(self, key: str) -> str:
+        """Return the path of an entry."""
         with self._told("opened"):
             return f"{self._root().rstrip('/')}/{file_name(key)}"
 
     def _tried(self, call: Callable[..., Result], *arguments: Any, **options: Any) -> Result:
-        """What the call returns, or the error of its last try."""
+        """Return the result of the call after as many tries as it needs, or raise the error of the last one."""
         from tenacity import Retrying, retry_if_not_exception_type, stop_after_attempt, wait_exponential, wait_random
 
         again = Retrying(
@@ -199,7 +213,7 @@ class Store:
 
     @contextlib.contextmanager
     def _told(self, done: str) -> Iterator[None]:
-        """What a filesystem raises is its own affair, and no two raise alike."""
+        """Turn any error of a filesystem into a StoreError, because every filesystem raises different ones."""
         try:
             yield
         except StoreError:
@@ -219,10 +233,10 @@ class Store:
 
 
 def _in_time(call: Callable[..., Result], *arguments: Any, **options: Any) -> Result:
-    """Return what the call returns, or raise what it raises; one that does neither is left behind in its thread.
+    """Return the result of the call or raise its error. A call that exceeds the deadline is left running in its thread.
 
     Raises:
-        Silent: nothing came of it by the deadline.
+        Silent: if the call has not ended by the deadline.
     """
     answer: Future[Result] = Future()
 

@@ -1,9 +1,9 @@
-"""Entries whose tokens an earlier version told wrongly.
+"""The detection of entries whose tokens an earlier version recorded wrongly.
 
-What an entry says of its tokens has changed for few vocabularies and few texts, and the keys of all others must stay.
-Neither a key nor a lock file knows the tokenizer, and a machine that only draws has none of its files. So an entry says
-which version told its tokens, and one from before is given up only where its own tokens show that they may be wrong. It
-is then computed anew under its key, like a damaged one.
+The way in which tokens are recorded has changed for a few vocabularies and texts, and all other keys must stay valid.
+Neither the key nor the lock file identifies the tokenizer, and a machine that only draws has none of its files. So each
+entry records the version that described its tokens. An older entry is given up only if its own tokens show that they
+may be wrong. It is then computed again under the same key, like a damaged entry.
 """
 
 from __future__ import annotations
@@ -15,52 +15,53 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mkdocs_attnviz.cache.entry import Entry
-from mkdocs_attnviz.models.inputs.marks import gpt2_alphabet
 
 TOKEN_VERSION = 3
-OUTDATED = "an earlier version has told some of its tokens wrongly"
+OUTDATED = "an earlier version recorded some of its tokens wrongly"
 
 BYTE = re.compile(r"‹[0-9A-F]{2}›")
 BYTE_TOKEN = re.compile(r"<0x[0-9A-Fa-f]{2}>|<\|byte\d+\|>")
 LIKE_SPECIAL = re.compile(r"(?s)[<\[{]\S.*[>\]}]|\|.+\||>>.+<<|__.+__|[a-z]{2,3}_[A-Z][A-Za-z]{1,3}")
 HEXADECIMAL = re.compile(r"(?:[0-9a-f]{2})+")
 NAMES = ("predictions", "lens")
-"""Blobs with the names of tokens that a model held likely."""
+"""The blobs that contain names of likely tokens."""
 MOST = 1 << 24
-"""Bytes of such a blob that are looked at."""
+"""The number of bytes of such a blob that are checked."""
 
 
 def outdated(entry: Entry) -> str:
-    """Return why an entry is not to be used any more, or nothing if it may be."""
+    """Return why an entry must not be used any more; the text is empty if it may be used."""
     sequences = entry.meta.get("sequences")
     if not isinstance(sequences, Mapping) or _of_own_tensors(entry):
         return ""
-    old = [each for each in sequences.values() if isinstance(each, Mapping) and "version" not in each]
+    old = [sequence for sequence in sequences.values() if isinstance(sequence, Mapping) and "version" not in sequence]
     try:
         wrong = any(map(_wrong, old)) or (bool(old) and any(_names_bytes(entry.blobs.get(name)) for name in NAMES))
         wrong = wrong or _explains_a_piece(entry)
-    except (KeyError, TypeError, AttributeError):  # no entry of ours; whoever reads it says so
+    except (KeyError, TypeError, AttributeError):  # not an entry of ours; the caller reports it when it reads the entry
         return ""
     return OUTDATED if wrong else ""
 
 
 def _explains_a_piece(entry: Entry) -> bool:
-    """Return whether `token` or `contrast` may have been read as a piece inside of words rather than as the word."""
+    """Return whether `token` or `contrast` may have been read as a piece inside a word rather than as the word."""
     key = entry.meta.get("key")
-    named = [part[1] for part in key if part[0] == "parameters"] if isinstance(key, list) else []
-    if not any(isinstance(each, Mapping) and ("token" in each or "contrast" in each) for each in named):
+    parameters = [part[1] for part in key if part[0] == "parameters"] if isinstance(key, list) else []
+    if not any(isinstance(item, Mapping) and ("token" in item or "contrast" in item) for item in parameters):
         return False
     sequences = entry.meta["sequences"].values()
-    marked = any(token.startswith("▁") for each in sequences for token in each["tokens"])
-    return marked and any(each.get("version", 1) < 3 for each in sequences)
+    marked = any(token.startswith("▁") for item in sequences for token in item["tokens"])
+    return marked and any(item.get("version", 1) < 3 for item in sequences)
 
 
 def _of_own_tensors(entry: Entry) -> bool:
+    """Return whether the entry was made from an author's own tensors."""
     key = entry.meta.get("key")
     return isinstance(key, list) and ["capture", "tensors"] in key
 
 
 def _wrong(sequence: Mapping[str, Any]) -> bool:
+    """Return whether an earlier version may have described the tokens of this sequence wrongly."""
     tokens, pretty = sequence["tokens"], sequence["pretty"]
     special = set(sequence["special"])
     words = [token for n, token in enumerate(tokens) if n not in special]
@@ -75,7 +76,9 @@ def _wrong(sequence: Mapping[str, Any]) -> bool:
 
 
 def _foreign_marks(tokens: Sequence[str]) -> bool:
-    """Return whether letters may have been taken for marks of another vocabulary."""
+    """Return whether an earlier version may have taken letters for word boundary marks of another vocabulary."""
+    from mkdocs_attnviz.models.inputs.marks import gpt2_alphabet  # imported late, because few entries are so old
+
     pieces = any(token.startswith("##") for token in tokens)
     byte_level = not pieces and all(
         character in gpt2_alphabet() or character.isspace() for token in tokens for character in token
@@ -90,18 +93,19 @@ def _foreign_marks(tokens: Sequence[str]) -> bool:
 
 
 def _ends(tokens: Sequence[str]) -> bool:
-    """Return whether words may be marked at their ends, which nobody looked at."""
+    """Return whether tokens have marks at the ends of words, which earlier versions ignored."""
     return any(token.endswith(("@@", "</w>")) for token in tokens)
 
 
 def _characters(tokens: Sequence[str]) -> bool:
-    """Return whether tokens may be bytes or characters, which were taken for words."""
+    """Return whether tokens may be bytes or characters, which earlier versions took for words."""
     if tokens and all(map(HEXADECIMAL.fullmatch, tokens)):
         return True
-    return all(len(each) == 1 for each in tokens) and any(each.isspace() or not each.isascii() for each in tokens)
+    return all(len(token) == 1 for token in tokens) and any(token.isspace() or not token.isascii() for token in tokens)
 
 
 def _names_bytes(blob: bytes | None) -> bool:
+    """Return whether a blob contains the name of a byte token."""
     if blob is None:
         return False
     with contextlib.suppress(zlib.error):

@@ -1,4 +1,4 @@
-"""The only rooms that import torch or transformers, and those do so in a worker process alone.
+"""The rooms for models. They alone import torch or transformers, and they do so only in a worker process.
 
-`reference` and `client` run in the build's own process and import neither.
+`identity` and `engine/client` run in the build's own process and import neither.
 """

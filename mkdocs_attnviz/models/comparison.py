@@ -1,6 +1,6 @@
-"""How one entry differs from another of the same input by the same model.
+"""The comparison of two entries of the same input and the same model.
 
-Batches, threads and devices change last bits, so that numbers are compared with some room, and texts exactly.
+Batches, threads and devices change the last bits of numbers. So numbers are compared with a tolerance, texts exactly.
 """
 
 from __future__ import annotations
@@ -15,19 +15,21 @@ import numpy as np
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.cache.entry_schema import LARGEST_JSON, LARGEST_LAYER, LARGEST_TABLE, inflated
 
-STEPS = 4  # of 255, by which a stored weight may be off
-SHARE = 0.02  # of the largest number beside it, by which a number may be off
+STEPS = 4  # of 255: the tolerance of a stored weight
+SHARE = 0.02  # of the largest number of the same list or array: the tolerance of a number
 NOT_COMPARED = ("key", "made_with")
 UNSTABLE = ("cluster",)
-"""Lists in an order that a last bit can turn round."""
+"""Lists whose order may change with a last bit."""
 PAIRED = {"top": ("probabilities", "values")}
-"""Lists of names or numbers, the likeliest first, and beside them the lists of their values."""
+"""Lists of names or numbers, the likeliest first, each with the lists of their values."""
 
 
 def difference(stored: Entry, computed: Entry) -> str:
-    """Return where an entry differs from what was computed, as `part: how`; '' if it does not."""
+    """Return the first difference between an entry and a new computation of it, as `part: difference`; '' if they
+    agree.
+    """
     one, other = (
-        {name: value for name, value in each.meta.items() if name not in NOT_COMPARED} for each in (stored, computed)
+        {name: value for name, value in entry.meta.items() if name not in NOT_COMPARED} for entry in (stored, computed)
     )
     if where := _unlike(one, other):
         return f"its header has another {where}"
@@ -48,7 +50,7 @@ def _blob_differs(name: str, meta: Mapping[str, Any], stored: bytes, computed: b
         return ""
     groups = _groups(name, meta)
     if groups is None:
-        where = _unlike(_told(_json(stored)), _told(_json(computed)))
+        where = _unlike(_comparable(_json(stored)), _comparable(_json(computed)))
         return f"another {where}" if where else ""
     return _steps_differ(stored, computed) if groups == 0 else _values_differ(stored, computed, groups)
 
@@ -58,7 +60,7 @@ def _json(blob: bytes) -> Any:
 
 
 def _groups(name: str, meta: Mapping[str, Any]) -> int | None:
-    """Return how many scaled rows a blob has; 0 for weights, None for JSON."""
+    """Return the number of scaled rows of a blob; 0 for weights, None for JSON."""
     stack, _, rest = name.partition("/")
     if stack in meta.get("stacks", {}):
         number, _, part = rest.partition("/")
@@ -74,12 +76,12 @@ def _groups(name: str, meta: Mapping[str, Any]) -> int | None:
     if name == "attributions":
         return len(meta["outputs"])
     layers = meta.get("layers", [])
-    kept = (
+    kept_neurons = (
         {f"{layer['stack']}.{layer['layer']}": layer["kept"] for layer in layers if isinstance(layer, dict)}
         if isinstance(layers, list)
         else {}
     )
-    return kept.get(name)
+    return kept_neurons.get(name)
 
 
 def _steps_differ(stored: bytes, computed: bytes) -> str:
@@ -91,13 +93,13 @@ def _steps_differ(stored: bytes, computed: bytes) -> str:
 
 def _values_differ(stored: bytes, computed: bytes, groups: int) -> str:
     size = len(inflated(computed, LARGEST_TABLE * 16, most=True))
-    found = []
+    decoded = []
     for blob in (stored, computed):
         content = inflated(blob, size)
         scales = np.frombuffer(content[: 4 * groups], "<f4")[:, None]
         steps = np.frombuffer(content[4 * groups :], "<i2").reshape(groups, -1)
-        found.append((steps * scales, steps == -32768))
-    (one, masked), (other, masked_too) = found
+        decoded.append((steps * scales, steps == -32768))
+    (one, masked), (other, masked_too) = decoded
     if (masked != masked_too).any():
         return "values in other places"
     scale = float(np.abs(np.where(masked, 0, other)).max(initial=0))
@@ -105,19 +107,19 @@ def _values_differ(stored: bytes, computed: bytes, groups: int) -> str:
     return f"values that are off by up to {most:.3g}" if most > SHARE * scale + 1e-6 else ""
 
 
-def _told(value: Any) -> Any:
-    """JSON in which numbers that stand for names have become those, and lists of values stand beside them."""
+def _comparable(value: Any) -> Any:
+    """Return JSON with numbers replaced by the names they stand for, and each name paired with its value."""
     if not isinstance(value, dict):
         return value
     names = value.get("vocabulary")
-    told = {name: part for name, part in value.items() if name not in ("vocabulary", *UNSTABLE)}
-    if "actual" in told:
-        told["actual"] = _floats(told["actual"])  # probabilities, and ranks
+    comparable = {name: part for name, part in value.items() if name not in ("vocabulary", *UNSTABLE)}
+    if "actual" in comparable:
+        comparable["actual"] = _floats(comparable["actual"])  # a list of probabilities and ranks
     for first, seconds in PAIRED.items():
         for second in seconds:
-            if first in told and second in told:
-                told[first] = _paired(told[first], told.pop(second), names)
-    return told
+            if first in comparable and second in comparable:
+                comparable[first] = _paired(comparable[first], comparable.pop(second), names)
+    return comparable
 
 
 def _floats(value: Any) -> Any:
@@ -127,7 +129,7 @@ def _floats(value: Any) -> Any:
 
 
 def _paired(first: Any, second: Any, names: Any) -> Any:
-    """Nested lists of numbers and their values → of mappings from name to value."""
+    """Turn nested lists of numbers and of their values into nested lists of mappings from name to value."""
     if isinstance(first, list) and first and not isinstance(first[0], int):
         return [_paired(one, other, names) for one, other in zip(first, second, strict=True)]
     if not isinstance(first, list):
@@ -136,11 +138,13 @@ def _paired(first: Any, second: Any, names: Any) -> Any:
 
 
 class _Top(dict[str, float]):
-    """The likeliest with their values; those at the end may be others where they are as likely."""
+    """The likeliest names with their values. Names at the end may differ between two runs if they are
+    equally likely.
+    """
 
 
 def _unlike(one: Any, other: Any, room: float = 0.0) -> str:
-    """Return the name of what differs, '' if nothing does. `room` is how far numbers may be apart."""
+    """Return the name of the part that differs, or ''. `room` is the absolute tolerance of numbers."""
     if isinstance(one, _Top) and isinstance(other, _Top):
         return "" if _same_top(one, other) else "list of what is likeliest"
     if isinstance(one, dict) and isinstance(other, dict):
@@ -150,8 +154,8 @@ def _unlike(one: Any, other: Any, room: float = 0.0) -> str:
     if isinstance(one, list) and isinstance(other, list):
         if len(one) != len(other):
             return "length"
-        numbers = [abs(each) for each in other if isinstance(each, float)]
-        room = max([room, *(SHARE * each for each in numbers if math.isfinite(each))])
+        numbers = [abs(value) for value in other if isinstance(value, float)]
+        room = max([room, *(SHARE * number for number in numbers if math.isfinite(number))])
         return next((f"{at}" for at, pair in enumerate(zip(one, other, strict=True)) if _unlike(*pair, room)), "")
     if isinstance(one, float) or isinstance(other, float):
         return "" if _close(one, other, room) else "number"
@@ -159,7 +163,7 @@ def _unlike(one: Any, other: Any, room: float = 0.0) -> str:
 
 
 def _close(one: Any, other: Any, room: float) -> bool:
-    numbers = all(isinstance(each, (int, float)) and not isinstance(each, bool) for each in (one, other))
+    numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in (one, other))
     return numbers and math.isclose(one, other, rel_tol=SHARE, abs_tol=max(room, 1e-4))
 
 

@@ -1,14 +1,16 @@
-"""How tensors are stored: the bytes that the cache keeps and the browser reads. NumPy only, no torch.
+"""The encoding of tensors: the bytes that the cache stores and the browser reads. It needs NumPy, not torch.
 
-Two encodings, both deflated (zlib):
+There are two encodings, both compressed with zlib:
 
-- *weights*: bytes round(255·√p), shape (heads, cols, rows). The step is finer where weights are small, which is where
-  most weights of a long text are: the error is at most 0.00392 everywhere, 2–3 % on average for weights above 0.002.
-  Cols before rows, since that compresses 5–10 % better.
-- *scaled*: G float32 scales, then G × N int16 (little-endian): value = int16 · its group's scale. −32768 says "masked".
+- *weights*: bytes round(255·√p), shape (heads, cols, rows). The step is finer for small weights, and most weights of a
+  long text are small: the error is at most 0.00392 everywhere, 2–3% on average for weights above 0.002. Columns come
+  before rows because that compresses 5–10% better.
+- *scaled*: G float32 scales, then G × N int16 (little-endian). A value is its int16 times the scale of its group.
+  −32768
+  means "masked".
 
-From the weights of all layers follow two more things that views show: an *overview* small enough for a picture of
-every head at once, and *rollout*.
+Two more arrays are computed from the weights of all layers: an *overview*, small enough for a picture of every head at
+once, and the *rollout*.
 """
 
 from __future__ import annotations
@@ -27,37 +29,37 @@ Steps = npt.NDArray[np.uint8]
 """Quantised weights, (heads, cols, rows)."""
 Floats = npt.NDArray[np.float32]
 
-OVERVIEW = 24  # tokens a side of an overview's pictures
-OVERVIEW_LEVELS = 15  # sixteen shades are enough for a thumbnail, and deflate to half of 256
+OVERVIEW = 24  # the largest number of cells along each side of an overview's picture
+OVERVIEW_LEVELS = 15  # sixteen shades are enough for a thumbnail, and take half the bytes of 256
 MASKED = -32768
 
 
 def quantised(weights: Floats) -> Steps:
-    """Weights (heads, rows, cols) → steps (heads, cols, rows).
+    """Quantise weights (heads, rows, cols) to steps (heads, cols, rows).
 
     Raises:
-        ValueError: weights that are no probabilities.
+        ValueError: the weights are no probabilities.
     """
     steps = 255 * np.sqrt(weights) + 0.5
     if not bool((steps < 256.5).all()):
         raise WrongValue(
             "text", "Attention weights must be numbers between 0 and 1; these are not (NaN or out of range)."
         )
-    found: Steps = np.minimum(steps, 255).astype(np.uint8).transpose(0, 2, 1)
-    return found
+    quantised_steps: Steps = np.minimum(steps, 255).astype(np.uint8).transpose(0, 2, 1)
+    return quantised_steps
 
 
 def weights(steps: Steps) -> Floats:
-    """Steps (heads, cols, rows) → weights (heads, rows, cols), within 0.00392."""
-    found: Floats = np.square(steps.transpose(0, 2, 1).astype(np.float32) / 255)
-    return found
+    """Return the weights (heads, rows, cols) of steps (heads, cols, rows), with an error of at most 0.00392."""
+    decoded: Floats = np.square(steps.transpose(0, 2, 1).astype(np.float32) / 255)
+    return decoded
 
 
 def deflated(content: bytes | memoryview) -> bytes:
-    """A zlib stream that looks only for runs: quantised weights have those and no other repetitions.
+    """Compress quantised weights with zlib, looking for runs only: they have no other repetitions.
 
-    Beside the default strategy's level 6 it takes a seventh of the time, and 2 % fewer bytes. Not for *scaled* values:
-    a bias that depends on distance alone repeats itself row by row.
+    Compared with the default strategy at level 6, this takes a seventh of the time and 2% fewer bytes. It does not
+    suit *scaled* values: a bias that depends only on distance repeats from row to row.
     """
     stream = zlib.compressobj(6, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_RLE)
     return stream.compress(content) + stream.flush()
@@ -68,30 +70,31 @@ def weights_blob(steps: Steps) -> bytes:
 
 
 def scaled_blob(values: Floats, masked: npt.NDArray[np.bool_] | None = None) -> bytes:
-    """Values of shape (G, N), each row with a scale of its own; `masked`, of the same shape: what has no value."""
-    kept = values if masked is None else np.where(masked, 0, values)
-    scales = (np.abs(kept).max(axis=1, initial=0, keepdims=True) / 32767).astype(np.float32)
-    steps = np.rint(kept / np.where(scales > 0, scales, 1))
+    """Encode values (G, N), with a scale for each row. `masked`, (G, N), marks those without a value."""
+    unmasked = values if masked is None else np.where(masked, 0, values)
+    scales = (np.abs(unmasked).max(axis=1, initial=0, keepdims=True) / 32767).astype(np.float32)
+    steps = np.rint(unmasked / np.where(scales > 0, scales, 1))
     if masked is not None:
         steps = np.where(masked, MASKED, steps)
     return zlib.compress(scales.astype("<f4").tobytes() + steps.astype("<i2").tobytes(), 6)
 
 
-def digits(value: float, count: int = 5) -> float:
-    """With so many significant digits: more would be weight without use in JSON."""
+def round_digits(value: float, count: int = 5) -> float:
+    """Round a number to `count` significant digits; more of them would only make JSON longer."""
     return float(f"{value:.{count}g}")
 
 
 def json_blob(value: Any) -> bytes:
-    """Lists and texts that are no array, as JSON."""
+    """Encode lists and texts as compressed JSON."""
     return zlib.compress(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(), 6)
 
 
 def overview_blob(layers: Sequence[Steps]) -> bytes:
-    """For each layer and head the largest weights of a grid of at most 24 × 24 parts, as bytes 0 to 15.
+    """Encode an overview of each head of each layer: its largest weights on a grid of at most 24 × 24 cells, as bytes 0
+    to 15.
 
-    Shape (Σ heads, cols', rows'), one byte a part, round(15·√p). Part i of n starts at token ⌊i·tokens/n⌋. The
-    largest, not the mean: a mean would wash out the diagonals and columns by which heads are known.
+    The shape is (Σ heads, cols', rows'), one byte per cell, round(15·√p). Cell i of n starts at token ⌊i·tokens/n⌋. The
+    cell has the largest weight, not the mean, which would blur the diagonals and columns that heads are known by.
     """
     return deflated(b"".join(_pooled(steps).tobytes() for steps in layers))
 
@@ -105,17 +108,17 @@ def _pooled(steps: Steps) -> Steps:
 
 
 def rollout(layers: Sequence[Steps]) -> list[Steps]:
-    """Attention rollout up to each layer, (1, cols, rows): Ãₗ·Ãₗ₋₁·…·Ã₀ with Ã = ½(mean over heads) + ½I.
+    """Return the attention rollout up to each layer, (1, cols, rows): Ãₗ·Ãₗ₋₁·…·Ã₀ with Ã = ½(mean over heads) + ½I.
 
-    After Abnar & Zuidema 2020, "Quantifying Attention Flow in Transformers", section 3. For a stack whose rows and
-    columns are the same tokens; a column more than rows is a sink's, and is left out.
+    The formula is from Abnar & Zuidema 2020, "Quantifying Attention Flow in Transformers", section 3. Rows and columns
+    must be the same tokens. A column beyond the rows is a sink's and is left out.
     """
     total: Floats | None = None
-    found = []
+    rollouts = []
     for steps in layers:
         rows = steps.shape[2]
         mean = weights(steps[:, :rows]).mean(axis=0)  # (rows, cols)
         mixed = mean / np.maximum(mean.sum(axis=1, keepdims=True), 1e-9) / 2 + np.eye(rows, dtype=np.float32) / 2
         total = mixed if total is None else mixed @ total
-        found.append(quantised(np.minimum(total, 1)[None]))
-    return found
+        rollouts.append(quantised(np.minimum(total, 1)[None]))
+    return rollouts

@@ -1,4 +1,4 @@
-"""Why a model cannot be used: exceptions with sentences for the author, and what the errors of libraries say."""
+"""Exceptions for models that cannot be used, with sentences for the author, and the messages of libraries' errors."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import re
 from mkdocs_attnviz.block.problem import Problem, trace
 
 LONGEST = 400
-"""The most characters that are repeated of a library's message."""
+"""The number of characters of a library's message that are repeated at most."""
 
 ADVICE = re.compile(r"\s*Checkout '\S*' for available files\.?|\x1b\[[0-9;]*m|\b\w+(Error|Exception): ")
-"""What libraries say for their own users: where on the hub a file of this machine would be, colours, exceptions."""
+"""Parts of libraries' messages that help no author: a path on the hub, colours, names of exceptions."""
 
 
 SAYING_NOTHING = ("Assertion", "Attribute", "Error", "Exception", "Index", "Key", "Os", "Runtime", "Type", "Value")
@@ -18,32 +18,32 @@ SAYING_NOTHING = ("Assertion", "Attribute", "Error", "Exception", "Index", "Key"
 
 
 class Unusable(Exception):
-    """The model cannot be used; the message is for the author."""
+    """A model that cannot be used; the message is for the author."""
 
     def __init__(self, message: str, key: str = "model", detail: str = "") -> None:
         super().__init__(message)
         self.key = key
-        """The key of the block that names the model, or asks for what it has not."""
+        """The key of the block that names the model, or that asks for something the model does not have."""
         self.detail = detail
-        """The traceback of what a library raised, where that exception itself is not kept."""
+        """The traceback of a library's exception, if the exception itself is not kept."""
 
     @property
     def problem(self) -> Problem:
-        """The record of it, with the traceback of what a library raised, if one did."""
+        """The record of this error, with the traceback of a library's exception if there was one."""
         detail = self.detail or (trace(self) if self.__cause__ is not None else "")
         return Problem("model", self.key, str(self), detail)
 
 
 class Lacking(Unusable):
-    """It has not what one view needs; others may do with it."""
+    """A model that lacks what one view needs; other views may still show it."""
 
 
 class TooLarge(Unusable):
-    """It does not fit into memory as it is now."""
+    """A model that does not fit into memory."""
 
 
-def said(error: BaseException, longest: int = LONGEST) -> str:
-    """Return what an exception says, on one line and without the names of Python's exceptions."""
+def error_message(error: BaseException, longest: int = LONGEST) -> str:
+    """Return an exception's message on one line, without the names of Python's exceptions."""
     text = " ".join(ADVICE.sub("", str(error)).split())
     if isinstance(error, KeyError):
         text = f"there is no {text}"
@@ -55,7 +55,7 @@ def said(error: BaseException, longest: int = LONGEST) -> str:
 
 
 def _without_words(error: BaseException) -> str:
-    """Return the words in an exception's name, of one that says nothing: NotImplementedError is 'not implemented'."""
+    """Return the words in the name of an exception without a message: "not implemented" for NotImplementedError."""
     words = re.findall(r"[A-Z][a-z]+", type(error).__name__)
-    kept = [word.lower() for word in words if word not in SAYING_NOTHING]
-    return " ".join(kept) or "no reason is given"
+    telling = [word.lower() for word in words if word not in SAYING_NOTHING]
+    return " ".join(telling) or "no reason is given"

@@ -38,8 +38,10 @@ export interface Scheme {
   background: string;
 }
 
-/** The element `<attn-viz>`, as its view sees it. */
-export interface Host extends HTMLElement {
+/** What a view lives in: the element `<attn-viz>`, or one side of a comparison in it. */
+export interface Host {
+  /** The element in the page. */
+  readonly element: HTMLElement;
   readonly scheme: Scheme;
   /** Return what a blob holds, or undefined while it loads; the view is rendered again when it has come. */
   blob<T>(blob: Blob, decode: Decode<T>): T | undefined;
@@ -72,6 +74,8 @@ export interface View {
    * throws a RangeError that names it. A link to the figure writes what it carries.
    */
   state: object;
+  /** The figure's accessible name in its present state. Without it, the sentence about the first state stays. */
+  readonly label?: string;
   /** Return a template of `attnviz.html`, or a node. */
   render(): Template | Node;
   /** Return the figure's numbers, for scripts in the page. */

@@ -1,7 +1,7 @@
-"""The state of a figure, as links and the block key `state` write it: `layer=2&heads=8&selected=left,1`.
+"""The state of a figure, as written in links and in the block key `state`: `layer=2&heads=8&selected=left,1`.
 
-A reader's link to a figure is `#id~state`; "Copy link" in the figure makes one. A block's `state` begins the figure
-with what a link would bring. Both are checked here while the site is built, against the figure's own entry.
+A reader's link to a figure is `#id~state`; "Copy link" in the figure makes one. A block's `state` opens the figure as
+such a link would. Both are checked while the site is built, against the figure's own entry.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from mkdocs_attnviz.views.drawing import Drawing
 from mkdocs_attnviz.views.state_checks import numbers, one_of
 
 EXCLUDES = {"heads": "head", "head": "heads", "min_weight": "mass", "mass": "min_weight"}
+"""The pairs of keys that exclude each other."""
 
 
 def check(text: str, block: Block, entry: Entry) -> None:
-    """Hold a state against the figure that it is of.
+    """Check that the figure can have this state.
 
     Raises:
-        BlockError: names the part that cannot be, and what can.
+        BlockError: if a part of the state is not possible. It names the part and the possible values.
     """
     state = _read(text, block)
     options: dict[str, Any] = {name: value for name, value in state.items() if name in type(block.options).model_fields}
@@ -43,11 +44,11 @@ def check(text: str, block: Block, entry: Entry) -> None:
 
 
 def check_key(block: Block, entry: Entry) -> None:
-    """Hold a block's `state` against its figure. What other keys of the block say belongs there: else the picture that
-    is shown without a script would be of another state.
+    """Check the `state` of a block. Parts that are also keys of the block are errors: the static picture would show
+    another state.
 
     Raises:
-        BlockError: names the part that cannot be, and what can.
+        BlockError: if a part of the state is not possible. It names the part and the possible values.
     """
     text = block.state or ""
     for name in _read(text, block):
@@ -61,7 +62,7 @@ def check_key(block: Block, entry: Entry) -> None:
 
 
 def _read(text: str, block: Block) -> dict[str, str]:
-    """The parts of a state, by their names."""
+    """Return the parts of a state, by name."""
     names = VIEWS[block.view].state
     if names is not None and block.interventions:
         names += ("before",)
@@ -77,31 +78,33 @@ def _read(text: str, block: Block) -> dict[str, str]:
 
 
 def _drawn(block: Block, entry: Entry, options: Mapping[str, Any]) -> Drawing:
-    """The figure with these options in place of the block's."""
-    given = block.options.model_dump(mode="json", exclude_unset=True)
+    """Return the figure with these options in place of the block's own."""
+    values = block.options.model_dump(mode="json", exclude_unset=True)
     for name, value in options.items():
-        given.pop(EXCLUDES.get(name, ""), None)
-        given[name] = _value(value) if isinstance(value, str) else value
-    if isinstance(given.get("heads"), int):
-        given["heads"] = [given["heads"]]
+        values.pop(EXCLUDES.get(name, ""), None)
+        values[name] = _value(value) if isinstance(value, str) else value
+    if isinstance(values.get("heads"), int):
+        values["heads"] = [values["heads"]]
     try:
-        changed = type(block.options).model_validate({name: each for name, each in given.items() if each is not None})
+        changed = type(block.options).model_validate(
+            {name: setting for name, setting in values.items() if setting is not None}
+        )
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else ""
-        said = str(own_error(first) or first["msg"])
-        message = said if not name else f"`{name}` is {given[name]!r}: {said[:1].lower()}{said[1:]}."
+        problem = str(own_error(first) or first["msg"])
+        message = problem if not name else f"`{name}` is {values[name]!r}: {problem[:1].lower()}{problem[1:]}."
         raise _wrong(block, message) from None
-    lines = dict.fromkeys([*block.lines, *given], block.lines.get("state"))
+    lines = dict.fromkeys([*block.lines, *values], block.lines.get("state"))
     return VIEWS[block.view].drawing(block.model_copy(update={"options": changed, "lines": lines}), entry)
 
 
 def _value(text: str) -> Any:
-    """A part's value, as `decodeState` of the front end reads it."""
+    """Return a part's value, parsed like `decodeState` in the front end."""
     if "," in text:
         return [_value(part) for part in text.split(",")]
-    if text in ("null", "true", "false"):
-        return {"null": None, "true": True, "false": False}[text]
+    if text == "null":
+        return None
     for kind in (int, float):
         try:
             return kind(text)
@@ -111,4 +114,5 @@ def _value(text: str) -> Any:
 
 
 def _wrong(block: Block, message: str) -> BlockError:
+    """Return an error in the key `state`."""
     return block.wrong("state", message)

@@ -1,6 +1,7 @@
 import type { Sequence } from "../figure.js";
 import { inRange, type Range, ROW_HEIGHT, type Side, sameRange } from "../place.js";
 import { plainText, tokenElement } from "../token.js";
+import { moveTabStop } from "./keyboard.js";
 
 /** Of longer columns only what is visible is in the page. */
 const ALL_ROWS = 160;
@@ -114,10 +115,8 @@ export class Column {
   walkTo(index: number): HTMLElement | undefined {
     const row = this.ensure(index);
     if (!row) return undefined;
-    const old = this.rows.get(this.tabStop);
-    if (old) old.tabIndex = -1;
+    moveTabStop(this.rows.get(this.tabStop), row);
     this.tabStop = index;
-    row.tabIndex = 0;
     return row;
   }
 

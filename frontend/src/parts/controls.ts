@@ -1,6 +1,6 @@
 import { html, nothing, type TemplateResult } from "lit";
-import type { Choices, Chosen } from "../choices.js";
-import { type AcrossLayers, FILTERS, type Filter } from "../figure.js";
+import { type AttentionChoices, type Chosen, STACKS } from "../attention/choices.js";
+import { type AcrossLayers, FILTERS, type Filter } from "../attention/figure.js";
 import { fetchAhead } from "../files.js";
 import type { Reader } from "../reader.js";
 import { isPair, offeredHeads } from "../state.js";
@@ -9,10 +9,8 @@ import { isPair, offeredHeads } from "../state.js";
 const TURNED_MS = 300;
 
 /** A view's choices, whatever else it lets choose. */
-type Chooser = Pick<Choices<Chosen>, "figure" | "stack" | "state" | "choose">;
+type Chooser = Pick<AttentionChoices<Chosen, Partial<Chosen>>, "figure" | "stack" | "state" | "choose">;
 
-/** What a stack is called; of one alone nobody asks. */
-const STACKS: Record<string, string> = { self: "Self", encoder: "Encoder", decoder: "Decoder", cross: "Cross" };
 const FILTER_NAMES: Record<Filter, string> = {
   all: "All",
   aa: "Sentence A → A",

@@ -1,7 +1,7 @@
 import { levelsOf } from "../direction.js";
-import type { Figure, Sequence } from "../figure.js";
+import type { Sequence, TextFigure } from "../figure.js";
 import { plainText, tokenElement } from "../token.js";
-import { focusByKey } from "./keyboard.js";
+import { focusByKey, moveTabStop, walkByKey, within } from "./keyboard.js";
 
 /** A token of a text that is set as text: line by line, in the order of reading. */
 export interface FlowToken {
@@ -53,7 +53,7 @@ export interface Stretch {
 
 /** The tokens of each stretch over their positions; `more` is what a view says of them beside, or in place of that. */
 export function groupsOf(
-  { texts, sequences }: Pick<Figure, "sequences"> & { texts: Stretch[] },
+  { texts, sequences }: TextFigure & { texts: Stretch[] },
   more: (name: string, position: number) => Partial<FlowToken> = () => ({}),
 ): FlowGroup[] {
   return texts.map(({ name, heading, start, end }) => {
@@ -114,8 +114,7 @@ export class Flow {
     this.element.replaceChildren(...groups.map((group) => this.group(group)));
     const first = this.rows.findIndex((row) => !row.classList.contains("inactive"));
     this.tabStop = Math.max(0, first);
-    const stop = this.rows[this.tabStop];
-    if (stop) stop.tabIndex = 0;
+    moveTabStop(undefined, this.rows[this.tabStop]);
   }
 
   /** Its tokens run in the direction that the text is written in. */
@@ -206,35 +205,21 @@ export class Flow {
 
   private keydown(event: KeyboardEvent): void {
     const index = this.indexOf(event);
-    if (index === null || event.altKey || event.ctrlKey || event.metaKey) return;
-    if (event.key === "Enter" || event.key === " ") this.events.choose(index);
-    else if (!this.walk(event.key, index)) return;
-    event.preventDefault();
+    if (index === null) return;
+    walkByKey(
+      event,
+      (down, right) => this.walk(index, down, right),
+      () => this.events.choose(index),
+    );
   }
 
-  private walk(key: string, index: number): boolean {
+  private walk(index: number, down: number, right: number): void {
     const active = this.rows.flatMap((row, at) => (row.classList.contains("inactive") ? [] : [at]));
-    const at = active.indexOf(index);
-    const right = getComputedStyle(this.rows[index] as HTMLElement).direction === "rtl" ? -1 : 1;
-    const steps: Record<string, number> = {
-      ArrowLeft: at - right,
-      ArrowUp: at - 1,
-      ArrowRight: at + right,
-      ArrowDown: at + 1,
-      Home: 0,
-      End: active.length - 1,
-    };
-    const step = steps[key];
-    if (step === undefined) return false;
-    const to = active[Math.min(Math.max(step, 0), active.length - 1)] as number;
-    for (const [from, value] of [
-      [this.tabStop, -1],
-      [to, 0],
-    ] as const)
-      (this.rows[from] as HTMLElement).tabIndex = value;
+    const mirrored = getComputedStyle(this.rows[index] as HTMLElement).direction === "rtl" && Number.isFinite(right);
+    const step = active.indexOf(index) + down + (mirrored ? -right : right);
+    const to = active[within(step, { start: 0, end: active.length })] as number;
+    focusByKey(moveTabStop(this.rows[this.tabStop], this.rows[to]));
     this.tabStop = to;
-    focusByKey(this.rows[to]);
-    return true;
   }
 }
 

@@ -63,7 +63,7 @@ export class HeadPicture {
   }
 
   private readonly freeFromOutside = (event: Event): void => {
-    if (!this.reader.state.selected || event.composedPath().includes(this.reader.host)) return;
+    if (!this.reader.state.selected || event.composedPath().includes(this.reader.host.element)) return;
     this.pointing.reset();
     this.reader.choose({ selected: null });
   };

@@ -1,6 +1,6 @@
 import { html, type TemplateResult } from "lit";
 import { headColor, inkOn } from "../palette.js";
-import { focusByKey } from "./keyboard.js";
+import { stepInList, walkByKey } from "./keyboard.js";
 
 const HINT = "Double click, double tap or Shift+Enter: this head alone, or all again";
 const DOUBLE_TAP_MS = 350;
@@ -55,18 +55,5 @@ function moveTabStop({ currentTarget, target }: FocusEvent): void {
 
 function rove(event: KeyboardEvent): void {
   const squares = [...(event.currentTarget as HTMLElement).querySelectorAll("button")];
-  const at = squares.indexOf(event.target as HTMLButtonElement);
-  const last = squares.length - 1;
-  const next: Record<string, number> = {
-    ArrowRight: at + 1,
-    ArrowDown: at + 1,
-    ArrowLeft: at - 1,
-    ArrowUp: at - 1,
-    Home: 0,
-    End: last,
-  };
-  const to = next[event.key];
-  if (to === undefined || event.altKey || event.ctrlKey || event.metaKey) return;
-  event.preventDefault();
-  focusByKey(squares[Math.min(Math.max(to, 0), last)]);
+  walkByKey(event, (down, right) => stepInList(squares, event.target, down, right));
 }

@@ -2,6 +2,7 @@ import type { Sequence } from "../figure.js";
 import { indices, inRange, type Range } from "../place.js";
 import { digitsOf, type Heat, heatPicture, toCanvas, valueText } from "./heat.js";
 import { HeatLabels, labelWidth } from "./heat-labels.js";
+import { stepped, walkByKey } from "./keyboard.js";
 
 export interface MatrixCell {
   row: number;
@@ -308,22 +309,13 @@ export class HeatMap {
   }
 
   private keydown(event: KeyboardEvent): void {
-    if (event.altKey || event.ctrlKey || event.metaKey) return;
-    const { shownRows: rows, shownCols: cols } = this;
-    const { row, col } = this.walked ?? this.locked ?? { row: rows.start, col: cols.start };
-    const steps: Record<string, MatrixCell> = {
-      ArrowUp: { row: row - 1, col },
-      ArrowDown: { row: row + 1, col },
-      ArrowLeft: { row, col: col - 1 },
-      ArrowRight: { row, col: col + 1 },
-      Home: { row, col: cols.start },
-      End: { row, col: cols.end - 1 },
-    };
-    const to = steps[event.key];
-    if (to) this.walkTo(this.walked ? { row: clamp(to.row, rows), col: clamp(to.col, cols) } : { row, col });
-    else if ((event.key === "Enter" || event.key === " ") && this.walked) this.events.toggle(this.walked);
-    else return;
-    event.preventDefault();
+    const { walked, shownRows: rows, shownCols: cols } = this;
+    const from = walked ?? this.locked ?? { row: rows.start, col: cols.start };
+    walkByKey(
+      event,
+      (down, right) => this.walkTo(walked ? stepped(from, down, right, rows, cols) : from),
+      () => walked !== null && this.events.toggle(walked),
+    );
   }
 
   private walkTo(cell: MatrixCell | null): void {
@@ -353,5 +345,3 @@ export class HeatMap {
 
 /** Cells of whole pixels are alike; where they are small, the width counts for more. */
 const whole = (size: number): number => (size > 6 ? Math.floor(size) : size);
-
-const clamp = (index: number, { start, end }: Range): number => Math.min(Math.max(index, start), end - 1);

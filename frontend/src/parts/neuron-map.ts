@@ -1,5 +1,7 @@
 import type { Sequence } from "../figure.js";
+import type { Range } from "../place.js";
 import { tokenElement } from "../token.js";
+import { stepped, walkByKey } from "./keyboard.js";
 
 /** `col` is null where a token is pointed at, and none of its neurons. */
 export interface MapCell {
@@ -122,24 +124,18 @@ export class NeuronMap {
   }
 
   private keydown(event: KeyboardEvent): void {
-    if (event.altKey || event.ctrlKey || event.metaKey) return;
-    const [last, end] = [(this.sequence?.tokens.length ?? 1) - 1, this.canvas.width - 1];
-    const { row, col } = this.walked ?? this.locked ?? { row: 0, col: 0 };
-    const at = col ?? 0;
-    const steps: Record<string, [row: number, col: number]> = {
-      ArrowUp: [row - 1, at],
-      ArrowDown: [row + 1, at],
-      ArrowLeft: [row, at - 1],
-      ArrowRight: [row, at + 1],
-      Home: [row, 0],
-      End: [row, end],
-    };
-    const to = steps[event.key];
-    const clamp = (index: number, most: number) => Math.min(Math.max(index, 0), most);
-    if (to) this.walk(this.walked ? { row: clamp(to[0], last), col: clamp(to[1], end) } : { row, col: at });
-    else if ((event.key === "Enter" || event.key === " ") && this.walked) this.events.toggle(this.walked);
-    else return;
-    event.preventDefault();
+    const { walked, locked } = this;
+    const { row, col } = walked ?? locked ?? { row: 0, col: 0 };
+    const from = { row, col: col ?? 0 };
+    const [rows, cols] = [this.sequence?.tokens.length ?? 1, this.canvas.width].map((end) => ({ start: 0, end })) as [
+      Range,
+      Range,
+    ];
+    walkByKey(
+      event,
+      (down, right) => this.walk(walked ? stepped(from, down, right, rows, cols) : from),
+      () => walked !== null && this.events.toggle(walked),
+    );
   }
 
   private walk(cell: MapCell | null): void {

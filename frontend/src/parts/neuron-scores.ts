@@ -1,4 +1,5 @@
-import type { Blob, LayerSource, Neurons } from "../figure.js";
+import type { LayerSource, Neurons } from "../attention/figure.js";
+import type { Blob } from "../figure.js";
 import type { Decode } from "../store.js";
 import { Scaled, upTo } from "../weights.js";
 

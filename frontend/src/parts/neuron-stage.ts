@@ -1,6 +1,7 @@
 import { html, render, type TemplateResult } from "lit";
-import type { Choices } from "../choices.js";
-import { findLayer, findSequence, type LayerSource, type Sequence, type Stack } from "../figure.js";
+import type { AttentionChoices } from "../attention/choices.js";
+import { findLayer, findSequence, type LayerSource, type Stack } from "../attention/figure.js";
+import type { Sequence } from "../figure.js";
 import { headColor, hexToRgba, PALETTES } from "../palette.js";
 import type { Side, TokenRef } from "../place.js";
 import { visibleRange } from "../state.js";
@@ -47,7 +48,7 @@ export class NeuronStage {
   private loadingTimer = 0;
   private request = 0;
 
-  constructor(private readonly choices: Choices<NeuronState, NeuronChange>) {
+  constructor(private readonly choices: AttentionChoices<NeuronState, NeuronChange>) {
     const { figure, stack, state } = choices;
     this.name = state.stack;
     this.stack = stack;
@@ -129,7 +130,7 @@ export class NeuronStage {
   }
 
   private readonly freeFromOutside = (event: Event): void => {
-    if (!this.choices.state.selected || event.composedPath().includes(this.choices.host)) return;
+    if (!this.choices.state.selected || event.composedPath().includes(this.choices.host.element)) return;
     this.pointing.reset();
     this.choices.choose({ selected: null });
   };
@@ -145,8 +146,8 @@ export class NeuronStage {
   // What is shown
 
   render(): TemplateResult {
-    const { state, host } = this.choices;
-    host.layer(state.stack, state.layer); // fetched while the tokens are laid out
+    const { state } = this.choices;
+    this.layer(); // fetched while the tokens are laid out
     const [from, to] = state.filter === "all" ? ["", ""] : [...state.filter].map((name) => ` ${name.toUpperCase()}`);
     const { expanded } = this;
     const [left, right] = SIDES.map((side) => this.columns[side].sequence) as [Sequence, Sequence];
@@ -186,10 +187,15 @@ export class NeuronStage {
   }
 
   private isThere(): boolean {
-    const { state, host } = this.choices;
-    const weights = host.layer(state.stack, state.layer);
+    const { state } = this.choices;
+    const weights = this.layer();
     this.head = state.expanded === null ? undefined : this.decodedHead();
     return weights !== undefined && (state.expanded === null || this.head !== undefined);
+  }
+
+  private layer(): Layer | undefined {
+    const { state, source } = this.choices;
+    return source.layer(state.stack, state.layer);
   }
 
   private get source(): LayerSource {
@@ -236,7 +242,7 @@ export class NeuronStage {
 
   private scene(): Scene | null {
     const { state, host } = this.choices;
-    const layer = host.layer(state.stack, state.layer);
+    const layer = this.layer();
     if (!layer) return null;
     const { left, right } = this.columns;
     const offered = this.offered === null || state.selected ? null : ({ side: "left", index: this.offered } as const);
@@ -298,11 +304,11 @@ export class NeuronStage {
   table(where: string): Table | null {
     if (!this.isThere()) return null;
     const { columns, expanded, head } = this;
-    const { state, host } = this.choices;
+    const { state } = this.choices;
     const [from, to] = [columns.left.shown, columns.right.shown];
     const [rows, cols] = SIDES.map((side) => columns[side].sequence.tokens) as [string[], string[]];
     if (head && expanded !== null) return scoreTable(head, { rows, cols }, expanded, to, where);
-    const layer = host.layer(state.stack, state.layer) as Layer;
+    const layer = this.layer() as Layer;
     return layer.share < 1 ? null : weightTable({ layer, heads: [state.head], rows, cols, from, to }, where);
   }
 

@@ -1,4 +1,5 @@
 import { indices, inRange, type Range, ROW_HEIGHT } from "../place.js";
+import { stepped, walkByKey } from "./keyboard.js";
 import { formatNumbers, type NumberColumn } from "./neuron-columns.js";
 import { drawExpansion, type Expansion, type PutStrip } from "./neuron-drawing.js";
 import { type NeuronLayout, neuronAt, neuronLayout, STRIP_HEIGHT } from "./neuron-layout.js";
@@ -146,23 +147,14 @@ export class NeuronStrips {
   }
 
   private keydown(event: KeyboardEvent): void {
-    if (!this.expansion || event.altKey || event.ctrlKey || event.metaKey) return;
+    if (!this.expansion) return;
     const { cols, head } = this.expansion;
-    const spot = this.spot.neuron === null || this.spot.col === null ? this.strongest() : this.spot;
-    const [col, neuron] = [spot.col as number, spot.neuron as number];
-    const last = head.layer.d - 1;
-    const moves: Record<string, Spot> = {
-      ArrowLeft: { col, neuron: Math.max(0, neuron - 1) },
-      ArrowRight: { col, neuron: Math.min(last, neuron + 1) },
-      Home: { col, neuron: 0 },
-      End: { col, neuron: last },
-      ArrowUp: { col: Math.max(cols.start, col - 1), neuron },
-      ArrowDown: { col: Math.min(cols.end - 1, col + 1), neuron },
-    };
-    const to = moves[event.key];
-    if (!to) return;
-    event.preventDefault();
-    this.setSpot(to, true);
+    const { col, neuron } = this.spot.neuron === null || this.spot.col === null ? this.strongest() : this.spot;
+    const from = { row: col as number, col: neuron as number };
+    walkByKey(event, (down, right) => {
+      const to = stepped(from, down, right, cols, { start: 0, end: head.layer.d });
+      this.setSpot({ col: to.row, neuron: to.col }, true);
+    });
   }
 
   private describeCursor(): void {

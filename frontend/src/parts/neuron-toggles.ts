@@ -1,6 +1,6 @@
 import type { Sequence } from "../figure.js";
 import { type Range, sameRange } from "../place.js";
-import { focusByKey } from "./keyboard.js";
+import { focusByKey, moveTabStop, walkByKey, within } from "./keyboard.js";
 import { named, spoken } from "./reading.js";
 
 /** A button beside each token on the left: + takes its weights apart, − puts them together again. */
@@ -51,9 +51,7 @@ export class NeuronToggles {
   walkTo(index: number): HTMLElement | undefined {
     const button = this.element.children[index - this.range.start] as HTMLElement | undefined;
     if (!button) return undefined;
-    if (this.tabStop) this.tabStop.tabIndex = -1;
-    this.tabStop = button;
-    button.tabIndex = 0;
+    this.tabStop = moveTabStop(this.tabStop, button);
     return button;
   }
 
@@ -71,12 +69,12 @@ export class NeuronToggles {
 
   private keydown(event: KeyboardEvent): void {
     const index = indexOf(event);
-    if (index === null || event.altKey || event.ctrlKey || event.metaKey) return;
-    const { start, end } = this.range;
-    const to: Record<string, number> = { ArrowUp: index - 1, ArrowDown: index + 1, Home: start, End: end - 1 };
-    if (!(event.key in to)) return;
-    focusByKey(this.walkTo(to[event.key] as number));
-    event.preventDefault();
+    if (index === null) return;
+    walkByKey(event, (down, right) => {
+      if (Math.abs(right) === 1) return false;
+      focusByKey(this.walkTo(within(index + down + right, this.range)));
+      return true;
+    });
   }
 }
 

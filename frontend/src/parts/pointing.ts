@@ -1,6 +1,6 @@
 import { type Focus, focused, opposite, type Side, type TokenRef } from "../place.js";
 import type { Column } from "./column.js";
-import { focusByKey } from "./keyboard.js";
+import { focusByKey, walkByKey, within } from "./keyboard.js";
 
 export interface PointingEvents {
   /** Another token is pointed at. What the keyboard does is announced, what the mouse does is not. */
@@ -108,26 +108,21 @@ export class Pointing {
   private keydown(event: KeyboardEvent): void {
     const token = tokenAt(event);
     if (!token || event.altKey) return;
-    if (event.key === "Enter" || event.key === " ") this.pick(token, this.several || adds(event));
-    else if (event.ctrlKey || event.metaKey || !this.walk(event.key, token)) return;
-    event.preventDefault();
+    if (event.key === "Enter" || event.key === " ") {
+      this.pick(token, this.several || adds(event));
+      event.preventDefault();
+    } else walkByKey(event, (down, right) => this.walk(token, down, right));
   }
 
-  private walk(key: string, { side, index }: TokenRef): boolean {
+  /** Up and down a column, or across to the other one. */
+  private walk({ side, index }: TokenRef, down: number, right: number): boolean {
+    const across = Math.abs(right) === 1;
+    if (across && right > 0 !== (side === "left")) return false;
     const here = this.columns[side];
-    const { start, end } = here.shown;
-    const there = this.columns[opposite(side)];
-    const steps: Record<string, () => HTMLElement | undefined> = {
-      ArrowUp: () => here.walkTo(index - 1),
-      ArrowDown: () => here.walkTo(index + 1),
-      Home: () => here.walkTo(start),
-      End: () => here.walkTo(end - 1),
-    };
-    const across = () => there.walkTo(Math.min(there.shown.start + index - start, there.shown.end - 1));
-    steps[side === "left" ? "ArrowRight" : "ArrowLeft"] = across;
-    const step = steps[key];
-    focusByKey(step?.());
-    return step !== undefined;
+    const column = across ? this.columns[opposite(side)] : here;
+    const to = across ? column.shown.start + index - here.shown.start : index + down + right;
+    focusByKey(column.walkTo(within(to, column.shown)));
+    return true;
   }
 }
 

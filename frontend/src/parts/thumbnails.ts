@@ -4,7 +4,7 @@ import { headColor, hexToRgba } from "../palette.js";
 import type { Group } from "../patterns.js";
 import type { Range } from "../place.js";
 import { shade, toCanvas } from "./heat.js";
-import { focusByKey } from "./keyboard.js";
+import { focusByKey, moveTabStop, walkByKey, within } from "./keyboard.js";
 import { seen } from "./reading.js";
 import type { Sheet, SvgPen } from "./svg.js";
 
@@ -109,8 +109,7 @@ export class Thumbnails {
 
   private fill(rows: HTMLElement[]): void {
     this.grid.replaceChildren(this.canvas, ...rows);
-    this.tabStop = [...this.cells.values()][0];
-    if (this.tabStop) this.tabStop.tabIndex = 0;
+    this.tabStop = moveTabStop(undefined, [...this.cells.values()][0]);
     this.element.scrollTop = 0;
   }
 
@@ -254,9 +253,7 @@ export class Thumbnails {
   private focusIn(event: FocusEvent): void {
     const cell = this.cellAt(event);
     if (!cell) return;
-    if (this.tabStop) this.tabStop.tabIndex = -1;
-    this.tabStop = this.cells.get(key(cell));
-    if (this.tabStop) this.tabStop.tabIndex = 0;
+    this.tabStop = moveTabStop(this.tabStop, this.cells.get(key(cell)));
     this.events.point(cell);
   }
 
@@ -267,36 +264,28 @@ export class Thumbnails {
 
   private keydown(event: KeyboardEvent): void {
     const cell = this.cellAt(event);
-    if (!cell || event.altKey || event.ctrlKey || event.metaKey) return;
-    const next = this.beside(this.cells.get(key(cell)) as HTMLElement, event.key);
-    if (next) focusByKey(next);
-    else if (event.key === "Enter" || event.key === " ") this.events.toggle(cell, true);
-    else return;
-    event.preventDefault();
+    if (!cell) return;
+    walkByKey(
+      event,
+      (down, right) => focusByKey(this.beside(this.cells.get(key(cell)) as HTMLElement, down, right)),
+      () => this.events.toggle(cell, true),
+    );
   }
 
-  /** Where a key leads from a cell: along its line, or to what is nearest on the line above or below. */
-  private beside(from: HTMLElement, key: string): HTMLElement | undefined {
+  /** Where a step leads from a cell: along its line, or to what is nearest on the line above or below. */
+  private beside(from: HTMLElement, down: number, right: number): HTMLElement {
     const cells = [...this.cells.values()];
     const { offsetTop: top, offsetLeft: left } = from;
-    const line = cells.filter(({ offsetTop }) => offsetTop === top);
-    const along = this.sorted ? cells : line; // groups go on from line to line
-    const nearest = (by: number) => {
-      const beyond = cells.filter(({ offsetTop }) => by * (offsetTop - top) > 0);
-      const next = by * Math.min(...beyond.map(({ offsetTop }) => by * offsetTop));
+    if (down) {
+      const beyond = cells.filter(({ offsetTop }) => down * (offsetTop - top) > 0);
+      const next = down * Math.min(...beyond.map(({ offsetTop }) => down * offsetTop));
       const distance = ({ offsetLeft }: HTMLElement) => Math.abs(offsetLeft - left);
-      return beyond.filter(({ offsetTop }) => offsetTop === next).sort((a, b) => distance(a) - distance(b))[0];
-    };
-    const beside = (by: number) => along[along.indexOf(from) + by];
-    const found: Record<string, () => HTMLElement | undefined> = {
-      ArrowUp: () => nearest(-1),
-      ArrowDown: () => nearest(1),
-      ArrowLeft: () => beside(-1),
-      ArrowRight: () => beside(1),
-      Home: () => line[0],
-      End: () => line.at(-1),
-    };
-    return found[key] && (found[key]() ?? from);
+      const line = beyond.filter(({ offsetTop }) => offsetTop === next);
+      return line.sort((a, b) => distance(a) - distance(b))[0] ?? from;
+    }
+    const line = cells.filter(({ offsetTop }) => offsetTop === top);
+    const along = this.sorted && Number.isFinite(right) ? cells : line; // groups go on from line to line
+    return along[within(along.indexOf(from) + right, { start: 0, end: along.length })] as HTMLElement;
   }
 }
 

@@ -1,6 +1,7 @@
+import type { Range } from "../place.js";
 import { plainText, tokenElement } from "../token.js";
 import type { Paint } from "./flow.js";
-import { focusByKey } from "./keyboard.js";
+import { focusByKey, moveTabStop, stepped, walkByKey } from "./keyboard.js";
 
 export interface GridPlace {
   row: number;
@@ -147,13 +148,7 @@ export class TokenGrid {
   }
 
   private turnTo(place: GridPlace): void {
-    for (const [where, value] of [
-      [this.stop, -1],
-      [place, 0],
-    ] as const) {
-      const cell = this.at(where);
-      if (cell) cell.tabIndex = value;
-    }
+    moveTabStop(this.at(this.stop), this.at(place));
     this.stop = place;
   }
 
@@ -164,29 +159,19 @@ export class TokenGrid {
 
   private keydown(event: KeyboardEvent): void {
     const place = this.placeOf(event);
-    if (!place || event.altKey || event.ctrlKey || event.metaKey) return;
-    if (event.key === "Enter" || event.key === " ") this.choose(place);
-    else if (!this.walk(event.key, place)) return;
-    event.preventDefault();
+    if (!place) return;
+    walkByKey(
+      event,
+      (down, right) => this.walk(place, down, right),
+      () => this.choose(place),
+      true,
+    );
   }
 
-  private walk(key: string, { row, col }: GridPlace): boolean {
-    const [last, end] = [this.cells.length - 1, this.heads.length - 1];
-    const steps: Record<string, GridPlace> = {
-      ArrowLeft: { row, col: col - 1 },
-      ArrowRight: { row, col: col + 1 },
-      ArrowUp: { row: row - 1, col },
-      ArrowDown: { row: row + 1, col },
-      Home: { row, col: 0 },
-      End: { row, col: end },
-      PageUp: { row: 0, col },
-      PageDown: { row: last, col },
-    };
-    const step = steps[key];
-    if (!step) return false;
-    this.turnTo({ row: Math.min(Math.max(step.row, 0), last), col: Math.min(Math.max(step.col, 0), end) });
+  private walk(place: GridPlace, down: number, right: number): void {
+    const [rows, cols] = [this.cells.length, this.heads.length].map((end) => ({ start: 0, end })) as [Range, Range];
+    this.turnTo(stepped(place, down, right, rows, cols));
     focusByKey(this.at(this.stop));
-    return true;
   }
 }
 

@@ -1,9 +1,10 @@
 import { html, nothing, type TemplateResult, unsafeCSS } from "lit";
-import type { Blob, Figure, Sequence } from "../figure.js";
+import { oneOf, position } from "../checks.js";
+import { type Blob, type Figure, labelled, type Sequence, type TextFigure } from "../figure.js";
 import { json } from "../json-blob.js";
 import { memo } from "../memo.js";
 import { hexToRgba, PALETTES } from "../palette.js";
-import { oneOf, PanelView, position } from "../panel-view.js";
+import { PanelView } from "../panel-view.js";
 import { choice, numbers } from "../parts/controls.js";
 import { toCanvas } from "../parts/heat.js";
 import { type Ramp, ramp } from "../parts/legend.js";
@@ -39,7 +40,7 @@ interface LayerOfNeurons {
   lists: Blob;
 }
 
-interface ActivationsFigure extends Figure {
+interface ActivationsFigure extends TextFigure {
   layers: LayerOfNeurons[];
   initial: ActivationsState;
 }
@@ -129,6 +130,10 @@ export class ActivationsView extends PanelView<ActivationsState, ActivationsFigu
   protected get where(): string {
     const { stack, layer } = this.choices.state;
     return stack === "self" ? `Layer ${layer}` : `${STACKS[stack]}, layer ${layer}`;
+  }
+
+  override get label(): string {
+    return labelled(`Activations: ${this.where}, ${ORDERS[this.choices.state.order]}`, this.figure);
   }
 
   protected override controls(): unknown {

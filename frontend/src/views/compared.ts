@@ -1,6 +1,8 @@
-import { html, nothing, type ReactiveController, type TemplateResult, unsafeCSS } from "lit";
-import { type Figure, parseFigure } from "../figure.js";
-import type { View, ViewClass, ViewHost } from "../view.js";
+import { html, nothing, type TemplateResult, unsafeCSS } from "lit";
+import type { Figure } from "../figure.js";
+import type { Codecs } from "../link.js";
+import { SubHost } from "../sub-host.js";
+import { answer, type View, type ViewHost } from "../view.js";
 import css from "./compared.css";
 
 interface ComparedFigure extends Figure {
@@ -9,13 +11,6 @@ interface ComparedFigure extends Figure {
   /** Drawn of the changed model, and of the model as it is. */
   of: Figure;
   before: Figure;
-}
-
-/** A figure of the changed model, or of the model as it is; and what of the element's life it takes part in. */
-interface Side {
-  figure: Figure;
-  view: View;
-  controllers: ReactiveController[];
 }
 
 type ComparedState = { before: boolean } & Record<string, unknown>;
@@ -27,7 +22,7 @@ export class ComparedView implements View {
   static readonly styles = unsafeCSS(css);
 
   private readonly figure: ComparedFigure;
-  private readonly sides = new Map<boolean, Side>();
+  private readonly sides = new Map<boolean, SubHost>();
   private before = false;
 
   constructor(
@@ -36,40 +31,30 @@ export class ComparedView implements View {
   ) {
     this.figure = figure as ComparedFigure;
     this.side(false);
-    this.tell();
     host.addController(this);
   }
 
-  private tell(): void {
-    this.host.about = `The model ${this.before ? "as it is" : this.figure.interventions}`;
-  }
-
-  /** The element's other views are made with its own script. What they add to the element is kept here. */
-  private side(before: boolean): Side {
+  private side(before: boolean): SubHost {
     const known = this.sides.get(before);
     if (known) return known;
-    const { host } = this;
-    const figure = parseFigure(JSON.stringify(before ? this.figure.before : this.figure.of));
-    const { views } = host.constructor as unknown as { views: Record<string, ViewClass> };
-    const ViewOfFigure = views[figure.view];
-    if (!ViewOfFigure) throw new Error(`data-figure: there is no view ${figure.view}`);
-    const controllers: ReactiveController[] = [];
-    host.addController = (controller) => void controllers.push(controller);
-    try {
-      const side = { figure, view: new ViewOfFigure(host, figure), controllers };
-      this.sides.set(before, side);
-      return side;
-    } finally {
-      delete (host as Partial<ViewHost>).addController; // the element's own is behind it
-    }
+    const { interventions, of, before: asItIs } = this.figure;
+    const about = `The model ${before ? "as it is" : interventions}`;
+    const side = new SubHost(this.host, about, before ? asItIs : of);
+    this.sides.set(before, side);
+    return side;
   }
 
-  private get shown(): Side {
+  private get shown(): SubHost {
     return this.side(this.before);
   }
 
-  get present(): Figure {
-    return this.shown.figure;
+  get codecs(): Codecs {
+    return this.shown.view.codecs ?? {};
+  }
+
+  get label(): string {
+    const { about, view } = this.shown;
+    return `${about}. ${view.label ?? (this.before ? this.figure.before : this.figure.of).label}`;
   }
 
   get state(): object {
@@ -91,14 +76,12 @@ export class ComparedView implements View {
   /** What the reader has chosen holds on the other side, as far as it is there. */
   private turn(before: boolean): void {
     if (before === this.before) return;
-    const { view, controllers } = this.shown;
-    const { host } = this;
-    for (const controller of controllers) controller.hostDisconnected?.();
+    const { shown, host } = this;
+    const other = this.side(before);
+    shown.disconnect();
     this.before = before;
-    this.tell();
-    const other = this.shown;
-    adopt(other.view, view.state);
-    if (host.isConnected) for (const controller of other.controllers) controller.hostConnected?.();
+    adopt(other.view, shown.view.state);
+    if (host.element.isConnected) other.connect();
     host.requestUpdate();
   }
 
@@ -108,26 +91,24 @@ export class ComparedView implements View {
     this.host.changed();
   };
 
-  async values(request: object): Promise<object> {
-    const { view } = this.shown;
-    if (!view.values) throw new Error("this figure shows attention: weights()");
-    return view.values(request);
-  }
+  weights = (request: object): Promise<object> => answer(this.shown.view, "weights", request);
+  neurons = (request: object): Promise<object> => answer(this.shown.view, "neurons", request);
+  values = (request: object): Promise<object> => answer(this.shown.view, "values", request);
 
   hostConnected(): void {
-    for (const controller of this.shown.controllers) controller.hostConnected?.();
+    this.shown.connect();
   }
 
   hostDisconnected(): void {
-    for (const controller of this.shown.controllers) controller.hostDisconnected?.();
+    this.shown.disconnect();
   }
 
   hostUpdate(): void {
-    for (const controller of this.shown.controllers) controller.hostUpdate?.();
+    this.shown.update();
   }
 
   hostUpdated(): void {
-    for (const controller of this.shown.controllers) controller.hostUpdated?.();
+    this.shown.updated();
   }
 
   render(): TemplateResult {

@@ -1,13 +1,14 @@
 import { html, nothing, type TemplateResult, unsafeCSS } from "lit";
-import type { Blob, Figure, Sequence } from "../figure.js";
+import { position } from "../checks.js";
+import type { Blob, Figure, Sequence, TextFigure } from "../figure.js";
 import { json } from "../json-blob.js";
 import { memo } from "../memo.js";
 import { headColor } from "../palette.js";
-import { PanelView, position } from "../panel-view.js";
+import { PanelView } from "../panel-view.js";
 import flowCss from "../parts/flow.css";
 import { type Bar, Flow, groupsOf, type Paint, type Stretch, type Strip } from "../parts/flow.js";
 import { flowSheet } from "../parts/flow-sheet.js";
-import { focusByKey } from "../parts/keyboard.js";
+import { stepInList, walkByKey } from "../parts/keyboard.js";
 import { named, type Part, type Reading } from "../parts/reading.js";
 import type { Sheet } from "../parts/svg.js";
 import { largest, type Table } from "../parts/table.js";
@@ -18,7 +19,7 @@ import type { ViewHost } from "../view.js";
 import css from "./factors.css";
 import listCss from "./tokens.css";
 
-interface FactorsFigure extends Figure {
+interface FactorsFigure extends TextFigure {
   /** Stretches of what the neurons' layers read, text by text. */
   texts: Stretch[];
   about: { stack: string; layers: number[]; neurons: number; explained: number };
@@ -124,9 +125,14 @@ export class FactorsView extends PanelView<FactorsState, FactorsFigure> {
     return `Factors of ${stack === "self" ? "" : `the ${stack}’s `}${range}`;
   }
 
+  protected override get how(): string[] {
+    const { factor } = this.choices.state;
+    return factor === null ? [] : [`factor ${factor + 1} alone`];
+  }
+
   protected override controls(): unknown {
     const { neurons, explained } = this.figure.about;
-    return html`<span class="how">${this.where}: ${neurons} neurons, ${Math.round(100 * explained)} % explained</span>`;
+    return html`<span class="how">${this.where}: ${neurons} neurons, ${Math.round(100 * explained)}% explained</span>`;
   }
 
   protected legend(): string {
@@ -197,12 +203,7 @@ export class FactorsView extends PanelView<FactorsState, FactorsFigure> {
 
   private readonly walk = (event: KeyboardEvent): void => {
     const buttons = [...(event.currentTarget as Element).children] as HTMLElement[];
-    const at = buttons.indexOf(event.target as HTMLElement);
-    const steps = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1, Home: -at, End: buttons.length - 1 - at };
-    const to = at + (steps[event.key as keyof typeof steps] ?? Number.NaN);
-    if (Number.isNaN(to)) return;
-    focusByKey(buttons[to]);
-    event.preventDefault();
+    walkByKey(event, (down, right) => stepInList(buttons, event.target, down, right));
   };
 
   protected draw(): boolean {

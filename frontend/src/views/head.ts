@@ -110,7 +110,7 @@ export class HeadView extends ReaderView {
     const { layer, heads } = first ? this.reader.state : this.besideReader.state;
     this.reader.choose({ layer, heads, beside: null });
     this.host.updateComplete.then(() => {
-      this.host.shadowRoot?.querySelector<HTMLElement>(".square[aria-pressed=true]")?.focus();
+      this.host.element.shadowRoot?.querySelector<HTMLElement>(".square[aria-pressed=true]")?.focus();
     });
   }
 

@@ -1,8 +1,9 @@
 import { html, nothing, type TemplateResult, unsafeCSS } from "lit";
-import type { Blob, Figure, Sequence } from "../figure.js";
+import { oneOf, position } from "../checks.js";
+import type { Blob, Figure, Sequence, TextFigure } from "../figure.js";
 import { json } from "../json-blob.js";
 import { memo } from "../memo.js";
-import { oneOf, PanelView, position } from "../panel-view.js";
+import { PanelView } from "../panel-view.js";
 import { choice } from "../parts/controls.js";
 import { type Ramp, ramp } from "../parts/legend.js";
 import type { Part, Reading } from "../parts/reading.js";
@@ -19,11 +20,15 @@ import topCss from "./tokens.css";
 
 const SHOWS = { probability: "probability", rank: "rank", entropy: "entropy", kl: "KL to the model" } as const;
 const CELLS = ["top", "actual", "watch"] as const;
+const WRITTEN: [string, string][] = [
+  ["top", "top token"],
+  ["actual", "rank of the actual token"],
+];
 const [ROW, CHARACTER] = [26, 8];
 /** A ground paler than this says nothing. */
 const LEAST = 0.03;
 
-interface LensFigure extends Figure {
+interface LensFigure extends TextFigure {
   /** The sequence whose positions are the columns. */
   read: string;
   /** The token that follows each position; null where positions say what stands there. */
@@ -115,14 +120,22 @@ export class LensView extends PanelView<LensState, LensFigure> {
     return this.figure.raw ? "Logit lens without the final norm (raw)" : "Logit lens";
   }
 
+  private rankOf(watched: number): string {
+    return `rank of “${plainText(this.figure.watch[watched] as string)}”`;
+  }
+
+  protected override get how(): string[] {
+    const { cells, show, watched } = this.choices.state;
+    return [
+      cells === "watch" ? this.rankOf(watched) : (new Map(WRITTEN).get(cells) as string),
+      `colour: ${SHOWS[show]}`,
+    ];
+  }
+
   protected override controls(): unknown {
     const { raw, watch } = this.figure;
     const { cells, show, watched } = this.choices.state;
-    const shown = [
-      ["top", "top token"],
-      ["actual", "rank of the actual token"],
-      ...watch.map((token, i) => [`watch ${i}`, `rank of “${plainText(token)}”`]),
-    ] as [string, string][];
+    const shown = [...WRITTEN, ...watch.map((_, i) => [`watch ${i}`, this.rankOf(i)])] as [string, string][];
     const choose = (value: string) => {
       const [cells, number = "0"] = value.split(" ");
       this.choices.choose({ cells: cells as LensState["cells"], watched: Number(number) });
@@ -149,7 +162,7 @@ export class LensView extends PanelView<LensState, LensFigure> {
     const { lens } = this;
     const { scheme } = this.host;
     const ends: Record<LensState["show"], Ramp["ends"]> = {
-      probability: ["0 %", "100 %"],
+      probability: ["0%", "100%"],
       rank: ["last", "first"],
       entropy: ["0", Math.log(this.figure.vocabulary).toFixed(1)],
       kl: ["0", (lens ? this.most(lens) : 0).toFixed(1)],

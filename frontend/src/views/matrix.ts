@@ -178,7 +178,7 @@ export class MatrixView extends ReaderView {
       notes: kept < 1 ? [`${percentText(kept)} of the weight drawn`] : [],
       draw: (pen) => {
         pen.image(toCanvas(heatPicture(heat, rows, cols)).toDataURL(), margin.left, margin.top, width, height);
-        this.label(pen);
+        this.writeTokens(pen);
         if (this.map.roomy) this.write(pen, heat);
       },
     };
@@ -197,7 +197,7 @@ export class MatrixView extends ReaderView {
       }
   }
 
-  private label(pen: SvgPen): void {
+  private writeTokens(pen: SvgPen): void {
     const { size, margin, rows, cols, names } = this.map.layout;
     const [wide, tall] = size;
     const { left, right } = this.reader.tokensOfBoth();

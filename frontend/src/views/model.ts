@@ -1,5 +1,5 @@
 import { html, nothing, render, type TemplateResult, unsafeCSS } from "lit";
-import { type Figure, findSequence, type Stack } from "../figure.js";
+import { type AttentionFigure, findSequence, type Stack } from "../attention/figure.js";
 import { memo } from "../memo.js";
 import { filteredParts, Overview } from "../overview.js";
 import { neutral } from "../palette.js";
@@ -262,7 +262,7 @@ export class ModelView extends ReaderView {
   }
 }
 
-function patternTable(figure: Figure, stack: Stack, patterns: Patterns): Table {
+function patternTable(figure: AttentionFigure, stack: Stack, patterns: Patterns): Table {
   const cells = stack.layers.flatMap(({ layer }) =>
     offeredHeads(figure, stack, layer).map((head) => ({ layer, head, ...patterns.at(layer, head) })),
   );

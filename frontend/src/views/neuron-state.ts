@@ -1,4 +1,13 @@
-import { FILTERS, type Figure, type Filter, findLayer, findStack, type LayerSource, type Stack } from "../figure.js";
+import {
+  type AttentionFigure,
+  FILTERS,
+  type Filter,
+  findLayer,
+  findStack,
+  type LayerSource,
+  type Stack,
+} from "../attention/figure.js";
+import { oneOf, partsOf } from "../checks.js";
 import { inRange, type Side, type TokenRef } from "../place.js";
 import { isPair, offeredHeads, visibleRange } from "../state.js";
 
@@ -17,7 +26,7 @@ export type NeuronChange = Partial<Omit<NeuronState, "selected">> & {
   selected?: { side: Side; index?: number; indices?: number[] } | null;
 };
 
-export function initialState(figure: Figure): NeuronState {
+export function initialState(figure: AttentionFigure): NeuronState {
   const { stack, layer, heads, filter, expanded = null } = figure.options;
   const offered = offeredHeads(figure, findStack(figure, stack), layer);
   const head = offered.find((candidate) => heads.includes(candidate)) ?? (offered[0] as number);
@@ -25,8 +34,8 @@ export function initialState(figure: Figure): NeuronState {
 }
 
 /** A new state; what the change leaves out is kept as far as it still fits. */
-export function mergeState(figure: Figure, old: NeuronState, change: NeuronChange): NeuronState {
-  for (const key of Object.keys(change)) if (!(key in old)) throw new RangeError(`${key}: not a part of the state`);
+export function mergeState(figure: AttentionFigure, old: NeuronState, change: NeuronChange): NeuronState {
+  partsOf(old, change);
   const { stack: name = old.stack } = change;
   const stack = findStack(figure, name);
   const layer = change.layer ?? keptLayer(old.layer, stack);
@@ -66,13 +75,12 @@ function keptLayer(layer: number, { layers }: Stack): number {
 
 function chosenHead(old: number, wanted: number | undefined, offered: number[]): number {
   if (wanted === undefined) return offered.includes(old) ? old : (offered[0] as number);
-  if (!offered.includes(wanted)) throw new RangeError(`head ${wanted}: not one of ${offered.join(", ")}`);
+  oneOf("head", wanted, offered);
   return wanted;
 }
 
 function chosenFilter(old: Filter, wanted: Filter | undefined, pair: boolean): Filter {
   const allowed = pair ? FILTERS : FILTERS.slice(0, 1);
-  if (wanted !== undefined && !allowed.includes(wanted))
-    throw new RangeError(`filter ${wanted}: not one of ${allowed.join(", ")}`);
+  if (wanted !== undefined) oneOf("filter", wanted, allowed);
   return wanted ?? (allowed.includes(old) ? old : "all");
 }

@@ -1,5 +1,7 @@
 import { html, nothing, type TemplateResult, unsafeCSS } from "lit";
-import { Choices } from "../choices.js";
+import { AttentionChoices } from "../attention/choices.js";
+import { attentionOf } from "../attention/figure.js";
+import { AttentionView } from "../attention/view.js";
 import type { Figure } from "../figure.js";
 import { choice, layerKey, layerSelect, numbers, pairSelect, stackSelect } from "../parts/controls.js";
 import { NeuronStage } from "../parts/neuron-stage.js";
@@ -7,44 +9,38 @@ import { files, optionsButton } from "../parts/options.js";
 import { tableText } from "../parts/table.js";
 import { closeOptions } from "../reader-view.js";
 import { offeredHeads } from "../state.js";
-import type { View, ViewHost } from "../view.js";
+import type { ViewHost } from "../view.js";
 import css from "./neuron.css";
 import { initialState, mergeState, type NeuronChange, type NeuronState } from "./neuron-state.js";
 
-class NeuronChoices extends Choices<NeuronState, NeuronChange> {
+class NeuronChoices extends AttentionChoices<NeuronState, NeuronChange> {
   override get where(): string {
     return `${super.where}, head ${this.state.head}`;
   }
 }
 
 /** One head: its lines; and, of a token that the reader expands, queries, keys and how weights come of them. */
-export class NeuronView implements View {
+export class NeuronView extends AttentionView<NeuronState, NeuronChange> {
   static readonly styles = [unsafeCSS(css)];
 
-  private readonly choices: NeuronChoices;
+  protected readonly reader: NeuronChoices;
   private stage: NeuronStage;
 
-  constructor(host: ViewHost, figure: Figure) {
-    this.choices = new NeuronChoices(host, figure, initialState(figure), mergeState, () => this.summary());
-    this.stage = new NeuronStage(this.choices);
+  constructor(host: ViewHost, given: Figure) {
+    super();
+    const figure = attentionOf(given);
+    this.reader = new NeuronChoices(host, figure, initialState(figure), mergeState, () => this.summary());
+    this.stage = new NeuronStage(this.reader);
     host.addController(this);
-  }
-
-  get state(): NeuronState {
-    return structuredClone(this.choices.state);
-  }
-
-  set state(change: NeuronChange) {
-    this.choices.merge(change);
   }
 
   hostConnected(): void {
     this.stage.connect();
   }
 
-  hostDisconnected(): void {
+  override hostDisconnected(): void {
+    super.hostDisconnected();
     this.stage.disconnect();
-    this.choices.disconnect();
   }
 
   hostUpdated(): void {
@@ -52,7 +48,7 @@ export class NeuronView implements View {
   }
 
   render(): TemplateResult {
-    const { choices } = this;
+    const { reader: choices } = this;
     if (choices.state.stack !== this.stage.name) this.changeStage();
     return html`<div class="view neuron-view" @keydown=${this.keydown}>
       <div class="controls">
@@ -66,18 +62,18 @@ export class NeuronView implements View {
 
   private changeStage(): void {
     this.stage.disconnect();
-    this.stage = new NeuronStage(this.choices);
+    this.stage = new NeuronStage(this.reader);
     this.stage.connect();
   }
 
   private headSelect(): TemplateResult {
-    const { figure, stack, state } = this.choices;
+    const { figure, stack, state } = this.reader;
     const offered = numbers(offeredHeads(figure, stack, state.layer));
-    return choice("Head", state.head, offered, (head) => this.choices.choose({ head }));
+    return choice("Head", state.head, offered, (head) => this.reader.choose({ head }));
   }
 
   private options(): TemplateResult | typeof nothing {
-    const { choices } = this;
+    const { reader: choices } = this;
     if (!choices.open.options) return nothing;
     return html`<div class="options" role="group" aria-label="Options">
       <span class="actions">${files(choices, { sheet: () => this.stage.sheet(), legend: this.stage.legend })}</span>
@@ -85,7 +81,7 @@ export class NeuronView implements View {
   }
 
   private readonly keydown = (event: KeyboardEvent): void => {
-    const { choices } = this;
+    const { reader: choices } = this;
     const { selected, expanded } = choices.state;
     if (layerKey(choices, event) || event.ctrlKey || event.metaKey) return;
     const away = event.key === "Escape";
@@ -99,12 +95,12 @@ export class NeuronView implements View {
   };
 
   private expand(expanded: number): void {
-    this.choices.choose({ expanded, selected: null });
+    this.reader.choose({ expanded, selected: null });
   }
 
   private summary(): string[] {
-    const { selected, expanded } = this.choices.state;
+    const { selected, expanded } = this.reader.state;
     const how = expanded === null ? (selected ? ", locked" : "") : ", expanded";
-    return [`${this.choices.where}${how}`, this.stage.text];
+    return [`${this.reader.where}${how}`, this.stage.text];
   }
 }

@@ -1,7 +1,8 @@
 import { html, type TemplateResult, unsafeCSS } from "lit";
-import type { Blob, Figure, Sequence } from "../figure.js";
+import { oneOf } from "../checks.js";
+import type { Blob, Figure, Sequence, TextFigure } from "../figure.js";
 import { memo } from "../memo.js";
-import { oneOf, PanelView } from "../panel-view.js";
+import { PanelView } from "../panel-view.js";
 import flowCss from "../parts/flow.css";
 import { Flow, type FlowGroup, groupsOf, type Stretch } from "../parts/flow.js";
 import { type Predictions, predictionsOf, predictionTable, topAt } from "../parts/predictions.js";
@@ -16,7 +17,7 @@ import { plainText } from "../token.js";
 import type { ViewHost } from "../view.js";
 import css from "./predict.css";
 
-interface PredictFigure extends Figure {
+interface PredictFigure extends TextFigure {
   texts: Stretch[];
   task: "next" | "target" | "masked" | "classes" | "labels" | "answer";
   predictions: Blob;

@@ -1,7 +1,8 @@
 import { type TemplateResult, unsafeCSS } from "lit";
-import type { Blob, Figure } from "../figure.js";
+import { oneOf, position } from "../checks.js";
+import type { Blob, Figure, TextFigure } from "../figure.js";
 import { memo } from "../memo.js";
-import { oneOf, PanelView, position } from "../panel-view.js";
+import { PanelView } from "../panel-view.js";
 import { choice } from "../parts/controls.js";
 import flowCss from "../parts/flow.css";
 import { type Bar, Flow, type FlowGroup, groupsOf, type Paint, type Stretch } from "../parts/flow.js";
@@ -32,7 +33,7 @@ interface Output {
   delta: number | null;
 }
 
-interface SaliencyFigure extends Figure {
+interface SaliencyFigure extends TextFigure {
   /** In the order of reading: what the model reads, and what it produces. */
   texts: Stretch[];
   outputs: Output[];
@@ -191,7 +192,7 @@ export class SaliencyView extends PanelView<SaliencyState, SaliencyFigure> {
     const turned = output !== null && selected === null && output !== this.near;
     if (turned) {
       this.near = output;
-      this.choices.title = this.where;
+      this.choices.where = this.where;
       this.show();
       if (this.choices.open.table) this.host.requestUpdate();
     } else this.mark();
@@ -372,7 +373,7 @@ export class SaliencyView extends PanelView<SaliencyState, SaliencyFigure> {
   }
 }
 
-const signed = (share: number): string => `${(100 * share).toFixed(Math.abs(share) < 0.1 ? 2 : 1)} %`.replace("-", "−");
+const signed = (share: number): string => `${(100 * share).toFixed(Math.abs(share) < 0.1 ? 2 : 1)}%`.replace("-", "−");
 
 /** Return a share in as few characters as stand below a short token: 26%, −5.5%. */
 function whole(share: number): string {

@@ -1,13 +1,16 @@
 import { html, nothing, type TemplateResult, unsafeCSS } from "lit";
+import { oneOf, position } from "../checks.js";
 import type { Blob, Figure } from "../figure.js";
-import { oneOf, PanelView, position } from "../panel-view.js";
+import { PanelView } from "../panel-view.js";
 import { choice } from "../parts/controls.js";
 import { heatImage } from "../parts/heat.js";
+import { stepped, walkByKey } from "../parts/keyboard.js";
 import { type Ramp, ramp } from "../parts/legend.js";
 import { hint, type Reading } from "../parts/reading.js";
 import type { Sheet } from "../parts/svg.js";
 import { largest, type Table } from "../parts/table.js";
 import { accent, DEEPEST, ground, tint } from "../parts/tint.js";
+import type { Range } from "../place.js";
 import type { ViewHost } from "../view.js";
 import { Scaled } from "../weights.js";
 import css from "./similarity.css";
@@ -53,13 +56,6 @@ const [SIZE, EDGE, LARGEST, WRITTEN, LINE, NAMES] = [360, 40, 48, 30, 18, 24];
 const PALEST = 0.06;
 /** Values that differ by less are not spread over all colours, and this is said. */
 const NARROW = 0.05;
-const STEPS: Record<string, [number, number]> = {
-  ArrowUp: [-1, 0],
-  ArrowDown: [1, 0],
-  ArrowLeft: [0, -1],
-  ArrowRight: [0, 1],
-};
-
 const label = (layer: number): string => (layer ? String(layer - 1) : "emb");
 const shape = ({ layers, columns = layers }: Similar): [number, number] => [layers, columns];
 const called = (layer: number): string => (layer ? `layer ${layer - 1}` : "embeddings");
@@ -131,8 +127,8 @@ export class SimilarityView extends PanelView<SimilarityState, SimilarityFigure>
   }
 
   private get cell(): number {
-    const { clientWidth } = this.grid.parentElement ?? this.host;
-    const room = Math.min(SIZE, clientWidth || this.host.clientWidth) - EDGE;
+    const { clientWidth } = this.grid.parentElement ?? this.host.element;
+    const room = Math.min(SIZE, clientWidth || this.host.element.clientWidth) - EDGE;
     return Math.max(2, Math.min(LARGEST, Math.floor(room / Math.max(...shape(this.similar)))));
   }
 
@@ -240,7 +236,7 @@ export class SimilarityView extends PanelView<SimilarityState, SimilarityFigure>
       const element = Object.assign(document.createElement("div"), { className: "model", textContent: heading });
       element.setAttribute("aria-hidden", "true");
       element.title = heading;
-      element.style.cssText = `top:${line * LINE}px;max-width:${Math.min(SIZE, this.host.clientWidth)}px`;
+      element.style.cssText = `top:${line * LINE}px;max-width:${Math.min(SIZE, this.host.element.clientWidth)}px`;
       return element;
     });
   }
@@ -301,19 +297,13 @@ export class SimilarityView extends PanelView<SimilarityState, SimilarityFigure>
   }
 
   private key(event: KeyboardEvent): void {
-    if (event.altKey || event.ctrlKey || event.metaKey) return;
-    const step = STEPS[event.key];
     const from = this.pointed ?? this.locked;
-    const [rows, cols] = shape(this.similar);
-    const within = (index: number, end: number) => Math.min(Math.max(index, 0), end - 1);
-    if (step)
-      this.point(
-        from ? { row: within(from.row + step[0], rows), col: within(from.col + step[1], cols) } : { row: 0, col: 0 },
-        true,
-      );
-    else if (event.key === "Enter" || event.key === " ") this.toggle(this.pointed);
-    else return;
-    event.preventDefault();
+    const [rows, cols] = shape(this.similar).map((end) => ({ start: 0, end })) as [Range, Range];
+    walkByKey(
+      event,
+      (down, right) => this.point(from ? stepped(from, down, right, rows, cols) : { row: 0, col: 0 }, true),
+      () => this.toggle(this.pointed),
+    );
   }
 
   protected notice(): TemplateResult {

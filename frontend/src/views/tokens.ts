@@ -1,7 +1,8 @@
 import { type TemplateResult, unsafeCSS } from "lit";
-import type { Blob, Figure, Sequence } from "../figure.js";
+import { oneOf, position } from "../checks.js";
+import type { Blob, Figure, Sequence, TextFigure } from "../figure.js";
 import { memo } from "../memo.js";
-import { oneOf, PanelView, position } from "../panel-view.js";
+import { PanelView } from "../panel-view.js";
 import { choice } from "../parts/controls.js";
 import flowCss from "../parts/flow.css";
 import { Flow, groupsOf, type Paint, type Stretch } from "../parts/flow.js";
@@ -18,9 +19,9 @@ import { inks } from "../save.js";
 import type { ViewHost } from "../view.js";
 import css from "./tokens.css";
 
-const SHADES = ["probability", "rank", "none"] as const;
+const SHADES = { probability: "probability", rank: "rank", none: "nothing" } as const;
 
-interface TokensFigure extends Figure {
+interface TokensFigure extends TextFigure {
   /** In the order of reading: what the model reads, and what it is to produce. */
   texts: Stretch[];
   predictions: Blob;
@@ -36,7 +37,7 @@ interface Place {
 }
 
 interface TokensState {
-  shade: (typeof SHADES)[number];
+  shade: keyof typeof SHADES;
   /** The token that is held; counted through all that is shown. */
   selected: number | null;
 }
@@ -63,7 +64,7 @@ export class TokensView extends PanelView<TokensState, TokensFigure> {
   }
 
   protected check({ shade, selected }: TokensState): void {
-    oneOf("shade", shade, SHADES);
+    oneOf("shade", shade, Object.keys(SHADES));
     position("selected", selected, this.places.length);
   }
 
@@ -71,9 +72,12 @@ export class TokensView extends PanelView<TokensState, TokensFigure> {
     return this.figure.texts.length > 1 ? "Input and output" : "Tokens";
   }
 
+  protected override get how(): string[] {
+    return [`colour: ${SHADES[this.choices.state.shade]}`];
+  }
+
   protected override controls(): unknown {
-    const names = { probability: "probability", rank: "rank", none: "nothing" };
-    const options = SHADES.map((shade) => [shade, names[shade]] as const);
+    const options = Object.entries(SHADES) as [keyof typeof SHADES, string][];
     return choice("Colour", this.choices.state.shade, options, (shade) => this.choices.choose({ shade }));
   }
 
@@ -86,7 +90,7 @@ export class TokensView extends PanelView<TokensState, TokensFigure> {
   protected override ramp(): Ramp | null {
     const { shade } = this.choices.state;
     if (shade === "none") return null;
-    const ends: Ramp["ends"] = shade === "rank" ? ["last", "first"] : ["0 %", "100 %"];
+    const ends: Ramp["ends"] = shade === "rank" ? ["last", "first"] : ["0%", "100%"];
     return ramp(ends, (share) => ground(accent(this.host.scheme), DEEPEST * share, this.host.scheme));
   }
 

@@ -1,7 +1,7 @@
-"""Directories that hold an adapter (LoRA and its kin): what peft saves, which changes a model that lies elsewhere.
+"""Directories that hold an adapter (LoRA or similar): weights saved by peft that change another model, the base.
 
-The other model is the adapter's base. It is named in `adapter_config.json`, by whoever wrote that file; so the name
-means what it would mean in a block of the site, and no more. This module needs neither peft nor torch.
+The base is named in `adapter_config.json`, by the adapter's author. So the name is resolved as if a block of the site
+named it, and is trusted no more than that. This module needs neither peft nor torch.
 """
 
 from __future__ import annotations
@@ -13,32 +13,32 @@ from typing import Any, NamedTuple
 from mkdocs_attnviz.block.problem import BlockError
 
 CONFIG = "adapter_config.json"
-"""The file by which peft knows an adapter."""
+"""The file that marks a directory as an adapter."""
 SAFETENSORS, PICKLED = "adapter_model.safetensors", "adapter_model.bin"
-"""The files that an adapter's weights may be in."""
+"""The files that may hold an adapter's weights."""
 WHOLE = ("model*.safetensors", "pytorch_model*.bin")
-"""The files that a whole model's weights are in."""
+"""Patterns of the files that hold a whole model's weights."""
 TOKENIZER = ("tokenizer_config.json", "tokenizer.json")
-"""Files that tell that a tokenizer was saved beside an adapter."""
+"""Files that are there if a tokenizer was saved with the adapter."""
 
 
 class Base(NamedTuple):
-    """A model that an adapter changes, as the adapter's configuration names it."""
+    """The model that an adapter changes, as the adapter's configuration names it."""
 
     name: str
     revision: str | None
 
 
 def is_adapter(folder: Path) -> bool:
-    """Return whether a directory holds an adapter, perhaps beside other files."""
+    """Return whether a directory holds an adapter, perhaps among other files."""
     return (folder / CONFIG).is_file()
 
 
 def base_of(name: str, folder: Path) -> Base:
-    """Return the base of the adapter in a directory; `name` is for messages. A `config.json` beside it is not read.
+    """Return the base of the adapter in a directory; `name` is for messages. A `config.json` in it is not read.
 
     Raises:
-        BlockError: no base is named, or the directory holds a whole model, too.
+        BlockError: no base is named, or the directory also holds a whole model.
     """
     whole = sorted(file.name for pattern in WHOLE for file in folder.glob(pattern))
     if whole:
@@ -59,7 +59,7 @@ def base_of(name: str, folder: Path) -> Base:
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """Return an adapter's configuration; an empty one if it cannot be read."""
+    """Return an adapter's configuration, or an empty one if it cannot be read."""
     try:
         known = json.loads((folder / CONFIG).read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -68,5 +68,5 @@ def read(folder: Path) -> dict[str, Any]:
 
 
 def has_tokenizer(folder: Path) -> bool:
-    """Return whether the adapter's directory has a tokenizer, which is then read in place of its base's."""
+    """Return whether the adapter's directory has a tokenizer, which is then used instead of the base's."""
     return any((folder / name).is_file() for name in TOKENIZER)

@@ -1,4 +1,6 @@
-"""Which commit a hub's model is, and what is wrong when the hub does not say. Needs huggingface_hub, never torch."""
+"""The commit of a hub's model, and messages for authors if the hub does not tell it. Needs
+huggingface_hub, not torch.
+"""
 
 from __future__ import annotations
 
@@ -13,30 +15,31 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from mkdocs_attnviz.models.errors import said
+from mkdocs_attnviz.models.errors import error_message
 from mkdocs_attnviz.models.identity.reference import ModelRef
 
 
 class NoCommit(Exception):
-    """The hub does not say which commit a model is; the message is for the author."""
+    """A hub that does not tell which commit a model is; the message is for the author."""
 
 
 def resolve_commit(ref: ModelRef) -> str:
-    """The commit of a hub's model; downloads its config.json.
+    """Return the commit of a hub's model; its config.json is downloaded.
 
     Raises:
         NoCommit: there is no such model or revision, or the hub cannot be reached.
     """
     try:
-        found = hf_hub_download(ref.path, "config.json", revision=ref.revision, dry_run=True)
-        hf_hub_download(ref.path, "config.json", revision=ref.revision)  # the next build then finds the commit here
+        metadata = hf_hub_download(ref.path, "config.json", revision=ref.revision, dry_run=True)
+        # so the next build finds the commit on this machine
+        hf_hub_download(ref.path, "config.json", revision=ref.revision)
     except Exception as error:
         raise NoCommit(sentence(ref, error)) from error
-    return str(found.commit_hash)
+    return str(metadata.commit_hash)
 
 
 def sentence(ref: ModelRef, error: Exception) -> str:
-    """What is wrong with a hub's model, by what was raised."""
+    """Return a sentence for the author about a hub's model that raised `error`."""
     where = f"{ref.path!r} at {ref.revision!r}" if ref.revision else repr(ref.path)
     cause: BaseException | None = error
     while cause is not None:
@@ -54,8 +57,8 @@ def sentence(ref: ModelRef, error: Exception) -> str:
                     f"Model {where} is neither an alias nor a directory, and the hub has no public model of that name."
                 )
             case EntryNotFoundError():
-                return f"Model {where} lacks a file on the hub: {said(cause)}."
+                return f"Model {where} lacks a file on the hub: {error_message(cause)}."
             case HfHubHTTPError():
-                return f"Model {where} could not be fetched from the hub: {said(cause)}."
+                return f"Model {where} could not be fetched from the hub: {error_message(cause)}."
         cause = cause.__cause__ or cause.__context__
-    return f"Model {where} cannot be loaded: {said(error)}."
+    return f"Model {where} cannot be loaded: {error_message(error)}."

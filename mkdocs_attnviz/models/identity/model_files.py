@@ -1,11 +1,11 @@
-"""The files of a model's directory that its tokenizer or its classes may load, and what git's ways with them mean.
+"""The files of a model's directory that its tokenizer or its classes may load, and Git LFS pointers in their place.
 
-transformers and a model's own classes choose the names of what they read, so no list of names is complete. Every file
-counts but those that nothing reads: documents, other frameworks' weights, and code and pickles that are not trusted.
-In subfolders those count that are loaded from there: chat templates, what a JSON file of the directory names (shards),
-and everything where code is trusted.
+transformers and a model's own classes choose the names of the files they read, so no list of names is complete. Every
+file counts except those that nothing reads: documents, other frameworks' weights, and code and pickles that are not
+trusted. In subfolders, only these count: chat templates, files that a JSON file of the directory names (shards), and
+everything if code is trusted.
 
-A link may lead to another file of the same directory, and nowhere else: what it leads to would be published.
+A link may only lead to another file of the same directory, since the content of its target would be published.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 ALWAYS = ("*.json", "*.txt", "*.model", "*.jinja", "*.safetensors")
 PICKLES = ("*.bin", "*.pt", "*.pth")
 UNREAD_PICKLES = ("pytorch_model*.bin", "training_args.bin", "optimizer*", "scheduler*", "rng_state*", "consolidated*")
-"""Pickles that a model's own code does not read where its weights are in safetensors files."""
+"""Pickles that a model's own code does not read if the weights are in safetensors files."""
 DOCUMENTS = (
     *(".*", "licen[cs]e*", "copying*", "notice*", "authors*", "citation*", "makefile", "dockerfile", "modelfile"),
     *("*.md", "*.markdown", "*.rst", "*.html", "*.pdf", "*.ipynb", "*.log", "events.out.tfevents.*", "*.sh", "*.bat"),
@@ -33,11 +33,11 @@ OTHER_FRAMEWORKS = (
     *("*.pb", "*.xml", "*.nemo", "*.engine", "*.zip", "*.tar", "*.gz", "*.tgz", "*.zst"),
 )
 READ_BY_CODE = ("*.yaml", "*.yml", "*.toml", "*.cfg", "*.ini", "*.lock", "*.dvc", "*.csv", "*.tsv", "*.py")
-"""Files that no class of transformers reads, but one that comes with the model may."""
+"""Files that no class of transformers reads, but that a model's own code may read."""
 TEMPLATES = "additional_chat_templates"
 VOCABULARIES = ("tokenizer.json", "vocab.json", "added_tokens.json")
-"""JSON files full of tokens, which are no names of files."""
-LARGEST_JSON = 32 << 20  # bytes; an index of ten thousand shards has one
+"""JSON files whose texts are tokens, not names of files."""
+LARGEST_JSON = 32 << 20  # bytes; the index of ten thousand shards has one million
 LONGEST_NAME = 1000
 LFS_POINTER = re.compile(
     rb"version https://git-lfs\.github\.com/spec/v1\n(?:ext-\d-\S+ \S+\n)*oid sha256:([0-9a-f]{64})\nsize \d+\n"
@@ -46,16 +46,17 @@ LARGEST_POINTER = 1024  # bytes, by the format's specification
 
 
 class UnreadableFile(OSError):
-    """A file of the directory that must not be read; `args[0]` says which and why, to follow a model's name."""
+    """A file of the directory that must not be read; `args[0]` names it and the reason, to follow a model's name."""
 
 
 def model_files(folder: Path, *, code: bool, pickles: bool, links: bool = False) -> Iterator[tuple[str, Path]]:
-    """Yield name (with `/` between folders) and path of each file that a capture depends on, in the order of names.
+    """Yield name (with `/` between folders) and path of each file that a capture depends on, sorted by name.
 
-    `code` and `pickles` tell whether the site trusts those of this model, `links` whether links may lead anywhere.
+    `code` and `pickles` tell whether the site trusts this model's code and pickles, `links` whether links may lead
+    anywhere.
 
     Raises:
-        UnreadableFile: one is a link that leads out of the directory, or no regular file.
+        UnreadableFile: a file is a link that leads out of the directory, or no regular file.
         OSError: the directory cannot be read.
     """
     folder = folder.resolve()
@@ -102,10 +103,10 @@ def _below(folder: Path, pickles: bool) -> Iterator[str]:
 
 
 def _named(folder: Path, names: set[str]) -> Iterator[str]:
-    """Yield files that the directory's JSON files name: shards of an index, tokenizer files of a configuration.
+    """Yield the files that the directory's JSON files name: shards of an index, tokenizer files of a configuration.
 
     Raises:
-        UnreadableFile: such a file lies elsewhere, or the JSON is too large to tell.
+        UnreadableFile: such a file lies elsewhere, or the JSON file is too large to read.
     """
     for name in sorted(names):
         if not name.endswith(".json") or name in VOCABULARIES or not (folder / name).is_file():
@@ -122,11 +123,11 @@ def _named(folder: Path, names: set[str]) -> Iterator[str]:
 
 def _texts(path: Path) -> set[str]:
     """Return all texts of a JSON file that may be names of files."""
-    found: set[str] = set()
+    texts: set[str] = set()
     try:
         waiting: list[Any] = [json.loads(path.read_bytes())]
-    except (ValueError, RecursionError):  # whoever loads the model will say so
-        return found
+    except (ValueError, RecursionError):  # loading the model will report it
+        return texts
     while waiting:
         value = waiting.pop()
         if isinstance(value, dict):
@@ -134,26 +135,26 @@ def _texts(path: Path) -> set[str]:
         elif isinstance(value, list):
             waiting += value
         elif isinstance(value, str) and 0 < len(value) <= LONGEST_NAME and not {"\0", "\n"} & set(value):
-            found.add(value)
-    return found
+            texts.add(value)
+    return texts
 
 
 def _is_file(path: Path) -> bool:
     try:
         return path.exists() and not path.is_dir()
-    except (OSError, ValueError):  # a name too long, or none
+    except (OSError, ValueError):  # a name that is too long or invalid
         return False
 
 
 def _is_read(folder: Path, name: str, links: bool) -> bool:
-    """Return whether there is a file behind the name that must be read.
+    """Return whether a name stands for a file that must be read.
 
     Raises:
-        UnreadableFile: it must not be.
+        UnreadableFile: the file must not be read.
     """
     try:
         mode = (folder / name).stat().st_mode
-    except FileNotFoundError:  # a link to nothing, which nobody can load
+    except FileNotFoundError:  # a link to nothing, which cannot be loaded
         return False
     if stat.S_ISDIR(mode):
         return False
@@ -164,7 +165,13 @@ def _is_read(folder: Path, name: str, links: bool) -> bool:
 
 
 def _check_inside(folder: Path, name: str, *, links: bool) -> None:
-    """A hub's cache keeps a model's files as links into a folder of contents beside it, which belongs to the model."""
+    """Raise if a file is a link that leads out of the directory.
+
+    The hub's cache stores a model's files as links into a folder `blobs` beside it; those may be read.
+
+    Raises:
+        UnreadableFile: it is such a link.
+    """
     real = (folder / name).resolve()
     blobs = folder.parent.parent / "blobs"
     if links or real.is_relative_to(folder) or (folder.parent.name == "snapshots" and real.is_relative_to(blobs)):
@@ -173,16 +180,21 @@ def _check_inside(folder: Path, name: str, *, links: bool) -> None:
 
 
 def pointed_at(content: bytes) -> str | None:
-    """Return the digest that a stand-in of Git LFS names for the file whose place it takes; None for any other file.
+    """Return the digest in a Git LFS pointer, which takes the place of the file itself; None for any other file.
 
-    Nothing may follow it: what only begins like one is a file of its own.
+    The pointer must be the whole content: a file that only begins like one is an ordinary file.
     """
-    found = LFS_POINTER.fullmatch(content.replace(b"\r\n", b"\n")) if len(content) <= LARGEST_POINTER else None
-    return found[1].decode() if found else None
+    pointer = LFS_POINTER.fullmatch(content.replace(b"\r\n", b"\n")) if len(content) <= LARGEST_POINTER else None
+    return pointer[1].decode() if pointer else None
 
 
 def stand_in(folder: Path, **trusted: bool) -> str:
-    """Return the name of a file that Git LFS has not brought yet; '' if all are here. Raises: as `model_files`."""
+    """Return the name of the first file that is only a Git LFS pointer; '' if all files are here.
+
+    Raises:
+        UnreadableFile: a file must not be read (see `model_files`).
+        OSError: the directory cannot be read.
+    """
     for name, path in model_files(folder, **trusted):
         if path.stat().st_size <= LARGEST_POINTER and pointed_at(path.read_bytes()):
             return name

@@ -1,4 +1,4 @@
-"""Directories that hold a model in a form that has to be turned into one of weights first: GGUF."""
+"""Directories that hold a model in a format that must first be converted to safetensors: GGUF."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def problem(name: str, folder: Path) -> str:
-    """Return what a folder holds in place of a whole model, and how to make one of it; '' if it holds none such."""
+    """Return a sentence about a folder in another format and how to convert it; '' if it holds none."""
     files = sorted(file.name for file in folder.glob("*.gguf"))
     if files and not any(folder.glob("*.safetensors")):
         return (

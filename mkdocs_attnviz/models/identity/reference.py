@@ -1,8 +1,7 @@
-"""What a block's `model` means on this machine, and under which name its content is known.
+"""The resolution of a block's `model` to files on this machine or the hub, and to the identity of their content.
 
-The identity is the commit (hub) or a digest of configuration, tokenizer and weights (local), never a branch
-name: it goes into the cache's keys. It is found without torch, transformers or the network wherever the machine
-already holds the model.
+The identity is the commit (hub) or a digest of configuration, tokenizer and weights (local), never a branch name: it is
+a part of cache keys. If the model is on this machine, its identity is found without torch, transformers or the network.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ REVISION = re.compile(r"\w[\w./-]*")
 COMMIT = re.compile(r"[0-9a-f]{40}")
 NOTHING_LOCKED: Mapping[str, str] = MappingProxyType({})
 LOCKED = re.compile(r"commit:(?P<path>.+)@(?P<commit>[0-9a-f]{40})|sha256:[0-9a-f]{64}")
-"""An identity as a lock file may hold it."""
+"""The form of an identity in a lock file."""
 GONE = (
     "Model {!r} is no directory on this machine, as which the lock file knows it: figures that the cache holds can be "
     "drawn, and nothing can be computed."
@@ -52,63 +51,63 @@ STAND_IN = "Model {!r} cannot be run here: Git LFS has not brought its {} yet, w
 
 
 def changed(reference: str) -> Problem:
-    """Return the record of a directory or a file that is not what it was when it was locked."""
+    """Return the problem of a directory or file that differs from the one that was locked."""
     return Problem("changed", "model", f"{reference} has changed since the lock file was written.")
 
 
 def moved(path: str, branch: str, now: str, locked: str) -> Problem:
-    """Return the record of a hub's branch that is at another commit, `now`, than the one that is locked."""
+    """Return the problem of a hub's branch that is now at commit `now` instead of the locked one."""
     message = f"{path} has moved: {branch!r} is commit {now:.10} now, the lock file keeps {locked:.10}."
-    return Problem("moved", "model", message, advice="`attnviz run --update` goes along with it.")
+    return Problem("moved", "model", message, advice="`attnviz run --update` takes the new commit.")
 
 
 class _NotHere(BlockError):
-    """This machine has no such thing, others may."""
+    """A model or package that is not on this machine; it may be on others."""
 
 
 @dataclass(frozen=True)
 class ModelRef:
-    """A model the worker can load."""
+    """A model that a worker can load."""
 
     name: str
-    """As the author wrote it, for messages."""
+    """The name that the author wrote, for messages."""
     path: str
     """A directory, or an id on the hub."""
     local: bool
     revision: str | None
-    """The commit, once it is known; else branch or tag; None for a directory."""
+    """The commit if it is known, otherwise branch or tag; None for a directory."""
     identity: str | None
-    """`commit:…` or `sha256:…`; None while nobody has asked the hub."""
+    """`commit:…` or `sha256:…`; None until the hub was asked."""
     dtype: str
     trust_remote_code: bool
     use_safetensors: bool
     device_map: str | None = None
-    """How accelerate spreads it over devices; None: it is on one."""
+    """The way accelerate spreads the model over devices; None if it is on one."""
     reference: str = ""
-    """As the site names it, aliases resolved; its name in the lock file."""
+    """The name in the lock file: the site's name for the model, with aliases resolved."""
     moved: Problem | None = None
-    """How it differs from what the lock file names; None if it does not."""
+    """The difference from what the lock file names; None if there is none."""
     absent: str = ""
-    """Why it must not be run here, in a sentence; empty if it may. Its entries are still found."""
+    """A sentence that says why the model must not be run here; empty if it may. Its cache entries are still found."""
     base: ModelRef | None = None
-    """The model that this one changes, of an adapter; None for a whole model."""
+    """The model that this adapter changes; None for a whole model."""
     content: str = ""
     """The digest of an adapter's own directory, `sha256:…`."""
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> ModelRef:
-        """Return the reference that `to_dict` has made a mapping of."""
+        """Return the reference that `to_dict` turned into a mapping."""
         base, moved = fields.get("base"), fields.get("moved")
         known = {"base": base and cls.from_dict(base), "moved": moved and Problem.from_json(moved)}
         return cls(**{**fields, **known})
 
     @property
     def parts(self) -> tuple[ModelRef, ...]:
-        """The model, and of an adapter its base."""
+        """The model itself, and its base if it is an adapter."""
         return (self,) if self.base is None else (self, self.base)
 
     def over(self, base: ModelRef) -> ModelRef:
-        """Return this adapter over its base. Both make the identity, which is unknown as long as the base's is."""
+        """Return this adapter over its base. The identity depends on both, and is None while the base's is."""
         both = hashlib.sha256(f"adapter {self.content} over {base.identity}".encode()).hexdigest()
         return replace(self, base=base, identity=None if base.identity is None else f"sha256:{both}")
 
@@ -120,7 +119,7 @@ class ModelRef:
 
 
 Identities = Mapping[str, str]
-"""References → identities, as a lock file holds them."""
+"""Identities by reference, as a lock file holds them."""
 
 
 def resolve(
@@ -134,15 +133,16 @@ def resolve(
     for_adapter: bool = False,
     revision_called: str = "`revision`",
 ) -> ModelRef:
-    """The model that `name` refers to; directories are relative to `base`, the folder of the site's configuration.
+    """Return the model that `name` refers to. Directories are relative to `base`, the folder of the site's
+    configuration.
 
-    A hub's model that is `locked` stays at its commit, wherever its branch is now; a directory that is not on this
-    machine is what it was when it was locked; one that is here is what it is. With `update` a hub's branch is left to
-    be looked up there. `for_adapter` tells that the model is an adapter's base, and so is none itself;
-    `revision_called` is what sentences call the revision.
+    A hub's model that is `locked` stays at its commit, wherever its branch is now. A directory that is not on this
+    machine keeps its locked identity; a directory that is here has the identity of its content. With `update`, the
+    identity of a hub's branch is left to be looked up there. `for_adapter` tells that the model is an adapter's base,
+    which cannot be an adapter itself. `revision_called` is the name of the revision in messages.
 
     Raises:
-        BlockError: the name means nothing here, or the site does not allow it.
+        BlockError: the name means nothing here, or the site does not allow the model.
     """
     listed = settings.models.get(name)
     if listed is None and settings.only_listed_models:
@@ -184,7 +184,7 @@ def resolve(
     except _NotHere:
         if known is None:
             raise
-    if update and not (known or "").startswith("sha256:"):  # it is looked up anew
+    if update and not (known or "").startswith("sha256:"):  # the hub is asked anew
         return _at_commit(ref, None) if COMMIT.fullmatch(ref.revision or "") else ref
     if known is not None:
         _check_locked(ref, known)
@@ -196,12 +196,12 @@ def resolve(
 def _base(
     adapter: ModelRef, directory: Path, settings: Settings, base: Path, locked: Identities, *, update: bool
 ) -> ModelRef:
-    """Return the model that an adapter changes, which is whatever its name would mean in a block of the site.
+    """Return the model that an adapter changes; its name is resolved as if a block of the site named it.
 
-    What the site trusts of the adapter says nothing of its base.
+    The site's trust in the adapter does not extend to its base.
 
     Raises:
-        BlockError: the adapter names none, or one that a block could not name.
+        BlockError: the adapter names no base, or one that a block could not name.
     """
     named = adapters.base_of(adapter.name, directory)
     alias = settings.models.get(named.name)
@@ -218,10 +218,10 @@ def _base(
 
 
 def _over(adapter: ModelRef, base: ModelRef, chosen: ModelSettings, known: str | None) -> ModelRef:
-    """Return an adapter over its base. How that runs is the adapter's to say, and the base's where it says nothing.
+    """Return an adapter over its base. The adapter's settings decide how it runs; those of the base fill the gaps.
 
     Raises:
-        BlockError: it would be spread over devices.
+        BlockError: one of the two has a `device_map`.
     """
     if chosen.device_map or base.device_map:
         raise BlockError(
@@ -229,25 +229,28 @@ def _over(adapter: ModelRef, base: ModelRef, chosen: ModelSettings, known: str |
             "its base, and name the merged model."
         )
     dtype = chosen.dtype or base.dtype
-    found = replace(adapter, dtype=dtype).over(replace(base, dtype=dtype))
-    is_other = known not in (None, found.identity) and found.identity is not None and not base.moved
-    return replace(found, moved=changed(adapter.reference) if is_other else None, absent=adapter.absent or base.absent)
+    ref = replace(adapter, dtype=dtype).over(replace(base, dtype=dtype))
+    is_other = known not in (None, ref.identity) and ref.identity is not None and not base.moved
+    return replace(ref, moved=changed(adapter.reference) if is_other else None, absent=adapter.absent or base.absent)
 
 
 def _check_locked(ref: ModelRef, known: str) -> None:
-    """A lock file says which commit of a hub's model is meant, or which content a directory had; it leads nowhere else.
+    """Raise if the lock file's identity cannot be that of this model.
+
+    It may only name a commit of the same hub model, or the digest of a directory.
 
     Raises:
-        BlockError: it names another model, another commit than the site's settings, or nothing that has an identity.
+        BlockError: it names another model, another commit than the site's settings, or no identity at all.
     """
     pinned = ref.revision if COMMIT.fullmatch(ref.revision or "") else None
     allowed = [f"commit:{ref.path}@{pinned or 'COMMIT'}"] if HUB_ID.fullmatch(ref.path) else []
-    of_hub = bool(ref.revision or (allowed and hub_commit(ref.path, "main")))  # this machine knows it as that
+    # this machine knows the name as a hub's model
+    of_hub = bool(ref.revision or (allowed and hub_commit(ref.path, "main")))
     allowed += [] if of_hub else ["sha256:DIGEST"]
-    found = LOCKED.fullmatch(known)
-    fits = found is not None and (
-        (found["path"] == ref.path and allowed[0].startswith("commit:") and pinned in (None, found["commit"]))
-        if found["commit"]
+    identity = LOCKED.fullmatch(known)
+    fits = identity is not None and (
+        (identity["path"] == ref.path and allowed[0].startswith("commit:") and pinned in (None, identity["commit"]))
+        if identity["commit"]
         else not of_hub
     )
     if not fits:
@@ -258,7 +261,7 @@ def _check_locked(ref: ModelRef, known: str) -> None:
 
 
 def _reference(ref: ModelRef) -> str:
-    """What else is read of the same directory makes another digest of it."""
+    """Return the name in the lock file. It includes trusted code and pickles, since they change the digest."""
     revision = f"@{ref.revision}" if ref.revision else ""
     return f"{ref.path}{revision}{' + code' * ref.trust_remote_code}{' + pickles' * (not ref.use_safetensors)}"
 
@@ -272,7 +275,7 @@ def _at_directory(ref: ModelRef, directory: Path, known: str | None, revision_ca
     try:
         identity = f"sha256:{digest(directory, ref)}"
         content = identity
-        if not _has_weights(directory, ref):  # nothing can be drawn of it, and it is not taken for another one
+        if not _has_weights(directory, ref):  # it cannot be run, and its path keeps it apart from other models
             identity = f"sha256:{hashlib.sha256(f'{identity} {directory}'.encode()).hexdigest()}"
         lacking = stand_in(directory, **_trusted(ref))
     except UnreadableFile as error:
@@ -292,9 +295,9 @@ def _has_weights(directory: Path, ref: ModelRef) -> bool:
 
 
 def _at_commit(ref: ModelRef, known: str | None) -> ModelRef:
-    """At the commit that is locked, else at the one this machine's hub cache has.
+    """Return the model at its locked commit, or else at the commit in this machine's hub cache.
 
-    One whose code or pickles are trusted runs at no commit that the lock file alone has chosen.
+    A model with trusted code or pickles does not run at a commit that only the lock file names.
     """
     branch = ref.revision or "main"
     here = hub_commit(ref.path, branch)
@@ -308,7 +311,7 @@ def _at_commit(ref: ModelRef, known: str | None) -> ModelRef:
 
 
 def resolve_tensors(name: str, settings: Settings, base: Path, locked: Identities = NOTHING_LOCKED) -> ModelRef:
-    """An author's own file in a model's place; its identity is its digest, or what is `locked` where it is not here.
+    """Return an author's own file in place of a model. Its identity is its digest, or the locked one if it is not here.
 
     Raises:
         BlockError: there is no such file, or the site does not allow it.
@@ -334,8 +337,8 @@ def resolve_tensors(name: str, settings: Settings, base: Path, locked: Identitie
         identity = known
         absent = f"`tensors` is {name!r}, but there is no such file in {base}, so nothing can be computed from it."
     other = None if known in (None, identity) else changed(reference)
-    found = ModelRef(name, str(file), True, None, identity, "float32", False, True)
-    return replace(found, reference=reference, moved=other, absent=absent)
+    ref = ModelRef(name, str(file), True, None, identity, "float32", False, True)
+    return replace(ref, reference=reference, moved=other, absent=absent)
 
 
 def _wrong_revision(message: str) -> BlockError:
@@ -345,7 +348,11 @@ def _wrong_revision(message: str) -> BlockError:
 def _check_revision(
     name: str, revision: str | None, chosen: ModelSettings, settings: Settings, revision_called: str
 ) -> None:
-    """A block may not lead a trusted alias to other weights or other code than those that were trusted."""
+    """Raise if a block's revision would make a trusted alias use other weights or code than the trusted ones.
+
+    Raises:
+        BlockError: the revision is the site's to choose, or is no valid name.
+    """
     if revision is None:
         return
     if settings.only_listed_models or chosen.revision is not None:
@@ -371,7 +378,7 @@ def _directory(model: str, base: Path) -> Path | None:
     """Return the directory that `model` names, or None if it names none.
 
     Raises:
-        BlockError: what it names is a part of a model, or one in another format.
+        BlockError: it names a part of a model, or a model in another format.
     """
     if model.startswith("package:"):
         return package_directory(model.removeprefix("package:"))
@@ -380,7 +387,7 @@ def _directory(model: str, base: Path) -> Path | None:
         if _holds_model(folder):
             return folder
         problem = other_formats.problem(model, folder.parent if folder.suffix == ".gguf" else folder)
-    except (OSError, ValueError):  # a NUL, a name too long, a folder that may not be read
+    except (OSError, ValueError):  # a NUL, a name that is too long, a folder that may not be read
         return None
     if problem:
         raise BlockError(problem)
@@ -392,7 +399,7 @@ def _holds_model(folder: Path) -> bool:
 
 
 def package_directory(path: str) -> Path:
-    """The directory `path` = `PACKAGE/dir` of an installed package.
+    """Return the directory `path`, `PACKAGE/dir`, of an installed package.
 
     Raises:
         BlockError: there is none.
@@ -412,7 +419,7 @@ def package_directory(path: str) -> Path:
 
 
 def hub_commit(model: str, revision: str) -> str | None:
-    """The commit of a hub's model as the hub cache on this machine has it; no network is asked."""
+    """Return the commit of a hub's model in this machine's hub cache, or None; the network is not used."""
     if COMMIT.fullmatch(revision):
         return revision
     ref = _hub_cache() / f"models--{model.replace('/', '--')}" / "refs" / revision
@@ -424,7 +431,9 @@ def hub_commit(model: str, revision: str) -> str | None:
 
 
 def _hub_cache() -> Path:
-    """Where huggingface_hub keeps models; read from its variables, because importing it takes a second."""
+    """Return huggingface_hub's cache folder, read from its environment variables because importing it
+    takes a second.
+    """
     for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         if os.environ.get(variable):
             return Path(os.path.expanduser(os.environ[variable]))  # noqa: PTH111
@@ -433,10 +442,11 @@ def _hub_cache() -> Path:
 
 
 def digest(folder: Path, ref: ModelRef) -> str:
-    """Return the SHA-256 over names and digests of the files a capture depends on.
+    """Return the SHA-256 of the names and digests of the files that a capture depends on.
 
     Raises:
-        OSError: one cannot be read; UnreadableFile: or must not be.
+        OSError: a file cannot be read.
+        UnreadableFile: a file must not be read.
     """
     total = hashlib.sha256()
     for name, path in model_files(folder, **_trusted(ref)):
@@ -445,16 +455,19 @@ def digest(folder: Path, ref: ModelRef) -> str:
 
 
 def _trusted(ref: ModelRef) -> dict[str, bool]:
-    """Return what the site trusts of a model's files. Where a package's files lie is its installer's affair."""
+    """Return the arguments of `model_files` that tell what the site trusts.
+
+    Links in an installed package may lead anywhere; the package's installer is trusted with that.
+    """
     package = ref.reference.startswith("package:")
     return {"code": ref.trust_remote_code, "pickles": not ref.use_safetensors, "links": package}
 
 
 def _file_digest(file: Path) -> str:
-    """Return the SHA-256 of a file's content, in which a text's lines end with \\n, whatever git made of them.
+    """Return the SHA-256 of a file's content. Lines of a text count as ending with \\n, whatever git has made of them.
 
-    That of a large file is remembered by path, size and times of change. Of a stand-in of Git LFS it is that of the
-    file in whose place it is.
+    The digest of a large file is remembered by path, size and times of change. For a Git LFS pointer, it is the digest
+    of the file in its place.
     """
     about = file.stat()
     if not stat.S_ISREG(about.st_mode):
@@ -464,32 +477,32 @@ def _file_digest(file: Path) -> str:
     if about.st_size < 1_000_000:
         content = file.read_bytes()
         return hashlib.sha256(content if b"\0" in content else content.replace(b"\r\n", b"\n")).hexdigest()
-    # Some tools give every file one time of change; nobody sets that of the inode.
-    seen = {"path": str(file), "size": about.st_size, "mtime_ns": about.st_mtime_ns}
-    seen |= {"ctime_ns": about.st_ctime_ns, "inode": about.st_ino, "lines": "\n"}
+    # Some tools set the same modification time on every file; none of them sets the inode's.
+    stamp = {"path": str(file), "size": about.st_size, "mtime_ns": about.st_mtime_ns}
+    stamp |= {"ctime_ns": about.st_ctime_ns, "inode": about.st_ino, "lines": "\n"}
     note = user_folder() / "digests" / f"{hashlib.sha256(os.fsencode(file)).hexdigest()}.json"
     try:
         known = json.loads(note.read_text())
-        if {name: known[name] for name in seen} == seen:
+        if {name: known[name] for name in stamp} == stamp:
             return str(known["sha256"])
     except (OSError, ValueError, KeyError, TypeError):
         pass
     with file.open("rb") as stream:
         sha256 = _sha256(stream)
-    with contextlib.suppress(OSError):  # a digest that is not remembered is computed again, that is all
-        write_atomically(note, json.dumps(seen | {"sha256": sha256}).encode())
+    with contextlib.suppress(OSError):  # a digest that is not remembered is computed again
+        write_atomically(note, json.dumps(stamp | {"sha256": sha256}).encode())
     return sha256
 
 
 def _sha256(stream: Any) -> str:
-    """Return the SHA-256 of a stream; that of a text, which has no NUL, with \\n for each \\r\\n."""
+    """Return the SHA-256 of a stream. In a text, which has no NUL, each \\r\\n counts as \\n."""
     whole, lines, text, held = hashlib.sha256(), hashlib.sha256(), True, b""
     while chunk := stream.read(1 << 20):
         whole.update(chunk)
         text = text and b"\0" not in chunk
         if text:
             chunk = held + chunk
-            held = b"\r" if chunk.endswith(b"\r") else b""  # the next one may begin with its \n
+            held = b"\r" if chunk.endswith(b"\r") else b""  # the next chunk may begin with its \n
             lines.update(chunk[: len(chunk) - len(held)].replace(b"\r\n", b"\n"))
     lines.update(held)
     return (lines if text else whole).hexdigest()

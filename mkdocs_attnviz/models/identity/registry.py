@@ -18,7 +18,10 @@ from mkdocs_attnviz.settings import Settings
 
 
 class Registry:
-    """With `update`, hubs are asked where their branches are now, and the lock file goes along."""
+    """A registry of the models of one build.
+
+    With `update`, hubs are asked for their branches' current commits, and the lock file is updated.
+    """
 
     def __init__(
         self, settings: Settings, base: Path, lock: Lock, worker: Worker, log: Log, *, update: bool = False
@@ -26,14 +29,14 @@ class Registry:
         self.settings, self.base, self.log = settings, base, log
         self.lock, self.worker, self.update = lock, worker, update
         self._known: dict[tuple[str, str, str | None, str], ModelRef | BlockError] = {}
-        """By kind, name and revision, and by what a sentence about the revision calls it."""
+        """Looked-up models by key (`model` or `tensors`), name, revision and the words for the revision in messages."""
         self._not_on_hub: dict[ModelRef, BlockError] = {}
-        """What hubs do not know, or could not be asked about."""
+        """Errors of models that hubs do not know, or that could not be looked up there."""
 
     def begin(self, *, goes_on: bool = False) -> None:
-        """Look everything up anew: directories and branches may have changed since the last build.
+        """Forget what was looked up, since directories and branches may have changed since the last build.
 
-        In a build that `goes_on` with another, hubs are not asked again about what they did not know.
+        In a build that continues another (`goes_on`), hubs are not asked again about models they did not know.
         """
         self._known.clear()
         if not goes_on:
@@ -41,13 +44,14 @@ class Registry:
         self.lock.read()
 
     def get(self, block: Block, *, ask_hub: bool) -> list[ModelRef]:
-        """The block's models, in its order; an identity is None only where the hub would have to be asked, and may not
-        yet.
+        """Return the block's models, in block order.
+
+        With `ask_hub`, every model has an identity; without, it is None for a model that only the hub can identify.
 
         Raises:
-            BlockError: there is no such model, or it cannot be known here.
+            BlockError: there is no such model, or it cannot be identified here.
         """
-        return [self._get(block, each, ask_hub) for each in block.models]
+        return [self._get(block, named, ask_hub) for named in block.models]
 
     def _get(self, block: Block, named: Named, ask_hub: bool) -> ModelRef:
         called = named.revision_key if named.revision is not None else "revision"
@@ -63,12 +67,12 @@ class Registry:
         return known
 
     def wants(self, model: ModelRef) -> bool:
-        """Return whether the lock file does not know the model as it is, or an adapter's base."""
+        """Return whether the lock file lacks the model or its base, or has another identity for it."""
         known = [(self.lock.get(part.reference), part.identity) for part in model.parts]
         return any(locked is None or locked.identity != identity for locked, identity in known)
 
     def record(self, model: ModelRef, made_with: Mapping[str, str]) -> None:
-        """Figures of this build are drawn from the model."""
+        """Record in the lock file that figures of this build are drawn from the model."""
         for part in model.parts:
             if part.identity is not None:
                 self.lock.record(part.reference, part.identity, made_with)
@@ -77,19 +81,19 @@ class Registry:
         locked = {reference: known.identity for reference, known in self.lock.known.items()}
         try:
             if key == "tensors":
-                found = resolve_tensors(name, self.settings, self.base, locked)
+                ref = resolve_tensors(name, self.settings, self.base, locked)
             else:
                 how: dict[str, Any] = {"update": self.update, "revision_called": revision_called}
-                found = resolve(name, revision, self.settings, self.base, locked, **how)
+                ref = resolve(name, revision, self.settings, self.base, locked, **how)
         except BlockError as error:
             return error
-        for part in found.parts:
+        for part in ref.parts:
             if part.moved:
                 self.lock.moves(part.reference, part.moved)
-        return found
+        return ref
 
     def _ask_hub(self, model: ModelRef) -> ModelRef | BlockError:
-        if model.base is not None:  # whose commit is all that is not known of an adapter
+        if model.base is not None:  # only the base's commit is unknown
             base = self._ask_hub(model.base)
             return base if isinstance(base, BlockError) else model.over(base)
         alias = self._nearest_alias(model.name)
@@ -110,12 +114,14 @@ class Registry:
             return failed
 
     def _no_folder(self, model: ModelRef) -> str:
-        """Say where a directory was looked for, by its last name: a monorepo's page may mean that of its own site."""
+        """Return a sentence that names the site's folder: in a monorepo, the author may mean the folder of another
+        site.
+        """
         return f"There is no directory {model.path!r} in {self.base.resolve().name!r}, where directories start from."
 
     def _nearest_alias(self, name: str) -> str | None:
-        """Return the alias of the site that `name` may be a misspelling of, or None."""
+        """Return the site's alias that `name` may be a misspelling of, or None."""
         aliases = {alias.lower(): alias for alias in self.settings.models}
         if name in self.settings.models:
             return None
-        return next((aliases[found] for found in difflib.get_close_matches(name.lower(), aliases, n=1)), None)
+        return next((aliases[near] for near in difflib.get_close_matches(name.lower(), aliases, n=1)), None)

@@ -1,7 +1,7 @@
-"""A model with an adapter (LoRA and its kin) merged into it by peft, so that it is an ordinary model.
+"""A model with an adapter (LoRA or similar) merged into it by peft, so that it is an ordinary model.
 
-peft only warns, or says nothing, where an adapter's weights do not fit; here that refuses the adapter. Merging is
-checked too: the merged model must give what the model with the adapter beside it gives.
+If an adapter's weights do not fit, peft only warns or says nothing; here such an adapter is refused. The merging is
+checked, too: the merged model must give the same numbers as the model with the adapter beside it.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ import torch
 import transformers
 from safetensors import safe_open
 
-from mkdocs_attnviz.models.errors import Unusable, said
+from mkdocs_attnviz.models.errors import Unusable, error_message
 from mkdocs_attnviz.models.identity import adapters
 from mkdocs_attnviz.models.identity.reference import ModelRef
 from mkdocs_attnviz.models.loading import missing_weights, model_class, trial
-from mkdocs_attnviz.models.loading.model_class import HEADS, Kind
+from mkdocs_attnviz.models.loading.model_class import HEADS, ModelClass
 
 TASKS = {
     "CAUSAL_LM": "AutoModelForCausalLM",
@@ -34,11 +34,11 @@ TASKS = {
     "QUESTION_ANS": "AutoModelForQuestionAnswering",
     "FEATURE_EXTRACTION": "AutoModel",
 }
-"""What peft calls the tasks that adapters are trained for, and the classes their bases had then."""
+"""The class that a base is loaded with, by peft's name of the task that an adapter was trained for."""
 LABELS = ("SEQ_CLS", "TOKEN_CLS")
 OTHER_SHAPE = re.compile(r"size mismatch for (\S+): .*?torch\.Size\(\[([\d, ]*)\]\).*?torch\.Size\(\[([\d, ]*)\]\)")
 PREFIX = "base_model.model."
-"""What stands before the names of a model's modules in an adapter's files."""
+"""The prefix of a model's module names in an adapter's files."""
 
 
 def check(ref: ModelRef) -> None:
@@ -88,11 +88,11 @@ def _peft() -> Any:
 # ---- The class of the base
 
 
-def kinds(ref: ModelRef, config: Any) -> list[Kind]:
+def base_classes(ref: ModelRef, config: Any) -> list[ModelClass]:
     """Return the classes that the base may have had when the adapter was trained, the best first.
 
-    The adapter's weights are named after the modules of that class, whatever a view needs. Where it gives labels, the
-    base's configuration is told how many.
+    The adapter's weights are named after the modules of that class, whatever a view needs. If the adapter predicts
+    labels, their number is set in the base's configuration.
 
     Raises:
         Unusable: the base has code of its own without such a class.
@@ -101,7 +101,7 @@ def kinds(ref: ModelRef, config: Any) -> list[Kind]:
     task = known.get("task_type")
     if isinstance(task, str) and task in TASKS:
         name = TASKS[task]
-        own = {each for each in getattr(config, "auto_map", None) or {} if each.startswith("AutoModel")}
+        own = {loader for loader in getattr(config, "auto_map", None) or {} if loader.startswith("AutoModel")}
         if own and name not in own:
             raise Unusable(
                 f"Model {ref.name!r} is an adapter for {task}, and the code of its base, {_base(ref)}, has no class "
@@ -110,32 +110,32 @@ def kinds(ref: ModelRef, config: Any) -> list[Kind]:
         loader = getattr(transformers, name)
         if task in LABELS and not own:
             _set_labels(config, loader, _shapes(ref))
-        return [Kind(loader, HEADS[name][0] if own and name in HEADS else None)]
+        return [ModelClass(loader, HEADS[name][0] if own and name in HEADS else None)]
     auto = known.get("auto_mapping")
     saved = auto.get("base_model_class") if isinstance(auto, dict) else None
-    found: Any = getattr(transformers, saved, None) if isinstance(saved, str) else None
-    if kind := getattr(found, "config_class", None):
+    saved_class: Any = getattr(transformers, saved, None) if isinstance(saved, str) else None
+    if kind := getattr(saved_class, "config_class", None):
         if not isinstance(config, kind):
             raise Unusable(f"Model {ref.name!r} is an adapter for a {saved}, and its base, {_base(ref)}, is none.")
-        return [Kind(found)]
-    return model_class.bodies(config)
+        return [ModelClass(saved_class)]
+    return model_class.classes_without_head(config)
 
 
 def _set_labels(config: Any, loader: Any, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Give a configuration as many labels as the head has in the adapter's file, if it is there."""
+    """Set a configuration's number of labels to that of the head in the adapter's file, if there is one."""
     sizes = []
     for labels in (2, 3):
         changed = type(config).from_dict({**config.to_dict(), "id2label": None, "label2id": None, "num_labels": labels})
         with torch.device("meta"):
-            sizes.append({name: tuple(each.shape) for name, each in loader.from_config(changed).named_parameters()})
+            sizes.append({name: tuple(weight.shape) for name, weight in loader.from_config(changed).named_parameters()})
     heads = [name for name, shape in sizes[0].items() if shape != sizes[1].get(name)]
-    found = {shapes[PREFIX + name][0] for name in heads if PREFIX + name in shapes}
-    if len(found) == 1 and config.num_labels not in found:
-        config.num_labels = found.pop()
+    counts = {shapes[PREFIX + name][0] for name in heads if PREFIX + name in shapes}
+    if len(counts) == 1 and config.num_labels not in counts:
+        config.num_labels = counts.pop()
 
 
 def _shapes(ref: ModelRef) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the weights in an adapter's safetensors file; of a pickled one, none."""
+    """Return the shapes of the weights in an adapter's safetensors file; none if it is pickled."""
     file = Path(ref.path) / adapters.SAFETENSORS
     if not file.is_file():
         return {}
@@ -150,20 +150,20 @@ def _base(ref: ModelRef) -> str:
 # ---- Applying it
 
 
-def merged(ref: ModelRef, model: Any, tokenizer: Any, report: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+def merge(ref: ModelRef, model: Any, tokenizer: Any, report: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
     """Return the model with the adapter merged into it, and the report on what both have loaded.
 
-    `model` is the base, and `report` what transformers says of it.
+    `model` is the base, and `report` is transformers' report on it.
 
     Raises:
-        Unusable: the adapter does not fit the model, or is another one when it is merged.
+        Unusable: the adapter does not fit the model, or gives other numbers once it is merged.
     """
     peft = _peft()
     with _quietly():
         config = peft.PeftConfig.from_pretrained(ref.path)
         config.inference_mode = True
         own = {name for name, _ in model.named_parameters()}
-        adapted, loaded, names = _applied(ref, peft, model, config)
+        adapted, loaded, names = _apply(ref, peft, model, config)
         _check_keys(ref, loaded)
         expected = _outputs(adapted.get_base_model(), tokenizer)
         result = adapted.merge_and_unload(safe_merge=True)
@@ -176,8 +176,8 @@ def merged(ref: ModelRef, model: Any, tokenizer: Any, report: Mapping[str, Any])
     return result, _without(report, brought)
 
 
-def _applied(ref: ModelRef, peft: Any, model: Any, config: Any) -> tuple[Any, Any, set[str]]:
-    """Return peft's model, what it says of the weights it loaded, and these weights' names.
+def _apply(ref: ModelRef, peft: Any, model: Any, config: Any) -> tuple[Any, Any, set[str]]:
+    """Return peft's model, its report on the weights it loaded, and the names of these weights.
 
     Raises:
         Unusable: peft cannot apply the adapter.
@@ -196,9 +196,11 @@ def _applied(ref: ModelRef, peft: Any, model: Any, config: Any) -> tuple[Any, An
 
 
 def _why(error: Exception) -> str:
-    """Return what keeps an adapter from its base; of torch's list of weights with other shapes, the first."""
-    found = OTHER_SHAPE.search(" ".join(str(error).split()))
-    return said(error) if found is None else f"{found[1]!r} is ({found[2]}) in its file and ({found[3]}) in its base"
+    """Return the reason why an adapter does not fit its base; if weights have other shapes, the first of them."""
+    mismatch = OTHER_SHAPE.search(" ".join(str(error).split()))
+    if mismatch is None:
+        return error_message(error)
+    return f"{mismatch[1]!r} is ({mismatch[2]}) in its file and ({mismatch[3]}) in its base"
 
 
 def _check_keys(ref: ModelRef, loaded: Any) -> None:
@@ -214,9 +216,9 @@ def _check_keys(ref: ModelRef, loaded: Any) -> None:
 
 
 def _without(report: Mapping[str, Any], brought: set[str]) -> dict[str, Any]:
-    """Return the report on a base without weights that the adapter has brought."""
+    """Return the report on a base without the weights that the adapter has."""
     missing = {name for name in report["missing_keys"] if name not in brought}
-    mismatched = {each for each in report["mismatched_keys"] if each[0] not in brought}
+    mismatched = {weight for weight in report["mismatched_keys"] if weight[0] not in brought}
     return {**report, "missing_keys": missing, "mismatched_keys": mismatched}
 
 
@@ -224,16 +226,16 @@ def _without(report: Mapping[str, Any], brought: set[str]) -> dict[str, Any]:
 
 
 def _outputs(model: Any, tokenizer: Any) -> list[torch.Tensor]:
-    """Return what the model gives for a short sentence, as far as that runs on text alone."""
+    """Return the model's outputs for a short sentence, or none if it does not run on text alone."""
     try:
-        found = trial.outputs(model, tokenizer)
-    except Exception:  # whatever keeps it from running is told when the model is used
+        outputs = trial.outputs(model, tokenizer)
+    except Exception:  # a model that does not run is reported when it is used
         return []
-    return [each.float() for each in missing_weights.read_by_figures(found)]
+    return [tensor.float() for tensor in missing_weights.read_by_figures(outputs)]
 
 
 def _check_merged(ref: ModelRef, apart: list[torch.Tensor], merged: list[torch.Tensor], dtype: torch.dtype) -> None:
-    rounding = max(1e-3, 16 * torch.finfo(dtype).eps)  # of the largest number
+    rounding = max(1e-3, 16 * torch.finfo(dtype).eps)  # relative to the largest number
     for one, other in zip(apart, merged, strict=True):
         if float((one - other).abs().max()) > rounding * float(one.abs().max()):
             raise Unusable(
@@ -245,7 +247,7 @@ def _check_merged(ref: ModelRef, apart: list[torch.Tensor], merged: list[torch.T
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """While this lasts, peft's warnings are not told, and what it draws at random is the same every time."""
+    """Silence peft's warnings and seed what it draws at random, inside the `with` block."""
     with warnings.catch_warnings(), torch.random.fork_rng():
         warnings.simplefilter("ignore")
         torch.manual_seed(0)

@@ -1,9 +1,9 @@
-"""Each pass of a model begins from the same state, so that what a text gives depends on that text alone.
+"""The isolation of forward passes: each begins from the same state, so that its result depends on its text alone.
 
-Some models change while they run: BigBird turns to full attention for good after a short text, dynamic rotary
+Some models change while they run: BigBird switches to full attention for good after a short text, dynamic rotary
 embeddings keep the frequencies of the longest text so far, Reformer sets its number of buckets by its first text.
-Others draw random numbers. A pass therefore starts from fixed seeds, and what it has changed in the model is put back
-when it ends. The caller's own random state is left as it was.
+Others draw random numbers. A pass therefore starts from fixed seeds, and its changes to the model are undone when it
+ends. The caller's own random state stays as it was.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ import torch
 
 SEED = 0
 LARGEST = 1 << 20
-"""Numbers of a buffer that is copied before each pass, at most. Larger ones are masks and position tables."""
+"""The size of the largest buffer that is copied before each pass, in numbers. Larger ones are masks and position
+tables.
+"""
 ALONE = {
     "big_bird": "texts that are padded to more than a number of tokens get another kind of attention",
     "bigbird_pegasus": "texts that are padded to more than a number of tokens get another kind of attention",
@@ -29,7 +31,7 @@ ALONE = {
     "nystromformer": "its landmarks are means over the padding, too",
     "reformer": "its buckets are counted through the padding",
 }
-"""Model types whose texts must not be padded to one length, and why."""
+"""Model types whose texts must not be padded to one length, with the reason."""
 
 
 class Isolation:
@@ -37,9 +39,9 @@ class Isolation:
 
     def __init__(self, model: torch.nn.Module) -> None:
         self.varies = getattr(getattr(model, "config", None), "model_type", None) in ALONE
-        """Whether a pass may depend on what else is in its batch: it draws random numbers, or changes the model."""
+        """True if a pass may depend on the rest of its batch, because it draws random numbers or changes the model."""
         self._off = False
-        self._begun: list[_Started] = []
+        self._runs: list[_Run] = []
         self._hooks = [
             model.register_forward_pre_hook(self._begin),
             model.register_forward_hook(self._end, always_call=True),
@@ -51,8 +53,10 @@ class Isolation:
 
     @contextmanager
     def together(self, model: torch.nn.Module, seed: int) -> Iterator[None]:
-        """While this lasts, passes are steps of one run (`generate`): what they change is put back at its end."""
-        started, before = _Started(model, seed), self._off
+        """Treat the passes inside the `with` block as steps of one run (`generate`); their changes are undone at its
+        end.
+        """
+        started, before = _Run(model, seed), self._off
         self._off = True
         try:
             yield
@@ -62,15 +66,15 @@ class Isolation:
 
     def _begin(self, model: torch.nn.Module, _: Any) -> None:
         if not self._off:
-            self._begun.append(_Started(model, SEED))
+            self._runs.append(_Run(model, SEED))
 
     def _end(self, *_: Any) -> None:
-        if self._begun and not self._off:
-            self.varies = self._begun.pop().end() or self.varies
+        if self._runs and not self._off:
+            self.varies = self._runs.pop().end() or self.varies
 
 
-class _Started:
-    """A run of a model that has begun."""
+class _Run:
+    """A run of a model that has begun, and the state before it."""
 
     def __init__(self, model: torch.nn.Module, seed: int) -> None:
         self.seed, self.state, self.numbers = seed, _State(model), _Random()
@@ -79,7 +83,7 @@ class _Started:
         _seed(seed)
 
     def end(self) -> bool:
-        """Put everything back; return whether the run has drawn random numbers or changed the model."""
+        """Restore everything; return whether the run has drawn random numbers or changed the model."""
         torch.nn.functional.dropout = self.dropout
         drawn = _Random().drawn(self.seed)
         self.numbers.restore()
@@ -87,7 +91,7 @@ class _Started:
 
 
 class _Random:
-    """The states of all generators that a model may draw from."""
+    """The states of all random generators that a model may draw from."""
 
     def __init__(self) -> None:
         self.torch = torch.get_rng_state()
@@ -118,12 +122,15 @@ class _Random:
 
 
 def _cuda() -> bool:
-    """Return whether CUDA is in use; asking its generators would else start it."""
+    """Return whether CUDA is in use. Its generators must not be asked, since that would start it."""
     return torch.cuda.is_available() and bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
 
 
 def _seed(seed: int) -> None:
-    """Seed what there is; `torch.manual_seed` would also keep a stack trace for each device that is not in use yet."""
+    """Seed all generators in use.
+
+    `torch.manual_seed` would also store a stack trace for each device that is not in use yet.
+    """
     torch.default_generator.manual_seed(seed)
     if _cuda():
         torch.cuda.manual_seed_all(seed)
@@ -134,78 +141,85 @@ def _seed(seed: int) -> None:
 
 
 def _without_dropout(input: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
-    """`torch.nn.functional.dropout` while a pass lasts: code that forgets to say `training=False` would drop values."""
+    """Replace `torch.nn.functional.dropout` during a pass.
+
+    Some models call it without `training=False` and would drop values.
+    """
     return input
 
 
 @dataclass
-class _Kept:
+class _Snapshot:
     """The entries of one mapping of a model or its configuration."""
 
     owner: MutableMapping[str, Any]
     entries: dict[str, Any]
 
     def restore(self) -> bool:
-        """Put back what was replaced; return whether anything was. What was added is a cache, or a hook's own."""
-        changed = {name: value for name, value in self.entries.items() if _other(self.owner.get(name), value)}
+        """Restore replaced entries and return whether there were any. New entries are caches, or a hook's own, and
+        stay.
+        """
+        changed = {name: value for name, value in self.entries.items() if _is_replaced(self.owner.get(name), value)}
         self.owner.update(changed)
         return bool(changed)
 
 
 class _State:
-    """What a pass may change in a model: attributes, modules, buffers and configurations, but not its weights."""
+    """The parts of a model that a pass may change: attributes, modules, buffers and configurations, but not its
+    weights.
+    """
 
     def __init__(self, model: torch.nn.Module) -> None:
-        self.kept: list[_Kept] = []
+        self.snapshots: list[_Snapshot] = []
         self.copies: list[tuple[MutableMapping[str, Any], str, int, torch.Tensor]] = []
         modules = list(model.modules())
         for module in modules:
-            self.kept.append(_keep(vars(module)))
-            self.kept.append(_keep(module._modules))
-            if hasattr(module, "_hf_hook"):  # accelerate moves weights in and out by itself
+            self.snapshots.append(_snapshot(vars(module)))
+            self.snapshots.append(_snapshot(module._modules))
+            if hasattr(module, "_hf_hook"):  # accelerate moves such a module's weights in and out
                 continue
-            self.kept += [_keep(module._parameters), _keep(module._buffers)]
+            self.snapshots += [_snapshot(module._parameters), _snapshot(module._buffers)]
             for name, buffer in module._buffers.items():
                 if buffer is not None and buffer.is_floating_point() and buffer.numel() <= LARGEST:
                     self.copies.append((module._buffers, name, _version(buffer), buffer.clone()))
-        self.kept += [_keep(vars(config)) for config in _configurations(modules)]
+        self.snapshots += [_snapshot(vars(config)) for config in _configurations(modules)]
         self.weights = [(weight, _version(weight)) for weight in model.parameters()]
 
     def restore(self) -> bool:
-        """Return whether anything had been changed.
+        """Restore what a pass has changed, and return whether there was anything.
 
-        A model that changes its weights (RWKV scales them in its first pass) has come into another state for good: all
-        else is then a part of that.
+        A model that changes its weights (RWKV scales them in its first pass) has entered a new state for good, and
+        everything else belongs to that state.
         """
         if any(_version(weight) != version for weight, version in self.weights):
             return False
         changed = False
-        for each in self.kept:
-            changed = each.restore() or changed
+        for snapshot in self.snapshots:
+            changed = snapshot.restore() or changed
         for owner, name, version, copy in self.copies:
-            if _version(owner[name]) != version:  # not in place: a graph may need the changed one
+            if _version(owner[name]) != version:  # not in place: a graph may need the changed buffer
                 owner[name] = copy
                 changed = True
         return changed
 
 
-def _keep(owner: MutableMapping[str, Any]) -> _Kept:
-    return _Kept(owner, dict(owner))
+def _snapshot(owner: MutableMapping[str, Any]) -> _Snapshot:
+    return _Snapshot(owner, dict(owner))
 
 
 def _configurations(modules: list[torch.nn.Module]) -> list[Any]:
-    """The configurations of all modules, each once."""
-    found = (getattr(module, "config", None) for module in modules)
-    return list({id(config): config for config in found if hasattr(config, "model_type")}.values())
+    """Return the configurations of all modules, each once."""
+    configurations = (getattr(module, "config", None) for module in modules)
+    return list({id(config): config for config in configurations if hasattr(config, "model_type")}.values())
 
 
 def _version(tensor: torch.Tensor) -> int:
-    """How often a tensor was changed in place; tensors that were made in inference mode do not count that."""
+    """Return how often a tensor was changed in place; 0 for a tensor from inference mode, which does not count it."""
     return 0 if tensor.is_inference() else int(tensor._version)
 
 
-def _other(now: Any, before: Any) -> bool:
-    """Return whether an attribute was replaced by something that is not plainly equal to it."""
+def _is_replaced(now: Any, before: Any) -> bool:
+    """Return whether an attribute was replaced by a value that is not plainly equal."""
     if now is before:
         return False
     plain = (bool, int, float, str, type(None), torch.dtype, torch.device)

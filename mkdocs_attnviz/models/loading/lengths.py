@@ -1,7 +1,7 @@
-"""How many tokens a model can read: what its tables of positions have room for.
+"""The number of tokens that a model can read, which its tables of positions limit.
 
 A tokenizer's `model_max_length` is no limit of the model. T5 was trained with 512 tokens and reads any number; such a
-text is drawn, and the figure says it.
+text is drawn, and the figure says so.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ TARGET_NAMES = ("max_decoder_position_embeddings", "max_position_embeddings")
 
 
 def longest(model: Any, *, target: bool = False) -> int | None:
-    """Return the most tokens of a text, or of what a decoder reads; None where there is no limit."""
+    """Return the largest number of tokens of a text, or of a decoder's input (`target`); None if there is no limit."""
     config = model.config.get_text_config(**({"decoder": True} if target else {}))
     names = TARGET_NAMES if target else NAMES
     limits = [value for name in names if isinstance(value := getattr(config, name, None), int) and value > 0]
@@ -25,11 +25,11 @@ def longest(model: Any, *, target: bool = False) -> int | None:
         return None
     room = limits[0] - _unused(model, limits[0])
     rope = getattr(config, "rope_parameters", None) or {}
-    if rope.get("rope_type") == "dynamic":  # which stretches its frequencies to fit
+    if rope.get("rope_type") == "dynamic":  # the frequencies are stretched to fit
         return int(room * rope.get("factor", 1))
-    if config.model_type == "prophetnet" and target:  # what it predicts stands one position further on
+    if config.model_type == "prophetnet" and target:  # its predictions are one position further on
         return room - 1
-    if config.model_type == "led" and not target:  # which pads a text to whole windows
+    if config.model_type == "led" and not target:  # LED pads a text to whole windows
         windows = config.attention_window
         window = max(windows) if isinstance(windows, list) else windows
         return room // window * window or None
@@ -43,9 +43,9 @@ def usual(tokenizer: Any) -> int | None:
 
 
 def _unused(model: Any, positions: int) -> int:
-    """Return how many rows of a table of so many positions come before the first token's.
+    """Return how many of a position table's rows come before the first token's.
 
-    RoBERTa and its relatives count positions from the padding token's number on: of 514 rows they read 512.
+    RoBERTa and similar models count positions from the padding token's id: they read 512 tokens with 514 rows.
     """
     for name, module in model.named_modules():
         padding, weight = getattr(module, "padding_idx", None), getattr(module, "weight", None)
@@ -57,7 +57,7 @@ def _unused(model: Any, positions: int) -> int:
 
 
 def rows(model: Any) -> int | None:
-    """Return how many tokens a model has vectors for; None where no one table tells."""
+    """Return the number of tokens that a model has input embeddings for; None if it has no single table of them."""
     try:
         weight = model.get_input_embeddings().weight
     except (AttributeError, NotImplementedError):

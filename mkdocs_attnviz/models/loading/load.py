@@ -1,4 +1,4 @@
-"""A model reference → a model and a tokenizer in memory, or a sentence that says why not."""
+"""The loading of a model and its tokenizer into memory, or a sentence that says why it is not possible."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from mkdocs_attnviz.block.problem import trace
 from mkdocs_attnviz.models.errors import Lacking as Lacking
 from mkdocs_attnviz.models.errors import TooLarge as TooLarge
 from mkdocs_attnviz.models.errors import Unusable as Unusable
-from mkdocs_attnviz.models.errors import said
+from mkdocs_attnviz.models.errors import error_message
 from mkdocs_attnviz.models.identity import adapters, hub, other_formats
 from mkdocs_attnviz.models.identity.reference import ModelRef
 from mkdocs_attnviz.models.loading import adapted, memory, missing_weights, model_class, own_buffers, trial, vocabulary
-from mkdocs_attnviz.models.loading.model_class import Kind
+from mkdocs_attnviz.models.loading.model_class import ModelClass
 from mkdocs_attnviz.models.probing.attention_limits import without_matrix
 
 if TYPE_CHECKING:
@@ -45,12 +45,14 @@ NO_ATTENTION = {
     "xlstm": "it is a recurrent network",
     "yoso": "its attention is sampled at random",
 }
-"""Model types that have no attention matrix to show; said before their weights are loaded."""
+"""Model types without an attention matrix, with the reason. They are refused before their weights are loaded."""
 
 
 def load(ref: ModelRef, device: str, *, head: bool = False, attention: bool = True) -> Loaded:
-    """Configuration first, so that a model without attention, or without a head where one is needed, is refused before
-    its weights are read.
+    """Load a model.
+
+    The configuration comes first: a model without attention, or without a head that a view needs, is refused before its
+    weights are read.
 
     Raises:
         TooLarge: there is not enough memory for it.
@@ -59,10 +61,10 @@ def load(ref: ModelRef, device: str, *, head: bool = False, attention: bool = Tr
     try:
         config, tokenizer = _small_files(ref, attention=attention)
         if ref.base is not None:
-            kinds = adapted.kinds(ref, config)
+            classes = adapted.base_classes(ref, config)
         else:
-            kinds = model_class.headed(ref, config) if head else model_class.bodies(config)
-        model, kind = _complete(ref, config, tokenizer, kinds)
+            classes = model_class.classes_with_head(ref, config) if head else model_class.classes_without_head(config)
+        model, model_class_of = _complete(ref, config, tokenizer, classes)
     except Unusable:
         raise
     except Exception as error:
@@ -70,8 +72,8 @@ def load(ref: ModelRef, device: str, *, head: bool = False, attention: bool = Tr
             raise Unusable(_load_sentence(ref.base or ref, error)) from error
         full = memory.full(error, torch.device("cpu"))
     else:
-        return _moved(ref, model, tokenizer, device, kind)
-    memory.free()  # not in the clause above, whose exception holds what was read
+        return _to_device(ref, model, tokenizer, device, model_class_of)
+    memory.free()  # not in the `except` clause, whose exception holds the weights
     raise TooLarge(memory.too_large(ref, memory.size_of_files(ref.base or ref), full))
 
 
@@ -79,8 +81,8 @@ def _small_files(ref: ModelRef, *, attention: bool) -> tuple[Any, Any]:
     """Return the model's configuration and tokenizer.
 
     Raises:
-        Unusable: it reads no text, has no attention, no tokenizer, code that is not trusted, or a `device_map` that
-            asks for what is not installed.
+        Unusable: the model reads no text, has no attention, no tokenizer, code that is not trusted, or a `device_map`
+            without accelerate.
     """
     if ref.device_map and importlib.util.find_spec("accelerate") is None:
         raise Unusable(
@@ -95,16 +97,16 @@ def _small_files(ref: ModelRef, *, attention: bool) -> tuple[Any, Any]:
     if attention:
         check_attention(ref.name, config)
     model_class.check_reads_text(ref, config)
-    # Set directly: Falcon and a few others do not take it over from the argument.
+    # Set directly: Falcon and a few others ignore the argument.
     config._attn_implementation = "eager"
     return config, _tokenizer(ref, config)
 
 
 def _check_format(ref: ModelRef) -> None:
-    """Raise if the model is in a form that cannot be read, or would be read as another model.
+    """Raise if the model is in a form that cannot be read, or that would be read as another model.
 
     Raises:
-        Unusable: it is, or its adapter cannot be applied here.
+        Unusable: it is in such a form, or its adapter cannot be applied here.
     """
     if ref.base is not None:
         adapted.check(ref)
@@ -116,14 +118,14 @@ def _check_format(ref: ModelRef) -> None:
                 f"Model {source.name!r} is, on the hub, an adapter (LoRA) or has one; save it in a directory, and name "
                 "that."
             )
-    elif adapters.is_adapter(folder):  # with peft, transformers would apply it, and without it, leave it out
+    elif adapters.is_adapter(folder):  # transformers would apply it if peft is there, and ignore it otherwise
         raise Unusable(f"Model {ref.name!r} holds an adapter (LoRA) in the place of a model.")
     elif problem := other_formats.problem(ref.name, folder):
         raise Unusable(problem)
 
 
 def _tokenizer(ref: ModelRef, config: Any) -> Any:
-    """Return the model's tokenizer: an adapter's own if one was saved with it, and else its base's.
+    """Return the model's tokenizer: an adapter's own if one was saved with it, otherwise its base's.
 
     Raises:
         Unusable: there is none, or it has code that is not trusted.
@@ -137,7 +139,11 @@ def _tokenizer(ref: ModelRef, config: Any) -> Any:
 
 
 def check_attention(name: str, config: Any) -> None:
-    """Raises: Lacking: such a model has no attention matrix to show."""
+    """Raise if a model of this configuration has no attention matrix to show.
+
+    Raises:
+        Lacking: it has none.
+    """
     if reason := NO_ATTENTION.get(config.model_type) or without_matrix(config):
         raise Lacking(f"Model {name!r} ({config.model_type}) has no attention to show: {reason}.")
 
@@ -146,47 +152,47 @@ def _where(ref: ModelRef) -> dict[str, Any]:
     return {"revision": ref.revision, "trust_remote_code": ref.trust_remote_code}
 
 
-def _complete(ref: ModelRef, config: Any, tokenizer: Any, kinds: list[Kind]) -> tuple[Any, Kind]:
+def _complete(ref: ModelRef, config: Any, tokenizer: Any, classes: list[ModelClass]) -> tuple[Any, ModelClass]:
     """Return the model as the first of these classes that its files have all weights for, and that class.
 
     Raises:
-        Unusable: none is complete; the last says why.
+        Unusable: no class is complete; the message is about the last.
     """
-    told: list[Unusable] = []
+    unusable: list[Unusable] = []
     unforeseen: list[Unusable] = []
     both = ref if ref.base is None else replace(ref, name=f"{ref.name} over {ref.base.name}")
     tried, model = "", None
-    for kind in kinds:
-        if kind.name == tried:
+    for model_class_of in classes:
+        if model_class_of.name == tried:
             continue
-        model = None  # the one before is given back first
+        model = None  # free the previous model first
         try:
-            model, report = _weights(ref.base or ref, config, kind.loader)
+            model, report = _weights(ref.base or ref, config, model_class_of.loader)
             tried = type(model).__name__
             own_buffers.restore(ref.base or ref, model)
             if ref.base is not None:
-                model, report = adapted.merged(ref, model, tokenizer, report)
+                model, report = adapted.merge(ref, model, tokenizer, report)
             missing_weights.check(both, model, tokenizer, report)
             trial.check(ref, model, tokenizer)
         except Exception as error:
             if memory.ran_out(error):
                 raise
-            # The exception itself is not kept: its frames hold the weights.
+            # The exception itself is dropped, since its frames hold the weights.
             if isinstance(error, Unusable):
-                told.append(error.with_traceback(None))
+                unusable.append(error.with_traceback(None))
             else:
                 unforeseen.append(Unusable(_load_sentence(ref.base or ref, error), detail=trace(error)))
         else:
-            return model.eval(), kind
-    if len(kinds) > 1 and not unforeseen and all(isinstance(error, Lacking) for error in told):
+            return model.eval(), model_class_of
+    if len(classes) > 1 and not unforeseen and all(isinstance(error, Lacking) for error in unusable):
         raise model_class.no_head(ref, config)
-    raise (told or unforeseen)[-1]
+    raise (unusable or unforeseen)[-1]
 
 
 def _weights(ref: ModelRef, config: Any, kind: Any) -> tuple[Any, dict[str, Any]]:
-    """Return the model, on the processor or spread over devices where it has a `device_map`, and the report on it."""
+    """Return the model, on the processor or spread over devices by its `device_map`, and transformers' report on it."""
     spread: dict[str, Any] = {}
-    if ref.device_map:  # what fits nowhere else, and is not in a safetensors file as it is needed, goes into a folder
+    if ref.device_map:  # the folder takes weights that fit on no device and must be converted
         folder = tempfile.mkdtemp(prefix="attnviz-")
         spread = {"device_map": ref.device_map, "offload_folder": folder}
     try:
@@ -197,7 +203,7 @@ def _weights(ref: ModelRef, config: Any, kind: Any) -> tuple[Any, dict[str, Any]
             attn_implementation="eager",
             dtype=ref.dtype,
             use_safetensors=True if ref.use_safetensors else None,
-            ignore_mismatched_sizes=True,  # they are in the report, and refused with their names
+            ignore_mismatched_sizes=True,  # they are in the report, and refused by name
             **spread,
             **_where(ref),
         )
@@ -210,20 +216,20 @@ def _weights(ref: ModelRef, config: Any, kind: Any) -> tuple[Any, dict[str, Any]
     return model, report
 
 
-def _moved(ref: ModelRef, model: Any, tokenizer: Any, device: str, kind: Kind) -> Loaded:
-    """On its device, unless it is spread over some.
+def _to_device(ref: ModelRef, model: Any, tokenizer: Any, device: str, kind: ModelClass) -> Loaded:
+    """Return the model on its device, unless it is spread over several.
 
     Raises:
         TooLarge: there is not enough memory.
         Unusable: there is no such device.
     """
     try:
-        target = placed(model) if ref.device_map else _device(device)
+        target = input_device(model) if ref.device_map else _device(device)
         placed_model = model if ref.device_map else model.to(target)
         return Loaded(ref, placed_model, tokenizer, target, trained_for=kind.task)
     except Exception as error:
         if not memory.ran_out(error):
-            raise Unusable(f"Model {ref.name!r} cannot be put on device {device!r}: {said(error)}.") from error
+            raise Unusable(f"Model {ref.name!r} cannot be put on device {device!r}: {error_message(error)}.") from error
         full = memory.full(error, target)
     size = memory.size_of(model)
     del model
@@ -231,8 +237,8 @@ def _moved(ref: ModelRef, model: Any, tokenizer: Any, device: str, kind: Kind) -
     raise TooLarge(memory.too_large(ref, size, full))
 
 
-def placed(model: Any) -> torch.device:
-    """Where a model reads its inputs: where it is spread, the first device that computes."""
+def input_device(model: Any) -> torch.device:
+    """Return the device where a model reads its inputs: if it is spread, the first device that computes."""
     spread = getattr(model, "hf_device_map", None)
     if spread is None:
         return torch.device(model.device)
@@ -258,7 +264,7 @@ def _load_sentence(ref: ModelRef, error: Exception) -> str:
     if "trust_remote_code" in text:
         return model_class.needs_trust(ref)
     if isinstance(error, ImportError):
-        return f"Model {ref.name!r} needs a library that is not installed: {said(error)}."
+        return f"Model {ref.name!r} needs a library that is not installed: {error_message(error)}."
     if ref.local:
-        return f"Model {ref.name!r} cannot be loaded from {ref.path}: {said(error)}."
+        return f"Model {ref.name!r} cannot be loaded from {ref.path}: {error_message(error)}."
     return hub.sentence(ref, error)

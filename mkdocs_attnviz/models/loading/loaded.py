@@ -1,4 +1,4 @@
-"""A model in memory, with all that captures ask about it."""
+"""A model in memory, and what captures ask about it."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from mkdocs_attnviz.models.loading.isolation import Isolation
 from mkdocs_attnviz.models.loading.model_class import TASKS
 
 if TYPE_CHECKING:
-    from mkdocs_attnviz.models.probing.attention_map import Anatomy
+    from mkdocs_attnviz.models.probing.attention_map import AttentionMap
 
 
 VERSIONS = {
-    "torch": torch.__version__.partition("+")[0],  # whatever device it was built for
+    "torch": torch.__version__.partition("+")[0],  # without the device it was built for
     "transformers": transformers.__version__,
     "tokenizers": tokenizers.__version__,
 }
-"""What a capture may depend on beside the model's own files."""
+"""The versions of libraries that a capture may depend on."""
 
 
 @dataclass
@@ -42,15 +42,15 @@ class Loaded:
     tokenizer: Any
     device: torch.device
     batches: bool | None = None
-    """Whether a padded batch gives what single texts give; None until it was tried."""
+    """True if a padded batch gives the same numbers as single texts; None until it was tried."""
     made_with: Mapping[str, str] = field(default_factory=lambda: VERSIONS)
-    """Versions of what ran it."""
-    anatomy: Anatomy | None = None
-    """Which of the model's attention calls is which layer; None until a text was run."""
+    """The versions of the libraries that ran the model."""
+    attention_map: AttentionMap | None = None
+    """The map from the model's attention calls to layers; None until a text was run."""
     fits: int | None = None
-    """Texts × tokens² that one batch may have; None until memory ran out."""
+    """The limit of texts × tokens² in one batch; None until memory ran out."""
     trained_for: str | None = None
-    """What the model predicts, as `TASKS` has it, where its own code says so; None where its class tells."""
+    """The task as in `TASKS`, if the model's own code declares it; None if its class does."""
 
     def __post_init__(self) -> None:
         self.isolation = Isolation(self.model)
@@ -63,8 +63,8 @@ class Loaded:
 
     @property
     def task(self) -> str | None:
-        """What the model predicts, as `TASKS` has it; None for one that predicts nothing by itself."""
-        name = next((each.__name__ for each in type(self.model).__mro__ if each.__name__ in TASKS), "")
+        """The model's task as in `TASKS`; None if it predicts nothing by itself."""
+        name = next((base.__name__ for base in type(self.model).__mro__ if base.__name__ in TASKS), "")
         task = self.trained_for or TASKS.get(name) or ("next" if self.model.can_generate() else None)
         if task == "next" and self.reads_ahead:
             return "masked" if name in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES.values() else None
@@ -72,8 +72,10 @@ class Loaded:
 
     @cached_property
     def reads_ahead(self) -> bool:
-        """Whether its predictions at a token change with what stands after it (XLM, XLNet, a BERT that is no decoder):
-        those are of no next token, whatever the class is called."""
+        """True if predictions at a token depend on later tokens (XLM, XLNet, a BERT that is no decoder).
+
+        Such a model predicts no next token, whatever its class is called.
+        """
         special = special_ids(self.tokenizer)
         try:
             size = self.model.config.get_text_config().vocab_size
@@ -81,42 +83,53 @@ class Loaded:
             ids = torch.tensor([some[:3], [*some[:2], some[3]]], device=self.device)
             with torch.inference_mode():
                 logits = self.model(input_ids=ids, return_dict=True).logits[:, :2]
-        except Exception:  # of a model that reads more than ids, or a longer text; no proof
+        except Exception:  # the model reads more than ids, or only longer texts; this proves nothing
             return False
-        rounding = max(1e-3, 2 * torch.finfo(logits.dtype).eps)  # of the largest; true cases lie far above it
+        # of the largest number; a model that reads ahead exceeds this by far
+        rounding = max(1e-3, 2 * torch.finfo(logits.dtype).eps)
         one, other = logits.float()
         return float((one - other).abs().max()) > rounding * float(one.abs().max())
 
     @property
     def predicts_nothing(self) -> str:
-        """A sentence, for where `task` is None."""
+        """A sentence that says why the model has no task."""
         why = "predicts neither tokens nor classes"
         if self.reads_ahead:
             why = f"({type(self.model).__name__}) predicts no next token: what it says of one depends on what follows"
         return f"Model {self.ref.name!r} {why}."
 
-    def numbers(self, values: torch.Tensor) -> torch.Tensor:
-        """`values` of a pass in 32 bits. Raises: ValueError: some are NaN, as where numbers of 16 bits overflow."""
+    def checked_values(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the values of a forward pass as 32-bit numbers.
+
+        Raises:
+            ValueError: some are NaN, for example because 16-bit numbers overflow.
+        """
         if bool(values.isnan().any()):
             less = f"; it runs in {values.dtype}, and may do better with `dtype: float32`" * (values.element_size() < 4)
             raise WrongValue("text", f"Model {self.ref.name!r} gives values that are no numbers for this text{less}.")
         return values.float()
 
     def logits(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Of collated inputs, in 32 bits. Raises: ValueError: as `numbers`."""
-        return self.numbers(self.logits_of(self.model(**inputs, return_dict=True)))
+        """Return the logits of collated inputs as 32-bit numbers.
+
+        Raises:
+            ValueError: some are NaN.
+        """
+        return self.checked_values(self.logits_of(self.model(**inputs, return_dict=True)))
 
     def logits_of(self, outputs: Any) -> torch.Tensor:
-        """Return the logits that a model gives; of one that answers questions, those of an answer's first and of its
-        last token, (B, T, 2)."""
+        """Return the logits among a model's outputs.
+
+        For a question answering model they are those of an answer's first and last token, (B, T, 2).
+        """
         if self.task == "answer":
             return torch.stack([outputs.start_logits, outputs.end_logits], -1)
-        found: torch.Tensor = outputs.logits
-        return found
+        logits: torch.Tensor = outputs.logits
+        return logits
 
     @property
     def reads_again(self) -> bool:
-        """Return whether the decoder beside an encoder reads the text itself, one token on, and writes nothing."""
+        """True if the decoder beside an encoder reads the text again, shifted by one token, and writes nothing."""
         return self.encoder_decoder and self.task in ("classes", "labels", "answer")
 
     @property
@@ -125,10 +138,10 @@ class Loaded:
 
     @cached_property
     def longest(self) -> int | None:
-        """The most tokens the model can read, where it has a limit."""
+        """The number of tokens the model can read, or None if it has no limit."""
         return lengths.longest(self.model)
 
     @cached_property
     def longest_target(self) -> int | None:
-        """The most tokens its decoder can read, where it has a limit."""
+        """The number of tokens its decoder can read, or None if it has no limit."""
         return lengths.longest(self.model, target=True)

@@ -1,4 +1,4 @@
-"""Memory that runs out: how it is noticed, how it is given back, and what an author can do about it."""
+"""Running out of memory: how to recognise it, how to free memory, and what an author can do about it."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ RAN_OUT = re.compile(
     r"|ALLOC_FAILED",
     re.IGNORECASE,
 )
-"""What allocators say: CUDA's and MPS', the processor's on Windows and elsewhere, mmap's, NumPy's, C++'s, cuBLAS'."""
+"""Messages of allocators: CUDA, MPS, the processor on Windows and elsewhere, mmap, NumPy, C++, cuBLAS."""
 ASKED = re.compile(r"allocate ([\d.]+) ?(bytes|[KMGT]i?B)")
 UNITS = {"bytes": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40}
 
 
 def ran_out(error: BaseException) -> bool:
-    """Whether it was raised because there is no more memory."""
+    """Return whether an error was raised because memory ran out."""
     return any(
-        isinstance(each, MemoryError | torch.OutOfMemoryError)
-        or (isinstance(each, RuntimeError | OSError) and RAN_OUT.search(str(each)) is not None)
-        for each in _causes(error)
+        isinstance(cause, MemoryError | torch.OutOfMemoryError)
+        or (isinstance(cause, RuntimeError | OSError) and RAN_OUT.search(str(cause)) is not None)
+        for cause in _causes(error)
     )
 
 
@@ -47,7 +47,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def free() -> None:
-    """Give back what nobody needs any more; nobody may hold the exception, whose frames hold tensors."""
+    """Free unused memory. Nothing may hold the exception any more, since its frames hold tensors."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -56,13 +56,16 @@ def free() -> None:
 
 
 def too_long(loaded: Loaded, example: Example | None, error: Exception) -> str:
-    """Why a text does not fit, with the numbers, while they are still those of the failure; and what helps."""
+    """Return a sentence about a text that does not fit, with numbers and advice.
+
+    It must be made before memory is freed, since it states how much was free.
+    """
     model, ref = loaded.model, loaded.ref
     lengths = [len(side.ids) for side in (example.text, example.target) if side] if example else []
     what = f" of {max(lengths)} tokens" if lengths else ""
     facts = [] if not lengths else [_one_layer(loaded, max(lengths))]
     facts.append(_shortage(error, full(error, loaded.device)))
-    what_helps = ["a shorter text", *_settings(ref, _bytes(model)), "another `device`"]
+    what_helps = ["a shorter text", *_settings(ref, _bytes_per_number(model)), "another `device`"]
     return (
         f"Memory ran out on this text{what}: {'; '.join(filter(None, facts)) or 'nothing more is known'}. What helps: "
         f"{', '.join(what_helps)}. `max_tokens` refuses what is too long before it is run."
@@ -70,7 +73,7 @@ def too_long(loaded: Loaded, example: Example | None, error: Exception) -> str:
 
 
 def too_large(ref: ModelRef, size: int | None, device: torch.device) -> str:
-    """Why a model does not fit, and what helps; what was read of it has been given back."""
+    """Return a sentence about a model that does not fit, with advice; the memory it took has been freed."""
     weights = f": its weights take {byte_sizes.shown(size)}" if size else ""
     room = _room(device)
     what_helps = [*_settings(ref, 4 if ref.dtype in ("auto", "float32") else 2), "another `device`", "a smaller model"]
@@ -81,18 +84,18 @@ def too_large(ref: ModelRef, size: int | None, device: torch.device) -> str:
 
 
 def _settings(ref: ModelRef, bytes_each: int) -> list[str]:
-    """What can still be set for the model."""
-    found = ["`dtype: float16` or `bfloat16` for the model"] if bytes_each > 2 else []
-    return found + ([] if ref.device_map else ["`device_map: auto` for the model"])
+    """Return the settings of the model that may still help."""
+    advice = ["`dtype: float16` or `bfloat16` for the model"] if bytes_each > 2 else []
+    return advice + ([] if ref.device_map else ["`device_map: auto` for the model"])
 
 
 def size_of(model: torch.nn.Module) -> int:
-    """Bytes of a model's weights."""
-    return sum(each.nbytes for each in model.parameters())
+    """Return the size of a model's weights in bytes."""
+    return sum(weight.nbytes for weight in model.parameters())
 
 
 def size_of_files(ref: ModelRef) -> int | None:
-    """Bytes of the files that a model's weights are in, if they are on this machine."""
+    """Return the size in bytes of the files that hold a model's weights; None if they are not on this machine."""
     folder = Path(ref.path)
     if not ref.local:
         config = try_to_load_from_cache(ref.path, "config.json", revision=ref.revision)
@@ -105,44 +108,45 @@ def size_of_files(ref: ModelRef) -> int | None:
     return None
 
 
-def _bytes(model: Any) -> int:
-    """Of one number of the model."""
+def _bytes_per_number(model: Any) -> int:
+    """Return the size in bytes of one number of the model."""
     return int(model.dtype.itemsize)
 
 
 def _one_layer(loaded: Loaded, tokens: int) -> str:
-    """What its weights take, all heads of them."""
+    """Return a phrase with the size of one layer's attention weights in all heads; '' if the number of heads is
+    unknown.
+    """
     heads = getattr(loaded.model.config.get_text_config(), "num_attention_heads", None)
-    if loaded.anatomy is not None:
-        heads = max(layer.heads for stack in loaded.anatomy.stacks.values() for layer in stack.layers)
+    if loaded.attention_map is not None:
+        heads = max(layer.heads for stack in loaded.attention_map.stacks.values() for layer in stack.layers)
     if not isinstance(heads, int):
         return ""
-    each = _bytes(loaded.model)
-    size = byte_sizes.shown(heads * tokens**2 * each)
+    bytes_each = _bytes_per_number(loaded.model)
+    size = byte_sizes.shown(heads * tokens**2 * bytes_each)
     return (
         f"the attention of one layer takes {size} ({heads} heads × {tokens} × {tokens} × "
-        f"{each} bytes), and computing it some times as much"
+        f"{bytes_each} bytes), and computing it takes several times as much"
     )
 
 
 def _shortage(error: Exception, device: torch.device) -> str:
-    found = next((match for each in _causes(error) if (match := ASKED.search(str(each)))), None)
-    asked = (
-        f"{byte_sizes.shown(float(found[1]) * UNITS[found[2].replace('iB', 'B')])} more were needed" if found else ""
-    )
-    return ", and ".join(filter(None, [asked, _room(device)]))
+    request = next((match for cause in _causes(error) if (match := ASKED.search(str(cause)))), None)
+    size = 0.0 if request is None else float(request[1]) * UNITS[request[2].replace("iB", "B")]
+    needed = "" if request is None else f"{byte_sizes.shown(size)} more were needed"
+    return ", and ".join(filter(None, [needed, _room(device)]))
 
 
 def full(error: Exception, device: torch.device) -> torch.device:
-    """The device that ran out: `device`, if the error does not name another."""
-    said = re.search(r"\bGPU (\d+)", str(error))
-    if said:
-        return torch.device("cuda", int(said[1]))
+    """Return the device that ran out of memory: `device`, unless the error names another."""
+    gpu = re.search(r"\bGPU (\d+)", str(error))
+    if gpu:
+        return torch.device("cuda", int(gpu[1]))
     return torch.device("cpu") if isinstance(error, MemoryError) or "CPUAllocator" in str(error) else device
 
 
 def _room(device: torch.device) -> str:
-    """How much of a device's memory is free, in a sentence; empty where that is not known."""
+    """Return a phrase with the free memory of a device; '' if it is not known."""
     free = total = 0
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
@@ -155,7 +159,10 @@ def _room(device: torch.device) -> str:
 
 
 def _of_processor() -> tuple[int, int]:
-    """By the kernel's count, or by a limit of the process (`ulimit -v`) where that leaves less; Linux alone."""
+    """Return the free and total memory in bytes; (0, 0) if unknown. It works on Linux only.
+
+    The kernel's count is used, or the limit of the process (`ulimit -v`) if that leaves less.
+    """
     free = total = 0
     with contextlib.suppress(OSError, KeyError, ValueError):
         lines = (line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())

@@ -1,7 +1,7 @@
-"""Weights that a model's files lack: the model is refused, unless no figure can show what they would change.
+"""A check for weights that a model's files lack. Such a model is refused, unless no figure depends on these weights.
 
-transformers fills such weights with random numbers. Here they become NaN, so that nothing that comes from them can be
-drawn unnoticed; one short pass tells whether they reach an output that figures are made from.
+transformers fills missing weights with random numbers. Here they become NaN, so that no result of them can be drawn
+unnoticed. One short pass tells whether they reach an output that figures are made from.
 """
 
 from __future__ import annotations
@@ -19,18 +19,20 @@ from mkdocs_attnviz.models.loading import trial
 from mkdocs_attnviz.models.loading.model_class import TASKS
 
 UNREAD = {"pooler_output", "seq_relationship_logits", "sop_logits"}
-"""Outputs that no figure is made from: what pooled vectors and heads for pairs of sentences give."""
+"""Outputs that no figure is made from: pooled vectors, and heads for pairs of sentences."""
 
 NAMED = 3
-"""The most weights that a sentence names."""
+"""The number of weights that a message names at most."""
 
 
 def check(ref: ModelRef, model: Any, tokenizer: Any, report: Mapping[str, Any]) -> None:
-    """Raise if figures would show weights that were made up; `report` is transformers' own of what it loaded.
+    """Raise if figures would show weights that are not in the model's files.
+
+    `report` is transformers' own report of what it loaded.
 
     Raises:
-        Lacking: the weights of the model's head are missing, and those alone.
-        Unusable: other weights are missing, or have another shape than the configuration says.
+        Lacking: only the weights of the model's head are missing.
+        Unusable: other weights are missing, or have another shape than in the configuration.
     """
     if report["mismatched_keys"]:
         raise Unusable(_mismatched(ref, report["mismatched_keys"]))
@@ -46,7 +48,7 @@ def check(ref: ModelRef, model: Any, tokenizer: Any, report: Mapping[str, Any]) 
 
 
 def _head(model: Any) -> set[str]:
-    """Return the names of the modules around the model's base, of a class with a head."""
+    """Return the names of all modules outside the model's base, if its class has a head."""
     if type(model).__name__ not in TASKS:
         return set()
     base = getattr(model, "base_model_prefix", "")
@@ -60,22 +62,23 @@ def _head(model: Any) -> set[str]:
 
 
 def _are_read(model: Any, tokenizer: Any, missing: set[str]) -> bool:
-    """Make the missing weights NaN, and return whether an output that figures are made from is NaN then.
+    """Make the missing weights NaN and return whether an output that figures are made from becomes NaN.
 
-    Weights of a module that does not run on the short text count as read: it may run on another.
+    Weights of a module that does not run on the short text count as read: another text may use it.
     """
     with _running(model) as ran:
         try:
             owners = {id(model.get_submodule(name.rpartition(".")[0])) for name in missing}
-            poisoned = all(_made_nan(model.get_parameter_or_buffer(name)) for name in missing)
+            poisoned = all(_fill_with_nan(model.get_parameter_or_buffer(name)) for name in missing)
             outputs = trial.outputs(model, tokenizer)
-        except Exception:  # whatever keeps the pass from telling that they are not read
+        except Exception:  # the pass cannot prove that the weights are not read
             return True
-    return not poisoned or not owners <= ran or any(bool(each.isnan().any()) for each in read_by_figures(outputs))
+    reached = any(bool(tensor.isnan().any()) for tensor in read_by_figures(outputs))
+    return not poisoned or not owners <= ran or reached
 
 
-def _made_nan(weight: torch.Tensor) -> bool:
-    """Fill a weight with NaN; return whether it could be."""
+def _fill_with_nan(weight: torch.Tensor) -> bool:
+    """Fill a weight with NaN; return whether that was possible."""
     if weight.is_meta or not weight.is_floating_point():
         return False
     weight.data.fill_(torch.nan)
@@ -87,14 +90,14 @@ def read_by_figures(outputs: Mapping[str, Any]) -> Iterator[torch.Tensor]:
     for name, value in outputs.items():
         if name in UNREAD:
             continue
-        for each in value if isinstance(value, tuple) else (value,):
-            if isinstance(each, torch.Tensor) and each.is_floating_point():
-                yield each
+        for tensor in value if isinstance(value, tuple) else (value,):
+            if isinstance(tensor, torch.Tensor) and tensor.is_floating_point():
+                yield tensor
 
 
 @contextmanager
 def _running(model: torch.nn.Module) -> Iterator[set[int]]:
-    """While this lasts, collect the ids of the modules that run."""
+    """Collect the ids of the modules that run inside the `with` block."""
     ran: set[int] = set()
     hooks = [module.register_forward_hook(lambda module, *_: ran.add(id(module))) for module in model.modules()]
     try:
@@ -122,7 +125,7 @@ def _sentence(ref: ModelRef, missing: set[str], unexpected: set[str]) -> str:
 
 
 def _prefix(missing: set[str], unexpected: set[str]) -> str | None:
-    """Return what stands before the names of most missing weights in the files, if anything does."""
+    """Return the prefix that most missing weights have in the files, or None if there is none."""
     ends: Counter[str] = Counter()
     for extra in unexpected:
         parts = extra.split(".")
@@ -135,12 +138,12 @@ def _prefix(missing: set[str], unexpected: set[str]) -> str | None:
 
 
 def _mismatched(ref: ModelRef, mismatched: set[tuple[str, Any, Any]]) -> str:
-    shapes = {name: (tuple(there), tuple(asked)) for name, there, asked in mismatched}
+    shapes = {name: (tuple(in_files), tuple(in_config)) for name, in_files, in_config in mismatched}
     first = min(shapes, key=_natural)
-    there, asked = shapes[first]
+    in_files, in_config = shapes[first]
     return (
         f"Model {ref.name!r} has weights of other shapes than its configuration says: {listed(set(shapes))} "
-        f"({first!r} is {there} in its files and {asked} by its configuration)."
+        f"({first!r} is {in_files} in its files and {in_config} by its configuration)."
     )
 
 
@@ -151,5 +154,5 @@ def listed(names: set[str]) -> str:
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
-    """Return a key by which layer 2 comes before layer 10."""
+    """Return a sort key that places layer 2 before layer 10."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in name.split(".")]

@@ -1,7 +1,7 @@
 """The classes that a model can be loaded with: transformers' own, or those of the model's own code.
 
-A model is loaded with the class that it was saved as wherever that matters. What its configuration says of code of its
-own (`auto_map`) is followed, or the model is refused: transformers' class of the same type need not compute the same.
+If it matters, a model is loaded with the class that it was saved as. Own code that its configuration names (`auto_map`)
+is used, or the model is refused: transformers' class of the same type need not compute the same.
 """
 
 from __future__ import annotations
@@ -26,8 +26,11 @@ HEADS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "AutoModelForTokenClassification": ("labels", modeling_auto.MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES),
     "AutoModelForQuestionAnswering": ("answer", modeling_auto.MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES),
 }
-"""What a model of each class with a head predicts: a target's tokens, masked tokens, the next token, the text's class,
-each token's label, or the part of the text that answers a question."""
+"""The task of each class with a head, and transformers' class names for it.
+
+A task is to predict the tokens of a target, masked tokens, the next token, the text's class, each token's label, or the
+part of the text that answers a question.
+"""
 
 TASKS: Mapping[str, str] = {
     name: task
@@ -36,34 +39,34 @@ TASKS: Mapping[str, str] = {
         "AutoModelForTokenClassification",
         "AutoModelForSequenceClassification",
         "AutoModelForMaskedLM",
-        "AutoModelForCausalLM",  # after masked tokens: some classes do either, as `Loaded.task` finds out
+        "AutoModelForCausalLM",  # comes after masked tokens: some classes do either, and `Loaded.task` finds out which
         "AutoModelForSeq2SeqLM",
     )
     for task, names in [HEADS[auto]]
     for known in names.values()
     for name in ([known] if isinstance(known, str) else known)
 }
-"""The same by the names of transformers' classes."""
+"""The task of each of transformers' classes with a head."""
 
 AMBIGUOUS = ("ForPreTraining", "DoubleHeads")
-"""Ends of the names of classes that have two heads, one of which may be what a view needs."""
+"""Parts of the names of classes that have two heads, either of which a view may need."""
 
 READ_AS = {"input_ids", "inputs_embeds", "inputs"}
-"""What models call the input that text is given as."""
+"""Names of the input that takes text."""
 
 
 @dataclass(frozen=True)
-class Kind:
+class ModelClass:
     """A class that a model can be loaded with."""
 
     loader: Any
     """A class of transformers that has `from_pretrained`."""
     task: str | None = None
-    """What the model predicts when it is loaded so; None where the class of the loaded model tells."""
+    """The task of the model when it is loaded with this class; None if the class of the loaded model tells it."""
 
     @property
     def name(self) -> str:
-        """The name of the class; of an automatic one, `Auto…`."""
+        """The name of the class; `Auto…` for an automatic one."""
         return str(self.loader.__name__)
 
 
@@ -81,9 +84,10 @@ def check_code(ref: ModelRef, config: Any) -> None:
 
 
 def check_own_files(ref: ModelRef) -> None:
-    """Raise if a model's trusted code is in another repository, of which no identity knows the commit, or elsewhere.
+    """Raise if a model's trusted code lies in another repository or outside the model's directory.
 
-    It is called before transformers reads the configuration, which may have a class of its own.
+    The identity of the model would not cover such code. This is called before transformers reads the configuration,
+    which may have a class of its own.
 
     Raises:
         Unusable: an `auto_map` names such code, as `org/repo--module.Class` or with an absolute path.
@@ -121,7 +125,7 @@ def _check_place(ref: ModelRef, file: str, config: Mapping[str, Any]) -> None:
 
 
 def _code_of(value: Any) -> Iterator[str]:
-    """Yield all that the `auto_map`s in a configuration name, those of its parts too."""
+    """Yield everything that the `auto_map`s in a configuration name, including those of its parts."""
     if isinstance(value, dict):
         for key, part in value.items():
             yield from _texts(part) if key == "auto_map" else _code_of(part)
@@ -139,7 +143,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def needs_trust(ref: ModelRef) -> str:
-    """Return the sentence that says how to trust a model's own code."""
+    """Return a sentence that says how to trust a model's own code."""
     return (
         f"Model {ref.name!r} needs Python code of its own to run (`auto_map` in its configuration); set "
         "`trust_remote_code: true` for it in the site's `models` if you trust it."
@@ -155,61 +159,61 @@ def check_reads_text(ref: ModelRef, config: Any) -> None:
     if _own_code(config) or type(config) not in transformers.MODEL_MAPPING:
         return
     known = transformers.MODEL_MAPPING[type(config)]
-    inputs = {each.main_input_name for each in (known if isinstance(known, tuple) else (known,))}
+    inputs = {cls.main_input_name for cls in (known if isinstance(known, tuple) else (known,))}
     unread = sorted(name for name in inputs if isinstance(name, str) and name not in READ_AS)
     if unread:
         raise Unusable(f"Model {ref.name!r} ({config.model_type}) reads no text; what it reads is `{unread[0]}`.")
 
 
-def bodies(config: Any) -> list[Kind]:
+def classes_without_head(config: Any) -> list[ModelClass]:
     """Return the classes for a view that needs no head, the best first.
 
     An encoder–decoder is loaded with the head it writes with, any other model without a head. The class that the model
-    was saved as comes second: some have weights that are not found by the class without a head, or are one half of
-    what that class has.
+    was saved as comes second: the class without a head does not find the weights of some models, or is only one half of
+    the model.
     """
     if own := _own_code(config):
         names = ["AutoModel"] if "AutoModel" in own else []
         if config.is_encoder_decoder and "AutoModelForSeq2SeqLM" in own:
             names.insert(0, "AutoModelForSeq2SeqLM")
-        return [_own_kind(name) for name in dict.fromkeys([*names, *_own_heads(config, own), *own])]
-    found = [Kind(transformers.AutoModel)]
+        return [_own_class(name) for name in dict.fromkeys([*names, *_own_heads(config, own), *own])]
+    classes = [ModelClass(transformers.AutoModel)]
     if saved := _saved(config):
         halved = not config.is_encoder_decoder and type(config) in transformers.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING
         first = halved or saved.__name__.endswith("EncoderModel")
-        found.insert(0 if first else 1, Kind(saved))
+        classes.insert(0 if first else 1, ModelClass(saved))
         if first:
-            return found
+            return classes
     if config.is_encoder_decoder and type(config) in transformers.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING:
-        found.insert(0, Kind(transformers.AutoModelForSeq2SeqLM))
-    return found
+        classes.insert(0, ModelClass(transformers.AutoModelForSeq2SeqLM))
+    return classes
 
 
-def headed(ref: ModelRef, config: Any) -> list[Kind]:
+def classes_with_head(ref: ModelRef, config: Any) -> list[ModelClass]:
     """Return the classes with a head, for a view that shows predictions, the best first.
 
     Raises:
         Lacking: the model was saved without a head, or with one for another task.
     """
     if own := _own_code(config):
-        if found := _own_heads(config, own):
-            return [_own_kind(name) for name in found]
+        if names := _own_heads(config, own):
+            return [_own_class(name) for name in names]
         raise Lacking(
             f"Model {ref.name!r} has code of its own (`auto_map` in its configuration: {', '.join(sorted(own))}), and "
             "none of its classes has a head that predicts tokens, classes, labels or answers, which this view needs."
         )
     saved = next(iter(config.architectures or []), "")
     if saved in TASKS:
-        return [Kind(getattr(transformers, saved))]
-    telling = bool(saved) and hasattr(transformers, saved) and not any(each in saved for each in AMBIGUOUS)
-    kinds = [] if telling else [Kind(each) for each in _heads_of(config)]
-    if kinds:
-        return kinds
+        return [ModelClass(getattr(transformers, saved))]
+    is_telling = bool(saved) and hasattr(transformers, saved) and not any(end in saved for end in AMBIGUOUS)
+    classes = [] if is_telling else [ModelClass(loader) for loader in _heads_of(config)]
+    if classes:
+        return classes
     raise no_head(ref, config)
 
 
 def no_head(ref: ModelRef, config: Any) -> Lacking:
-    """Return the problem of a model whose files have no head, or one for another task."""
+    """Return the error for a model whose files have no head, or one for another task."""
     saved = next(iter(config.architectures or []), config.model_type)
     return Lacking(
         f"Model {ref.name!r} ({saved}) was saved without a head that predicts tokens, classes, labels or "
@@ -228,9 +232,9 @@ def _heads_of(config: Any) -> Iterator[Any]:
 def _saved(config: Any) -> Any:
     """Return the class of transformers that the model was saved as, or None."""
     name = next(iter(config.architectures or []), "")
-    found = getattr(transformers, name, None) if name else None
-    kind = getattr(found, "config_class", None)
-    return found if kind is not None and isinstance(config, kind) else None
+    saved_class = getattr(transformers, name, None) if name else None
+    kind = getattr(saved_class, "config_class", None)
+    return saved_class if kind is not None and isinstance(config, kind) else None
 
 
 def _own_code(config: Any) -> dict[str, str]:
@@ -240,10 +244,12 @@ def _own_code(config: Any) -> dict[str, str]:
 
 
 def _own_heads(config: Any, own: Mapping[str, str]) -> list[str]:
-    """Return the automatic classes with a head that the model's own code stands for, the one it was saved as first."""
+    """Return the automatic classes with a head in the model's own code; the one that the model was saved as comes
+    first.
+    """
     saved = next(iter(config.architectures or []), None)
     return sorted((name for name in HEADS if name in own), key=lambda name: own[name].rpartition(".")[2] != saved)
 
 
-def _own_kind(name: str) -> Kind:
-    return Kind(getattr(transformers, name), HEADS[name][0] if name in HEADS else None)
+def _own_class(name: str) -> ModelClass:
+    return ModelClass(getattr(transformers, name), HEADS[name][0] if name in HEADS else None)

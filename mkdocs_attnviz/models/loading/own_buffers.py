@@ -1,7 +1,7 @@
 """Buffers of a model's own code that are in no file: masks and frequencies that its constructor computes.
 
-transformers constructs a model without memory and leaves such buffers with whatever memory they get, unless the code
-has an `_init_weights` for them, which code written for older versions has not.
+transformers constructs a model without memory and leaves such buffers uninitialised, unless the code sets them in
+`_init_weights`. Code written for older versions does not.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mkdocs_attnviz.models.identity.reference import ModelRef
 
 
 def restore(ref: ModelRef, model: Any) -> None:
-    """Give the buffers of a model's own code the values that its constructor computes.
+    """Set the buffers of a model's own code to the values that its constructor computes.
 
     Raises:
         Unusable: the constructor computes none.
@@ -31,10 +31,10 @@ def restore(ref: ModelRef, model: Any) -> None:
         return
     try:
         with torch.random.fork_rng(), _without_parameters():
-            made = dict(type(model)(copy.deepcopy(model.config)).named_buffers())
+            computed = dict(type(model)(copy.deepcopy(model.config)).named_buffers())
         with torch.no_grad():
             for name in names:
-                model.get_buffer(name).copy_(made[name])
+                model.get_buffer(name).copy_(computed[name])
     except Exception as error:
         raise Unusable(
             f"Model {ref.name!r} cannot be drawn: its own code computes {names[0]!r} when it is constructed, and "
@@ -44,7 +44,7 @@ def restore(ref: ModelRef, model: Any) -> None:
 
 @contextmanager
 def _without_parameters() -> Iterator[None]:
-    """While this lasts, modules are constructed with parameters that take no memory, and with buffers as ever."""
+    """Construct modules with parameters that take no memory, and with ordinary buffers, inside the `with` block."""
 
     def without_memory(_: Any, __: str, parameter: torch.nn.Parameter | None) -> Any:
         return None if parameter is None else torch.nn.Parameter(parameter.to("meta"), requires_grad=False)

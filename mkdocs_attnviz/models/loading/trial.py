@@ -1,4 +1,4 @@
-"""A sentence through a model that has just been loaded: what it gives, and whether it runs on text alone."""
+"""A trial of a model that has just been loaded: its outputs for a sentence, and whether it runs on text alone."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ from mkdocs_attnviz.models.identity.reference import ModelRef
 from mkdocs_attnviz.models.loading import memory
 
 SENTENCE = "the cat sat on a mat"
-"""Some tokens of any vocabulary."""
+"""A sentence that any vocabulary has tokens for."""
 
 OTHERS = 24
-"""As many other tokens: which parts of a mixture of experts run depends on them."""
+"""The number of other tokens besides: they decide which experts of a mixture run."""
 
 OTHER_INPUTS = ("pixel_", "image", "visual", "video", "audio", "input_features", "input_values")
-"""Beginnings of what models call inputs that are no text."""
+"""Beginnings of the names of inputs that are no text."""
 
 
 def outputs(model: Any, tokenizer: Any) -> Mapping[str, Any]:
-    """Return what the model gives for a short sentence.
+    """Return the model's outputs for a short sentence.
 
     Raises:
-        Exception: it does not run on that.
+        Exception: the model does not run on it.
     """
-    ids = _varied(model, tokenizer)
-    taken = _taken(model)
+    ids = _varied_ids(model, tokenizer)
+    arguments = _argument_names(model)
     known = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "token_type_ids": torch.zeros_like(ids)}
     named = {"input_ids", *tokenizer.model_input_names}
-    inputs = {name: value.to(model.device) for name, value in known.items() if name in taken and name in named}
-    if "decoder_input_ids" in taken:
+    inputs = {name: value.to(model.device) for name, value in known.items() if name in arguments and name in named}
+    if "decoder_input_ids" in arguments:
         inputs["decoder_input_ids"] = inputs["input_ids"]
     was = model.training
     try:
         with torch.inference_mode():
-            found: Mapping[str, Any] = model.eval()(**inputs, return_dict=True)
-            return found
+            outputs_by_name: Mapping[str, Any] = model.eval()(**inputs, return_dict=True)
+            return outputs_by_name
     finally:
         model.train(was)
 
 
-def _varied(model: Any, tokenizer: Any) -> torch.Tensor:
-    """Return ids of a short sentence, (1, T), and before its last others from all of the vocabulary."""
+def _varied_ids(model: Any, tokenizer: Any) -> torch.Tensor:
+    """Return ids, (1, T): a short sentence with ids from the whole vocabulary inserted before its last token."""
     size = getattr(model.get_input_embeddings(), "num_embeddings", len(tokenizer))
-    # A text that a tokenizer reads with more tokens than its model has is refused by itself, and says nothing here.
+    # An id that the model has no embedding for is another check's concern.
     ids = [min(token, size - 1) for token in tokenizer(SENTENCE, verbose=False)["input_ids"]]
     longest = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     room = OTHERS if not isinstance(longest, int) or longest < 1 else min(OTHERS, longest - len(ids) - 2)
@@ -61,7 +61,7 @@ def check(ref: ModelRef, model: Any, tokenizer: Any) -> None:
     Raises:
         Unusable: it does not.
     """
-    others = [name for name in _taken(model) if name.startswith(OTHER_INPUTS)]
+    others = [name for name in _argument_names(model) if name.startswith(OTHER_INPUTS)]
     if not others:
         return
     try:
@@ -75,6 +75,6 @@ def check(ref: ModelRef, model: Any, tokenizer: Any) -> None:
         ) from error
 
 
-def _taken(model: Any) -> list[str]:
-    """Return the names of what the model's forward takes, in order."""
+def _argument_names(model: Any) -> list[str]:
+    """Return the names of the arguments of the model's forward, in order."""
     return list(inspect.signature(model.forward).parameters)

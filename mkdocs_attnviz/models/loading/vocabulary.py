@@ -1,4 +1,4 @@
-"""A model's tokenizer, refused where it has no vocabulary: transformers makes one up that knows no word."""
+"""A model's tokenizer. It is refused if it has no vocabulary: transformers then makes one up that knows no word."""
 
 from __future__ import annotations
 
@@ -8,42 +8,42 @@ from typing import Any
 
 import transformers
 
-from mkdocs_attnviz.models.errors import Unusable, said
+from mkdocs_attnviz.models.errors import Unusable, error_message
 from mkdocs_attnviz.models.identity.reference import ModelRef
 
 FILES = ("tokenizer.json", "vocab*", "*.model", "*.spm", "*merges*", "*.tiktoken", "tekken.json", "*bpe*", "dict*.txt")
-"""Names of files that hold vocabularies."""
+"""Patterns of the names of vocabulary files."""
 
 
 def tokenizer(ref: ModelRef, **where: Any) -> Any:
     """Return the model's tokenizer.
 
     Raises:
-        Unusable: there are no files of one, or not all that it needs.
+        Unusable: there are no files of one, or some of its files are missing.
         Exception: transformers cannot read it.
     """
     try:
-        found = transformers.AutoTokenizer.from_pretrained(ref.path, **where)
+        tokenizer_found = transformers.AutoTokenizer.from_pretrained(ref.path, **where)
     except ImportError as error:
-        raise Unusable(f"The tokenizer of model {ref.name!r} needs a library: {said(error)}.") from error
+        raise Unusable(f"The tokenizer of model {ref.name!r} needs a library: {error_message(error)}.") from error
     except Exception as error:
         if not ref.local:
             raise
         raise Unusable(_unread(ref, error)) from error
-    if _knows_no_words(found):
+    if _knows_no_words(tokenizer_found):
         raise Unusable(_none(ref))
-    return found
+    return tokenizer_found
 
 
 def _unread(ref: ModelRef, error: Exception) -> str:
-    """Return why the tokenizer in a directory cannot be read."""
+    """Return a sentence that says why the tokenizer in a directory cannot be read."""
     names = {file.name for file in Path(ref.path).iterdir()}
     files = sorted(name for name in names for pattern in FILES if fnmatch(name, pattern))
     if not files:
         return _none(ref)
     if files == ["vocab.json"]:
         return f"Model {ref.name!r} has half a tokenizer: beside its vocab.json there is no merges.txt."
-    return f"The tokenizer of model {ref.name!r} cannot be read from {', '.join(files)}: {said(error)}."
+    return f"The tokenizer of model {ref.name!r} cannot be read from {', '.join(files)}: {error_message(error)}."
 
 
 def _none(ref: ModelRef) -> str:
@@ -53,7 +53,9 @@ def _none(ref: ModelRef) -> str:
     )
 
 
-def _knows_no_words(found: Any) -> bool:
-    """Return whether a tokenizer has special tokens alone, or one piece beside them: what transformers makes up."""
-    special = {*found.all_special_tokens, *found.get_added_vocab()}
-    return len(set(found.get_vocab()) - special) < 2
+def _knows_no_words(tokenizer: Any) -> bool:
+    """Return whether a tokenizer has only special tokens, or one piece besides them, as one that
+    transformers makes up.
+    """
+    special = {*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()}
+    return len(set(tokenizer.get_vocab()) - special) < 2

@@ -1,6 +1,6 @@
-"""Answers of a model that finds them in a text: how likely each stretch of it begins and ends one.
+"""The answers of a question answering model: how likely each span of its text is one.
 
-A stretch from token s to token e has the probability of s as an answer's first token times that of e as its last, each
+A span from token s to token e has the probability of s as an answer's first token times that of e as its last; each is
 a softmax over the tokens that may be part of an answer (Devlin et al. 2019, "BERT", section 4.2).
 """
 
@@ -18,7 +18,7 @@ FORBIDDEN = -1e4
 
 
 class Answer(NamedTuple):
-    """A stretch of a text."""
+    """A span of a text."""
 
     start: int
     """The position of its first token."""
@@ -33,22 +33,22 @@ def allowed(text: Tokens) -> list[int]:
     Raises:
         ValueError: there is none.
     """
-    found = [place for place in range(text.sentence_b_start or 0, len(text.ids)) if place not in text.special]
-    if not found:
+    positions = [place for place in range(text.sentence_b_start or 0, len(text.ids)) if place not in text.special]
+    if not positions:
         raise WrongValue("text", "The text has no token that could be part of an answer.")
-    return found
+    return positions
 
 
-def of_allowed(logits: torch.Tensor, positions: list[int]) -> torch.Tensor:
-    """Return logits over positions, (B, T), with those of tokens that cannot be part of an answer made very small."""
+def masked(logits: torch.Tensor, positions: list[int]) -> torch.Tensor:
+    """Return logits over positions, (B, T); those of tokens that cannot be part of an answer are made very small."""
     mask = torch.full_like(logits, FORBIDDEN)
     mask[:, positions] = 0
     return torch.where(mask == 0, logits, mask)
 
 
 def likeliest(logits: torch.Tensor, positions: list[int], count: int) -> list[Answer]:
-    """Return the likeliest answers; `logits` (T, 2) are those of its first token and of its last."""
-    first, last = (of_allowed(each[None], positions)[0].softmax(-1) for each in logits.unbind(-1))
+    """Return the likeliest answers; `logits`, (T, 2), are those of the first and of the last token."""
+    first, last = (masked(column[None], positions)[0].softmax(-1) for column in logits.unbind(-1))
     together = torch.outer(first, last).triu()  # (T, T): none ends before it begins
     length = len(together)
     top = together.flatten().topk(min(count, len(positions) * (len(positions) + 1) // 2))
@@ -59,7 +59,7 @@ def likeliest(logits: torch.Tensor, positions: list[int], count: int) -> list[An
 
 
 def words(text: Tokens, answer: Answer) -> str:
-    """Return an answer as it stands in the text; as its tokens, where the tokenizer does not tell where they stand."""
+    """Return an answer as it stands in the text, or its tokens if the tokenizer does not tell where they stand."""
     if text.spans is not None:
         first, last = text.spans.spans[answer.start], text.spans.spans[answer.end]
         if first is not None and last is not None and last[1] > first[0]:

@@ -1,10 +1,10 @@
-"""Attention as it is computed: each call of a forward pass, with its weights, queries, keys and values.
+"""The attention calls of a forward pass, each with its weights, queries, keys and values.
 
 Transformers' own eager attention function is wrapped for the time of one forward pass. It computes the weights with
-whatever the model adds to its scores (soft caps, biases, sinks); a caller takes what it wants there and then, and in
-the weights' place the model gets one number expanded to the same shape, which costs no memory. So no more than one
-layer's weights exist at a time. That number is the call's own: where the model hands out `attentions`, it tells which
-call is which layer (`anatomy`).
+whatever the model adds to its scores (soft caps, biases, sinks). The caller reads what it needs at once. In place of
+the weights the model gets one number expanded to the same shape, which takes no memory, so only one layer's weights
+exist at a time. The number is the call's own: if the model returns `attentions`, it tells which call is which layer
+(`attention_map`).
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from transformers.modeling_utils import AttentionInterface
 
 @dataclass
 class Call:
-    """One attention of one layer, just computed. `weights` are the receiver's own: it may overwrite them."""
+    """A call of one layer's attention, just computed. The receiver owns `weights` and may overwrite them."""
 
     weights: torch.Tensor
-    """(B, heads, Tq, Tk)"""
+    """Attention weights, (B, heads, Tq, Tk)."""
     module: torch.nn.Module | None = None
     query: torch.Tensor | None = None
-    """(B, heads, Tq, d), as the scores are computed from it: after rotary embeddings."""
+    """Queries, (B, heads, Tq, d), after rotary embeddings."""
     key: torch.Tensor | None = None
-    """(B, kv_heads, Tk, d)"""
+    """Keys, (B, kv_heads, Tk, d)."""
     value: torch.Tensor | None = None
-    """(B, kv_heads, Tk, dv)"""
+    """Values, (B, kv_heads, Tk, dv)."""
     output: torch.Tensor | None = None
-    """(B, Tq, heads, dv)"""
+    """The attention's output, (B, Tq, heads, dv)."""
     scale: float = 1.0
     mask: torch.Tensor | None = None
-    """What is added to the scores, broadcast to (B, heads, Tq, Tk): a bias, and very large negative numbers."""
+    """A tensor added to the scores, broadcast to (B, heads, Tq, Tk): a bias, and very large negative numbers."""
     bias: torch.Tensor | None = None
     """A position bias that the model adds by itself."""
     softcap: float | None = None
     scores: torch.Tensor | None = None
-    """(B, heads, Tq, Tk): what the softmax was given, where it was seen."""
+    """The input of the softmax, (B, heads, Tq, Tk), if it was seen."""
 
 
 Keep = Callable[[Call], None]
@@ -48,7 +48,7 @@ Keep = Callable[[Call], None]
 
 @contextmanager
 def recording(keep: Keep) -> Iterator[None]:
-    """While this lasts, each attention call goes to `keep`, and the model gets its number in place of the weights."""
+    """Pass each attention call to `keep` inside the `with` block; the model gets its number in place of the weights."""
     original = AttentionInterface.get_interface
     count = 0
 
@@ -84,7 +84,7 @@ def _call(
     mask: torch.Tensor | None = None,
     **kwargs: Any,
 ) -> Call:
-    """The arguments of an eager attention function, by the names that transformers gives them."""
+    """Return the call of an eager attention function; the arguments have the names that transformers gives them."""
     mask = kwargs.get("attention_mask", mask)
     scale = kwargs.get("scaling")
     if scale is None:

@@ -1,6 +1,6 @@
 """Architectures whose attention is a matrix of tokens by tokens only up to some length, or only in some stacks.
 
-What lies beyond is found out for each text when it is run (`anatomy.forward`); what stands here names the reason.
+The forward pass itself shows whether a text is too long (`attention_map.forward`); this module only names the reason.
 """
 
 from __future__ import annotations
@@ -8,16 +8,16 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 BANDED = {"led": ("encoder",)}
-"""Stacks that hand out a band around each token, which may happen to have as many columns as there are tokens."""
+"""Stacks that return a band around each token. By chance, a band may have as many columns as there are tokens."""
 
 
 class Limit(NamedTuple):
-    """The length from which on an architecture computes its attention in another way."""
+    """The length up to which an architecture computes a matrix of tokens by tokens."""
 
     tokens: int
-    """The longest text that can be shown."""
+    """The number of tokens of the longest text that can be shown."""
     beyond: str
-    """What the model uses for longer texts, as the object of a sentence."""
+    """The kind of attention for longer texts, as a noun phrase."""
 
     @property
     def words(self) -> str:
@@ -25,7 +25,9 @@ class Limit(NamedTuple):
 
 
 def limit(config: Any) -> Limit | None:
-    """Return where a model of this configuration turns to another kind of attention, if it is known to do so."""
+    """Return the length at which a model of this configuration changes its kind of attention; None if it is not known
+    to.
+    """
     if config.model_type in ("big_bird", "bigbird_pegasus") and config.attention_type == "block_sparse":
         return Limit((5 + 2 * config.num_random_blocks) * config.block_size, "block-sparse attention")
     if config.model_type == "deepseek_v4":

@@ -1,9 +1,9 @@
-"""Which attention call of a forward pass is which layer of which stack: found once per model (`survey`).
+"""The map from the attention calls of a forward pass to layers and stacks, made once per model (`attention_discovery`).
 
-Transformers' own `attentions`, `encoder_attentions`, `decoder_attentions` and `cross_attentions` say it: in each slot
-stands the number of a call. Where a model hands out none, the order of its calls says it. A model that computes its
-attention in code of its own is watched operation by operation (`operations`); if that, too, does not give what the
-model itself hands out, what it hands out is taken.
+Transformers' own `attentions`, `encoder_attentions`, `decoder_attentions` and `cross_attentions` tell it: each slot
+holds the number of a call. If a model returns none, the order of its calls tells it. A model that computes its
+attention in code of its own is traced function by function (`function_tracer`). If the trace does not give the weights
+that the model returns, the returned weights are used.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from mkdocs_attnviz.models.probing.function_tracer import watching
 from mkdocs_attnviz.models.probing.output_projection import Projection
 
 Slots = dict[str, dict[int, torch.Tensor]]
-"""What the model hands out: by stack, by place."""
+"""The attention weights that a model returns, by stack and position."""
 OUTPUTS = {"encoder_attentions": "encoder", "decoder_attentions": "decoder", "cross_attentions": "cross"}
 SEQUENCES = {"encoder": ("text", "text"), "decoder": ("target", "target"), "cross": ("target", "text")}
 SEQUENCES |= {"self": ("text", "text")}
 IDS = {"text": "input_ids", "target": "decoder_input_ids"}
 UNEVEN = 0.05
-"""How far a row's weights may sum from one, where no sink takes a part of them: rounding alone."""
+"""The largest difference between a row's sum of weights and one that rounding explains, if there is no sink."""
 
 
 @dataclass
 class Layer:
     call: int
-    """Which call of a forward pass it is."""
+    """The number of its call within a forward pass."""
     layer: int
     heads: int
 
@@ -46,28 +46,30 @@ class Stack:
     layers: list[Layer]
     causal: bool = False
     sink: bool = False
-    """Whether a part of the weights goes to no token."""
+    """True if a part of the weights goes to no token."""
 
 
 @dataclass
-class Anatomy:
+class AttentionMap:
     way: str
-    """`interface`, `operations` or `outputs`: where the weights are taken from."""
+    """The source of the weights: `interface`, `operations` or `outputs`."""
     stacks: dict[str, Stack]
     calls: int
-    """How many there are in a forward pass, those included that are in no stack."""
+    """The number of calls in a forward pass, including those that belong to no stack."""
     projections: dict[int, Projection] = field(default_factory=dict)
-    """By call: what the attention's output goes to."""
+    """The output projection of each call, by the call's number."""
 
 
-def forward(loaded: Loaded, inputs: dict[str, torch.Tensor], found: Anatomy, keep: Keep, *, operands: bool) -> None:
-    """One pass of the whole model; `keep` is given every call in turn, also those that belong to no stack.
+def forward(
+    loaded: Loaded, inputs: dict[str, torch.Tensor], attention_map: AttentionMap, keep: Keep, *, operands: bool
+) -> None:
+    """Run the whole model once and pass every attention call to `keep`, including those that belong to no stack.
 
     Raises:
-        ValueError: the model went another way than in its short pass.
+        ValueError: the model computes its attention in another way than in its short pass.
     """
     count = 0
-    layers = {layer.call: (stack, layer) for stack in found.stacks.values() for layer in stack.layers}
+    layers = {layer.call: (stack, layer) for stack in attention_map.stacks.values() for layer in stack.layers}
 
     def counted(call: Call) -> None:
         nonlocal count
@@ -77,21 +79,25 @@ def forward(loaded: Loaded, inputs: dict[str, torch.Tensor], found: Anatomy, kee
         count += 1
 
     with torch.inference_mode():
-        if found.way == "outputs":
+        if attention_map.way == "outputs":
             slots = handed_out(run(loaded, inputs, attentions=True))
             for weights in (weights for stack in slots.values() for weights in stack.values()):
                 counted(Call(weights.clone()))
         else:
-            with way_of(found.way, counted, operands=operands):
+            with way_of(attention_map.way, counted, operands=operands):
                 run(loaded, inputs, attentions=False)
-    if count != found.calls:
+    if count != attention_map.calls:
         raise WrongValue(
             "text", _another_way(loaded, inputs, "computes its attention in another way than on a short one")
         )
 
 
 def _check(loaded: Loaded, inputs: dict[str, torch.Tensor], call: Call, stack: Stack, layer: Layer) -> None:
-    """Raise ValueError if a call is not what the short pass has shown: distributions over tokens, (B, H, Tq, Tk)."""
+    """Check that a call gives distributions over tokens, (B, H, Tq, Tk), as it did in the short pass.
+
+    Raises:
+        ValueError: it does not.
+    """
     rows, cols = (inputs[IDS[name]].shape[1] for name in (stack.rows, stack.cols))
     if tuple(call.weights.shape[1:]) != (layer.heads, rows, cols):
         shape = " × ".join(map(str, call.weights.shape[-2:]))
@@ -110,7 +116,7 @@ def _check(loaded: Loaded, inputs: dict[str, torch.Tensor], call: Call, stack: S
 
 
 def _another_way(loaded: Loaded, inputs: dict[str, torch.Tensor], what: str) -> str:
-    """Return the sentence for a text whose attention is not what it is for a short one."""
+    """Return a sentence about a text whose attention is computed in another way than that of a short one."""
     known = limit(loaded.model.config)
     shown = "" if known is None else f"; its attention can be shown {known.words}"
     model = f"model {loaded.ref.name!r} ({loaded.model.config.model_type})"
@@ -127,7 +133,7 @@ def run(loaded: Loaded, inputs: dict[str, torch.Tensor], *, attentions: bool) ->
 
 
 def handed_out(outputs: Any) -> Slots:
-    """What the model hands out, by stack."""
+    """Return the attention weights among a model's outputs, by stack and position."""
     named = {"attentions": "self"} | OUTPUTS
     if any(outputs.get(name) is not None for name in OUTPUTS):
         named = OUTPUTS
@@ -135,4 +141,4 @@ def handed_out(outputs: Any) -> Slots:
         stack: {place: slot for place, slot in enumerate(outputs.get(name) or ()) if isinstance(slot, torch.Tensor)}
         for name, stack in named.items()
     }
-    return {stack: found for stack, found in slots.items() if found}
+    return {stack: by_place for stack, by_place in slots.items() if by_place}

@@ -1,8 +1,7 @@
 """A model as a function of its input embeddings, and Captum's methods on it.
 
-What a token's embedding contributes is asked of the embedding module's output: a hook puts other embeddings in its
-place. So it works for every architecture, those that scale their embeddings afterwards or take no `inputs_embeds`
-included, and positions are counted from the ids as ever.
+A hook on the embedding module replaces its output by other embeddings. This works for every architecture, including
+those that scale their embeddings afterwards or take no `inputs_embeds`; positions are still counted from the ids.
 """
 
 from __future__ import annotations
@@ -19,55 +18,55 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from mkdocs_attnviz.block.problem import WrongValue
-from mkdocs_attnviz.models.inputs.examples import accepted, collate
+from mkdocs_attnviz.models.inputs.examples import accepted_arguments, collate
 from mkdocs_attnviz.models.inputs.tokens import Example
 from mkdocs_attnviz.models.loading.load import Unusable
 from mkdocs_attnviz.models.loading.loaded import Loaded
 
 AT_ONCE = 16
-"""Points on the path, or texts with something taken out, that go through a model together."""
+"""The number of points on the path, or of perturbed texts, that go through a model together."""
 PERTURBING = ("occlusion", "feature_ablation")
-"""Methods that say one number for a whole token, not one for each dimension of its embedding."""
+"""Methods that give one number per token, not one per dimension of its embedding."""
 
 Embeddings = tuple[torch.Tensor, ...]
-"""(B, T, E) for each sequence that a model reads: its text, and what its decoder reads."""
+"""The embeddings, (B, T, E), of each sequence that a model reads: its text, and its decoder's input."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """What was found of one output."""
+class Attribution:
+    """The attributions of one output."""
 
     values: list[torch.Tensor]
-    """For each sequence that the model reads, (T,)."""
+    """The attributions of each sequence that the model reads, (T,)."""
     value: float
-    """What is explained."""
+    """The score that is explained."""
     baseline: float | None
-    """The same of the baseline, for methods that compare with one."""
+    """The score of the baseline, for methods that compare with one."""
     delta: float | None
-    """How far the values' sum is from the difference of these two, as Captum says it."""
+    """The difference between the sum of the attributions and `value - baseline`, as Captum reports it."""
 
 
 class Explained(torch.nn.Module):
-    """Embeddings, (B, T, E) a sequence → what is explained, (B, 1). The model is left as it was by `close`."""
+    """A module from embeddings, (B, T, E) per sequence, to the explained score, (B, 1). `close` restores the model."""
 
     def __init__(self, loaded: Loaded, example: Example, score: Callable[[torch.Tensor], torch.Tensor]) -> None:
-        """`score` takes logits as the model returns them."""
+        """Hook the model. `score` takes logits as the model returns them."""
         super().__init__()
         self.model = loaded.model
         self.score = score
         self.name = loaded.ref.name
         self.logits_of = loaded.logits_of
         self.inputs = collate(loaded, [example])
-        taken = accepted(loaded.model)
-        self.more: dict[str, Any] = {"use_cache": False} if "use_cache" in taken else {}
-        if loaded.task == "next" and "logits_to_keep" in taken:
+        arguments = accepted_arguments(loaded.model)
+        self.more: dict[str, Any] = {"use_cache": False} if "use_cache" in arguments else {}
+        if loaded.task == "next" and "logits_to_keep" in arguments:
             self.more["logits_to_keep"] = 1
         self.lengths = [len(part.ids) for part in (example.text, example.target) if part is not None]
         self.twice = loaded.encoder_decoder and example.target is None
-        """Whether a decoder reads the text again, one token on, as those of classifiers do."""
+        """True if a decoder reads the text again, shifted by one token, as those of classifiers do."""
         start = getattr(loaded.model.config, "decoder_start_token_id", None)
         self.wraps = start is None or start != int(self.inputs["input_ids"][0, -1])
-        """Whether what it begins with may be the text's last token (MBart), and not one of its own."""
+        """True if the decoder's first token may be the text's last (MBart) instead of one of its own."""
         self._given: list[torch.Tensor] = []
         self._seen: list[torch.Tensor] = []
         self._hooks = [module.register_forward_hook(self._embedding) for module in _embeddings(loaded)]
@@ -77,37 +76,43 @@ class Explained(torch.nn.Module):
             hook.remove()
 
     def _embedding(self, _: Any, args: tuple[Any, ...], output: Any) -> Any:
-        """Put what is given in place of a module's output. I-BERT's returns the scale of its numbers beside them."""
+        """Replace the output of an embedding module.
+
+        I-BERT's module returns a tuple of embeddings and the scale of its numbers.
+        """
         if isinstance(output, tuple):
-            found = self._in_place_of(args, output[0])
-            return None if found is None else (found, *output[1:])
+            embeddings = self._in_place_of(args, output[0])
+            return None if embeddings is None else (embeddings, *output[1:])
         return self._in_place_of(args, output)
 
     def _in_place_of(self, args: tuple[Any, ...], output: torch.Tensor) -> torch.Tensor | None:
-        """Models may go on to change these in place (CTRL scales them): what is kept and what is given are copies."""
+        """Return the embeddings that replace `output`, or None to keep it.
+
+        Models may change them in place (CTRL scales them), so that copies are stored and returned.
+        """
         at = len(self._seen)
         if self.twice and at == 1 and self._given and output.shape[1] == self.lengths[0]:
-            given = self._given[0]
+            replacement = self._given[0]
             if self.wraps and bool((args[0][:, 0] == self.inputs["input_ids"][:, -1]).all()):
-                return given.roll(1, dims=1)
-            return torch.cat([output[:, :1], given[:, :-1]], dim=1)
+                return replacement.roll(1, dims=1)
+            return torch.cat([output[:, :1], replacement[:, :-1]], dim=1)
         if at == len(self.lengths) or output.dim() != 3 or output.shape[1] != self.lengths[at]:
             return None
         self._seen.append(output if self._given else output.detach().clone())
         return self._given[at].clone() if self._given else None
 
     def embeddings(self) -> Embeddings:
-        """Those of the tokens themselves, (1, T, E) each.
+        """Return the embeddings of the tokens themselves, (1, T, E) each.
 
         Raises:
-            Unusable: they cannot be got hold of.
+            Unusable: they cannot be read.
         """
         with torch.no_grad():
             self._run(1)
         return tuple(self._seen)
 
     def forward(self, *embeddings: torch.Tensor) -> torch.Tensor:
-        """Of many at once no more than `AT_ONCE` are kept for the way back: the others run again then."""
+        """Return the scores. Beyond `AT_ONCE` inputs, activations are computed again for the gradients."""
         if len(embeddings[0]) <= AT_ONCE:
             return self._scored(*embeddings)
         parts = zip(*(torch.split(part, AT_ONCE) for part in embeddings), strict=True)
@@ -130,18 +135,19 @@ class Explained(torch.nn.Module):
 
 
 def _embeddings(loaded: Loaded) -> list[torch.nn.Module]:
-    """The modules that turn ids into vectors; often the same for encoder and decoder."""
+    """Return the modules that turn ids into vectors; encoder and decoder often share one."""
     model = loaded.model
     parts = [model.get_encoder(), model.get_decoder()] if loaded.encoder_decoder else [model]
-    found = (_embedding_of(loaded, part) for part in parts)
-    return list({id(module): module for module in found}.values())
+    modules = (_embedding_of(loaded, part) for part in parts)
+    return list({id(module): module for module in modules}.values())
 
 
 def _embedding_of(loaded: Loaded, part: torch.nn.Module) -> torch.nn.Module:
-    """Return the module that embeds what a part reads. FSMT's encoder and decoder have it, and no method that says so.
+    """Return the module that embeds a part's input ids. FSMT's encoder and decoder have one, but no method that returns
+    it.
 
     Raises:
-        Unusable: there is no one module.
+        Unusable: there is no single such module.
     """
     try:
         module = part.get_input_embeddings()  # type: ignore[operator]
@@ -163,16 +169,16 @@ def _no_one_module(name: str) -> str:
 def explaining(
     loaded: Loaded, example: Example, score: Callable[[torch.Tensor], torch.Tensor]
 ) -> Iterator[tuple[Explained, Embeddings]]:
-    """The function and where it is to be explained. Gradients are taken of embeddings alone, not of weights."""
-    asked = [parameter for parameter in loaded.model.parameters() if parameter.requires_grad]
+    """Yield the function and the embeddings to explain it at. Only embeddings have gradients, weights do not."""
+    trainable = [parameter for parameter in loaded.model.parameters() if parameter.requires_grad]
     function = Explained(loaded, example, score)
     try:
-        for parameter in asked:
+        for parameter in trainable:
             parameter.requires_grad_(False)
         yield function, function.embeddings()
     finally:
         function.close()
-        for parameter in asked:
+        for parameter in trainable:
             parameter.requires_grad_(True)
 
 
@@ -181,8 +187,8 @@ def attribute(
     example: Example,
     score: Callable[[torch.Tensor], torch.Tensor],
     parameters: Mapping[str, Any],
-) -> Found:
-    """What each token of the example adds to the score, by a method of Captum.
+) -> Attribution:
+    """Return what each token of the example adds to the score, by a method of Captum.
 
     Raises:
         Unusable: the method does not apply to this model.
@@ -190,25 +196,27 @@ def attribute(
     """
     method, norm = parameters["method"], parameters["norm"]
     with explaining(loaded, example, score) as (function, embeddings), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that hooks are set, and the like
+        warnings.simplefilter("ignore")  # Captum warns about its own hooks
         baselines = _baselines(loaded, embeddings, parameters.get("baseline"))
         with torch.no_grad():
             value = float(function(*embeddings))
             baseline = None if baselines is None else float(function(*baselines))
-        found, delta = METHODS[method](function, loaded, embeddings, baselines, parameters)
-    return Found([loaded.numbers(_per_token(part, method, norm)) for part in found], value, baseline, delta)
+        attributions, delta = METHODS[method](function, loaded, embeddings, baselines, parameters)
+    return Attribution(
+        [loaded.checked_values(_per_token(part, method, norm)) for part in attributions], value, baseline, delta
+    )
 
 
 def _per_token(values: torch.Tensor, method: str, norm: str) -> torch.Tensor:
-    """(1, T, E) → (T,)"""
+    """Reduce (1, T, E) to (T,)."""
     values = values[0].detach().float().cpu()
-    if method in PERTURBING:  # the same number in every dimension
+    if method in PERTURBING:  # all dimensions hold the same number
         return values[:, 0] if norm == "sum" else values[:, 0].abs()
     return values.sum(-1) if norm == "sum" else values.norm(dim=-1)
 
 
 def _baselines(loaded: Loaded, embeddings: Embeddings, kind: str | None) -> Embeddings | None:
-    """Zeros, or the padding token's embedding; None for methods that compare with nothing."""
+    """Return zeros or the padding token's embedding; None for methods that compare with nothing."""
     if kind is None:
         return None
     if kind == "zero":
@@ -220,50 +228,50 @@ def _baselines(loaded: Loaded, embeddings: Embeddings, kind: str | None) -> Embe
     modules = _embeddings(loaded)
     pad = torch.tensor([[loaded.pad]], device=loaded.device)
     with torch.no_grad():
-        padding = [found[0] if isinstance(found, tuple) else found for found in (module(pad) for module in modules)]
+        padding = [output[0] if isinstance(output, tuple) else output for output in (module(pad) for module in modules)]
     return tuple(
         padding[min(number, len(padding) - 1)].expand_as(part).clone() for number, part in enumerate(embeddings)
     )
 
 
-Taken = tuple[Sequence[torch.Tensor], float | None]
+Attributions = tuple[Sequence[torch.Tensor], float | None]
 
 
-def _gradients(name: str, **fixed: Any) -> Callable[..., Taken]:
-    """A method that only needs gradients at the embeddings themselves."""
+def _gradients(name: str, **fixed: Any) -> Callable[..., Attributions]:
+    """Return a method that only needs gradients at the embeddings themselves."""
 
-    def take(function: Explained, _: Loaded, embeddings: Embeddings, *__: Any) -> Taken:
+    def attribute(function: Explained, _: Loaded, embeddings: Embeddings, *__: Any) -> Attributions:
         return getattr(_captum(), name)(function).attribute(embeddings, target=0, **fixed), None
 
-    return take
+    return attribute
 
 
-def _compared(name: str, options: Callable[[Mapping[str, Any]], dict[str, Any]]) -> Callable[..., Taken]:
-    """A method that compares with a baseline, and says how far it is from complete."""
+def _compared(name: str, options: Callable[[Mapping[str, Any]], dict[str, Any]]) -> Callable[..., Attributions]:
+    """Return a method that compares with a baseline and reports its convergence delta."""
 
-    def take(
+    def attribute(
         function: Explained,
         loaded: Loaded,
         embeddings: Embeddings,
         baselines: Embeddings,
         parameters: Mapping[str, Any],
-    ) -> Taken:
+    ) -> Attributions:
         if name == "DeepLift":
             _check_reuse(function, loaded, embeddings)
         with _seeded(parameters.get("seed")):
             method = getattr(_captum(), name)(function)
-            found, delta = method.attribute(
+            attributions, delta = method.attribute(
                 embeddings, baselines=baselines, target=0, return_convergence_delta=True, **options(parameters)
             )
-        return found, float(delta.mean())
+        return attributions, float(delta.mean())
 
-    return take
+    return attribute
 
 
-def _rectified(name: str) -> Callable[..., Taken]:
-    """A method that changes how gradients go through rectifiers."""
+def _rectified(name: str) -> Callable[..., Attributions]:
+    """Return a method that changes how gradients pass rectifiers."""
 
-    def take(function: Explained, loaded: Loaded, embeddings: Embeddings, *_: Any) -> Taken:
+    def attribute(function: Explained, loaded: Loaded, embeddings: Embeddings, *_: Any) -> Attributions:
         if not any(isinstance(module, torch.nn.ReLU) for module in loaded.model.modules()):
             method = {"GuidedBackprop": "guided_backprop", "Deconvolution": "deconvolution"}[name]
             used = getattr(loaded.model.config.get_text_config(), "hidden_act", None)
@@ -274,13 +282,15 @@ def _rectified(name: str) -> Callable[..., Taken]:
             )
         return getattr(_captum(), name)(function).attribute(embeddings, target=0), None
 
-    return take
+    return attribute
 
 
-def _layer(function: Explained, loaded: Loaded, embeddings: Embeddings, _: Any, parameters: Mapping[str, Any]) -> Taken:
-    """Gradient × activation at the output of a layer, in encoder and decoder alike."""
+def _layer(
+    function: Explained, loaded: Loaded, embeddings: Embeddings, _: Any, parameters: Mapping[str, Any]
+) -> Attributions:
+    """Return gradient × activation at the output of a layer, in encoder and decoder alike."""
     parts = [loaded.model.get_encoder(), loaded.model.get_decoder()] if loaded.encoder_decoder else [loaded.model]
-    parts = parts[: len(embeddings)]  # of a classifier's text, which its decoder reads again, the encoder's
+    parts = parts[: len(embeddings)]  # a classifier's decoder reads the text again; only the encoder counts
     layers = [_block(loaded, part, parameters["layer"]) for part in parts]
     with torch.no_grad(), _counting(layers) as calls:
         function(*embeddings)
@@ -291,14 +301,14 @@ def _layer(function: Explained, loaded: Loaded, embeddings: Embeddings, _: Any, 
             "method",
         )
     try:
-        found = _captum().LayerGradientXActivation(function, layers).attribute(embeddings, target=0)
-    except AssertionError:  # Captum's own, where a layer returns something that is no tensor
+        attributions = _captum().LayerGradientXActivation(function, layers).attribute(embeddings, target=0)
+    except AssertionError:  # Captum raises it if a layer returns something that is no tensor
         raise Unusable(
             f"`method` is layer_gradient_x_activation, and the layers of model {loaded.ref.name!r} return more than "
             "vectors, which Captum does not take.",
             "method",
         ) from None
-    return [part[0] if isinstance(part, (tuple, list)) else part for part in found], None
+    return [part[0] if isinstance(part, (tuple, list)) else part for part in attributions], None
 
 
 def _block(loaded: Loaded, part: torch.nn.Module, layer: int) -> torch.nn.Module:
@@ -316,42 +326,42 @@ def _block(loaded: Loaded, part: torch.nn.Module, layer: int) -> torch.nn.Module
 
 def _occlusion(
     function: Explained, _: Loaded, embeddings: Embeddings, baselines: Embeddings, parameters: Mapping[str, Any]
-) -> Taken:
+) -> Attributions:
     window = parameters["window"]
     shapes = tuple((min(window, part.shape[1]), part.shape[2]) for part in embeddings)
-    found = (
+    attributions = (
         _captum()
         .Occlusion(function)
         .attribute(
             embeddings, sliding_window_shapes=shapes, baselines=baselines, target=0, perturbations_per_eval=AT_ONCE
         )
     )
-    return found, None
+    return attributions, None
 
 
-def _ablation(function: Explained, _: Loaded, embeddings: Embeddings, baselines: Embeddings, __: Any) -> Taken:
-    """Token by token: one number in the mask for each, counted through both sequences."""
+def _ablation(function: Explained, _: Loaded, embeddings: Embeddings, baselines: Embeddings, __: Any) -> Attributions:
+    """Return the change of the score without each token; a mask numbers the tokens of both sequences."""
     masks, start = [], 0
     for part in embeddings:
         numbers = torch.arange(start, start + part.shape[1], device=part.device)
         masks.append(numbers[None, :, None].expand_as(part))
         start += part.shape[1]
-    found = (
+    attributions = (
         _captum()
         .FeatureAblation(function)
         .attribute(embeddings, baselines=baselines, target=0, feature_mask=tuple(masks), perturbations_per_eval=AT_ONCE)
     )
-    return found, None
+    return attributions, None
 
 
-METHODS: Mapping[str, Callable[..., Taken]] = {
+METHODS: Mapping[str, Callable[..., Attributions]] = {
     "saliency": _gradients("Saliency", abs=False),
     "input_x_gradient": _gradients("InputXGradient"),
     "integrated_gradients": _compared(
-        "IntegratedGradients", lambda given: {"n_steps": given["steps"], "internal_batch_size": AT_ONCE}
+        "IntegratedGradients", lambda parameters: {"n_steps": parameters["steps"], "internal_batch_size": AT_ONCE}
     ),
     "deep_lift": _compared("DeepLift", lambda _: {}),
-    "gradient_shap": _compared("GradientShap", lambda given: {"n_samples": given["steps"], "stdevs": 0.0}),
+    "gradient_shap": _compared("GradientShap", lambda parameters: {"n_samples": parameters["steps"], "stdevs": 0.0}),
     "guided_backprop": _rectified("GuidedBackprop"),
     "deconvolution": _rectified("Deconvolution"),
     "layer_gradient_x_activation": _layer,
@@ -370,10 +380,10 @@ def _captum(part: str = "captum.attr") -> Any:
 
 
 def _check_reuse(function: Explained, loaded: Loaded, embeddings: Embeddings) -> None:
-    """DeepLIFT keeps what went into each non-linear module: one that runs twice in a pass would be taken for another.
+    """Raise if a non-linear module runs twice in a forward pass: DeepLIFT would mix up the inputs of its two runs.
 
     Raises:
-        Unusable: the model has one.
+        Unusable: the model has such a module.
     """
     kinds = tuple(_captum("captum.attr._core.deep_lift").SUPPORTED_NON_LINEAR)
     modules = [module for module in loaded.model.modules() if isinstance(module, kinds)]
@@ -389,7 +399,7 @@ def _check_reuse(function: Explained, loaded: Loaded, embeddings: Embeddings) ->
 
 @contextmanager
 def _counting(modules: Sequence[torch.nn.Module]) -> Iterator[dict[int, int]]:
-    """How often each runs."""
+    """Count how often each module runs inside the `with` block; counts are by the module's id."""
     calls = {id(module): 0 for module in modules}
 
     def count(module: torch.nn.Module, *_: Any) -> None:
@@ -405,7 +415,7 @@ def _counting(modules: Sequence[torch.nn.Module]) -> Iterator[dict[int, int]]:
 
 @contextmanager
 def _seeded(seed: int | None) -> Iterator[None]:
-    """Captum draws by NumPy's and torch's own states, which are left as they were."""
+    """Seed NumPy and torch, which Captum draws from, inside the `with` block, and restore their states afterwards."""
     state = np.random.get_state()
     try:
         with torch.random.fork_rng():

@@ -1,7 +1,7 @@
-"""Where a layer's feed-forward neurons are: what its last linear layer reads, after the non-linearity and any gate.
+"""The feed-forward neurons of each layer: the input of its last linear layer, after the non-linearity and any gate.
 
-Found by running, not by name: within each numbered layer the widest linear layer that writes the layer's own width from
-another one, and is no attention's and no state-space mixer's.
+They are found by running the model, not by name. Within each numbered layer, it is the widest linear layer that writes
+the layer's own width from another width and belongs to no attention and no state-space mixer.
 """
 
 from __future__ import annotations
@@ -23,48 +23,48 @@ from mkdocs_attnviz.models.loading.load import Unusable
 from mkdocs_attnviz.models.loading.loaded import Loaded
 
 NO_NEURONS = re.compile(r"attention|attn|mixer|mamba|recurrentblock|deltanet|adapter|bottleneck", re.IGNORECASE)
-"""In the class of a module: what lies within it is no feed-forward network of the whole layer."""
+"""Class names of modules that contain no feed-forward network of the whole layer."""
 
 LIST = re.compile(r"\.\d+(?:\.|$)")
 
 Projections = dict[str, dict[int, nn.Module]]
 
 
-class _Call(NamedTuple):
+class _LinearCall(NamedTuple):
     name: str
     read: tuple[int, ...]
     written: int
-    """Width of the output."""
+    """The width of the output."""
 
 
 def down_projections(loaded: Loaded, example: Example) -> Projections:
-    """By stack (`self`; of an encoder–decoder `encoder` and `decoder`) and layer, the linear layer whose input is the
-    neurons' activations: (1, T, N), or (T, N) for a few.
+    """Return the linear layer whose input is the neurons' activations, by stack and layer.
 
-    A model that uses one layer's weights several times has it several times, in the order of its calls. Layers without
+    Stacks are `self`, or `encoder` and `decoder`. The input has the shape (1, T, N), or (T, N) in a few models. A model
+    that uses one layer's weights several times has that layer several times, in the order of its calls. Layers without
     such a network are left out.
 
     Raises:
-        Unusable: no layer has any.
+        Unusable: no layer has one.
     """
     modules = dict(loaded.model.named_modules())
     calls, widths = _run(loaded, example, modules)
-    found: Projections = {}
+    projections: Projections = {}
     for stack, inside, length in _stacks(loaded, example):
         layers = _layers(modules, [call for call in calls if id(modules[call.name]) in inside], widths, length)
         if layers:
-            found[stack] = layers
-    if not found:
+            projections[stack] = layers
+    if not projections:
         kind = loaded.model.config.model_type
         raise Unusable(
             f"The feed-forward neurons of model {loaded.ref.name!r} ({kind}) cannot be told apart: no layer has one "
             "network that reads every token, as in a mixture of experts, or in a model without such networks."
         )
-    return found
+    return projections
 
 
 def activations(loaded: Loaded, example: Example, projections: Projections) -> dict[str, dict[int, torch.Tensor]]:
-    """By stack and layer the activations of a text's tokens, (T, N)."""
+    """Return the neurons' activations, (T, N), by stack and layer."""
     read: dict[int, list[torch.Tensor]] = {}
 
     def look(module: nn.Module, args: tuple[Any, ...], _: Any) -> None:
@@ -79,15 +79,17 @@ def activations(loaded: Loaded, example: Example, projections: Projections) -> d
     }
 
 
-def _run(loaded: Loaded, example: Example, modules: Mapping[str, nn.Module]) -> tuple[list[_Call], dict[str, int]]:
-    """Calls of linear layers in their order, and the width that each numbered layer writes."""
-    calls: list[_Call] = []
+def _run(
+    loaded: Loaded, example: Example, modules: Mapping[str, nn.Module]
+) -> tuple[list[_LinearCall], dict[str, int]]:
+    """Return the calls of linear layers in their order, and the output width of each numbered layer."""
+    calls: list[_LinearCall] = []
     widths: dict[str, int] = {}
 
     def linear(name: str) -> Any:
         def look(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
             if isinstance(output, torch.Tensor):  # a router is a linear layer that returns more
-                calls.append(_Call(name, tuple(args[0].shape), output.shape[-1]))
+                calls.append(_LinearCall(name, tuple(args[0].shape), output.shape[-1]))
 
         return look
 
@@ -117,7 +119,7 @@ def _hooks(hooks: Mapping[nn.Module, Any]) -> Iterator[None]:
 
 
 def _stacks(loaded: Loaded, example: Example) -> Iterator[tuple[str, set[int], int]]:
-    """Each stack's name, its modules, and how many tokens it reads."""
+    """Yield each stack's name, the ids of its modules, and the number of tokens it reads."""
     model = loaded.model
     if example.target is None or not loaded.encoder_decoder:
         yield "self", set(map(id, model.modules())), len(example.text.ids)
@@ -128,7 +130,10 @@ def _stacks(loaded: Loaded, example: Example) -> Iterator[tuple[str, set[int], i
 
 
 def _layer_of(modules: Mapping[str, nn.Module], name: str) -> str:
-    """The numbered layer that a module lies in: up to the first number that is no list of layers; '' outside of any."""
+    """Return the name of the numbered layer that a module lies in, or '' if there is none.
+
+    It ends at the first number that does not name a list of layers.
+    """
     parts = name.split(".")
     for end, part in enumerate(parts, 1):
         layer = ".".join(parts[:end])
@@ -138,12 +143,14 @@ def _layer_of(modules: Mapping[str, nn.Module], name: str) -> str:
 
 
 def _layers(
-    modules: Mapping[str, nn.Module], calls: list[_Call], widths: Mapping[str, int], length: int
+    modules: Mapping[str, nn.Module], calls: list[_LinearCall], widths: Mapping[str, int], length: int
 ) -> dict[int, nn.Module]:
-    """By layer the one of its linear layers that fits: with the most neurons, of several the last. Some layers have a
-    narrow network beside the wide one. Of several lists of layers the one with most.
+    """Return the fitting linear layer of each layer: the one with the most neurons, the last of several.
+
+    Some layers have a narrow network beside the wide one. If there are several lists of layers, the one with most
+    layers counts.
     """
-    fitting: dict[str, _Call] = {}
+    fitting: dict[str, _LinearCall] = {}
     for call in calls:
         layer = _layer_of(modules, call.name)
         width = fitting[layer].read[-1] if layer in fitting else 0
@@ -161,19 +168,21 @@ def _layers(
     return {chosen[name]: modules[name] for name in sorted(chosen, key=chosen.__getitem__)}
 
 
-def _fits(modules: Mapping[str, nn.Module], layer: str, call: _Call, width: int | None, length: int) -> bool:
-    """Whether a linear layer reads every token, writes the layer's own width from another, and is no attention's."""
-    alike = math.prod(call.read[:-1]) == length and call.written == width != call.read[-1]
-    return alike and not _apart(modules, layer, call.name) and not _mixed(modules[layer])
+def _fits(modules: Mapping[str, nn.Module], layer: str, call: _LinearCall, width: int | None, length: int) -> bool:
+    """Return whether a linear layer reads every token, writes the layer's own width from another, and is no
+    attention's.
+    """
+    fits = math.prod(call.read[:-1]) == length and call.written == width != call.read[-1]
+    return fits and not _apart(modules, layer, call.name) and not _mixed(modules[layer])
 
 
 def _apart(modules: Mapping[str, nn.Module], layer: str, name: str) -> bool:
-    """Whether a linear layer lies in something else than a feed-forward network."""
+    """Return whether a linear layer lies in something other than a feed-forward network."""
     between = name.removeprefix(layer).split(".")[1:-1]
     names = [".".join([layer, *between[:end]]) for end in range(1, len(between) + 1)] or [layer]
-    return any(NO_NEURONS.search(type(modules[each]).__name__) for each in names)
+    return any(NO_NEURONS.search(type(modules[part]).__name__) for part in names)
 
 
 def _mixed(layer: nn.Module) -> bool:
-    """Whether a layer chooses experts for each token."""
+    """Return whether a layer chooses experts for each token."""
     return any("expert" in f"{name} {type(module).__name__}".lower() for name, module in layer.named_modules())

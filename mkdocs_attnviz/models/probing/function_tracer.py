@@ -1,9 +1,9 @@
-"""Attention of models that compute it in code of their own, seen operation by operation.
+"""A tracer of attention that a model computes in code of its own, one torch function at a time.
 
-While such a model runs, every torch function passes through here. A softmax inside a module that is called an
-attention gives weights. Where they come from is followed forwards from each product of two matrices: what is
-made of its result by adding, masking, scaling or reshaping is still that product, times a known number. Where they go
-is followed in the same way, up to the product with the values.
+While such a model runs, every torch function passes through here. A softmax inside an attention module gives weights.
+Each product of two matrices is followed forwards: a tensor that results from it by adding, masking, scaling or
+reshaping counts as the same product, times a known number. So the queries and keys behind the weights are known. The
+weights are followed in the same way, up to the product with the values.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ OVER = {"div", "__truediv__", "div_", "__itruediv__", "true_divide", "divide"}
 
 @dataclass(frozen=True)
 class Product:
-    """(…, n, d) times (…, d, m), and the number that its result has since been multiplied by."""
+    """A product of (…, n, d) and (…, d, m), with the factor that its result has been multiplied by since."""
 
     left: torch.Tensor
     right: torch.Tensor
@@ -36,7 +36,7 @@ class Product:
 
 @contextmanager
 def watching(keep: Keep, *, operands: bool) -> Iterator[None]:
-    """While this lasts, each attention goes to `keep`; with queries, keys, values and output if `operands`."""
+    """Pass each attention call to `keep` inside the `with` block, with queries, keys and values if `operands`."""
     mode = _Watch(keep, operands)
     with ExitStack() as stack:
         for hook in (
@@ -59,9 +59,11 @@ class _Watch(TorchFunctionMode):
         self.keep, self.operands = keep, operands
         self.modules: list[torch.nn.Module] = []
         self.products: dict[int, tuple[torch.Tensor, Product]] = {}
-        """By id of a tensor, which is held so that its id stays its own: the product it is made of."""
+        """The product behind each tensor, by the tensor's id. The tensor is held, too, so that Python does not reuse
+        its id.
+        """
         self.weights: dict[int, torch.Tensor] = {}
-        """What is still the waiting call's weights."""
+        """The tensors that hold the waiting call's weights, by id."""
         self.waiting: Call | None = None
 
     def enter_module(self, module: torch.nn.Module, _: Any) -> None:
@@ -91,7 +93,7 @@ class _Watch(TorchFunctionMode):
         return result
 
     def _finish(self) -> None:
-        """Hand on the call that was waiting for its values."""
+        """Pass on the call that was waiting for its values."""
         call, self.waiting = self.waiting, None
         self.products.clear()
         self.weights.clear()
@@ -100,8 +102,8 @@ class _Watch(TorchFunctionMode):
             self.keep(call)
 
     def _softmax(self, args: Any, kwargs: Any, result: torch.Tensor) -> None:
-        given = args[0] if args else kwargs["input"]
-        product = self.products.get(id(given), (None, None))[1]
+        scores_in = args[0] if args else kwargs["input"]
+        product = self.products.get(id(scores_in), (None, None))[1]
         self._finish()
         dim = kwargs.get("dim", args[1] if len(args) > 1 and isinstance(args[1], int) else -1)
         if dim not in (-1, result.ndim - 1):
@@ -110,14 +112,14 @@ class _Watch(TorchFunctionMode):
         weights = _four(result, module)
         if weights.ndim != 4:
             return
-        self.waiting = Call(weights, module, scores=_four(given, module) if self.operands else None)
+        self.waiting = Call(weights, module, scores=_four(scores_in, module) if self.operands else None)
         if self.operands:
             self.weights = {id(result): result}
             if product is not None:
                 self._sources(self.waiting, product)
 
     def _sources(self, call: Call, product: Product) -> None:
-        """Queries and keys, if the product is of them: its heads may be one axis with the batch."""
+        """Set the call's queries and keys if the product's shapes fit; its heads may share one axis with the batch."""
         module = call.module
         assert module is not None  # noqa: S101 — for the type checker
         query, key = _four(product.left, module), _four(product.right.transpose(-1, -2), module)
@@ -142,14 +144,16 @@ class _Watch(TorchFunctionMode):
         self.products[id(result)] = (result, Product(left, right, scale))
 
     def _follow(self, name: str, args: Any, result: torch.Tensor) -> None:
-        """What is made of a product or of weights, element by element or by another shape, is still that."""
+        """Note that a result computed element by element, or reshaped, from a product or from weights still stands for
+        them.
+        """
         if not self.operands:
             return
         if args and id(args[0]) in self.weights and result.numel() == args[0].numel():
             self.weights[id(result)] = result
             return
-        for number, given in enumerate(args[:2]):
-            known = self.products.get(id(given))
+        for number, operand in enumerate(args[:2]):
+            known = self.products.get(id(operand))
             if known is None or known[0].numel() != result.numel():
                 continue
             factor = _factor(name, args[1 - number] if len(args) > 1 else None)
@@ -157,17 +161,20 @@ class _Watch(TorchFunctionMode):
             return
 
     def _attend(self, func: Any, args: Any, kwargs: Any) -> Any:
-        """`scaled_dot_product_attention` never forms its weights: they are computed a second time."""
+        """Run `scaled_dot_product_attention` and pass on its call.
+
+        It never forms its weights, so they are computed a second time.
+        """
         self._finish()
         result = func(*args, **kwargs)
         names = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale")
-        given = dict(zip(names, args, strict=False)) | kwargs
-        query, key, value = (given[name] for name in names[:3])
+        arguments = dict(zip(names, args, strict=False)) | kwargs
+        query, key, value = (arguments[name] for name in names[:3])
         if query.ndim != 4:
             return result
-        scale = given.get("scale") or query.shape[-1] ** -0.5
-        mask = given.get("attn_mask")
-        if given.get("is_causal"):
+        scale = arguments.get("scale") or query.shape[-1] ** -0.5
+        mask = arguments.get("attn_mask")
+        if arguments.get("is_causal"):
             mask = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool, device=query.device).tril()
         if mask is not None and mask.dtype == torch.bool:
             mask = torch.zeros_like(mask, dtype=torch.float32).masked_fill(~mask, -math.inf)
@@ -181,7 +188,7 @@ class _Watch(TorchFunctionMode):
 
 
 def _four(tensor: torch.Tensor, module: torch.nn.Module) -> torch.Tensor:
-    """(B·heads, n, m) → (B, heads, n, m), where the module says how many heads there are."""
+    """Reshape (B·heads, n, m) to (B, heads, n, m) if the module has an attribute with its number of heads."""
     if tensor.ndim != 3:
         return tensor
     for name in ("num_heads", "n_heads", "num_attention_heads", "n_head", "num_attn_heads"):
@@ -192,12 +199,12 @@ def _four(tensor: torch.Tensor, module: torch.nn.Module) -> torch.Tensor:
 
 
 def _factors(name: str, args: Any, kwargs: Any) -> tuple[torch.Tensor | None, torch.Tensor | None, float]:
-    """A product's operands as (…, n, d) and (…, d, m), and the number it is multiplied by."""
+    """Return a product's operands as (…, n, d) and (…, d, m), and the factor of their product."""
     if name == "einsum":
         return _einsum(args)
     if name == "baddbmm":
-        given = dict(zip(("input", "batch1", "batch2"), args, strict=False)) | kwargs
-        return given["batch1"], given["batch2"], float(given.get("alpha", 1.0))
+        arguments = dict(zip(("input", "batch1", "batch2"), args, strict=False)) | kwargs
+        return arguments["batch1"], arguments["batch2"], float(arguments.get("alpha", 1.0))
     operands = [*args, *(kwargs[key] for key in ("other", "mat2") if key in kwargs)]
     if len(operands) < 2 or operands[0].ndim < 3 or operands[1].ndim < 3:
         return None, None, 1.0
@@ -205,7 +212,11 @@ def _factors(name: str, args: Any, kwargs: Any) -> tuple[torch.Tensor | None, to
 
 
 def _einsum(args: Any) -> tuple[torch.Tensor | None, torch.Tensor | None, float]:
-    """Two operands whose result has the first's own axis last but one, and the second's last."""
+    """Return the operands of an einsum as (…, n, d) and (…, d, m); None for both if it is no such product.
+
+    It is one if the result's last axis but one belongs to the first operand alone, and its last axis to the second
+    alone.
+    """
     operands = args[1] if len(args) == 2 and isinstance(args[1], list | tuple) else args[1:]
     equation = str(args[0]).replace(" ", "")
     if len(operands) != 2 or "->" not in equation or "." in equation:
@@ -221,7 +232,7 @@ def _einsum(args: Any) -> tuple[torch.Tensor | None, torch.Tensor | None, float]
 
 
 def _factor(name: str, other: Any) -> float:
-    """What an operation multiplies by, if by one number."""
+    """Return the factor of an operation that multiplies or divides by a single number; 1 for any other operation."""
     if isinstance(other, torch.Tensor):
         if other.numel() != 1:
             return 1.0

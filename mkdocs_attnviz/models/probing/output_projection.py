@@ -1,6 +1,6 @@
-"""Norms of what an attention moves: ‖v_j · W_O^h‖ for each head and token (Kobayashi et al. 2020).
+"""The norm of what each attention head moves: ‖v_j · W_O^h‖ for each head and token (Kobayashi et al. 2020).
 
-W_O is found by running: the first linear layer whose input is the output of an attention.
+W_O is found by running the model: it is the first linear layer whose input is the output of an attention.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from mkdocs_attnviz.models.probing.attention_calls import Call
 
 @dataclass
 class Projection:
-    """The linear layer that an attention's output goes through."""
+    """A linear layer that an attention's output goes through."""
 
     linear: torch.nn.Module
     heads: int
     scales: torch.Tensor | None = None
-    """(heads,): what an intervention multiplies each head's share of its input by."""
+    """The factors, (heads,), by which an intervention multiplies each head's slice of the input."""
     _gram: torch.Tensor | None = None
 
     def gram(self) -> torch.Tensor:
-        """W_h · W_hᵀ of each head, (heads, dv, dv): norms through it cost T·dv² a head, not T·dv·D."""
+        """Return W_h · W_hᵀ of each head, (heads, dv, dv). Norms through it cost T·dv² per head instead of T·dv·D."""
         if self._gram is None:
             with _present(self.linear):
                 weight = self.linear.weight
-                assert isinstance(weight, torch.Tensor)  # noqa: S101 — for the type checker: `projecting` chose it so
+                assert isinstance(weight, torch.Tensor)  # noqa: S101 — for the type checker: `projecting` checks it
                 weight = (weight if isinstance(self.linear, Conv1D) else weight.T).float()  # (heads·dv, D)
                 split = weight.reshape(self.heads, -1, weight.shape[1])
                 self._gram = split @ split.transpose(1, 2)
@@ -40,25 +40,28 @@ class Projection:
 
 
 def _present(linear: torch.nn.Module) -> AbstractContextManager[None]:
-    """While this lasts, the layer has its weights: accelerate may fetch them for the layer's own pass alone."""
+    """Load the layer's weights inside the `with` block; accelerate may load them only for the layer's own pass."""
     if not getattr(linear.weight, "is_meta", False):
         return nullcontext()
     from accelerate.utils import align_module_device
 
-    found: AbstractContextManager[None] = align_module_device(linear)
-    return found
+    aligned: AbstractContextManager[None] = align_module_device(linear)
+    return aligned
 
 
 def norms(value: torch.Tensor, projection: Projection) -> torch.Tensor:
-    """(B, kv_heads, T, dv) → (B, heads, T)"""
+    """Return the norm of each token's value after the output projection: (B, kv_heads, T, dv) → (B, heads, T)."""
     value = value.float().repeat_interleave(projection.heads // value.shape[1], dim=1)
-    found = ((value @ projection.gram()) * value).sum(-1).clamp_(min=0).sqrt_()
-    return found if projection.scales is None else found * projection.scales.abs().to(found)[:, None]
+    lengths = ((value @ projection.gram()) * value).sum(-1).clamp_(min=0).sqrt_()
+    return lengths if projection.scales is None else lengths * projection.scales.abs().to(lengths)[:, None]
 
 
 @contextmanager
 def projecting(calls: list[Call], projections: dict[int, Projection]) -> Iterator[None]:
-    """While this lasts, linear layers are compared with the outputs of the calls made so far; those found are noted."""
+    """Find the output projection of each call while a model runs, and add it to `projections`.
+
+    The input of each linear layer is compared with the outputs of the calls made just before.
+    """
     pending: dict[int, torch.Tensor] = {}
     seen = 0
 
@@ -85,26 +88,27 @@ def projecting(calls: list[Call], projections: dict[int, Projection]) -> Iterato
 
 
 def _reproduced(call: Call) -> bool:
-    """Whether the output is weights times values, and nothing else comes in."""
+    """Return whether the output is weights times values, and nothing else is added."""
     if call.value is None or call.output is None or call.weights.shape[1] % call.value.shape[1]:
         return False
     value = call.value.float().repeat_interleave(call.weights.shape[1] // call.value.shape[1], dim=1)
     if value.ndim != 4 or value.shape[2] != call.weights.shape[3]:
         return False
-    made = (call.weights.float() @ value).transpose(1, 2)
-    given = call.output.float()
-    return made.shape == given.shape and torch.allclose(made, given, atol=1e-2 * float(given.abs().max()) + 1e-6)
+    expected = (call.weights.float() @ value).transpose(1, 2)
+    output = call.output.float()
+    close = 1e-2 * float(output.abs().max()) + 1e-6
+    return expected.shape == output.shape and torch.allclose(expected, output, atol=close)
 
 
-def _is(given: object, output: torch.Tensor) -> bool:
-    """Whether a linear layer's input is that output, its heads side by side."""
-    if not isinstance(given, torch.Tensor) or given.numel() != output.numel():
+def _is(inputs: object, output: torch.Tensor) -> bool:
+    """Return whether a linear layer's input is that output, with its heads side by side."""
+    if not isinstance(inputs, torch.Tensor) or inputs.numel() != output.numel():
         return False
-    return given.shape[-1] == output.shape[2] * output.shape[3] and torch.equal(given.reshape(output.shape), output)
+    return inputs.shape[-1] == output.shape[2] * output.shape[3] and torch.equal(inputs.reshape(output.shape), output)
 
 
 def _dense(module: torch.nn.Module, width: int) -> bool:
-    """Not packed, as those of quantised models are."""
+    """Return whether a layer's weights are plain numbers, not packed as in quantised models."""
     weight = module.weight
     assert isinstance(weight, torch.Tensor)  # noqa: S101 — for the type checker
     return (

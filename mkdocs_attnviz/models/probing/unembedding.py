@@ -1,9 +1,9 @@
-"""From a layer's vectors to predictions, by the model's own code.
+"""The way from a layer's vectors to predictions, through the model's own code.
 
-The logit lens (nostalgebraist 2020) asks what a model would say if a layer were its last. What stands after the last
-layer differs: a final norm, a transform (BERT), a projection (OPT), a rescaling (T5), a scale (Cohere), a soft cap
-(Gemma 2), a bias (Marian). None of it is written down here: the model runs with its layers taken out. Each returns what
-it returned before, the last one the vectors in question.
+The logit lens (nostalgebraist 2020) reads each layer's vectors as if that layer were the last. What follows the last
+layer differs between models: a final norm, a transform (BERT), a projection (OPT), a rescaling (T5), a scale (Cohere),
+a soft cap (Gemma 2), a bias (Marian). None of it is written down here. Instead the model runs with its layers replaced:
+each returns what it returned before, and the last one returns the vectors in question.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from mkdocs_attnviz.models.inputs.examples import accepted, collate
+from mkdocs_attnviz.models.inputs.examples import accepted_arguments, collate
 from mkdocs_attnviz.models.inputs.tokens import Example
 from mkdocs_attnviz.models.loading.load import Unusable
 from mkdocs_attnviz.models.loading.loaded import Loaded
 
 TOLERANCE = 1e-5
-"""Of a probability: what the model's own tail may differ by from the model."""
+"""The largest difference of a probability between the model and its unembedding run alone."""
 
 
-class Call(NamedTuple):
-    """One run of a layer."""
+class LayerCall(NamedTuple):
+    """One call of a layer: the layer, its input and its output."""
 
     layer: nn.Module
     read: torch.Tensor
     returned: Any
 
 
-class Tail:
-    """A model that has read one example, and what follows its last layer.
+class Unembedding:
+    """A model that has read one example, and everything that follows its last layer.
 
     Raises:
         Unusable: its predictions do not follow from the vectors of its last layer.
@@ -43,12 +43,12 @@ class Tail:
     def __init__(self, loaded: Loaded, example: Example) -> None:
         self.loaded = loaded
         self.inputs: dict[str, Any] = dict(collate(loaded, [example]))
-        if "use_cache" in accepted(loaded.model):
+        if "use_cache" in accepted_arguments(loaded.model):
             self.inputs["use_cache"] = False
         with _calls(_stack(loaded)) as calls, _encoded(loaded) as encoded:
             logits = loaded.model(**self.inputs, return_dict=True).logits
-        if encoded and "encoder_outputs" in accepted(loaded.model):
-            self.inputs["encoder_outputs"] = encoded[0]  # so that the encoder runs but once
+        if encoded and "encoder_outputs" in accepted_arguments(loaded.model):
+            self.inputs["encoder_outputs"] = encoded[0]  # so the encoder runs only once
         self.own: torch.Tensor = logits[0].float()
         """The model's own logits, (T, V)."""
         self.calls = _chain(calls)
@@ -61,51 +61,53 @@ class Tail:
 
     @property
     def vectors(self) -> list[torch.Tensor]:
-        """What the first layer reads, and what each returns."""
+        """The vectors that the first layer reads, then those that each layer returns."""
         return [self.calls[0].read, *(_hidden(call.returned) for call in self.calls)]
 
     def logits(self, vectors: torch.Tensor, without: nn.Module | None = None) -> torch.Tensor:
-        """(T, V): what the model would say if its last layer had returned these; `without` is left out."""
+        """Return the logits, (T, V), that the model gives if its last layer returns `vectors`. `without` is skipped."""
         returned = [call.returned for call in self.calls[:-1]]
         outputs = iter([*returned, _replaced(self.calls[-1].returned, vectors)])
         changes: dict[nn.Module, Callable[..., Any]] = {
             call.layer: lambda *_, **__: next(outputs) for call in self.calls
         }
         if without is not None:
-            changes[without] = lambda given, *_, **__: given
+            changes[without] = lambda hidden, *_, **__: hidden
         with _running(changes):
             logits: torch.Tensor = self.loaded.model(**self.inputs, return_dict=True).logits[0].float()
         return logits
 
     def norm(self) -> nn.Module | None:
-        """The final norm: what reads the last layer's vectors and is called one. Models that normalise within their
-        layers, as BERT does, have none."""
+        """Return the final norm, or None: the first norm module that reads the last layer's vectors.
+
+        Models that normalise within their layers, as BERT does, have none.
+        """
         last = self.vectors[-1]
-        found: list[nn.Module] = []
+        norms: list[nn.Module] = []
 
         def look(module: nn.Module, args: tuple[Any, ...], _: Any) -> None:
             if args and isinstance(args[0], torch.Tensor) and _same(args[0], last):
-                found.append(module)
+                norms.append(module)
 
         with ExitStack() as stack:
             for module in self.loaded.model.modules():
                 if "norm" in type(module).__name__.lower():
                     stack.enter_context(_removed(module.register_forward_hook(look)))
             self.logits(last)
-        return found[0] if found else None
+        return norms[0] if norms else None
 
     def _check(self) -> None:
-        """The last layer gives the model's own distribution, and each position's vector decides alone.
+        """Check that the last layer gives the model's own distribution, and that each position's vector decides alone.
 
         Raises:
-            Unusable: it is not so.
+            Unusable: one of the two does not hold.
         """
         last = self.vectors[-1]
-        alike = last.reshape(-1, last.shape[-1])[-1].expand_as(last)
+        repeated = last.reshape(-1, last.shape[-1])[-1].expand_as(last)
         expected = self.own.softmax(-1)
         distance = max(
             float((self.logits(last).softmax(-1) - expected).abs().max()),
-            float((self.logits(alike).softmax(-1) - expected[-1]).abs().max()),
+            float((self.logits(repeated).softmax(-1) - expected[-1]).abs().max()),
         )
         rounding = 4 * torch.finfo(last.dtype).eps if last.element_size() < 4 else 0
         if not distance <= max(TOLERANCE, rounding):
@@ -120,25 +122,25 @@ def _kind(loaded: Loaded) -> str:
 
 
 def _stack(loaded: Loaded) -> nn.Module:
-    found: nn.Module = loaded.model.get_decoder() if loaded.encoder_decoder else loaded.model
-    return found
+    decoder: nn.Module = loaded.model.get_decoder() if loaded.encoder_decoder else loaded.model
+    return decoder
 
 
 @contextmanager
 def _encoded(loaded: Loaded) -> Iterator[list[Any]]:
-    """What the encoder returns, where there is one beside a decoder."""
-    found: list[Any] = []
+    """Collect the encoder's output inside the `with` block; the list stays empty if the model has no encoder."""
+    outputs: list[Any] = []
     with ExitStack() as hooks:
         if loaded.encoder_decoder:
             encoder = loaded.model.get_encoder()
-            hooks.enter_context(_removed(encoder.register_forward_hook(lambda *call: found.append(call[2]))))
-        yield found
+            hooks.enter_context(_removed(encoder.register_forward_hook(lambda *call: outputs.append(call[2]))))
+        yield outputs
 
 
 @contextmanager
-def _calls(stack: nn.Module) -> Iterator[dict[str, list[Call]]]:
-    """By the name of each list of modules the calls of its members, in their order."""
-    calls: dict[str, list[Call]] = {}
+def _calls(stack: nn.Module) -> Iterator[dict[str, list[LayerCall]]]:
+    """Collect the calls of each module list's members, in order, by the name of the list."""
+    calls: dict[str, list[LayerCall]] = {}
     with ExitStack() as hooks:
         for name, modules in stack.named_modules():
             if isinstance(modules, nn.ModuleList):
@@ -148,23 +150,25 @@ def _calls(stack: nn.Module) -> Iterator[dict[str, list[Call]]]:
         yield calls
 
 
-def _keeping(calls: dict[str, list[Call]], name: str) -> Callable[..., None]:
+def _keeping(calls: dict[str, list[LayerCall]], name: str) -> Callable[..., None]:
     def keep(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], returned: Any) -> None:
-        read = next((each for each in [*args, *kwargs.values()] if isinstance(each, torch.Tensor)), None)
+        read = next((argument for argument in [*args, *kwargs.values()] if isinstance(argument, torch.Tensor)), None)
         if read is not None and isinstance(_hidden(returned), torch.Tensor):
-            calls.setdefault(name, []).append(Call(module, read, returned))
+            calls.setdefault(name, []).append(LayerCall(module, read, returned))
 
     return keep
 
 
-def _chain(calls: Mapping[str, Sequence[Call]]) -> list[Call]:
-    """The longest row of layers, no parts of layers, of which each reads what the one before it returns."""
+def _chain(calls: Mapping[str, Sequence[LayerCall]]) -> list[LayerCall]:
+    """Return the longest chain of layers, each of which reads what the one before it returns. Parts of layers are no
+    layers.
+    """
     outer = [row for name, row in calls.items() if not any(name.startswith(f"{other}.") for other in calls)]
     rows = [list(row) for row in outer if _is_chain(row)]
     return max(rows, key=lambda row: len(row), default=[])
 
 
-def _is_chain(row: Sequence[Call]) -> bool:
+def _is_chain(row: Sequence[LayerCall]) -> bool:
     return _hidden(row[0].returned).shape == row[0].read.shape and all(
         _same(after.read, _hidden(before.returned)) for before, after in pairwise(row)
     )
@@ -175,7 +179,7 @@ def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
 
 
 def _hidden(returned: Any) -> Any:
-    """The vectors among what a layer returns."""
+    """Return the vectors among a layer's outputs."""
     return returned[0] if isinstance(returned, (tuple, list)) and returned else returned
 
 
@@ -194,7 +198,9 @@ def _removed(hook: Any) -> Iterator[None]:
 
 @contextmanager
 def _running(changes: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
-    """Other code in place of some modules' `forward`; what was put there before, as accelerate does, comes back."""
+    """Replace the `forward` of some modules inside the `with` block, then restore what was there, accelerate's
+    included.
+    """
     before = {module: vars(module).get("forward") for module in changes}
     try:
         for module, forward in changes.items():

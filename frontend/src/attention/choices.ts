@@ -1,0 +1,55 @@
+import { Choices } from "../choices.js";
+import { labelled } from "../figure.js";
+import type { ViewHost } from "../view.js";
+import { type AttentionFigure, type Filter, findStack, type Stack } from "./figure.js";
+import { WeightSource } from "./weight-source.js";
+
+/** What every view of attention lets choose. */
+export interface Chosen {
+  stack: string;
+  layer: number;
+  filter: Filter;
+}
+
+/** What a stack is called; of one alone nobody asks. */
+export const STACKS: Record<string, string> = { self: "Self", encoder: "Encoder", decoder: "Decoder", cross: "Cross" };
+
+/** A reader's choices among the weights of a figure. */
+export class AttentionChoices<State extends Chosen, Change> extends Choices<State, Change> {
+  declare readonly figure: AttentionFigure;
+  readonly source: WeightSource;
+
+  constructor(
+    host: ViewHost,
+    figure: AttentionFigure,
+    initial: State,
+    merged: (figure: AttentionFigure, old: State, change: Change) => State,
+    summary: () => string[],
+  ) {
+    super(host, figure, initial, (old, change) => merged(figure, old, change), summary);
+    this.source = new WeightSource(host, figure);
+  }
+
+  get stack(): Stack {
+    return findStack(this.figure, this.state.stack);
+  }
+
+  /** "Layer 2, head 3" */
+  override get where(): string {
+    return `Layer ${this.state.layer}`;
+  }
+
+  /** "Layer 2, head 3, sentence A → B" */
+  override get title(): string {
+    const { filter } = this.state;
+    return filter === "all" ? this.where : `${this.where}, sentence ${[...filter].join(" → ").toUpperCase()}`;
+  }
+
+  /** "Cross attention: layer 2, head 3. minilm: The cat sat on the mat" */
+  get label(): string {
+    const { figure, title } = this;
+    const several = Object.keys(figure.stacks).length > 1;
+    const name = several ? `${STACKS[this.state.stack] ?? this.state.stack} attention` : "Attention";
+    return labelled(`${name}: ${title[0]?.toLowerCase()}${title.slice(1)}`, figure);
+  }
+}

@@ -1,0 +1,84 @@
+import type { Blob } from "../figure.js";
+import { type HeadNeurons, headNeurons, neuronBlobs, neuronLayer } from "../parts/neuron-scores.js";
+import type { Decode } from "../store.js";
+import type { ViewHost } from "../view.js";
+import { Layer, upTo } from "../weights.js";
+import { type AttentionFigure, findLayer, findSequence, findStack } from "./figure.js";
+
+export interface WeightsRequest {
+  stack?: string;
+  layer: number;
+  head: number;
+}
+
+export interface Weights {
+  rows: string[];
+  cols: string[];
+  /** Shape (rows, cols). */
+  values: number[][];
+}
+
+/** The stored weights of one figure: layers for its view, one head's numbers for a program. */
+export class WeightSource {
+  constructor(
+    private readonly host: ViewHost,
+    private readonly figure: AttentionFigure,
+  ) {}
+
+  /**
+   * Return the decoded layer, or undefined while it loads; the host renders again when it has come. Until then its
+   * preview will do, unless it is to be the `whole` layer.
+   */
+  layer(stack: string, layer: number, whole = false): Layer | undefined {
+    const { host } = this;
+    const { blob, decode, ahead } = this.find(stack, layer);
+    if (ahead && !whole && !host.isDrawn) return host.blob(...ahead);
+    return host.blob(blob, decode) ?? (ahead && !whole ? host.blob(...ahead) : undefined);
+  }
+
+  /** Return the weights of one head, as stored: within 0.004 of the model's. */
+  async weights(request: WeightsRequest): Promise<Weights> {
+    const { name, rows, cols } = this.requested(request);
+    const { blob, decode } = this.find(name, request.layer);
+    const weights = await this.host.load(blob, decode);
+    return { rows: [...rows], cols: [...cols], values: weights.matrix(request.head) };
+  }
+
+  /** Return what the weights of one head come of. Rejects where the figure has no queries and keys. */
+  async neurons(request: WeightsRequest): Promise<HeadNeurons> {
+    const { source, rows, cols, causal } = this.requested(request);
+    if (!source.neurons) throw new Error("this figure has no queries and keys");
+    const load = neuronBlobs(source, rows.length, cols.length, (blob, decode) => this.host.load(blob, decode));
+    return headNeurons(neuronLayer(source, rows.length, cols.length, causal, await Promise.all(load)), request.head);
+  }
+
+  /** Return a layer's own blob, and the preview that is drawn before it is fetched. */
+  private find(name: string, number: number): { blob: Blob; decode: Decode<Layer>; ahead?: [Blob, Decode<Layer>] } {
+    const { figure } = this;
+    const stack = findStack(figure, name);
+    const source = findLayer(stack, number);
+    const [high, wide] = [stack.cols, stack.rows].map((side) => findSequence(figure, side).tokens.length) as [
+      number,
+      number,
+    ];
+    const { heads, preview } = source;
+    const decode = upTo(heads * high * wide, (bytes) => new Layer(bytes, heads, high, wide));
+    if (!preview) return { blob: source, decode };
+    return {
+      blob: source,
+      decode,
+      ahead: [preview, (bytes) => Layer.preview(bytes, preview.share, heads, high, wide)],
+    };
+  }
+
+  private requested({ stack, layer, head }: WeightsRequest) {
+    const { figure } = this;
+    const name = stack ?? (Object.keys(figure.stacks)[0] as string);
+    const { rows, cols, causal = false, layers } = findStack(figure, name);
+    const source = findLayer({ rows, cols, layers }, layer);
+    if (!(Number.isInteger(head) && head >= 0 && head < source.heads))
+      throw new RangeError(`head ${head}: not one of 0 to ${source.heads - 1}`);
+    const tokens = (sequence: string) => findSequence(figure, sequence).tokens;
+    return { name, source, causal, rows: tokens(rows), cols: tokens(cols) };
+  }
+}
