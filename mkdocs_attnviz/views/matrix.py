@@ -8,6 +8,7 @@ from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.views.attention import state_checks
 from mkdocs_attnviz.views.attention.capture import ATTENTION
+from mkdocs_attnviz.views.attention.figure_data import AttentionFigure
 from mkdocs_attnviz.views.attention.options import WEIGHTS_STATE, Selection, WeightOptions, data, select, sequence
 from mkdocs_attnviz.views.attention.overview import SIDE as PARTS
 from mkdocs_attnviz.views.attention.overview import Overview, split
@@ -104,6 +105,7 @@ VIEW = View(
     ATTENTION,
     draw,
     script=ATTENTION_SCRIPT,
+    data=AttentionFigure,
     state=(*WEIGHTS_STATE, "cell", "zoom"),
     checks={"cell": state_checks.cell, "zoom": one_of("fit", "cells")},
 )
