@@ -30,7 +30,7 @@ def beside(name: str, text: str, drawing: Drawing, _: Entry) -> None:
     layer, head = numbers(name, text, 2)
     options = drawing.data["options"]
     if options["across_layers"] == "rollout":
-        raise BlockError(f"`{name}` names a head, and a rollout is of none.")
+        raise BlockError(f"`{name}` names a head, but a rollout combines all heads.")
     layers = {each["layer"]: each["heads"] for each in drawing.data["stacks"][options["stack"]]["layers"]}
     if layer not in layers:
         raise BlockError(f"`{name}` names layer {layer}; the layers are {', '.join(map(str, layers))}.")
