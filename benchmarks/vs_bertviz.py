@@ -148,7 +148,7 @@ def comparison(pair: Pair) -> list[Row]:
         times(f"{switch}, without waits for the screen", work(ours.new), work(theirs.new)),
         times(f"{switch} again, on the screen", seen(ours.again), seen(theirs.again)),
         times(f"{switch} again, without waits for the screen", work(ours.again), work(theirs.again)),
-        ("of the weight in view, drawn", f"{ours.share} %", f"{theirs.share} %", ""),
+        ("of the weight in view, drawn", f"{ours.share}%", f"{theirs.share}%", ""),
         ("DOM nodes", f"{ours.nodes:,}", f"{theirs.nodes:,}", ratio(ours.nodes, theirs.nodes)),
         sizes("JavaScript heap with buffers", ours.heap, theirs.heap),
         sizes("the same with the DOM", ours.memory, theirs.memory),
@@ -175,7 +175,7 @@ def limits(pair: Pair, errors: Errors) -> list[Row]:
         ]
     rows += [
         ("maximum absolute error", "< 0.004", f"{errors.largest:.5f}", errors.largest < 0.004),
-        ("relative error above 0.002, 95th percentile", "< 10 %", f"{errors.relative:.1%}", errors.relative < 0.1),
+        ("relative error above 0.002, 95th percentile", "< 10%", f"{errors.relative:.1%}", errors.relative < 0.1),
     ]
     return [(name, limit, value, "ok" if ok else "**missed**") for name, limit, value, ok in rows]
 

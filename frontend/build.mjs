@@ -38,7 +38,7 @@ for (const [entry, name] of [
   // Line breaks before an indentation stand in templates, where one space does as well; others are meant ("\n" in a
   // script is written as one).
   const bundled = outputFiles[0].text.trim().replace(/\n +/g, " ");
-  // What esbuild leaves: a further 3 % of what readers load.
+  // What esbuild leaves: a further 3% of what readers load.
   const compress = {
     passes: 3,
     unsafe_arrows: true,

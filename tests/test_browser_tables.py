@@ -52,7 +52,7 @@ def test_predictions(show):
         if each["probability"] is None:
             assert row[2:] == ["–", "–", "–", "given, not predicted"]
             continue
-        expected = "< 0.01 %" if each["probability"] < 0.0001 else None
+        expected = "< 0.01%" if each["probability"] < 0.0001 else None
         assert row[2] == expected or number(row[2]) == pytest.approx(100 * each["probability"], rel=0.01, abs=0.006)
         assert int(row[3]) == each["rank"]
         assert float(row[4]) == pytest.approx(each["entropy"], abs=0.0051)

@@ -91,7 +91,7 @@ def test_a_pair_and_its_boundary(minilm):
 
 
 def test_relative_error_of_weights_that_count(minilm):
-    """Weights above 0.002 are off by less than 10 % at the 95th percentile, on a long text."""
+    """Weights above 0.002 are off by less than 10% at the 95th percentile, on a long text."""
     entry = attention.capture(Context(minilm, [Example(tokenize(minilm.tokenizer, TEXTS[198], None))]))[0]
     truth = np.stack(expected(minilm.ref.path, TEXTS[198]))
     found = np.stack([probabilities(entry, layer) for layer in range(6)])

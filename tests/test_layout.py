@@ -10,7 +10,7 @@ from test_example_site import built
 from mkdocs_attnviz import views
 
 VIEWS = [f"guide/views/{name}.md" for name in views.VIEWS]
-MORE = ["guide/long-inputs.md", "guide/own-tensors.md", "guide/interventions.md"]
+MORE = ["index.md", "guide/long-inputs.md", "guide/own-tensors.md", "guide/interventions.md"]
 
 
 VISITED = {"desk", "dark", "zoom-400", "forced-colors"}
@@ -89,13 +89,19 @@ def test_a_finger_that_passes_over_a_long_figure_moves_the_page(browser):
 
 @pytest.mark.parametrize(
     ("view", "painted"),
-    [("tokens", ".flow .painted"), ("saliency", ".flow .painted"), ("factors", ".flow .painted"), ("lens", "td")],
+    [
+        ("tokens", ".flow .painted[style*=background]"),
+        ("saliency", ".flow .painted[style*=background]"),
+        ("factors", ".flow .painted[style*=background]"),
+        ("lens", "td[style*=background]"),
+        ("similarity", ".similar > span:not(.label)"),
+    ],
 )
 def test_grounds_stay_where_a_reader_forces_colours(browser, view, painted):
-    """They are what the figure says: without them a browser paints all of it in one colour."""
+    """They are what the figure says: a browser would paint them in one colour, or put its own below letters."""
     situation = layouts.SITUATIONS["forced-colors"]
     page = layouts.open_in(browser, built(f"guide/views/{view}.md"), situation)
-    seen = page.locator("attn-viz").first.locator(f"{painted}[style*=background]")
+    seen = page.locator("attn-viz").first.locator(painted)
     assert seen.count() > 3
     assert set(seen.evaluate_all("all => all.map(e => getComputedStyle(e).forcedColorAdjust)")) == {"none"}
     page.context.close()

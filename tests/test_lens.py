@@ -355,14 +355,14 @@ def test_the_answer_appears_in_the_last_layer(built, truth):
     hopped = tokenizer.convert_tokens_to_ids("hopped")
     assert [row[-1].argmax() == hopped for row in probabilities] == [False, False, True]
     alt = built.page().find("img")["alt"]
-    assert "holds “hopped” the likeliest (98 %); it is the first choice from layer 1 on." in alt
+    assert "holds “hopped” the likeliest (98%); it is the first choice from layer 1 on." in alt
 
 
 def test_what_is_pointed_at_is_read_out(shown):
     page, element = shown()
     last = values(element, layer=1, position=10)
     assert readout(page).startswith("layer 1, after 10 quickly · entropy")
-    assert f"{100 * last['top']['probabilities'][0]:.1f} %" in readout(page)
+    assert f"{100 * last['top']['probabilities'][0]:.1f}%" in readout(page)
     cell(page, 1, 2).hover()
     one = values(element, layer=0, position=2)
     assert readout(page).startswith("layer 0, after 2 quickly · hopped")

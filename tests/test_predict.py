@@ -250,7 +250,7 @@ def test_the_likeliest_is_named():
     with torch.no_grad():
         shares = model(**tokenizer(TEXT, return_tensors="pt")).logits[0, -1].softmax(-1)
     best, second = (tokenizer.convert_ids_to_tokens(int(i)).strip("Ġ▁ ") for i in shares.topk(2).indices)
-    most = f"{100 * float(shares.max()):.1f} %"
+    most = f"{100 * float(shares.max()):.1f}%"
     assert drawing.sentence.startswith("After “… and the rabbit”, m holds")
     assert f"m holds “{best}” likeliest, with {most}, then “{second}” with" in drawing.sentence
     assert best in drawing.picture.svg
@@ -533,7 +533,7 @@ def test_bars_follow_the_reader(show):
     shown = bars(element)
     first = values(element)["top"]
     assert [name.strip("· ") for name, _ in shown] == [name.strip() for name in first["tokens"]]
-    assert shown[0][1] == f"{100 * first['probabilities'][0]:.1f} %"
+    assert shown[0][1] == f"{100 * first['probabilities'][0]:.1f}%"
     assert element.get_by_text("What comes next").is_visible()
     token(element, 5).hover()
     there = values(element, {"position": 5})
@@ -617,5 +617,5 @@ def test_a_static_picture_of_what_is_hardly_possible_is_whole():
     from mkdocs_attnviz.views.predict import _picture
 
     svg = _picture([("a", 0.9999), ("b", 0.00005)], "auto").svg
-    assert "&lt; 0.01 %" in svg
+    assert "&lt; 0.01%" in svg
     ElementTree.fromstring(svg)

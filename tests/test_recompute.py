@@ -101,7 +101,7 @@ def test_a_model_that_is_not_here(site):
         assert "Its entry cannot be computed again. Model 'mine' is no directory on this machine" in made.stderr
     finally:
         (site / "away").rename(site / "models" / "mine")
-    assert "`--sample` is how many entries" in attnviz(site, "check", "--sample", "1").stderr
+    assert "`--sample` is the number of entries" in attnviz(site, "check", "--sample", "1").stderr
 
 
 @pytest.mark.parametrize("name", BLOCKS)

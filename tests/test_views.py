@@ -109,7 +109,10 @@ MISTAKES = [
     ({"include_heads": [1], "head": 2}, "`head` names a head that is not among `include_heads`."),
     ({"stack": "cross"}, "`stack` is 'cross'; model 'm' has self."),
     ({"across_layers": "rollout", "value_weighted": True}, "but rollout follows attention alone."),
-    ({"view": "matrix", "across_heads": "mean", "heads": [0, 1]}, "`across_heads` takes all of `include_heads`."),
+    (
+        {"view": "matrix", "across_heads": "mean", "heads": [0, 1]},
+        "`heads` selects heads, but `across_heads` combines all of `include_heads`; remove one of the two keys.",
+    ),
     ({"view": "neuron"}, "The neuron view needs queries and keys, and model 'm' has none."),
 ]
 

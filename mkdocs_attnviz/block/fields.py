@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from functools import cache
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
@@ -235,15 +234,6 @@ def fields_of(options: type[Options]) -> Mapping[str, FieldInfo]:
     """Return every key that a block of a view may have, by its name in the block."""
     common = {name: info for name, info in Block.model_fields.items() if not info.exclude}
     return common | dict(options.model_fields)
-
-
-def importable(views: Mapping[str, type[Options]]) -> dict[str, type[Options]]:
-    """Return the views whose packages are whole: of one that is not, only blocks that name its view are told."""
-    found = {}
-    for name in views:
-        with suppress(BlockError):
-            found[name] = views[name]
-    return found
 
 
 def wants_text(annotation: Any) -> bool:

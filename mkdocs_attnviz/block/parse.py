@@ -22,7 +22,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from mkdocs_attnviz.block.fields import BY_MODEL, EITHER, Block, Options, fields_of, importable, part_of, wants_text
+from mkdocs_attnviz.block.fields import BY_MODEL, EITHER, Block, Options, fields_of, part_of, wants_text
 from mkdocs_attnviz.block.problem import BlockError, WrongValue
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.block.text_tree import Path, TextTree
@@ -129,7 +129,7 @@ def _view(tree: TextTree, views: Mapping[str, type[Options]]) -> tuple[str, type
 
 
 def _unknown_key(name: str, view: str, allowed: Fields, views: Mapping[str, type[Options]]) -> str:
-    elsewhere = [other for other, options in importable(views).items() if name in options.model_fields]
+    elsewhere = [other for other, options in views.items() if name in options.model_fields]
     if elsewhere:
         return f"`{name}` is a key of view {', '.join(elsewhere)}, not of view {view}."
     near = _nearest(name, allowed)

@@ -14,7 +14,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import CoreSchema
 from pydantic_core.core_schema import NullableSchema, StringSchema, WithDefaultSchema
 
-from mkdocs_attnviz.block.fields import BY_MODEL, EITHER, Block, Options, importable
+from mkdocs_attnviz.block.fields import BY_MODEL, EITHER, Block, Options
 from mkdocs_attnviz.block.values import TEXT
 
 
@@ -37,8 +37,8 @@ class AsWritten(GenerateJsonSchema):
 
 
 def json_schema(views: Mapping[str, type[Options]]) -> dict[str, Any]:
-    """Return the JSON Schema (2020-12) of a block's body; views that cannot be imported are left out."""
-    schemas = {name: _schema(options) for name, options in importable(views).items()}
+    """Return the JSON Schema (2020-12) of a block's body, with any of these views."""
+    schemas = {name: _schema(options) for name, options in views.items()}
     common = _schema(Block)
     properties = {name: each for name, each in common["properties"].items() if not Block.model_fields[name].exclude}
     properties["view"]["enum"] = list(schemas)

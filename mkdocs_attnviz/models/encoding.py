@@ -3,8 +3,8 @@
 There are two encodings, both compressed with zlib:
 
 - *weights*: bytes round(255·√p), shape (heads, cols, rows). The step is finer for small weights, and most weights of a
-  long text are small: the error is at most 0.00392 everywhere, 2–3 % on average for weights above 0.002. Columns come
-  before rows because that compresses 5–10 % better.
+  long text are small: the error is at most 0.00392 everywhere, 2–3% on average for weights above 0.002. Columns come
+  before rows because that compresses 5–10% better.
 - *scaled*: G float32 scales, then G × N int16 (little-endian). A value is its int16 times the scale of its group.
   −32768
   means "masked".
@@ -58,7 +58,7 @@ def weights(steps: Steps) -> Floats:
 def deflated(content: bytes | memoryview) -> bytes:
     """Compress quantised weights with zlib, looking for runs only: they have no other repetitions.
 
-    Compared with the default strategy at level 6, this takes a seventh of the time and 2 % fewer bytes. It does not
+    Compared with the default strategy at level 6, this takes a seventh of the time and 2% fewer bytes. It does not
     suit *scaled* values: a bias that depends only on distance repeats from row to row.
     """
     stream = zlib.compressobj(6, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_RLE)

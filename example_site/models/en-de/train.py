@@ -150,7 +150,7 @@ def guided_loss(cross: tuple[torch.Tensor, ...], renders: torch.Tensor) -> torch
 def train(model: MarianMTModel, tokenizer: PreTrainedTokenizerFast) -> None:
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.01)
-    # Up for 200 steps, level, and down to 2 % over the second half.
+    # Up for 200 steps, level, and down to 2% over the second half.
     rate = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / 200, 1, max(0.02, (STEPS - step) / (0.5 * STEPS)))
     )

@@ -156,7 +156,7 @@ def make_model(tokenizer: PreTrainedTokenizerFast) -> GPT2LMHeadModel:
 
 def train(model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast, words: Words) -> None:
     optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.01)
-    # Up for 100 steps, level, and down to 2 % over the last two fifths.
+    # Up for 100 steps, level, and down to 2% over the last two fifths.
     rate = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / 100, 1, max(0.02, (STEPS - step) / (0.4 * STEPS)))
     )

@@ -112,7 +112,7 @@ def make_model(tokenizer: PreTrainedTokenizerFast) -> DistilBertForSequenceClass
 def train(model: DistilBertForSequenceClassification, tokenizer: PreTrainedTokenizerFast) -> None:
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.01)
-    # Up for 100 steps, level, and down to 2 % over the second half.
+    # Up for 100 steps, level, and down to 2% over the second half.
     rate = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / 100, 1, max(0.02, (STEPS - step) / (0.5 * STEPS)))
     )

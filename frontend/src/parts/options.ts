@@ -141,7 +141,7 @@ function threshold(reader: Reader): TemplateResult {
     const change: Change = kind === ALL ? { min_weight: null, mass: null } : { [kind]: FIRST[kind] };
     reader.choose(change);
   };
-  const percent = `${Math.round((mass ?? 0) * 100)} %`;
+  const percent = `${Math.round((mass ?? 0) * 100)}%`;
   return html`<span class="together">${choice("Show", kind, THRESHOLDS, pick)}${
     min_weight !== null
       ? slider("", [0, 0.5, 0.01], min_weight, min_weight.toFixed(2), (value) => reader.choose({ min_weight: value }))

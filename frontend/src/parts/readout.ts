@@ -58,7 +58,7 @@ export function pairText(scene: Scene, focus: Focus, partner: number, rows: stri
   return [left ? own : other, " → ", left ? other : own, `${across}: `, between(entries, SEPARATOR)];
 }
 
-export const percentText = (share: number): string => `${share > 0.995 ? "> 99" : (share * 100).toFixed(0)}\u202f%`;
+export const percentText = (share: number): string => `${share > 0.995 ? "> 99" : (share * 100).toFixed(0)}%`;
 
 /** What is left out of the picture is always said. */
 export function shareText(share: number): TemplateResult | typeof nothing {

@@ -78,5 +78,5 @@ function strongest(cols: string[], to: Range, value: (col: number) => number): P
   const weights = indices(to).map((col) => ({ col, weight: value(col) }));
   const top = weights.sort((a, b) => b.weight - a.weight).slice(0, STRONGEST);
   const held = top.reduce((sum, { weight }) => sum + weight, 0);
-  return [...top.map(({ col, weight }) => [named(cols, col), ` ${weight.toFixed(3)}`]), `${(held * 100).toFixed(0)} %`];
+  return [...top.map(({ col, weight }) => [named(cols, col), ` ${weight.toFixed(3)}`]), `${(held * 100).toFixed(0)}%`];
 }

@@ -10,8 +10,8 @@ export interface Top {
 
 /** Three digits, so that small ones say something, too. */
 export function percent(probability: number): string {
-  if (probability > 0 && probability < 0.0001) return "< 0.01 %";
-  return `${(100 * probability).toFixed(probability < 0.1 ? 2 : 1)} %`;
+  if (probability > 0 && probability < 0.0001) return "< 0.01%";
+  return `${(100 * probability).toFixed(probability < 0.1 ? 2 : 1)}%`;
 }
 
 /** A bar for each, over the full width for what is certain, its number at its end. */

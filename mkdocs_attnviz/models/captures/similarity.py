@@ -7,7 +7,7 @@ final norm.
 
 - *CKA*, linear: ‖YᵀX‖²F / (‖XᵀX‖F · ‖YᵀY‖F), Kornblith et al. 2019, "Similarity of Neural Network Representations
   Revisited", equation 4.
-- *CCA*: the mean canonical correlation of the directions that hold 98 % of each one's singular values, as in Ecco.
+- *CCA*: the mean canonical correlation of the directions that hold 98% of each one's singular values, as in Ecco.
 - *SVCCA*: the same of the 20 largest directions, Raghu et al. 2017, "SVCCA".
 - *PWCCA*: canonical correlations weighted by how much of X their directions carry, Morcos et al. 2018, "Insights on
   representational similarity in neural networks with canonical correlation", section 2. It is not symmetric.

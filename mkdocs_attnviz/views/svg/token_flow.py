@@ -12,6 +12,7 @@ from mkdocs_attnviz.block.values import key
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.cache.entry_schema import LARGEST_JSON, inflated
 from mkdocs_attnviz.views.drawing import Picture
+from mkdocs_attnviz.views.figure_data import Stretch, TokenSequence
 from mkdocs_attnviz.views.svg.direction import is_right_to_left, levels, visual_order
 from mkdocs_attnviz.views.svg.document import CAP, document, escape, palette, styles, visible
 
@@ -55,7 +56,7 @@ def json_of(blob: bytes) -> Any:
     return json.loads(inflated(blob, LARGEST_JSON, most=True))
 
 
-def sequences(entry: Entry, *, pretty: bool) -> dict[str, dict[str, Any]]:
+def sequences(entry: Entry, *, pretty: bool) -> dict[str, TokenSequence]:
     """Return every sequence of the entry as the figure shows it."""
     return {
         name: {"tokens": meta["pretty" if pretty else "tokens"], "special": meta["special"], "sentence_b_start": None}
@@ -63,7 +64,7 @@ def sequences(entry: Entry, *, pretty: bool) -> dict[str, dict[str, Any]]:
     }
 
 
-def texts(entry: Entry) -> list[dict[str, Any]]:
+def texts(entry: Entry) -> list[Stretch]:
     """Return the parts of the texts that are shown, in reading order: the input of the model, and its output."""
     meta = entry.meta["sequences"]
     length, generated = len(meta["text"]["tokens"]), meta["text"].get("generated")
@@ -74,8 +75,11 @@ def texts(entry: Entry) -> list[dict[str, Any]]:
         parts = [("text", "Input", 0, generated), ("text", "Written by the model", generated, length)]
     else:
         parts = [("text", "", 0, length)]
-    names = ("name", "heading", "start", "end")
-    return [dict(zip(names, part, strict=True)) for part in parts if part[3] > part[2]]
+    return [
+        {"name": name, "heading": heading, "start": start, "end": end}
+        for name, heading, start, end in parts
+        if end > start
+    ]
 
 
 class Bars(NamedTuple):
@@ -209,22 +213,26 @@ def height(
     strip: int = 0,
     least: int = NARROWEST,
 ) -> str:
-    """Return the CSS height of running text of at most `most` px, plus `below` px. On a phone the text has more lines.
+    """Return the CSS height of running text of at most `most` px, plus `below` px.
 
+    A narrow figure has more lines; a text that fits one line has them only if the figure is narrower than the text.
     Below each token there are `strip` px for bars. A token is at least `least` px wide.
     """
-    wide, narrow = (min(most, _height(shown, tokens, width, LINE + strip, least)) for width in (WIDE, NARROW))
-    return f"min({wide}px + clamp(0px,(600px - 100cqw)*99,{narrow - wide}px),{CAP}) + {below}px"
+    lengths = [_length(tokens[part["name"]]["tokens"][part["start"] : part["end"]], least) for part in shown]
+    wide, narrow = (min(most, _height(shown, lengths, width, LINE + strip)) for width in (WIDE, NARROW))
+    edge = min(600, max(lengths, default=600))
+    return f"min({wide}px + clamp(0px,({edge}px - 100cqw)*99,{narrow - wide}px),{CAP}) + {below}px"
 
 
-def _height(
-    shown: Sequence[Mapping[str, Any]], tokens: Mapping[str, Mapping[str, Any]], width: int, line: int, least: int
-) -> int:
+def _length(texts: Sequence[str], least: int) -> int:
+    """Return about how many px tokens take in one line, found without laying them out."""
+    return sum(max(least, LETTER * len(text) + 8) + 2 for text in texts)
+
+
+def _height(shown: Sequence[Mapping[str, Any]], lengths: Sequence[int], width: int, line: int) -> int:
     """Return an estimate in px, made without laying out the tokens. Outputs that are not inputs have no bars."""
     total = 8
-    for part in shown:
-        texts = tokens[part["name"]]["tokens"][part["start"] : part["end"]]
-        length = sum(max(least, LETTER * len(text) + 8) + 2 for text in texts)
+    for part, length in zip(shown, lengths, strict=True):
         strip = 0 if part["name"] == "outputs" else line - LINE
         total += (LINE + strip) * -(-length // width) + (24 if part["heading"] else 0)
     return total
