@@ -30,12 +30,9 @@ class _OfEach(Mapping[str, T]):
 
     def __init__(self, of: Callable[[AnyView], T]) -> None:
         self._of = of
-        self._known: dict[str, T] = {}
 
     def __getitem__(self, name: str) -> T:
-        if name not in self._known:
-            self._known[name] = self._of(_view(name))
-        return self._known[name]
+        return self._of(_view(name))
 
     def __contains__(self, name: object) -> bool:
         return name in registered()
