@@ -1,9 +1,9 @@
 """Interactive views of a transformer's attention in written documentation.
 
-In documentation a figure is an `attention` block. In a notebook it is a call: `show`, for a model in memory, or
-`head_view`, `model_view` and `neuron_view` with BertViz's arguments, and `matrix_view`, which BertViz does not have.
+In documentation, a figure is an `attention` block. In a notebook, it is a function call: `show` for a model in memory;
+`head_view`, `model_view` and `neuron_view` with BertViz's arguments; or `matrix_view`, which BertViz does not have.
 
-Each public name is imported when it is asked for: a process that runs models needs no documentation tool.
+Each public name is imported when it is first used, because a process that runs models needs no documentation tool.
 """
 
 __version__ = "0.1.0"
@@ -38,14 +38,16 @@ MODULES = {
     "setup": "sphinx",
     "show": "notebook",
 }
-"""The module in `hosts/` that each public name comes from. `setup` is what Sphinx calls."""
+"""The module in `hosts/` that each public name comes from. Sphinx calls `setup`."""
 
 
 def __getattr__(name: str) -> Any:
+    """Import and return a public name."""
     if name not in MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.hosts.{MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:
+    """Return all names, including those that are not imported yet."""
     return sorted([*globals(), *MODULES])

@@ -1,4 +1,4 @@
-"""`python -m mkdocs_attnviz`: the command `attnviz`."""
+"""The command `attnviz`, run as `python -m mkdocs_attnviz`."""
 
 from mkdocs_attnviz.cli.main import main
 

@@ -1,4 +1,4 @@
-"""Sizes as a reader takes them in: for the command's tables, for progress, for what is said of memory."""
+"""The text of a number of bytes, for the command's tables, for progress, and for messages about memory."""
 
 from __future__ import annotations
 

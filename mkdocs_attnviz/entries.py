@@ -1,4 +1,4 @@
-"""The entries that the figures of one build are drawn from: in the cache, or computed for it."""
+"""The entries that the figures of one build are drawn from: read from the cache, or computed."""
 
 from __future__ import annotations
 
@@ -21,20 +21,21 @@ NOT_RUN = "The cache does not hold this figure's tensors, and `on_missing` forbi
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a capture in this build."""
+    """The result of a capture in this build."""
 
     seconds: float = 0.0
+    """The time that the capture took."""
     problem: Problem | None = None
-    """Why there is no entry."""
+    """The reason why there is no entry, or None."""
     fetched: bool = False
-    """From the shared cache."""
+    """True if the entry came from the shared cache."""
 
 
 class Entries:
-    """What a build has of the entries that its figures need, and what came of those that it lacked.
+    """The entries that a build needs, and the outcomes of those that the cache did not have.
 
-    `fatal` makes a host's own error of a sentence; `command` computes, where models can run, what is missing here.
-    What `earlier` builds could not compute is not tried again.
+    `fatal` makes a host's own error from a sentence. `command` is the command that computes missing entries on a
+    machine that can run models. Entries that `earlier` builds could not compute are not tried again.
     """
 
     def __init__(
@@ -52,16 +53,17 @@ class Entries:
         self.settings, self.cache, self.engine, self.worker, self.log = settings, cache, engine, worker, log
         self.fatal, self.command = fatal, command
         self.outcomes: dict[str, Outcome] = {key: each for key, each in earlier.items() if each.problem is not None}
-        """What came of each capture in this build, by the entry's key."""
+        """The outcome of each capture in this build, by the entry's key."""
         self.fresh: set[str] = set()
-        """Keys of what was computed, and is not in the lock file yet."""
+        """The keys of computed entries whose models are not in the lock file yet."""
 
     def has(self, request: Request) -> bool:
-        """Return whether there is an entry, whole or not; cheap."""
+        """Return whether the cache has this entry, without checking whether it is damaged."""
         return request.known and self.cache.has(request.key)
 
     def compute(self, requests: Iterable[Request], *, fetch: bool = True) -> None:
-        """Fill the cache, from the shared one first; what fails is remembered for the rest of the build."""
+        """Fetch missing entries from the shared cache, and compute the rest. Failures are remembered until the build
+        ends."""
         missing = {request.key: request for request in requests}
         missing = {key: request for key, request in missing.items() if key not in self.outcomes}
         fetched = self.cache.fetch({key: request.key_parts for key, request in missing.items()}) if fetch else set()
@@ -78,7 +80,8 @@ class Entries:
             self.outcomes |= dict.fromkeys(missing, Outcome(problem=Problem("missing", "view", why)))
 
     def compute_anew(self, requests: Sequence[Request]) -> bool:
-        """Compute entries that are whole and of which nothing can be made; return whether somebody else wrote one."""
+        """Compute entries again that are intact but cannot be drawn, unless this build has computed them itself. Return
+        whether there were any."""
         foreign = [request for request in requests if (it := self.outcomes.get(request.key)) is None or it.fetched]
         for request in foreign:
             self.cache.discard(request.key)
@@ -87,17 +90,18 @@ class Entries:
         return bool(foreign)
 
     def whole(self, request: Request) -> Entry | None:
-        """Return the request's entry; one that is damaged or gone is fetched or computed anew."""
+        """Return the request's entry. A damaged or missing one is fetched or computed again."""
         entry = self.cache.get(request.key, request.key_parts)
         if entry is None:
             outcome = self.outcomes.get(request.key)
-            if outcome is not None and outcome.problem is None:  # it was here a moment ago
+            if outcome is not None and outcome.problem is None:  # the entry has disappeared since it was written
                 del self.outcomes[request.key]
             self.compute([request])
             entry = self.cache.get(request.key, request.key_parts)
         return entry
 
     def _run(self, missing: Mapping[str, Request]) -> None:
+        """Compute entries, and store them in the cache."""
         missing = self._present(missing)
         keys, requests, settings = list(missing), list(missing.values()), self.settings
         for group in by_model(requests):
@@ -120,7 +124,7 @@ class Entries:
                 progress.advance()
 
     def _present(self, missing: Mapping[str, Request]) -> dict[str, Request]:
-        """Return the requests whose models may run here; the others get their outcome now."""
+        """Return the requests whose models can run here. The others get their outcome now."""
         present: dict[str, Request] = {}
         for key, request in missing.items():
             named = zip(("model", "other"), request.models, strict=False)
@@ -132,6 +136,7 @@ class Entries:
         return present
 
     def _announce(self, request: Request, texts: int) -> None:
+        """Log which model runs on how many texts."""
         names = " and ".join(model.name for model in request.models)
         if request.capture == TENSORS:
             self.log.info("reading %s", names)

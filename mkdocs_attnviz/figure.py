@@ -1,8 +1,8 @@
-"""Drawings → HTML and data files. The only place that knows HTML.
+"""The HTML and data files of figures. Apart from hosts' own pages, only this module knows HTML.
 
-A block travels through Markdown as a *placeholder* that carries its own source; `fill` puts the figures in
-their places, numbers them in page order and adds the one script a page needs. Data are inline while they are
-small; larger ones go into content-named scripts beside ours, since `fetch` fails on `file://`.
+A block travels through Markdown as a *placeholder* that carries its own source. `fill` puts the figures in their
+places, numbers them in page order and adds the script that the page needs. Small data are inline. Larger data go into
+scripts named by their content beside ours, because `fetch` does not work on `file://`.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from mkdocs_attnviz.block.fields import Block
+from mkdocs_attnviz.block.interventions import words
 from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.block.source import Source
-from mkdocs_attnviz.block.values import words
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.cache.files import write_atomically
 from mkdocs_attnviz.publishing import printable
@@ -34,23 +34,25 @@ from mkdocs_attnviz.views.drawing import Drawing, Picture, bytes_of, fits_page
 from mkdocs_attnviz.views.svg.document import titled
 from mkdocs_attnviz.views.view import ALL_SCRIPT, ATTENTION_SCRIPT
 
-TINY = 1_000  # bytes of a part's deflated data; a request for it would cost more than it brings
-FILE = 64_000  # bytes of the parts in one file: a third of a second at 1.6 Mbit/s, and half the files of 32,000
-SWITCH = 32  # px: the line of a figure that is drawn of a changed model and of the model as it is
-LEGEND = 24  # px: the line that says what a picture's colours stand for
-SECOND_LINE = 36  # px more where the figure is narrow, and the controls take two lines
+TINY = 1_000  # bytes of deflated data; a smaller part costs less inside the page than in a request
+FILE = 64_000  # bytes of data in one file: a third of a second at 1.6 Mbit/s, and half as many files as with 32,000
+SWITCH = 32  # px: the line that switches between the changed and the unchanged model
+LEGEND = 24  # px: the line that explains the colours
+SECOND_LINE = 36  # px: the second line of controls in a narrow figure
 MARK = 'data-attnviz-source="'
+"""The beginning of the attribute that contains a block's source."""
 PLACEHOLDER = re.compile(
     rf'<!--|<figure class="attnviz" {MARK}([A-Za-z0-9_=-]+)"(?: id="([^"]*)")?>'
     r"(?:<p>[^<]*</p>)?(?:<figcaption>[^<]*</figcaption>)?</figure>"
 )
-LONGEST_SOURCE = 80  # characters of a text below the title of a saved picture
-LONGEST_EXCERPT = 500  # characters of a block's text, where it is told before the figure is drawn
-"""A block that waits, or the beginning of a comment, in which none does."""
+"""A pattern for the placeholder of a block. It also matches the beginning of a comment, because placeholders inside
+comments do not count."""
+LONGEST_SOURCE = 80  # characters of the text below the title of a saved picture
+LONGEST_EXCERPT = 500  # characters of the text in a placeholder
 ID = re.compile(r'id="([^"]*)"')
 SCRIPT_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 OURS = "mkdocs_attnviz:"
-"""The beginning of our own scripts' names."""
+"""The beginning of the names of our own scripts."""
 END_OF_SCRIPT = re.compile(r"</script|<!--", re.IGNORECASE)
 DATA_FILE = re.compile(r"[0-9a-f]{64}\.js")
 PART_OF_NAME = re.compile(r"[\w-]")
@@ -58,37 +60,36 @@ FIGURE_STYLE = (
     "display:grid;grid-template-columns:minmax(0,1fr);width:100%;max-width:none;margin:1.25em 0;text-align:start;"
     "break-inside:avoid"
 )
-"""A grid may be narrower than what it holds, so that a figure never widens its place."""
+"""The style of the figure. A grid may be narrower than its content, so a figure never widens its container."""
 PLACE_STYLE = "container-type:inline-size;contain-intrinsic-inline-size:560px;width:100%"
-"""The figure's heights depend on the width that it has, and its width never on what it has drawn."""
+"""The style of the picture's container. The figure's height depends on its width, and its width never depends on what
+it has drawn."""
 CAPTION_STYLE = "margin-inline:0;max-width:44em;text-align:start"
 ERROR_STYLE = "border-inline-start:.25rem solid #d32f2f;padding:.75rem 1rem;margin:1em 0;overflow-wrap:anywhere"
 
 
 class Assets:
-    """Where the script and the data of a page's figures are. This one: all inline, for a page that stands alone."""
+    """The places of a page's scripts and data. In this class everything is inline, for a page that stands alone."""
 
     def script(self, name: str) -> str:
-        """Return the element that loads a script, which is named `package:path`.
+        """Return the HTML element that loads a script named `package:path`.
 
         Raises:
-            BlockError: there is no such file, or it cannot be written into the page.
+            BlockError: if there is no such file, or it cannot be written into the page.
         """
-        content = _script(name)[1].decode()
-        if not name.startswith(OURS) and END_OF_SCRIPT.search(content):
-            raise BlockError(f"The script {name} holds `</script` or `<!--`, which would end it inside of a page.")
-        return f"<script>{content}</script>"
+        return f"<script>{_script(name)[1].decode()}</script>"
 
     def place(self, parts: Iterable[bytes]) -> Iterator[dict[str, Any]]:
-        """For each part of one figure's data where it is, as `Blob` in `frontend/src/figure.ts` has it."""
+        """Yield the place of each part of one figure's data, in the form of `Blob` in `frontend/src/figure.ts`."""
         return ({"data": _base64(part)} for part in parts)
 
     def keeps_inline(self, drawing: Drawing, entry: Entry) -> bool:  # noqa: ARG002
+        """Return whether a figure's data stay inside the page."""
         return True
 
 
 class AssetFolder(Assets):
-    """Script and data files in `folder`, which pages reach under `url`."""
+    """The places of scripts and data as files in `folder`, which pages reach under `url`."""
 
     def __init__(self, folder: Path, url: str) -> None:
         self.folder, self.url = folder, url
@@ -108,10 +109,10 @@ class AssetFolder(Assets):
         return fits_page(drawing.data, entry)
 
     def _write(self, name: str, content: bytes) -> None:
-        """Write a file whose name tells its content, unless it is there already; it appears whole or not at all.
+        """Write a file that is named by its content, unless it exists already. It appears completely or not at all.
 
         Raises:
-            BlockError: it cannot be written.
+            BlockError: if it cannot be written.
         """
         path = self.folder / name
         try:
@@ -122,10 +123,10 @@ class AssetFolder(Assets):
 
 
 def mend(folder: Path) -> Iterator[str]:
-    """Yield what was wrong with each file of ours in a finished site's folder, in a sentence, and put it right.
+    """Repair our files in the folder of a finished site, and yield a sentence about each file that was wrong.
 
-    A site's sources are copied into the site, too, sometimes after our files were written, and may have some of the
-    same names. A script is put back. Data are removed: their figures tell that they are not there.
+    The sources of a site are copied into it, sometimes after our files were written, and may have files of the same
+    names. A script is written again. A data file is removed, and its figures then say that their data are missing.
     """
     scripts = dict(map(_script, {ATTENTION_SCRIPT, ALL_SCRIPT, *_SCRIPTS}))
     for path in sorted(folder.glob("*.js")):
@@ -143,24 +144,25 @@ def mend(folder: Path) -> Iterator[str]:
             done = f"left, since it cannot be changed ({error.strerror})"
         yield (
             f"The file {path.name} was replaced by another of that name while the site was built, perhaps by one in "
-            f"the site's sources. It was {done}; remove the other, too."
+            f"the site's sources. It was {done}; remove the other file."
         )
 
 
 def _is_data(path: Path) -> bool:
-    """Return whether a data file has the content that its name tells."""
+    """Return whether the name of a data file fits its content."""
     return stat.S_ISREG(path.lstat().st_mode) and hashlib.sha256(path.read_bytes()).hexdigest() == path.stem
 
 
 def _data_file(parts: Iterable[bytes]) -> tuple[str, bytes]:
-    """Return the name of a file of data, which is the SHA-256 that browsers hold it against, and its content."""
+    """Return the name and content of a data file. The name is the SHA-256 that browsers check."""
     texts = ",".join(f'"{_base64(part)}"' for part in parts)
     content = f"attnvizData({texts})\n".encode()
     return f"{hashlib.sha256(content).hexdigest()}.js", content
 
 
 def _holds(path: Path, content: bytes) -> bool:
-    """Return whether a regular file, no link to one, has this content. Anybody may have put another under its name."""
+    """Return whether the path is a regular file with this content. A link to such a file does not count, because
+    anybody may have put it there."""
     try:
         about = path.lstat()
     except OSError:
@@ -169,7 +171,7 @@ def _holds(path: Path, content: bytes) -> bool:
 
 
 def _files(parts: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """Parts that follow each other, and go into one file: for small ones, requests cost more than bytes."""
+    """Yield groups of consecutive parts that share a file. For small parts, requests cost more than bytes."""
     together: list[bytes] = []
     size = 0
     for part in parts:
@@ -183,24 +185,25 @@ def _files(parts: Iterable[bytes]) -> Iterator[list[bytes]]:
 
 
 class Rendered(Protocol):
-    """What can take a placeholder's place."""
+    """A figure or an alert that can replace a placeholder."""
 
     @property
     def wanted_id(self) -> str | None: ...
     @property
     def scripts(self) -> tuple[str, ...]:
-        """The scripts that it needs, in the order in which they are loaded."""
+        """The names of the scripts that it needs, in the order in which they are loaded."""
 
     def html(self, id: str, assets: Assets) -> str: ...
 
 
 Parts = list[tuple[dict[str, Any], bytes]]
-"""Parts of a figure's data, and the bytes that they still lack."""
+"""The parts of a figure's data that still lack their bytes, and these bytes."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A block drawn from its entry. With `before`: from two, of which that one is of the model as it is."""
+    """A block drawn from its entry. A block with interventions also has `before`, the drawing and entry of the
+    unchanged model."""
 
     block: Block
     drawing: Drawing
@@ -209,20 +212,30 @@ class Figure:
 
     @property
     def wanted_id(self) -> str | None:
+        """The id that the block asks for, or None."""
         return self.block.id
 
     @property
     def scripts(self) -> tuple[str, ...]:
-        """The scripts that the figure needs, in the order in which they are loaded."""
+        """The names of the scripts that the figure needs, in the order in which they are loaded."""
         own = VIEWS[self.block.view].script
         if own.startswith(OURS) and self.before is None:
             return (own,)
         ours = ATTENTION_SCRIPT if self.before is None else ALL_SCRIPT
         return (ours,) if own.startswith(OURS) else (ours, own)
 
+    def check_scripts(self) -> None:
+        """Read the scripts, so that one that is missing costs no other figure of its page anything.
+
+        Raises:
+            BlockError: as `_script`.
+        """
+        for name in self.scripts:
+            _script(name)
+
     @property
     def sentence(self) -> str:
-        """What is to be seen: where a model is changed, in the changed model and in the model as it is."""
+        """The description of the picture. With interventions it describes the changed model and the unchanged model."""
         if self.before is None:
             return self.drawing.sentence + self._notes
         as_it_is = self.before[0].sentence
@@ -231,7 +244,8 @@ class Figure:
 
     @property
     def _notes(self) -> str:
-        """Sentences about what the model read: the day that a chat template printed, a length it was not made for."""
+        """Sentences about the input of the model: the fixed date in a chat template, or a text longer than the model
+        was trained on."""
         text = self.entry.meta.get("sequences", {}).get("text", {})
         date, usual = text.get("date"), text.get("usual")
         notes = f" The conversation is dated {date}, a fixed day." if date else ""
@@ -241,17 +255,19 @@ class Figure:
 
     @property
     def _changed(self) -> str:
+        """The description of the interventions."""
         return words(self.block.interventions or ())
 
     @property
     def picture(self) -> Picture:
-        """The static picture; of a changed model under a line that says how it is changed."""
+        """The static picture. With interventions it has a title line that describes them."""
         picture = self.drawing.picture
         return picture if self.before is None else titled(picture, f"The model {self._changed}", self.block.theme)
 
     def html(self, id: str, assets: Assets) -> str:
+        """Return the HTML of the figure, with its static picture inside."""
         picture, sentence = self.picture, html.escape(self.sentence)
-        # An image follows the colour scheme of its element; the page's own is inherited unless the block forces one.
+        # An image follows the colour scheme of its element, which inherits the page's unless the block forces one.
         scheme = "" if self.block.theme == "auto" else f"color-scheme:{self.block.theme}"
         caption = ""
         if self.block.caption:
@@ -268,17 +284,17 @@ class Figure:
         )
 
     def _reserved(self) -> str:
-        """The height kept for the figure until it draws, as CSS: nothing may jump then."""
+        """Return the CSS height that is reserved for the figure until it is drawn, so that the page does not jump."""
         line = f" + clamp(0px,(600px - 100cqw)*99,{SECOND_LINE}px)" if self.drawing.wraps else ""
         around = self.drawing.around + (LEGEND if self.drawing.legend else 0)
         return f"calc({self.drawing.height} + {around}px{line})"
 
     def _more(self) -> str:
-        """Room for the line that turns to the model as it is, beside what views themselves count with."""
+        """Return the CSS of the line that switches to the unchanged model; views do not include it in their height."""
         return "" if self.before is None else f";box-sizing:content-box;padding-bottom:{SWITCH}px"
 
     def _data(self, assets: Assets) -> dict[str, Any]:
-        """The view's data; of two drawings both."""
+        """Return the view's data; with interventions, the data of both drawings."""
         state = {} if self.block.state is None else {"state": self.block.state}
         shown = self._one(self.drawing, self.entry, assets) | state
         if self.before is None:
@@ -294,26 +310,28 @@ class Figure:
         }
 
     def _one(self, drawing: Drawing, entry: Entry, assets: Assets) -> dict[str, Any]:
-        """A drawing's data, with bytes or their file in place of each blob's name."""
+        """Return a drawing's data, with bytes or a file in place of each blob's name."""
         here: Parts = []
         elsewhere: Parts = here if assets.keeps_inline(drawing, entry) else []
         shipped: dict[str, Any] = self._shipped(drawing.data, entry, here, elsewhere)
         for place, parts in ((Assets().place, here), (assets.place, elsewhere if elsewhere is not here else [])):
-            for (part, _), found in zip(parts, place([blob for _, blob in parts]), strict=True):
-                part.update(found)
+            for (part, _), place_of_part in zip(parts, place([blob for _, blob in parts]), strict=True):
+                part.update(place_of_part)
+        for name, value in (("view", self.block.view), ("theme", self.block.theme), ("options", {})):
+            shipped.setdefault(name, value)
         return {**shipped, "label": drawing.sentence + self._notes, "source": self._source(entry)}
 
     def _source(self, entry: Entry) -> str:
         """Return the model and the beginning of the text, for pictures that a reader saves."""
         text = _text_of(self.block)
-        if not text or text == self.block.names:  # numbers of the author's own have tokens alone
+        if not text or text == self.block.names:  # an author's own tensors have tokens but no text
             text = " ".join(token for sequence in _first(entry) for token in sequence["tokens"])
         text = " ".join(text.split())
         text = text if len(text) <= LONGEST_SOURCE else f"{text[:LONGEST_SOURCE]}…"
         return printable(f"{self.block.names}{text and f': {text}'}")
 
     def _shipped(self, value: Any, entry: Entry, here: Parts, elsewhere: Parts) -> Any:
-        """A copy without bytes; parts that have some wait in one of the lists."""
+        """Return a copy of the value without bytes. Each part that needs bytes is added to one of the lists."""
         if isinstance(value, list):
             return [
                 self._shipped(part, entry, here, elsewhere) if isinstance(part, (dict, list)) else part
@@ -321,39 +339,41 @@ class Figure:
             ]
         if not isinstance(value, dict):
             return value
-        kept: dict[str, Any] = {}
+        copy: dict[str, Any] = {}
         blob = bytes_of(value, entry)
         if blob is not None:
-            (here if "ahead" in value or len(blob) <= TINY else elsewhere).append((kept, blob))
+            (here if "ahead" in value or len(blob) <= TINY else elsewhere).append((copy, blob))
         for name, part in value.items():
             needless = here is elsewhere and isinstance(part, dict) and "ahead" in part
             if name not in ("blob", "content", "ahead") and not needless:
-                kept[name] = self._shipped(part, entry, here, elsewhere)
-        return kept
+                copy[name] = self._shipped(part, entry, here, elsewhere)
+        return copy
 
 
 @dataclass(frozen=True)
 class Alert:
-    """What stands in the page where a block could not be drawn."""
+    """The message in the page in place of a block that could not be drawn."""
 
     source: Source
     error: BlockError
     wanted_id: str | None = None
     scripts: tuple[str, ...] = ()
     published: str = ""
-    """The message as it may stand in a page; empty for the message itself."""
+    """The message without private information, for the page; empty if it is the message itself."""
 
     @property
     def message(self) -> str:
+        """The message, after the place of the error."""
         where = self.source.where(self.error)
         return f"{where}: {self.error.message}" if where else self.error.message
 
     @property
     def shown(self) -> str:
-        """The message without its place, for pages."""
+        """The message for the page, without the place of the error."""
         return printable(self.published or self.error.message)
 
     def html(self, id: str, assets: Assets) -> str:  # noqa: ARG002
+        """Return the HTML of the alert."""
         where = html.escape(printable(self.source.where(self.error)))
         place = f" <small>({where})</small>" if where else ""
         message = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(self.shown))
@@ -365,14 +385,14 @@ class Alert:
 
 
 def placeholder(source: Source) -> str:
-    """Return what stands in a page until the figure is drawn.
+    """Return the HTML that stands in a page until the figure is drawn.
 
-    It has the figure's id and caption and says what the figure is of, for tools that read a page before that: those
-    that check links, and those that make text of a page.
+    It has the figure's id and caption and describes the figure, for tools that read the page earlier: link checkers and
+    search indexers.
     """
     carried = base64.urlsafe_b64encode(source.to_json().encode()).decode()
     id, inside = "", ""
-    with suppress(Exception):  # whatever is wrong is told when it is drawn
+    with suppress(Exception):  # errors are reported when the figure is drawn
         block = block_of(source)
         id = f' id="{html.escape(block.id)}"' if block.id else ""
         inside = f"<p>{_in_a_line(_announcement(block))}</p>"
@@ -381,40 +401,43 @@ def placeholder(source: Source) -> str:
 
 
 def _announcement(block: Block) -> str:
-    """Return what can be said of a figure before its model has run."""
+    """Return a description of the figure that needs no entry."""
     text = _text_of(block)
     text = text if len(text) <= LONGEST_EXCERPT else f"{text[:LONGEST_EXCERPT]}…"
     return f"Figure: {block.names}, {block.view} view{text and f': {text}'}"
 
 
 def _first(entry: Entry) -> list[dict[str, Any]]:
-    """Return the first sequence of tokens that the entry has; none where it has no tokens."""
+    """Return a list of the first sequence of tokens in the entry; it is empty if there are no tokens."""
     return list(entry.meta.get("sequences", {}).values())[:1]
 
 
 def _text_of(block: Block) -> str:
-    """Return all that the block gives a model to read; "" where that is its own numbers."""
+    """Return all text that the block gives the model to read; it is empty if the block has its own tensors."""
     texts = (block.text, block.text_pair, block.text_target)
-    return " / ".join([each.content for each in block.chat or ()] or [text for text in texts if text])
+    return " / ".join([turn.content for turn in block.chat or ()] or [text for text in texts if text])
 
 
 def _in_a_line(text: str) -> str:
+    """Return a text in one line, escaped for HTML."""
     return html.escape(printable(" ".join(text.split())))
 
 
 def ids_to_come(text: str) -> set[str]:
-    """Return the ids that the figures waiting in a page will have, if nothing else on it has them."""
-    found = (match[2] for match in _waiting(text) if _source(match[1]))
-    return {id or f"attnviz-{number}" for number, id in enumerate(found, 1)}
+    """Return the ids that the figures of the page's placeholders will have, unless something else on the page has
+    them."""
+    wanted_ids = (match[2] for match in _waiting(text) if _source(match[1]))
+    return {id or f"attnviz-{number}" for number, id in enumerate(wanted_ids, 1)}
 
 
 def sources(text: str) -> list[Source]:
-    """The blocks waiting in a piece of HTML, in order; those in comments do not wait."""
+    """Return the sources of the placeholders in a piece of HTML, in order. Placeholders in comments do not count."""
     return [source for match in _waiting(text) if (source := _source(match[1]))]
 
 
 def _waiting(text: str) -> Iterator[re.Match[str]]:
-    """Yield the placeholders outside of comments, in time linear in the text. A comment without an end is none."""
+    """Yield the placeholders outside comments, in time linear in the length of the text. A comment without an end does
+    not count as a comment."""
     if MARK not in text:
         return
     place, closed = 0, True
@@ -431,9 +454,9 @@ def _waiting(text: str) -> Iterator[re.Match[str]]:
 def fill(
     text: str, rendered: Callable[[Source], Rendered], assets: Assets, alert: Callable[[Source, Exception], Alert]
 ) -> str:
-    """The HTML with every waiting block in its place, and the script behind the first figure.
+    """Return the HTML with a figure in place of every placeholder, and the script after the first figure.
 
-    `alert` is told of what goes wrong only here: an `id` that its page has already, a file that cannot be written.
+    `alert` handles errors that only occur here: an `id` that the page already has, or a file that cannot be written.
     """
     page = _Page(text, rendered, assets, alert)
     pieces, place = list[str](), 0
@@ -444,7 +467,7 @@ def fill(
 
 
 class _Page:
-    """The figures of one page while they are put in their places."""
+    """The figures of one page while they replace its placeholders."""
 
     def __init__(
         self,
@@ -457,13 +480,15 @@ class _Page:
         waiting = list(_waiting(text))
         self.taken = _ids(_without(text, waiting))
         self.number = 0
-        found = {match[1]: _source(match[1]) for match in waiting}
-        self.figures = {carried: (source, rendered(source)) for carried, source in found.items() if source is not None}
+        waiting_sources = {match[1]: _source(match[1]) for match in waiting}
+        self.figures = {
+            carried: (source, rendered(source)) for carried, source in waiting_sources.items() if source is not None
+        }
         self.scripts = needed(figure for _, figure in self.figures.values())
         """The scripts that the page still needs."""
 
     def put(self, match: re.Match[str]) -> str:
-        """Return what takes the placeholder's place: a figure, or an alert; text that only looks like one stays."""
+        """Return the figure or alert that replaces this match. Text that only looks like a placeholder stays."""
         if match[1] not in self.figures:
             return match[0]
         source, figure = self.figures[match[1]]
@@ -471,7 +496,7 @@ class _Page:
         id = figure.wanted_id or _free(f"attnviz-{self.number}", self.taken)
         if id in self.taken:
             id = _free(f"attnviz-{self.number}", self.taken)
-            if source.page is not None:  # else it is an excerpt among others, and no fault of its author
+            if source.page is not None:  # without a page, it is an excerpt among others, and its author could not know
                 message = f"`id` is {figure.wanted_id!r}, which something else on this page has."
                 figure = self.alert(source, BlockError(message, key="id"))
         self.taken.add(id)
@@ -481,6 +506,7 @@ class _Page:
             return self.alert(source, error).html(id, self.assets)
 
     def _html(self, figure: Rendered, id: str) -> str:
+        """Return the HTML of a figure; the first figure is followed by the scripts."""
         shown = figure.html(id, self.assets)
         if self.scripts and figure.scripts:
             shown = "\n".join([shown, *map(self.assets.script, self.scripts)])
@@ -489,7 +515,7 @@ class _Page:
 
 
 def needed(figures: Iterable[Rendered]) -> list[str]:
-    """Return the scripts that have the views of all of these, each once, ours first."""
+    """Return the scripts that draw all these figures, each once, ours first."""
     scripts = list(dict.fromkeys(script for figure in figures for script in figure.scripts))
     if ALL_SCRIPT in scripts:
         scripts = [ALL_SCRIPT, *(script for script in scripts if script not in (ALL_SCRIPT, ATTENTION_SCRIPT))]
@@ -497,20 +523,23 @@ def needed(figures: Iterable[Rendered]) -> list[str]:
 
 
 def _without(text: str, parts: Iterable[re.Match[str]]) -> str:
-    kept, place = list[str](), 0
+    """Return the text without these matches."""
+    pieces, place = list[str](), 0
     for part in parts:
-        kept.append(text[place : part.start()])
+        pieces.append(text[place : part.start()])
         place = part.end()
-    return "".join([*kept, text[place:]])
+    return "".join([*pieces, text[place:]])
 
 
 def _ids(text: str) -> set[str]:
-    """All that begins with `id` is looked at twice: a look behind each character takes ten times as long."""
-    found = ID.finditer(text)
-    return {match[1] for match in found if not PART_OF_NAME.fullmatch(text[match.start() - 1 : match.start()])}
+    """Return all ids in the text. Checking the character before each match separately is ten times as fast as a
+    lookbehind."""
+    candidates = ID.finditer(text)
+    return {match[1] for match in candidates if not PART_OF_NAME.fullmatch(text[match.start() - 1 : match.start()])}
 
 
 def _free(id: str, taken: set[str]) -> str:
+    """Return the id, with a suffix if the page already has it."""
     while id in taken:
         id += "-b"
     return id
@@ -518,19 +547,20 @@ def _free(id: str, taken: set[str]) -> str:
 
 @lru_cache(maxsize=10_000)
 def _source(carried: str) -> Source | None:
-    """None for what only looks like one of ours."""
+    """Return the block source in a placeholder, or None if it only looks like a placeholder."""
     try:
         return Source.from_json(base64.urlsafe_b64decode(carried).decode())
     except ValueError:
         return None
 
 
-UNSAFE = "%<>#&?|[]^`*+$\\\n"  # the percent sign first
+UNSAFE = "%<>#&?|[]^`*+$\\\n"  # the percent sign comes first, because it is part of every escape
 NOT_ASCII = re.compile(r"[^\x20-\x7e]+")
 
 
 def _data_url(svg: str) -> str:
-    """Quotes in our pictures' texts are escaped; those left are attributes', and cost less here as single ones."""
+    """Return the SVG as a data URL. Double quotes in texts are already escaped, so all others enclose attributes and
+    become single quotes, which are shorter in a URL."""
     url = svg.replace('"', "'")
     for character in UNSAFE:
         url = url.replace(character, f"%{ord(character):02X}")
@@ -540,7 +570,8 @@ def _data_url(svg: str) -> str:
 
 
 def _in_single_quotes(json: str) -> str:
-    """As an attribute's value. JSON is full of double quotes, and an escape for each would be a fifth of a page."""
+    """Return JSON escaped for an attribute in single quotes. Escaping all its double quotes would add a fifth to the
+    page."""
     return html.escape(json, quote=False).replace("'", "&#39;")
 
 
@@ -550,20 +581,22 @@ _SCRIPTS: set[str] = set()
 
 @cache
 def _script(name: str) -> tuple[str, bytes]:
-    """Return the name of a script's file in a site, and its content.
+    """Return the file name of a script in a site, and its content.
 
     Raises:
-        BlockError: there is no such file in the package.
+        BlockError: if there is no such file in the package, or it cannot stand in a page.
     """
     package, _, path = name.partition(":")
     stem = path.rpartition("/")[2].removesuffix(".js")
     try:
         content = resources.files(package).joinpath(*path.split("/")).read_bytes()
-        content.decode()
+        text = content.decode()
     except (OSError, ImportError, TypeError, ValueError):
         raise BlockError(f"The script {name} is not in its package.") from None
     if not SCRIPT_NAME.fullmatch(stem):
         raise BlockError(f"The script {name} has a file name with other characters than letters, digits, - and _.")
+    if not name.startswith(OURS) and END_OF_SCRIPT.search(text):
+        raise BlockError(f"The script {name} holds `</script` or `<!--`, which would end it inside of a page.")
     _SCRIPTS.add(name)
     return f"{stem}-{hashlib.sha256(content).hexdigest()[:10]}.js", content
 

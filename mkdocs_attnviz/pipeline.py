@@ -1,9 +1,9 @@
-"""Blocks → figures: the whole program on one page.
+"""The way from blocks to figures: the whole program on one page.
 
-    source ─ parse ─▶ block ─ plan ─▶ request ─ cache or worker ─▶ entry ─ view ─▶ drawing ─▶ figure
+source ─ parse ─▶ block ─ plan ─▶ request ─ cache or worker ─▶ entry ─ view ─▶ drawing ─▶ figure
 
-All blocks that are handed over together are planned together: each model is loaded once for them, and only for what
-the cache does not hold. A block that fails becomes an alert; it costs no other block anything.
+All blocks that are passed together are planned together: each model is loaded once for them, and only for entries that
+the cache does not have. A block that fails becomes an alert; it never affects other blocks.
 """
 
 from __future__ import annotations
@@ -41,31 +41,33 @@ GONE = Problem("fault", "", "Its cache entry was written and is gone again, twic
 
 
 class Missing(Exception):
-    """The cache does not hold what it must; the message names each block and what to do."""
+    """An error that says which entries the cache lacks: the message names each block and the command that helps."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A valid block and what it needs."""
+    """A valid block and the entries that it needs."""
 
     source: Source
     block: Block
     request: Request
     before: Request | None = None
-    """The same without the block's interventions: what it is compared with."""
+    """The request without the block's interventions, to compare with, or None."""
 
     @property
     def requests(self) -> list[Request]:
+        """All requests of the block, its own first."""
         return [self.request] if self.before is None else [self.request, self.before]
 
 
 class Pipeline:
-    """What the builds of one site share. `base` is the folder that relative directories start from.
+    """The objects that all builds of one site share. `base` is the folder that relative directories start from.
 
-    `warn` is told of each block that cannot be drawn; left out, `log` is, with page and line in the message. `fatal`
-    makes a host's own error of a sentence. `command` computes, where models can run, what is missing here. `engine`
-    runs models, and belongs to the caller; left out, one process of this machine does. With `update` hubs are asked
-    where their branches are now. `more` is what shows tracebacks, at the beginning of a sentence.
+    `warn` is called with each block that cannot be drawn; without it, `log` gets a warning with page and line. `fatal`
+    makes a host's own error from a sentence. `command` is the command that computes missing entries on a machine that
+    can run models. `engine` runs models and belongs to the caller; without it, a process on this machine runs them.
+    With `update`, hubs are asked where their branches are now. `more` is the option that shows tracebacks, as it begins
+    a sentence.
     """
 
     def __init__(
@@ -98,11 +100,11 @@ class Pipeline:
 
     @contextmanager
     def build(self, *, after: Build | None = None, warm: bool = False) -> Iterator[Build]:
-        """Begin a build, which ends with the context; only in one can anything be planned or drawn.
+        """Begin a build, which ends with the context. Blocks can only be planned or drawn in a build.
 
-        Models may have changed since the last build: the lock file is read anew, and everything is told again. What
-        has failed is tried again, unless in `after`, a build that this one goes on with. A `warm` build leaves the
-        worker process for the next one.
+        Models may have changed since the last build, so the lock file is read again, and all messages are logged again.
+        Failed blocks are tried again, unless they failed in `after`, a build that this one continues. A `warm` build
+        leaves the worker process for the next one.
         """
         self.registry.begin(goes_on=after is not None)
         self.cache.begin()
@@ -121,10 +123,10 @@ class Pipeline:
 
 
 class Build:
-    """One build of a site, as `Pipeline.build` begins and ends it."""
+    """One build of a site, begun and ended by `Pipeline.build`."""
 
     def __init__(self, pipeline: Pipeline, after: Build | None = None) -> None:
-        """`after` is a build whose failures are not tried again."""
+        """Begin a build. `after` is an earlier build whose failures are not tried again."""
         self.pipeline, self.command, self.fatal, self.more = pipeline, pipeline.command, pipeline.fatal, pipeline.more
         self.settings, self.base, self.log, self.warn = pipeline.settings, pipeline.base, pipeline.log, pipeline.warn
         self.cache, self.lock, self.registry = pipeline.cache, pipeline.lock, pipeline.registry
@@ -141,20 +143,21 @@ class Build:
             earlier={} if after is None else after.entries.outcomes,
         )
         self._told: set[str] = set()
+        """The messages that were logged already."""
         self.alerts: list[Alert] = []
-        """What could not be drawn in this build, each block once."""
+        """The blocks that could not be drawn in this build, each once."""
         self._ended = False
 
     def end(self) -> None:
-        """Refuse to plan anything from here on."""
+        """End the build: from now on nothing can be planned."""
         self._ended = True
 
     def render(self, sources: Sequence[Source]) -> list[Rendered]:
-        """A figure or an alert for each source."""
+        """Return a figure or an alert for each source."""
         return [self._draw(plan) if isinstance(plan, Plan) else self._alert(plan) for plan in self.prepare(sources)]
 
     def fill(self, text: str, assets: Assets) -> str:
-        """A page's HTML with all its waiting blocks drawn, planned together."""
+        """Return a page's HTML with figures in place of its placeholders, all planned together."""
         waiting = sources(text)
         if not waiting:
             return text
@@ -162,12 +165,12 @@ class Build:
         return fill(text, lambda source: rendered[source.to_json()], assets, self.failed)
 
     def prepare(self, sources: Sequence[Source]) -> list[Plan | Alert]:
-        """Compute what `render` will need, so that the blocks of many pages go through each model together.
+        """Compute everything that `render` will need, so that the blocks of many pages go through each model together.
 
-        Raises nothing that is about one block: that becomes its alert.
+        A problem of one block raises no error; it becomes that block's alert.
 
         Raises:
-            Missing, or what `fatal` makes: the cache does not hold everything, and `on_missing` is `error`.
+            Missing or the error that `fatal` makes: if the cache lacks an entry and `on_missing` is `error`.
         """
         plans = [self._plan(source) for source in sources]
         valid = [plan for plan in plans if isinstance(plan, Plan)]
@@ -179,9 +182,9 @@ class Build:
         return plans
 
     def keys(self, sources: Sequence[Source]) -> list[str | None]:
-        """The cache key of what each figure is drawn from, None where there is nothing; what is missing is computed.
+        """Return the cache key of each figure, or None if it cannot be drawn. Missing entries are computed.
 
-        Of a figure that is drawn from two entries, both, with a space between.
+        For a figure that is drawn from two entries, both keys are joined by a space.
         """
         plans = self.prepare(sources)
         return [
@@ -192,7 +195,8 @@ class Build:
         ]
 
     def cached(self, sources: Sequence[Source]) -> bool:
-        """Whether `render` would need no worker; if it would, one is started now, to be ready by then."""
+        """Return whether `render` would need no worker. If it would, start the worker now, so that it is ready by
+        then."""
         plans = [self._plan(source, ask_hub=False) for source in sources]
         if all(isinstance(plan, Alert) or all(map(self.entries.has, plan.requests)) for plan in plans):
             return True
@@ -201,15 +205,16 @@ class Build:
         return False
 
     def plan(self, source: Source) -> Plan | Alert:
-        """What the block needs. Nothing is computed; a hub is asked only where `on_missing` allows it."""
+        """Return what the block needs, or an alert. Nothing is computed; a hub is asked only if `on_missing` allows
+        it."""
         return self._plan(source)
 
     def figure(self, plan: Plan, entries: Sequence[Entry]) -> Figure:
-        """The block drawn from the entries of its requests.
+        """Return the block's figure, drawn from the entries of its requests.
 
         Raises:
-            BlockError: it wants what they have not.
-            DamagedEntry: no figure can be made of them.
+            BlockError: if the block asks for something that the entries do not have.
+            DamagedEntry: if no figure can be made of the entries.
         """
         try:
             for entry in entries:
@@ -218,23 +223,27 @@ class Build:
             drawings = [VIEWS[plan.block.view].drawing(plan.block, entry) for entry in entries]
             if plan.block.state is not None:
                 state.check_key(plan.block, entries[0])
-            return Figure(plan.block, drawings[0], entries[0], *zip(drawings[1:], entries[1:], strict=True))
+            figure = Figure(plan.block, drawings[0], entries[0], *zip(drawings[1:], entries[1:], strict=True))
+            figure.check_scripts()
+            return figure
         except BlockError:
             raise
         except Exception as error:
             raise DamagedEntry(str(error)) from error
 
     def failed(self, source: Source, error: BaseException) -> Alert:
-        """Return the alert in a block's place, and tell of it: drawing the block has raised `error`."""
+        """Report that drawing a block has raised `error`, and return the alert for its place."""
         return self._alert(Alert(source, self._own_fault(error)))
 
     def wrong_state(self, sources: Iterable[Source], id: str, state_of_link: str) -> str:
-        """Return what is wrong with a link `#id~state` into a page that has these blocks; '' if nothing is known."""
+        """Return what is wrong with the state of a link `#id~state` to a page with these blocks; empty if no fault is
+        known."""
         said = (self._wrong_state(source, id, state_of_link) for source in sources)
         return next((each for each in said if each is not None), "")
 
     def _wrong_state(self, source: Source, id: str, state_of_link: str) -> str | None:
-        """Return what is wrong with a link to a block's figure, '' if nothing is; None for another's id."""
+        """Return what is wrong with the state of a link to a block's figure; empty if nothing is. Return None if the id
+        belongs to another block."""
         plan = self._plan(source)
         if isinstance(plan, Alert):
             return "" if f"id: {id}" in source.body else None
@@ -250,7 +259,8 @@ class Build:
         return ""
 
     def outcome(self, source: Source) -> Outcome | None:
-        """What was done about the block in this build; None where its entry was there, or it has no model."""
+        """Return the outcome of the block's capture in this build, or None if its entry was in the cache already or it
+        has no model."""
         plan = self._plan(source)
         if isinstance(plan, Alert):
             return None
@@ -258,7 +268,11 @@ class Build:
         return next((outcome for outcome in outcomes if outcome is not None), None)
 
     def _demand(self, plans: Sequence[Plan | Alert]) -> None:
-        """Raises: what `fatal` makes, by default Missing."""
+        """Raise an error if an entry is missing.
+
+        Raises:
+            Missing or the error that `fatal` makes: if an entry is missing.
+        """
         lacking = [plan for plan in plans if self._lacks(plan)]
         if lacking:
             where = "".join(f"\n  {_described(plan)}" for plan in lacking)
@@ -268,13 +282,13 @@ class Build:
             )
 
     def _lacks(self, plan: Plan | Alert) -> bool:
-        """Whether there is no whole entry to draw from; what is wrong with a block itself is another matter."""
+        """Return whether there is no intact entry to draw from. Errors in the block itself do not count."""
         if isinstance(plan, Alert):
             return plan.error.problem.kind == "missing"
         return any(self.entries.whole(request) is None for request in plan.requests)
 
     def _record(self, plans: Iterable[Plan]) -> None:
-        """Which weights the figures are drawn from goes into the lock file."""
+        """Record the models of the figures in the lock file."""
         for request in (request for plan in plans for request in plan.requests):
             wanted = any(map(self.registry.wants, request.models)) or request.key in self.entries.fresh
             entry = self.cache.get(request.key, request.key_parts) if wanted else None
@@ -285,7 +299,8 @@ class Build:
         self.lock.save()
 
     def _plan(self, source: Source, *, ask_hub: bool = True) -> Plan | Alert:
-        """The source's plan, made once a build; it is not settled while a model is to be looked up on the hub."""
+        """Return the source's plan, which is made once in a build. It is not kept while a model must still be looked up
+        on the hub."""
         if self._ended:
             raise RuntimeError("This build has ended; another one begins with `Pipeline.build`.")
         key = source.to_json()
@@ -297,49 +312,59 @@ class Build:
         return plan
 
     def _new_plan(self, source: Source, ask_hub: bool) -> Plan | Alert:
+        """Return a new plan for the source, or an alert."""
         try:
-            block = block_of(source)
-            model, *others = self.registry.get(block, ask_hub=ask_hub)
+            return self._made_plan(source, ask_hub)
         except Exception as error:
             return Alert(source, self._own_fault(error))
+
+    def _made_plan(self, source: Source, ask_hub: bool) -> Plan:
+        """Raises: whatever the block, its view or its model is wrong with."""
+        block = block_of(source)
+        model, *others = self.registry.get(block, ask_hub=ask_hub)
         view = VIEWS[block.view]
         if block.tensors is not None:
-            if not view.capture.attention:
+            if not view.draws_tensors:
                 message = f"`tensors` holds attention, which the {block.view} view does not show; it needs a `model`."
-                return Alert(source, block.wrong("tensors", message))
+                raise block.wrong("tensors", message)
             return Plan(source, block, Request(TENSORS, model, block.inputs))
-        interventions = [each.to_dict() for each in block.interventions or ()]
-        request = Request(view.capture, model, block.inputs, block.options.parameters(), interventions, *others)
-        return Plan(source, block, request, request.without_interventions() if interventions else None)
+        inputs, parameters = view.asked(block)
+        request = Request(view.capture, model, inputs, parameters, block.changes, *others)
+        return Plan(source, block, request, request.without_interventions() if block.changes else None)
 
     def _draw(self, plan: Plan) -> Rendered:
+        """Return the figure of a plan, or an alert."""
         try:
-            found = [self._entry(plan.block, request) for request in plan.requests]
+            entries = [self._entry(plan.block, request) for request in plan.requests]
             try:
-                figure = self.figure(plan, [entry for entry, _ in found])
+                figure = self.figure(plan, [entry for entry, _ in entries])
             except DamagedEntry as error:
-                found = self._computed_anew(plan, error)
-                figure = self.figure(plan, [entry for entry, _ in found])
+                entries = self._computed_anew(plan, error)
+                figure = self.figure(plan, [entry for entry, _ in entries])
         except DamagedEntry as error:
             return self.failed(plan.source, error.__cause__ or error)
         except Exception as error:
             return self.failed(plan.source, error)
-        self._tell(plan, found[0][1])
+        self._tell(plan, entries[0][1])
         return figure
 
     def _computed_anew(self, plan: Plan, error: DamagedEntry) -> list[tuple[Entry, str]]:
-        """The entries again, in place of some that are whole and of which nothing can be made, whoever wrote them.
+        """Return entries computed again, in place of intact ones that cannot be drawn.
 
         Raises:
-            DamagedEntry: this build has computed them itself.
-            BlockError: they cannot be computed here.
+            DamagedEntry: if this build has computed them itself.
+            BlockError: if they cannot be computed here.
         """
         if not self.entries.compute_anew(plan.requests):
             raise error
         return [self._entry(plan.block, request) for request in plan.requests]
 
     def _entry(self, block: Block, request: Request) -> tuple[Entry, str]:
-        """The request's entry and how it was come by; one that is damaged in the cache is computed here."""
+        """Return the request's entry, and how it was obtained. An entry that is damaged in the cache is computed again.
+
+        Raises:
+            BlockError: if there is no entry.
+        """
         start = time.perf_counter()
         self.log.debug("key %s = %s", request.key, request.key_parts)
         entry = self.entries.whole(request)
@@ -351,14 +376,18 @@ class Build:
         return entry, f"{'cached' if outcome is None else 'fetched'} ({1000 * (time.perf_counter() - start):.1f} ms)"
 
     def _check_length(self, block: Block, entry: Entry) -> None:
-        """The limit holds for what an earlier build has captured, too."""
+        """Check the limit of tokens, which also holds for entries of earlier builds.
+
+        Raises:
+            BlockError: if the text is too long.
+        """
         for name, sequence in entry.meta.get("sequences", {}).items():
-            tokens = len(sequence["tokens"]) - name.endswith("+sink")  # which is no token of the text
+            tokens = len(sequence["tokens"]) - name.endswith("+sink")  # a sink is not a token of the text
             if problem := too_long(tokens, self.settings.max_tokens):
                 raise block.wrong("text", problem)
 
     def _own_fault(self, error: BaseException) -> BlockError:
-        """What nobody foresaw costs one block, not the build."""
+        """Return any error as a BlockError, so that an unexpected error affects one block and not the whole build."""
         if isinstance(error, BlockError):
             return error
         why = f"This is a fault of attnviz: {type(error).__name__}: {error}."
@@ -366,11 +395,13 @@ class Build:
         return BlockError(Problem("fault", "", why, trace(error), advice))
 
     def _tell(self, plan: Plan, note: str) -> None:
+        """Log how a figure was obtained."""
         if self._first_time("drawn", plan.source):
             where, block = plan.source.where() or "block", plan.block
             self.log.info("%s: %s, %s view: %s", where, block.names, block.view, note)
 
     def _alert(self, alert: Alert) -> Alert:
+        """Report an alert once, and return it as it may be published."""
         published = without_folders(alert.error.message, self.base, alert.source.to_json())
         alert = replace(alert, published=published)
         if self._first_time("alert", alert.source):
@@ -381,7 +412,8 @@ class Build:
         return alert
 
     def _first_time(self, kind: str, source: Source) -> bool:
-        """A page may be filled more than once in a build (blog excerpts, print pages); each block is told once."""
+        """Return whether the block is reported for the first time. A page may be filled more than once in a build (blog
+        excerpts, print pages)."""
         text = kind + json.dumps([source.body, dict(source.header)])
         whole = kind + source.to_json()
         known = whole in self._told or (source.page is None and text in self._told)
@@ -390,14 +422,14 @@ class Build:
 
 
 def _placed(block: Block, problem: Problem) -> Problem:
-    """Return the problem with a key that stands in the block."""
+    """Return the problem with a key that is in the block."""
     if block.tensors is not None:
         return replace(problem, key="tensors")
     return replace(problem, key="text") if problem.kind == "text" and problem.key not in block.lines else problem
 
 
 def _described(plan: Plan | Alert) -> str:
-    """A block for a list of them: where it stands, and its models."""
+    """Return the place of a block and its models, for a list of blocks."""
     if isinstance(plan, Alert):
         return plan.message
     where = plan.source.where() or "a block"
@@ -405,4 +437,5 @@ def _described(plan: Plan | Alert) -> str:
 
 
 def _below(base: Path, path: str) -> Path:
+    """Return a path that is relative to `base`, with `~` expanded."""
     return base / os.path.expanduser(path)  # noqa: PTH111 — pathlib's may raise

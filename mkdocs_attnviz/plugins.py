@@ -13,15 +13,15 @@ GROUP = "attnviz.views"
 def registered() -> Mapping[str, list[EntryPoint]]:
     """Return the entry points for each view name, ours first. There are several if packages disagree."""
     points_by_name: dict[str, list[EntryPoint]] = {}
-    for point in sorted(entry_points(group=GROUP), key=lambda point: not _is_ours(point)):
+    for point in sorted(entry_points(group=GROUP), key=lambda point: not is_ours(point.module)):
         if point not in points_by_name.setdefault(point.name, []):  # an editable install may be listed twice
             points_by_name[point.name].append(point)
     return points_by_name
 
 
-def _is_ours(point: EntryPoint) -> bool:
-    """Return whether the entry point belongs to this package."""
-    return point.module.startswith("mkdocs_attnviz.")
+def is_ours(module: str) -> bool:
+    """Return whether a module is in this package."""
+    return module.partition(".")[0] == "mkdocs_attnviz"
 
 
 def packages() -> set[str]:

@@ -13,7 +13,7 @@ import click
 
 from mkdocs_attnviz.log import Log
 
-EVERY = 10.0  # seconds between two lines in a log
+EVERY = 10.0
 """The number of seconds between two lines in a log."""
 LABEL = "attention"
 

@@ -48,7 +48,7 @@ def dates():
 
 
 def by_hand(loaded, given, module, compute=lambda read: read):
-    """What one module reads or writes, (T, N), by a hook of this test's own."""
+    """Return the input or output of one module, (T, N), by a hook of this test's own."""
     seen = []
     hook = module.register_forward_hook(lambda _, args, output: seen.append(compute(args[0], output)))
     with torch.no_grad():
@@ -76,13 +76,13 @@ def test_activations_equal_a_hook_by_hand(model_type):
     given = tiny_models.example(loaded)
     truth = by_hand(loaded, given, *HANDMADE[model_type](loaded.model))
     assert np.abs(truth).max() > 0.1
-    np.testing.assert_allclose(activations.recorded(loaded, given)["self"][1], truth, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(activations.record_activations(loaded, given)["self"][1], truth, rtol=1e-5, atol=1e-6)
 
 
 def test_encoder_and_decoder_of_t5_equal_hooks_by_hand():
     loaded = tiny_models.tiny("t5")
     given = tiny_models.example(loaded)
-    found = activations.recorded(loaded, given)
+    found = activations.record_activations(loaded, given)
     for stack, at, length in (("encoder", 1, 11), ("decoder", 2, 6)):
         block = getattr(loaded.model, stack).block[0].layer[at].DenseReluDense
         truth = by_hand(loaded, given, block.act, lambda _, output: output)
@@ -115,7 +115,7 @@ def test_neurons_that_are_active_together_stand_together():
     kinds = [0, 1, 0, 1, 1, 0, 0, 1]
     noise = np.random.default_rng(0).normal(0, 0.01, (8, 6))
     values = (patterns[kinds] * np.arange(1, 9)[:, None] + noise).astype(np.float32)
-    order = [kinds[at] for at in activations.clustered(values)]
+    order = [kinds[at] for at in activations.cluster_order(values)]
     assert sum(a != b for a, b in pairwise(order)) == 1
 
 
@@ -148,7 +148,7 @@ def test_factors_equal_scikit_learn_on_the_same_matrix(induction, seed):
 
 
 def test_factors_of_several_texts_are_of_all_their_tokens(induction):
-    """Each text is read by itself; scikit-learn is given their activations one beside the other."""
+    """Each text is read by itself; scikit-learn gets their activations concatenated."""
     texts = [RABBIT, "green table seven rabbit cold river green", "the fence and the river"]
     given = example(induction, {"text": texts[0], "more_texts": texts[1:]}, 99)
     (entry,) = factors.capture(Context(induction, [given], ALL))
@@ -196,7 +196,9 @@ def test_further_texts_are_written_on_and_decoded_too(dates):
 
 
 def test_further_texts_are_bounded_together(induction):
-    """They are held in memory together; and a picture of thousands of tokens has no more points than pixels."""
+    """All texts are held in memory together, so they have a common limit; a long picture has one point per pixel at
+    most.
+    """
     text = " ".join(["the rabbit"] * 25)
     with pytest.raises(
         ValueError, match=r"^`more_texts` has 250 tokens in all; 4 times `max_tokens`, 200, are the most"
@@ -212,7 +214,7 @@ def test_further_texts_are_bounded_together(induction):
 
 
 def test_an_output_of_one_token(dates):
-    """What stands before the first word has neurons, too."""
+    """The start token before the first word has neurons, too."""
     given = example(dates, {"text": "7 March 2021", "text_target": ""}, 99)
     assert len(given.target.ids) == 1
     (entry,) = factors.capture(Context(dates, [given], ALL | {"stack": "decoder", "n_components": 1}))
@@ -232,7 +234,7 @@ def deep(tmp_path):
 def test_layers_beyond_ten_are_numbers(tmp_path):
     loaded = deep(tmp_path)
     given = tiny_models.example(loaded)
-    assert list(activations.recorded(loaded, given)["self"]) == list(range(12))
+    assert list(activations.record_activations(loaded, given)["self"]) == list(range(12))
     (entry,) = factors.capture(Context(loaded, [given], ALL | {"from_layer": 9, "to_layer": 11, "n_components": 4}))
     assert entry.meta["layers"] == [9, 10, 11]
     assert entry.meta["neurons"] == 3 * 128
@@ -298,6 +300,24 @@ def test_what_the_entry_does_not_have(induction, options, message):
     with pytest.raises(BlockError) as caught:
         VIEWS["activations"].drawing(block(f"view: activations\n{options}"), entry)
     assert caught.value.message == message
+
+
+@pytest.mark.parametrize(
+    ("stack", "first", "options", "message"),
+    [
+        ("self", 0, "stack: encoder", "`stack` is encoder; of model 'm' it must be self."),
+        ("encoder", 0, "stack: self", "`stack` is self; of model 'm' it must be encoder or decoder."),
+        ("self", 1, "from_layer: 0", "`from_layer` is 0; the first layer with neurons is 1."),
+    ],
+)
+def test_what_comes_first_is_held_against_what_did(induction, stack, first, options, message):
+    """The key does not say it: the capture takes what comes first, and the drawing knows what that was."""
+    (entry,) = factors.capture(Context(induction, [example(induction, {"text": RABBIT}, 99)], ALL))
+    entry.meta.update({"stack": stack, "layers": entry.meta["layers"][first:]})
+    with pytest.raises(BlockError) as caught:
+        VIEWS["factors"].drawing(block(f"view: factors\n{options}"), entry)
+    assert caught.value.message == message
+    VIEWS["factors"].drawing(block(f"view: factors\nstack: {stack}"), entry)
 
 
 @pytest.mark.parametrize(

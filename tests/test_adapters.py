@@ -1,4 +1,4 @@
-"""Adapters (LoRA): drawn as peft's own model of base and adapter is, or a sentence says why not."""
+"""Adapters (LoRA) are drawn as peft's own model of base and adapter is, or a sentence says why not."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def site(made, tmp_path):
-    """The same, which a test may change."""
+    """Return a copy of the site that a test may change."""
     return shutil.copytree(made, tmp_path / "site")
 
 
@@ -104,7 +104,7 @@ def loaded(site, name, *, head=False, **settings):
 
 
 def told(site, name, **settings):
-    """Why nothing is drawn of it, wherever that is noticed."""
+    """Return the sentence that says why the model is not drawn, wherever that is noticed."""
     with pytest.raises((Unusable, BlockError)) as caught:
         loaded(site, name, **settings)
     assert "Error" not in str(caught.value)

@@ -124,7 +124,7 @@ def test_labels_that_there_are_not(labelling):
 
 
 def answers_of(kind, folder, start):
-    """All stretches with what transformers' logits say of them, the likeliest first."""
+    """Return all spans with their probabilities by transformers' logits, the likeliest first."""
     model, read = own(kind, folder)
     with torch.no_grad():
         outputs = model(**read("a b", "c d e c a"))

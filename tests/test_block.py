@@ -1,18 +1,25 @@
 """What an author may write, and what he is told where it is wrong."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from pydantic import BaseModel
 
+from mkdocs_attnviz.block.fields import Options
 from mkdocs_attnviz.block.parse import parse
 from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.block.schema import json_schema
 from mkdocs_attnviz.block.source import Source
+from mkdocs_attnviz.block.values import Part, key
+from mkdocs_attnviz.plugins import registered
 from mkdocs_attnviz.views import OPTIONS, VIEWS
 
 
@@ -54,6 +61,55 @@ def test_a_text_is_what_stands_there(text):
     assert read(f"model: m\ntext: {text}").text == text
 
 
+def test_a_number_is_what_stands_there():
+    """However JSON, a header or an author may write it."""
+    options = read(
+        GOOD + 'layer: "2"\nheads: [03, 1]\nmin_weight: 1e-3\nmerge_words: Yes\nspecial_tokens: FALSE'
+    ).options
+    assert (options.layer, options.heads, options.min_weight) == (2, (1, 3), 0.001)
+    assert (options.merge_words, options.special_tokens) == (True, False)
+
+
+@pytest.fixture
+def broken(tmp_path, monkeypatch):
+    """A folder with an installed package whose view cannot be imported."""
+    about = tmp_path / "broken_package-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-package\nVersion: 1\n")
+    (about / "entry_points.txt").write_text("[attnviz.views]\nbroken = nowhere.to_be_found:VIEW\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    registered.cache_clear()
+    yield tmp_path
+    registered.cache_clear()
+
+
+def test_a_view_that_cannot_be_imported_disturbs_no_other_block(broken):
+    assert "broken" in OPTIONS
+    assert read(GOOD + "view: matrix").view == "matrix"
+    for body, message in (
+        (GOOD + "view: broken", "View `broken` of the package broken-package cannot be imported: No module named"),
+        (GOOD + "view: haed", "broken (did you mean `head`?)"),
+        (GOOD + "modle: x", "`modle` is not a key of the block (did you mean `model`?)."),
+        (GOOD + "view: neuron\nmass: 1", "`mass` is a key of view head, matrix, model, not of view neuron."),
+    ):
+        with pytest.raises(BlockError, match=re.escape(message)) as caught:
+            read(body)
+        assert (caught.value.problem.key, caught.value.line) == (
+            body.splitlines()[-1].partition(":")[0],
+            body.count("\n"),
+        )
+    schema = json_schema(OPTIONS)
+    assert schema["properties"]["view"]["enum"] == [name for name in OPTIONS if name != "broken"]
+    assert not Draft202012Validator(schema).is_valid({"model": "m", "text": "t", "view": "broken"})
+
+
+def test_sphinx_starts_with_a_view_that_cannot_be_imported(broken):
+    code = "from mkdocs_attnviz.hosts.sphinx import AttnvizDirective; print(sorted(AttnvizDirective.option_spec))"
+    environment = os.environ | {"PYTHONPATH": str(broken)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert "n_components" in done.stdout, done.stderr
+
+
 def test_an_emoji_as_json_escapes_it():
     assert read('model: m\ntext: "\\ud83d\\ude00"').text == "😀"
 
@@ -81,17 +137,24 @@ MISTAKES = [
     (GOOD + "layer: two", 2, "`layer` is 'two'; it must be a layer's number, counted from 0."),
     (GOOD + "layer: -1", 2, "`layer` is -1; it must be a layer's number, counted from 0."),
     (GOOD + "layer: 1.5", 2, "`layer` is 1.5; it must be"),
-    (GOOD + "layer: true", 2, "`layer` is True; it must be"),
+    (GOOD + "layer: true", 2, "`layer` is true; it must be"),
     (GOOD + "layer:", 2, "`layer` is empty; it must be a layer's number"),
     (GOOD + "heads: []", 2, "`heads` is []; it must be a list of heads' numbers"),
     (GOOD + "heads: [a]", 2, '`heads` is ["a"]; it must be a list of heads\' numbers'),
     (GOOD + "heads: {a: 1}", 2, "`heads` is {\"a\": 1}; it must be"),
-    (GOOD + "heads: [1]\nhead: 2", 3, "`head` and `heads` stand both in the block; keep one of them."),
+    (GOOD + "heads: [1]\nhead: 2", 3, "`head` and `heads` are both in the block; keep one of them."),
     (GOOD + "theme: blue", 2, "`theme` is 'blue'; it must be auto, light or dark."),
     (GOOD + "view: haed", 2, f"`view` is 'haed'; the views are {', '.join(VIEWS)} (did you mean `head`?)."),
     (GOOD + "view: [head]", 2, f"`view` is no single word; the views are {', '.join(VIEWS)}."),
-    (GOOD + "layer: =", 2, "The value '=' of a key cannot be read."),
-    (GOOD + "layer: 0x" + "f" * 5000, 2, "`layer` is something else; it must be a layer's number"),
+    (GOOD + "layer: =", 2, "`layer` is '='; it must be a layer's number, counted from 0."),
+    (GOOD + "layer: ~", 2, "`layer` is empty; it must be a layer's number"),
+    (GOOD + "layer: 1000001", 2, "`layer` is 1000001; it must be a layer's number"),
+    (GOOD + "contrast: nan", 2, "`contrast` is 'nan'; it must be a number from 0.25 to 4."),
+    (GOOD + "prettify_tokens: 1", 2, "`prettify_tokens` is 1; it must be true or false."),
+    (GOOD + "heads: [1, true]", 2, "`heads` is [1, true]; it must be a list of heads' numbers"),
+    (GOOD + "heads: {a: 1, a: 2}", 2, "`a` stands twice in `heads`."),
+    (GOOD + "---\nmodel: n", 3, "The block is two documents: `---` begins a second one."),
+    (GOOD + "layer: 0x" + "f" * 5000, 2, "`layer` is '0xffff"),
     (GOOD + "id: 1a", 2, "`id` is '1a'; it must be a letter followed by"),
     (GOOD + "prettify_tokens: maybe", 2, "`prettify_tokens` is 'maybe'; it must be true or false."),
     (GOOD + "text: again", 2, "`text` stands twice in the block."),
@@ -101,8 +164,9 @@ MISTAKES = [
     (GOOD + "heads: 1:2:3:99999999999999999999", 2, "`heads` is "),
     ('model: m\ntext: "\\uD800"', 1, "The text holds half of a surrogate pair"),
     (GOOD + "? [a]\n: b", 2, "A key of the block must be a plain word."),
+    (GOOD + "generate: {[a]: 1}", 2, "A key of `generate` must be a plain word."),
     (GOOD + "view: neuron\nmass: 1", 3, "`mass` is a key of view head, matrix, model, not of view neuron."),
-    (GOOD + "min_weight: .1\nmass: .9", 2, "`min_weight` and `mass` stand both in the block; keep one of them."),
+    (GOOD + "min_weight: .1\nmass: .9", 2, "`min_weight` and `mass` are both in the block; keep one of them."),
     (GOOD + "mass: 0", 2, "`mass` is 0; it must be a number above 0, up to 1."),
     (GOOD + "filter: ac", 2, "`filter` is 'ac'; it must be all, aa, ab, ba or bb."),
     (GOOD + "tensors: a.safetensors", 0, "`tensors` brings tokens and weights of its own, so `model` does not belong"),
@@ -173,6 +237,11 @@ def test_schema_agrees_with_the_parser():
     assert not checker.is_valid({"model": "m", "text": "t", "modle": 1})
     assert not checker.is_valid({"model": "m", "text": "t", "layer": -1})
     assert json.dumps(schema)
+    offered = {each["if"]["properties"]["view"]["const"]: set(each["then"]["properties"]) for each in schema["allOf"]}
+    assert offered == {name: set(options.model_fields) for name, options in OPTIONS.items()}, "an editor offers these"
+    for view, keys in offered.items():
+        for name in set().union(*offered.values()) - keys:
+            assert not checker.is_valid({"model": "m", "text": "t", "view": view, name: 1})
 
 
 def valid(body):
@@ -254,7 +323,7 @@ def test_a_second_model():
 
 def test_generate_has_its_defaults():
     assert read(GOOD + "generate: {}").inputs["generate"] == {"max_new_tokens": 20, "do_sample": False}
-    how = "max_new_tokens: 5, do_sample: true, temperature: 0.7, top_k: 3, top_p: 0.9, seed: 0"
+    how = "max_new_tokens: 5, do_sample: true, temperature: 0.7, top_k: 3, top_p: 0.9, seed: 3"
     assert read(GOOD + f"generate: {{{how}}}").inputs["generate"] == yaml.safe_load(f"{{{how}}}")
     assert "generate" not in read(GOOD).inputs
 
@@ -274,6 +343,62 @@ def test_interventions():
     assert "interventions" not in block.inputs, "what the model reads stays the same"
 
 
+def wanted(more):
+    """What a block asks of a model; its key is made of this."""
+    block = read((GOOD if "chat:" not in more else "model: m\n") + more)
+    return block.inputs, block.options.parameters(), block.changes
+
+
+SHAP = "view: saliency\nmethod: gradient_shap"
+SAMPLED = "generate: {do_sample: true"
+CHANGED = "interventions: [{layer: 1, heads: [0, 2]}, {layer: 2, neurons: 7, scale: 2}]"
+EQUAL = [
+    ("view: factors", "view: factors\nfrom_layer: 0\nstack: self\nn_components: 6"),
+    ("view: factors", "view: factors\nstack: encoder"),
+    ("view: lens", "view: lens\ntop_k: 5\nfinal_norm: true\nprettify_tokens: false"),
+    ("view: predict", "view: predict\ntop_k: 10\nposition: 3"),
+    ("view: activations", "view: activations\nneurons: 64\nstack: decoder\nlayer: 2"),
+    ("view: saliency", "view: saliency\nmethod: input_x_gradient\nnorm: sum\nexplain: logit"),
+    (SHAP, f"{SHAP}\nsteps: 50\nseed: 0\nbaseline: zero"),
+    ("view: saliency\nmethod: occlusion", "view: saliency\nmethod: occlusion\nwindow: 1"),
+    ("generate: {}", "generate: {max_new_tokens: 20, do_sample: false, num_beams: 1, repetition_penalty: 1}"),
+    (SAMPLED + "}", SAMPLED + ", temperature: 1, top_k: 50, top_p: 1.0, seed: 0}"),
+    ("chat: [{role: user, content: a}]", "chat: [{role: user, content: a}]\nchat_date: 20240726"),
+    (CHANGED, "interventions: [{layer: 2, neurons: [7, 7], scale: 2.0}, {layer: 1, heads: [2, 0], scale: 0}]"),
+    (CHANGED, CHANGED.replace("heads: [0, 2]}", "heads: 2, scale: -0.0}, {layer: 1, heads: [0, 0]}")),
+    (CHANGED, CHANGED.replace("layer: 1", "stack: self, layer: 1")),
+    (
+        "interventions: [{layer: 1, heads: 0, neurons: [3], scale: 0.25}]",
+        "interventions: [{layer: 1, neurons: 3, scale: 0.25}, {layer: 1, heads: 0, scale: 0.5}, "
+        "{layer: 1, heads: 0, scale: 0.5}]",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("one", "other"), EQUAL, ids=[other[:60] for _, other in EQUAL])
+def test_equal_requests_are_equal(one, other):
+    assert json.dumps(wanted(one), sort_keys=True) == json.dumps(wanted(other), sort_keys=True)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("view: factors", "view: factors\nseed: 0"),
+        ("view: factors", "view: factors\nstack: decoder"),
+        ("view: factors", "view: factors\nto_layer: 0"),
+        ("view: lens\nwatch: [a, b]", "view: lens\nwatch: [b, a]"),
+        ("view: saliency\ntarget: [2, 1]", "view: saliency\ntarget: [1, 2]"),
+        ("generate: {}", "generate: {min_new_tokens: 1}"),
+        ("generate: {}", SAMPLED + "}"),
+        (CHANGED, CHANGED.replace("layer: 1", "stack: encoder, layer: 1")),
+        (CHANGED, CHANGED.replace("neurons", "heads")),
+        (CHANGED, CHANGED.replace("scale: 2", "scale: 3")),
+    ],
+)
+def test_other_requests_differ(one, other):
+    assert wanted(one) != wanted(other)
+
+
 WITHIN = [
     (GOOD + "generate: 3", 2, "`generate` is 3; it must be what the model is to write, like {max_new_tokens: 20}."),
     (GOOD + "generate: [1]", 2, "`generate` is [1]; it must be what the model is to write"),
@@ -285,6 +410,7 @@ WITHIN = [
         "`top_q` is not a key of `generate` (did you mean `top_p`?).",
     ),
     (GOOD + "generate: {xyzzy: 1}", 2, "`xyzzy` is not a key of `generate`; there are max_new_tokens, min_new_tokens"),
+    (GOOD + "generate: {top_k: }", 2, "`generate.top_k` is empty; it must be a number from 1."),
     (GOOD + "generate: {max_new_tokens: 0}", 2, "`generate.max_new_tokens` is 0; it must be a number from 1 to 1000."),
     (GOOD + "generate:\n  num_beams: 2\n  max_new_tokens: 0", 4, "`generate.max_new_tokens` is 0; it must be"),
     (GOOD + "generate: {max_new_tokens: many}", 2, "`generate.max_new_tokens` is 'many'; it must be a number from 1"),
@@ -307,14 +433,14 @@ WITHIN = [
     (
         GOOD + "text_target: x\ngenerate: {}",
         2,
-        "`generate` and `text_target` stand both in the block; keep one of them.",
+        "`generate` and `text_target` are both in the block; keep one of them.",
     ),
     (
         GOOD + "view: similarity\nother: n\ngenerate: {}",
         4,
-        "`other` and `generate` stand both in the block; keep one of them.",
+        "`other` and `generate` are both in the block; keep one of them.",
     ),
-    (TALK + "view: similarity\nother: n", 2, "`other` and `chat` stand both in the block; keep one of them."),
+    (TALK + "view: similarity\nother: n", 2, "`other` and `chat` are both in the block; keep one of them."),
     (GOOD + "other: n", 2, "`other` is a key of view similarity, not of view head."),
     (
         GOOD + "view: similarity\nother_revision: v2",
@@ -322,8 +448,8 @@ WITHIN = [
         "`other_revision` is 'v2', but the block has no `other` model.",
     ),
     (GOOD + "view: similarity\nother:", 3, "`other` is empty; it must be an alias of the site"),
-    (GOOD + "text_pair: x\ngenerate: {}", 2, "`generate` and `text_pair` stand both in the block; keep one of them."),
-    (TALK + "text: t", 4, "`chat` and `text` stand both in the block; keep one of them."),
+    (GOOD + "text_pair: x\ngenerate: {}", 2, "`generate` and `text_pair` are both in the block; keep one of them."),
+    (TALK + "text: t", 4, "`chat` and `text` are both in the block; keep one of them."),
     ("model: m\nchat: hello", 1, "`chat` is 'hello'; it must be a list of messages, each with `role` and `content`."),
     ("model: m\nchat: []", 1, "`chat` is []; it must be a list of messages"),
     ("model: m\nchat:\n  - hello", 2, '`chat` is ["hello"]; it must be a list of messages'),
@@ -358,7 +484,7 @@ WITHIN = [
     (
         GOOD + "interventions: [{layer: 1, heads: 1, scale: .inf}]",
         2,
-        "`interventions.scale` is inf; it must be a number.",
+        "`interventions.scale` is '.inf'; it must be a number.",
     ),
     (
         GOOD + "interventions: [{layer: 1, heads: 1, stack: middle}]",
@@ -396,6 +522,7 @@ def test_a_mistake_within_a_key_of_the_header_is_reported_at_the_fence():
     for text, message in (
         ("{max_new: 3}", "`max_new` is not a key of `generate`"),
         ("{top_k: 0, do_sample: true}", "`generate.top_k` is 0; it must be a number from 1."),
+        ("{max_new_tokens: 3, max_new_tokens: 4}", "`max_new_tokens` stands twice in `generate`."),
         ("{", "The block is not valid YAML"),
     ):
         with pytest.raises(BlockError, match=re.escape(message)) as caught:
@@ -485,3 +612,57 @@ def test_no_value_breaks_the_parser(block, header):
 def test_a_source_survives_its_journey():
     source = Source('a: "ü\n-->\u2028', {"x": '"<'}, "p.md", 3)
     assert Source.from_json(source.to_json()) == source
+
+
+class Inner(BaseModel):
+    a: int = 3
+
+
+class Own(Part):
+    deep: list[Inner] = key("a list of inner things", "More.", default=[])
+    n: int = key("a number", "How many.")
+
+
+class OwnOptions(Options):
+    """Options as a package that we have never seen may declare them."""
+
+    required: int = key("a number", "It must be there.")
+    either: int | str = key("a number or a word", "A union.", default=1)
+    named: dict[str, int] = key("numbers by name", "A mapping.", default={})
+    two: tuple[float, float] = key("two numbers", "A pair.", default=(0, 0))
+    flag: bool = key("true or false", "A strict one.", default=False, strict=True)
+    own: tuple[Own, ...] | None = key("a list of own things", "Parts.", default=None)
+    plain: float = 3
+
+
+NEEDED = GOOD + "required: 1\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "line", "message"),
+    [
+        (GOOD, None, "The block has no `required`; it must be a number."),
+        (NEEDED + "named: {a: q}", 3, '`named` is {"a": "q"}; it must be numbers by name.'),
+        (NEEDED + "two: [1]", 3, "`two` is [1]; it must be two numbers."),
+        (NEEDED + "flag: maybe", 3, "`flag` is 'maybe'; it must be true or false."),
+        (NEEDED + "plain: x", 3, "`plain` is 'x'; it must be something else."),
+        (NEEDED + "own:\n- {n: 1}\n- {n: 1, deep: [{a: q}]}", 5, '`own.deep` is [{"a": "q"}]; it must be a list of'),
+        (NEEDED + "own:\n- n: 1\n- deep: []", 5, "`own` has no `n`; it must be a number."),
+        (NEEDED + "own: [{n: 1, dep: 1}]", 3, "`dep` is not a key of an own (did you mean `deep`?)."),
+    ],
+)
+def test_mistakes_in_options_of_another_package(body, line, message):
+    with pytest.raises(BlockError) as caught:
+        parse(Source(body), {"head": OwnOptions})
+    assert message in caught.value.message
+    assert caught.value.line == line
+
+
+def test_options_of_another_package():
+    header = {"named": "{a: 1}", "either": "{a: 1}"}
+    options = parse(Source(NEEDED + "two: [1, 2.5]\nflag: true", header), {"head": OwnOptions}).options
+    assert (options.required, options.two, options.flag) == (1, (1.0, 2.5), True)
+    assert (options.named, options.either) == ({"a": 1}, "{a: 1}")
+    checker = Draft202012Validator(json_schema({"head": OwnOptions}))
+    assert checker.is_valid(yaml.safe_load(NEEDED + "named: {a: 1}"))
+    assert not checker.is_valid(yaml.safe_load(GOOD))

@@ -225,7 +225,13 @@ def test_state_can_be_set_and_is_checked(show):
     figure = page.locator("attn-viz")
     figure.evaluate("element => { element.state = {layer: 3, heads: [2], selected: {side: 'left', index: 2}} }")
     expected = {"stack": "self", "layer": 3, "heads": [2], "filter": "all", "selected": locked("left", 2)}
-    expected |= {"across_layers": None, "across_heads": None, "value_weighted": False, "merge_words": False}
+    expected |= {
+        "across_layers": None,
+        "across_heads": None,
+        "value_weighted": False,
+        "merge_words": False,
+        "beside": None,
+    }
     assert state(page) == expected | {"special_tokens": True, "contrast": 1, "min_weight": None, "mass": None}
     for bad in (
         {"layer": 9},

@@ -105,12 +105,12 @@ def _sealed(header, rest=b""):
         (ENTRY.to_bytes().replace(b"\n", b"\r\n"), "does not match its digest"),
         (Entry({"key": [["text", "another"]]}, {}).to_bytes(), "belongs to another input"),
         (Entry({}, {}).to_bytes(), "belongs to another input"),
-        (_sealed(b"no JSON"), "header is none of ours"),
-        (_sealed(b"[" * 100_000), "header is none of ours"),
-        (_sealed(b"[]"), "header is none of ours"),
-        (_sealed(b'{"meta": {}}'), "header is none of ours"),
-        (_sealed(b'{"meta": {}, "blobs": [["self/0", "2"]]}', b"xy"), "header is none of ours"),
-        (_sealed(b'{"meta": {}, "blobs": [["self/0", 3]]}', b"xy"), "other sizes than it has"),
+        (_sealed(b"no JSON"), "header is not that of an entry"),
+        (_sealed(b"[" * 100_000), "header is not that of an entry"),
+        (_sealed(b"[]"), "header is not that of an entry"),
+        (_sealed(b'{"meta": {}}'), "header is not that of an entry"),
+        (_sealed(b'{"meta": {}, "blobs": [["self/0", "2"]]}', b"xy"), "header is not that of an entry"),
+        (_sealed(b'{"meta": {}, "blobs": [["self/0", 3]]}', b"xy"), "other sizes than its content has"),
     ],
 )
 def test_a_bad_file_counts_as_missing_and_is_replaced(folder, caplog, content, why):

@@ -1,4 +1,4 @@
-"""What is captured equals what transformers itself says the attention is, and capturing changes nothing."""
+"""Captured attention equals transformers' own, and capturing changes nothing."""
 
 import os
 import re
@@ -48,12 +48,12 @@ def ref(model):
 
 
 def probabilities(entry, layer, stack="self"):
-    """(heads, rows, cols)"""
+    """Return the probabilities of a layer, (heads, rows, cols)."""
     return decoding.weights(entry, stack, layer)
 
 
 def expected(folder, text, text_pair=None):
-    """Transformers' own `output_attentions`, eager, nothing of ours near it."""
+    """Return transformers' own `output_attentions`, eager, without any of our code."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     model = transformers.AutoModel.from_pretrained(folder, attn_implementation="eager").eval()
     if model.config.is_encoder_decoder:
@@ -311,7 +311,7 @@ def with_code(folder, code, name):
 
 
 def test_a_model_that_does_not_mask_padding_is_run_text_by_text(worker, make_model):
-    """Also where the first batch has no padding, and so proves nothing."""
+    """The same holds if the first batch has no padding, and so proves nothing."""
     model = with_code(make_model("bert", **SMALL), UNMASKED, "UnmaskedModel")
     texts = ["a a", "b b", "a b c d e f g h", "h g f e"]
     requests = [Request(ATTENTION, model, {"text": text}) for text in texts]
@@ -454,7 +454,7 @@ UNLIKE = (
     ("model_type", "settings"), [("bart", UNLIKE), ("t5", T5 | {"num_layers": 3, "num_decoder_layers": 2})]
 )
 def test_three_stacks_of_different_depth(make_model, model_type, settings):
-    """Several at once, so that both sides are padded."""
+    """Several texts run at once, so that both sides are padded."""
     folder = make_model(model_type, auto=transformers.AutoModelForSeq2SeqLM, **settings)
     loaded = load(ref(str(folder)), "cpu")
     texts = [("a b c d e f g h", "a b"), ("h g f", "h g f e d"), ("a a b b c", "c")]
@@ -478,7 +478,7 @@ def test_three_stacks_of_different_depth(make_model, model_type, settings):
 
 
 def test_without_a_target_the_model_writes():
-    """What it would write by transformers' own `generate`, most likely token by most likely token."""
+    """The target is transformers' own greedy `generate`."""
     loaded = load(ref(DATES), "cpu")
     read = example(loaded, {"text": DATE}, 99)
     model = transformers.AutoModelForSeq2SeqLM.from_pretrained(DATES).eval()
@@ -530,7 +530,7 @@ STRONGER = {
 
 @pytest.mark.parametrize("model_type", SCORED)
 def test_queries_keys_and_terms_give_the_weights(make_model, model_type):
-    """In a batch, within 1e-3 of transformers' own, as decoded from what the browser gets."""
+    """The terms of a batch, decoded as the browser gets them, give transformers' own weights within 1e-3."""
     folder = make_model(model_type, **ARCHITECTURES[model_type] | STRONGER.get(model_type, {}))
     loaded = load(ref(str(folder)), "cpu")
     target = {"text_target": "a b c d"} if loaded.encoder_decoder else {}
@@ -569,7 +569,7 @@ def test_scores_of_trained_models(model):
 
 
 def test_norms_of_values_through_the_output_projection(minilm):
-    """‖v · W_O‖ head by head, as written down; ours goes by way of W_O · W_Oᵀ."""
+    """The norms ‖v · W_O‖ are computed head by head as defined; ours use W_O · W_Oᵀ."""
     entry = attention.capture(Context(minilm, [example(minilm, {"text": TEXTS[17]}, 99)]))[0]
     model = transformers.AutoModel.from_pretrained(minilm.ref.path).eval()
     with torch.no_grad():
@@ -609,7 +609,7 @@ def test_what_a_sink_takes_is_a_column():
 
 
 def test_an_output_that_does_not_end_is_refused():
-    """A piece of it would be kept under the name of the whole."""
+    """A truncated output would be stored under the key of the whole."""
     dates = load(ref(str(ROOT / "example_site" / "models" / "dates")), "cpu")
     with pytest.raises(ValueError, match="has written 9 tokens and come to no end; give it a `text_target`"):
         example(dates, {"text": "1/5/2021"}, 9)
@@ -617,7 +617,7 @@ def test_an_output_that_does_not_end_is_refused():
 
 
 def test_words_where_a_tokenizer_takes_a_text_for_one():
-    """As Llama's: spaces are a part of the vocabulary, and nothing splits at them before."""
+    """Vocabularies like Llama's contain spaces, and nothing splits a text at them before."""
     pieces = [
         ("<unk>", 0.0),
         ("▁the", -1.0),

@@ -218,7 +218,7 @@ def test_assets_writes_what_pages_refer_to(attnviz, mkdocs_yml, tmp_path):
 
 MISUSE = {
     ("run", "nowhere.md"): "Error: Invalid value for '[PATHS]...': Path 'nowhere.md' does not exist.",
-    ("run", "-f", "notes.txt"): "Error: notes.txt is no configuration that is read here; those are "
+    ("run", "-f", "notes.txt"): "Error: notes.txt is not a configuration that attnviz can read; it reads "
     "zensical.toml, mkdocs.yml, mkdocs.yaml, properdocs.yml, properdocs.yaml, conf.py.",
     ("run", "-f", "broken.yml"): "Error: broken.yml cannot be read: ",
     ("run", "-f", "unknown.yml"): "Error: unknown.yml: mkdocs_attnviz has no setting 'devise'; it has models, ",
@@ -229,8 +229,8 @@ MISUSE = {
     ("run", "--push", "page.md"): "Error: There is no shared cache to push to; set `cache_url`.",
     ("prune", "--shared", "-f", "plain.yml"): "Error: There is no shared cache; set `cache_url`.",
     ("prune", "page.md"): "Error: Got unexpected extra argument (page.md)",
-    ("run", "--address", "ray://head:10001"): "Error: `--address` is that of a Ray cluster; it goes with "
-    "`--engine ray`.",
+    ("run", "--address", "ray://head:10001"): "Error: `--address` is the address of a Ray cluster; it "
+    "needs `--engine ray`.",
     ("completion", "csh"): "Error: Invalid value for '{bash|zsh|fish}': 'csh' is not one of 'bash', 'zsh', 'fish'.",
     ("export",): "Error: Missing argument 'PAGE'.",
 }

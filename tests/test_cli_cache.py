@@ -233,11 +233,11 @@ CAUGHT = {
     delete_entry: f"index.md:3: The cache does not hold its tensors. {RUN} computes them.",
     corrupt_entry: rf"index.md:3: Its cache entry .*\.attnviz is damaged. {RUN} computes it again.",
     move_branch: "attnviz.lock: org/induction has moved: 'main' is commit 76543210fe now, the lock file keeps "
-    "0123456789. `attnviz run --update` goes along with it.",
+    "0123456789. `attnviz run --update` takes the new commit.",
     change_model: "attnviz.lock: models/mine has changed since the lock file was written. "
-    f"{RUN} computes its figures anew.",
+    f"{RUN} computes its figures again.",
     delete_lock: f"attnviz.lock: It does not name 'org/induction'; {RUN} writes it.",
-    damage_lock: "attnviz.lock: The lock file .* cannot be read .*; mend it, or delete it to begin anew.",
+    damage_lock: "attnviz.lock: The lock file .* cannot be read .*; correct it, or delete it to start again.",
     misspell: "index.md:5: `tekst` is not a key of the block .did you mean `text`.*",
 }
 
@@ -259,11 +259,11 @@ OTHERS = {
     "org/induction": (
         move_branch,
         "attnviz.lock: org/induction has moved: 'main' is commit 76543210fe now, the lock file keeps "
-        "0123456789. `attnviz run --update` goes along with it.",
+        "0123456789. `attnviz run --update` takes the new commit.",
     ),
     "models/other": (
         lambda project: (project.folder / "models" / "other" / "model.safetensors").open("ab").write(b" "),
-        f"attnviz.lock: models/other has changed since the lock file was written. {RUN} computes its figures anew.",
+        f"attnviz.lock: models/other has changed since the lock file was written. {RUN} computes its figures again.",
     ),
 }
 
@@ -462,11 +462,11 @@ def unreadable_page(project):
 
 
 REFUSED = {
-    misspell: "Error: Nothing is pruned, since what 1 block may use is not known. index.md:5: `tekst` is not",
+    misspell: "Error: Nothing is pruned, because it is not known what 1 block may use. index.md:5: `tekst` is not",
     unknown_commit: "what 1 block may use is not known. two.md:1: no commit of its model is known here; "
     f"{RUN} asks the hub.",
     damage_lock: "Error: Nothing is pruned. The lock file ",
-    unreadable_page: "Error: Nothing is pruned, since pages may use what is not known here: "
+    unreadable_page: "Error: Nothing is pruned, because pages may use entries that are not known here: "
     "plugin or hook no-such-plugin was not run.",
 }
 
@@ -500,6 +500,7 @@ def test_prune_follows_no_link(littered, tmp_path):
     made = littered.attnviz("prune", "--delete")
     assert made.returncode == 2
     assert (
-        "Nothing is pruned, since .attnviz is a link to another folder; name that folder as `cache_dir`." in made.stderr
+        "Nothing is pruned, because .attnviz is a link to another folder; name that folder as `cache_dir`."
+        in made.stderr
     )
     assert all(other.exists() for other in others)

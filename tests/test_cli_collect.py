@@ -101,7 +101,7 @@ def test_paths_beside_the_site(folder):
     assert folder.blocks("README.md", "docs/index.md") == [f"{Path('README.md')}:1", "index.md:1"]
     made = folder.run("check", "docs/drafts/page.md")
     assert (made.returncode, made.stdout) == (0, "0 blocks on 0 pages: nothing is missing\n")
-    assert made.stderr == "docs/drafts/page.md is no page of the site.\n"
+    assert made.stderr == "docs/drafts/page.md is not a page of the site.\n"
 
 
 CONF = """\

@@ -24,7 +24,7 @@ import tiny_models
 
 from mkdocs_attnviz.models.captures import attention, scores
 from mkdocs_attnviz.models.captures.context import Context
-from mkdocs_attnviz.models.inputs.examples import accepted, collate
+from mkdocs_attnviz.models.inputs.examples import accepted_arguments, collate
 from mkdocs_attnviz.models.loading.load import NO_ATTENTION, Unusable
 from mkdocs_attnviz.models.probing.attention_limits import limit
 
@@ -34,14 +34,14 @@ PAGE = SITE / "includes" / "coverage.md"
 TYPES = tiny_models.text_model_types()
 ORDER = ["self", "encoder", "decoder", "cross"]
 EXACT = 190
-"""At least so many types give exact attention, queries and keys."""
+"""The least number of types with exact attention, queries and keys."""
 QUANTISATION = 0.00392
 IDENTITY = 1e-3
 
 
 @functools.cache
 def found(model_type):
-    """What the table says of a type: captured, and checked on the way."""
+    """Return the table's row of a type; its capture is checked on the way."""
     if model_type in NO_ATTENTION:
         return {"why": f"It has no attention to show: {NO_ATTENTION[model_type]}."}
     if model_type in tiny_models.NOT_BUILT:
@@ -88,13 +88,13 @@ def checked(loaded, example):
 
 
 def segments(loaded):
-    """Whether the model is told which of two sentences a token belongs to; else separators must say it."""
+    """Return the way in which a model tells two sentences apart: token types, or else separators."""
     types = getattr(loaded.model.config.get_text_config(), "type_vocab_size", 0) or 0
-    return types > 1 and "token_type_ids" in accepted(loaded.model)
+    return types > 1 and "token_type_ids" in accepted_arguments(loaded.model)
 
 
 def check_weights(entry, truth):
-    """Whether there was something to compare with."""
+    """Compare weights with transformers' own; return whether there was anything to compare with."""
     compared = False
     for name, stack in entry.meta["stacks"].items():
         for layer in stack["layers"]:
@@ -122,7 +122,7 @@ def check_scores(entry, truth):
 
 
 def expected(loaded, example):
-    """Transformers' own `output_attentions`, by stack and layer, where they are weights of tokens by tokens."""
+    """Return transformers' own `output_attentions` by stack and layer, where they are weights of tokens by tokens."""
     outputs = run(loaded, example, output_attentions=True)
     rows, cols = len(example.text.ids), len(example.target.ids) if example.target else 0
     shapes = {"attentions": (rows, rows), "encoder_attentions": (rows, rows)}
@@ -151,7 +151,7 @@ def floats(outputs):
 
 
 class outputs_of:
-    """What the model gives while something else runs it."""
+    """A recorder of the model's outputs while something else runs it."""
 
     def __init__(self, model):
         self.model, self.seen = model, []
@@ -165,7 +165,7 @@ class outputs_of:
 
 
 def is_causal(loaded, example, sequence):
-    """Whether what the model makes of a token stays the same when a later one changes."""
+    """Return whether the output at a token stays the same when a later token changes."""
     inputs = collate(loaded, [example])
     name = "decoder_input_ids" if sequence == "target" else "input_ids"
     changed = dict(inputs)
@@ -185,7 +185,7 @@ def states(outputs):
 
 
 def markdown(types):
-    """The table as a reader sees it; `includes/coverage.md` of the example site."""
+    """Return the table as readers see it, `includes/coverage.md` of the example site."""
     lines = ["| Model type | Attention | Beside q·k in the scores | Pairs by | Value norms |", "|---|---|---|---|---|"]
     for name, row in sorted(types.items()):
         if "stacks" not in row:

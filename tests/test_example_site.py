@@ -135,8 +135,7 @@ def test_the_masked_model_says_whose_horse_is_fed():
 
 
 def test_every_key_and_setting_is_documented():
-    from mkdocs_attnviz.block.fields import fields_of
-    from mkdocs_attnviz.block.parse import _fields_within
+    from mkdocs_attnviz.block.fields import fields_of, part_of
     from mkdocs_attnviz.settings import Settings
     from mkdocs_attnviz.views import OPTIONS
 
@@ -145,7 +144,8 @@ def test_every_key_and_setting_is_documented():
 
     fields = {key: field for options in OPTIONS.values() for key, field in fields_of(options).items()}
     keys = set(fields)
-    within = {f"{key}.{name}" for key, field in fields.items() for name in _fields_within(field.annotation)}
+    parts = {key: part_of(field.annotation) for key, field in fields.items()}
+    within = {f"{key}.{name}" for key, part in parts.items() if part is not None for name in part.model_fields}
     listed_within = re.findall(r"^\| `(\w+\.\w+)` \|", (DOCS / "guide" / "block.md").read_text(), re.MULTILINE)
     assert sorted(listed_within) == sorted(within)
     assert sorted(listed("block.md")) == sorted(keys)

@@ -52,7 +52,7 @@ def test_found_by_running(model_type):
 
 def test_a_narrow_network_beside_it_is_not_taken_for_it(monkeypatch):
     """Gemma 3n has one that mixes in what it knows of each token, after the feed-forward network."""
-    narrow = tiny_models.OVERRIDES["gemma3n_text"] | {"hidden_size_per_layer_input": 16}
+    narrow = tiny_models.OVERRIDES["gemma3n_text"] | {"hidden_size_per_layer_input": 16, "laurel_rank": 16}
     monkeypatch.setitem(tiny_models.OVERRIDES, "gemma3n_text", narrow)
     loaded = tiny_models.tiny("gemma3n_text")
     found = feed_forward.down_projections(loaded, tiny_models.example(loaded))["self"]

@@ -1,4 +1,4 @@
-"""What a model writes for `generate` and reads for `chat` is what transformers itself makes of them."""
+"""The text that a model writes for `generate` and reads for `chat` is the one that transformers itself makes."""
 
 import datetime
 import json
@@ -15,6 +15,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from mkdocs_attnviz.block.parse import parse
 from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.block.source import Source
+from mkdocs_attnviz.block.values import IMPLIED, SAMPLING, TODAY
 from mkdocs_attnviz.models.captures import attention
 from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.identity.reference import resolve
@@ -53,7 +54,7 @@ def loaded(folder, *, head=True):
 
 
 def inputs(body):
-    """As they come from a block, with the defaults of its parts."""
+    """Return inputs as they come from a block, with defaults filled in."""
     return parse(Source(f"model: m\n{body}"), OPTIONS).inputs
 
 
@@ -128,6 +129,20 @@ def test_a_seed_draws_the_same_tokens_and_disturbs_nobody(make_model):
     assert first == expected(model.ref.path, "a b c", **options)
 
 
+@pytest.mark.parametrize("sampled", [False, True])
+def test_what_a_block_need_not_say_means_nothing(sampled):
+    """Its key leaves out what is implied; so whoever says it must get what those get who do not."""
+    said = {name: value for name, value in IMPLIED.items() if sampled or name not in SAMPLING}
+    how = {"max_new_tokens": 30, "do_sample": sampled}
+    read = {"text": TEXT, "generate": how}
+    first = example(loaded(INDUCTION), read, 99).text
+    assert example(loaded(INDUCTION), read | {"generate": how | said}, 99).text == first
+    for name, value in said.items():
+        other = how | {name: {"top_k": 1}.get(name, value + 1 if name in ("num_beams", "seed") else value / 2)}
+        changed = example(loaded(INDUCTION), read | {"generate": other}, 99).text
+        assert changed != first or name == "num_beams", f"{name} is read"
+
+
 def test_it_stops_at_the_end_of_the_text(make_model):
     folder = make_model("llama")
     free = expected(folder, "a b c", do_sample=False, max_new_tokens=12, eos_token_id=-1)
@@ -159,7 +174,7 @@ MISLEADING = {
     "stop_strings": ["a"],
     "guidance_scale": 2.0,
 }
-"""What a model's own `generation_config.json` may say, and what is not asked for."""
+"""Settings that a model's own `generation_config.json` may have and that are ignored."""
 
 
 @pytest.mark.parametrize("name", ["generation_config.json", "config.json"])
@@ -183,7 +198,7 @@ def test_an_encoder_decoder_writes_by_itself_whatever_its_files_ask_for(tmp_path
 
 
 def test_what_decides_the_tokens_comes_from_the_files(make_model):
-    """The end, and what is never written."""
+    """The files tell which token ends a text and which are never written."""
     folder = make_model("llama")
     free = expected(folder, "a b c", do_sample=False, max_new_tokens=12)[3:]
     _say(folder, "generation_config.json", {"suppress_tokens": free[:1], "eos_token_id": 99})
@@ -249,7 +264,7 @@ def test_what_it_writes_is_refused_where_it_is_too_long_and_never_cut():
 
 
 def unquantised(model, read, monkeypatch):
-    """Weights of every call, in the order of the pass, as they are before they are made bytes."""
+    """Return the weights of every call, in order, before they are quantised."""
     seen = []
     quantised = attention.quantised
 
@@ -348,7 +363,7 @@ def test_a_conversation_is_written_by_the_chat_template(chat_model, writes):
 
 
 def test_a_template_that_prints_the_date_reads_the_same_every_day(chat_model, monkeypatch):
-    """And a block may say another day; each is a text of its own, and what is drawn says which day it is."""
+    """A block may name another date; each is a text of its own, and the figure tells its date."""
     model = loaded(chat_model)
     model.tokenizer.chat_template = "{{ strftime_now('%d %Y') }} {{ ['a', 'b', 'c', 'd'] | random }} " + CHAT
     body = "chat: [{role: user, content: a b}]"
@@ -362,7 +377,7 @@ def test_a_template_that_prints_the_date_reads_the_same_every_day(chat_model, mo
     monkeypatch.setattr("transformers.utils.chat_template_utils.datetime", Later)
     random.seed(5)
     assert text_tokens(model, inputs(body)) == first
-    assert first.date == "2024-07-26" == first.meta()["date"]
+    assert first.date == TODAY == "2024-07-26" == first.meta()["date"]
     other = text_tokens(model, inputs(f"{body}\nchat_date: 2025-03-04"))
     assert other.date == "2025-03-04"
     model.tokenizer.chat_template = CHAT
@@ -372,7 +387,7 @@ def test_a_template_that_prints_the_date_reads_the_same_every_day(chat_model, mo
 def test_a_day_that_is_none():
     with pytest.raises(BlockError, match="`chat_date` is '2024-13-01'; it must be a day like 2024-07-26"):
         inputs("chat: [{role: user, content: a}]\nchat_date: 2024-13-01")
-    with pytest.raises(BlockError, match="`chat_date` and `text` stand both in the block"):
+    with pytest.raises(BlockError, match="`chat_date` and `text` are both in the block"):
         inputs("text: a\nchat_date: 2024-12-01")
 
 
@@ -390,5 +405,5 @@ def test_a_chat_that_its_template_refuses(chat_model):
 
 
 def test_chat_and_text_exclude_each_other():
-    with pytest.raises(BlockError, match="`chat` and `text` stand both in the block"):
+    with pytest.raises(BlockError, match="`chat` and `text` are both in the block"):
         inputs(TALK + "text: a")

@@ -18,7 +18,7 @@ from mkdocs_attnviz.cache.entry import DamagedEntry, Entry
 from mkdocs_attnviz.cache.entry_schema import LARGEST_LAYER, fault, inflated, unusable
 from mkdocs_attnviz.cache.files import read_regular
 from mkdocs_attnviz.cache.folder import Cache
-from mkdocs_attnviz.cache.status import standings
+from mkdocs_attnviz.cache.status import block_statuses
 from mkdocs_attnviz.figure import Alert, Assets, Figure
 from mkdocs_attnviz.models.engine.client import Worker
 from mkdocs_attnviz.pipeline import Pipeline
@@ -165,8 +165,8 @@ def test_where_no_model_may_run_a_damaged_entry_is_told(draw, tmp_path, worker):
     assert isinstance(found, Alert)
     assert "The cache does not hold this figure's tensors" in found.message
     with Pipeline(Settings(on_missing="warn"), tmp_path, LOG, engine=worker).build() as build:
-        (standing,) = standings(build, [Source(BLOCK)])
-    assert standing.state == "damaged"
+        (status,) = block_statuses(build, [Source(BLOCK)])
+    assert status.state == "damaged"
 
 
 def test_a_store_that_holds_a_bad_entry_gives_it_once(draw, tmp_path):

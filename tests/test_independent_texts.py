@@ -1,4 +1,4 @@
-"""What a text gives depends on that text alone, whatever a model has read before it, and is what transformers used."""
+"""The result for a text depends on that text alone, whatever a model has read before, and equals transformers' own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mkdocs_attnviz.models.loading.load import NO_ATTENTION, Unusable
 from mkdocs_attnviz.models.loading.loaded import Loaded
 
 SHORT, LONG = 11, 45
-"""Tokens of two texts, on either side of where an architecture turns to another kind of attention."""
+"""The lengths of two texts, one below and one above the length at which an architecture changes its attention."""
 UNFIT = {"blt", "musicgen", "musicgen_melody", "perceiver", "whisper", "xlstm"}
 """Types without attention that read more than token ids, or cannot be built small."""
 TYPES = [name for name in tiny_models.text_model_types() if name not in {*tiny_models.NOT_BUILT, *UNFIT}]
@@ -27,7 +27,7 @@ REFUSED = {
     "bigbird_pegasus": "it uses block-sparse attention for longer texts",
     "deepseek_v4": "it uses summaries of its tokens, too, for longer texts",
 }
-"""What is said of long texts, where what a model uses for them cannot be shown."""
+"""Reasons that messages give for long texts whose attention cannot be shown."""
 
 
 def captured(loaded, example):
@@ -70,7 +70,7 @@ def test_alone_and_after_others(model_type):
 
 
 def check_refused(model_type, short, long):
-    """Return what cannot be shown of a long text is said, and nothing else is refused for its length."""
+    """Check that the refusal of a long text names its reason, and that nothing else is refused for its length."""
     if model_type not in REFUSED:
         assert short == long
         return

@@ -16,9 +16,9 @@ from conftest import INDUCTION, Site, draw_all
 from test_capture import ARCHITECTURES, BART, SMALL, ref
 
 import mkdocs_attnviz
+from mkdocs_attnviz.block.interventions import words
 from mkdocs_attnviz.block.parse import parse
 from mkdocs_attnviz.block.source import Source
-from mkdocs_attnviz.block.values import words
 from mkdocs_attnviz.cache.key import file_name
 from mkdocs_attnviz.models.captures import attention
 from mkdocs_attnviz.models.captures.context import Context
@@ -162,7 +162,7 @@ def test_a_scale_of_one_changes_nothing(made, name):
 
 
 def test_one_layer_of_those_that_share_their_weights(make_model):
-    """ALBERT uses one module in each layer: scaled by hand is its input in the second of two calls."""
+    """ALBERT uses one module in every layer: by hand, its input is scaled in the second of two calls."""
     loaded = load(ref(str(make_model("albert", auto=MASKED, **ARCHITECTURES["albert"]))), "cpu", head=True)
     dense = loaded.model.albert.encoder.albert_layer_groups[0].albert_layers[0].attention.dense
     calls = []
@@ -186,7 +186,7 @@ def test_one_layer_of_those_that_share_their_weights(make_model):
 
 @pytest.mark.parametrize("name", ["gpt2", "llama", "t5-decoder", "t5-cross", "marian-cross"])
 def test_what_is_written_without_heads_equals_generate(made, name):
-    """With the cache of keys and values, as transformers itself writes with scaled weights."""
+    """The model writes with its cache of keys and values, as transformers itself does with scaled weights."""
     loaded, stack, projection, _ = made(name)
     how = {"max_new_tokens": 12, "do_sample": False, "min_new_tokens": 12}
     changed = by_hand(loaded.model, projection.format(0), slice(0, 32), -4.0)
@@ -202,7 +202,7 @@ def test_what_is_written_without_heads_equals_generate(made, name):
 
 
 def test_attention_is_that_of_the_changed_model(made):
-    """Of the layers above; and the norms of what the heads themselves move are scaled."""
+    """The attention of the layers above changes, and the norms of the scaled heads are scaled."""
     loaded, _, projection, _ = made("llama")
     read = [example(loaded, {"text": TEXT}, 99)]
     change = [{"layer": 0, "heads": [1], "scale": 0.0}]
@@ -250,7 +250,7 @@ def test_stacks_of_an_encoder_decoder_are_named(made):
 
 
 def test_the_worker_runs_with_them_and_then_without(make_model):
-    """One warm process; a bad layer is said to be the block's `interventions`, for each input."""
+    """One warm process runs both; a bad layer is reported under `interventions` for each input."""
     folder = make_model("gpt2", auto=CAUSAL, **ARCHITECTURES["gpt2"])
     worker = Worker()
 
@@ -287,7 +287,7 @@ def test_one_text_alone_is_blamed_for_the_look_at_the_model(made):
 
 
 def test_keys():
-    """Those of blocks without interventions are as they always were."""
+    """The keys of blocks without interventions have not changed."""
     model = ref(INDUCTION)
     plain = Request(ATTENTION, model, {"text": "a fox"})
     changed = Request(ATTENTION, model, {"text": "a fox"}, {}, ({"layer": 1, "heads": [0], "scale": 0.0},))
@@ -347,7 +347,7 @@ def figure(page, id):
 
 
 def test_without_its_heads_the_model_forgets_the_list(built, open_page):
-    """Read from the built page, on both sides of the switch: what was repeated is no longer likely."""
+    """The built page, on both sides of the switch, no longer predicts the repeated words."""
     page = open_page(built.folder / "site" / "index.html")
     draw_all(page)
     element = figure(page, "tokens")
@@ -376,7 +376,7 @@ CHANGE = "interventions: [{layer: 0, heads: [1, 2], neurons: [3, 5]}]"
 
 @pytest.fixture(scope="module")
 def every_view(tmp_path_factory, shared_cache):
-    """Each view of a model as it is, and of the model changed."""
+    """Build each view of a model as it is and of the changed model."""
     site = Site(tmp_path_factory.mktemp("every"), shared_cache)
     blocks = [
         f"```attention\nmodel: induction\ntext: {LIST}\nview: {view}\nid: {view}{id}\n{more}\n```\n"
@@ -498,7 +498,7 @@ def test_what_is_changed_is_said_in_words(changes, said):
 
 
 def test_the_name_and_the_saved_picture_say_which_model_is_shown(built, open_page):
-    """Also after a change of state, when the sentence about the first state holds no more."""
+    """The name and the saved picture still tell it after a change of state."""
     page = open_page(built.folder / "site" / "index.html")
     draw_all(page)
     element = figure(page, "heads")

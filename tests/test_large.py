@@ -52,7 +52,7 @@ def ref(model, **changes):
 
 
 def captured(loaded, read):
-    """Both captures' blobs, by their names."""
+    """Return the blobs of both captures by their names."""
     entries = [take.capture(loaded, [read])[0] for take in (attention, scores)]
     return [(entry.meta, entry.blobs) for entry in entries]
 
@@ -70,7 +70,7 @@ def minilm():
 
 @pytest.mark.parametrize("device_map", ["auto", "balanced", "balanced_low_0", "sequential", {"": "disk"}, MIXED])
 def test_a_model_that_is_spread_gives_the_same_entry(minilm, device_map):
-    """To the byte, also where accelerate fetches a layer's weights for that layer's own pass alone."""
+    """Entries are equal to the byte, even if accelerate loads a layer's weights only for that layer's own pass."""
     loaded = load(ref(MINILM, device_map=device_map), "cpu")
     assert any(weight.is_meta for weight in loaded.model.parameters()) == isinstance(device_map, dict)
     assert captured(loaded, example(loaded, {"text": TEXT}, 99)) == minilm
@@ -78,7 +78,7 @@ def test_a_model_that_is_spread_gives_the_same_entry(minilm, device_map):
 
 @pytest.mark.parametrize("kind", ["gpt2", "bloom", "t5", "mpnet", "gpt_oss", "llama"])
 def test_weights_that_are_elsewhere_between_calls(kind):
-    """Of every way of taking attention: Conv1D and Linear, own code, a decoder, a sink, grouped keys."""
+    """Every source of attention is covered: Conv1D and Linear, own code, a decoder, a sink, grouped keys."""
     loaded = tiny_models.tiny(kind)
     read = tiny_models.example(loaded)
     truth = captured(loaded, read)
@@ -104,7 +104,7 @@ def test_a_model_in_a_notebook_may_be_spread():
 
 
 def test_attentions_that_are_handed_out_as_copies():
-    """As they are by a model on several devices: accelerate moves them all to the first, in full."""
+    """A model on several devices returns such copies: accelerate moves them all to the first device."""
     loaded = load(ref(INDUCTION), "cpu")
 
     def moved(module, args, outputs):
@@ -144,7 +144,9 @@ def test_without_accelerate(monkeypatch):
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("model", [MINILM, INDUCTION])
 def test_half_precision_equals_output_attentions_of_the_same_precision(model, dtype):
-    """Weights as stored; and by queries and keys, where the rounding of scores is the model's and not ours."""
+    """Stored weights are compared, and those by queries and keys, where the scores are rounded by the model and not by
+    us.
+    """
     chosen = ref(model, dtype=dtype)
     loaded = load(chosen, "cpu")
     read = example(loaded, {"text": TEXT}, 99)
@@ -176,7 +178,7 @@ TERMS = {
 
 @pytest.mark.parametrize("kind", TERMS)
 def test_what_enters_a_score_is_the_same_in_half_precision(kind):
-    """Rounding is no term of its own, nor does it hide where a model in code of its own has its queries and keys."""
+    """Rounding is no term of its own, and does not hide queries and keys of a model's own code."""
     for dtype in (torch.float32, torch.bfloat16, torch.float16):
         loaded = tiny_models.tiny(kind)
         loaded.model.to(dtype)
@@ -189,7 +191,7 @@ def test_what_enters_a_score_is_the_same_in_half_precision(kind):
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_norms_in_half_precision(dtype):
-    """Of the model's own values and weights, which are exact numbers, multiplied in full precision."""
+    """The model's own values and weights, which are exact numbers, are multiplied in full precision."""
     loaded = load(ref(MINILM, dtype=str(dtype).removeprefix("torch.")), "cpu")
     values = []
     first = loaded.model.encoder.layer[0].attention
@@ -206,7 +208,7 @@ def test_norms_in_half_precision(dtype):
 
 
 class Alive(TorchDispatchMode):
-    """Counts the bytes of all tensors made while it lasts, as long as they are alive."""
+    """A counter of the bytes of all tensors that are made inside the `with` block and still alive."""
 
     def __init__(self):
         super().__init__()
@@ -249,9 +251,9 @@ CONFIGS = {
 
 @pytest.mark.parametrize(("way", "layers"), [("interface", 4), ("operations", 7)])
 def test_memory_of_a_capture_does_not_grow_with_depth(way, layers):
-    """In layers' attention above transformers' own pass: at most one for the weights, some more for scores.
+    """The peak above transformers' own pass is at most one layer's attention for weights, and a few for scores.
 
-    Beside what is kept of the weights, one byte each.
+    The stored weights add one byte each.
     """
     tokens = 256
     layer = 4 * 8 * tokens**2
@@ -264,7 +266,7 @@ def test_memory_of_a_capture_does_not_grow_with_depth(way, layers):
         assert find_attention_map(loaded, read).way == way
         bare = most(lambda: model(torch.tensor([read.text.ids])))  # noqa: B023
         kept = depth * layer / 4
-        assert most(lambda: attention.take(loaded, [read])) - bare - kept <= 1.1 * layer  # noqa: B023
+        assert most(lambda: attention.store_calls(loaded, [read])) - bare - kept <= 1.1 * layer  # noqa: B023
         assert most(lambda: scores.capture(Context(loaded, [read]))) - bare <= layers * layer  # noqa: B023
 
 
@@ -323,7 +325,7 @@ def run(worker, model, *texts):
 
 @contextlib.contextmanager
 def leaving(worker, megabytes):
-    """While this lasts, the worker has so much address space above what it has now."""
+    """Limit the worker's address space to its present size plus `megabytes` inside the `with` block."""
     import resource
 
     pid = worker._process.pid
@@ -338,7 +340,7 @@ on_linux = pytest.mark.skipif(sys.platform != "linux", reason="no other system l
 
 @on_linux
 def test_a_batch_is_halved_until_it_fits(limited, wide, monkeypatch):
-    """And the batches after it are no larger."""
+    """The batches after the halved one are no larger."""
     sizes = []
     read = client.read_message
 
@@ -372,9 +374,10 @@ def test_a_text_that_does_not_fit_alone_is_refused_with_the_numbers(limited, wid
     assert limited._process.pid == process
     assert re.fullmatch(
         r"Memory ran out on this text of 1500 tokens: the attention of one layer takes 144 MB \(16 heads × 1500 × "
-        r"1500 × 4 bytes\), and computing it some times as much; 144 MB more were needed, and device 'cpu' has \d+ MB "
-        r"of [\d.]+ GB free\. What helps: a shorter text, `dtype: float16` or `bfloat16` for the model, `device_map: "
-        r"auto` for the model, another `device`\. `max_tokens` refuses what is too long before it is run\.",
+        r"1500 × 4 bytes\), and computing it takes several times as much; 144 MB more were needed, and device "
+        r"'cpu' has \d+ MB of [\d.]+ GB free\. What helps: a shorter text, `dtype: float16` or `bfloat16` for the "
+        r"model, `device_map: auto` for the model, another `device`\. `max_tokens` refuses what is too long before it "
+        r"is run\.",
         long.problem.message,
     )
 
@@ -405,7 +408,7 @@ def test_a_model_that_does_not_fit_beside_another_takes_its_place(limited, heavy
 
 @on_linux
 def test_two_models_must_fit_together(limited, wide, heavy):
-    """Another that was there gives up its place; the one that is compared with does not."""
+    """An unused model gives up its memory, the one that is compared does not."""
 
     def compared(one, other):
         request = Request(SIMILARITY, ref(one), {"text": "the fox sat"}, other=ref(other))

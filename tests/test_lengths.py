@@ -1,4 +1,4 @@
-"""How many tokens a model reads is what it has room for, whatever its configuration or its tokenizer say."""
+"""A model reads as many tokens as its tables have room for, whatever its configuration or tokenizer claim."""
 
 import pytest
 import tiny_models
@@ -92,7 +92,7 @@ ROOM = {
 
 @pytest.mark.parametrize("model_type", ROOM)
 def test_room(monkeypatch, model_type):
-    """Of models with 40 positions: as many as are said can be read, and where a table ends no more can."""
+    """Models with 40 positions read as many tokens as we say, and none more if a table ends there."""
     names = "max_position_embeddings max_encoder_position_embeddings max_decoder_position_embeddings n_positions"
     monkeypatch.setattr(tiny_models, "SIZES", tiny_models.SIZES | dict.fromkeys([*names.split(), "max_seq_len"], 40))
     loaded = tiny_models.tiny(model_type, narrow=True)

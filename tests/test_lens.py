@@ -104,7 +104,7 @@ def captured(folder, inputs, **parameters):
 
 
 def dense(found, layer):
-    """(T, V) of a layer of which all tokens are kept, in the order of the found vocabulary."""
+    """Return (T, V) of a layer of which all tokens are stored, in the order of the entry's vocabulary."""
     probabilities = np.zeros((len(found["top"][layer]), len(found["vocabulary"])))
     for position, (ids, values) in enumerate(zip(found["top"][layer], found["probabilities"][layer], strict=True)):
         probabilities[position, ids] = values
@@ -112,7 +112,7 @@ def dense(found, layer):
 
 
 def in_order(loaded, found, probabilities):
-    """The model's own (T, V) in the order of the found vocabulary."""
+    """Return the model's own (T, V) in the order of the entry's vocabulary."""
     names = lens.pretty(loaded.tokenizer, list(range(probabilities.shape[-1])))
     return probabilities[:, [names.index(name) for name in found["vocabulary"]]]
 
@@ -139,7 +139,7 @@ def test_the_last_layer_is_the_models_own_distribution(make, task, model_type):
 
 
 def by_hand(folder, ids, norm, head):
-    """(layers + 1, T, V) logits: transformers' hidden states, the norm and the head by their names."""
+    """Return logits, (layers + 1, T, V), from transformers' hidden states, the norm and the head by their names."""
     model = transformers.AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager").eval()
     with torch.no_grad():
         outputs = model(torch.tensor([ids]), output_hidden_states=True)
@@ -317,7 +317,7 @@ def readout(page):
 
 @pytest.fixture(scope="module")
 def truth():
-    """The induction model's own numbers: (rows, T, V) probabilities, ids, tokenizer."""
+    """Return the induction model's own numbers: probabilities (rows, T, V), ids, tokenizer."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(INDUCTION)
     ids = tokenizer(TEXT)["input_ids"]
     logits, _ = by_hand(INDUCTION, ids, "transformer.ln_f", "lm_head")
@@ -415,7 +415,7 @@ GROUNDS = "cells => cells.map(cell => getComputedStyle(cell).backgroundColor)"
 
 
 def strengths(page):
-    """Distance of each cell's ground from white, row by row."""
+    """Return the distance of each cell's background from white, row by row."""
 
     def strength(color):
         numbers = [float(part) for part in color[color.index("(") + 1 : -1].split(",")]
@@ -426,7 +426,7 @@ def strengths(page):
 
 @pytest.mark.parametrize("show", ["probability", "rank", "entropy", "kl"])
 def test_the_ground_is_what_is_chosen(shown, show):
-    """The stronger the larger the number, except that a small rank is a strong one."""
+    """The background is stronger for larger numbers, but for a rank it is stronger for smaller ones."""
     page, element = shown()
     change(element, show=show)
     of = {
@@ -501,7 +501,7 @@ def test_saved_as_a_file(shown):
     with page.expect_download() as download:
         page.get_by_role("button", name="SVG").click()
     svg = download.value.path().read_text("utf-8")
-    for text in ("Logit lens", "layer 1", "embeddings", "hopped", "Last layer on top"):
+    for text in ("Logit lens", "layer 1", "embeddings", "hopped", "last layer on top"):
         assert text in svg
 
 

@@ -61,7 +61,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def copied(made, tmp_path):
-    """The same, in a folder that a test may change."""
+    """Return a function that copies the model into a folder that a test may change."""
 
     def copy(kind, **settings):
         return shutil.copytree(made(kind, **settings), tmp_path / kind.__name__)
@@ -92,7 +92,7 @@ def change_json(folder, name="config.json", without=(), **changes):
 
 
 def check_attention(model):
-    """Every layer against transformers' own, of the same weights in the class that they were saved as."""
+    """Compare every layer with transformers' own, of the same weights in the class that they were saved as."""
     read = example(model, {"text": "a b c d"}, 99)
     entry = attention.capture(Context(model, [read]))[0]
     own = getattr(transformers, model.model.config.architectures[0])
@@ -112,7 +112,7 @@ def prefixed(weights):
 
 @pytest.mark.parametrize(("kind", "head"), [(transformers.BertModel, False), (transformers.BertForMaskedLM, True)])
 def test_weights_under_other_names_are_not_made_up(copied, kind, head):
-    """As a model is saved that has gone through `torch.compile`."""
+    """Models that went through `torch.compile` are saved like this."""
     folder = copied(kind)
     change_weights(folder, prefixed)
     with pytest.raises(
@@ -144,7 +144,7 @@ def test_what_no_figure_is_made_from_may_be_missing(copied):
 
 
 def test_nothing_can_be_drawn_from_what_is_missing(copied):
-    """Where a figure should come to read it after all, it is no number."""
+    """If a figure did read the missing weights after all, it would get NaN."""
     folder = copied(transformers.BertModel)
     change_weights(folder, lambda weights: {key: value for key, value in weights.items() if "pooler" not in key})
     assert loaded(folder).model.pooler.dense.weight.isnan().all()
@@ -249,7 +249,7 @@ def test_own_code_without_a_head(copied):
 
 
 def test_what_own_code_computes_when_it_is_constructed(copied):
-    """transformers leaves it with whatever memory it gets."""
+    """transformers leaves such buffers uninitialised."""
     folder = with_code(copied(transformers.BertForMaskedLM), OWN)
     for _ in range(3):
         model = loaded(folder, head=True, trust_remote_code=True).model
@@ -399,7 +399,7 @@ def test_a_model_that_does_not_do_with_text_alone(tmp_path):
 
 
 def in_one_sentence(folder, **settings):
-    """Why nothing is drawn of it, wherever that is noticed."""
+    """Return the sentence that says why the model is not drawn, wherever that is noticed."""
     with pytest.raises((Unusable, BlockError)) as caught:
         loaded(folder, **settings)
     return str(caught.value)

@@ -159,7 +159,7 @@ def test_a_broken_file_is_told_and_left_as_it_is(path, caplog, content):
     path.write_text(content)
     lock = opened(path)
     assert caplog.text.count(f"The lock file {path} cannot be read (") == 1
-    assert lock.problem.endswith("; mend it, or delete it to begin anew.")
+    assert lock.problem.endswith("; correct it, or delete it to start again.")
     lock.record("mine", MINE.identity, {})
     lock.save()
     lock.forget({"a"})

@@ -192,7 +192,7 @@ MISTAKES = [
     ({"model": "gpt2"}, "`model` is 'gpt2'; it must be a model of transformers"),
     ({"text": " "}, "`text` is empty; it must be the text the model reads."),
     ({"text": None}, "The block has no `text`; it must be the text the model reads."),
-    ({"chat": [{"role": "user", "content": "a"}]}, "`chat` and `text` stand both in the block; keep one of them."),
+    ({"chat": [{"role": "user", "content": "a"}]}, "`chat` and `text` are both in the block; keep one of them."),
     ({"view": "heat"}, f"`view` is 'heat'; the views are {', '.join(VIEWS)} (did you mean `head`?)."),
     ({"layer": 9}, "`layer` is 9; model 'BertModel' has layers 0 to 5."),
     ({"hedas": 1}, "`hedas` is not a key of the block (did you mean `heads`?)"),

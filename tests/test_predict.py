@@ -70,7 +70,7 @@ def of_transformers(folder, auto):
 
 
 def check(found, position, logits, token=None):
-    """One position against the model's logits there; `token`: the id that stands there."""
+    """Compare one position with the model's logits there; `token` is the id of the actual token."""
     shares = torch.softmax(logits.double(), -1).numpy()
     best = np.sort(shares)[::-1][: len(found["top"][position])]
     assert np.allclose(found["probabilities"][position], best, rtol=1e-4, atol=1e-7)
@@ -184,7 +184,7 @@ def test_classes(make_model, settings, several):
 
 
 def test_a_bert_that_is_no_decoder_predicts_no_next_token(make_model):
-    """Whatever its class is called: what it says of a token depends on those after it."""
+    """The class does not matter: predictions at a token depend on those after it."""
     with pytest.raises(Unusable, match=r"\(BertLMHeadModel\) predicts no next token: what it says of one depends on"):
         captured(make_model(transformers.BertLMHeadModel), text="a b c")
     folder = make_model(transformers.BertLMHeadModel, is_decoder=True)
@@ -192,7 +192,7 @@ def test_a_bert_that_is_no_decoder_predicts_no_next_token(make_model):
 
 
 def test_whether_it_reads_ahead_is_asked_of_the_model_as_it_is(make_model):
-    """Without its attention no model does; that must not be remembered."""
+    """No model reads ahead without its attention; that result must not be stored."""
     folder = make_model(transformers.BertLMHeadModel)
     loaded = load(resolve(folder, None, Settings(), ROOT), "cpu", head=True, attention=False)
     changes = [{"layer": layer, "heads": [0, 1, 2, 3], "scale": 0.0} for layer in (0, 1)]
@@ -204,7 +204,7 @@ def test_whether_it_reads_ahead_is_asked_of_the_model_as_it_is(make_model):
 
 
 def test_rounding_is_no_reading_ahead(make_model):
-    """In 16 bits sums differ in a last bit."""
+    """The last bit of sums differs in 16 bits."""
     folder = make_model(transformers.BertLMHeadModel, is_decoder=True)
     loaded = load(resolve(folder, None, Settings(dtype="bfloat16"), ROOT), "cpu", head=True, attention=False)
     assert loaded.task == "next"
@@ -395,7 +395,7 @@ def bars(element):
 
 @pytest.fixture(scope="module")
 def truth():
-    """Of the induction model: the ids of the text with what it writes, and logits after each."""
+    """Return the ids of the induction model's text with its continuation, and the logits after each."""
     tokenizer, model = of_transformers(INDUCTION, transformers.AutoModelForCausalLM)
     ids = model.generate(**tokenizer(TEXT, return_tensors="pt"), do_sample=False, max_new_tokens=6)
     with torch.no_grad():
@@ -458,7 +458,7 @@ def test_the_state_of_tokens(show):
 
 
 def grounds(element):
-    """As they are set; what is seen fades to that."""
+    """Return the backgrounds as they are set; the visible ones fade to them."""
     complete(element)
     return element.locator(".flow [role=option]").evaluate_all("all => all.map(e => e.style.backgroundColor)")
 

@@ -89,7 +89,7 @@ def ref(model, **settings):
 
 
 def run(engine, *requests, **options):
-    """Answers by their places, each text answered once."""
+    """Return the answers by their places; each text is answered once."""
     options = {"device": "auto", "batch_size": 8, "max_tokens": 512} | options
     answers = list(engine.capture(requests, **options))
     assert sorted(answer.index for answer in answers) == list(range(len(requests)))
@@ -143,7 +143,7 @@ print(sorted(sys.modules.keys() & {"torch", "transformers", "numpy"}))
 
 
 def largest_step(one, other):
-    """Between the weights of two entries, of 255."""
+    """Return the largest difference between the weights of two entries, in steps of 255."""
     arrays = [[blob for name, blob in entry.blobs.items() if WEIGHTS.fullmatch(name)] for entry in (one, other)]
     assert [one.meta[part] for part in ("key", "sequences")] == [other.meta[part] for part in ("key", "sequences")]
     first, second = (np.frombuffer(b"".join(map(zlib.decompress, blobs)), np.uint8).astype(int) for blobs in arrays)
@@ -151,12 +151,12 @@ def largest_step(one, other):
 
 
 def entries(folder):
-    """By file name, which is the key."""
+    """Return entries by file name, which is the key."""
     return {path.name: Entry.from_bytes(path.read_bytes()) for path in folder.rglob("*.attnviz")}
 
 
 def test_sixty_blocks_as_the_local_engine_has_them(cluster, tmp_path):
-    """Under the same keys; batches and threads may flip a last bit, no more. The build's end needs no torch."""
+    """Entries have the same keys; batches and threads may change a last bit. The build's end needs no torch."""
     blocks = list(sixty_blocks())
     told = subprocess.run(
         [sys.executable, "-c", SPREAD, cluster.address, str(ROOT), str(tmp_path / "ray")],
@@ -243,7 +243,7 @@ def test_a_text_that_ends_three_workers_fails_alone(engine, fatal):
 
 @pytest.fixture(scope="module")
 def answered(cluster, tmp_path_factory):
-    """What came of one run of all sorts of requests, by the name of each."""
+    """Return the outcome of one run of all sorts of requests, by name."""
     folder = tmp_path_factory.mktemp("own")
     weights = np.full((2, 3, 3), 1 / 3, np.float32)
     save_file({"self.0": weights}, folder / "own.safetensors", {"tokens": '["a", "b", "c"]'})
@@ -334,7 +334,7 @@ def texts(model, number, characters=100):
 
 
 def taken(waiting, workers):
-    """How many of so many workers get a first chunk of each model."""
+    """Return the number of workers that get a first chunk of each model."""
     at_work = collections.Counter()
     for _ in range(workers):
         chunk = waiting.take(None, (), at_work)

@@ -60,7 +60,7 @@ def test_what_is_true_passes_and_what_is_forged_does_not(site, entries):
     """A forged entry of each capture, with a checksum that fits: `check` is content, until it may run the models."""
     true = attnviz(site, "check", "--recompute")
     assert (true.returncode, true.stderr.count("does not hold")) == (0, 0), true.stderr
-    assert true.stdout == "8 blocks on 8 pages: nothing is missing, and 8 entries computed once more\n"
+    assert true.stdout == "8 blocks on 8 pages: nothing is missing, and 8 entries computed again\n"
     some = json.loads(attnviz(site, "check", "--recompute", "--sample", "2", "--json").stdout)
     assert (some["ok"], some["recomputed"]) == (True, 2)
     whole = {name: path.read_bytes() for name, (path, _) in entries.items()}
@@ -98,7 +98,7 @@ def test_a_model_that_is_not_here(site):
     try:
         made = attnviz(site, "check", "--recompute", "--sample", "1")
         assert made.returncode == 1
-        assert "Its entry cannot be computed once more. Model 'mine' is no directory on this machine" in made.stderr
+        assert "Its entry cannot be computed again. Model 'mine' is no directory on this machine" in made.stderr
     finally:
         (site / "away").rename(site / "models" / "mine")
     assert "`--sample` is how many entries" in attnviz(site, "check", "--sample", "1").stderr

@@ -1,4 +1,4 @@
-"""What a model's name means, and that it is found without torch or network."""
+"""The resolution of a model's name, without torch or network."""
 
 import importlib.util
 import json
@@ -13,7 +13,7 @@ from conftest import INDUCTION, MINILM
 
 from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.block.source import Source
-from mkdocs_attnviz.cache.status import standings
+from mkdocs_attnviz.cache.status import block_statuses
 from mkdocs_attnviz.models.identity import reference
 from mkdocs_attnviz.models.identity.reference import resolve, resolve_tensors
 from mkdocs_attnviz.pipeline import Pipeline
@@ -55,7 +55,7 @@ def test_identity_is_the_content_not_the_place(model_folder, tmp_path):
 
 @pytest.mark.parametrize("left", [None, "pytorch_model.bin"])
 def test_directories_without_weights_are_not_confused(model_folder, tmp_path, left):
-    """However alike the rest is; pickled weights that are not trusted are not read either."""
+    """All other files are the same; pickled weights that are not trusted are not read either."""
     weights = model_folder / "model.safetensors"
     weights.rename(model_folder / left) if left else weights.unlink()
     other = shutil.copytree(model_folder, tmp_path / "other")
@@ -209,7 +209,7 @@ def test_identity_changes_with_whatever_file_a_tokenizer_may_read(model_folder, 
 
 
 def test_every_vocabulary_file_of_transformers_counts(model_folder):
-    """By the names that its tokenizers' modules give; some cannot be imported without packages of their own."""
+    """The names come from the tokenizers' modules; some cannot be imported without packages of their own."""
     package = Path(importlib.util.find_spec("transformers").origin).parent
     modules = [file.read_text() for file in package.glob("models/*/tokenization_*.py")]
     given = [match[1] for text in modules for match in re.finditer(r"VOCAB_FILES_NAMES = \{(.*?)\}", text, re.DOTALL)]
@@ -282,7 +282,7 @@ def test_a_model_with_a_stand_in_is_known_and_does_not_run(model_folder):
 
 @pytest.mark.parametrize("size", [1, 3_000_000], ids=["small", "large"])
 def test_line_endings_of_a_checkout_do_not_change_the_identity(model_folder, size):
-    """As `core.autocrlf` makes them, stand-ins of Git LFS included; \\r\\n may fall between two reads."""
+    """Git's `core.autocrlf` changes them, also in LFS pointers; \\r\\n may fall between two reads."""
     text = b"".join(b'{"a":\n"%d"}\n' % number for number in range(1 + size // 10))
     files = {"added.json": b"[\n" + text, "chat_template.jinja": b"{{ a }}\nb\n", "x.spm": POINTER.encode()}
     found = set()
@@ -454,15 +454,15 @@ def test_a_digest_in_the_lock_file_finds_and_never_runs(tmp_path):
 
 
 def test_a_misspelt_alias_is_told_its_nearest(tmp_path):
-    """What is no alias may be a model id of the hub, so only a failed look-up says more."""
+    """A name that is no alias may be a hub's model, so only a failed look-up suggests one."""
     settings = Settings(models={"MiniLM": INDUCTION, "other": INDUCTION}, on_missing="warn")
     for name, hint in (("minlm", " (did you mean the alias `MiniLM`?)"), ("gpt2", "")):
         source = Source(f"model: {name}\ntext: a")
         with Pipeline(settings, tmp_path, logging.getLogger("test")).build() as build:
             plan = build.plan(source)
-            (standing,) = standings(build, [source])
+            (status,) = block_statuses(build, [source])
         assert f"No commit of model {name!r} is known here{hint}. `on_missing` forbids" in plan.error.message
-        assert standing.problem.sentences == f"No commit of model {name!r} is known here{hint}."
+        assert status.problem.sentences == f"No commit of model {name!r} is known here{hint}."
 
 
 def test_a_misspelt_alias_that_the_hub_does_not_know(tmp_path):

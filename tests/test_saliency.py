@@ -94,15 +94,17 @@ def loaded(folder):
 
 
 def ours(model, inputs, **options):
-    """(words, values of each output) by our own path, before anything is quantised."""
-    return saliency.explained(model, example(model, inputs, 512), Options(**options).parameters())
+    """Return words and the values of each output by our own code, before anything is quantised."""
+    return saliency.explain_outputs(model, example(model, inputs, 512), Options(**options).parameters())
 
 
 # ---- the independent script: transformers' own `inputs_embeds`, and Captum
 
 
 def reference(path, kind, ids, read, target_ids=None):
-    """A function of embeddings, (B, T, E), and these embeddings; `read` picks the explained number from the logits."""
+    """Return a function of embeddings, (B, T, E), and the embeddings; `read` picks the explained number from the
+    logits.
+    """
     model = getattr(transformers, kind).from_pretrained(path, attn_implementation="eager").eval()
     ids = torch.tensor([ids])
 
@@ -126,7 +128,7 @@ def reference(path, kind, ids, read, target_ids=None):
 
 
 def directly(method, function, inputs):
-    """Captum, as its manual says; values (T,) of each input, and the delta where there is one."""
+    """Run Captum as its manual says; return the values (T,) of each input, and the delta if there is one."""
     zeros = tuple(torch.zeros_like(part) for part in inputs)
     asked = {"target": 0}
     if method == "saliency":
@@ -181,7 +183,7 @@ RELU = ("guided_backprop", "deconvolution")
 
 
 def case(name, loaded, folder):
-    """Inputs for our path, and the function that the reference explains: always the output that ours explains."""
+    """Return inputs for our code and the function for Captum; both explain the same output."""
     path, tokenizer = folder(name), loaded(name).tokenizer
     if name in ("induction", "opt", "llama"):
         kind = {"induction": "GPT2LMHeadModel", "opt": "OPTForCausalLM", "llama": "LlamaForCausalLM"}[name]
@@ -246,7 +248,7 @@ def test_equals_captum_run_directly(name, method, loaded, folder):
 
 
 def test_the_layers_own(loaded, folder):
-    """Gradient × activation after layer 1, by autograd alone."""
+    """The reference is gradient × activation after layer 1, by autograd alone."""
     inputs, _, (function, embeddings) = case("induction", loaded, folder)
     kept = []
     function.model.transformer.h[1].register_forward_hook(
@@ -262,9 +264,9 @@ def test_the_layers_own(loaded, folder):
 
 @pytest.mark.parametrize("name", ["induction", "dates", "masked", "classes", "llama"])
 def test_integrated_gradients_are_complete(name, loaded, folder):
-    """The sum of attributions is f(x) − f(baseline), the better the more steps.
+    """The sum of attributions is f(x) − f(baseline), more closely with more steps.
 
-    Not from zeros through an RMS norm, which does not see how long a vector is until it is all but gone.
+    Zeros are no baseline for an RMS norm, which ignores a vector's length until it has almost vanished.
     """
     inputs, more, _ = case(name, loaded, folder)
     if name == "llama":
@@ -281,8 +283,10 @@ def test_integrated_gradients_are_complete(name, loaded, folder):
 
 
 def test_a_classifier_whose_decoder_reads_the_text_again(tmp_path):
-    """Input × gradient is the gradient of the shared table of embeddings, by autograd alone: through encoder and
-    decoder, of which the second reads a start token, and not the last one."""
+    """Input × gradient is the gradient of the shared table of embeddings, by autograd alone.
+
+    It goes through encoder and decoder; the latter reads a start token, and not the text's last one.
+    """
     torch.manual_seed(1)
     sizes = {"d_model": 16, "encoder_layers": 2, "decoder_layers": 2, "encoder_ffn_dim": 24, "decoder_ffn_dim": 24}
     heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "max_position_embeddings": 32}
@@ -323,7 +327,7 @@ def test_layers_that_return_more_than_vectors(tmp_path):
 
 
 def test_eccos_value(loaded, folder):
-    """The gradient of the softmax probability, its L2 norm, normalised: by autograd, as Ecco has it."""
+    """The reference is Ecco's: the gradient of the softmax probability, its L2 norm, normalised, by autograd."""
     path = folder("induction")
     tokenizer = transformers.AutoTokenizer.from_pretrained(path)
     model = transformers.AutoModelForCausalLM.from_pretrained(path).eval()
@@ -361,7 +365,7 @@ def test_a_contrast_is_the_difference_of_two(loaded, folder):
     ("name", "kind", "text"), [("masked", "BertForMaskedLM", "w5 [MASK] w7"), ("opt", "OPTForCausalLM", TEXT)]
 )
 def test_a_token_of_the_author(loaded, folder, name, kind, text):
-    """That of the model's choice less that of the author's is the contrast of the two; as Captum has it."""
+    """The attribution of the model's token minus that of the author's is that of the contrast, by Captum."""
     model = loaded(name)
     ids, at = model.tokenizer(text)["input_ids"], 1 if name == "masked" else -1
     wanted = model.tokenizer.convert_tokens_to_ids("w20")
@@ -374,7 +378,7 @@ def test_a_token_of_the_author(loaded, folder, name, kind, text):
 
 
 def test_what_the_pages_say_of_a_masked_word_and_a_verdict(loaded):
-    """Of `guide/views/saliency.md` and `learn/agreement.md`: which words an answer rests on."""
+    """The pages `guide/views/saliency.md` and `learn/agreement.md` tell which words an answer depends on."""
 
     def by_word(name, text, **options):
         model = loaded(name)
@@ -441,7 +445,7 @@ def test_the_model_is_left_as_it_was(loaded):
     hooks = sum(len(module._forward_hooks) + len(module._backward_hooks) for module in model.model.modules())
     state = np.random.get_state()[1].copy()
     ours(model, {"text": TEXT}, method="gradient_shap", steps=5)
-    with pytest.raises(ValueError, match="`contrast` is 'no such'"):
+    with pytest.raises(ValueError, match="`contrast` has 'no such'"):
         ours(model, {"text": TEXT}, contrast="no such")
     assert all(parameter.requires_grad for parameter in model.model.parameters())
     assert hooks == sum(len(m._forward_hooks) + len(m._backward_hooks) for m in model.model.modules())
@@ -711,7 +715,7 @@ def percent_of(text):
 
 
 def test_each_input_has_its_number_at_first(figure):
-    """In either style, without a control; an output that is no input has its position."""
+    """Both styles show it without a control; an output that is no input has its position."""
     for name in ("written", "date"):
         _, element = figure(name)
         shares = element.evaluate("element => element.values({})")["shares"][0]
@@ -780,9 +784,9 @@ def test_without_javascript(built):
     ("model_type", "auto"), [("ibert", "MaskedLM"), ("ctrl", "CausalLM"), ("fsmt", "Seq2SeqLM"), ("gpt2", "CausalLM")]
 )
 def test_embeddings_that_are_handed_on_in_another_way(model_type, auto):
-    """As a pair with a scale (I-BERT), changed in place afterwards (CTRL), without a method that tells them (FSMT).
+    """Embeddings may be a pair with a scale (I-BERT), changed in place (CTRL), or returned by no method (FSMT).
 
-    Where no token comes twice, gradient × embedding is that of the table's own rows, which needs no hook.
+    If no token occurs twice, gradient × embedding is that of the table's own rows, which needs no hook.
     """
     torch.manual_seed(0)
     config = tiny_models.config(model_type)
@@ -801,7 +805,7 @@ def test_embeddings_that_are_handed_on_in_another_way(model_type, auto):
         read.text.ids[4] = 3
     if read.target is not None:
         read = replace(read, target=replace(read.target, labels=[*read.target.ids[1:], 7]))
-    found = saliency.explained(model_held, read, Options(method="input_x_gradient", norm="sum").parameters())
+    found = saliency.explain_outputs(model_held, read, Options(method="input_x_gradient", norm="sum").parameters())
     for said, part in zip(*found, strict=True):
         ids = read.text.ids if said["name"] != "text" or auto == "MaskedLM" else read.text.ids[: said["index"]]
         inputs = {"input_ids": torch.tensor([ids])}

@@ -22,11 +22,11 @@ import mkdocs_attnviz
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.models.captures import similarity
 from mkdocs_attnviz.models.captures.context import Context
-from mkdocs_attnviz.models.captures.similarity import MEASURES, Held, cca, cka, pwcca, svcca, tables
+from mkdocs_attnviz.models.captures.similarity import MEASURES, Representation, cca, cka, pwcca, svcca, tables
 from mkdocs_attnviz.models.engine.client import Worker
 from mkdocs_attnviz.models.engine.request import Request
 from mkdocs_attnviz.models.identity.reference import resolve
-from mkdocs_attnviz.models.inputs.alignment import Unlike, aligned
+from mkdocs_attnviz.models.inputs.alignment import AlignmentError, align
 from mkdocs_attnviz.models.inputs.examples import collate, example
 from mkdocs_attnviz.models.inputs.tokens import Spans, Tokens
 from mkdocs_attnviz.models.loading.load import load
@@ -51,21 +51,21 @@ INVERTIBLE = np.random.default_rng(3).normal(size=(8, 8))
 
 
 def whole(x):
-    """Held with all of its directions: what is said of CCA holds where none are left out."""
-    held = Held(x)
+    """Return a representation with all directions: statements about CCA hold if none is left out."""
+    held = Representation(x)
     held.main = held.basis
     return held
 
 
 @pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES)
 def test_a_layer_is_like_itself_and_like_itself_rotated_or_larger(measure):
-    assert measure(Held(X), Held(X)) == pytest.approx(1)
-    assert measure(Held(X), Held(X @ ROTATION)) == pytest.approx(1)
-    assert measure(Held(X), Held(3.7 * X)) == pytest.approx(1)
-    between = measure(Held(X), Held(Y))
+    assert measure(Representation(X), Representation(X)) == pytest.approx(1)
+    assert measure(Representation(X), Representation(X @ ROTATION)) == pytest.approx(1)
+    assert measure(Representation(X), Representation(3.7 * X)) == pytest.approx(1)
+    between = measure(Representation(X), Representation(Y))
     assert 0.1 < between < 0.95
-    assert measure(Held(X), Held(Y @ ROTATION)) == pytest.approx(between)
-    assert measure(Held(0.2 * X), Held(Y)) == pytest.approx(between)
+    assert measure(Representation(X), Representation(Y @ ROTATION)) == pytest.approx(between)
+    assert measure(Representation(0.2 * X), Representation(Y)) == pytest.approx(between)
 
 
 @pytest.mark.parametrize("measure", [cca, svcca, pwcca])
@@ -75,38 +75,40 @@ def test_canonical_correlations_do_not_see_invertible_maps(measure):
 
 
 def test_cka_sees_them():
-    assert cka(Held(X), Held(X @ INVERTIBLE)) < 0.99
+    assert cka(Representation(X), Representation(X @ INVERTIBLE)) < 0.99
 
 
 @pytest.mark.parametrize("measure", [cka, cca, svcca])
 def test_symmetric(measure):
-    assert measure(Held(X), Held(Y)) == pytest.approx(measure(Held(Y), Held(X)))
+    assert measure(Representation(X), Representation(Y)) == pytest.approx(measure(Representation(Y), Representation(X)))
 
 
 def test_pwcca_weighs_by_the_first():
-    assert pwcca(Held(X), Held(Y)) != pytest.approx(pwcca(Held(Y), Held(X)), abs=1e-3)
+    assert pwcca(Representation(X), Representation(Y)) != pytest.approx(
+        pwcca(Representation(Y), Representation(X)), abs=1e-3
+    )
 
 
 def test_cka_in_one_dimension_is_the_squared_correlation():
     x, y = X[:, :1], Y[:, :1]
-    assert cka(Held(x), Held(y)) == pytest.approx(np.corrcoef(x[:, 0], y[:, 0])[0, 1] ** 2)
+    assert cka(Representation(x), Representation(y)) == pytest.approx(np.corrcoef(x[:, 0], y[:, 0])[0, 1] ** 2)
 
 
 def test_cka_by_its_formula():
-    """With the matrices of features, where ours has those of positions."""
+    """The reference uses matrices of features, ours uses matrices of positions."""
     expected = np.linalg.norm(X.T @ Y) ** 2 / (np.linalg.norm(X.T @ X) * np.linalg.norm(Y.T @ Y))
-    assert cka(Held(X), Held(Y)) == pytest.approx(expected)
+    assert cka(Representation(X), Representation(Y)) == pytest.approx(expected)
 
 
 def correlations(x, y):
-    """Canonical correlations as in textbooks: roots of eigenvalues of Sxx⁻¹ Sxy Syy⁻¹ Syx (Hotelling 1936)."""
+    """Canonical correlations as in textbooks are roots of eigenvalues of Sxx⁻¹ Sxy Syy⁻¹ Syx (Hotelling 1936)."""
     sxx, syy, sxy = x.T @ x, y.T @ y, x.T @ y
     values = np.linalg.eigvals(np.linalg.solve(sxx, sxy) @ np.linalg.solve(syy, sxy.T))
     return np.sort(np.sqrt(np.clip(values.real, 0, 1)))[::-1]
 
 
 def largest(x, count):
-    """The columns' directions of largest variance, by the covariance's eigenvectors."""
+    """Return the directions of largest variance of the columns, by the covariance's eigenvectors."""
     values, vectors = np.linalg.eigh(x.T @ x)
     order = np.argsort(values)[::-1]
     return x @ vectors[:, order[:count]], np.sqrt(values[order])
@@ -117,14 +119,14 @@ def test_cca_by_eigenvalues():
     kept = [largest(each, 8)[1] for each in (X, Y)]
     counts = [next(n for n in range(1, 9) if values[:n].sum() >= 0.98 * values.sum()) for values in kept]
     x, y = (largest(each, count)[0] for each, count in zip((X, Y), counts, strict=True))
-    assert cca(Held(X), Held(Y)) == pytest.approx(correlations(x, y)[: min(counts)].mean())
+    assert cca(Representation(X), Representation(Y)) == pytest.approx(correlations(x, y)[: min(counts)].mean())
 
 
 def test_svcca_by_eigenvalues():
     wide = [random(4, 90, 30), random(5, 90, 30) + random(4, 90, 30)]
     x, y = (largest(each, 20)[0] for each in wide)
-    assert svcca(*map(Held, wide)) == pytest.approx(correlations(x, y).mean())
-    assert svcca(*map(Held, wide)) != pytest.approx(correlations(*wide).mean(), abs=1e-3)
+    assert svcca(*map(Representation, wide)) == pytest.approx(correlations(x, y).mean())
+    assert svcca(*map(Representation, wide)) != pytest.approx(correlations(*wide).mean(), abs=1e-3)
 
 
 def test_pwcca_by_eigenvectors():
@@ -134,11 +136,11 @@ def test_pwcca_by_eigenvectors():
     variates /= np.linalg.norm(variates, axis=0)
     weights = np.abs(variates.T @ X).sum(axis=1)
     expected = (weights / weights.sum()) @ np.sqrt(values.real)
-    assert pwcca(Held(X), Held(Y)) == pytest.approx(expected)
+    assert pwcca(Representation(X), Representation(Y)) == pytest.approx(expected)
 
 
 def plainly(measure, x, y):
-    """By singular value decompositions of everything, as the definitions have it."""
+    """Compute a measure by singular value decompositions of everything, as in its definition."""
     (ux, sx, _), (uy, sy, _) = (np.linalg.svd(each, full_matrices=False) for each in (x, y))
     if measure == "cka":
         return formula(x, y)
@@ -155,7 +157,7 @@ def plainly(measure, x, y):
 @pytest.mark.parametrize("sizes", [(90, 30, 30), (90, 20, 40), (90, 40, 20), (40, 60, 60), (40, 60, 9), (60, 40, 40)])
 @pytest.mark.parametrize("measure", MEASURES)
 def test_what_is_saved_changes_nothing(measure, sizes):
-    """Of layers that are apart, that fill the whole room of the positions, or that share directions."""
+    """Layers may be apart, fill the whole space of the positions, or share directions."""
     positions, one, other = sizes
     rows = [random(seed, positions, one) for seed in (0, 1)]
     cols = [random(seed, positions, other) for seed in (2, 3, 4)]
@@ -181,20 +183,20 @@ def test_of_two_models_too_rotations_are_not_seen(measure):
 
 
 def test_with_few_positions_correlations_say_nothing():
-    """What the docs warn of: of unrelated numbers too, where there are fewer positions than dimensions."""
-    one, other = Held(random(6, 9, 20)), Held(random(7, 9, 20))
+    """The docs warn that even unrelated numbers correlate if there are fewer positions than dimensions."""
+    one, other = Representation(random(6, 9, 20)), Representation(random(7, 9, 20))
     assert pwcca(one, other) == pytest.approx(1)
     assert svcca(one, other) == pytest.approx(1)
 
 
 def test_a_layer_of_zeros_is_like_nothing():
     for measure in MEASURES.values():
-        assert measure(Held(np.zeros((9, 4))), Held(random(1, 9, 4))) == 0
+        assert measure(Representation(np.zeros((9, 4))), Representation(random(1, 9, 4))) == 0
 
 
 @pytest.mark.parametrize("model_type", ["gpt2", "llama", "bert", "t5", "bart"])
 def test_models(make_model, model_type):
-    """Of transformers' own hidden states; encoder and decoder apart."""
+    """The reference is transformers' own hidden states; encoder and decoder are compared separately."""
     folder = make_model(model_type, **ARCHITECTURES[model_type])
     loaded = load(ref(str(folder)), "cpu", attention=False)
     target = {"text_target": "h g f e d"} if loaded.encoder_decoder else {}
@@ -227,7 +229,7 @@ def test_two_tokens_are_too_few(make_model):
 
 
 def tokens(text, *spans, **more):
-    """Tokens that stand there; None is one that a tokenizer adds."""
+    """Return tokens at these places; None stands for one that a tokenizer adds."""
     names = ["[CLS]" if span is None else text[slice(*span)] for span in spans]
     known = {"ids": [0] * len(spans), "type_ids": None, "tokens": names, "pretty": names, "special": []}
     known |= {"sentence_b_start": None, "words": [None] * len(spans), "spans": Spans(text, list(spans))}
@@ -236,29 +238,29 @@ def tokens(text, *spans, **more):
 
 def test_the_same_tokens_are_compared_one_by_one():
     one = tokens("a cat", None, (0, 1), (2, 5), None)
-    assert aligned(one, one) == [([n], [n]) for n in range(4)]
+    assert align(one, one) == [([n], [n]) for n in range(4)]
     spaced = tokens("a cat", None, (0, 1), (1, 5), None)  # the space belongs to the word, as in GPT-2
-    assert aligned(one, spaced) == [([n], [n]) for n in range(4)]
+    assert align(one, spaced) == [([n], [n]) for n in range(4)]
 
 
 def test_what_is_added_by_one_alone_is_left_out():
-    assert aligned(tokens("a cat", None, (0, 1), (2, 5)), tokens("a cat", (0, 1), (2, 5))) == [([1], [0]), ([2], [1])]
+    assert align(tokens("a cat", None, (0, 1), (2, 5)), tokens("a cat", (0, 1), (2, 5))) == [([1], [0]), ([2], [1])]
 
 
 def test_a_word_and_its_pieces_are_one_sample():
     whole, pieces = tokens("a catnip b", (0, 1), (2, 8), (9, 10)), tokens("a catnip b", (0, 4), (4, 8), (8, 10))
-    assert aligned(whole, pieces) == [([0, 1], [0, 1]), ([2], [2])]
+    assert align(whole, pieces) == [([0, 1], [0, 1]), ([2], [2])]
 
 
 def test_bytes_of_one_character_belong_together():
     text = "a \N{GRINNING FACE} b"
     pieces = tokens(text, (0, 1), (2, 3), (2, 3), (2, 3), (2, 3), (4, 5))
-    assert aligned(pieces, tokens(text, (0, 1), (2, 3), (4, 5))) == [([0], [0]), ([1, 2, 3, 4], [1]), ([5], [2])]
+    assert align(pieces, tokens(text, (0, 1), (2, 3), (4, 5))) == [([0], [0]), ([1, 2, 3, 4], [1]), ([5], [2])]
 
 
 def test_what_one_does_not_read_is_left_out():
     """Some tokenizers drop characters; white space stands for nothing."""
-    assert aligned(tokens("a # b", (0, 1), (4, 5)), tokens("a # b", (0, 1), (1, 2), (2, 3), (4, 5))) == [
+    assert align(tokens("a # b", (0, 1), (4, 5)), tokens("a # b", (0, 1), (1, 2), (2, 3), (4, 5))) == [
         ([0], [0]),
         ([1], [3]),
     ]
@@ -266,9 +268,9 @@ def test_what_one_does_not_read_is_left_out():
 
 def test_without_places_tokens_must_be_the_same():
     one, slow = tokens("a cat", (0, 1), (2, 5)), tokens("a cat", (0, 1), (2, 5), spans=None)
-    assert aligned(one, slow) == aligned(slow, slow) == [([0], [0]), ([1], [1])]
-    with pytest.raises(Unlike, match="a tokenizer does not tell where in the text its tokens stand"):
-        aligned(slow, tokens("a cat", None, (0, 1), (2, 5)))
+    assert align(one, slow) == align(slow, slow) == [([0], [0]), ([1], [1])]
+    with pytest.raises(AlignmentError, match="a tokenizer does not tell where in the text its tokens stand"):
+        align(slow, tokens("a cat", None, (0, 1), (2, 5)))
 
 
 @st.composite
@@ -282,7 +284,7 @@ def test_samples_are_the_finest_stretches_that_both_have(one, other):
     def letters(each, positions):
         return "".join(each.tokens[n] for n in positions).replace(" ", "")
 
-    samples = aligned(one, other)
+    samples = align(one, other)
     assert [letters(one, first) for first, _ in samples] == [letters(other, second) for _, second in samples]
     assert "".join(letters(one, first) for first, _ in samples) == "onetwo-threefour"
     for first, second in samples:
@@ -298,7 +300,7 @@ def test_samples_are_the_finest_stretches_that_both_have(one, other):
 
 
 def two(folder, other, inputs):
-    """What is captured of one model beside another."""
+    """Return the entry of one model beside another."""
     loaded, beside = (load(ref(str(each)), "cpu", attention=False) for each in (folder, other))
     return similarity.capture(Context(loaded, [example(loaded, inputs, 99, beside)], other=beside))[0]
 
@@ -325,7 +327,7 @@ def test_a_model_beside_itself_is_the_matrix_of_one(make_model, model_type):
 
 
 def by_words(folder, text):
-    """Transformers' own hidden states, the mean over each word's tokens."""
+    """Return transformers' own hidden states, averaged over each word's tokens."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     model = transformers.AutoModel.from_pretrained(folder).eval()
     read = tokenizer(text, return_tensors="pt", return_offsets_mapping=True)
@@ -360,7 +362,7 @@ def test_two_tokenizers_meet_at_words(other, how):
 
 
 def test_stacks_that_read_the_same_are_compared():
-    """Of two translators both, of one and another model what reads the text; then nothing need be written."""
+    """Two translators share both stacks; a translator and another model share the one that reads the text."""
     inputs = {"text": "3 March 2021", "text_target": "2021-03-03"}
     both = two(DATES, EN_DE, inputs).meta["similar"]
     assert {name: (about["layers"], about["columns"], about["other_stack"]) for name, about in both.items()} == {
@@ -378,7 +380,7 @@ def test_stacks_that_read_the_same_are_compared():
 
 
 def test_outputs_of_their_own_are_compared_where_they_are_the_same():
-    """Each translator writes what it would; nothing corresponds in two outputs."""
+    """Each translator writes its own output, and nothing corresponds in two outputs."""
     assert two(DATES, EN_DE, {"text": "3 March 2021"}).meta["similar"].keys() == {"encoder"}
     assert two(DATES, DATES, {"text": "3 March 2021"}).meta["similar"].keys() == {"encoder", "decoder"}
 
@@ -416,7 +418,7 @@ def test_layers_that_read_nothing_in_common(make_model, monkeypatch):
 
 
 def test_interventions_change_the_first_alone(worker):
-    """Also of a model that is compared with itself, which is then there twice."""
+    """A model that is compared with itself is loaded twice for this."""
     model = ref(MINILM)
     taken_out = [{"layer": 2, "heads": list(range(12)), "scale": 0.0}]
     asked = Request(SIMILARITY, model, {"text": "the rabbit hopped over the fence"}, {}, taken_out, model)
@@ -644,7 +646,7 @@ def built_of_two(tmp_path_factory, shared_cache):
 
 @pytest.fixture(scope="module")
 def words():
-    """Of both models, the mean over each word's tokens."""
+    """Return the mean over each word's tokens, of both models."""
     return by_words(str(resolve(MINILM, None, Settings(), ROOT).path), RABBIT), by_words(INDUCTION, RABBIT)
 
 
@@ -758,19 +760,19 @@ def test_the_sentence_and_the_picture_name_both(site, built_of_two, words):
 
 
 def test_what_the_docs_say_of_two_models():
-    """And that with shuffled words it is what they say nothing looks like."""
+    """The docs also say that shuffled words look like nothing that is similar."""
     docs = (ROOT / "example_site" / "docs" / "guide" / "views" / "similarity.md").read_text()
     text = re.search(r"other: \S+\ntext: ([^\n]+)\n", docs)[1]
     loaded, other = (load(ref(name), "cpu", attention=False) for name in (MINILM, EN_DE))
-    (pair,) = similarity._beside(loaded, example(loaded, {"text": text}, 99, other), other).values()
-    rows, cols = (list(map(Held, states)) for states in (pair.rows, pair.cols))
+    (pair,) = similarity._two_models(loaded, example(loaded, {"text": text}, 99, other), other).values()
+    rows, cols = (list(map(Representation, states)) for states in (pair.rows, pair.cols))
     values = np.array([[cka(x, y) for y in cols] for x in rows])
     assert np.round(values[[2, 3], 1], 2) == pytest.approx(0.83)
     assert values.max() == pytest.approx(0.83, abs=0.005)
     assert values[-1, -1] == pytest.approx(0.62, abs=0.005)
     shuffle = np.random.default_rng(0).permutation
     orders = [shuffle(len(pair.rows[0])) for _ in range(50)]
-    shuffled = [[[cka(x, Held(y[order])) for y in pair.cols] for x in rows] for order in orders]
+    shuffled = [[[cka(x, Representation(y[order])) for y in pair.cols] for x in rows] for order in orders]
     means = np.mean(shuffled, axis=0)
     assert (means.min(), means.max()) == pytest.approx((0.48, 0.60), abs=0.01)
 

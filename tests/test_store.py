@@ -159,7 +159,8 @@ def test_a_store_that_always_fails_is_told_once_and_left_alone(machine, tmp_path
     store = f"The shared cache flaky://{tmp_path}/store"
     assert reading == f"{store} cannot be read (TimeoutError: the store did not answer)."
     assert writing == (
-        f"{store} cannot be written (TimeoutError: the store did not answer). What is computed here stays here."
+        f"{store} cannot be written (TimeoutError: the store did not answer). "
+        "New entries stay in the folder of this machine."
     )
     assert Flaky.calls == TRIES * AT_FIRST + TRIES
 

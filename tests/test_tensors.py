@@ -1,4 +1,4 @@
-"""Own tensors: what somebody has in hand is shown as it is, from a file or by BertViz's functions."""
+"""Own tensors are shown as they are, from a file or by BertViz's functions."""
 
 import base64
 import json
@@ -17,7 +17,7 @@ import mkdocs_attnviz
 from mkdocs_attnviz.models.captures.tensors import capture_file
 from mkdocs_attnviz.models.encoding import overview_blob, quantised, rollout
 from mkdocs_attnviz.models.identity.reference import resolve
-from mkdocs_attnviz.models.inputs.marks import guessed
+from mkdocs_attnviz.models.inputs.marks import guess_marks
 from mkdocs_attnviz.settings import Settings
 
 QUANTISATION = 0.00392
@@ -30,7 +30,7 @@ def softmax(scores):
 
 
 def attention(layers=2, heads=3, rows=6, cols=6, seed=0):
-    """As transformers returns it, (1, heads, rows, cols) a layer."""
+    """Return weights as transformers does, (1, heads, rows, cols) per layer."""
     return [*softmax(np.random.default_rng(seed).normal(0, 2, (layers, 1, heads, rows, cols)))]
 
 
@@ -48,12 +48,12 @@ def file(tmp_path):
 
 
 def figure(html):
-    """What the browser gets."""
+    """Return the data that the browser gets."""
     return json.loads(BeautifulSoup(html.data, "html5lib").select_one("attn-viz")["data-figure"])
 
 
 def weights(layer, rows, cols):
-    """(heads, rows, cols) of a layer as it is shipped."""
+    """Return a layer's weights, (heads, rows, cols), from the shipped data."""
     steps = np.frombuffer(zlib.decompress(base64.b64decode(layer["data"])), np.uint8)
     return (steps.reshape(-1, cols, rows).transpose(0, 2, 1) / 255) ** 2
 
@@ -78,7 +78,7 @@ def test_a_notebook_changes_one_import(view):
 
 
 def test_the_neuron_view_of_a_model_in_hand():
-    """As BertViz's `show`, but the model is transformers' own; it is left as it was."""
+    """The call is that of BertViz's `show` with transformers' own model, which is restored afterwards."""
     folder = resolve(MINILM, None, Settings(), ROOT).path
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     model = transformers.AutoModel.from_pretrained(folder).train()
@@ -264,7 +264,7 @@ def scaled(blob, groups):
 
 
 def test_rollout_is_abnar_and_zuidemas():
-    """Against their formula, written down plainly with full precision."""
+    """The reference is their formula, computed plainly with full precision."""
     given = [layer[0] for layer in attention(5, 4, 9, 9)]
     expected = np.eye(9)
     for layer, found in zip(given, rollout([quantised(layer) for layer in given]), strict=True):
@@ -293,4 +293,4 @@ def test_the_overview_keeps_the_largest_weight_of_each_part():
     ],
 )
 def test_words_by_the_marks_of_vocabularies(tokens, words):
-    assert guessed(tokens).words(tokens, [n for n, token in enumerate(tokens) if token[0] in "[<"]) == words
+    assert guess_marks(tokens).words(tokens, [n for n, token in enumerate(tokens) if token[0] in "[<"]) == words

@@ -25,7 +25,7 @@ from mkdocs_attnviz.models.captures.own_arrays import TokenRow
 from mkdocs_attnviz.models.encoding import json_blob
 from mkdocs_attnviz.models.inputs import word_boundaries
 from mkdocs_attnviz.models.inputs.examples import example
-from mkdocs_attnviz.models.inputs.tokens import continued, pretty, special, tokenize
+from mkdocs_attnviz.models.inputs.tokens import append_generated, pretty, special_positions, tokenize
 from mkdocs_attnviz.models.loading.loaded import Loaded
 from mkdocs_attnviz.pipeline import Pipeline
 from mkdocs_attnviz.settings import Settings
@@ -35,7 +35,7 @@ TOOL = AddedToken("<|tool|>", special=False, normalized=False)
 
 
 def words(told):
-    """The texts of the words that tokens are put together to; special tokens are left out."""
+    """Return the texts of the words that tokens are pieces of, without special tokens."""
     found: dict[int, str] = {}
     for word, text in zip(word_boundaries.split(told), word_boundaries.texts_of(told), strict=True):
         if word is not None:
@@ -66,7 +66,7 @@ def test_a_token_that_was_added_as_special_is_special(tmp_path):
         assert [told["tokens"][n] for n in told["special"]] == ["<|eot_id|>"]
         # What the tokenizer itself leaves out of a text is what is special.
         ids = each("a cat<|eot_id|><|tool|> sat").input_ids
-        kept = [token for n, token in enumerate(ids) if n not in special(each, ids)]
+        kept = [token for n, token in enumerate(ids) if n not in special_positions(each, ids)]
         assert each.decode(kept) == each.decode(ids, skip_special_tokens=True)
     slow = transformers.ByT5Tokenizer()
     slow.add_tokens([EOT])
@@ -160,7 +160,7 @@ def test_bytes_that_make_no_character_are_shown_as_they_are():
     tokenizer = vocabularies.byte_level()
     ids = tokenizer("é").input_ids
     assert pretty(tokenizer, ids) == ["‹C3›", "‹A9›"]
-    told = continued(tokenizer, tokenize(tokenizer, "a", None), ids[:1]).meta()
+    told = append_generated(tokenizer, tokenize(tokenizer, "a", None), ids[:1]).meta()
     assert told["pretty"] == ["a", "‹C3›"]
     llama = vocabularies.byte_fallback()
     assert pretty(llama, llama.convert_tokens_to_ids(["<0x0A>", "<0xC3>"])) == ["\n", "‹C3›"]
@@ -279,17 +279,17 @@ def test_words_that_an_author_gives_are_kept(tmp_path):
 
 
 def test_a_generated_token_that_goes_on(tmp_path):
-    """In WordPiece only `##` does; in SentencePiece what has no mark does."""
+    """A WordPiece token goes on if it has `##`; a SentencePiece token goes on if it has no mark."""
     bert = vocabularies.word_piece(tmp_path, transformers.BertTokenizer)
     start = tokenize(bert, "cat", None, add_special_tokens=False)
-    assert words(continued(bert, start, bert.convert_tokens_to_ids(["##s", "cat"])).meta()) == ["cats", "cat"]
+    assert words(append_generated(bert, start, bert.convert_tokens_to_ids(["##s", "cat"])).meta()) == ["cats", "cat"]
 
 
 # ---- entries of an earlier version
 
 
 def earlier(sequence):
-    """A sequence as version 1 told it."""
+    """Return a sequence as version 1 stored it."""
     return {name: value for name, value in sequence.items() if name not in ("version", "texts")}
 
 
@@ -344,7 +344,7 @@ def test_an_earlier_entry_names_likely_tokens_as_bytes():
 
 
 def test_only_wrong_entries_are_computed_anew(tmp_path):
-    """Under their old keys, so that no other entry is lost."""
+    """Entries keep their keys, so that no other entry is lost."""
     folder = tmp_path / "model"
     tokenizer = vocabularies.byte_level()
     tiny(tokenizer).save_pretrained(folder)
@@ -387,7 +387,7 @@ def words_and_pieces():
 
 
 def test_a_word_is_the_same_token_under_every_key():
-    """`watch: the` followed the word, and `token: the` explained the piece that bathe has."""
+    """Before, `watch: the` followed the word, and `token: the` explained the piece in "bathe"."""
     tokenizer = words_and_pieces()
     loaded = Loaded(SimpleNamespace(name="m"), tiny(tokenizer), tokenizer, torch.device("cpu"))
     assert read(loaded.tokenizer, "bathe")["pretty"] == [" ba", "the"]

@@ -177,7 +177,9 @@ NARROW: dict[str, dict] = {
     "switch_transformers": {"expert_capacity": 4},
     "zaya": {"layer_types": ["hybrid", "hybrid_sliding"], "sliding_window": 4},
 }
-"""What makes a text of some 40 tokens a long one: windows, blocks and budgets that real models count in hundreds."""
+"""Settings with which a text of some 40 tokens is a long one: windows, blocks and budgets of real models are in
+hundreds.
+"""
 
 
 SOUND = "It reads sound, not text."
@@ -196,7 +198,7 @@ NOT_BUILT = {
 
 
 def text_model_types() -> list[str]:
-    """All that transformers can load to write, to fill in or to turn text into text."""
+    """Return all types that transformers can load to write, to fill in masks, or to turn text into text."""
     mappings = (
         modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
         modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES,

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NamedTuple
+from contextlib import suppress
+from functools import cache
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
+from mkdocs_attnviz.block.interventions import Intervention, combined
 from mkdocs_attnviz.block.problem import BlockError, Problem
-from mkdocs_attnviz.block.values import Day, Generate, Intervention, Message, key
+from mkdocs_attnviz.block.values import TODAY, Day, Generate, Message, Part, key
 from mkdocs_attnviz.publishing import printable
 
 MAX_ID = 100  # characters
@@ -54,7 +57,7 @@ class Named(NamedTuple):
 class Options(BaseModel):
     """The keys that one view adds to the block. Each view declares a subclass."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True, allow_inf_nan=False)
 
     def parameters(self) -> dict[str, Any]:
         """What the capture has to know, as plain JSON; it becomes a part of the key."""
@@ -195,18 +198,23 @@ class Block(BaseModel):
 
     @property
     def inputs(self) -> dict[str, Any]:
-        """What the model reads and how it writes, as far as it is given; plain JSON."""
+        """What the model reads and how it writes, in plain JSON, without what is not given or is implied anyway."""
         inputs = {
             "text": self.text if self.chat is None else None,
             "text_pair": self.text_pair,
             "text_target": self.text_target,
             "src_lang": self.src_lang,
             "tgt_lang": self.tgt_lang,
-            "chat_date": self.chat_date,
+            "chat_date": None if self.chat_date == TODAY else self.chat_date,
             "chat": self.chat and [message.to_dict() for message in self.chat],
             "generate": self.generate and self.generate.to_dict(),
         }
         return {name: value for name, value in inputs.items() if value is not None} | self.options.inputs()
+
+    @property
+    def changes(self) -> list[dict[str, Any]]:
+        """What is changed in the model, in plain JSON: the same for all interventions that change the same."""
+        return combined(self.interventions or ())
 
     def wrong(self, name: str, message: str) -> BlockError:
         """Return the error of a mistake in the value of key `name` that only the model could tell."""
@@ -222,7 +230,32 @@ def is_id(text: str) -> bool:
     return re.match(ID, text) is not None and len(text) <= MAX_ID
 
 
-def fields_of(options: type[Options]) -> dict[str, FieldInfo]:
-    """Every key a block of a view may have, by its name in the block."""
+@cache
+def fields_of(options: type[Options]) -> Mapping[str, FieldInfo]:
+    """Return every key that a block of a view may have, by its name in the block."""
     common = {name: info for name, info in Block.model_fields.items() if not info.exclude}
     return common | dict(options.model_fields)
+
+
+def importable(views: Mapping[str, type[Options]]) -> dict[str, type[Options]]:
+    """Return the views whose packages are whole: of one that is not, only blocks that name its view are told."""
+    found = {}
+    for name in views:
+        with suppress(BlockError):
+            found[name] = views[name]
+    return found
+
+
+def wants_text(annotation: Any) -> bool:
+    """Return whether a value of this type is a text, or may be one of several."""
+    origin = get_origin(annotation)
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return False
+    return annotation is str or origin is Literal or any(map(wants_text, get_args(annotation)))
+
+
+def part_of(annotation: Any) -> type[Part] | None:
+    """Return the part of the block that a value of this type is, or is a list of."""
+    if isinstance(annotation, type) and get_origin(annotation) is None and issubclass(annotation, Part):
+        return annotation
+    return next(filter(None, map(part_of, get_args(annotation))), None)

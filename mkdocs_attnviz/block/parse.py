@@ -5,155 +5,131 @@ what is allowed, with page and line. What leaves this file is frozen and valid; 
 What cannot be known from the text alone (does the model exist, has it that layer?) is not judged here.
 
 The body is YAML, since that is the one grammar that arrives unharmed through SuperFences, MyST and reStructuredText.
-Only its plain part is read: no anchors, aliases or tags, so that no text can expand, run or recurse.
+Only its plain part is read (`plain_yaml`), and every value as a text (`text_tree`): pydantic makes a number or a
+boolean of it where a key wants one.
 """
 
 from __future__ import annotations
 
 import difflib
 import json
-import types
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+import re
+from collections.abc import Mapping
+from functools import reduce
+from operator import getitem
+from typing import Any
 
-import yaml
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from mkdocs_attnviz.block.fields import BY_MODEL, EITHER, Block, Options, fields_of
-from mkdocs_attnviz.block.plain_yaml import LIBYAML, _refuse_expansion
-from mkdocs_attnviz.block.problem import BlockError, Problem, WrongValue
+from mkdocs_attnviz.block.fields import BY_MODEL, EITHER, Block, Options, fields_of, importable, part_of, wants_text
+from mkdocs_attnviz.block.problem import BlockError, WrongValue
 from mkdocs_attnviz.block.source import Source
-from mkdocs_attnviz.block.values import Part
+from mkdocs_attnviz.block.text_tree import Path, TextTree
+from mkdocs_attnviz.block.values import Part, expected
 
 MAX_BODY = 100_000  # characters; a block is a few lines, anything like this is a mistake or an attack
+NULL = ("", "~", "null")
+"""How YAML writes that there is nothing, where no text is wanted."""
+Fields = Mapping[str, FieldInfo]
 
 
 def parse(source: Source, views: Mapping[str, type[Options]]) -> Block:
-    """The block that `source` describes; `views` maps each view's name to its options.
+    """Return the block that `source` describes; `views` maps each view's name to its options.
 
     Raises:
         BlockError: whatever is wrong, for the author to read.
     """
     if source.problem is not None:
         raise BlockError(source.problem)
-    nodes = _entries(source)
-    view = _view(nodes, views)
-    allowed = fields_of(views[view])
-    for name, node in nodes.items():
+    tree = _tree(source)
+    values: dict[str, Any] = tree.root
+    view, its_options = _view(tree, views)
+    allowed, own = fields_of(its_options), its_options.model_fields
+    if tree.repeated is not None:
+        raise _twice(tree, tree.repeated, allowed)
+    for name in values:
         if name not in allowed:
-            raise BlockError(_unknown_key(name, view, allowed, views), _line(node), name)
-    values = {name: _value(node, allowed[name].annotation) for name, node in nodes.items()}
-    for name, value in values.items():
-        if value is None or (isinstance(value, str) and not value.strip()):
-            raise BlockError(f"`{name}` is empty; it must be {_expects(allowed[name])}.", _line(nodes[name]), name)
-    _check_subject(nodes, allowed)
-    lines = {name: line for name, node in nodes.items() if (line := _line(node)) is not None}
-    own = set(views[view].model_fields)
+            raise tree.wrong((name,), _unknown_key(name, view, allowed, views))
+    for name in source.header:
+        if not wants_text(allowed[name].annotation):
+            _read_header(tree, name, allowed)
+    _check_subject(tree, allowed)
+    lines = {str(place[0]): line for place, line in tree.lines.items() if len(place) == 1 and line is not None}
     try:
-        options = views[view](**{name: value for name, value in values.items() if name in own})
+        options = its_options(**{name: value for name, value in values.items() if name in own})
         common = {name: value for name, value in values.items() if name not in own}
         common |= {"caption": source.caption} if source.caption and "caption" in common else {}
         return Block(**common, options=options, lines=lines)
     except ValidationError as error:
-        raise _sentence(error, values, nodes, allowed) from None
+        raise _sentence(error, tree, allowed) from None
 
 
-def _check_subject(nodes: Mapping[str, yaml.Node], allowed: Mapping[str, FieldInfo]) -> None:
-    """A model and a text, or tensors in their place."""
-    if "tensors" in nodes:
+def _tree(source: Source) -> TextTree:
+    """Return body and header as one tree; what stands in the header has no line."""
+    if len(source.body) > MAX_BODY:
+        raise BlockError(f"The block has {len(source.body):,} characters; at most {MAX_BODY:,} are read.")
+    tree = TextTree(source.body)
+    tree.root = {} if tree.root is None else tree.root
+    if not isinstance(tree.root, dict):
+        kind = "a list" if isinstance(tree.root, list) else f"the text {_shown(tree.root)}"
+        raise BlockError(f"A block is written as `key: value` lines; this one is {kind}.", tree.lines[()])
+    for name, text in source.header.items():
+        if name in tree.root:
+            raise tree.wrong((name,), f"`{name}` stands both in the fence's header and in the block.")
+        tree.root[name] = text or ""
+    if not tree.root:
+        raise BlockError("The block is empty; it needs at least `model: …` and `text: …`.")
+    return tree
+
+
+def _read_header(tree: TextTree, name: str, allowed: Fields) -> None:
+    """Read the YAML of a value in the header, of a key that wants more than a text."""
+    try:
+        value = TextTree(tree.root[name])
+    except BlockError as error:  # the line is none of the body
+        raise BlockError(error.problem) from None
+    if value.repeated is not None:
+        raise _twice(tree, (name, *value.repeated), allowed)
+    tree.root[name] = "" if value.root is None else value.root
+    tree.lines |= {(name, *place): None for place in value.lines}
+
+
+def _check_subject(tree: TextTree, allowed: Fields) -> None:
+    """Refuse what is empty, and hold the keys against each other: a model and a text, or tensors in their place."""
+    values = tree.root
+    for name, value in values.items():
+        if _is_null(value, allowed[name]) or (isinstance(value, str) and not value.strip()):
+            raise tree.wrong((name,), f"`{name}` is empty; it must be {expected(allowed[name])}.")
+    if "tensors" in values:
         for name in BY_MODEL:
-            if name in nodes:
+            if name in values:
                 message = f"`tensors` brings tokens and weights of its own, so `{name}` does not belong in the block."
-                raise BlockError(message, _line(nodes[name]), name)
+                raise tree.wrong((name,), message)
         return
     for name, others in EITHER.items():
         for other in others:
-            if name in nodes and other in nodes:
-                raise BlockError(
-                    f"`{name}` and `{other}` stand both in the block; keep one of them.", _line(nodes[other]), other
-                )
+            if name in values and other in values:
+                raise tree.wrong((other,), f"`{name}` and `{other}` are both in the block; keep one of them.")
     for name in ("model", "text"):
-        if name not in nodes and not (name == "text" and "chat" in nodes):
-            raise BlockError(f"The block has no `{name}`; it must be {_expects(allowed[name])}.", key=name)
+        if name not in values and not (name == "text" and "chat" in values):
+            raise tree.wrong((name,), f"The block has no `{name}`; it must be {expected(allowed[name])}.")
 
 
-def _entries(source: Source) -> dict[str, yaml.Node]:
-    """Body and header as one mapping from key to YAML node."""
-    if len(source.body) > MAX_BODY:
-        raise BlockError(f"The block has {len(source.body):,} characters; at most {MAX_BODY:,} are read.")
-    entries: dict[str, yaml.Node] = {}
-    for name, node in _body(source.body):
-        if name in entries:
-            raise BlockError(f"`{name}` stands twice in the block.", _line(node), name)
-        entries[name] = node
-    for name, text in source.header.items():
-        if name in entries:
-            raise BlockError(
-                f"`{name}` stands both in the fence's header and in the block.", _line(entries[name]), name
-            )
-        entries[name] = yaml.ScalarNode(HEADER, text or "")
-    if not entries:
-        raise BlockError("The block is empty; it needs at least `model: …` and `text: …`.")
-    return entries
-
-
-HEADER = "attnviz:header"
-"""Tag of a value in the fence's header: a text, until it is known that something else is wanted. It has no line."""
-
-
-def _body(body: str) -> Iterator[tuple[str, yaml.Node]]:
-    root = _compose(body)
-    if root is None:
-        return
-    if not isinstance(root, yaml.MappingNode):
-        kind = "a list" if isinstance(root, yaml.SequenceNode) else f"the text {_shown(root.value)}"
-        raise BlockError(f"A block is written as `key: value` lines; this one is {kind}.", _line(root))
-    for name, node in root.value:
-        if not isinstance(name, yaml.ScalarNode):
-            raise BlockError("A key of the block must be a plain word.", _line(name))
-        yield name.value, node
-
-
-def _compose(text: str) -> yaml.Node | None:
-    with suppress(yaml.YAMLError, ValueError):  # which the other parser tells in better words
-        return _composed(text, LIBYAML)
-    try:
-        return _composed(text, yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        hint = "; put a text that holds a colon in quotes" if "mapping values" in (error.problem or "") else ""
-        line = error.problem_mark.line if error.problem_mark else None
-        raise BlockError(f"The block is not valid YAML: {error.problem}{hint}.", line) from None
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position)
-        raise BlockError(
-            f"The block holds the character U+{error.character:04X}, which YAML does not allow; write it as "
-            'an escape inside double quotes ("\\0").',
-            line,
-        ) from None
-    except (yaml.YAMLError, ValueError) as error:
-        raise BlockError(f"The block is not valid YAML: {error}.") from None
-
-
-def _composed(text: str, loader: Any) -> yaml.Node | None:
-    _refuse_expansion(text, loader)
-    node: yaml.Node | None = yaml.compose(text, Loader=loader)
-    return node
-
-
-def _view(nodes: Mapping[str, yaml.Node], views: Mapping[str, type[Options]]) -> str:
-    node = nodes.get("view")
-    view = Block.model_fields["view"].default if node is None else node.value
+def _view(tree: TextTree, views: Mapping[str, type[Options]]) -> tuple[str, type[Options]]:
+    view = tree.root.get("view", Block.model_fields["view"].default)
     if isinstance(view, str) and view in views:
-        return view
+        try:
+            return view, views[view]
+        except BlockError as error:
+            raise BlockError(error.problem, tree.lines.get(("view",))) from None
     near = _nearest(view, views) if isinstance(view, str) else ""
     shown = _shown(view) if isinstance(view, str) else "no single word"
-    raise BlockError(f"`view` is {shown}; the views are {', '.join(views)}{near}.", _line(node), "view")
+    raise tree.wrong(("view",), f"`view` is {shown}; the views are {', '.join(views)}{near}.")
 
 
-def _unknown_key(name: str, view: str, allowed: Mapping[str, object], views: Mapping[str, type[Options]]) -> str:
-    elsewhere = [other for other, options in views.items() if name in options.model_fields]
+def _unknown_key(name: str, view: str, allowed: Fields, views: Mapping[str, type[Options]]) -> str:
+    elsewhere = [other for other, options in importable(views).items() if name in options.model_fields]
     if elsewhere:
         return f"`{name}` is a key of view {', '.join(elsewhere)}, not of view {view}."
     near = _nearest(name, allowed)
@@ -161,105 +137,42 @@ def _unknown_key(name: str, view: str, allowed: Mapping[str, object], views: Map
     return f"`{_short(name)}` is not a key of the block{near}{keys}."
 
 
-def _value(node: yaml.Node, annotation: Any) -> object:
-    """What a node says. Where a text is wanted a scalar is that text as written: `text: No` is no boolean."""
-    kinds = list(_kinds(annotation))
-    items = [get_args(kind)[0] for kind in kinds if get_origin(kind) is tuple]
-    if isinstance(node, yaml.ScalarNode) and any(map(_is_text, [*kinds, *items])):
-        try:  # JSON writes an emoji as an escaped surrogate pair, and PyYAML leaves it in two halves
-            return str(node.value.encode("utf-16", "surrogatepass").decode("utf-16"))
-        except UnicodeDecodeError:
-            message = "The text holds half of a surrogate pair (\\uD800–\\uDFFF), which is no character."
-            raise BlockError(message, _line(node)) from None
-    if node.tag == HEADER:
-        return _value_in_header(node.value, annotation)
-    parts = [kind for kind in kinds if get_origin(kind) is None and isinstance(kind, type) and issubclass(kind, Part)]
-    if isinstance(node, yaml.MappingNode) and parts:
-        return _part(node, parts[0])
-    if isinstance(node, yaml.SequenceNode) and items:
-        return [_value(each, items[0]) for each in node.value]
-    try:
-        return yaml.constructor.SafeConstructor().construct_document(node)
-    except (yaml.YAMLError, ValueError, TypeError, OverflowError):
-        written = f" {_shown(node.value)}" if isinstance(node, yaml.ScalarNode) else ""
-        raise BlockError(f"The value{written} of a key cannot be read.", _line(node)) from None
-
-
-def _part(node: yaml.MappingNode, part: type[Part]) -> dict[str, object]:
-    """A mapping within the block, whose keys are known as the block's own are."""
-    found: dict[str, object] = {}
-    for name, value in node.value:
-        if not isinstance(name, yaml.ScalarNode):
-            raise BlockError(f"A key of {_called(part)} must be a plain word.", _line(name))
-        if name.value not in part.model_fields:
-            near = _nearest(str(name.value), part.model_fields) or f"; there are {', '.join(part.model_fields)}"
-            raise BlockError(f"`{_short(str(name.value))}` is not a key of {_called(part)}{near}.", _line(name))
-        if name.value in found:
-            raise BlockError(f"`{name.value}` stands twice in {_called(part)}.", _line(name))
-        found[name.value] = _value(value, part.model_fields[name.value].annotation)
-    return found
+def _twice(tree: TextTree, place: Path, allowed: Fields) -> BlockError:
+    """Return the error of a key that stands twice in the block, or in a part of it."""
+    info = allowed.get(str(place[0]))
+    part = None if info is None else part_of(info.annotation)
+    where = "the block" if len(place) == 1 else f"`{place[0]}`" if part is None else _called(part)
+    return tree.wrong(place, f"`{_short(str(place[-1]))}` stands twice in {where}.")
 
 
 def _called(part: type[Part]) -> str:
-    """`Generate` → `generate`, `Message` → `a message`."""
+    """Return what a part is called in a sentence: `Generate` → "`generate`", `Message` → "a message"."""
     name = part.__name__.lower()
     return f"`{name}`" if name in Block.model_fields else f"{'an' if name[0] in 'aeio' else 'a'} {name}"
 
 
-def _value_in_header(text: str, annotation: Any) -> object:
-    """What a header's text says where no text is wanted; lines within it are no lines of the body."""
-    try:
-        node = _compose(text)
-        return None if node is None else _value(node, annotation)
-    except BlockError as error:
-        raise BlockError(error.problem) from None
-
-
-def _kinds(annotation: Any) -> Iterator[Any]:
-    """The types that a value may have."""
-    if get_origin(annotation) in (Union, types.UnionType):
-        for part in get_args(annotation):
-            yield from _kinds(part)
-    elif get_origin(annotation) is Annotated:
-        yield from _kinds(get_args(annotation)[0])
-    else:
-        yield annotation
-
-
-def _is_text(kind: Any) -> bool:
-    return kind is str or get_origin(kind) is Literal
-
-
-def _sentence(
-    error: ValidationError,
-    values: Mapping[str, object],
-    nodes: Mapping[str, yaml.Node],
-    allowed: Mapping[str, FieldInfo],
-) -> BlockError:
-    detail = error.errors()[0]
-    own = own_error(detail)
-    if not detail["loc"]:  # a rule about several keys at once: the view has written the sentence itself
-        key = own.key if isinstance(own, WrongValue) else ""
-        return BlockError(Problem("block", key, str(own or detail["msg"])), _line(nodes.get(key)))
-    name, *within = detail["loc"]
-    line = _line(_within(nodes.get(str(name)), within))
+def _sentence(error: ValidationError, tree: TextTree, allowed: Fields) -> BlockError:
+    """Return what an author is told of the first mistake; a key that there is not comes before one that is missing."""
+    detail = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+    place, own = detail["loc"], own_error(detail)
+    if not place:  # a rule about several keys at once: the view has written the sentence itself
+        return tree.wrong((own.key if isinstance(own, WrongValue) else "",), str(own or detail["msg"]))
     if own is not None:  # several keys of a part
-        return BlockError(Problem("block", str(name), str(own)), line)
-    where, info, value = str(name), allowed[str(name)], values.get(str(name))
-    for number, step in zip([None, *within], within, strict=False):
-        fields = _fields_within(info.annotation)
-        if isinstance(step, int) or step not in fields:  # a list's own mistakes are told of the list
-            continue
-        if isinstance(number, int) and isinstance(value, (list, tuple)):
-            value = value[number]
-        where, info = f"{where}.{step}", fields[step]
-        value = value.get(step) if isinstance(value, dict) else None
-    if detail["type"] == "missing":
-        whole = "The block" if not within else f"`{name}`"
-        message = f"{whole} has no `{within[-1] if within else name}`; it must be {_expects(info)}."
-    else:
-        message = f"`{where}` is {_shown(value)}; it must be {_expects(info)}."
-    return BlockError(Problem("block", str(name), message), line)
+        return tree.wrong(place, str(own))
+    called, info, known = str(place[0]), allowed[str(place[0])], 1
+    for number, step in enumerate(place[1:], 2):
+        part = part_of(info.annotation)
+        if part is not None and step in part.model_fields:
+            called, info, known = f"{called}.{step}", part.model_fields[str(step)], number
+    if detail["type"] == "extra_forbidden" and part is not None:
+        near = _nearest(str(place[-1]), part.model_fields) or f"; there are {', '.join(part.model_fields)}"
+        return tree.wrong(place, f"`{_short(str(place[-1]))}` is not a key of {_called(part)}{near}.")
+    if detail["type"] == "missing" and known == len(place):
+        whole = "The block" if len(place) == 1 else f"`{place[0]}`"
+        return tree.wrong(place, f"{whole} has no `{place[-1]}`; it must be {expected(info)}.")
+    value = reduce(getitem, place[:known], tree.root)
+    shown = "empty" if _is_null(value, info) else _shown(value)
+    return tree.wrong(place, f"`{called}` is {shown}; it must be {expected(info)}.")
 
 
 def own_error(detail: Any) -> ValueError | None:
@@ -268,27 +181,8 @@ def own_error(detail: Any) -> ValueError | None:
     return found if isinstance(found, ValueError) else None
 
 
-def _within(node: yaml.Node | None, steps: Iterable[object]) -> yaml.Node | None:
-    """What stands in a value at the end of these steps: of numbers in lists, which may have been sorted, the list."""
-    for step in steps:
-        if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-            node = node.value[step] if isinstance(node.value[step], yaml.MappingNode) else node
-        elif isinstance(node, yaml.MappingNode):
-            node = next((value for name, value in node.value if name.value == step), node)
-    return node
-
-
-def _fields_within(annotation: Any) -> Mapping[str, FieldInfo]:
-    """The keys of the part that a value is, or is a list of."""
-    kinds = list(_kinds(annotation))
-    kinds += [get_args(kind)[0] for kind in kinds if get_origin(kind) is tuple]
-    parts = [kind for kind in kinds if get_origin(kind) is None and isinstance(kind, type) and issubclass(kind, Part)]
-    return parts[0].model_fields if parts else {}
-
-
-def _expects(info: FieldInfo) -> str:
-    extra = info.json_schema_extra
-    return str(extra["expects"]) if isinstance(extra, dict) else "something else"
+def _is_null(value: object, info: FieldInfo) -> bool:
+    return value in NULL and not wants_text(info.annotation)
 
 
 def _nearest(word: str, known: Mapping[str, object]) -> str:
@@ -296,19 +190,20 @@ def _nearest(word: str, known: Mapping[str, object]) -> str:
     return f" (did you mean `{near[0]}`?)" if near else ""
 
 
-def _line(node: yaml.Node | None) -> int | None:
-    return node.start_mark.line if node is not None and node.start_mark is not None else None
-
-
 def _short(text: str) -> str:
     return text if len(text) <= 60 else text[:57] + "…"
 
 
 def _shown(value: object) -> str:
-    """A value as the author would recognise it."""
-    try:
-        return _short(
-            json.dumps(value, default=str, ensure_ascii=False) if isinstance(value, (list, dict)) else repr(value)
-        )
-    except (TypeError, ValueError):  # a key of a mapping that JSON has not; a number of thousands of digits
-        return "something else"
+    """Return a value as the author would recognise it."""
+    plain = _plain(value)
+    return _short(repr(plain) if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False))
+
+
+def _plain(value: Any) -> Any:
+    """Return a tree of texts with numbers and booleans for those that look like one."""
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    return json.loads(value) if re.fullmatch(r"true|false|-?(0|[1-9][0-9]{0,99})(\.[0-9]+)?", value) else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -10,10 +11,8 @@ import yaml
 from mkdocs_attnviz.block.problem import BlockError
 
 MAX_DEPTH = 8
-
-
 LIBYAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""Ten times as fast, where it is there."""
+"""The loader of libyaml where it is installed: ten times as fast."""
 
 
 def plain_yaml(text: str) -> object:
@@ -30,21 +29,33 @@ def plain_yaml(text: str) -> object:
 
 
 def _loaded(text: str, loader: Any) -> object:
-    _refuse_expansion(text, loader, "file")
+    for _ in plain_events(text, loader, "file"):
+        pass
     return yaml.load(text, Loader=loader)  # noqa: S506 — both loaders are safe ones
 
 
-def _refuse_expansion(text: str, loader: Any, what: str = "block") -> None:
-    """Anchors, aliases, tags and depth are refused while nothing has been built yet."""
+def plain_events(text: str, loader: Any, what: str) -> Iterator[Any]:
+    """Yield the parser's events; anchors, aliases, tags and depth are refused while nothing has been built yet."""
     depth = 0
     for event in yaml.parse(text, Loader=loader):
-        line = event.start_mark.line if event.start_mark else None
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+        kind = type(event)
+        if kind is yaml.AliasEvent or getattr(event, "anchor", None):
             raise BlockError(
-                "Anchors and aliases (`&`, `*`) are not read; put a text that begins with them in quotes.", line
+                "Anchors and aliases (`&`, `*`) are not read; put a text that begins with them in quotes.",
+                line_of(event),
             )
         if tag := getattr(event, "tag", None):
-            raise BlockError(f"YAML tags are not read, and this {what} has {tag!r}; put the text in quotes.", line)
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            message = f"YAML tags are not read, and this {what} has {tag!r}; put the text in quotes."
+            raise BlockError(message, line_of(event))
+        depth += (kind in _STARTS) - (kind in _ENDS)
         if depth > MAX_DEPTH:
-            raise BlockError(f"The {what} is nested more than {MAX_DEPTH} deep.", line)
+            raise BlockError(f"The {what} is nested more than {MAX_DEPTH} deep.", line_of(event))
+        yield event
+
+
+_STARTS = (yaml.SequenceStartEvent, yaml.MappingStartEvent)
+_ENDS = (yaml.SequenceEndEvent, yaml.MappingEndEvent)
+
+
+def line_of(event: Any) -> int | None:
+    return event.start_mark.line if event.start_mark else None

@@ -1,67 +1,78 @@
-"""The JSON Schema of a block, for editors and for the documentation."""
+"""The JSON Schema of a block, for editors and for the documentation.
+
+A view's own keys are an `if … then` each, so that an editor offers those of the block's view. A `oneOf`, as pydantic
+has it for a discriminated union, is worse: an editor then says that `view` is missing where a block need not say it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from mkdocs_attnviz.block.fields import BY_MODEL, EITHER, Block, Options
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import CoreSchema
+from pydantic_core.core_schema import NullableSchema, StringSchema, WithDefaultSchema
+
+from mkdocs_attnviz.block.fields import BY_MODEL, EITHER, Block, Options, importable
+from mkdocs_attnviz.block.values import TEXT
+
+
+class AsWritten(GenerateJsonSchema):
+    """Schemas of what an author writes: a key may be left out, but not be empty; and 12 and true are texts, too."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
+        return False
+
+    def nullable_schema(self, schema: NullableSchema) -> JsonSchemaValue:
+        inner: CoreSchema = schema["schema"]
+        return self.generate_inner(inner)
+
+    def default_schema(self, schema: WithDefaultSchema) -> JsonSchemaValue:
+        found = super().default_schema(schema)
+        return {name: value for name, value in found.items() if name != "default" or value not in (None, "")}
+
+    def str_schema(self, schema: StringSchema) -> JsonSchemaValue:
+        return super().str_schema(schema) | {"type": TEXT}
 
 
 def json_schema(views: Mapping[str, type[Options]]) -> dict[str, Any]:
-    """JSON Schema (2020-12) of a block's body, for editors and for the documentation."""
-    common = Block.model_json_schema()
-    for name, info in Block.model_fields.items():
-        if info.exclude:
-            del common["properties"][name]
-    common["properties"]["view"]["enum"] = list(views)
-    del common["required"]
-    without = {name: dict.fromkeys(others, False) for name, others in EITHER.items()}
-    common["dependentSchemas"] = {name: {"properties": others} for name, others in without.items()}
-    common["oneOf"] = [
-        {"required": ["model", "text"], "properties": {"tensors": False, "chat": False}},
-        {"required": ["model", "chat"], "properties": {"tensors": False}},
-        {"required": ["tensors"], "properties": dict.fromkeys(BY_MODEL, False)},
-    ]
-    branches = []
-    schemas = {name: options.model_json_schema() for name, options in views.items()}
-    several = _with_several_meanings(schemas.values())
-    for name, own in schemas.items():
-        for option, schema in own["properties"].items():
-            common["properties"].setdefault(option, {} if option in several else schema)
-        common["$defs"] = common.get("$defs", {}) | own.get("$defs", {})
-        others = set().union(*(view.model_fields for view in views.values())) - set(own["properties"])
-        chosen: dict[str, Any] = {"properties": {"view": {"const": name}}}
-        if name != Block.model_fields["view"].default:
-            chosen["required"] = ["view"]
-        meant = {key: _as_read(schema) for key, schema in own["properties"].items() if key in several}
-        rules = {"properties": dict.fromkeys(sorted(others), False) | meant}
-        rules |= {rule: own[rule] for rule in ("not", "dependentRequired") if rule in own}
-        branches.append({"if": chosen, "then": rules})
-    for part in [common, *common["$defs"].values()]:
-        part["properties"] = {name: _as_read(schema) for name, schema in part["properties"].items()}
-    common |= {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "attention block"}
-    return common | {"description": "Body of an `attention` block of mkdocs-attnviz.", "allOf": branches}
-
-
-def _with_several_meanings(schemas: Iterable[Mapping[str, Any]]) -> set[str]:
-    """Keys that one view reads as something else than another does."""
-    told = ("description", "default", "title", "expects")
-    meanings: dict[str, dict[str, Any]] = {}
-    several = set()
-    for name, schema in (item for each in schemas for item in each["properties"].items()):
-        rule = {key: value for key, value in schema.items() if key not in told}
-        if meanings.setdefault(name, rule) != rule:
-            several.add(name)
-    return several
-
-
-def _as_read(schema: dict[str, Any]) -> dict[str, Any]:
-    """A key may be left out, but not be empty; and where a text is wanted, 12 and true are texts, too."""
-    kinds = [kind for kind in schema.pop("anyOf", []) if kind != {"type": "null"}]
-    plain = {
-        name: value for name, value in schema.items() if name not in ("title", "expects") and value not in (None, "")
+    """Return the JSON Schema (2020-12) of a block's body; views that cannot be imported are left out."""
+    schemas = {name: _schema(options) for name, options in importable(views).items()}
+    common = _schema(Block)
+    properties = {name: each for name, each in common["properties"].items() if not Block.model_fields[name].exclude}
+    properties["view"]["enum"] = list(schemas)
+    parts = common["$defs"]
+    for own in schemas.values():
+        parts |= own.get("$defs", {})
+    return {
+        "$schema": GenerateJsonSchema.schema_dialect,
+        "title": "attention block",
+        "description": "Body of an `attention` block of mkdocs-attnviz.",
+        "type": "object",
+        "properties": properties,
+        "dependentSchemas": {name: {"properties": dict.fromkeys(others, False)} for name, others in EITHER.items()},
+        "oneOf": [
+            {"required": ["model", "text"], "properties": {"tensors": False, "chat": False}},
+            {"required": ["model", "chat"], "properties": {"tensors": False}},
+            {"required": ["tensors"], "properties": dict.fromkeys(BY_MODEL, False)},
+        ],
+        "allOf": [{"if": _is_view(name), "then": _rules(own)} for name, own in schemas.items()],
+        "unevaluatedProperties": False,
+        "$defs": parts,
     }
-    plain = kinds[0] | plain if len(kinds) == 1 else plain | ({"anyOf": kinds} if kinds else {})
-    is_text = plain.get("type") == "string" and "enum" not in plain
-    return plain | ({"type": ["string", "number", "boolean"]} if is_text else {})
+
+
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    return model.model_json_schema(schema_generator=AsWritten)
+
+
+def _is_view(name: str) -> dict[str, Any]:
+    chosen: dict[str, Any] = {"properties": {"view": {"const": name}}}
+    return chosen if name == Block.model_fields["view"].default else chosen | {"required": ["view"]}
+
+
+def _rules(own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a view's own schema, without what would refuse the keys that all views have."""
+    told = ("$defs", "additionalProperties", "description", "title", "type")
+    return {name: each for name, each in own.items() if name not in told}

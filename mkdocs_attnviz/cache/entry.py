@@ -38,7 +38,8 @@ class Entry:
     meta: Mapping[str, Any]
     blobs: Mapping[str, bytes]
     derived: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
-    """What has been worked out of `meta` while a figure is drawn, so that it is worked out once. No file has it."""
+    """Values computed from `meta` while a figure is drawn, kept so that they are computed once. They are not stored in
+    the file."""
 
     def to_bytes(self, signing_key: bytes = b"") -> bytes:
         """Return the content of the entry's file, signed if there is a key."""
@@ -65,7 +66,7 @@ class Entry:
             raise DamagedEntry(f"it is not signed with the key in {SIGNING_KEY}")
         header, _, rest = content.partition(b"\n")
         if len(header) > LARGEST_JSON:
-            raise DamagedEntry("its header is none of ours")
+            raise DamagedEntry("its header is not that of an entry")
         try:
             data_json = json.loads(header)
             meta, sizes = dict(data_json["meta"]), dict(data_json["blobs"])
@@ -73,9 +74,9 @@ class Entry:
                 raise ValueError
             ends = list(itertools.accumulate(sizes.values(), initial=0))
         except (ValueError, TypeError, KeyError, RecursionError):
-            raise DamagedEntry("its header is none of ours") from None
+            raise DamagedEntry("its header is not that of an entry") from None
         if ends[-1] != len(rest):
-            raise DamagedEntry("its header tells other sizes than it has")
+            raise DamagedEntry("its header gives other sizes than its content has")
         return cls(meta, {name: rest[end - sizes[name] : end] for name, end in zip(sizes, ends[1:], strict=True)})
 
 

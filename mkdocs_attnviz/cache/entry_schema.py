@@ -90,7 +90,7 @@ def fault(meta: Mapping[str, Any], blobs: Mapping[str, bytes]) -> str:
             if blob not in blobs:
                 return f"lacks its part {blob!r:.60}"
             if len(blobs[blob]) * DEFLATE < size:
-                return f"has a part {blob!r:.60} that cannot be of the size its header tells"
+                return f"has a part {blob!r:.60} that cannot have the size its header gives"
     except KeyError as error:
         return f"has a header that names the unknown sequence {error.args[0]!r:.60}"
     return "has more weights in a layer than a figure can show" if _too_large(read) else ""

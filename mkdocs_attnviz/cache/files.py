@@ -64,14 +64,15 @@ _numbers = itertools.count()
 
 
 def _new_file(folder: Path) -> tuple[str, int]:
-    """Return the name and the handle of a new file in a folder, for this process alone to write and all to read."""
+    """Return the name and the handle of a new file in a folder. Only this process writes it, and everybody can read
+    it."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     while True:
         name = f"{folder}{os.sep}.{os.getpid()}-{next(_numbers)}.tmp"
         try:
             handle = os.open(name, flags, 0o644)
-        except FileExistsError:  # of an earlier process with this number, which was killed
+        except FileExistsError:  # from an earlier process with the same number that was killed
             continue
-        if os.fstat(handle).st_mode & 0o777 != 0o644:  # a cache may be shared, whatever the user's mask
+        if os.fstat(handle).st_mode & 0o777 != 0o644:  # a cache may be shared, so the user's mask must not apply
             os.chmod(name, 0o644)  # noqa: PTH101
         return name, handle

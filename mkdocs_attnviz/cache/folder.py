@@ -85,7 +85,7 @@ class Cache:
         """Return whether the cache has this entry, without checking whether it is damaged."""
         if key in self._unwritten:
             return True
-        # A text, since a path costs more than looking at the file, and each figure of a site is asked about thrice.
+        # A text instead of a Path, which takes longer than the look-up itself; each figure is looked up three times.
         return key not in self._bad and os.path.isfile(f"{self.folder}/{file_name(key)}")  # noqa: PTH113
 
     def get(self, key: str, parts: KeyParts) -> Entry | None:
@@ -120,7 +120,7 @@ class Cache:
                 self.store.put(key, content)
             except StoreError as error:
                 self._failed.add("put")
-                self._tell_once(f"{error} What is computed here stays here.", logging.WARNING)
+                self._tell_once(f"{error} New entries stay in the folder of this machine.", logging.WARNING)
         return entry
 
     def fetch(self, wanted: Mapping[str, KeyParts]) -> set[str]:

@@ -119,7 +119,9 @@ class Lock:
         except (OSError, ValueError, yaml.YAMLError, RecursionError, BlockError) as error:
             why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             reason = " ".join(why.split()).rstrip(".")
-            self.problem = f"The lock file {self.path} cannot be read ({reason}); mend it, or delete it to begin anew."
+            self.problem = (
+                f"The lock file {self.path} cannot be read ({reason}); correct it, or delete it to start again."
+            )
             self.log.warning(self.problem)
             return {}
 

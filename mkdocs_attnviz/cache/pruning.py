@@ -68,7 +68,7 @@ def _refuse_links(build: Build) -> None:
     for each in (folder, *folder.parents):
         if each != base and each.is_relative_to(base) and each.is_symlink():
             raise build.fatal(
-                f"Nothing is pruned, since {each.relative_to(base).as_posix()} is a link to another folder; "
+                f"Nothing is pruned, because {each.relative_to(base).as_posix()} is a link to another folder; "
                 "name that folder as `cache_dir`."
             )
 
@@ -81,7 +81,7 @@ def _plans(build: Build, sources: Sequence[Source]) -> list[Plan]:
         first = unknown[0]
         why = f"no commit of its model is known here; `{build.command}` asks the hub."
         raise build.fatal(
-            f"Nothing is pruned, since what {len(unknown)} block{'s' * (len(unknown) > 1)} may use is not known. "
+            f"Nothing is pruned, because it is not known what {len(unknown)} block{'s' * (len(unknown) > 1)} may use. "
             + (f"{first.source.where()}: {why}" if first.error.problem.kind == "missing" else first.message)
         )
     if build.lock.problem:

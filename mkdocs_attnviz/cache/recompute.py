@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mkdocs_attnviz.block.source import Source
-from mkdocs_attnviz.cache.status import Standing
+from mkdocs_attnviz.cache.status import BlockStatus
 from mkdocs_attnviz.models.engine.client import Captured, Engine
 from mkdocs_attnviz.models.engine.request import Request
 from mkdocs_attnviz.pipeline import Build, Plan
@@ -28,7 +28,7 @@ class Recomputed:
     """The traceback of an unexpected error, or an empty text."""
 
 
-def recomputed(build: Build, statuses: Sequence[Standing], sample: int | None, engine: Engine) -> list[Recomputed]:
+def recomputed(build: Build, statuses: Sequence[BlockStatus], sample: int | None, engine: Engine) -> list[Recomputed]:
     """Compute the entries of these blocks again and compare them. With `sample`, compute a random selection of that
     size."""
     wanted: dict[str, tuple[Source, Request]] = {}
@@ -49,7 +49,7 @@ def _compared(build: Build, chosen: Sequence[tuple[Source, Request]], engine: En
     for source, request in chosen:
         why = next((model.absent for model in request.models if model.absent), "")
         if why:
-            yield Recomputed(source, f"Its entry cannot be computed once more. {why}")
+            yield Recomputed(source, f"Its entry cannot be computed again. {why}")
         else:
             computable.append((source, request))
     settings = build.settings
@@ -65,7 +65,7 @@ def _compared(build: Build, chosen: Sequence[tuple[Source, Request]], engine: En
         source, request = computable[answer.index]
         if not isinstance(answer, Captured):
             why = answer.problem.sentences
-            yield Recomputed(source, f"Its entry cannot be computed once more. {why}", answer.problem.detail)
+            yield Recomputed(source, f"Its entry cannot be computed again. {why}", answer.problem.detail)
             continue
         stored = build.cache.get(request.key, request.key_parts)
         where = "it is gone" if stored is None else difference(stored, answer.entry)

@@ -34,7 +34,7 @@ NOT_HELD = "The cache does not hold its tensors."
 
 
 @dataclass(frozen=True)
-class Standing:
+class BlockStatus:
     """A record of one block of a site and its status."""
 
     source: Source
@@ -58,7 +58,7 @@ class Standing:
     """The reason why no figure can be drawn, or None if it can be drawn."""
 
 
-def standings(build: Build, sources: Sequence[Source]) -> list[Standing]:
+def block_statuses(build: Build, sources: Sequence[Source]) -> list[BlockStatus]:
     """Return the status of each block. The build must be one that may not run models."""
     statuses = [_here(build, source) for source in sources]
     url = build.settings.cache_url
@@ -72,25 +72,25 @@ def standings(build: Build, sources: Sequence[Source]) -> list[Standing]:
     return [_shared(each, sizes) if _elsewhere(each) else each for each in statuses]
 
 
-def _elsewhere(standing: Standing) -> bool:
+def _elsewhere(status: BlockStatus) -> bool:
     """Return whether the entry may be in the shared cache only."""
-    return bool(standing.lacking)
+    return bool(status.lacking)
 
 
-def _shared(standing: Standing, sizes: Mapping[str, int]) -> Standing:
+def _shared(status: BlockStatus, sizes: Mapping[str, int]) -> BlockStatus:
     """Return the block's status after looking up its missing entries in the list of the shared cache."""
-    if any(key not in sizes for key in standing.lacking):
-        return standing
-    size = sizes.get(standing.key or "", standing.size)
-    return replace(standing, state="shared", size=size, problem=None)
+    if any(key not in sizes for key in status.lacking):
+        return status
+    size = sizes.get(status.key or "", status.size)
+    return replace(status, state="shared", size=size, problem=None)
 
 
-def _here(build: Build, source: Source) -> Standing:
+def _here(build: Build, source: Source) -> BlockStatus:
     """Return the status of a block, judged by the files on this machine."""
     plan = build.plan(source)
     if isinstance(plan, Alert):
         return _without_plan(plan)
-    status = Standing(source, source.where(), "cached", plan.block, plan.request.models)
+    status = BlockStatus(source, source.where(), "cached", plan.block, plan.request.models)
     entries: list[Entry] = []
     lacking: list[str] = []
     for request in reversed(plan.requests):  # the block's own entry comes last, because the status shows that one
@@ -120,16 +120,16 @@ def _here(build: Build, source: Source) -> Standing:
     return status
 
 
-def _without_plan(alert: Alert) -> Standing:
+def _without_plan(alert: Alert) -> BlockStatus:
     """Return the status of a block that has an error, or whose model has not been looked up."""
     source, error = alert.source, alert.error
     block = None
     with contextlib.suppress(BlockError):
         block = parse(source, OPTIONS)
     if error.problem.kind != "missing" or block is None:
-        return Standing(source, source.where(error), "bad", block, problem=error.problem)
+        return BlockStatus(source, source.where(error), "bad", block, problem=error.problem)
     problem = replace(error.problem, advice="")  # this command never looks models up, so the advice does not apply
-    return Standing(source, source.where(), "missing", block, problem=problem)
+    return BlockStatus(source, source.where(), "missing", block, problem=problem)
 
 
 def _damaged(message: str, detail: str = "") -> Problem:
@@ -137,14 +137,14 @@ def _damaged(message: str, detail: str = "") -> Problem:
     return Problem("missing", "", message, detail)
 
 
-def unlocked(build: Build, statuses: Sequence[Standing]) -> list[str]:
+def unlocked(build: Build, statuses: Sequence[BlockStatus]) -> list[str]:
     """Return the names of models that the blocks use but the lock file does not contain."""
     drawn = [model for status in statuses if status.state in GOOD for model in status.models]
     used = {part.reference for model in drawn for part in model.parts}
     return sorted(used - set(build.lock.known))
 
 
-def moved_on_hub(build: Build, statuses: Sequence[Standing]) -> Iterator[Problem]:
+def moved_on_hub(build: Build, statuses: Sequence[BlockStatus]) -> Iterator[Problem]:
     """Yield a problem for each branch that has moved on its hub, or whose hub could not be asked."""
     known = [status for status in statuses if status.block is not None and status.models]
     pairs = [pair for status in known if status.block for pair in zip(status.block.models, status.models, strict=True)]

@@ -17,7 +17,7 @@ from typing import Any
 from mkdocs_attnviz.cache.entry import Entry
 
 TOKEN_VERSION = 3
-OUTDATED = "an earlier version has told some of its tokens wrongly"
+OUTDATED = "an earlier version recorded some of its tokens wrongly"
 
 BYTE = re.compile(r"‹[0-9A-F]{2}›")
 BYTE_TOKEN = re.compile(r"<0x[0-9A-Fa-f]{2}>|<\|byte\d+\|>")
@@ -77,7 +77,7 @@ def _wrong(sequence: Mapping[str, Any]) -> bool:
 
 def _foreign_marks(tokens: Sequence[str]) -> bool:
     """Return whether an earlier version may have taken letters for word boundary marks of another vocabulary."""
-    from mkdocs_attnviz.models.inputs.marks import gpt2_alphabet  # few entries are so old
+    from mkdocs_attnviz.models.inputs.marks import gpt2_alphabet  # imported late, because few entries are so old
 
     pieces = any(token.startswith("##") for token in tokens)
     byte_level = not pieces and all(

@@ -1,4 +1,4 @@
-"""What the parts of the command `attnviz` share: options, the log, a pipeline for a site."""
+"""The options that commands of `attnviz` share, the log, and a build for a site."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ from mkdocs_attnviz.pipeline import Build, Pipeline
 
 log = logging.getLogger("mkdocs_attnviz")
 quiet = logging.getLogger("mkdocs_attnviz.quiet")
-"""Of pipelines that only look: what is worth telling, their commands tell."""
+"""The log of pipelines that only look. Their commands report problems themselves."""
 quiet.addHandler(logging.NullHandler())
 quiet.propagate = False
 
 
 def with_config(command: Any) -> Any:
+    """Add the option `--config` to a command."""
     return click.option(
         "-f",
         "--config",
@@ -37,52 +38,56 @@ def with_config(command: Any) -> Any:
 
 
 def with_paths(command: Any) -> Any:
+    """Add the argument PATHS to a command."""
     return click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))(command)
 
 
 def with_json(command: Any) -> Any:
+    """Add the option `--json` to a command."""
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON object in place of text.")(command)
 
 
 VERBOSE = "mkdocs_attnviz.verbose"
-"""Where click's context keeps how often `-v` was given, before the name of a command or behind it."""
+"""The key in click's context for the number of `-v` options, before or after the name of a command."""
 
 
 def _count_verbose(context: click.Context, _: click.Parameter, times: int) -> None:
+    """Add the number of `-v` options to click's context."""
     context.meta[VERBOSE] = context.meta.get(VERBOSE, 0) + times
 
 
 def with_verbose(command: Any) -> Any:
+    """Add the option `--verbose` to a command."""
     return click.option(
         "-v",
         "--verbose",
         count=True,
         callback=_count_verbose,
         expose_value=False,
-        help="Tell more, and show the traceback of what failed unforeseen; -vv: the cache keys, too.",
+        help="Log more, and show tracebacks of unexpected errors; -vv: the cache keys, too.",
     )(command)
 
 
 def speak(level: int) -> None:
-    """From here on our log is on standard error, from `level` on or, with `-v`, from lower ones."""
+    """Log to standard error from now on, from `level` up, or from lower levels with `-v`."""
     log.handlers, log.propagate = [logging.StreamHandler()], False
     times = click.get_current_context().meta.get(VERBOSE, 0)
     log.setLevel((level, MORE, logging.DEBUG)[min(times, 2)])
 
 
 def tell_detail(detail: str) -> None:
-    """Show a problem's traceback, if it has one, to whoever has asked for more."""
+    """Log a problem's traceback, if it has one, for users of `-v`."""
     if detail:
         log.log(MORE, "%s", detail)
 
 
 def configured(config: Path | None) -> Path | None:
-    """The configuration that is meant, if there is one."""
+    """Return the configuration to use, or None if there is none."""
     return config or sites.find(Path())
 
 
 def remedy(config: Path | None) -> str:
-    """The command that computes what is missing, as it would be typed here."""
+    """Return the command that computes missing entries, as a user would type it here."""
     return f"attnviz run -f {shlex.quote(str(config))}" if config else "attnviz run"
 
 
@@ -95,16 +100,17 @@ def looking(site: Site, config: Path | None) -> Iterator[Build]:
 
 
 def base(site: Site) -> Path:
-    """The folder that relative directories start from."""
+    """Return the folder that relative directories start from."""
     return site.base / site.settings.base_dir
 
 
 def place(source: Source) -> dict[str, Any]:
-    """Where a block stands, for JSON."""
+    """Return the place of a block, for JSON."""
     inside = {"object": source.object, "cell": source.cell}
-    return {"page": source.page, "line": source.line} | {name: each for name, each in inside.items() if each}
+    return {"page": source.page, "line": source.line} | {name: value for name, value in inside.items() if value}
 
 
 def print_json(value: object) -> None:
+    """Print a value as JSON. Non-ASCII characters are escaped if the output cannot encode them."""
     has_all = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
     click.echo(json.dumps(value, indent=2, ensure_ascii=not has_all))

@@ -1,7 +1,8 @@
 """The command `attnviz`.
 
-Decides for itself: which figures it is asked about, and what it says of them. A block that cannot be drawn is told on
-standard error and makes the exit status 1; a wrong question makes it 2. `cache_commands` looks at the cache.
+This module decides which figures a command is about, and what it reports. A block that cannot be drawn is reported on
+standard error, and the exit status is 1. A wrong argument or configuration gives exit status 2. `cache_commands` has
+the commands for the cache.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ from mkdocs_attnviz.pipeline import Pipeline
 from mkdocs_attnviz.views import OPTIONS
 
 STDIN = "standard input"
+"""The name of standard input as a page."""
 BARE_BLOCK = re.compile(r"""^[ \t{"']*(model|text|tensors)["']?\s*:""", re.MULTILINE)
+"""A pattern for a block without a fence."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -56,7 +59,7 @@ BARE_BLOCK = re.compile(r"""^[ \t{"']*(model|text|tensors)["']?\s*:""", re.MULTI
 def main() -> None:
     """Attention figures in written documentation."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a console that has no sign for a character gets its number
+        if isinstance(stream, io.TextIOWrapper):  # if a console cannot show a character, it gets the code point
             stream.reconfigure(errors="backslashreplace")
 
 
@@ -67,8 +70,12 @@ for command in (cache_commands.status, cache_commands.check, cache_commands.prun
 @main.command()
 @with_paths
 @with_config
-@click.option("--push", is_flag=True, help="Bring to the shared cache (`cache_url`) what it lacks of these pages.")
-@click.option("--update", is_flag=True, help="Ask hubs where branches are now; the lock file goes along.")
+@click.option(
+    "--push", is_flag=True, help="Upload to the shared cache (`cache_url`) the entries of these pages that it lacks."
+)
+@click.option(
+    "--update", is_flag=True, help="Ask hubs for the present commits of branches, and write them to the lock file."
+)
 @click.option(
     "--engine",
     type=click.Choice(["local", "ray"]),
@@ -78,8 +85,8 @@ for command in (cache_commands.status, cache_commands.check, cache_commands.prun
 )
 @click.option(
     "--address",
-    help="Of the Ray cluster: HOST:6379 on one of its machines, ray://HOST:10001 elsewhere. Default: the cluster that "
-    "runs here, else one is started here.",
+    help="Address of the Ray cluster: HOST:6379 on one of its machines, ray://HOST:10001 elsewhere. Default: the "
+    "cluster that runs here, or a new one on this machine.",
 )
 @with_json
 @with_verbose
@@ -94,8 +101,8 @@ def run(
 ) -> None:
     """Compute what the cache lacks.
 
-    PATHS are files of pages, or folders of them; left out, they are the site's pages. Without a configuration they
-    are the Markdown files in the current folder. The exit status is 1 if a block cannot be drawn.
+    PATHS are pages, or folders of pages. Without PATHS, all pages of the site are read; without a configuration, all
+    Markdown files in the current folder. The exit status is 1 if a block cannot be drawn.
 
     \b
     Examples, before a machine without a GPU builds the site:
@@ -105,13 +112,15 @@ def run(
     """
     speak(logging.INFO)
     if address is not None and engine != "ray":
-        raise SiteError("`--address` is that of a Ray cluster; it goes with `--engine ray`.")
+        raise SiteError("`--address` is the address of a Ray cluster; it needs `--engine ray`.")
     config = configured(config)
     pages = collect(config, paths, log)
     runs = _ray(address, pages.site.settings.timeout) if engine == "ray" else None
     if push and pages.site.settings.cache_url is None:
         raise SiteError("There is no shared cache to push to; set `cache_url`.")
-    changed = {"on_missing": "run"} | ({"cache_push": True} if push else {})  # whatever the site's own build may
+    changed = {"on_missing": "run"} | (
+        {"cache_push": True} if push else {}
+    )  # even if the site's own build may not run models
     settings = pages.site.settings.model_copy(update=changed)
     pipeline = Pipeline(
         settings, base(pages.site), log, fatal=SiteError, command=remedy(config), engine=runs, update=update
@@ -123,6 +132,11 @@ def run(
 
 
 def _ray(address: str | None, timeout: float) -> Engine:
+    """Return an engine for a Ray cluster.
+
+    Raises:
+        SiteError: if Ray is not installed.
+    """
     try:
         module: Any = import_module("mkdocs_attnviz.models.engine.ray.engine")
     except ImportError as error:
@@ -132,6 +146,7 @@ def _ray(address: str | None, timeout: float) -> Engine:
 
 
 def _report(drawn: Drawn, pushed: int = 0, *, as_json: bool = False) -> None:
+    """Print the report of a run, and exit."""
     if pushed:
         log.info("pushed %d more to the shared cache", pushed)
     if as_json:
@@ -149,7 +164,7 @@ def _report(drawn: Drawn, pushed: int = 0, *, as_json: bool = False) -> None:
 def assets(paths: tuple[Path, ...], config: Path | None, output: Path | None) -> None:
     """Compute what the cache lacks, and write script and data files.
 
-    For a tool that copies files before it renders pages. PATHS as for `run`.
+    Use it for a tool that copies files before it renders pages. PATHS as for `run`.
 
     \b
     Example, before `zensical build`:
@@ -215,10 +230,10 @@ def schema() -> None:
 @main.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print what a shell needs to complete this command.
+    """Print the script with which a shell completes this command.
 
     \b
-    Examples, once; the next shell that is opened completes:
+    Examples, to run once; they take effect in the next shell:
       attnviz completion bash >> ~/.bashrc
       attnviz completion zsh >> ~/.zshrc
       attnviz completion fish > ~/.config/fish/completions/attnviz.fish
@@ -229,11 +244,12 @@ def completion(shell: str) -> None:
 
 
 def _pipeline(site: Site, config: Path | None) -> Pipeline:
+    """Return the pipeline of a site."""
     return Pipeline(site.settings, base(site), log, fatal=SiteError, command=remedy(config))
 
 
 def _body(site: Site, page: str, text: str) -> tuple[str, str]:
-    """A title and what stands in the page's body, its blocks waiting."""
+    """Return the title of a page, and its HTML with placeholders for its blocks."""
     if page == "-" and BARE_BLOCK.search(text) and not any(map(OPENING.match, text.splitlines())):
         return "Attention", placeholder(Source(text, page=STDIN))
     images = {"pymdownx.b64": {"base_path": str(Path(page).parent)}}

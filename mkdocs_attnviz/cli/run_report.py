@@ -1,4 +1,4 @@
-"""Drawing all pages of a site for what comes of it: entries, data files and word of each block."""
+"""The drawing of all pages of a site, and the report about its blocks."""
 
 from __future__ import annotations
 
@@ -22,17 +22,20 @@ from mkdocs_attnviz.pipeline import Build, Plan
 
 @dataclass(frozen=True)
 class Drawn:
-    """How many blocks there are and what was done about them; a block counts where it stands, equal or not."""
+    """The numbers of blocks and of entries that were computed, cached or fetched. Equal blocks are counted
+    separately."""
 
     blocks: int
     pages: int
     computed: int
     cached: int
     fetched: int
-    """From the shared cache."""
+    """The number of blocks whose entries came from the shared cache."""
     bad: tuple[Alert, ...]
+    """The alerts of blocks that could not be drawn."""
 
     def line(self) -> str:
+        """Return the report as one line."""
         fetched = f", {self.fetched} fetched" if self.fetched else ""
         return (
             f"{count(self.blocks, 'block')} on {count(self.pages, 'page')}: "
@@ -40,18 +43,19 @@ class Drawn:
         )
 
     def to_json(self) -> dict[str, Any]:
+        """Return the report for JSON."""
         numbers = {name: getattr(self, name) for name in ("blocks", "pages", "computed", "cached", "fetched")}
         problems = [place(alert.source) | _as_json(alert.error.problem) for alert in self.bad]
         return numbers | {"bad": len(self.bad), "problems": problems}
 
 
 def _as_json(problem: Problem) -> dict[str, str]:
-    """Return the record as other programs read it; what can be done about it belongs to the message."""
+    """Return a problem for JSON; its advice is part of the message."""
     return {"kind": problem.kind, "key": problem.key, "message": problem.sentences, "detail": problem.detail}
 
 
 def draw(build: Build, pages: Pages, assets: Assets) -> Drawn:
-    """Draw the pages' blocks, all planned together."""
+    """Draw the blocks of all pages, planned together."""
     blocks = pages.blocks
     build.prepare(blocks)
     for html in pages.html.values():
@@ -63,6 +67,7 @@ def draw(build: Build, pages: Pages, assets: Assets) -> Drawn:
 
 
 def _done(build: Build, block: Source) -> str:
+    """Return where the entry of a block came from: `cached`, `fetched` or `computed`."""
     outcome = build.outcome(block)
     if outcome is None:
         return "cached"
@@ -70,10 +75,10 @@ def _done(build: Build, block: Source) -> str:
 
 
 def push_rest(build: Build, pages: Pages) -> int:
-    """Bring what the folder holds of the pages' entries to the shared cache, where that lacks it; how many.
+    """Upload the pages' entries that the shared cache does not have, and return their number.
 
     Raises:
-        SiteError: the shared cache cannot be read or written.
+        SiteError: if the shared cache cannot be read or written.
     """
     url = build.settings.cache_url
     assert url is not None  # noqa: S101 — for the type checker
@@ -81,7 +86,7 @@ def push_rest(build: Build, pages: Pages) -> int:
     try:
         sizes = store.sizes()
         here = {key: content for key, content in _contents(build, pages) if sizes.get(key) != len(content)}
-        there = dict(store.fetch([key for key in here if key in sizes]))  # of other bytes, but perhaps whole
+        there = dict(store.fetch([key for key in here if key in sizes]))  # other bytes, but perhaps intact
         for key, content in here.items():
             if not _whole(there.get(key, b""), build.cache.signing_key):
                 store.put(key, content)
@@ -92,7 +97,8 @@ def push_rest(build: Build, pages: Pages) -> int:
 
 
 def _contents(build: Build, pages: Pages) -> Iterator[tuple[str, bytes]]:
-    """The pages' entries that are here whole, each once, as they lie in the folder; of models that are here, too."""
+    """Yield the key and content of each undamaged entry of the pages in the folder, once. Entries of models that are
+    not on this machine are skipped."""
     plans = [plan for plan in map(build.plan, pages.blocks) if isinstance(plan, Plan)]
     requests = [request for plan in plans for request in plan.requests if not any(m.absent for m in request.models)]
     wanted = {request.key: request.key_parts for request in requests}
@@ -103,6 +109,7 @@ def _contents(build: Build, pages: Pages) -> Iterator[tuple[str, bytes]]:
 
 
 def _whole(content: bytes, signing_key: bytes) -> bool:
+    """Return whether the content is a complete entry."""
     try:
         Entry.from_bytes(content, signing_key)
     except DamagedEntry:

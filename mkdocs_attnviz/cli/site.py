@@ -1,7 +1,8 @@
-"""What a site's configuration says: its pages, our settings, how its Markdown is read. For the command `attnviz`.
+"""The configuration of a site, for the command `attnviz`: its pages, our settings, and its Markdown extensions.
 
-Runs no plugin, no hook and no theme; `collect` asks the tools themselves first. An extension that this environment
-has not is left out, and that is said: a machine that only fills the cache needs not all that the site is built with.
+It runs no plugin, hook or theme; `site_blocks.collect` asks the tools themselves first. An extension that is not
+installed here is left out with a warning, because a machine that only fills the cache does not need everything that
+builds the site.
 """
 
 from __future__ import annotations
@@ -31,9 +32,11 @@ from mkdocs_attnviz.log import MORE, Log
 from mkdocs_attnviz.settings import Settings, SettingsError
 
 PLUGIN = "attnviz"
+"""The name of our plugin in MkDocs."""
 MKDOCS = ("mkdocs.yml", "mkdocs.yaml", "properdocs.yml", "properdocs.yaml")
+"""The names of configurations for MkDocs and ProperDocs."""
 GROUPS = ("group", "material/group")
-"""Plugins that hold others."""
+"""The plugins that contain other plugins."""
 ZENSICAL = ("zensical.toml",)
 SPHINX = ("conf.py",)
 COMMON: dict[str, dict[str, Any]] = {
@@ -54,20 +57,21 @@ COMMON: dict[str, dict[str, Any]] = {
     "pymdownx.tasklist": {},
     "pymdownx.tilde": {},
 }
-"""Extensions for a page of no site."""
+"""The Markdown extensions for a page without a site."""
 
 
 class SiteError(click.ClickException):
-    """What cannot be done with what was given, in one sentence."""
+    """An error in a command or configuration, described in one sentence."""
 
     exit_code = 2
 
     def __init__(self, message: str, detail: str = "") -> None:
-        """`detail` is the traceback of what somebody else's code raised, for whoever asks for more (`-v`)."""
+        """Create the error. `detail` is the traceback of an error in other people's code, which `-v` shows."""
         super().__init__(message)
         self.detail = detail
 
     def show(self, file: Any = None) -> None:
+        """Print the error, after its traceback if `-v` was given."""
         if self.detail:
             logging.getLogger("mkdocs_attnviz").log(MORE, "%s", self.detail)
         super().show(file)
@@ -75,72 +79,75 @@ class SiteError(click.ClickException):
 
 @dataclass(frozen=True)
 class Site:
-    """Defaults are those of a folder without a configuration."""
+    """A site. The defaults are those of a folder without a configuration."""
 
     base: Path = field(default_factory=Path.cwd)
-    """Folder that relative directories start from."""
+    """The folder that relative directories start from."""
     docs: Path = field(default_factory=Path.cwd)
+    """The folder of pages."""
     settings: MarkdownSettings = field(default_factory=MarkdownSettings)
     extensions: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: COMMON)
-    """How Markdown is read: the extensions in their order, with their settings."""
+    """The Markdown extensions in order, with their settings."""
     rendering: Any = field(default_factory=SimpleNamespace)
-    """What MkDocs' tag `!relative` asks for the page being rendered."""
+    """The value that MkDocs' tag `!relative` reads for the page being rendered."""
     config: Path | None = None
     plugins: tuple[str, ...] = ()
-    """Of MkDocs, and hooks; ours among them."""
+    """The plugins and hooks of MkDocs, including ours."""
     record: Record | None = None
-    """What the site's last build on this machine drew."""
+    """The record of the site's last build on this machine."""
 
     @property
     def is_sphinx(self) -> bool:
+        """True if Sphinx builds the site."""
         return self.config is not None and self.config.name in SPHINX
 
     @property
     def is_zensical(self) -> bool:
-        """Return whether Zensical builds it: an `mkdocs.yml` without our plugin may be Zensical's or MkDocs' own."""
+        """True if Zensical builds the site. An `mkdocs.yml` without our plugin may belong to Zensical or to MkDocs."""
         if self.config is None or self.config.name in ZENSICAL:
             return self.config is not None
         last = self.record.tool if self.record else "zensical"
         return not self.is_sphinx and PLUGIN not in self.plugins and zensical.is_installed() and last == "zensical"
 
     def pages(self, paths: Sequence[Path]) -> list[Path]:
-        """Return the Markdown files among the paths and in the folders among them; without paths, the site's.
+        """Return the Markdown files among the paths and in the folders among them; without paths, those of the site.
 
-        Only a folder without a configuration may hold what tools have made: a site's folder of pages is its author's.
+        In a folder without a configuration, files that tools have made are skipped. In a site's folder of pages, all
+        files count.
         """
         made = self.config is not None
-        found = [page for path in paths or [self.docs] for page in (_within(path, made) if path.is_dir() else [path])]
-        return list(dict.fromkeys(found))
+        pages = [page for path in paths or [self.docs] for page in (_within(path, made) if path.is_dir() else [path])]
+        return list(dict.fromkeys(pages))
 
     def name(self, page: Path) -> str:
-        """The page as its author knows it."""
+        """Return the page's name as its author knows it."""
         inside = page.resolve().is_relative_to(self.docs.resolve())
         return page.resolve().relative_to(self.docs.resolve()).as_posix() if inside else str(page)
 
 
 class Reader:
-    """Pages → HTML in which blocks wait to be drawn."""
+    """A converter of pages to HTML with placeholders for their blocks."""
 
     def __init__(self, site: Site, extensions: Mapping[str, Mapping[str, Any]], log: Log) -> None:
         self.site, self.page = site, SourcePage()
         self.markdown = Markdown()
         self.left_out: list[str] = []
-        """Extensions that this environment has not."""
+        """The extensions that are not installed here."""
         for name, settings in extensions.items():
             try:
                 for absent in _absent(settings):
                     raise ImportError(f"there is no {absent.name} here")
                 self.markdown.registerExtensions([name], {name: dict(settings)})
-            except Exception as error:  # what an extension may raise is its own affair
+            except Exception as error:  # an extension may raise anything
                 log.warning("Markdown extension %s is left out: %s", name, error)
                 self.left_out.append(name)
         self.markdown.registerExtensions([AttnvizExtension()], {})
 
     def read(self, text: str, name: str) -> tuple[str, Mapping[str, Any]]:
-        """HTML and front matter.
+        """Return the HTML and the front matter of a page.
 
         Raises:
-            SiteError: an extension failed.
+            SiteError: if an extension fails.
         """
         body, meta = front_matter.divide(text)
         self.page.begin(name, text)
@@ -154,9 +161,10 @@ class Reader:
 
 
 def find(folder: Path) -> Path | None:
-    """The configuration in a folder; where there are several, the one Zensical takes, which others do not read.
+    """Return the configuration in a folder, or None. If there are several, Zensical's is preferred, because no other
+    tool reads it.
 
-    A `conf.py` may be anybody's; it is run only if it names us.
+    Any program may have a `conf.py`, so it counts only if it names us.
     """
     named = next((folder / name for name in (*ZENSICAL, *MKDOCS) if (folder / name).is_file()), None)
     conf = folder / SPHINX[0]
@@ -165,10 +173,10 @@ def find(folder: Path) -> Path | None:
 
 
 def read(config: Path) -> Site:
-    """The site that a configuration describes.
+    """Return the site that a configuration describes.
 
     Raises:
-        SiteError: it cannot be read.
+        SiteError: if the configuration cannot be read.
     """
     try:
         if config.suffix == ".toml":
@@ -182,11 +190,16 @@ def read(config: Path) -> Site:
     except KeyError as error:
         raise SiteError(f"{config}: {error.args[0]}.") from None
     raise SiteError(
-        f"{config} is no configuration that is read here; those are {', '.join((*ZENSICAL, *MKDOCS, *SPHINX))}."
+        f"{config} is not a configuration that attnviz can read; it reads {', '.join((*ZENSICAL, *MKDOCS, *SPHINX))}."
     )
 
 
 def _mkdocs(path: Path) -> Site:
+    """Return the site of MkDocs or ProperDocs.
+
+    Raises:
+        SiteError: if the configuration cannot be read.
+    """
     rendering: Any = SimpleNamespace(config_file_path=str(path.resolve()), _current_page=None)
     try:
         read_config = import_module("mkdocs_attnviz.hosts.mkdocs").read_config
@@ -196,7 +209,7 @@ def _mkdocs(path: Path) -> Site:
         raise SiteError(f"{path} is read by MkDocs 1, which is not installed here: `pip install 'mkdocs<2'`.") from None
     try:
         config = read_config(path, rendering, Absent)
-    except (click.ClickException, OSError, UnicodeDecodeError) as error:  # MkDocs' own are click's
+    except (click.ClickException, OSError, UnicodeDecodeError) as error:  # MkDocs' own errors are click's
         raise SiteError(f"{path} cannot be read: {error}.") from None
     base = path.resolve().parent
     docs = base / str(config.get("docs_dir") or "docs")
@@ -205,28 +218,34 @@ def _mkdocs(path: Path) -> Site:
     plugins = _named(config.get("plugins"))
     for group in GROUPS:
         plugins |= _named(plugins.get(group, {}).get("plugins"))
-    given = extensions.pop(EXTENSION, {}) | plugins.get(PLUGIN, {})
+    settings = extensions.pop(EXTENSION, {}) | plugins.get(PLUGIN, {})
     others = (*plugins, *(str(hook) for hook in config.get("hooks") or ()))
-    return Site(base, docs, _settings(given, extensions), extensions, rendering, path, others, record.read(base))
+    return Site(base, docs, _settings(settings, extensions), extensions, rendering, path, others, record.read(base))
 
 
 def _zensical(path: Path) -> Site:
-    """As Zensical itself reads it: names, nesting and functions in TOML are its own."""
+    """Return the site of Zensical, read by Zensical's own function, because names, nesting and functions in TOML are
+    special.
+
+    Raises:
+        SiteError: if the configuration cannot be read.
+    """
     try:
         config = import_module("zensical.config").parse_config(str(path.resolve()))
     except ImportError:
         raise SiteError(f"{path} is read by Zensical, which is not installed here: `pip install zensical`.") from None
-    except Exception as error:  # its own kinds, TOML's, and what a wrong type makes of it
+    except Exception as error:  # its own errors, TOML's, and those caused by wrong types
         raise SiteError(f"{path} cannot be read: {error}.") from None
     base = Path(config["root_dir"])
     extensions = {name: config["mdx_configs"].get(name) or {} for name in config["markdown_extensions"]}
-    given = extensions.pop(EXTENSION, {})
-    settings = _settings(given, extensions)
+    own = extensions.pop(EXTENSION, {})
+    settings = _settings(own, extensions)
     return Site(base, base / config["docs_dir"], settings, extensions, config=path, record=record.read(base))
 
 
 def without_configuration(folder: Path) -> Site:
-    """The Markdown files of a folder; where its last build (of a Jupyter Book, say) is known, its settings."""
+    """Return the site of a folder without a configuration: its Markdown files, and the settings of its last build (of a
+    Jupyter Book, for example)."""
     last = record.read(folder)
     if last is None:
         return Site()
@@ -235,21 +254,26 @@ def without_configuration(folder: Path) -> Site:
 
 
 def _sphinx(path: Path) -> Site:
-    """As conf.py alone says it; what extensions make of that is seen when the project is read (`collect`)."""
+    """Return the site of Sphinx with the settings that conf.py alone gives. Extensions may change them when the project
+    is read (`collect`).
+
+    Raises:
+        SiteError: if conf.py fails.
+    """
     try:
         file = path.resolve()
         with redirect_stdout(sys.stderr), _in_folder(file.parent):
-            said = run_path(str(file), {"tags": _tags()})
-    except (Exception, SystemExit) as error:  # of whatever is written there
+            variables = run_path(str(file), {"tags": _tags()})
+    except (Exception, SystemExit) as error:  # conf.py may raise anything
         why = f"{path} cannot be read by itself: {type(error).__name__}: {error}."
         raise SiteError(why, trace(error)) from None
-    names = (name for name in Settings.model_fields if f"attnviz_{name}" in said)
-    settings = MarkdownSettings.of({name: said[f"attnviz_{name}"] for name in names})
+    names = (name for name in Settings.model_fields if f"attnviz_{name}" in variables)
+    settings = MarkdownSettings.of({name: variables[f"attnviz_{name}"] for name in names})
     return Site(path.resolve().parent, path.resolve().parent, settings, config=path)
 
 
 def _tags() -> Any:
-    """Return the tags of a build of Sphinx to which none are given; None where Sphinx is not installed."""
+    """Return the tags of a Sphinx build without any tags, or None if Sphinx is not installed."""
     with suppress(ImportError):
         return import_module("sphinx.util.tags").Tags()
     return None
@@ -257,7 +281,8 @@ def _tags() -> Any:
 
 @contextmanager
 def _in_folder(folder: Path) -> Iterator[None]:
-    """Run what follows in a folder, as Sphinx runs conf.py in its own: what is read there is named from there."""
+    """Change to a folder until the context ends. Sphinx runs conf.py in its own folder, so relative paths in it start
+    there."""
     before = Path.cwd()
     os.chdir(folder)
     try:
@@ -266,17 +291,17 @@ def _in_folder(folder: Path) -> Iterator[None]:
         os.chdir(before)
 
 
-def _settings(given: Mapping[str, Any], extensions: Mapping[str, Mapping[str, Any]]) -> MarkdownSettings:
-    """Ours: of plugin and extension, else of a custom fence of SuperFences."""
+def _settings(own: Mapping[str, Any], extensions: Mapping[str, Mapping[str, Any]]) -> MarkdownSettings:
+    """Return our settings: those of the plugin and the extension, or else those of a custom fence of SuperFences."""
     for fence in extensions.get("pymdownx.superfences", {}).get("custom_fences") or []:
-        if not given and isinstance(fence.get("format"), Fence):
+        if not own and isinstance(fence.get("format"), Fence):
             settings: MarkdownSettings = fence["format"].settings
             return settings
-    return MarkdownSettings.of(given)
+    return MarkdownSettings.of(own)
 
 
 def _named(listed: Any) -> dict[str, dict[str, Any]]:
-    """A list of names, some with settings, or a mapping: the ways in which MkDocs lets one write it."""
+    """Return settings by name. MkDocs accepts a list of names, some with settings, or a mapping."""
     items: Iterable[Any] = listed.items() if isinstance(listed, dict) else listed or []
     pairs = [
         pair
@@ -288,7 +313,7 @@ def _named(listed: Any) -> dict[str, dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Absent:
-    """Stands for a Python name in a configuration that means nothing here, and for what it would give."""
+    """A stand-in for a Python name in a configuration that is not found here, and for the results of calling it."""
 
     name: str
 
@@ -297,6 +322,7 @@ class Absent:
 
 
 def _absent(value: Any) -> Iterator[Absent]:
+    """Yield all stand-ins in a value."""
     if isinstance(value, Absent):
         yield value
     elif isinstance(value, (dict, list)):
@@ -305,7 +331,8 @@ def _absent(value: Any) -> Iterator[Absent]:
 
 
 def _within(folder: Path, made: bool) -> Iterator[Path]:
-    """Yield the Markdown files below a folder that are not hidden; those that tools have made only if `made`."""
+    """Yield the Markdown files below a folder that are not hidden. Files that tools have made are included only if
+    `made`."""
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):
             continue
@@ -317,7 +344,8 @@ def _within(folder: Path, made: bool) -> Iterator[Path]:
 
 
 MARKDOWN = (".markdown", ".mdown", ".mkdn", ".mkd", ".md")
+"""The endings of Markdown files."""
 MADE = ("_build", "node_modules", "__pycache__")
-"""Folders that tools write: Sphinx and Jupyter Book, npm, Python."""
+"""The folders that tools write: Sphinx and Jupyter Book, npm, Python."""
 SIGNS = (".buildinfo", "pyvenv.cfg", "search/search_index.json", "search.json")
-"""Files that a built site or a virtual environment has."""
+"""The files that show that a folder is a built site or a virtual environment."""

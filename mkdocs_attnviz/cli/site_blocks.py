@@ -1,10 +1,11 @@
-"""All blocks of a site, as the tool that builds it reads them. For the command `attnviz`.
+"""The blocks of a site, as read by the tool that builds it, for the command `attnviz`.
 
-MkDocs and ProperDocs are run with all their plugins, in a process of their own, up to the point where they would draw;
-Sphinx reads the project into a folder that is thrown away; Zensical's own function converts its pages. Where a tool
-cannot do that here, and for all others, pages are what the last build on this machine has recorded (`record`), and
-those that it does not know, or that have changed, are read without plugins (`site.Reader`); `doubt` tells why blocks
-may be missing.
+MkDocs and ProperDocs run with all their plugins in a separate process, up to the point where they would draw. Sphinx
+reads the project into a temporary folder. Zensical's own function converts its pages.
+
+If that is not possible here, and for all other tools, the pages come from the record of the last build on this machine
+(`record`). Pages that are not recorded, or have changed, are read without plugins (`site.Reader`). `doubt` says why
+blocks may be missing.
 """
 
 from __future__ import annotations
@@ -48,10 +49,12 @@ except Exception as error:
     with open(left, "w", encoding="utf-8") as file:
         json.dump(dict(reason=errors[0], detail=traceback.format_exc()), file)
 """
-"""Not `-m`, which would import what lies in the current folder. Why the build fails is left in the last argument."""
+"""The program that runs the tool. It does not use `-m`, which would import modules from the current folder. It writes
+the reason of a failed build into the file named by the last argument."""
 NAMES = {"mkdocs": "MkDocs", "properdocs": "ProperDocs"}
+"""The names of the tools in messages."""
 HARMLESS = (PLUGIN, "search", "material/search")
-"""Plugins that make no pages."""
+"""The plugins that make no pages."""
 
 
 @dataclass(frozen=True)
@@ -60,20 +63,21 @@ class Pages:
 
     site: Site
     html: Mapping[str, str]
-    """Each page by its name, with its blocks waiting to be drawn."""
+    """The HTML of each page by name, with placeholders for its blocks."""
     doubt: str = ""
-    """Why this may not be all; empty if it is."""
+    """The reason why blocks may be missing, or an empty text."""
 
     @property
     def blocks(self) -> list[Source]:
+        """The sources of all blocks."""
         return [source for html in self.html.values() for source in sources(html)]
 
 
 def collect(config: Path | None, paths: Sequence[Path], log: Log) -> Pages:
-    """The pages of a configuration's site, those only that `paths` name, if there are any.
+    """Return the pages of a configuration's site, or only those at `paths`.
 
     Raises:
-        SiteError: they cannot be read.
+        SiteError: if they cannot be read.
     """
     if config is not None and config.name in SPHINX:
         return _narrow(_with_sphinx(config), paths, log)
@@ -91,7 +95,11 @@ def collect(config: Path | None, paths: Sequence[Path], log: Log) -> Pages:
 
 
 def text_of(page: Path | str) -> str:
-    """The text of a file, or of standard input (`-`). Raises: SiteError."""
+    """Return the text of a file, or of standard input (`-`).
+
+    Raises:
+        SiteError: if it cannot be read.
+    """
     try:
         with click.open_file(page, "rb") as file:
             content: bytes = file.read()
@@ -104,7 +112,7 @@ def _with_zensical(site: Site, files: Sequence[Path]) -> Pages:
     """Return the pages as Zensical converts them.
 
     Raises:
-        NotRead: it cannot.
+        NotRead: if it fails.
     """
     assert site.config is not None  # noqa: S101 — for the type checker
     reader = ZensicalReader(site.config)
@@ -114,9 +122,8 @@ def _with_zensical(site: Site, files: Sequence[Path]) -> Pages:
 
 
 def _with_markdown(site: Site, files: Sequence[Path], log: Log, *, recorded: bool = False) -> Pages:
-    """Return pages as the last build recorded them, those that it does not know or that have changed as their Markdown
-    reads; with `recorded` also recorded pages that are no Markdown files, such as notebooks.
-    """
+    """Return the pages in the record of the last build; unknown and changed pages are read from their Markdown. With
+    `recorded`, recorded pages that are not Markdown files, such as notebooks, are included."""
     reader, last = Reader(site, site.extensions, log), site.record
     files = [file for file in files if last is None or not last.leaves_out(file)]
     names = {site.name(file): file for file in files}
@@ -132,6 +139,11 @@ def _with_markdown(site: Site, files: Sequence[Path], log: Log, *, recorded: boo
 
 
 def _with_sphinx(config: Path) -> Pages:
+    """Return the pages as Sphinx reads them.
+
+    Raises:
+        SiteError: if it fails.
+    """
     try:
         from mkdocs_attnviz.hosts import sphinx
     except ImportError:
@@ -140,7 +152,7 @@ def _with_sphinx(config: Path) -> Pages:
     folder = config.resolve().parent
     try:
         project = sphinx.read(folder)
-    except (Exception, SystemExit) as error:  # Sphinx's own kinds, those of extensions, and ours
+    except (Exception, SystemExit) as error:  # errors of Sphinx, of extensions, and ours
         reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
         raise SiteError(f"{config} cannot be read by Sphinx: {reason.rstrip('.')}.", trace(error)) from None
     settings = MarkdownSettings.model_validate(project.settings.model_dump())
@@ -149,25 +161,29 @@ def _with_sphinx(config: Path) -> Pages:
 
 
 def _with_mkdocs(site: Site) -> Pages:
-    """As MkDocs or ProperDocs reads the site, settings and folder of pages included.
+    """Return the pages as MkDocs or ProperDocs reads them, with its settings and its folder of pages.
 
     Raises:
-        NotRead: it cannot.
+        NotRead: if it fails.
     """
-    found = _build(site)
-    settings = MarkdownSettings.model_validate(found["settings"])
-    return Pages(replace(site, settings=settings, docs=Path(found["docs"])), found["pages"])
+    collected = _build(site)
+    settings = MarkdownSettings.model_validate(collected["settings"])
+    return Pages(replace(site, settings=settings, docs=Path(collected["docs"])), collected["pages"])
 
 
 def _build(site: Site) -> dict[str, Any]:
-    """What our plugin found, in a build that it has ended."""
+    """Return what our plugin has written in a build of the site, which it has then ended.
+
+    Raises:
+        NotRead: if the tool fails or is not installed.
+    """
     tool = "properdocs" if site.config and site.config.stem == "properdocs" else "mkdocs"
     if importlib.util.find_spec(tool) is None:
         raise NotRead(f"{site.config} is read by {NAMES[tool]}, which is not installed here")
     with tempfile.TemporaryDirectory() as folder:
-        found = Path(folder) / "found.json"
+        collected = Path(folder) / "found.json"
         failed = Path(folder) / "failed.json"
-        wanted = {COLLECT: str(found), COLLECT_FROM: str((site.config or Path()).absolute())}
+        wanted = {COLLECT: str(collected), COLLECT_FROM: str((site.config or Path()).absolute())}
         command = [sys.executable, "-c", BUILD.format(tool=tool), "build", "--quiet", "--no-strict"]
         run = subprocess.run(  # noqa: S603 — the tool that builds this site
             [*command, "--config-file", wanted[COLLECT_FROM], "--site-dir", f"{folder}/site", str(failed)],
@@ -178,17 +194,17 @@ def _build(site: Site) -> dict[str, Any]:
             errors="replace",
             env={"NO_MKDOCS_2_WARNING": "1", "DISABLE_MKDOCS_2_WARNING": "true"} | os.environ | wanted,
         )
-        if not found.is_file():
-            told = json.loads(failed.read_text("utf-8")) if failed.is_file() else {}
-            reason = told.get("reason", f"it ended with exit status {run.returncode}").strip().rstrip(".")
-            raise NotRead(f"{NAMES[tool]} cannot read {site.config} here ({reason})", told.get("detail", ""))
-        click.echo(run.stdout, err=True, nl=False)  # what plugins say
-        read: dict[str, Any] = json.loads(found.read_text("utf-8"))
+        if not collected.is_file():
+            failure = json.loads(failed.read_text("utf-8")) if failed.is_file() else {}
+            reason = failure.get("reason", f"it ended with exit status {run.returncode}").strip().rstrip(".")
+            raise NotRead(f"{NAMES[tool]} cannot read {site.config} here ({reason})", failure.get("detail", ""))
+        click.echo(run.stdout, err=True, nl=False)  # messages of plugins
+        read: dict[str, Any] = json.loads(collected.read_text("utf-8"))
         return read
 
 
 def _narrow(pages: Pages, paths: Sequence[Path], log: Log) -> Pages:
-    """Those pages that lie at or below the paths; Markdown files outside of the site are read, too."""
+    """Return the pages at or below the paths. Markdown files outside the site are read, too."""
     if not paths:
         return pages
     chosen: dict[str, str] = {
@@ -198,15 +214,17 @@ def _narrow(pages: Pages, paths: Sequence[Path], log: Log) -> Pages:
     outside = [path for path in paths if not path.resolve().is_relative_to(docs) and path.is_file()]
     for path in _files(paths):
         if path not in outside and not any(_at(pages, name, path) for name in chosen):
-            log.info("%s is no page of the site.", path)
+            log.info("%s is not a page of the site.", path)
     if not outside or pages.site.is_sphinx:
         return replace(pages, html=chosen)
     return replace(pages, html=chosen | dict(_with_markdown(pages.site, outside, log).html))
 
 
 def _at(pages: Pages, name: str, path: Path) -> bool:
+    """Return whether a page is at or below a path."""
     return (pages.site.docs / name).resolve().is_relative_to(path.resolve())
 
 
 def _files(paths: Sequence[Path]) -> Iterator[Path]:
+    """Yield the paths of files."""
     return (path for path in paths if path.is_file())

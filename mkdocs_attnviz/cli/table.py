@@ -1,4 +1,4 @@
-"""What the command prints: columns, sizes, ages."""
+"""The tables that commands print: columns, sizes, ages."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from collections.abc import Iterator, Sequence
 from mkdocs_attnviz import byte_sizes
 
 NARROW = 10
-"""Letters that a column keeps on a narrow terminal."""
+"""The number of letters that a column keeps on a narrow terminal."""
 GAP = "  "
+"""The text between two columns."""
 
 
 def lines(rows: Sequence[Sequence[str]], right: str = "") -> Iterator[str]:
-    """Rows as aligned columns, cut to the terminal's width if they go to one; the first row is of headings.
+    """Yield the rows as aligned columns, cut to the width of the terminal if there is one. The first row has the
+    headings.
 
-    `right` names the columns that are set to the right.
+    `right` has the names of the columns that are aligned to the right.
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     if sys.stdout.isatty():
@@ -29,29 +31,30 @@ def lines(rows: Sequence[Sequence[str]], right: str = "") -> Iterator[str]:
 
 
 def _narrow(widths: list[int], room: int) -> None:
-    """Take from the widest column until all fit."""
+    """Make the widest column narrower until all columns fit."""
     while sum(widths) > room and max(widths) > NARROW:
         widths[widths.index(max(widths))] -= 1
 
 
 def _cut(text: str, width: int) -> str:
-    """The end of a path, and of a model's name, says more than its beginning."""
+    """Return a text cut at its beginning, because the end of a path or a model's name is more specific."""
     return text if len(text) <= width else f"…{text[1 - width :]}"
 
 
 def count(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural if needed."""
     if noun.endswith("y") and number != 1:
         return f"{number} {noun[:-1]}ies"
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def size(number: int | None) -> str:
-    """Return a number of bytes for a table's cell, which is empty if it is not known."""
+    """Return a number of bytes as a text; it is empty if the number is not known."""
     return "" if number is None else byte_sizes.shown(number)
 
 
 def age(seconds: float | None) -> str:
-    """`3 h`: whole units, the largest of which there is one."""
+    """Return a duration as a text in whole units of the largest possible size, such as `3 h`."""
     if seconds is None:
         return ""
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):

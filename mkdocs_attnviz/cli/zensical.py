@@ -1,7 +1,7 @@
-"""A Zensical site's pages, converted by Zensical's own function: for the command `attnviz`.
+"""The pages of a Zensical site, converted by Zensical's own function, for the command `attnviz`.
 
-Decides for itself: what it takes of Zensical, which is `parse_config`, `render` and the configuration that both share.
-That function gives extensions their context (`macros`, `preview`, `mkdocstrings`), which they fail without.
+This module decides which parts of Zensical it uses: `parse_config`, `render` and the configuration that both share.
+Some extensions (`macros`, `preview`, `mkdocstrings`) need the context that this function provides.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from mkdocs_attnviz.hosts.page import SourcePage, hosting
 
 
 class NotRead(Exception):
-    """A site's own tool cannot read it, or a page of it, here; the message says why."""
+    """An error that says why a site's own tool cannot read it, or one of its pages, here."""
 
     def __init__(self, message: str, detail: str = "") -> None:
-        """`detail` is the traceback of what the tool raised."""
+        """Create the error. `detail` is the traceback of the tool's error."""
         super().__init__(message)
         self.detail = detail
 
@@ -36,7 +36,7 @@ def is_installed() -> bool:
 
 
 class ZensicalReader:
-    """Pages → HTML in which blocks wait to be drawn."""
+    """A converter of pages to HTML with placeholders for their blocks."""
 
     def __init__(self, config: Path) -> None:
         self.page = SourcePage()
@@ -45,7 +45,7 @@ class ZensicalReader:
                 self.config: dict[str, Any] = import_module("zensical.config").parse_config(str(config.resolve()))
                 self._render: Any = import_module("zensical.markdown.render").render
                 spec: Any = import_module("pathspec").GitIgnoreSpec
-        except Exception as error:  # its own kinds, those of YAML and TOML, and what a wrong type makes of it
+        except Exception as error:  # its own errors, those of YAML and TOML, and those caused by wrong types
             raise NotRead(f"Zensical cannot read {config} here ({_line(error)})", trace(error)) from None
         left_out = [self.config.get(name) or "" for name in ("exclude_docs", "draft_docs")]
         self._left_out = spec.from_lines("\n".join(left_out).splitlines())
@@ -53,32 +53,34 @@ class ZensicalReader:
             self.config["markdown_extensions"].append(EXTENSION)
 
     def _has_us(self) -> bool:
+        """Return whether the configuration already has our extension or our fence."""
         fences = self.config["mdx_configs"].get("pymdownx.superfences", {}).get("custom_fences") or []
         return EXTENSION in self.config["markdown_extensions"] or any(
             isinstance(fence.get("format"), Fence) for fence in fences
         )
 
     def leaves_out(self, name: str) -> bool:
-        """Return whether the configuration says that this file of the site's folder is no page."""
+        """Return whether the configuration excludes this file in the folder of pages."""
         return bool(self._left_out.match_file(name))
 
     def read(self, text: str, name: str) -> tuple[str, Mapping[str, Any]]:
         """Return a page's HTML and its front matter.
 
         Raises:
-            NotRead: Zensical or one of its extensions failed.
+            NotRead: if Zensical or one of its extensions fails.
         """
         body, meta = front_matter.divide(text)
         self.page.begin(name, text)
         url = name.removesuffix("index.md").removesuffix(".md").rstrip("/")
         try:
             with hosting(self.page), redirect_stdout(sys.stderr):
-                made = self._render(body, name, f"{url}/" if url else "", json.dumps(meta, default=str))
+                converted = self._render(body, name, f"{url}/" if url else "", json.dumps(meta, default=str))
         except Exception as error:  # of whatever extension
             raise NotRead(f"Zensical cannot convert {name} here ({_line(error)})", trace(error)) from None
-        return made["content"], meta
+        return converted["content"], meta
 
 
 def _line(error: Exception) -> str:
+    """Return the last line of an error's message."""
     lines = str(error).strip().splitlines()
     return (lines[-1] if lines else type(error).__name__).rstrip(".")

@@ -1,7 +1,7 @@
-"""How Python-Markdown comes to hand us `attention` fences, and what is said of those that cannot be read.
+"""The connection to Python-Markdown: it passes us `attention` fences and reports those that cannot be read.
 
-They are claimed through the SuperFences that is there, whatever the order of extensions; else through one of our own
-that takes no other fence.
+Fences are claimed through the SuperFences extension of the site, whatever the order of extensions. If there is none, we
+add our own SuperFences, which takes no other fences.
 """
 
 from __future__ import annotations
@@ -25,20 +25,21 @@ from mkdocs_attnviz.figure import placeholder
 from mkdocs_attnviz.hosts.page import OPENING, SourcePage, object_of
 
 NAME = "attention"
+"""The language of our fences."""
 NO_RESET = (None,) * ("reset" in signature(SuperFencesCodeExtension.extend_super_fences).parameters)
-"""The argument `reset` of SuperFences' registration, which older versions do not take."""
+"""The argument `reset` for registering a fence in SuperFences, which older versions do not have."""
 
 
 def fence_validator(
     language: str, inputs: dict[str, str], options: dict[str, str], attrs: dict[str, str], md: Markdown
 ) -> bool:
-    """Every option goes into the block, where it is judged with the others."""
+    """Accept every option of a fence. The options go into the block and are checked there."""
     options.update(inputs)
     return True
 
 
 def waiting(page: SourcePage, md: Markdown, body: str, header: Mapping[str, str], problem: str | None = None) -> str:
-    """The placeholder of a block that stands in `page`, or in a docstring that is shown there."""
+    """Return the placeholder of a block on `page`, or of a block in a docstring that the page shows."""
     name = object_of(md)
     line = page.line_of(body) if name is None else None
     return placeholder(Source(body, dict(header), page.path, line, problem, name))
@@ -49,7 +50,8 @@ CurrentPage = Callable[[], SourcePage]
 
 
 class ClaimFences(Preprocessor):
-    """Before each conversion, since the processor of fences may have been registered after us, or be another by now."""
+    """A preprocessor that claims the fences before each conversion, because the processor of fences may have been
+    registered later or replaced."""
 
     def __init__(self, md: Markdown, page: CurrentPage) -> None:
         super().__init__(md)
@@ -58,6 +60,7 @@ class ClaimFences(Preprocessor):
         self._own: Any = None
 
     def run(self, lines: list[str]) -> list[str]:
+        """Claim the fences, and convert them if the site has no SuperFences."""
         there = "fenced_code_block" in self.md.preprocessors and self.md.preprocessors["fenced_code_block"]
         if isinstance(there, SuperFencesBlockPreprocessor):
             self._claim(there)
@@ -67,13 +70,15 @@ class ClaimFences(Preprocessor):
         return list(self._own.run(lines))
 
     def _claim(self, fences: Any) -> None:
+        """Claim the fences of a processor, once."""
         if self._claimed is not fences:
             claim(fences, self.page)
             self._claimed = fences
 
 
 def _only_ours(md: Markdown) -> Any:
-    """SuperFences that sees every fence and takes none; what it leaves is for `fenced_code`, if that is there."""
+    """Return a SuperFences processor that takes only our fences. All others are left for `fenced_code`, if the site has
+    it."""
     extension = SuperFencesCodeExtension()
     extension.stash = CodeStash()
     extension.superfences = [
@@ -89,24 +94,28 @@ def _only_ours(md: Markdown) -> Any:
 
 
 def claim(fences: Any, page: CurrentPage) -> None:
-    """Let a SuperFences processor hand us `attention` fences, those included whose header it cannot read."""
+    """Make a SuperFences processor pass us all `attention` fences, including those whose header it cannot read."""
 
     def formatter(src: str, options: dict[str, str], id_value: str = "", **_: Any) -> str:
+        """Return the placeholder of a fence."""
         header = options | ({"id": id_value} if id_value else {})
         problem = header.pop(UNREADABLE, None)
         return waiting(page(), fences.md, src, header, problem)
 
     def unreadable(problem: str) -> bool:
+        """Accept a fence whose header cannot be read, and remember the problem."""
         fences.lang, fences.options, fences.attrs, fences.formatter = NAME, {UNREADABLE: problem}, {}, formatter
         return True
 
     def handle_unrecognized(match: re.Match[str]) -> bool:
+        """Return whether the fence is accepted although its header is not recognized."""
         header = match["unrecognized"].strip()
         if IN_BRACES.match(header):
             return unreadable(WITHOUT_BRACES)
         return unreadable(WITH_QUOTES.format(header)) if match["lang"] == NAME else bool(read_header(match))
 
     def handle_attrs(match: re.Match[str]) -> bool:
+        """Return whether the fence with attributes in braces is accepted."""
         return unreadable(WITHOUT_BRACES) if IN_BRACES.match(f"{{{match['attrs']}") else bool(read_attrs(match))
 
     read_header, read_attrs = fences.handle_unrecognized, fences.handle_attrs
@@ -115,8 +124,9 @@ def claim(fences: Any, page: CurrentPage) -> None:
 
 
 UNREADABLE = " unreadable"
-"""No key an author could write: it begins with a space."""
+"""The header key for the problem of an unreadable fence. It begins with a space, so no author can write it."""
 IN_BRACES = re.compile(rf"\{{\s*{NAME}\b")
+"""A pattern for the beginning of a header in braces."""
 WITHOUT_BRACES = (
     f"Write the fence's name `{NAME}` without braces, and options as `key: value` lines; in braces it is MyST's word "
     "for a note."
@@ -129,18 +139,23 @@ UNCLOSED = "This fence is not closed, or a line in it is indented less than its 
 
 
 class FindUnclosed(Preprocessor):
-    """After all fences were taken out, an opening that is left has no end; its text would be published as it stands."""
+    """A preprocessor that finds opening fences that are never closed. It runs after all complete fences have been taken
+    out; without it, their text would be published."""
 
     def __init__(self, md: Markdown, page: CurrentPage) -> None:
         super().__init__(md)
         self.page = page
 
     def run(self, lines: list[str]) -> list[str]:
-        if "fenced_code_block" not in self.md.preprocessors:  # then fences that show others are still there
+        """Replace each unclosed fence by an alert."""
+        if (
+            "fenced_code_block" not in self.md.preprocessors
+        ):  # without it, fences that quote other fences are still in the text
             return lines
         return [self._alert(line) if OPENING.match(line) and not line.startswith("    ") else line for line in lines]
 
     def _alert(self, line: str) -> str:
+        """Return the placeholder of the alert for an unclosed fence."""
         page, name = self.page(), object_of(self.md)
         source = Source(line, {}, page.path, page.line(line) if name is None else None, UNCLOSED, name)
         return f"{self.md.htmlStash.store(placeholder(source))}\n"

@@ -1,13 +1,15 @@
-"""Which output of a notebook holds the script that its figures need.
+"""The decision which output of a notebook contains the script of its figures.
 
-All outputs of a notebook stand in one document, in Jupyter as in what nbconvert makes of it, so that one copy is
-enough. The kernel that writes the outputs cannot see them. What a frontend tells it is which cell runs and which cells
-were deleted; that decides where the next copy goes:
+All outputs of a notebook are in one document, in Jupyter and in pages made by nbconvert, so one copy is enough. The
+kernel that writes the outputs cannot see them. It only learns from the frontend which cell is running and which cells
+were deleted. This decides where the next copy goes:
 
-- the first figure since the kernel started has one, and the first after `clear_output` has taken it away;
-- a cell that is run again replaces its output, so that it has one again if its old output had;
-- a cell that is run again has one, too, if there was none since it ran last: its reader may have cleared the output
-  that held it, and running a cell again is what the figure then asks for.
+- the first figure since the kernel started has a copy, and so has the first one after `clear_output` removed it;
+
+- a cell that runs again replaces its output, so the new output has a copy if the old one had;
+
+- a cell that runs again also gets a copy if no copy was written since its last run: its reader may have cleared the
+output with the copy, and the figure then asks to run the cell again.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from typing import Any
 from weakref import WeakSet
 
 FRAMES = ("DATABRICKS_RUNTIME_VERSION", "DEEPNOTE_PROJECT_ID")
-"""Environment variables of hosts that show each output in a frame of its own."""
+"""The environment variables of hosts that show each output in a separate frame."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +31,14 @@ class Run:
 
     id: str
     cell: str | None
-    """The cell's id; None where the frontend does not tell, as in nbconvert."""
+    """The id of the cell, or None if the frontend does not send it, as in nbconvert."""
     deleted: frozenset[str] = frozenset()
-    """Cells that were deleted since the run before."""
+    """The cells that were deleted since the previous run."""
 
 
 @dataclass(frozen=True)
 class _Copy:
-    """A script in an output."""
+    """A copy of a script in an output."""
 
     run: Run
     time: int
@@ -48,54 +50,56 @@ class Outputs:
     def __init__(self) -> None:
         self._copies: dict[str, _Copy] = {}
         self._seen: dict[str, int] = {}
-        """When each cell last began to show figures."""
+        """The time when each cell last began to show figures."""
         self._run: Run | None = None
         self._time = 0
 
     def lacks(self, script: str, covering: str, run: Run) -> bool:
-        """Return whether a figure shown by `run` must bring its script, and take note that it does. The script
-        `covering` serves in its place."""
-        self._copies = {name: each for name, each in self._copies.items() if each.run.cell not in run.deleted}
-        found = [self._copies[name] for name in (script, covering) if name in self._copies]
+        """Return whether a figure of `run` must contain its script, and record that it does. The script `covering` can
+        replace it."""
+        self._copies = {name: copy for name, copy in self._copies.items() if copy.run.cell not in run.deleted}
+        copies = [self._copies[name] for name in (script, covering) if name in self._copies]
         before = None if run.cell is None else self._seen.get(run.cell)
         if run != self._run:
             self._run, self._time = run, self._time + 1
         else:
-            before = None  # this run has looked already
+            before = None  # an earlier figure of this run has decided already
         if run.cell is not None:
             self._seen[run.cell] = self._time
-        lacking = not any(self._holds(each, run, before) for each in found)
+        lacking = not any(self._holds(copy, run, before) for copy in copies)
         if lacking:
             self._copies[script] = _Copy(run, self._time)
         return lacking
 
     def cleared(self, run: str) -> None:
-        """Take note that what the execution with this id has shown so far is gone."""
-        self._copies = {name: each for name, each in self._copies.items() if each.run.id != run}
+        """Record that all output of the execution with this id has been removed."""
+        self._copies = {name: copy for name, copy in self._copies.items() if copy.run.id != run}
 
     @staticmethod
     def _holds(copy: _Copy, run: Run, before: int | None) -> bool:
-        """Whether a copy is still in the notebook; `before` is when the cell that runs now began to show figures the
-        last time."""
+        """Return whether a copy is still in the notebook. `before` is the time when the running cell last began to show
+        figures."""
         replaced = run.cell is not None and copy.run.cell == run.cell and copy.run != run
         return not replaced and (before is None or copy.time > before)
 
 
 OUTPUTS = Outputs()
+"""The outputs of this process's kernel."""
 
 
 def needs_script(script: str, covering: str) -> bool:
-    """Return whether a figure that is displayed now must bring its script. Outside of a notebook each must."""
+    """Return whether a figure that is displayed now must contain its script. Outside a notebook, every figure must."""
     run = None if _in_frames() else current()
     return run is None or OUTPUTS.lacks(script, covering, run)
 
 
 def _in_frames() -> bool:
+    """Return whether this host shows each output in a separate frame."""
     return "google.colab" in sys.modules or any(name in os.environ for name in FRAMES)
 
 
 def current() -> Run | None:
-    """Return the execution that is under way in this process's kernel, if it is one of Jupyter's."""
+    """Return the current execution in this process's Jupyter kernel, or None if there is none."""
     ipython = sys.modules.get("IPython")
     shell: Any = ipython.get_ipython() if ipython is not None else None
     if getattr(shell, "kernel", None) is None:
@@ -105,22 +109,23 @@ def current() -> Run | None:
         message: Mapping[str, Any] = shell.get_parent()
         about = message.get("metadata") or {}
         return Run(str(message["header"]["msg_id"]), about.get("cellId"), frozenset(about.get("deletedCells") or ()))
-    except (AttributeError, KeyError, TypeError, LookupError):  # a kernel of another kind
+    except (AttributeError, KeyError, TypeError, LookupError):  # not a Jupyter kernel
         return None
 
 
 _watched: WeakSet[Any] = WeakSet()
+"""The publishers that report `clear_output` to us."""
 
 
 def _watch(publisher: Any) -> None:
-    """Have a kernel tell of `clear_output`, once."""
+    """Make a publisher of outputs report `clear_output` to us, once."""
     if publisher not in _watched:
         _watched.add(publisher)
         publisher.register_hook(_hear)
 
 
 def _hear(message: dict[str, Any]) -> dict[str, Any]:
-    """Look at a message that goes to the frontend, and let it pass."""
+    """Return a message to the frontend unchanged, after recording `clear_output`."""
     if message["header"]["msg_type"] == "clear_output":
         OUTPUTS.cleared(message["parent_header"].get("msg_id", ""))
     return message

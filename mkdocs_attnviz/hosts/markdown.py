@@ -1,13 +1,16 @@
-"""Python-Markdown and what is made with it: Pelican, Zensical, SuperFences in any of them.
+"""The host Python-Markdown, and the tools built on it: Pelican, Zensical, and SuperFences in any of them.
 
-Decides for itself:
+It decides
 
-- how a fence is claimed: by the extension (`fences`), or by `fence`, which stands in SuperFences' `custom_fences` and
-  needs no extension of ours;
-- when figures are drawn: at the end of each conversion, unless a larger host does that later (`page.hosted`), or
-  what is converted is a part of a page (`page.is_part`);
-- that with `strict` a block that cannot be drawn is an exception, since not every tool heeds a warning;
-- what it takes from Zensical and MkDocs of the page that they render (`Surroundings`).
+- how a fence is claimed: by the extension (`fences`), or by `fence` in SuperFences' `custom_fences` without our
+extension;
+
+- when figures are drawn: at the end of each conversion, unless a larger host does that later (`page.hosted`), or the
+text is only part of a page (`page.is_part`);
+
+- that with `strict` a block that cannot be drawn raises an exception, because not every tool can fail on a warning;
+
+- which information it takes from Zensical and MkDocs about the page that they render (`Surroundings`).
 """
 
 from __future__ import annotations
@@ -42,15 +45,15 @@ from mkdocs_attnviz.pipeline import Build, Pipeline
 from mkdocs_attnviz.settings import Settings
 
 EXTENSION = "mkdocs_attnviz"
-"""Its name in a configuration."""
+"""The name of the extension in a configuration."""
 FILL = "attnviz"
-"""Name of the postprocessor that draws."""
+"""The name of the postprocessor that draws figures."""
 
 log = logging.getLogger("mkdocs_attnviz")
 
 
 class MarkdownSettings(Settings):
-    """The settings of a site, and those that only a host without a site has."""
+    """The settings of a site, and those for a host without a site."""
 
     base_dir: str = Field(".", description="Folder that relative directories start from.")
     assets_dir: str = Field("", description="Folder for script and data; empty: inside the page.")
@@ -62,11 +65,11 @@ class MarkdownSettings(Settings):
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> MarkdownSettings:
-        """As `read`, and names that are none are told apart from bad values.
+        """Return the settings with these values, like `read`. Unknown names are reported separately from wrong values.
 
         Raises:
-            KeyError: there is no such setting.
-            SettingsError: as `read`.
+            KeyError: if there is no such setting.
+            SettingsError: if a value is not allowed.
         """
         for name in values:
             if name not in cls.model_fields:
@@ -77,11 +80,11 @@ class MarkdownSettings(Settings):
 
 
 class Undrawn(Exception):
-    """Every block of a page that could not be drawn, where `strict` asks for an exception."""
+    """An error that lists every block of a page that could not be drawn, for `strict`."""
 
 
 def _undrawn(message: str) -> Undrawn:
-    """Return the exception; in MkDocs and ProperDocs one of their own kind, too, which they show in one line."""
+    """Return the error. In MkDocs and ProperDocs it is also one of their own errors, which they show in one line."""
     tool = sys.modules.get("mkdocs.exceptions") or sys.modules.get("properdocs.exceptions")
     kind = Undrawn if tool is None else type("Undrawn", (Undrawn, tool.BuildError), {})
     error: Undrawn = kind(message)
@@ -89,10 +92,10 @@ def _undrawn(message: str) -> Undrawn:
 
 
 class AttnvizExtension(Extension):
-    """Settings are those of `MarkdownSettings`.
+    """The Markdown extension. Its settings are those of `MarkdownSettings`.
 
-    With `assets_dir` and `assets_url` script and data go into that folder, and pages refer to it under that
-    URL; else a page holds everything itself.
+    With `assets_dir` and `assets_url`, script and data go into that folder, and pages refer to it under that URL.
+    Otherwise a page contains everything itself.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -102,15 +105,16 @@ class AttnvizExtension(Extension):
         }
         super().__init__()
         self.settings = MarkdownSettings.of(kwargs)
-        for name, value in kwargs.items():  # setConfig would turn texts into booleans where the default is one
+        for name, value in kwargs.items():  # setConfig would turn texts into booleans if the default is a boolean
             self.config[name][0] = value
         self._page = SourcePage()
 
     def page(self) -> SourcePage:
-        """Return the page that is being converted: a larger host's, if there is one."""
+        """Return the page that is being converted, or the page of a larger host if there is one."""
         return hosted() or self._page
 
     def extendMarkdown(self, md: Markdown) -> None:
+        """Register the processors of the extension."""
         md.registerExtension(self)
         # Just above `fenced_code_block` (25), which may be registered after us.
         md.preprocessors.register(ClaimFences(md, self.page), "attnviz", 25.5)
@@ -121,9 +125,9 @@ class AttnvizExtension(Extension):
 
 @dataclass(frozen=True)
 class Fence:
-    """A formatter for SuperFences' `custom_fences`, where our extension is not on.
+    """A formatter for SuperFences' `custom_fences`, for sites without our extension.
 
-    It is the same on every page and only sees the block: what belongs to the page stands in its postprocessor.
+    It is the same object for every page and sees only the block. Everything about the page is in the postprocessor.
     """
 
     settings: MarkdownSettings
@@ -138,6 +142,7 @@ class Fence:
         id_value: str = "",
         **_: Any,
     ) -> str:
+        """Return the placeholder of a fence."""
         if FILL not in md.postprocessors:
             md.postprocessors.register(FillPlaceholders(md, self.settings, parts=True), FILL, -10)
         page = hosted() or md.postprocessors[FILL].page_of(md.lines)  # type: ignore[attr-defined] # it is ours
@@ -145,55 +150,57 @@ class Fence:
 
 
 def fence_format(**settings: Any) -> Fence:
-    """A formatter with settings; those of the extension.
+    """Return a formatter with these settings, which are those of the extension.
 
     Raises:
-        KeyError: there is no such setting.
-        SettingsError: names the setting, its value and what is allowed.
+        KeyError: if there is no such setting.
+        SettingsError: if a value is not allowed. It names the setting, its value and what is allowed.
     """
     return Fence(MarkdownSettings.of(settings))
 
 
 def fence(source: str, language: str, css_class: str, options: dict[str, str], md: Markdown, **kwargs: Any) -> str:
-    """The formatter with all settings as they are by default."""
+    """Return the placeholder of a fence. This formatter has the default settings."""
     return fence_format()(source, language, css_class, options, md, **kwargs)
 
 
 class BeginPage(Preprocessor):
-    """While the page's lines are still as they were written."""
+    """A preprocessor that reads the page while its lines are still unchanged."""
 
     def __init__(self, md: Markdown, page: SourcePage) -> None:
         super().__init__(md)
         self.page = page
 
     def run(self, lines: list[str]) -> list[str]:
+        """Record the lines of the page."""
         if hosted() is None:
             self.page.begin(*Surroundings(self.md).page(lines))
         return lines
 
 
 class FillPlaceholders(Postprocessor):
-    """Draws the blocks of one page together, when all else is done.
+    """A postprocessor that draws all blocks of a page together, after all other steps.
 
-    With `parts` also those of a docstring: nothing says that the page around it has a fence of ours, too.
+    With `parts`, it also draws the blocks of a docstring, because the page around it may not have our fence.
     """
 
     def __init__(
         self, md: Markdown, settings: MarkdownSettings, page: SourcePage | None = None, *, parts: bool = False
     ) -> None:
-        """`page` is begun by others; left out, by `page_of`."""
+        """Create the postprocessor. Without `page`, the page is determined by `page_of`."""
         super().__init__(md)
         self.settings, self.parts = settings, parts
         self._page, self._lines = page or SourcePage(), list[str]()
 
     def page_of(self, lines: list[str]) -> SourcePage:
-        """The page of the conversion that has these lines; each has a list of its own."""
+        """Return the page of the conversion that has these lines. Each conversion has its own list."""
         if lines is not self._lines:
             self._page.begin(*Surroundings(self.md).page(lines))
             self._lines = lines
         return self._page
 
     def run(self, text: str) -> str:
+        """Return the HTML of the page with its figures."""
         if hosted() is not None or (is_part(self.md) and not self.parts):
             return text
         around = Surroundings(self.md)
@@ -212,7 +219,7 @@ class FillPlaceholders(Postprocessor):
         return text
 
     def _wrong_links(self, text: str, build: Build, around: Surroundings) -> list[str]:
-        """Return, and tell, which links to figures of this page have a state that cannot be, `#figure~layer=99`."""
+        """Log and return the links to figures of this page whose state is not possible, such as `#figure~layer=99`."""
         links = dict.fromkeys((match[1], html.unescape(match[2])) for match in LINK_WITH_STATE.finditer(text))
         if not links:
             return []
@@ -226,6 +233,7 @@ class FillPlaceholders(Postprocessor):
         return problems
 
     def _assets(self, base: Path, around: Surroundings) -> Assets:
+        """Return the places of script and data."""
         settings = self.settings
         if not settings.assets_dir:
             return Assets()
@@ -233,62 +241,66 @@ class FillPlaceholders(Postprocessor):
 
 
 LINK_WITH_STATE = re.compile(r"""\shref=["']#([\w.-]+)~([^"']+)["']""")
-"""A link within a page to a figure in a state."""
+"""A pattern for a link to a figure in a state on the same page."""
 LATE = (
-    "Files were added to %s while Zensical was building; it may not have seen them. Build once more, or run "
+    "Files were added to %s while Zensical was building; it may not have seen them. Build again, or run "
     "`attnviz assets` before."
 )
 
 
 def _files(assets: Assets) -> set[Path]:
+    """Return the script and data files in an asset folder."""
     return set(assets.folder.glob("*.js")) if isinstance(assets, AssetFolder) else set()
 
 
 class Surroundings:
-    """What a tool tells of the page it renders; Python-Markdown by itself tells nothing.
+    """The information that a tool provides about the page that it renders. Python-Markdown itself provides none.
 
-    Zensical leaves word in a preprocessor named `rendering_context`: the page's file (`page.path`), and `root_dir` and
-    `docs_dir` of its `config`. MkDocs, where our plugin is not on, has a tree processor named `relpath` with `file` and
-    `config`. Where they are missing, nothing is known.
+    Zensical provides a preprocessor named `rendering_context`: it has the page's file (`page.path`), and `root_dir` and
+    `docs_dir` in its `config`. MkDocs without our plugin provides a tree processor named `relpath` with `file` and
+    `config`. Without them, nothing is known about the page.
     """
 
     def __init__(self, md: Markdown) -> None:
-        told: Any = md.preprocessors["rendering_context"] if "rendering_context" in md.preprocessors else None  # noqa: SIM401 — has no `get`
-        config: Mapping[str, Any] = getattr(told, "config", {})
+        context: Any = md.preprocessors["rendering_context"] if "rendering_context" in md.preprocessors else None  # noqa: SIM401 — has no `get`
+        config: Mapping[str, Any] = getattr(context, "config", {})
         self.root = Path(config.get("root_dir", ""))
         self.docs = self.root / config.get("docs_dir", "")
-        self.is_site = told is not None
+        self.is_site = context is not None
         self.log = log
         self._tool = "zensical"
-        self._path: str | None = getattr(getattr(told, "page", None), "path", None)
+        self._path: str | None = getattr(getattr(context, "page", None), "path", None)
         if not self.is_site and "relpath" in md.treeprocessors:
             self._mkdocs(md.treeprocessors["relpath"])
 
-    def _mkdocs(self, told: Any) -> None:
+    def _mkdocs(self, processor: Any) -> None:
+        """Read the information that MkDocs provides."""
         self._tool = "mkdocs"
-        self._path = getattr(getattr(told, "file", None), "src_uri", None)
-        config: Mapping[str, Any] = getattr(told, "config", {})
+        self._path = getattr(getattr(processor, "file", None), "src_uri", None)
+        config: Mapping[str, Any] = getattr(processor, "config", {})
         self.root = Path(config.get("config_file_path") or "").parent
         self.docs = Path(config.get("docs_dir") or "")
-        self.log = logging.getLogger("mkdocs.plugins.mkdocs_attnviz")  # others do not count for its `--strict`
+        self.log = logging.getLogger("mkdocs.plugins.mkdocs_attnviz")  # MkDocs' `--strict` ignores other loggers
 
     def page(self, lines: list[str]) -> tuple[str | None, str]:
-        """The page's name and text: that of its file, since what is converted has no front matter any more."""
+        """Return the page's name and its text. The text comes from the file, because the converted text has no front
+        matter any more."""
         text = "\n".join(lines)
         if self._path is None:
             return None, text
         try:
             return self._path, (self.docs / self._path).read_text("utf-8", errors="replace")
-        except OSError:  # a page that was made, not written
+        except OSError:  # a page that a plugin has generated
             return self._path, text
 
     def note(self, settings: MarkdownSettings, html: str) -> None:
-        """Leave word for the command of the blocks that are drawn on this page."""
+        """Record the blocks of this page for the command `attnviz`."""
         if self._path is not None:
             record.drawn(self._tool, self.root, self.docs, settings, self._path, sources(html))
 
     def url(self, url: str) -> str:
-        """A URL that starts at the site's root, as this page's file says it: Zensical turns it into the page's own."""
+        """Return a URL that starts at the site's root relative to this page's file. Zensical then makes it relative to
+        the page's own URL."""
         parts = urlsplit(url)
         if not self.is_site or self._path is None or parts.scheme or parts.netloc or url.startswith("/"):
             return url
@@ -296,12 +308,12 @@ class Surroundings:
 
 
 PAUSE = 10.0
-"""Seconds without a conversion after which the next one counts as another build, in which what has failed is tried
-again: nothing tells when a tool begins anew with its pages, as it does when one of them is edited."""
+"""The number of seconds without a conversion after which the next one counts as a new build. A new build tries failed
+blocks again. No tool reports when it starts again, for example because a page was edited."""
 
 
 class Conversions:
-    """The conversions of one process: each is a build, and goes on with the one before if that ended just now."""
+    """The conversions of one process. Each is a build, which continues the previous one if that ended just before."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
@@ -310,7 +322,7 @@ class Conversions:
 
     @contextmanager
     def build(self) -> Iterator[Build]:
-        """Begin a build for one conversion; the worker process stays for the next one."""
+        """Begin a build for one conversion. The worker process stays for the next one."""
         last = self._last if time.monotonic() - self._ended < PAUSE else None
         with self.pipeline.build(after=last, warm=True) as build:
             try:
@@ -321,7 +333,8 @@ class Conversions:
 
 @cache
 def _shared(settings: str, base: str, log: logging.Logger) -> Conversions:
-    """One worker for all conversions of a process, however many Markdown instances there are."""
+    """Return the shared pipeline, so that all conversions in a process use one worker, however many Markdown instances
+    there are."""
     own = Settings.model_validate_json(settings)
     pipeline = Pipeline(own, Path(base), log, fatal=_undrawn, more="`attnviz run -v`")
     atexit.register(pipeline.close)

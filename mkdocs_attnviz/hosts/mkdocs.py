@@ -1,11 +1,12 @@
-"""MkDocs and ProperDocs.
+"""The hosts MkDocs and ProperDocs.
 
-Decides for itself: when in a build which step runs, and where the assets go (`assets/attnviz/`). Blocks are collected
-from pages' rendered HTML, run in one batch in `on_env`, and swept up in finished pages and once more in the finished
-site, since a blog's excerpts and print pages are made late. The worker stays alive from build to build under `serve`.
+This module decides when each step runs in a build, and where the assets go (`assets/attnviz/`). Blocks are collected
+from the pages' rendered HTML and run in one batch in `on_env`. Remaining placeholders are filled in finished pages and
+again in the finished site, because blog excerpts and print pages are made late. Under `serve`, the worker stays alive
+between builds.
 
 Every hook may run more than once in a build: mkdocs-static-i18n builds the other languages, from `on_config` on, while
-the first language is at its `on_post_build`.
+the first language is in its `on_post_build`.
 """
 
 from __future__ import annotations
@@ -39,14 +40,15 @@ from mkdocs_attnviz.pipeline import Build, Pipeline
 from mkdocs_attnviz.settings import Settings, SettingsError
 
 ASSETS = "assets/attnviz"
+"""The folder of script and data in the site."""
 SEVERAL = ("i18n",)
-"""Plugins that build the site once more for other languages, when this build is done."""
+"""The plugins that build the site again for other languages after this build."""
 
 log = get_plugin_logger("attnviz")
 
 
 class Setting(BaseConfigOption[Any]):
-    """One field of `Settings`."""
+    """One field of `Settings` as an option of MkDocs."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -54,6 +56,11 @@ class Setting(BaseConfigOption[Any]):
         self.default = Settings.model_fields[name].get_default(call_default_factory=True)
 
     def run_validation(self, value: object) -> object:
+        """Return the value.
+
+        Raises:
+            ConfigError: if the value is not allowed.
+        """
         try:
             Settings.read({self.name: value})
         except SettingsError as error:
@@ -62,12 +69,14 @@ class Setting(BaseConfigOption[Any]):
 
 
 class PluginSettings(Config):
-    """`Settings`, as MkDocs wants to have it."""
+    """The fields of `Settings` as a schema of MkDocs."""
 
     _schema = tuple((name, Setting(name)) for name in Settings.model_fields)
 
 
 class AttnvizPlugin(BasePlugin[PluginSettings]):
+    """The plugin of MkDocs."""
+
     pipeline: Pipeline | None = None
 
     build: Build | None = None
@@ -76,14 +85,15 @@ class AttnvizPlugin(BasePlugin[PluginSettings]):
         super().__init__()
         self.source_page = SourcePage()
         self._scope = ExitStack()
-        """Ends the build."""
+        """The context that ends the build."""
 
     def on_startup(self, *, command: Literal["build", "gh-deploy", "serve"], dirty: bool) -> None:
-        """Having this method keeps the plugin, and with it the worker, alive from build to build under `serve`."""
+        """Do nothing. This method keeps the plugin and its worker alive between builds under `serve`."""
 
     @event_priority(100)
     def on_config(self, config: MkDocsConfig) -> MkDocsConfig:
-        """Runs before other plugins: some copy the list of extensions, to convert Markdown of their own with them."""
+        """Begin a build. This runs before other plugins, because some copy the list of extensions to convert Markdown
+        themselves."""
         settings = Settings.read({name: self.config[name] for name in Settings.model_fields})
         base = Path(config.config_file_path or "mkdocs.yml").resolve().parent
         if self.pipeline is None or (self.pipeline.settings, self.pipeline.base) != (settings, base):
@@ -104,39 +114,44 @@ class AttnvizPlugin(BasePlugin[PluginSettings]):
         return config
 
     def on_page_markdown(self, markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> None:
+        """Record the source of the page that is being converted."""
         self.source_page.begin(page.file.src_uri, page.file.content_string)
 
     def on_page_content(self, html: str, *, page: Page, config: MkDocsConfig, files: Files) -> None:
-        """Let the worker import torch while other pages render.
+        """Start the worker early, so that it imports torch while other pages render.
 
-        Figures come later: who copies this page's content now (a print page) could not use their addresses.
+        Figures are drawn later: a plugin that copies the content now, such as a print page, could not use their
+        addresses.
         """
         self.source_page.begin(None, "")
-        if page.present_anchor_ids is not None:  # MkDocs itself has not seen what stands in the stash of HTML
+        if page.present_anchor_ids is not None:  # MkDocs itself does not see HTML in the stash
             page.present_anchor_ids |= ids_to_come(html)
         if COLLECT not in os.environ:
             self._build.cached(sources(html))
 
     @event_priority(50)
     def on_env(self, env: Environment, *, config: MkDocsConfig, files: Files) -> None:
+        """Compute the entries of all pages, and draw their figures."""
         pages = [file.page for file in files.documentation_pages() if file.page is not None and file.page.content]
         if COLLECT in os.environ:
             self._collect(pages, config)
             return
-        found = {page.file.src_uri: sources(page.content or "") for page in pages}
-        record.add("mkdocs", self._build.base, Path(config.docs_dir), self._build.settings, found)
-        self._build.prepare([source for blocks in found.values() for source in blocks])
+        blocks_by_page = {page.file.src_uri: sources(page.content or "") for page in pages}
+        record.add("mkdocs", self._build.base, Path(config.docs_dir), self._build.settings, blocks_by_page)
+        self._build.prepare([source for blocks in blocks_by_page.values() for source in blocks])
         for page in pages:
             page.content = self._fill(page.content or "", page, config)
-            self._check_links(page, found)
+            self._check_links(page, blocks_by_page)
 
     @event_priority(50)
     def on_post_page(self, output: str, *, page: Page, config: MkDocsConfig) -> str:
+        """Fill the placeholders that are left in a finished page."""
         return output if COLLECT in os.environ else self._fill(output, page, config)
 
     @event_priority(-100)
     def on_post_build(self, *, config: MkDocsConfig) -> None:
-        """Pages that other plugins wrote by themselves, and our files, where the site's own were copied over them."""
+        """Fill pages that other plugins have written themselves, and restore our files if the site's own files replaced
+        them."""
         unhost(self.source_page)
         if COLLECT in os.environ:
             return
@@ -152,22 +167,25 @@ class AttnvizPlugin(BasePlugin[PluginSettings]):
             log.warning("%s", problem)
 
     def on_build_error(self, *, error: Exception) -> None:
+        """Stop hosting the page."""
         unhost(self.source_page)
 
     def on_shutdown(self) -> None:
+        """End the build and the worker."""
         unhost(self.source_page)
         self._scope.close()
         if self.pipeline is not None:
             self.pipeline.close()
 
     def _fill(self, html: str, page: Page, config: MkDocsConfig) -> str:
-        if MARK not in html:  # nothing waits here, or does so no more
+        """Return the HTML of a page with its figures."""
+        if MARK not in html:  # no placeholders, or they are filled already
             return html
         assets = AssetFolder(Path(config.site_dir) / ASSETS, get_relative_url(ASSETS, page.url))
         return self._build.fill(html, assets)
 
     def _check_links(self, page: Page, blocks: Mapping[str, Sequence[Source]]) -> None:
-        """Check states in links to figures, `#figure~layer=2`; MkDocs itself checks that there is such a figure."""
+        """Check the states in links to figures, `#figure~layer=2`. MkDocs itself checks that the figure exists."""
         for file, anchors in (page.links_to_anchors or {}).items():
             for anchor in [anchor for anchor in anchors if "~" in anchor]:
                 id, _, state = anchor.partition("~")
@@ -177,38 +195,41 @@ class AttnvizPlugin(BasePlugin[PluginSettings]):
                     log.warning("Doc file '%s' contains a link '%s', but %s", page.file.src_uri, link, problem)
 
     def _collect(self, pages: list[Page], config: MkDocsConfig) -> None:
-        """Write the pages for the command, and end the build unless other languages follow.
+        """Write the pages for the command `attnviz`, and end the build unless other languages follow.
 
         Raises:
-            SystemExit: as a host would raise it; the build ends without a word, and no plugin takes it for a fault.
+            SystemExit: always, unless other languages follow. It ends the build silently, and no plugin takes it for an
+                error.
         """
         if Path(config.config_file_path or "").resolve() != Path(os.environ[COLLECT_FROM]).resolve():
             return
         file = Path(os.environ[COLLECT])
         before = json.loads(file.read_text("utf-8"))["pages"] if file.exists() else {}
-        found = {
+        collected = {
             "settings": self._build.settings.model_dump(),
             "docs": config.docs_dir,
             "pages": before | {page.file.src_uri: page.content for page in pages},
         }
-        file.write_text(json.dumps(found), "utf-8")
+        file.write_text(json.dumps(collected), "utf-8")
         if not any(name in config.plugins for name in SEVERAL):
             raise SystemExit(0)
 
     @property
     def _build(self) -> Build:
+        """The current build."""
         assert self.build is not None, "MkDocs calls on_config first"  # noqa: S101
         return self.build
 
 
 def read_config(path: Path, rendering: Any, absent: Callable[[str], Any]) -> dict[str, Any]:
-    """Return what a configuration file says, with MkDocs' own tags; `absent` stands in for Python names not found here.
+    """Return the content of a configuration file, with MkDocs' own tags. `absent` makes a value for each Python name
+    that is not found here.
 
-    `rendering` is what the tag `!relative` asks for the page being rendered.
+    `rendering` is the value that the tag `!relative` reads for the page being rendered.
 
     Raises:
-        ConfigurationError: it is no YAML, or inherits from a file that is not there.
-        OSError: it cannot be read.
+        ConfigurationError: if the file is not YAML, or inherits from a missing file.
+        OSError: if the file cannot be read.
     """
     loader: Any = get_yaml_loader(config=rendering)
 

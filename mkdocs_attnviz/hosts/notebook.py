@@ -1,9 +1,10 @@
-"""Python functions for notebooks: own tensors with BertViz's names and arguments, or a live model; a figure comes out.
+"""The Python functions for notebooks. They draw an author's own tensors with BertViz's names and arguments, or a model
+in memory.
 
-Decides for itself: how tensors in hand, or a model in memory, become an entry; how a figure gets into a notebook, and
-what is left of it where no HTML is shown. `attention` is what transformers returns as `attentions`: a sequence with one
-(1, heads, rows, cols) a layer, of torch, NumPy or anything that NumPy can read. Layers may be None (hybrid models);
-they keep their numbers.
+This module decides how tensors or a model become an entry, how a notebook shows a figure, and what remains where no
+HTML is shown. `attention` is the `attentions` that transformers returns: a sequence with one array of shape (1, heads,
+rows, cols) for each layer, from torch, NumPy or anything that NumPy can read. Layers may be None (hybrid models); the
+other layers keep their numbers.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ from mkdocs_attnviz.views import OPTIONS, VIEWS
 from mkdocs_attnviz.views.view import ALL_SCRIPT, ATTENTION_SCRIPT
 
 Attention = Sequence[Any]
+"""The attention of all layers."""
 SUBJECT = "own tensors"
+"""The name of an author's tensors in messages."""
 MAX_TOKENS: int = Settings.model_fields["max_tokens"].default
 
 
@@ -36,30 +39,33 @@ HINT = (
     "again, or restart the kernel and run all.';display:block;font-size:.8em;opacity:0;"
     "animation:attnviz-hint 0s 5s forwards}@keyframes attnviz-hint{to{opacity:.7}}</style>"
 )
-"""What a figure says after five seconds without its script, which was in the output of another cell."""
+"""The HTML of a message that a figure shows after five seconds without its script. The script was in the output of
+another cell."""
 
 
 class Html:
-    """A complete fragment of HTML, with script and data inside; notebooks display it."""
+    """A complete fragment of HTML with script and data inside, which notebooks display."""
 
     def __init__(self, figure: str, scripts: Mapping[str, str], sentence: str) -> None:
-        """`scripts` are elements that load scripts, by the scripts' names."""
+        """Create the fragment. `scripts` maps the names of scripts to the HTML elements that load them."""
         self._figure, self._scripts, self.sentence = figure, scripts, sentence
 
     @property
     def data(self) -> str:
+        """The HTML with all scripts."""
         return "\n".join([self._figure, *self._scripts.values()])
 
     def _repr_html_(self) -> str:
+        """Return the HTML with all scripts."""
         return self.data
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        """Return what a notebook shows. One output of a notebook has the script for all."""
+        """Return the output for a notebook. Only one output in a notebook contains the script."""
         lacking = [element for name, element in self._scripts.items() if kernel.needs_script(name, _covering(name))]
         return {"text/html": "\n".join([self._figure, *(lacking or [HINT])]), "text/plain": self.sentence}
 
     def __repr__(self) -> str:
-        """Where there is no HTML: a terminal, LaTeX, a notebook that is exported as text."""
+        """Return the sentence, for places that show no HTML: a terminal, LaTeX, a notebook exported as text."""
         return self.sentence
 
 
@@ -77,33 +83,34 @@ def show(
     other_tokenizer: Any = None,
     **options: Any,
 ) -> Html | None:
-    """A model of transformers that you have in memory, in any view: what a block does, with a model in hand.
+    """Show a transformers model that is in memory, in any view, like a block in documentation.
 
-    The model runs here, in the caller's process, with its weights where they are, and is left as it was. `text_pair`,
-    `text_target` and `options` are the keys of a block: `layer`, `heads`, `theme`, `caption`, `interventions` …; `chat`
-    stands in place of a text.
+    The model runs in this process, on its own device, and is not changed. `text_pair`, `text_target` and `options` are
+    the keys of a block: `layer`, `heads`, `theme`, `caption`, `interventions` …; `chat` can replace a text.
+
     `other`, with its own tokenizer, is a second model, for a view that compares two. A text of more than `max_tokens`
-    is an error, and so is an output that the model has not ended by then.
+    tokens is an error, and so is an output that reaches this limit before it ends.
 
-    Returns:
-        The figure, if `html_action` is 'return'; else it is displayed.
+    Returns: the figure if `html_action` is 'return'; otherwise the figure is displayed, and the result is None.
 
     Raises:
-        ValueError: the model has no such attention, does not read such a text, or an option names what is not there.
+        ValueError: if the model has no such attention, it cannot read the text, or an option names something that does
+            not exist.
     """
     from mkdocs_attnviz.models.engine import in_process
 
-    given = {
+    keys = {
         "model": in_process.name(model),
         "text": text,
         "text_pair": text_pair,
         "text_target": text_target,
         "view": view,
     }
-    given |= {"other": None if other is None else in_process.name(other)}
+    keys |= {"other": None if other is None else in_process.name(other)}
 
     def captured(block: Block) -> list[Entry]:
-        changes = [each.to_dict() for each in block.interventions or ()]
+        """Return the entries of the block: one, or with interventions also that of the unchanged model."""
+        changes = [intervention.to_dict() for intervention in block.interventions or ()]
         capture, parameters = VIEWS[block.view].capture, block.options.parameters()
         return [
             in_process.entry(
@@ -112,7 +119,7 @@ def show(
             for interventions in ([changes, []] if changes else [[]])
         ]
 
-    return _shown(given | options, captured, html_action)
+    return _shown(keys | options, captured, html_action)
 
 
 def head_view(
@@ -131,13 +138,13 @@ def head_view(
     html_action: str = "view",
     **options: Any,
 ) -> Html | None:
-    """BertViz's `head_view`. `options` are further keys of a block: `theme`, `caption`, `merge_words` …
+    """Show attention like BertViz's `head_view`. `options` are more keys of a block: `theme`, `caption`, `merge_words`
+    …
 
-    Returns:
-        The figure, if `html_action` is 'return'; else it is displayed.
+    Returns: the figure if `html_action` is 'return'; otherwise the figure is displayed, and the result is None.
 
     Raises:
-        ValueError: tokens are missing, shapes do not fit, or an option names what is not there.
+        ValueError: if tokens are missing, shapes do not fit, or an option names something that does not exist.
     """
     stacks = Stacks(attention, encoder_attention, decoder_attention, cross_attention)
     texts = Texts(tokens, sentence_b_start, encoder_tokens, decoder_tokens)
@@ -161,7 +168,8 @@ def model_view(
     html_action: str = "view",
     **options: Any,
 ) -> Html | None:
-    """BertViz's `model_view`; as `head_view`. `display_mode` is the figure's `theme`; left out, it follows the page."""
+    """Show attention like BertViz's `model_view`. The arguments are those of `head_view`. `display_mode` is the
+    figure's `theme`; without it, the figure follows the page."""
     stacks = Stacks(attention, encoder_attention, decoder_attention, cross_attention)
     texts = Texts(tokens, sentence_b_start, encoder_tokens, decoder_tokens)
     options |= {"include_layers": include_layers, "include_heads": include_heads, "prettify_tokens": prettify_tokens}
@@ -183,7 +191,7 @@ def matrix_view(
     html_action: str = "view",
     **options: Any,
 ) -> Html | None:
-    """One head as a heat map; as `head_view`. BertViz has none like it."""
+    """Show one head as a heat map. The arguments are those of `head_view`; BertViz has no such view."""
     stacks = Stacks(attention, encoder_attention, decoder_attention, cross_attention)
     texts = Texts(tokens, sentence_b_start, encoder_tokens, decoder_tokens)
     options |= {"layer": layer, "head": head, "prettify_tokens": prettify_tokens}
@@ -203,9 +211,10 @@ def neuron_view(
     text_target: str | None = None,
     **options: Any,
 ) -> Html | None:
-    """BertViz's `bertviz.neuron_view.show`, for a model of transformers as it is: no special copy is needed.
+    """Show a model like BertViz's `bertviz.neuron_view.show`, but for any model of transformers, without a special
+    copy.
 
-    `model_type` is not used. `text_target` is for encoder–decoder models. Otherwise as `show`.
+    `model_type` is ignored. `text_target` is for encoder–decoder models. Everything else is as in `show`.
     """
     del model_type  # BertViz needs it to choose one of its own copies
     options |= {"layer": layer, "head": head, "html_action": html_action} | _theme(display_mode)
@@ -213,12 +222,13 @@ def neuron_view(
 
 
 def _theme(display_mode: str | None) -> dict[str, str]:
+    """Return the block key for a display mode of BertViz."""
     return {} if display_mode is None else {"theme": display_mode}
 
 
 @dataclass(frozen=True)
 class Stacks:
-    """Attention, as BertViz's functions are given it."""
+    """The attention arguments of BertViz's functions."""
 
     attention: Attention | None
     encoder: Attention | None
@@ -226,19 +236,23 @@ class Stacks:
     cross: Attention | None
 
     def by_name(self) -> dict[str, Attention]:
-        """Those that are given: one alone, or those of an encoder–decoder."""
+        """Return the attention of each stack: of one stack, or of the stacks of an encoder–decoder model.
+
+        Raises:
+            ValueError: if neither or both kinds of arguments are given.
+        """
         several = {"encoder": self.encoder, "decoder": self.decoder, "cross": self.cross}
         given = {name: attention for name, attention in several.items() if attention is not None}
         if (self.attention is None) == (not given):
             message = "Give either `attention`, or `encoder_attention`, `decoder_attention`, `cross_attention`."
-            none = " All are None, as where a model was called without `output_attentions=True`." * (not given)
+            none = " All are None, as they are if a model was called without `output_attentions=True`." * (not given)
             raise ValueError(message + none)
         return given if self.attention is None else {"self": self.attention}
 
 
 @dataclass(frozen=True)
 class Texts:
-    """Tokens, as BertViz's functions are given them."""
+    """The token arguments of BertViz's functions."""
 
     tokens: Sequence[str] | None
     sentence_b_start: int | None
@@ -247,11 +261,17 @@ class Texts:
 
 
 def _own(view: str, stacks: Stacks, texts: Texts, options: Mapping[str, Any], html_action: str) -> Html | None:
-    given = {"model": SUBJECT, "text": SUBJECT, "view": view}
-    return _shown({**given, **options}, lambda _: [_entry(stacks.by_name(), texts)], html_action)
+    """Show an author's own tensors."""
+    keys = {"model": SUBJECT, "text": SUBJECT, "view": view}
+    return _shown({**keys, **options}, lambda _: [_entry(stacks.by_name(), texts)], html_action)
 
 
 def _entry(stacks: Mapping[str, Attention], texts: Texts) -> Entry:
+    """Return an entry made from an author's own tensors.
+
+    Raises:
+        ValueError: if tokens or weights are missing.
+    """
     from mkdocs_attnviz.models.captures import own_arrays
 
     sides = {"text": texts.encoder, "target": texts.decoder}
@@ -268,21 +288,27 @@ def _entry(stacks: Mapping[str, Attention], texts: Texts) -> Entry:
         name: {number: own_arrays.LayerTensors(weights) for number, weights in _layers(name, attention)}
         for name, attention in stacks.items()
     }
-    for name, found in layers.items():
-        if not found:
+    for name, numbered in layers.items():
+        if not numbered:
             raise ValueError(
                 f"`{_argument(name)}` holds no weights: a model that computes its attention by SDPA or "
                 'FlashAttention gives none. Load it with `attn_implementation="eager"` and call it with '
-                "`output_attentions=True`; or hand the model itself to `show`, which sees to that."
+                "`output_attentions=True`; or pass the model itself to `show`, which does this for you."
             )
     return own_arrays.entry(layers, sequences)
 
 
 def _argument(stack: str) -> str:
+    """Return the name of the argument for a stack."""
     return "attention" if stack == "self" else f"{stack}_attention"
 
 
 def _layers(stack: str, attention: Attention) -> Iterable[tuple[int, Any]]:
+    """Yield the number and the array of each layer, of shape (heads, rows, cols).
+
+    Raises:
+        ValueError: if the argument is not a sequence of such arrays.
+    """
     from mkdocs_attnviz.models.captures import own_arrays
 
     if hasattr(attention, "keys") or not isinstance(attention, Iterable):
@@ -306,12 +332,16 @@ def _layers(stack: str, attention: Attention) -> Iterable[tuple[int, Any]]:
         yield number, array[0]
 
 
-def _shown(given: Mapping[str, Any], captured: Callable[[Block], list[Entry]], html_action: str) -> Html | None:
-    """The figure of a block whose keys are `given`, those that are not None, and whose entries are `captured`: one, or
-    that of the changed model and that of the model as it is."""
+def _shown(keys: Mapping[str, Any], captured: Callable[[Block], list[Entry]], html_action: str) -> Html | None:
+    """Return or display the figure of a block. `given` has its keys; those that are None are left out. `captured`
+    returns its entries: one, or with interventions also that of the unchanged model.
+
+    Raises:
+        ValueError: if an option is wrong.
+    """
     if html_action not in ("view", "return"):
         raise ValueError(f"`html_action` is {html_action!r}; it must be 'view' or 'return'.")
-    body = {name: value for name, value in given.items() if value is not None}
+    body = {name: value for name, value in keys.items() if value is not None}
     try:
         block = parse(Source(json.dumps(body, default=_as_number)), OPTIONS)
         (shown, *before) = [(VIEWS[block.view].drawing(block, entry), entry) for entry in captured(block)]
@@ -325,9 +355,10 @@ def _shown(given: Mapping[str, Any], captured: Callable[[Block], list[Entry]], h
 
 
 def _html(figure: Figure) -> Html:
-    """Figure and script. The id is made from the content: two cells never clash unless they are the same.
+    """Return the figure with its script. The id is made from the content, so two cells have the same id only if they
+    are equal.
 
-    The encoding is said first, since BertViz's users write the fragment to a file as it is.
+    The fragment declares its encoding, because BertViz's users write it to a file unchanged.
     """
     assets = Assets()
     plain = figure.html("", assets)
@@ -337,10 +368,10 @@ def _html(figure: Figure) -> Html:
 
 
 def _covering(script: str) -> str:
-    """Return the script that has all views of this one."""
+    """Return the script that also contains all views of this script."""
     return ALL_SCRIPT if script == ATTENTION_SCRIPT else script
 
 
 def _as_number(value: Any) -> Any:
-    """NumPy's integers, ranges and tuples of them."""
+    """Return a NumPy integer as an integer, and a range or tuple as a list."""
     return list(value) if isinstance(value, Iterable) else int(value)

@@ -1,8 +1,8 @@
-"""The page that is being rendered, and where a block stands in it: what is not found has no line.
+"""The page that is being rendered, and the lines of its blocks. A block that is not found has no line.
 
-A larger host, such as MkDocs, announces its page here (`host`). While it does, every Markdown instance of the process
-leaves its blocks waiting for that host, whoever made the instance and with whatever settings: mkdocstrings converts
-docstrings with instances of its own, and so do markdown-exec and many a hook.
+A larger host, such as MkDocs, registers its page here (`host`). Until it ends, all Markdown instances in the process
+leave their blocks as placeholders for that host, whoever created the instance and with whatever settings. For example
+mkdocstrings, markdown-exec and many hooks convert docstrings with their own instances.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from typing import Any
 from markdown import Markdown
 
 OPENING = re.compile(r"[\s>]*(`{3,}|~{3,})\s*(\{\s*)?\.?attention\b")
+"""A pattern for the opening line of our fence."""
 CLOSING = re.compile(r"(`{3,}|~{3,})\Z")
+"""A pattern for the closing line of a fence."""
 
 
 class SourcePage:
@@ -27,42 +29,44 @@ class SourcePage:
         self.begin(None, "")
 
     def begin(self, path: str | None, text: str) -> None:
+        """Begin a page with this path and text."""
         self.path, self._index = path, Index(text)
         self._seen: dict[str, int] = {}
 
     def line(self, text: str) -> int | None:
-        """Number of the last line that reads so."""
+        """Return the number of the last line that equals this text, or None."""
         return self._index.last.get(_bare(text))
 
     def line_with(self, text: str) -> int | None:
-        """Return the number of the first line that has this text in it."""
+        """Return the number of the first line that contains this text, or None."""
         return next((number for number, line in enumerate(self._index.lines, 1) if text in line), None)
 
     def line_of(self, body: str) -> int | None:
-        """Line of the fence around `body`, counted from 1; equal blocks are told apart by their order."""
+        """Return the line number, counted from 1, of the fence around `body`, or None. Equal blocks are told apart by
+        their order."""
         wanted = _joined(body.splitlines())
         before = self._seen[wanted] = self._seen.get(wanted, -1) + 1
-        found = self._index.fences.get(wanted, ())
-        return found[before] if before < len(found) else None
+        lines = self._index.fences.get(wanted, ())
+        return lines[before] if before < len(lines) else None
 
 
 class Index:
-    """The lines of a page by what they say. Each table is made once, in one pass, when it is first asked for."""
+    """An index of a page's lines by their text. Each table is made in one pass when it is first used."""
 
     def __init__(self, text: str) -> None:
         self.lines = text.splitlines()
 
     @cached_property
     def last(self) -> dict[str, int]:
-        """The number of the last line that reads so, without indentation and quote marks."""
+        """The number of the last line with each text, without indentation and quote marks."""
         return {_bare(line): number for number, line in enumerate(self.lines, 1)}
 
     @cached_property
     def fences(self) -> dict[str, list[int]]:
-        """The numbers of all lines that open a fence around this body.
+        """The numbers of the opening lines of all fences with each body.
 
-        Where several fences are opened before one is closed, the first of them and the last count: a parser gives up
-        the others or reads them as text, and to index each one's body would take quadratic time.
+        If several fences are opened before one is closed, only the first and the last count. A parser ignores the
+        others or reads them as text, and indexing all their bodies would take quadratic time.
         """
         closings: dict[str, list[int]] = {}
         openings: dict[tuple[str, int], list[int]] = {}
@@ -74,39 +78,41 @@ class Index:
                 place = bisect_right(marks, number)
                 if place < len(marks):
                     openings.setdefault((opening[1], marks[place]), []).append(number)
-        found: dict[str, list[int]] = {}
+        lines_by_body: dict[str, list[int]] = {}
         for (_, end), begins in openings.items():
             for begin in sorted({begins[0], begins[-1]}):
-                found.setdefault(_joined(self.lines[begin + 1 : end]), []).append(begin + 1)
-        return {body: sorted(numbers) for body, numbers in found.items()}
+                lines_by_body.setdefault(_joined(self.lines[begin + 1 : end]), []).append(begin + 1)
+        return {body: sorted(numbers) for body, numbers in lines_by_body.items()}
 
 
 def _joined(lines: list[str]) -> str:
+    """Return the lines as one text, without indentation and quote marks."""
     return "\n".join(map(_bare, lines))
 
 
 def _bare(line: str) -> str:
-    """A line without the indentation and the quote marks of what it stands in."""
+    """Return a line without indentation and quote marks."""
     return line.strip(" \t>\r")
 
 
 _hosts: list[SourcePage] = []
+"""The pages of the larger hosts at work, innermost last."""
 
 
 def host(page: SourcePage) -> None:
-    """Announce that a larger host renders `page`, and will draw all blocks itself."""
+    """Register a page of a larger host that will draw all blocks itself."""
     unhost(page)
     _hosts.append(page)
 
 
 def unhost(page: SourcePage) -> None:
-    """Announce that the host of `page` is done; it does no harm to say so twice."""
+    """Remove the page of a larger host. It may be removed already."""
     _hosts[:] = [other for other in _hosts if other is not page]
 
 
 @contextmanager
 def hosting(page: SourcePage) -> Iterator[None]:
-    """Host `page` until the context is left."""
+    """Host `page` until the context ends."""
     host(page)
     try:
         yield
@@ -115,23 +121,23 @@ def hosting(page: SourcePage) -> Iterator[None]:
 
 
 def hosted() -> SourcePage | None:
-    """Return the page of the larger host at work, or None where Markdown stands alone."""
+    """Return the page of the larger host at work, or None."""
     return _hosts[-1] if _hosts else None
 
 
 DOCSTRING = "mkdocstrings_ids"
-"""A processor that Markdown has where mkdocstrings converts a docstring with it; it knows the object's name."""
+"""The name of the processor in an instance with which mkdocstrings converts a docstring. It knows the object's name."""
 EXECUTED = "markdown_exec_ids"
-"""A processor that Markdown has where markdown-exec converts with it what a code block has printed."""
+"""The name of the processor in an instance with which markdown-exec converts the output of a code block."""
 
 
 def is_part(md: Markdown) -> bool:
-    """Return whether `md` converts a part of a page, which goes into that page's own conversion."""
+    """Return whether `md` converts a part of a page, which becomes part of that page's own conversion."""
     return DOCSTRING in md.treeprocessors or EXECUTED in md.treeprocessors
 
 
 def object_of(md: Markdown) -> str | None:
-    """Return the full name of the object whose docstring `md` converts, or None if it converts none."""
+    """Return the full name of the object whose docstring `md` converts, or None if it does not convert a docstring."""
     outer: Any = getattr(md, "_original_md", None)  # markdown-exec's name for the instance around its own
     if DOCSTRING in md.treeprocessors:
         prefix: str = getattr(md.treeprocessors[DOCSTRING], "id_prefix", "")

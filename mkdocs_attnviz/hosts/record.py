@@ -1,7 +1,7 @@
-"""What the last build of a site drew on this machine, for the command: which blocks stood on which page.
+"""A record of the pages and blocks in the last build of a site on this machine, for the command `attnviz`.
 
-Only the tool that builds a site knows what its plugins and extensions make of it. The command asks that tool where it
-can; where it cannot, this record tells of pages that have not changed since, and the Markdown is read for the others.
+Only the tool that builds a site knows the effect of its plugins and extensions. The command asks that tool if possible.
+Otherwise it uses this record for pages that have not changed since, and reads the Markdown of the others.
 """
 
 from __future__ import annotations
@@ -21,42 +21,46 @@ from mkdocs_attnviz.cache.files import user_folder, write_atomically
 from mkdocs_attnviz.settings import Settings
 
 COLLECT = "ATTNVIZ_COLLECT"
-"""In the environment, the name of a file: pages and their blocks go there, and the build ends. For the command."""
+"""The environment variable with the name of a file. A build writes its pages and blocks there for the command, and
+ends."""
 COLLECT_FROM = "ATTNVIZ_COLLECT_FROM"
-"""In the environment, the configuration whose pages are meant: a site may build others (Material's projects)."""
+"""The environment variable with the configuration whose pages are wanted, because a site may build others (Material's
+projects)."""
 
 
 @dataclass
 class Record:
-    """The pages of one site, by their names."""
+    """The pages of one site, by name."""
 
     tool: str
-    """`mkdocs`, `sphinx` or `zensical`."""
+    """The tool that built the site: `mkdocs`, `sphinx` or `zensical`."""
     base: str
-    """Folder that relative directories start from."""
+    """The folder that relative directories start from."""
     docs: str
+    """The folder of pages."""
     settings: dict[str, Any]
     complete: bool = False
-    """Whether `pages` has every page of the site, those without blocks included."""
+    """True if `pages` contains every page of the site, including those without blocks."""
     written: float = field(default_factory=time.time)
-    """Seconds since 1970."""
+    """The time when the record was made, in seconds since 1970."""
     pages: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """The digest and the blocks of each page, by name."""
 
     def add(self, name: str, sources: Sequence[Source]) -> None:
-        """Note the blocks of a page; a page that has no file is not noted, since nobody can tell if it has changed."""
+        """Record the blocks of a page. A page without a file is not recorded, because changes could not be noticed."""
         digest = _digest(Path(self.docs, name))
         if digest is not None:
             self.pages[name] = {"digest": digest, "blocks": [source.to_json() for source in sources]}
 
     def blocks(self, name: str) -> list[Source] | None:
-        """Return the blocks of a page, or None if it is unknown or its file has changed since it was built."""
+        """Return the blocks of a page, or None if the page is unknown or has changed since it was built."""
         page = self.pages.get(name)
         if page is None or page["digest"] != _digest(Path(self.docs, name)):
             return None
         return [Source.from_json(block) for block in page["blocks"]]
 
     def leaves_out(self, file: Path) -> bool:
-        """Return whether the tool saw this file of the site's folder and did not take it for a page."""
+        """Return whether the tool has seen this file in the folder of pages but did not use it as a page."""
         if not self.complete or not file.resolve().is_relative_to(self.docs):
             return False
         return file.resolve().relative_to(self.docs).as_posix() not in self.pages and (
@@ -65,6 +69,7 @@ class Record:
 
 
 def _digest(file: Path) -> str | None:
+    """Return the SHA-256 of a file, or None if it cannot be read."""
     try:
         return hashlib.sha256(file.read_bytes()).hexdigest()
     except OSError:
@@ -72,12 +77,13 @@ def _digest(file: Path) -> str | None:
 
 
 def _file(folder: Path) -> Path:
+    """Return the path of the record for a site's folder."""
     name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()
     return user_folder() / "builds" / f"{name}.json"
 
 
 def read(folder: Path) -> Record | None:
-    """Return the record of the site whose configuration lies in `folder`, or None if there is none that can be read."""
+    """Return the record of the site whose configuration is in `folder`, or None if there is no readable record."""
     try:
         record = Record(**json.loads(_file(folder).read_text("utf-8")))
         Settings.model_validate(record.settings)
@@ -97,7 +103,7 @@ def add(
     *,
     complete: bool = False,
 ) -> None:
-    """Note the pages of a build: `complete`, or some of those of the site, the others having been noted before."""
+    """Record the pages of a build. With `complete` they are all pages; otherwise earlier pages are kept."""
     plain = settings.model_dump(mode="json", include=set(Settings.model_fields))
     record = Record(tool, str(folder.resolve()), str(docs.resolve()), plain, complete)
     before = None if complete else read(folder)
@@ -105,22 +111,24 @@ def add(
         record.pages = {name: page for name, page in before.pages.items() if Path(record.docs, name).is_file()}
     for name, sources in pages.items():
         record.add(name, sources)
-    with suppress(OSError):  # where the user's cache cannot be written, there is no record
+    with suppress(OSError):  # if the user's folder cannot be written, there is no record
         write_atomically(_file(folder), json.dumps(asdict(record)).encode())
 
 
 _drawn: dict[tuple[str, Path, Path], tuple[Settings, dict[str, Sequence[Source]]]] = {}
+"""The pages that `drawn` has recorded but `flush` has not written yet."""
 
 
 def drawn(tool: str, folder: Path, docs: Path, settings: Settings, page: str, sources: Sequence[Source]) -> None:
-    """Note a page of a tool that converts one page after another and does not tell of the end: at the program's end."""
+    """Record a page of a tool that converts page by page and does not report the end. It is written when the program
+    ends."""
     if not _drawn:
         atexit.register(flush)
     _drawn.setdefault((tool, folder, docs), (settings, {}))[1][page] = sources
 
 
 def flush() -> None:
-    """Write what `drawn` has noted."""
+    """Write the pages that `drawn` has recorded."""
     for (tool, folder, docs), (settings, pages) in _drawn.items():
         add(tool, folder, docs, settings, pages)
     _drawn.clear()

@@ -1,10 +1,12 @@
-"""Sphinx, with MyST and reStructuredText: `extensions = ["mkdocs_attnviz"]`.
+"""The host Sphinx, with MyST and reStructuredText: `extensions = ["mkdocs_attnviz"]`.
 
-Decides for itself: what of a document is a block (a code block whose language is `attention`, and the directive
-`attnviz`; docutils' own directive `attention` stays what it is), which pages are written again although their text is
-the same (those whose figures' tensors have changed), where the assets go (`_static/attnviz/`), and what builders
-without JavaScript get: the static picture and the sentence. All blocks of a project go through the models together,
-in the main process, when everything is read and nothing is written yet; other processes only read the cache.
+This module decides which parts of a document are blocks: code blocks in the language `attention`, and the directive
+`attnviz`. The directive `attention` of docutils is unchanged. It decides which pages are written again although their
+text is unchanged: those whose figures have new tensors. It decides where the assets go (`_static/attnviz/`), and what
+builders without JavaScript get: the static picture and the sentence.
+
+All blocks of a project are computed together in the main process, after all documents are read and before any is
+written. Other processes only read the cache.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ from sphinx.util.docutils import SphinxDirective, docutils_namespace, patch_docu
 from sphinx.util.osutil import relative_uri
 
 from mkdocs_attnviz import __version__
-from mkdocs_attnviz.block.fields import fields_of, is_id
+from mkdocs_attnviz.block.fields import fields_of, importable, is_id
 from mkdocs_attnviz.block.parse import parse
 from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.block.source import Source
@@ -56,20 +58,23 @@ from mkdocs_attnviz.settings import Settings, SettingsError
 from mkdocs_attnviz.views import OPTIONS
 
 ASSETS = "_static/attnviz"
+"""The folder of script and data in the site."""
 SVG = "image/svg+xml"
+"""The media type of SVG."""
 IN_LISTS = re.compile(r"^[\s>]*(?:(?:[-*+]|\d+[.)])\s+)*")
-"""What stands before a fence in a quotation or on the first line of a list's item."""
+"""A pattern for the text before a fence in a quotation, or on the first line of a list item."""
 DOCSTRING = ":docstring of "
-"""What autodoc sets between the file and the object whose docstring it reads."""
+"""The text that autodoc puts between the file and the object whose docstring it reads."""
 
 log = logging.getLogger(__name__)
 
 
 class attnviz(nodes.General, nodes.Element):
-    """One block; `source` is its `Source` as JSON."""
+    """A node for one block; `source` is its `Source` as JSON."""
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
+    """Register everything with Sphinx. Sphinx calls this function."""
     for name, field in Settings.model_fields.items():
         app.add_config_value(f"attnviz_{name}", field.get_default(call_default_factory=True), "env")
     app.add_node(attnviz, html=(_write_placeholder, None))
@@ -89,17 +94,18 @@ def setup(app: Sphinx) -> dict[str, Any]:
 
 
 class Host:
-    """One run of Sphinx."""
+    """The state of one run of Sphinx."""
 
     def __init__(self, app: Sphinx) -> None:
         self.app = app
         self.build: Build | None = None
         self._scope = ExitStack()
-        """Ends the build."""
+        """The context that ends the build."""
         self.drawn_from: dict[str, list[str | None]] = {}
-        """The cache keys of each page's figures; None where there is nothing to draw from."""
+        """The version and the cache keys of each page's figures. A key is None if there is no entry."""
 
     def begin(self, app: Sphinx) -> None:
+        """Read the settings, and begin a build."""
         try:
             settings = Settings.read({name: app.config[f"attnviz_{name}"] for name in Settings.model_fields})
         except SettingsError as error:
@@ -112,9 +118,9 @@ class Host:
         self.records = Path(app.doctreedir) / "attnviz" / output
 
     def prepare(self, app: Sphinx, env: BuildEnvironment) -> list[str]:
-        """Run what is missing; the documents whose figures are drawn from other tensors than the last time."""
+        """Compute missing entries. Return the documents whose figures are drawn from other tensors than last time."""
         assert self.build is not None  # noqa: S101 — for the type checker
-        if not app.builder.format:  # of those that only check or collect
+        if not app.builder.format:  # builders that only check or collect
             return []
         pages = _blocks(env)
         self._leave_word(env)
@@ -125,7 +131,7 @@ class Host:
         return [page for page in pages if self._record(page) != self.drawn_from[page]]
 
     def _check_links(self, env: BuildEnvironment) -> None:
-        """Check states in links to figures, `#figure~layer=2`; others check whether there is such a figure."""
+        """Check the states in links to figures, `#figure~layer=2`. Sphinx and MyST check that the figure exists."""
         assert self.build is not None  # noqa: S101 — for the type checker
         for page, links in _links(env).items():
             for link in links:
@@ -135,13 +141,15 @@ class Host:
                     log.warning(message, link.id, link.state, problem, location=where, type="attnviz", subtype="link")
 
     def _leave_word(self, env: BuildEnvironment) -> None:
-        """Tell the command, which cannot read a Jupyter Book or a project without conf.py, which pages have blocks."""
+        """Record which pages have blocks. The command cannot read a Jupyter Book or a project without conf.py
+        itself."""
         assert self.build is not None  # noqa: S101 — for the type checker
-        found, source = _blocks(env), Path(self.app.srcdir)
-        pages = {file: found.get(name, []) for name, file in _files(env).items()}
+        blocks, source = _blocks(env), Path(self.app.srcdir)
+        pages = {file: blocks.get(name, []) for name, file in _files(env).items()}
         record.add("sphinx", source, source, self.build.settings, pages, complete=True)
 
     def fill(self, app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.Node | None) -> None:
+        """Draw the figures of a finished page."""
         if self.build is not None and isinstance(context.get("body"), str):
             url = relative_uri(app.builder.get_target_uri(page).rsplit("#", 1)[0], ASSETS)
             assets = AssetFolder(Path(app.outdir) / ASSETS, url)
@@ -150,9 +158,10 @@ class Host:
 
     @contextmanager
     def recording(self, page: str) -> Iterator[Build]:
-        """While a page is drawn: what from is kept for the next build, unless an alert is to be told again then.
+        """Draw a page in this context; its cache keys are then recorded for the next build. They are not recorded if
+        there was an alert, so that the next build shows it again.
 
-        In a file for each page and output, since pages are written by several processes, not always all of them.
+        There is a file for each page and output, because several processes write pages, and not always all of them.
         """
         assert self.build is not None  # noqa: S101 — for the type checker
         alerts = len(self.build.alerts)
@@ -164,54 +173,61 @@ class Host:
                 self._file(page).unlink(missing_ok=True)
 
     def _record(self, page: str) -> object:
+        """Return the recorded keys of a page, or None."""
         try:
             return json.loads(self._file(page).read_text("utf-8"))
         except (OSError, ValueError):
             return None
 
     def _file(self, page: str) -> Path:
+        """Return the path of the file with the recorded keys of a page."""
         return self.records / f"{page}.json"
 
     def _give_up(self, message: str) -> SystemExit:
-        """Return what ends the build with one sentence on standard error.
+        """Return the exception that ends the build with one sentence on standard error.
 
-        Sphinx 9 hides the message of every exception between a traceback and a request to report it to its developers.
+        Sphinx 9 shows other exceptions with a traceback and a request to report them to its developers.
         """
         self.finish(self.app, None)
         return SystemExit(message)
 
     def finish(self, app: Sphinx, error: Exception | None) -> None:
+        """End the build, and restore our files if the site's own files replaced them."""
         self._scope.close()
         if error is None and app.builder.format == "html":
             for problem in mend(Path(app.outdir) / ASSETS):
                 log.warning("%s", problem, type="attnviz", subtype="assets")
-                shutil.rmtree(self.records, ignore_errors=True)  # the next build writes the pages and their files anew
+                shutil.rmtree(
+                    self.records, ignore_errors=True
+                )  # so that the next build writes the pages and their files again
 
     def _warn(self, alert: Alert) -> None:
+        """Log a block that cannot be drawn, with its place."""
         source, where = alert.source, alert.source.where(alert.error)
         full = f"{self.app.srcdir}{os.sep}{where}"
         location = full if source.line is not None else self.app.env.path2doc(where)
-        if source.object is not None:  # as Sphinx itself tells of docstrings
+        if source.object is not None:  # the form in which Sphinx names docstrings
             location = f"{self.app.srcdir}{os.sep}{source.page}{DOCSTRING}{source.object}"
         log.warning("%s", alert.error.message, location=location, type="attnviz", subtype="block")
 
 
 class Blocks(EnvironmentCollector):
-    """The blocks of each document and its links to figures in a state, kept with the environment.
-
-    So an incremental build reads only what has changed.
-    """
+    """A collector of the blocks of each document and its links to figures in a state. They are stored in the
+    environment, so that an incremental build reads only what has changed."""
 
     def clear_doc(self, app: Sphinx, env: BuildEnvironment, docname: str) -> None:
+        """Remove the blocks and links of a document."""
         for kept in (_blocks, _links):
             kept(env).pop(docname, None)
 
     def merge_other(self, app: Sphinx, env: BuildEnvironment, docnames: Set[str], other: BuildEnvironment) -> None:
+        """Add the blocks and links that another process has read."""
         for kept in (_blocks, _links):
-            found: dict[str, Any] = kept(other)
-            kept(env).update({docname: found[docname] for docname in docnames if docname in found})
+            read_elsewhere: dict[str, Any] = kept(other)
+            kept(env).update({docname: read_elsewhere[docname] for docname in docnames if docname in read_elsewhere})
 
     def process_doc(self, app: Sphinx, doctree: nodes.document) -> None:
+        """Record the blocks and links of a document."""
         if blocks := [_source(node) for node in doctree.findall(attnviz)]:
             _blocks(app.env)[app.env.docname] = blocks
         ends = [*doctree.findall(nodes.reference), *doctree.findall(pending_xref)]
@@ -220,8 +236,9 @@ class Blocks(EnvironmentCollector):
 
 
 def _blocks(env: BuildEnvironment) -> dict[str, list[Source]]:
-    found: dict[str, list[Source]] = env.__dict__.setdefault("attnviz_blocks", {})
-    return found
+    """Return the blocks of each document."""
+    blocks: dict[str, list[Source]] = env.__dict__.setdefault("attnviz_blocks", {})
+    return blocks
 
 
 @dataclass(frozen=True)
@@ -229,24 +246,25 @@ class Link:
     """A link to a figure in a state, `#id~state`."""
 
     page: str
-    """The document that has the figure."""
+    """The document with the figure."""
     id: str
     state: str
     file: str | None
-    """The file that the link stands in, where it is known; an included one has a name of its own."""
+    """The file with the link, or None if it is unknown. An included file has its own name."""
     line: int | None
 
 
 def _links(env: BuildEnvironment) -> dict[str, list[Link]]:
-    found: dict[str, list[Link]] = env.__dict__.setdefault("attnviz_links", {})
-    return found
+    """Return the links to figures in a state in each document."""
+    links: dict[str, list[Link]] = env.__dict__.setdefault("attnviz_links", {})
+    return links
 
 
 def _link(node: nodes.Element, docname: str) -> Link | None:
-    """Return the link to a figure in a state that a node of `docname` is, or None if it is none.
+    """Return the link to a figure in a state that this node of `docname` contains, or None.
 
-    In reStructuredText such a link is written as an address, `` `text <#id~state>`__ ``. MyST makes a reference of one
-    within a document, which Sphinx resolves later between documents.
+    In reStructuredText such a link is written as an address, `` `text <#id~state>`__ ``. MyST makes a reference of it
+    within a document; between documents, Sphinx resolves it later.
     """
     page, target = docname, node.get("refid") or node.get("reftargetid") or ""
     if not target and node.get("refuri", "").startswith("#"):
@@ -263,105 +281,112 @@ def _link(node: nodes.Element, docname: str) -> Link | None:
 
 
 def _files(env: BuildEnvironment) -> dict[str, str]:
-    """Return the documents' files, relative to the source folder, by the documents' names."""
+    """Return the documents' files, relative to the source folder, by document name."""
     return {name: Path(env.doc2path(name, base=False)).as_posix() for name in sorted(env.found_docs)}
 
 
 @dataclass(frozen=True)
 class Project:
-    """What a project says of attention; nothing of it is built."""
+    """The attention blocks and settings of a project that is read but not built."""
 
     settings: Settings
     pages: Mapping[str, list[Source]]
-    """Its documents' files, as the source folder has them, and their blocks."""
+    """The blocks of each document, by the document's file in the source folder."""
 
 
 class PlainIntoPipes(io.StringIO):
-    """Standard error, without the codes for colours where it is no terminal: Sphinx writes them anywhere."""
+    """A writer to standard error that removes colour codes if it is not a terminal, because Sphinx always writes
+    them."""
 
     def write(self, text: str) -> int:
+        """Write a text to standard error."""
         click.echo(text, err=True, nl=False)
         return len(text)
 
 
 def read(folder: Path) -> Project:
-    """Read every document of the project whose conf.py lies in `folder`; nothing is written there.
+    """Read every document of the project with a conf.py in `folder`. Nothing is written there.
 
     Raises:
-        SphinxError, or whatever an extension does: it cannot be read.
+        Exception: if the project cannot be read: a SphinxError, or any error of an extension.
     """
-    told = PlainIntoPipes()
+    stderr = PlainIntoPipes()
     with TemporaryDirectory() as out, patch_docutils(folder), docutils_namespace(), redirect_stdout(sys.stderr):
-        app = Sphinx(folder, folder, out, Path(out) / "doctrees", "dummy", status=None, warning=told, freshenv=True)
+        app = Sphinx(folder, folder, out, Path(out) / "doctrees", "dummy", status=None, warning=stderr, freshenv=True)
         if not hasattr(app, "attnviz"):
             raise ExtensionError("its `extensions` do not name `mkdocs_attnviz`")
         app.builder.read()
         host: Host = app.attnviz
         assert host.build is not None  # noqa: S101 — for the type checker
-        found, env = _blocks(app.env), app.env
-        pages = {file: found.get(name, []) for name, file in _files(env).items()}
+        blocks, env = _blocks(app.env), app.env
+        pages = {file: blocks.get(name, []) for name, file in _files(env).items()}
         return Project(host.build.settings, pages)
 
 
 class ClaimCodeBlocks(SphinxTransform):
-    """Code blocks of the language `attention`, however they were written: a fence, `code-block`, `literalinclude`."""
+    """A transform of code blocks in the language `attention`, from a fence, `code-block` or `literalinclude`."""
 
     default_priority = 9  # before captions are kept for translators (10) and translated (20)
 
     def apply(self, **kwargs: Any) -> None:
+        """Replace all code blocks in the language `attention`."""
         for node in list(self.document.findall(nodes.literal_block)):
             if node.get("language") == NAME:
                 self._claim(node)
 
     def _claim(self, node: nodes.literal_block) -> None:
+        """Replace a code block by a node for the block."""
         body = node.astext()
         place = Place(self.env, node.source, node.line, body)
         header, problem = place.header()
         replaced: nodes.Element = node
         parent = node.parent
-        if isinstance(parent, nodes.container) and parent.get("literal_block"):  # of a `code-block` with a caption
+        if isinstance(parent, nodes.container) and parent.get(
+            "literal_block"
+        ):  # the container of a `code-block` with a caption
             for caption in parent.findall(nodes.caption):
                 header.setdefault("caption", caption.astext())
             replaced = parent
-        found = _node(place.block(body, header, problem), node.source or self.document["source"], node.line)
-        found["ids"], found["names"] = replaced["ids"], replaced["names"]
-        replaced["classes"] = []  # they are of code
-        replaced.replace_self(found)
+        block = _node(place.block(body, header, problem), node.source or self.document["source"], node.line)
+        block["ids"], block["names"] = replaced["ids"], replaced["names"]
+        replaced["classes"] = []  # these classes are for code
+        replaced.replace_self(block)
 
 
 class AttnvizDirective(SphinxDirective):
-    """`attnviz`: the block's keys as YAML in the body, or as options."""
+    """The directive `attnviz`, with the block's keys as YAML in the body or as options."""
 
     has_content = True
     option_spec = {  # noqa: RUF012 — docutils declares it so
         "name": directives.unchanged,
-        **{key: directives.unchanged for options in OPTIONS.values() for key in fields_of(options)},
+        **{key: directives.unchanged for options in importable(OPTIONS).values() for key in fields_of(options)},
     }
 
     def run(self) -> list[nodes.Node]:
+        """Return the node for the block."""
         header = {key: str(value) for key, value in self.options.items() if key != "name"}
         body = "\n".join(self.content)
         place = Place(self.env, *self.get_source_info(), body)
-        found = _node(place.block(body, header, None), *self.get_source_info())
-        self.add_name(found)
-        return [found]
+        node = _node(place.block(body, header, None), *self.get_source_info())
+        self.add_name(node)
+        return [node]
 
 
 def _node(source: Source, file: str | None, line: int | None) -> attnviz:
-    """The caption is its child, for whatever looks for words in a document: search, and what translates."""
-    found = attnviz("", source=source.to_json())
+    """Return the node for a block. The caption is its child, so that search and translation find it."""
+    node = attnviz("", source=source.to_json())
     with suppress(BlockError):
         block = parse(source, OPTIONS)
-        found["anchor"] = block.id
+        node["anchor"] = block.id
         if block.caption:
             caption = nodes.caption(block.caption, block.caption)
             caption.source, caption.line = file, line
-            found += caption
-    return found
+            node += caption
+    return node
 
 
 def _source(node: attnviz) -> Source:
-    """The node's block, with its caption as it is translated, and with the id of a label where it has none."""
+    """Return the node's block, with its translated caption, and with the id of a label if it has no id."""
     source = Source.from_json(node["source"])
     if node.get("anchor", "") is None and (id := next(filter(is_id, node["ids"]), None)):
         source = replace(source, header={**source.header, "id": id})
@@ -372,14 +397,17 @@ def _source(node: attnviz) -> Source:
 
 
 class Anchors(SphinxTransform):
-    """A block's `id` is a target in its document: MyST looks there for links like `[text](#id)`."""
+    """A transform that makes a block's `id` a target in its document. MyST looks there for links like `[text](#id)`."""
 
     default_priority = 870  # when all ids are given (PropagateTargets, AddSlugIds), before MyST resolves links (879)
 
     def apply(self, **kwargs: Any) -> None:
+        """Register the ids of all blocks, and the states in links to them."""
         for node in self.document.findall(attnviz):
             id = node.get("anchor")
-            if id and id not in self.document.ids:  # else the page has it already, which is told when it is drawn
+            if (
+                id and id not in self.document.ids
+            ):  # otherwise the page has it already, which is reported when it is drawn
                 node["ids"].append(id)
                 self.document.ids[id] = node
                 caption = next((child.astext() for child in node.children), f"#{id}")
@@ -390,14 +418,14 @@ class Anchors(SphinxTransform):
                 add_state(getattr(self.document, "myst_slugs", {}), link["refuri"][1:])
 
     def _slugs(self) -> Iterator[dict[str, tuple[int, str, str]]]:
-        """MyST's own lists of a document's targets: for links in it, and for those from other documents."""
+        """Yield MyST's lists of a document's targets, for links inside the document and from other documents."""
         if "myst_heading_anchors" in self.config:
             yield getattr(self.document, "myst_slugs", {})
             yield self.env.metadata[self.env.docname].setdefault("myst_slugs", {})
 
 
 def add_state(slugs: dict[str, tuple[int, str, str]], target: str) -> None:
-    """Let MyST know a link to a figure in a state, `id~state`, where it knows the figure."""
+    """Register a link to a figure in a state, `id~state`, with MyST, if MyST knows the figure."""
     id, _, state = target.partition("~")
     if state and id in slugs:
         line, _, caption = slugs[id]
@@ -405,18 +433,19 @@ def add_state(slugs: dict[str, tuple[int, str, str]], target: str) -> None:
 
 
 class StatesInOtherDocuments(SphinxPostTransform):
-    """The same for links from one document to a figure in another."""
+    """A transform that registers the states in links to figures in other documents."""
 
     default_priority = 8  # before MyST resolves them (9)
 
     def run(self, **kwargs: Any) -> None:
+        """Register the states in all links to other documents."""
         for link in self.document.findall(pending_xref):
             if link.get("reftype") == "myst" and link.get("refdomain") == "doc" and link.get("reftargetid"):
                 add_state(self.env.metadata[link["reftarget"]].get("myst_slugs", {}), link["reftargetid"])
 
 
 class Place:
-    """Where a block stands: in the document's file, one that it includes, or neither (a docstring)."""
+    """The place of a block: in the document's file, in an included file, or neither (a docstring)."""
 
     def __init__(self, env: BuildEnvironment, path: str | None, line: int | None, body: str) -> None:
         document = Path(env.doc2path(env.docname))
@@ -432,10 +461,10 @@ class Place:
         self.page = os.path.relpath(file if known else document, env.srcdir).replace(os.sep, "/")
 
     def _cell(self, env: BuildEnvironment, file: Path, line: int | None, body: str) -> tuple[int | None, int | None]:
-        """Return the number of the notebook's cell that the block stands in, and the line in it.
+        """Return the number of the notebook cell that contains the block, and the line in it.
 
-        MyST-NB calls a cell's line 10,000 · cell + line + 1. nbsphinx makes one text of all cells, so there the block
-        is looked for; equal ones come in their order.
+        MyST-NB numbers a cell's lines as 10,000 · cell + line + 1. nbsphinx joins all cells into one text, so the block
+        is searched for; equal blocks are told apart by their order.
         """
         if line is not None and line > 10_000:
             return divmod(line - 1, 10_000)
@@ -443,17 +472,17 @@ class Place:
         if not wanted:
             return None, None
         seen: Any = env.temp_data.setdefault("attnviz_seen", {})
-        found = [
+        places = [
             (cell, number)
             for cell, lines in enumerate(_cells(file, file.stat().st_mtime_ns), 1)
             for number in range(len(lines))
             if [text.strip() for text in lines[number : number + len(wanted)]] == wanted
         ]
         seen[body] = seen.get(body, 0) + 1
-        return found[min(seen[body], len(found)) - 1] if found else (None, None)
+        return places[min(seen[body], len(places)) - 1] if places else (None, None)
 
     def header(self) -> tuple[dict[str, str], str | None]:
-        """What stands behind the fence's name, which MyST drops, and what is wrong with it."""
+        """Return the options behind the fence's name, which MyST drops, and the problem with them, if any."""
         line = IN_LISTS.sub("", self.lines[self.line - 1]) if self.line else ""
         fence = RE_NESTED_FENCE_START.match(line)
         if fence is None or not OPENING.match(line):
@@ -465,10 +494,12 @@ class Place:
         return {key: key if value is None else value for key, value in options}, None
 
     def block(self, body: str, header: dict[str, str], problem: str | None) -> Source:
+        """Return the source of the block."""
         return Source(body, header, self.page, self._above(body), problem, self.object, self.cell)
 
     def _above(self, body: str) -> int | None:
-        """The line above the body's first: a directive's options may stand between."""
+        """Return the number of the line above the body's first line, because options of a directive may come before
+        it."""
         first = next(iter(body.splitlines()), "").strip()
         if self.line is None or not first:
             return self.line
@@ -478,7 +509,8 @@ class Place:
 
 @lru_cache(maxsize=1)
 def _lines(file: Path, cell: int | None, modified: int) -> Sequence[str]:
-    """Return the lines of a file, or of one cell of a notebook. A page's blocks come one after another."""
+    """Return the lines of a file, or of one cell of a notebook. The last file is cached, because a page's blocks are
+    read one after another."""
     if cell is None:
         return tuple(file.read_text("utf-8", errors="replace").splitlines())
     cells = _cells(file, modified)
@@ -487,13 +519,13 @@ def _lines(file: Path, cell: int | None, modified: int) -> Sequence[str]:
 
 @lru_cache(maxsize=1)
 def _cells(notebook: Path, modified: int) -> Sequence[Sequence[str]]:
-    """Return the lines of each of a notebook's cells."""
+    """Return the lines of each cell of a notebook."""
     cells = json.loads(notebook.read_text("utf-8", errors="replace"))["cells"]
     return [tuple("".join(cell["source"]).splitlines()) for cell in cells]
 
 
 def _write_placeholder(translator: Any, node: attnviz) -> None:
-    """The figure takes its place when the whole page is there."""
+    """Write the placeholder of a block. The figure replaces it when the whole page is written."""
     source = _source(node)
     others = [id for id in node["ids"] if id not in (node.get("anchor"), source.header.get("id"))]
     targets = "".join(f'<span id="{id}"></span>' for id in others)
@@ -502,28 +534,31 @@ def _write_placeholder(translator: Any, node: attnviz) -> None:
 
 
 class WithoutScript(SphinxPostTransform):
-    """For builders whose pages run no script: a picture, if they take any, a caption and the sentence."""
+    """A transform for builders whose pages run no script: the picture, if they support any, the caption and the
+    sentence."""
 
     default_priority = 100  # before images are converted and collected
 
     def is_supported(self) -> bool:
+        """Return whether the builder's pages run no script."""
         builder = self.app.builder
         return builder.format not in ("", "html") or bool(getattr(builder, "embedded", False))
 
     def run(self, **kwargs: Any) -> None:
-        found = list(self.document.findall(attnviz))
-        sources = [_source(node) for node in found]
+        """Replace all blocks."""
+        old_nodes = list(self.document.findall(attnviz))
+        sources = [_source(node) for node in old_nodes]
         host: Host = self.app.attnviz  # type: ignore[attr-defined]
         with host.recording(self.env.docname) as build:
             rendered = build.render(sources)
-            put_in_place = [self._shown(build, source, each) for source, each in zip(sources, rendered, strict=True)]
-        for node, put in zip(found, put_in_place, strict=True):
+            new_nodes = [self._shown(build, source, each) for source, each in zip(sources, rendered, strict=True)]
+        for node, new_node in zip(old_nodes, new_nodes, strict=True):
             # LaTeX gives a label to a target, not to a container.
             targets = [nodes.target("", "", ids=node["ids"], names=node["names"])] if node["ids"] else []
-            node.parent.replace(node, [*targets, put])
+            node.parent.replace(node, [*targets, new_node])
 
     def _shown(self, build: Build, source: Source, drawn: Rendered) -> nodes.Element:
-        """The nodes of a figure; of an alert if its picture cannot be written."""
+        """Return the nodes of a figure, or of an alert if its picture cannot be written."""
         assert isinstance(drawn, Figure | Alert)  # noqa: S101 — for the type checker
         try:
             return self._figure(drawn) if isinstance(drawn, Figure) else _alert(drawn)
@@ -531,13 +566,15 @@ class WithoutScript(SphinxPostTransform):
             return _alert(build.failed(source, BlockError(f"Its picture cannot be written ({error.strerror}).")))
 
     def _figure(self, figure: Figure) -> nodes.Element:
+        """Return the nodes of a figure."""
         texts = (figure.sentence, figure.block.caption)
-        put = nodes.container("", *(nodes.paragraph("", text) for text in texts if text))
+        container = nodes.container("", *(nodes.paragraph("", text) for text in texts if text))
         if self.app.builder.supported_image_types and self._takes_svg():
-            put.insert(0, self._image(figure))
-        return put
+            container.insert(0, self._image(figure))
+        return container
 
     def _image(self, figure: Figure) -> nodes.image:
+        """Return the image node of a figure's picture, after writing the picture to a file."""
         picture = figure.picture
         content = picture.svg.encode()
         path = Path(self.env.doctreedir) / "attnviz" / f"attnviz-{hashlib.sha256(content).hexdigest()[:20]}.svg"
@@ -547,6 +584,7 @@ class WithoutScript(SphinxPostTransform):
         return image
 
     def _takes_svg(self) -> bool:
+        """Return whether the builder supports SVG, or an extension converts it."""
         taken = self.app.builder.supported_image_types
         if SVG in taken or any(_converts(converter, taken) for converter in self._converters()):
             return True
@@ -561,25 +599,29 @@ class WithoutScript(SphinxPostTransform):
         return False
 
     def _converters(self) -> Iterator[ImageConverter]:
+        """Yield the converters of images."""
         for transform in self.app.registry.get_post_transforms():
             if issubclass(transform, ImageConverter):
                 yield transform(self.document)
 
 
 def _converts(converter: ImageConverter, taken: list[str]) -> bool:
+    """Return whether a converter turns SVG into a format that the builder supports."""
     return any((SVG, to) in converter.conversion_rules for to in taken) and converter.is_available()
 
 
 class ConvertSvg(ImageConverter):
-    """Our pictures for LaTeX and others, where no other extension converts them."""
+    """A converter of our pictures for LaTeX and others, for sites without another converter."""
 
     default_priority = 210  # after others
     conversion_rules = [(SVG, "application/pdf"), (SVG, "image/png")]  # noqa: RUF012 — Sphinx declares it so
 
     def match(self, node: nodes.image) -> bool:
+        """Return whether the image is one of ours."""
         return "attnviz" in node and super().match(node)
 
     def is_available(self) -> bool:
+        """Return whether CairoSVG can be imported."""
         try:
             importlib.import_module("cairosvg")
         except (ImportError, OSError):  # OSError: the system's library is missing
@@ -587,6 +629,7 @@ class ConvertSvg(ImageConverter):
         return True
 
     def convert(self, _from: str | os.PathLike[str], _to: str | os.PathLike[str]) -> bool:
+        """Convert a file."""
         cairosvg: Any = importlib.import_module("cairosvg")
         write = cairosvg.svg2pdf if Path(_to).suffix == ".pdf" else cairosvg.svg2png
         write(url=os.fspath(_from), write_to=os.fspath(_to))
@@ -594,6 +637,7 @@ class ConvertSvg(ImageConverter):
 
 
 def _alert(alert: Alert) -> nodes.Element:
+    """Return the node of an alert."""
     where = alert.source.where(alert.error)
     message = f"{where}: {alert.shown}" if where else alert.shown
     return nodes.error("", nodes.paragraph("", f"This attention block could not be drawn. {message}"))

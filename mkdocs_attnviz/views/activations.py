@@ -1,4 +1,4 @@
-"""Activations view: the neurons of a layer's feed-forward network, and how active each is at each token."""
+"""The activations view: the neurons of a layer's feed-forward network, and how active each one is at each token."""
 
 from __future__ import annotations
 
@@ -23,14 +23,18 @@ from mkdocs_attnviz.views.view import ALL_SCRIPT, View
 ACTIVATIONS = Capture("activations", 1, run="mkdocs_attnviz.models.captures.activations:capture", attention=False)
 WIDTH, SIDE, ROW = 680, 120, 20
 SATURATED = 0.1
-"""Of the kept neurons, the share whose largest activations all have the full colour: one may be far above the rest."""
+"""The fraction of the neurons whose largest activation gets the full colour. Without it, one very active neuron would
+make all others pale."""
 ROWS = 24
-"""As many tokens as a static picture shows, or the interactive one without scrolling."""
+"""The number of tokens that the static picture shows, and the interactive one without scrolling."""
 COLUMNS = 128
-"""As many neurons as a static picture shows, the strongest: more would be narrower than 4 px and weigh a megabyte."""
+"""The number of neurons that the static picture shows, the strongest ones. More would be narrower than 4 px and need a
+megabyte."""
 
 
 class Options(BlockOptions):
+    """The block keys of the activations view."""
+
     stack: Side | None = side()
     layer: Index | None = shared("layer")
     include_layers: Indices | None = shared("include_layers")
@@ -86,6 +90,11 @@ class ActivationsFigure(TextFigure):
 
 
 def draw(block: Block, options: Options, entry: Entry) -> Drawing:
+    """Return the drawing of an entry of activations.
+
+    Raises:
+        BlockError: if the model has no such stack or layer.
+    """
     layers, shown = _chosen(block, options, entry)
     tokens = sequences(entry, pretty=options.prettify_tokens)
     texts = {layer["stack"]: "target" if layer["stack"] == "decoder" else "text" for layer in layers}
@@ -124,23 +133,24 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
 
 
 def ordered(lists: Mapping[str, Any], order: str) -> list[int]:
-    """Which of the kept neurons stands where."""
+    """Return the indices of the stored neurons in the chosen order."""
     if order == "cluster":
-        found: list[int] = lists["cluster"]
-        return found
-    kept = range(len(lists["neurons"]))
-    return list(kept) if order == "strength" else sorted(kept, key=lists["neurons"].__getitem__)
+        cluster: list[int] = lists["cluster"]
+        return cluster
+    strongest = range(len(lists["neurons"]))
+    return list(strongest) if order == "strength" else sorted(strongest, key=lists["neurons"].__getitem__)
 
 
 def _name(layer: Mapping[str, Any]) -> str:
+    """Return the name of a layer's blob."""
     return f"{layer['stack']}.{layer['layer']}"
 
 
 def _chosen(block: Block, options: Options, entry: Entry) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The layers that a reader can choose from, and the one shown at first.
+    """Return the layers that a reader can choose from, and the layer that is shown first.
 
     Raises:
-        BlockError: the model has no such stack or layer.
+        BlockError: if the model has no such stack or layer.
     """
     layers: list[dict[str, Any]] = entry.meta["layers"]
     stacks = list(dict.fromkeys(layer["stack"] for layer in layers))
@@ -160,12 +170,13 @@ def _chosen(block: Block, options: Options, entry: Entry) -> tuple[list[dict[str
 
 
 def _no_layer(block: Block, name: str, number: int, known: list[int]) -> Exception:
-    there = f"the layers of {block.subject} with neurons are {listed(known)}"
-    return block.wrong(name, f"`{name}` has layer {number}; {there}.")
+    """Return the error for a layer that the model does not have."""
+    available = f"the layers of {block.subject} with neurons are {listed(known)}"
+    return block.wrong(name, f"`{name}` has layer {number}; {available}.")
 
 
 def _picture(words: list[str], values: list[list[float]], theme: str) -> Picture:
-    """Tokens down the side, a column for each neuron; (neurons, tokens)."""
+    """Return a picture with a row for each token and a column for each neuron. `values` has shape (neurons, tokens)."""
     shown = words[:ROWS]
     largest = sorted((max(map(abs, row)) for row in values), reverse=True)
     most = largest[int(len(largest) * SATURATED)] or 1.0
@@ -188,11 +199,13 @@ def _picture(words: list[str], values: list[list[float]], theme: str) -> Picture
 
 
 def _rules(scheme: dict[str, Any]) -> str:
+    """Return the CSS colours of a scheme."""
     negative, positive = scheme["signed"]
     return f"text{{fill:{scheme['text']}}}.f{{fill:{positive}}}.n{{fill:{negative}}}"
 
 
 def _sentence(block: Block, layer: Mapping[str, Any], words: list[str], lists: Mapping[str, Any]) -> str:
+    """Return a sentence that names the strongest activation."""
     stack = "" if layer["stack"] == "self" else f", {layer['stack']}"
     _, value, neuron, token = max(
         (abs(values[0]), values[0], neurons[0], at)

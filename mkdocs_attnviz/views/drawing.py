@@ -1,4 +1,4 @@
-"""What a view hands over: data for the script, a static picture, a sentence."""
+"""The result of a view: data for the script, a static picture and a sentence."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Any
 from mkdocs_attnviz.cache.entry import Entry
 
 INLINE = 24_000
-"""Bytes of one figure's deflated layers; up to this a file each would cost more than it saves."""
+"""The largest size in bytes of one figure's deflated layers inside the page. Below it, separate files would cost more
+than they save."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A static picture, of which one unit is one CSS pixel."""
+    """A static picture in SVG. One unit is one CSS pixel."""
 
     svg: str
     width: int
@@ -23,40 +24,42 @@ class Picture:
 
 @dataclass(frozen=True)
 class Drawing:
-    """What a view makes of a block and its entry."""
+    """The result of drawing an entry: data for the interactive figure, a static picture and a sentence."""
 
     data: Mapping[str, Any]
-    """For the custom element, as `views/figure_data.py` declares it. Where that has `data` or `file`, this has the
-    name of a `blob` in the entry, or the bytes' `content`. What is `ahead` of files goes into the page."""
+    """The data for the custom element, as declared in `views/figure_data.py`. In place of `data` or `file` it has the
+    name of a `blob` in the entry, or bytes as `content`. Parts marked `ahead` are put into the page even if the rest
+    goes into files."""
     picture: Picture
     sentence: str
-    """What is to be seen, for those who do not see it."""
+    """A sentence that describes the picture for readers who cannot see it."""
     height: str
-    """Of the interactive picture, without what stands around it, as a CSS expression: the page keeps room for it."""
+    """The height of the interactive picture without its controls, as a CSS expression. The page reserves it."""
     around: int = 104
-    """px of controls, headings and read-out, which stand around it."""
+    """The height in px of the controls, headings and read-out around the picture."""
     wraps: bool = True
-    """Whether those take a further line where the figure is narrow."""
+    """True if the controls need another line in a narrow figure."""
     legend: bool = True
-    """Whether a line below the picture says what its colours stand for."""
+    """True if a line below the picture explains its colours."""
 
 
 LONGEST = 300
-"""Characters of a text in an entry that a figure shows; no model's own tokens are half as long."""
+"""The largest number of characters of a text from an entry in a figure. No model's own tokens are half as long."""
 
 
 def with_short_tokens(entry: Entry) -> Entry:
-    """Return the entry with the middle left out of every token, or other text, that is too long for a page."""
+    """Return the entry with long tokens and other long texts shortened in the middle, so that they fit a page."""
     meta = {name: value if name == "key" or _is_short(value) else _short(value) for name, value in entry.meta.items()}
     return Entry(meta, entry.blobs)
 
 
 def _is_short(value: Any) -> bool:
-    """Return whether a value has no parts and may stand in a page as it is: most tokens, and all numbers."""
+    """Return whether a value has no parts and fits a page unchanged. Most tokens and all numbers do."""
     return len(value) <= LONGEST if isinstance(value, str) else not isinstance(value, (list, dict))
 
 
 def _short(value: Any) -> Any:
+    """Return the value with all long texts in it shortened."""
     if isinstance(value, str):
         return value if len(value) <= LONGEST else f"{value[: LONGEST // 2]}…{value[-LONGEST // 4 :]}"
     if isinstance(value, list):
@@ -65,18 +68,18 @@ def _short(value: Any) -> Any:
 
 
 def bytes_of(part: Mapping[str, Any], entry: Entry) -> bytes | None:
-    """What a part of a drawing's data stands for, if it stands for bytes."""
+    """Return the bytes that a part of a drawing's data stands for, or None if it does not stand for bytes."""
     content: bytes | None = entry.blobs[part["blob"]] if "blob" in part else part.get("content")
     return content
 
 
 def fits_page(data: Any, entry: Entry) -> bool:
-    """Return whether a drawing's data are so small that they travel in the page; what is `ahead` does not count."""
+    """Return whether a drawing's data are small enough for the page. Parts marked `ahead` do not count."""
     return _size(data, entry) <= INLINE
 
 
 def _size(value: Any, entry: Entry) -> int:
-    """Return how many bytes the parts of a drawing's data stand for, without those that are `ahead`."""
+    """Return the number of bytes that the parts of a drawing's data stand for, without parts marked `ahead`."""
     size = 0
     if isinstance(value, dict):
         if "ahead" not in value and (content := bytes_of(value, entry)) is not None:

@@ -1,4 +1,5 @@
-"""Factors view: groups of neurons that are active together, and at which tokens each is. After Ecco's NMF explorer."""
+"""The factors view: groups of neurons that are active together, and the tokens at which they are active. It follows
+Ecco's NMF explorer."""
 
 from __future__ import annotations
 
@@ -24,20 +25,22 @@ from mkdocs_attnviz.views.view import ALL_SCRIPT, View
 FACTORS = Capture("factors", 1, run="mkdocs_attnviz.models.captures.factors:capture", attention=False)
 WIDTH, LINE, ROW = 680, 28, 30
 STRIP, LEAST, MOST = 88, 4, 12
-"""px of the factors' bars above a token: of all together, and of one factor's at least and at most."""
+"""The heights in px of the bars above a token: all bars together, one bar at least, and one bar at most."""
 FAINT = 0.02
-"""Smaller shares of a factor's peak have no bar."""
+"""The smallest fraction of a factor's peak that gets a bar."""
 LONG = 100
-"""From so many tokens on each factor is a line over the whole text, too."""
+"""The number of tokens from which each factor is also drawn as a line over the whole text."""
 CHIPS = 10
-"""Factors' numbers that a narrow figure has in a row."""
+"""The number of factor buttons in a row of a narrow figure."""
 LEFT = 40
-"""Where sparklines begin."""
+"""The x position in px where the sparklines begin."""
 ROWS = 12
-"""Lines of tokens in a static picture, of which the bars above them take the room of some."""
+"""The number of token lines in a static picture. The bars above the tokens take some of this space."""
 
 
 class Options(BlockOptions):
+    """The block keys of the factors view."""
+
     n_components: int = key(
         "a number from 1 to 20",
         "How many factors; at most as many as there are tokens.",
@@ -69,7 +72,16 @@ class Options(BlockOptions):
     prettify_tokens: bool = shared("prettify_tokens")
 
     def parameters(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("n_components", "from_layer", "to_layer", "stack", "seed")}
+        """Return the capture's parameters. What comes first in any model that has it is left to the capture: layer 0,
+        and the stacks `self` and `encoder`; `_check_first` finds out if it was another. Only the model knows whether
+        `to_layer` is its last layer, so a block that says so has an entry of its own."""
+        return {
+            "n_components": self.n_components,
+            "from_layer": self.from_layer or None,
+            "to_layer": self.to_layer,
+            "stack": self.stack if self.stack == "decoder" else None,
+            "seed": self.seed,
+        }
 
     def inputs(self) -> dict[str, Any]:
         return {} if self.more_texts is None else {"more_texts": list(self.more_texts)}
@@ -113,12 +125,14 @@ class FactorsFigure(TextFigure):
 
 
 def draw(block: Block, options: Options, entry: Entry) -> Drawing:
+    """Return the drawing of an entry of factors."""
     meta = entry.meta
+    _check_first(block, options, meta)
     tokens = sequences(entry, pretty=options.prettify_tokens)
     shown = _texts(entry)
     words = [word for part in shown for word in tokens[part["name"]]["tokens"][part["start"] : part["end"]]]
     starts = _starts(shown)
-    found = json_of(entry.blobs["factors"])
+    factors = json_of(entry.blobs["factors"])
     data: FactorsFigure = {
         "view": "factors",
         "theme": block.theme,
@@ -130,37 +144,51 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
             "neurons": meta["neurons"],
             "explained": meta["explained"],
         },
-        "count": len(found["strengths"]),
+        "count": len(factors["strengths"]),
         "factors": {"blob": "factors"},
         "initial": {"factor": None, "selected": None},
     }
-    count = len(found["strengths"])
+    count = len(factors["strengths"])
     above = LINE * (count if len(words) >= LONG else -(-count // CHIPS)) + 8
-    picture = _picture(words, found["strengths"], starts, block.theme)
-    sentence = _sentence(block, meta, found, words, starts)
-    # height() counts whole lines of each text; of several texts, one line is to spare
+    picture = _picture(words, factors["strengths"], starts, block.theme)
+    sentence = _sentence(block, meta, factors, words, starts)
+    # height() counts whole lines of each text, so several texts leave one line to spare
     room = height(shown, tokens, above + LIST, strip=_lane(count) * count + 2)
     return Drawing(data, picture, sentence, room, PANEL, wraps=len(shown) == 1)
 
 
+def _check_first(block: Block, options: Options, meta: Mapping[str, Any]) -> None:
+    """Hold what the block says comes first against what did.
+
+    Raises:
+        BlockError: the model has no such stack, or no neurons in such a layer.
+    """
+    if options.stack not in (None, meta["stack"]):
+        there = "encoder or decoder" if meta["stack"] == "encoder" else meta["stack"]
+        raise block.wrong("stack", f"`stack` is {options.stack}; of {block.subject} it must be {there}.")
+    if options.from_layer is not None and options.from_layer < meta["layers"][0]:
+        message = f"`from_layer` is {options.from_layer}; the first layer with neurons is {meta['layers'][0]}."
+        raise block.wrong("from_layer", message)
+
+
 def _texts(entry: Entry) -> list[Stretch]:
-    """The stretches of what the neurons' layers read, text by text."""
+    """Return the parts of the texts that were read by the layers of these neurons, in order."""
     name, sequences = entry.meta["sequence"], entry.meta["sequences"]
     first = [part for part in texts(entry) if part["name"] == name]
-    if name == "target":  # its start token has neurons, too
+    if name == "target":  # the decoder's start token has activations, too
         first = [{"name": name, "heading": "Output", "start": 0, "end": len(sequences[name]["tokens"])}]
-    more = [each for each in sequences if each.startswith(f"{name}-")]
+    more = [sequence for sequence in sequences if sequence.startswith(f"{name}-")]
     if not more:
         return first
     first[0] = {**first[0], "heading": "Text 1"}
     return first + [
-        {"name": each, "heading": f"Text {number}", "start": 0, "end": len(sequences[each]["tokens"])}
-        for number, each in enumerate(more, 2)
+        {"name": sequence, "heading": f"Text {number}", "start": 0, "end": len(sequences[sequence]["tokens"])}
+        for number, sequence in enumerate(more, 2)
     ]
 
 
 def _starts(shown: Sequence[Mapping[str, Any]]) -> list[int]:
-    """Where each text begins among the tokens of all."""
+    """Return the index at which each text begins among the tokens of all texts."""
     starts, at = [], 0
     for part in shown:
         if part["start"] == 0:
@@ -170,40 +198,42 @@ def _starts(shown: Sequence[Mapping[str, Any]]) -> list[int]:
 
 
 def _sentence(
-    block: Block, meta: Mapping[str, Any], found: Mapping[str, Any], words: Sequence[str], starts: Sequence[int]
+    block: Block, meta: Mapping[str, Any], factors: Mapping[str, Any], words: Sequence[str], starts: Sequence[int]
 ) -> str:
+    """Return a sentence about the factors and their peaks."""
     layers, stack = meta["layers"], "" if meta["stack"] == "self" else f" of the {meta['stack']}"
     named = f"layer {layers[0]}" if len(layers) == 1 else f"layers {layers[0]} to {layers[-1]}"
-    peaks = [max(range(len(words)), key=row.__getitem__) for row in found["strengths"]]
+    peaks = [max(range(len(words)), key=row.__getitem__) for row in factors["strengths"]]
 
     def where(at: int) -> str:
+        """Return which text the token belongs to, if there are several."""
         return f" in text {sum(start <= at for start in starts)}" if len(starts) > 1 else ""
 
-    said = ", ".join(f"{number} at “{called(words[at])}”{where(at)}" for number, at in enumerate(peaks[:3], 1))
+    strongest = ", ".join(f"{number} at “{called(words[at])}”{where(at)}" for number, at in enumerate(peaks[:3], 1))
     hold = f"{len(peaks)} factors hold" if len(peaks) > 1 else "One factor holds"
     over = f", over {len(starts)} texts" if len(starts) > 1 else ""
     return (
         f"{hold} {100 * meta['explained']:.0f} % of the squared activations of {meta['neurons']} feed-forward "
-        f"neurons of {block.model}, {named}{stack}{over}. Strongest: factor {said}."
+        f"neurons of {block.model}, {named}{stack}{over}. Strongest: factor {strongest}."
     )
 
 
 def dominant(strengths: Sequence[Sequence[float]], at: int) -> tuple[int, float]:
-    """The strongest factor of a token, and how strong it is, of the largest strength that there is."""
+    """Return the strongest factor of a token, and its strength as a fraction of the largest strength of all."""
     most = max(map(max, strengths)) or 1.0
     factor = max(range(len(strengths)), key=lambda number: strengths[number][at])
     return factor, strengths[factor][at] / most
 
 
 def _lane(count: int) -> int:
-    """Return the pixels of each factor's bars where there are so many."""
+    """Return the height in px of each factor's bars if there are `count` factors."""
     return min(MOST, max(LEAST, STRIP // count))
 
 
 def _picture(words: Sequence[str], strengths: Sequence[Sequence[float]], starts: Sequence[int], theme: str) -> Picture:
-    """Tokens in the colour of their strongest factor, each under the bars of all, factor by factor.
+    """Return a picture of the tokens in the colours of their strongest factors. Bars above each token show all factors.
 
-    Above a long text each factor is a line, too. `starts`: where each text begins.
+    Above a long text, each factor is also drawn as a line. `starts` has the index of the first token of each text.
     """
     is_long, strip = len(words) >= LONG, _lane(len(strengths)) * len(strengths) + 2
     body = [part for number, row in enumerate(strengths) for part in _sparkline(number, row)] if is_long else []
@@ -237,7 +267,8 @@ def _picture(words: Sequence[str], strengths: Sequence[Sequence[float]], starts:
 def _bars(
     strengths: Sequence[Sequence[float]], peaks: Sequence[float], at: int, x: int, y: int, wide: int
 ) -> Iterator[str]:
-    """Yield the bars of the token at `at`: each factor has a lane, which its bar fills at the factor's peak."""
+    """Yield the bars of the token at index `at`. Each factor has a lane, and its bar fills the lane at the factor's
+    peak."""
     lane = _lane(len(strengths))
     for factor, (row, peak) in enumerate(zip(strengths, peaks, strict=True)):
         share = row[at] / peak
@@ -248,7 +279,8 @@ def _bars(
 
 
 def _sparkline(number: int, row: Sequence[float]) -> list[str]:
-    size = -(-len(row) // WIDTH)  # a pixel is one token, or the largest of several
+    """Return the SVG elements of one factor's line over the whole text."""
+    size = -(-len(row) // WIDTH)  # a pixel shows one token, or the largest value of several
     row = [max(row[at : at + size]) for at in range(0, len(row), size)] if size > 1 else row
     most, step = max(row) or 1.0, (WIDTH - LEFT) / max(1, len(row) - 1)
     top, tall = number * LINE + 4, LINE - 8
@@ -258,6 +290,7 @@ def _sparkline(number: int, row: Sequence[float]) -> list[str]:
 
 
 def _rules(scheme: dict[str, Any]) -> str:
+    """Return the CSS colours of a scheme."""
     colours = "".join(f".c{at}{{fill:{colour}}}.s{at}{{stroke:{colour}}}" for at, colour in enumerate(scheme["heads"]))
     return f"text{{fill:{scheme['text']}}}.p{{fill:{scheme['pale']}}}.t{{stroke:{scheme['pale']}}}{colours}"
 

@@ -1,6 +1,7 @@
-"""Head view: the tokens twice, and between them a line for each weight. Colour is the head, opacity the weight.
+"""The head view: the tokens in two columns, and a line between them for each weight. Colour shows the head, opacity the
+weight.
 
-After BertViz's head view (Vig 2019, "A Multiscale Visualization of Attention in the Transformer Model").
+It follows BertViz's head view (Vig 2019, "A Multiscale Visualization of Attention in the Transformer Model").
 """
 
 from __future__ import annotations
@@ -21,53 +22,61 @@ from mkdocs_attnviz.views.svg.document import height_of, stacked, titled
 from mkdocs_attnviz.views.svg.lines import picture
 from mkdocs_attnviz.views.view import ATTENTION_SCRIPT, View
 
-TITLE, AROUND = 32, 104  # px above each of two pictures side by side; and around one that stands below the other
+TITLE, AROUND = 32, 104  # px: above each of two pictures side by side, and around a picture below another one
 
 
 class Options(WeightOptions):
-    """None of its own."""
+    """The block keys of the head view; it has none of its own."""
 
 
 def draw(block: Block, options: Options, entry: Entry) -> Drawing:
-    found = select(block, options, entry)
-    other = _beside(block, options, found)
-    found = found if other is None else replace(found, heads=found.heads[:1])
-    first = window(block, entry, found)
-    made = data("head", block, entry, found)
-    _hurry(options, entry, found, made)
+    """Return the drawing of an entry of attention weights.
+
+    Raises:
+        BlockError: if the options do not fit the model.
+    """
+    selection = select(block, options, entry)
+    other = _beside(block, options, selection)
+    selection = selection if other is None else replace(selection, heads=selection.heads[:1])
+    first = window(block, entry, selection)
+    figure_data = data("head", block, entry, selection)
+    _add_preview(options, entry, selection, figure_data)
     height = height_of(max(first.rows.total, first.cols.total))
-    said = sentence(block, entry, found, first)
+    description = sentence(block, entry, selection, first)
     if other is None:
-        return Drawing(made, picture(first, block.theme), said, height)
+        return Drawing(figure_data, picture(first, block.theme), description, height)
     second = window(block, entry, other)
     both = [
-        titled(picture(each, block.theme), f"{which.layer}·{which.heads[0]}", block.theme)
-        for each, which in ((first, found), (second, other))
+        titled(picture(shown, block.theme), f"{part.layer}·{part.heads[0]}", block.theme)
+        for shown, part in ((first, selection), (second, other))
     ]
-    said = f"{said} Beside it: {sentence(block, entry, other, second)}"
+    description = f"{description} Beside it: {sentence(block, entry, other, second)}"
     room = f"{height} + {TITLE}px + clamp(0px,(600px - 100cqw)*99,{height} + {AROUND}px)"
-    return Drawing(made, stacked(both), said, room, wraps=False)
+    return Drawing(figure_data, stacked(both), description, room, wraps=False)
 
 
-def _beside(block: Block, options: Options, found: Selection) -> Selection | None:
-    """Return the head that the block's `state` sets beside the first one; None where there is no such head."""
+def _beside(block: Block, options: Options, selection: Selection) -> Selection | None:
+    """Return the head that the block's `state` shows beside the first one, or None."""
     parts = dict(part.partition("=")[::2] for part in (block.state or "").split("&"))
     layer, _, head = parts.get("beside", "").partition(",")
     if not (layer.isdecimal() and head.isdecimal()):
         return None
-    heads = 0 if options.across_layers == "rollout" else found.stacks[found.stack].get(int(layer), 0)
-    return replace(found, layer=int(layer), heads=[int(head)]) if int(head) < heads else None
+    heads = 0 if options.across_layers == "rollout" else selection.stacks[selection.stack].get(int(layer), 0)
+    return replace(selection, layer=int(layer), heads=[int(head)]) if int(head) < heads else None
 
 
-def _hurry(options: Options, entry: Entry, found: Selection, made: AttentionFigure) -> None:
-    """The first picture's lines ahead of their layer, if that is drawn as it is and comes later than the page."""
-    if fits_page(made, entry) or not is_plain(options) or options.min_weight or options.mass:
+def _add_preview(options: Options, entry: Entry, selection: Selection, figure_data: AttentionFigure) -> None:
+    """Add the lines of the first picture to `figure_data`, so that they are drawn before the layer's file arrives. This
+    is done only if the weights are drawn unchanged and the layer is in a file."""
+    if fits_page(figure_data, entry) or not is_plain(options) or options.min_weight or options.mass:
         return
-    stack = made["stacks"][found.stack]
-    rows, cols = (len(made["sequences"][stack[side]]["tokens"]) for side in ("rows", "cols"))
-    heads = found.stacks[found.stack][found.layer]
-    lines, share = preview(Layer(entry.blobs[f"{found.stack}/{found.layer}"], rows, cols, heads), found.heads)
-    layer = next(layer for layer in stack["layers"] if layer["layer"] == found.layer)
+    stack = figure_data["stacks"][selection.stack]
+    rows, cols = (len(figure_data["sequences"][stack[side]]["tokens"]) for side in ("rows", "cols"))
+    heads = selection.stacks[selection.stack][selection.layer]
+    lines, share = preview(
+        Layer(entry.blobs[f"{selection.stack}/{selection.layer}"], rows, cols, heads), selection.heads
+    )
+    layer = next(layer for layer in stack["layers"] if layer["layer"] == selection.layer)
     layer["preview"] = {"ahead": True, "content": lines, "share": round(share, 4)}
 
 

@@ -1,6 +1,6 @@
-"""Lens view: layers × positions, in each cell what the model would say if that layer were its last.
+"""The lens view: layers × positions. Each cell shows what the model would predict if that layer were its last.
 
-After nostalgebraist 2020, "interpreting GPT: the logit lens", and Ecco's rankings and rankings_watch.
+It follows nostalgebraist 2020, "interpreting GPT: the logit lens", and Ecco's rankings and rankings_watch.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing_extensions import TypedDict
 
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.block.fields import Options as BlockOptions
-from mkdocs_attnviz.block.values import Texts, key
+from mkdocs_attnviz.block.values import Flag, Texts, key
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import Capture
 from mkdocs_attnviz.views.drawing import Drawing, Picture
@@ -25,12 +25,14 @@ from mkdocs_attnviz.views.view import ALL_SCRIPT, View
 LENS = Capture("lens", 2, run="mkdocs_attnviz.models.captures.lens:capture", head=True, attention=False)
 WIDTH, ROW, CHARACTER, SIDE = 680, 26, 8, 84
 POSITIONS, LAYERS, LONGEST = 10, 14, 12
-"""What a static picture has at most: columns, rows, and characters in a cell."""
+"""The limits of a static picture: columns, rows, and characters in a cell."""
 TALLEST, NUMBERS, ROW_OF_TOP = 480, 14, 24
-"""Heights on the page, in px: of the grid at most, of the positions' numbers, of each token in the read-out."""
+"""The heights on the page in px: the grid at most, the position numbers, and each token in the read-out."""
 
 
 class Options(BlockOptions):
+    """The block keys of the lens view."""
+
     top_k: int = key(
         "a number from 1 to 100",
         "How many of the likeliest tokens are kept for each cell.",
@@ -38,11 +40,10 @@ class Options(BlockOptions):
         ge=1,
         le=100,
     )
-    final_norm: bool = key(
+    final_norm: Flag = key(
         "true or false",
         "Apply the model's final norm before its head, as the model does. `false`: the raw lens, without it.",
         default=True,
-        strict=True,
     )
     watch: Texts | None = key(
         "a token or a list of tokens",
@@ -59,11 +60,10 @@ class Options(BlockOptions):
         "first one in `watch`.",
         default="top",
     )
-    prettify_tokens: bool = key(
+    prettify_tokens: Flag = key(
         "true or false",
         "Show a vocabulary's marks of word boundaries (`Ġ`, `▁`, `</w>`) as the spaces they stand for.",
         default=True,
-        strict=True,
     )
 
     def parameters(self) -> dict[str, Any]:
@@ -99,6 +99,11 @@ class LensFigure(TextFigure):
 
 
 def draw(block: Block, options: Options, entry: Entry) -> Drawing:
+    """Return the drawing of an entry of the logit lens.
+
+    Raises:
+        BlockError: if `cells` is `watch` and the block has no `watch`.
+    """
     if options.cells == "watch" and not options.watch:
         raise block.wrong("cells", "`cells` is watch, and the block has no `watch`; it must list at least one token.")
     lens = json_of(entry.blobs["lens"])
@@ -130,7 +135,8 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
 
 
 def _expected(entry: Entry, tokens: Sequence[str]) -> list[str | None] | None:
-    """The token that follows each position; None for a model whose positions say what stands there."""
+    """Return the token that follows each position, or None for a masked language model, which predicts the token at the
+    position."""
     if entry.meta["task"] == "masked":
         return None
     target = entry.meta["sequences"].get("target")
@@ -138,25 +144,26 @@ def _expected(entry: Entry, tokens: Sequence[str]) -> list[str | None] | None:
 
 
 def layer_name(row: int) -> str:
-    """Row 0 is what the first layer reads."""
+    """Return the name of a row; row 0 is the input of the first layer."""
     return "embeddings" if row == 0 else f"layer {row - 1}"
 
 
 def _clipped(token: str) -> str:
+    """Return a token's visible text, cut to the width of a cell."""
     text = visible(token)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 def _picture(lens: dict[str, Any], data: LensFigure, theme: str) -> Picture:
-    """The first positions, the last layer on top."""
+    """Return a picture of the first positions, with the last layer on top."""
     rows = _rows(data["layers"] + 1)
     read, expected = data["sequences"][data["read"]]["tokens"], data["expected"]
     columns: list[tuple[int, list[str], int]] = []
     width = SIDE
     for position in range(min(POSITIONS, len(read))):
-        said = [lens["vocabulary"][lens["top"][row][position][0]] for row in rows]
+        predictions = [lens["vocabulary"][lens["top"][row][position][0]] for row in rows]
         texts = [] if expected is None else [expected[position] or ""]
-        texts = [_clipped(text) for text in [*texts, *said, read[position]]]
+        texts = [_clipped(text) for text in [*texts, *predictions, read[position]]]
         wide = max(32, CHARACTER * max(map(len, texts)) + 12)
         if position and width + wide > WIDTH:
             break
@@ -180,21 +187,23 @@ def _picture(lens: dict[str, Any], data: LensFigure, theme: str) -> Picture:
 
 
 def _rows(count: int) -> list[int]:
-    """The last first; of many some, evenly."""
+    """Return the rows of the static picture, last layer first. If there are too many layers, the rows are evenly
+    spaced."""
     if count <= LAYERS:
         return list(range(count))[::-1]
     return sorted({round(i * (count - 1) / (LAYERS - 1)) for i in range(LAYERS)}, reverse=True)
 
 
 def _rules(scheme: dict[str, Any]) -> str:
+    """Return the CSS colours of a scheme."""
     return f"text{{fill:{scheme['text']}}}.p{{fill:{scheme['pale']}}}.f{{fill:{scheme['signed'][1]}}}"
 
 
 def _sentence(block: Block, options: Options, entry: Entry, lens: dict[str, Any]) -> str:
-    """From which layer on the model has its final answer, at the last position."""
+    """Return a sentence that says from which layer on the last position has the final prediction."""
     layers, positions = entry.meta["layers"], len(lens["top"][0])
     raw = "" if options.final_norm else " without the final norm (raw)"
-    said = f"Logit lens{raw} of {block.model}: embeddings and {layers} layers at {positions} positions."
+    description = f"Logit lens{raw} of {block.model}: embeddings and {layers} layers at {positions} positions."
     first = [row[-1][0] for row in lens["top"]]
     answer, since = first[-1], len(first) - 1
     while since and first[since - 1] == answer:
@@ -204,7 +213,7 @@ def _sentence(block: Block, options: Options, entry: Entry, lens: dict[str, Any]
     percent = f"{share:.0f} %" if math.isclose(share, 100) or share < 99.5 else "over 99 %"
     where = "in the embeddings already" if since == 0 else f"from {layer_name(since)} on"
     last = f"At the last position its last layer holds “{shown}” the likeliest ({percent})"
-    return f"{said} {last}; it is the first choice {where}."
+    return f"{description} {last}; it is the first choice {where}."
 
 
 VIEW = View(

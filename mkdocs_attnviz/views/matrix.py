@@ -1,4 +1,4 @@
-"""Matrix view: one head as a heat map, tokens that attend down its side, tokens attended to along its top."""
+"""The matrix view: one head as a heat map. Rows are the tokens that attend; columns are the tokens attended to."""
 
 from __future__ import annotations
 
@@ -19,47 +19,55 @@ from mkdocs_attnviz.views.svg.heatmap import heat_map, levels
 from mkdocs_attnviz.views.view import ATTENTION_SCRIPT, View
 
 CELL, MOST, AROUND = 36, 576, 80
-"""Heights in px: a cell and the whole, at most, and the controls and read-out around it."""
+"""The heights in px: a cell at most, the whole picture at most, and the controls and read-out around it."""
 AXIS_LEFT, AXIS_TOP = 56, 18
-"""px of the axes' names, as `parts/heat-map.ts` has them."""
+"""The space in px for the names of the axes, as in `parts/heat-map.ts`."""
 
 
 class Options(WeightOptions):
-    """None of its own. Of several `heads` the first is shown; `across_heads` puts all of `include_heads` together."""
+    """The block keys of the matrix view; it has none of its own. It shows the first of several `heads`; `across_heads`
+    combines all `include_heads`."""
 
 
 def draw(block: Block, options: Options, entry: Entry) -> Drawing:
-    found = select(block, options, entry)
+    """Return the drawing of an entry of attention weights.
+
+    Raises:
+        BlockError: if the options do not fit the model.
+    """
+    selection = select(block, options, entry)
     if options.across_heads is None:
-        found = replace(found, heads=found.heads[:1])
+        selection = replace(selection, heads=selection.heads[:1])
     elif options.heads is not None or options.head is not None:
         name = "heads" if options.head is None else "head"
-        message = f"`{name}` chooses what a matrix shows of one head; `across_heads` takes all of `include_heads`."
+        message = (
+            f"`{name}` selects heads, but `across_heads` combines all of `include_heads`; remove one of the two keys."
+        )
         raise block.wrong(name, message)
-    first = window(block, entry, found)
+    first = window(block, entry, selection)
     return Drawing(
-        data("matrix", block, entry, found),
-        _picture(block, options, entry, found, first),
-        sentence(block, entry, found, first),
+        data("matrix", block, entry, selection),
+        _picture(block, options, entry, selection, first),
+        sentence(block, entry, selection, first),
         _height(first),
         AROUND,
-        wraps=_wraps(options, entry, found),
+        wraps=_wraps(options, entry, selection),
     )
 
 
-def _wraps(options: Options, entry: Entry, found: Selection) -> bool:
-    """Return whether there are more controls than layer and head, for which a narrow figure has no room in one line.
+def _wraps(options: Options, entry: Entry, selection: Selection) -> bool:
+    """Return whether the controls need a second line in a narrow figure, because there are more than layer and head.
 
-    Rollout is of all heads, so that its name stands in the place of a head.
+    Rollout combines all heads, so its name takes the place of the head's control.
     """
     in_a_line = is_plain(options) or options.across_layers == "rollout"
-    stack = entry.meta["stacks"][found.stack]
+    stack = entry.meta["stacks"][selection.stack]
     ends = (entry.meta["sequences"][stack[side]].get("sentence_b_start") for side in ("rows", "cols"))
-    return len(found.stacks) > 1 or not in_a_line or all(end is not None for end in ends)
+    return len(selection.stacks) > 1 or not in_a_line or all(end is not None for end in ends)
 
 
 def _height(first: Window) -> str:
-    """CSS height of cells and labels; in a narrow figure cells are smaller."""
+    """Return the CSS height of cells and labels. Cells are smaller in a narrow figure."""
     left, top = max(_label(first.rows), AXIS_LEFT), _label(first.cols) + AXIS_TOP
     rows, cols = first.rows.total, first.cols.total
     wanted = min(CELL * max(rows, 1) + top, MOST)
@@ -67,24 +75,24 @@ def _height(first: Window) -> str:
 
 
 def _label(side: Side) -> int:
-    """As `labelWidth` in `parts/heat-labels.ts` has it, of the tokens in the picture."""
+    """Return the length in px of the longest label, computed like `labelWidth` in `parts/heat-labels.ts`."""
     return min(112, round(7.6 * max(map(len, side.texts), default=1)) + 14)
 
 
-def _picture(block: Block, options: Options, entry: Entry, found: Selection, first: Window) -> Picture:
-    """Every token where they are few; a coarse picture of all where they are many."""
-    if max(first.rows.total, first.cols.total) > TOKENS and is_plain(found.options):
-        grid = Overview(entry, found.stack).grid(found.layer, found.heads[0])
-        stack = entry.meta["stacks"][found.stack]
+def _picture(block: Block, options: Options, entry: Entry, selection: Selection, first: Window) -> Picture:
+    """Return a picture with every token of a short text, or with a coarse grid of all tokens of a long text."""
+    if max(first.rows.total, first.cols.total) > TOKENS and is_plain(selection.options):
+        grid = Overview(entry, selection.stack).grid(selection.layer, selection.heads[0])
+        stack = entry.meta["stacks"][selection.stack]
         rows, cols = (_parts(options, entry, stack[side]) for side in ("rows", "cols"))
-        return heat_map(grid, rows, cols, block.theme, found.heads[0])
+        return heat_map(grid, rows, cols, block.theme, selection.heads[0])
     weights = first.weights[0]
     grid = levels(weights, options.contrast)
     return heat_map(grid, first.rows.texts, first.cols.texts, block.theme, first.heads[0], weights)
 
 
 def _parts(options: Options, entry: Entry, name: str) -> list[str]:
-    """The first token of each part of a coarse picture, after its position."""
+    """Return the labels of a coarse grid: position and first token of each part."""
     tokens = sequence(entry, name, pretty=options.prettify_tokens)["tokens"]
     return [f"{part[0]} {tokens[part[0]]}" for part in split(range(len(tokens)), PARTS)]
 

@@ -1,6 +1,7 @@
-"""Model view: every head of every layer as a small picture, and the one that is opened in full.
+"""The model view: every head of every layer as a small picture, and one opened head in full.
 
-After BertViz's model view. The small pictures come from the overview, so that no layer is fetched for them.
+It follows BertViz's model view. The small pictures come from the overview blob, so that no layer has to be fetched for
+them.
 """
 
 from __future__ import annotations
@@ -23,91 +24,115 @@ from mkdocs_attnviz.views.svg.document import CAP, height_of
 from mkdocs_attnviz.views.svg.heatmap import small_multiples
 from mkdocs_attnviz.views.view import ATTENTION_SCRIPT, View
 
-CELL = 48  # px, at most
-AXIS = 28  # px, beside the rows of a narrow figure
-LEAST = 20  # px of a cell
-DETAIL = 80  # title, headings, read-out
+CELL = 48  # px: the largest small picture
+AXIS = 28  # px: the labels beside the rows
+LEAST = 20  # px: the smallest small picture
+DETAIL = 80  # px: title, headings and read-out of the opened head
 WIDTH = 736  # px of a figure
 LABELLED, LARGEST, LABEL, HEADING, SORTED_HEIGHT = 34, 56, 16, 28, 720
-"""Sizes in px of sorted pictures, as in `parts/thumbnails.ts`: least and largest, label, a group's heading, all."""
+"""The sizes in px of sorted pictures, as in `parts/thumbnails.ts`: smallest and largest picture, label, group heading,
+total height."""
 
 
 class Options(WeightOptions):
-    """`layer` with `head` opens that head at first."""
+    """The block keys of the model view. `layer` together with `head` opens that head."""
 
 
 def draw(block: Block, options: Options, entry: Entry) -> Drawing:
-    found = select(block, options, entry)
-    opened: HeadOfLayer | None = None if options.head is None else {"layer": found.layer, "head": options.head}
-    made = data("model", block, entry, found)
-    for name, layers in found.stacks.items():
-        made["stacks"][name]["overview"] = {"content": Overview(entry, name).blob(layers)}
-        made["stacks"][name]["patterns"] = {"content": _patterns(entry, name, layers)}
-    made["options"] |= {"open": opened, "heads": offered(found.stacks[found.stack][found.layer], options.include_heads)}
-    picture, said = _picture(block, options, entry, found), _sentence(block, found, opened)
-    pairs = any(sequence["sentence_b_start"] is not None for sequence in made["sequences"].values())
-    return Drawing(made, picture, said, _height(block, options, made, found), wraps=pairs or len(found.stacks) > 1)
+    """Return the drawing of an entry of attention weights.
+
+    Raises:
+        BlockError: if the options do not fit the model.
+    """
+    selection = select(block, options, entry)
+    opened: HeadOfLayer | None = None if options.head is None else {"layer": selection.layer, "head": options.head}
+    figure_data = data("model", block, entry, selection)
+    for name, layers in selection.stacks.items():
+        figure_data["stacks"][name]["overview"] = {"content": Overview(entry, name).blob(layers)}
+        figure_data["stacks"][name]["patterns"] = {"content": _patterns(entry, name, layers)}
+    figure_data["options"] |= {
+        "open": opened,
+        "heads": offered(selection.stacks[selection.stack][selection.layer], options.include_heads),
+    }
+    picture, description = _picture(block, options, entry, selection), _sentence(block, selection, opened)
+    pairs = any(sequence["sentence_b_start"] is not None for sequence in figure_data["sequences"].values())
+    return Drawing(
+        figure_data,
+        picture,
+        description,
+        _height(block, options, figure_data, selection),
+        wraps=pairs or len(selection.stacks) > 1,
+    )
 
 
 def _patterns(entry: Entry, stack: str, layers: Mapping[int, int]) -> bytes:
-    """Return what each head of these layers mostly looks at, deflated."""
+    """Return the attention pattern of each head of these layers, deflated."""
     meta = entry.meta["stacks"][stack]
     rows, cols = (entry.meta["sequences"][meta[side]] for side in ("rows", "cols"))
     count = len(rows["tokens"]), len(cols["tokens"])
     special = cols.get("special") or []
     square = meta["cols"].removesuffix("+sink") == meta["rows"]
-    found = (
+    records = (
         patterns(Layer(entry.blobs[f"{stack}/{layer}"], *count, heads), heads, square, special, meta["causal"])
         for layer, heads in layers.items()
     )
-    return zlib.compress(b"".join(found), 6)
+    return zlib.compress(b"".join(records), 6)
 
 
-def _height(block: Block, options: Options, made: AttentionFigure, found: Selection) -> str:
-    """Return the CSS height of the small pictures, which shrink with a narrow viewport, and of a head that is open."""
-    grid = _sorted(options, made, found) if "order=pattern" in (block.state or "") else _rows(made, found)
-    if made["options"]["open"] is None:
+def _height(block: Block, options: Options, figure_data: AttentionFigure, selection: Selection) -> str:
+    """Return the CSS height of the small pictures, which shrink in a narrow window, and of the opened head."""
+    grid = (
+        _sorted(options, figure_data, selection)
+        if "order=pattern" in (block.state or "")
+        else _rows(figure_data, selection)
+    )
+    if figure_data["options"]["open"] is None:
         return grid
-    stack = made["stacks"][found.stack]
-    tokens = max(len(made["sequences"][stack[side]]["tokens"]) for side in ("rows", "cols"))
+    stack = figure_data["stacks"][selection.stack]
+    tokens = max(len(figure_data["sequences"][stack[side]]["tokens"]) for side in ("rows", "cols"))
     return f"{grid} + {height_of(tokens)} + {DETAIL}px"
 
 
-def _rows(made: AttentionFigure, found: Selection) -> str:
-    count, heads = len(found.stacks[found.stack]), len(made["options"]["heads"])
+def _rows(figure_data: AttentionFigure, selection: Selection) -> str:
+    """Return the CSS height of the small pictures in rows by layer."""
+    count, heads = len(selection.stacks[selection.stack]), len(figure_data["options"]["heads"])
     return f"min({CELL * count}px,max({LEAST * count}px,(100cqw - {AXIS}px)*{count / heads:.3g}),{CAP})"
 
 
-def _sorted(options: Options, made: AttentionFigure, found: Selection) -> str:
-    """Return the height of heads in groups by their patterns, as a figure of the usual width has them."""
-    records = zlib.decompress(made["stacks"][found.stack]["patterns"]["content"])
+def _sorted(options: Options, figure_data: AttentionFigure, selection: Selection) -> str:
+    """Return the CSS height of the small pictures in groups by pattern, in a figure of the usual width."""
+    records = zlib.decompress(figure_data["stacks"][selection.stack]["patterns"]["content"])
     groups: Counter[tuple[int, int]] = Counter()
-    for heads in found.stacks[found.stack].values():
+    for heads in selection.stacks[selection.stack].values():
         layer, records = records[: RECORD.size * heads], records[RECORD.size * heads :]
         kinds = [RECORD.unpack_from(layer, RECORD.size * head) for head in offered(heads, options.include_heads)]
         groups.update((kind, column if kind == COLUMN else 0) for kind, _, column, *_ in kinds)
-    pitch = max(LABELLED, min(LARGEST, (WIDTH - 60) // len(made["options"]["heads"])))
+    pitch = max(LABELLED, min(LARGEST, (WIDTH - 60) // len(figure_data["options"]["heads"])))
     lines = sum(-(-count // (WIDTH // pitch)) for count in groups.values())
-    height = lines * (pitch + LABEL) + len(groups) * HEADING - 24  # the other order has a line of headings
+    height = (
+        lines * (pitch + LABEL) + len(groups) * HEADING - 24
+    )  # 24 px: the line of headings that only the order by layer has
     return f"min({height}px,{SORTED_HEIGHT - 24}px,{CAP})"
 
 
-def _picture(block: Block, options: Options, entry: Entry, found: Selection) -> Picture:
-    overview = Overview(entry, found.stack)
+def _picture(block: Block, options: Options, entry: Entry, selection: Selection) -> Picture:
+    """Return a picture of all heads."""
+    overview = Overview(entry, selection.stack)
     grids = {
         layer: {head: overview.grid(layer, head) for head in offered(heads, options.include_heads)}
-        for layer, heads in found.stacks[found.stack].items()
+        for layer, heads in selection.stacks[selection.stack].items()
     }
     return small_multiples(grids, block.theme)
 
 
-def _sentence(block: Block, found: Selection, opened: HeadOfLayer | None) -> str:
-    layers = found.stacks[found.stack]
+def _sentence(block: Block, selection: Selection, opened: HeadOfLayer | None) -> str:
+    """Return a sentence with the numbers of layers and heads."""
+    layers = selection.stacks[selection.stack]
     heads = sorted(set(layers.values()))
-    each = str(heads[0]) if len(heads) == 1 else f"{heads[0]} to {heads[-1]}"
-    what = f"{STACKS[found.stack]} of {block.model or block.tensors}"
-    said = f"{what}: {len(layers)} layers of {each} heads, each a small picture."
-    return said if opened is None else f"{said} Opened: layer {opened['layer']}, head {opened['head']}."
+    per_layer = str(heads[0]) if len(heads) == 1 else f"{heads[0]} to {heads[-1]}"
+    what = f"{STACKS[selection.stack]} of {block.model or block.tensors}"
+    description = f"{what}: {len(layers)} layers of {per_layer} heads, each a small picture."
+    return description if opened is None else f"{description} Opened: layer {opened['layer']}, head {opened['head']}."
 
 
 VIEW = View(

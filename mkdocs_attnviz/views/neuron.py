@@ -1,7 +1,7 @@
-"""Neuron view: how one head's weights come about, from queries and keys to softmax.
+"""The neuron view: how one head's weights are computed, from queries and keys to softmax.
 
-After BertViz's neuron view, for every architecture whose queries and keys can be captured. What else enters the score
-(relative positions, a soft cap, a sink) is a column of its own.
+It follows BertViz's neuron view and works for every architecture whose queries and keys can be captured. Any other term
+of the score (relative positions, a soft cap, a sink) has a column of its own.
 """
 
 from __future__ import annotations
@@ -27,38 +27,47 @@ SCORES = Capture("scores", 2, run="mkdocs_attnviz.models.captures.scores:capture
 
 
 class Options(AttentionOptions):
-    """None of its own; of several `heads` the first is shown."""
+    """The block keys of the neuron view; it has none of its own. It shows the first of several `heads`."""
 
 
 def draw(block: Block, options: Options, entry: Entry) -> Drawing:
-    """Raises BlockError where the options do not fit, or queries and keys are not there."""
-    found = select(block, options, entry)
-    found = replace(found, heads=found.heads[:1])
-    made = data("neuron", block, entry, found, parts=())
-    for name in found.stacks:
+    """Return the drawing of an entry of scores.
+
+    Raises:
+        BlockError: if the options do not fit the model, or it has no queries and keys.
+    """
+    selection = select(block, options, entry)
+    selection = replace(selection, heads=selection.heads[:1])
+    figure_data = data("neuron", block, entry, selection, parts=())
+    for name in selection.stacks:
         layers = {layer["layer"]: layer for layer in entry.meta["stacks"][name]["layers"]}
-        for layer in made["stacks"][name]["layers"]:
+        for layer in figure_data["stacks"][name]["layers"]:
             neurons = layers[layer["layer"]].get("neurons")
             if neurons is None:
                 raise block.wrong("view", f"The neuron view needs queries and keys, and {block.subject} has none.")
             layer["neurons"] = _neurons(neurons, f"{name}/{layer['layer']}")
-    first = window(block, entry, found)
-    opened = _expanded(block, first, causal=entry.meta["stacks"][found.stack]["causal"])
-    made["options"]["expanded"] = None if opened is None else first.rows.groups[opened][0]
-    rows = max(first.rows.total, first.cols.total) + 1  # its headings are two lines
-    said = sentence(block, entry, found, first)
+    first = window(block, entry, selection)
+    opened = _expanded(block, first, causal=entry.meta["stacks"][selection.stack]["causal"])
+    figure_data["options"]["expanded"] = None if opened is None else first.rows.groups[opened][0]
+    rows = max(first.rows.total, first.cols.total) + 1  # one more: the headings take two lines
+    description = sentence(block, entry, selection, first)
     if opened is None:
-        return Drawing(made, lines(first, block.theme), said, height_of(rows))
-    said += f" Expanded: “{visible(first.rows.texts[opened].strip()) or 'a space'}”."
-    return Drawing(made, picture(first, expansion(entry, found, first, opened), block.theme), said, height_of(rows))
+        return Drawing(figure_data, lines(first, block.theme), description, height_of(rows))
+    description += f" Expanded: “{visible(first.rows.texts[opened].strip()) or 'a space'}”."
+    return Drawing(
+        figure_data,
+        picture(first, expansion(entry, selection, first, opened), block.theme),
+        description,
+        height_of(rows),
+    )
 
 
 def _expanded(block: Block, first: Window, *, causal: bool) -> int | None:
-    """Return which row of the window is expanded at first; None for lines alone.
+    """Return the index of the row of the window that is expanded first, or None if only lines are shown.
 
-    It is what the block's `state` says, or the row with the largest weight between words. A `state` that selects a
-    token on the left is about lines. In a causal model the first token, to which heads turn that find nothing, is no
-    word.
+    The block's `state` decides; otherwise it is the row with the largest weight between words. A `state` that selects a
+    token on the left shows lines. In a causal model the first token does not count as a word, because heads that find
+    nothing attend to it.
     """
     state = dict(part.partition("=")[::2] for part in (block.state or "").split("&"))
     if "expanded" in state or state.get("selected", "").startswith("left"):
@@ -68,7 +77,7 @@ def _expanded(block: Block, first: Window, *, causal: bool) -> int | None:
 
 
 def _largest(first: Window, *, causal: bool) -> Iterator[tuple[tuple[bool, float], int]]:
-    """Yield each row's largest weight to a word; rows that are no words come last."""
+    """Yield each row's largest weight to a word and the negated row index. Rows that are not words sort last."""
     rows, cols = (
         [not (special or (causal and n == 0)) for n, special in enumerate(side.special)]
         for side in (first.rows, first.cols)
@@ -79,6 +88,7 @@ def _largest(first: Window, *, causal: bool) -> Iterator[tuple[tuple[bool, float
 
 
 def _neurons(meta: dict[str, Any], name: str) -> Neurons:
+    """Return the data of a layer's queries, keys and other terms of the score."""
     terms: list[Term] = [{"name": term, "blob": f"{name}/term/{n}"} for n, term in enumerate(meta["terms"])]
     return {
         "d": meta["d"],

@@ -1,7 +1,7 @@
-"""Predict view: what a model held likely in one place, as bars.
+"""The predict view: the likeliest predictions of a model at one place, as bars.
 
-Of a model that writes, what comes next; of a masked language model, what a `[MASK]` hides; of a classifier, the class;
-of one that labels tokens, a token's label; of one that answers questions, the answer.
+A causal model predicts the next token; a masked language model predicts the token behind `[MASK]`; a classifier
+predicts the class; a token classifier predicts a token's label; a question answering model predicts the answer.
 """
 
 from __future__ import annotations
@@ -25,13 +25,15 @@ PREDICTIONS = Capture(
     "predictions", 2, run="mkdocs_attnviz.models.captures.predictions:capture", head=True, attention=False
 )
 BARS = 12
-"""As many as are seen without scrolling."""
+"""The number of bars that are visible without scrolling."""
 FLOW = 248
-"""Pixels of the text above the bars; longer ones scroll."""
+"""The height in px of the text above the bars; longer texts scroll."""
 NAMES, LENGTH, NUMBER = 180, 420, 80
 
 
 class Options(Likeliest):
+    """The block keys of the predict view."""
+
     position: Index | None = key(
         "a token's position, counted from 0",
         "In which token's place. Default: what follows the text, or stands behind the first `[MASK]`.",
@@ -60,6 +62,11 @@ class PredictFigure(TextFigure):
 
 
 def draw(block: Block, options: Options, entry: Entry) -> Drawing:
+    """Return the drawing of an entry of predictions.
+
+    Raises:
+        BlockError: if nothing is predicted at `position`.
+    """
     predictions = json_of(entry.blobs["predictions"])
     positions = [position for position, top in enumerate(predictions["top"]) if top]
     position = _position(block, positions, predictions["actual"], options.position)
@@ -89,10 +96,10 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
 
 
 def _position(block: Block, positions: list[int], actual: list[Any], wanted: int | None) -> int:
-    """The position asked for; else the first one of which the text does not say what stands there.
+    """Return the requested position, or else the first position whose token is not given by the text.
 
     Raises:
-        BlockError: nothing is predicted there.
+        BlockError: if nothing is predicted there.
     """
     if not positions:
         raise block.wrong("text", f"The text has no token that {block.subject} could predict.")
@@ -105,37 +112,40 @@ def _position(block: Block, positions: list[int], actual: list[Any], wanted: int
 
 
 def _ranges(positions: list[int]) -> str:
-    """[1, 2, 3, 7] → `1 to 3, 7`."""
+    """Return positions as text: [1, 2, 3, 7] gives `1 to 3, 7`."""
     gaps = [(one, later) for one, later in pairwise(positions) if later > one + 1]
     starts, ends = [positions[0], *(later for _, later in gaps)], [*(one for one, _ in gaps), positions[-1]]
     return ", ".join(f"{one}" if one == last else f"{one} to {last}" for one, last in zip(starts, ends, strict=True))
 
 
 def _top(predictions: dict[str, Any], position: int) -> list[tuple[str, float]]:
+    """Return the likeliest tokens at a position, with their probabilities."""
     names = [predictions["vocabulary"][token] for token in predictions["top"][position]]
     return list(zip(names, predictions["probabilities"][position], strict=True))
 
 
 def percent(probability: float) -> str:
-    """As `frontend/src/parts/top.ts` has it."""
+    """Return a probability as a percentage, formatted as in `frontend/src/parts/top.ts`."""
     if 0 < probability < 0.0001:
         return "< 0.01 %"
     return f"{100 * probability:.{2 if probability < 0.1 else 1}f} %"
 
 
 def _quoted(token: str) -> str:
+    """Return a token in quotation marks."""
     return f"“{called(token)}”"
 
 
 def _sentence(block: Block, entry: Entry, top: list[tuple[str, float]], position: int) -> str:
+    """Return a sentence with the likeliest predictions."""
     (first, most), *others = top
     task = entry.meta["task"]
     then = f", then {_quoted(others[0][0])} with {percent(others[0][1])}" if others else ""
     if task == "classes":
         return f"{block.model} takes the text for {_quoted(first)}, with {percent(most)}{then}."
     if task == "answer":
-        said = " ".join(map(visible, first.split()))
-        return f"{block.model} finds the answer “{said}”, with {percent(most)}."
+        answer = " ".join(map(visible, first.split()))
+        return f"{block.model} finds the answer “{answer}”, with {percent(most)}."
     tokens = sequences(entry, pretty=True)[entry.meta.get("predicted", "text")]["tokens"]
     if task == "labels":
         return (
@@ -145,14 +155,16 @@ def _sentence(block: Block, entry: Entry, top: list[tuple[str, float]], position
     if task == "masked":
         where = f"In the place of token {position}"
     else:
-        glue = "" if any(token.startswith(" ") for token in tokens) else " "  # of a vocabulary of whole words
+        glue = (
+            "" if any(token.startswith(" ") for token in tokens) else " "
+        )  # a vocabulary of whole words needs spaces between them
         before = visible(glue.join(tokens[max(0, position - 3) : position]).strip()).replace("·", " ")
         where = f"After “{'… ' * (position > 3)}{before}”" if before else "At the beginning"
     return f"{where}, {block.model} holds {_quoted(first)} likeliest, with {percent(most)}{then}."
 
 
 def _picture(top: list[tuple[str, float]], theme: str) -> Picture:
-    """A bar for each of the likeliest; the full length is what is certain."""
+    """Return a picture with a bar for each likely prediction. The full length is probability 1."""
     shown = top[:BARS]
     body: list[str] = []
     for row, (token, probability) in enumerate(shown):
@@ -169,6 +181,7 @@ def _picture(top: list[tuple[str, float]], theme: str) -> Picture:
 
 
 def _rules(scheme: dict[str, Any]) -> str:
+    """Return the CSS colours of a scheme."""
     return f"text{{fill:{scheme['text']}}}.p{{fill:{scheme['pale']}}}.f{{fill:{scheme['signed'][1]}}}"
 
 

@@ -1,6 +1,6 @@
-"""Saliency view: how much each token that a model read adds to one that it produced.
+"""The saliency view: how much each input token contributes to an output token.
 
-After Ecco's `primary_attributions`; the methods are Captum's, under its names.
+It follows Ecco's `primary_attributions`. The methods are those of Captum, under Captum's names.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing_extensions import NotRequired, TypedDict
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.block.fields import Options as BlockOptions
 from mkdocs_attnviz.block.problem import WrongValue
-from mkdocs_attnviz.block.values import Index, Texts, key
+from mkdocs_attnviz.block.values import Flag, Index, Texts, key
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import Capture
 from mkdocs_attnviz.models.inputs.word_boundaries import characters_of
@@ -28,9 +28,9 @@ from mkdocs_attnviz.views.view import ALL_SCRIPT, View
 SALIENCY = Capture("saliency", 2, run="mkdocs_attnviz.models.captures.saliency:capture", head=True, attention=False)
 
 COMPARED = ("integrated_gradients", "deep_lift", "gradient_shap", "occlusion", "feature_ablation")
-"""Methods that compare with a baseline."""
+"""The methods that compare with a baseline."""
 GRADIENTS = ("saliency", "guided_backprop", "deconvolution")
-"""Methods that give gradients alone. Their sum says nothing: where a layer norm follows the embedding, it is 0."""
+"""The methods that give plain gradients. Their sum is meaningless: if a layer norm follows the embedding, it is 0."""
 BELONGS = {
     "steps": ("integrated_gradients", "gradient_shap"),
     "seed": ("gradient_shap",),
@@ -38,12 +38,15 @@ BELONGS = {
     "layer": ("layer_gradient_x_activation",),
     "window": ("occlusion",),
 }
-"""Keys that only some methods know."""
+"""The methods that use each of these keys."""
 DEFAULTS: dict[str, Any] = {"steps": 50, "seed": 0, "baseline": "zero", "layer": 0, "window": 1}
+"""The default value of each key that only some methods use."""
 SPECIAL = "special"
 
 
 class Options(BlockOptions):
+    """The block keys of the saliency view."""
+
     method: Literal[
         "saliency",
         "input_x_gradient",
@@ -123,11 +126,10 @@ class Options(BlockOptions):
         "Tokens that are left out of the colours' scale; `special` stands for all special tokens.",
         default=None,
     )
-    prettify_tokens: bool = key(
+    prettify_tokens: Flag = key(
         "true or false",
         "Show a vocabulary's marks of word boundaries (`Ġ`, `▁`, `</w>`) as the spaces they stand for.",
         default=True,
-        strict=True,
     )
 
     @model_validator(mode="after")
@@ -139,17 +141,18 @@ class Options(BlockOptions):
 
     def parameters(self) -> dict[str, Any]:
         norm = self.norm or ("l2" if self.method in GRADIENTS else "sum")
-        found: dict[str, Any] = {"method": self.method, "norm": norm, "explain": self.explain}
+        values: dict[str, Any] = {"method": self.method, "norm": norm, "explain": self.explain}
         for name in ("token", "contrast"):
-            if (given := getattr(self, name)) is not None:
-                found[name] = given
+            if (value := getattr(self, name)) is not None:
+                values[name] = value
         if self.target is not None:
-            found["target"] = list(self.target)
-        return found | self._of_the_method()
+            values["target"] = list(self.target)
+        return values | self._of_the_method()
 
     def _of_the_method(self) -> dict[str, Any]:
-        given = {name: getattr(self, name) for name, methods in BELONGS.items() if self.method in methods}
-        return {name: DEFAULTS[name] if value is None else value for name, value in given.items()}
+        """Return the values of the keys that the chosen method uses."""
+        values = {name: getattr(self, name) for name, methods in BELONGS.items() if self.method in methods}
+        return {name: DEFAULTS[name] if value is None else value for name, value in values.items()}
 
 
 class Output(TypedDict):
@@ -206,6 +209,7 @@ class SaliencyFigure(TextFigure):
 
 
 def draw(block: Block, options: Options, entry: Entry) -> Drawing:
+    """Return the drawing of an entry of attributions."""
     outputs = entry.meta["outputs"]
     tokens = dict(sorted(sequences(entry, pretty=options.prettify_tokens).items(), key=lambda part: part[0] != "text"))
     inputs = [(name, position) for name, part in tokens.items() for position in range(len(part["tokens"]))]
@@ -224,42 +228,48 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
         "method": cast(Method, options.parameters() | {"contrast": entry.meta["contrast"]}),
         "initial": {"style": options.style, "selected": None},
     }
-    found = _first(entry, inputs, ignored)
-    most = max(map(abs, found.values()), default=0.0) or 1.0
-    said = [(tokens[name]["tokens"][at], name, at, value) for (name, at), value in _sorted(found)]
-    whole = sum(map(abs, found.values())) or 1.0
+    attributions = _first(entry, inputs, ignored)
+    most = max(map(abs, attributions.values()), default=0.0) or 1.0
+    largest = [(tokens[name]["tokens"][at], name, at, value) for (name, at), value in _sorted(attributions)]
+    whole = sum(map(abs, attributions.values())) or 1.0
     has_bars = options.style == "bars"
-    bars = Bars(min(0.0, *found.values(), 0.0) / most, max(0.0, *found.values(), 0.0) / most) if has_bars else None
+    bars = (
+        Bars(min(0.0, *attributions.values(), 0.0) / most, max(0.0, *attributions.values(), 0.0) / most)
+        if has_bars
+        else None
+    )
 
     def share(name: str, position: int) -> float:
-        return found.get((name, position), 0.0) / most
+        """Return a token's attribution as a fraction of the largest one."""
+        return attributions.get((name, position), 0.0) / most
 
     def note(name: str, position: int) -> str | None:
-        """The token's share; None for one that has none, below which its position stands."""
-        return short_percent(found[name, position] / whole) if (name, position) in found else None
+        """Return a token's percentage of all attributions, or None if it has none; then its position is shown
+        instead."""
+        return short_percent(attributions[name, position] / whole) if (name, position) in attributions else None
 
     return Drawing(
         data,
         picture(shown, tokens, share, block.theme, note, bars),
-        _sentence(block, options, entry, said),
+        _sentence(block, options, entry, largest),
         height(shown, tokens, strip=STRIP + 3 if has_bars else 0, least=NOTED),
         PANEL,
     )
 
 
 Place = tuple[str, int]
-"""A sequence, and a position in it."""
+"""The name of a sequence, and a position in it."""
 
 
 def short_percent(share: float) -> str:
-    """Return a share in as few characters as stand below a short token, as `frontend/src/views/saliency.ts` does."""
+    """Return a percentage that is short enough to stand below a short token, as in `frontend/src/views/saliency.ts`."""
     size = abs(100 * share)
     text = f"{size:.{1 if 0 < size < 9.95 else 0}f}"
     return f"{'−' if share < 0 and float(text) else ''}{text}%"
 
 
 def _first(entry: Entry, inputs: Sequence[Place], ignored: Sequence[int]) -> dict[Place, float]:
-    """What is attributed to the tokens that were read for the first output, without those left out."""
+    """Return the attributions of the tokens that were read for the first output, without ignored tokens."""
     output = entry.meta["outputs"][0]
     row = scaled(entry.blobs["attributions"], len(entry.meta["outputs"]), len(inputs))[0]
     read = {"next": {"text": output["index"]}, "target": {"target": output["index"]}}.get(entry.meta["task"], {})
@@ -270,16 +280,16 @@ def _first(entry: Entry, inputs: Sequence[Place], ignored: Sequence[int]) -> dic
     }
 
 
-def _sorted(found: Mapping[Place, float]) -> list[tuple[Place, float]]:
-    """The largest first."""
-    return sorted(found.items(), key=lambda item: -abs(item[1]))
+def _sorted(attributions: Mapping[Place, float]) -> list[tuple[Place, float]]:
+    """Return the attributions in descending order of their absolute values."""
+    return sorted(attributions.items(), key=lambda item: -abs(item[1]))
 
 
 def _texts(entry: Entry, extra: int) -> list[Stretch]:
-    """What the model reads, and what is explained of what it produces."""
+    """Return the parts of the texts that are shown: the inputs, and the outputs that are explained."""
     shown = texts(entry)
     for part in shown:
-        if part["name"] == "target":  # what a decoder starts with is read, too
+        if part["name"] == "target":  # the decoder's start token is an input, too
             part["start"] = 0
     if extra:
         headings = {
@@ -295,20 +305,22 @@ def _texts(entry: Entry, extra: int) -> list[Stretch]:
 
 
 def _placed(outputs: Sequence[Mapping[str, Any]]) -> list[Output]:
-    """Where each output stands among what is shown; its `position` is what a reader is told."""
-    found: list[Output] = []
+    """Return the outputs with their indices among the tokens that are shown. `position` is the number shown to
+    readers."""
+    placed: list[Output] = []
     for output in outputs:
-        before = sum(each["name"] == "outputs" for each in found)
+        before = sum(earlier["name"] == "outputs" for earlier in placed)
         index = before if output["name"] == "outputs" else output["index"]
-        found.append(cast(Output, {**output, "index": index, "position": output["index"]}))
-    return found
+        placed.append(cast(Output, {**output, "index": index, "position": output["index"]}))
+    return placed
 
 
 def _ignored(options: Options, entry: Entry, inputs: Sequence[Place]) -> list[int]:
-    """Numbers of the inputs that are left out of the scale."""
+    """Return the indices of the inputs that are left out of the colour scale."""
     wanted = set(options.ignore_tokens or ())
 
     def is_ignored(name: str, position: int) -> bool:
+        """Return whether the token at this position is one of the ignored tokens."""
         meta = entry.meta["sequences"][name]
         token, pretty, whole = meta["tokens"][position], meta["pretty"][position], characters_of(meta, position)
         is_special = SPECIAL in wanted and position in meta["special"]
@@ -317,7 +329,8 @@ def _ignored(options: Options, entry: Entry, inputs: Sequence[Place]) -> list[in
     return [number for number, place in enumerate(inputs) if is_ignored(*place)]
 
 
-def _sentence(block: Block, options: Options, entry: Entry, found: Sequence[tuple[str, str, int, float]]) -> str:
+def _sentence(block: Block, options: Options, entry: Entry, attributions: Sequence[tuple[str, str, int, float]]) -> str:
+    """Return a sentence with the largest attributions to the first output."""
     outputs = entry.meta["outputs"]
     contrast = entry.meta["contrast"]
     what = f"the {options.explain.replace('_', '-')} of “{called(outputs[0]['token'])}”"
@@ -326,15 +339,15 @@ def _sentence(block: Block, options: Options, entry: Entry, found: Sequence[tupl
     more = f", the first of {len(outputs)} outputs," if len(outputs) > 1 else ""
     is_signed = options.parameters()["norm"] == "sum"
     how = "What each token adds to" if is_signed else "How much each token matters for"
-    said = f"{how} {what}{more} in {block.model}, by {options.method}."
-    if not found or not found[0][3]:
-        return said
+    description = f"{how} {what}{more} in {block.model}, by {options.method}."
+    if not attributions or not attributions[0][3]:
+        return description
     sign = "+" if is_signed else ""
     named = []
-    for token, name, position, value in found[:3]:
+    for token, name, position, value in attributions[:3]:
         where = f"{position} of the output" if name == "target" else position
         named.append(f"“{called(token)}” at {where} ({value:{sign}.3g})")
-    return f"{said} Largest: {', '.join(named)}."
+    return f"{description} Largest: {', '.join(named)}."
 
 
 VIEW = View(

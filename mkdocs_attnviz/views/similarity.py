@@ -1,7 +1,7 @@
-"""Similarity view: how alike layers hold the tokens of a text, as a matrix of layers × layers: of one model, or of one
-in the rows and another in the columns.
+"""The similarity view: how similarly two layers represent the tokens of a text, as a matrix of layers × layers.
 
-After Ecco's `cka`, `cca`, `svcca` and `pwcca`; all four are stored, and the reader turns from one to another.
+Rows and columns are the layers of one model, or of two models. It follows Ecco's `cka`, `cca`, `svcca` and `pwcca`. All
+four are stored, and the reader can switch between them.
 """
 
 from __future__ import annotations
@@ -29,20 +29,25 @@ from mkdocs_attnviz.views.view import ALL_SCRIPT, View
 
 SIMILARITY = Capture("similarity", 1, run="mkdocs_attnviz.models.captures.similarity:capture", attention=False)
 NAMES: Mapping[str, str] = {"cka": "CKA", "cca": "CCA", "svcca": "SVCCA", "pwcca": "PWCCA"}
+"""The names of the measures."""
 SIZE, EDGE, LARGEST, LINE, NAMED = 360, 40, 48, 18, 24
-"""Pixels: of the side, of labels, of a cell at most, of a line that names a model, and of two of these above labels."""
+"""The sizes in px: the side of the matrix, the labels, a cell at most, a line with a model's name, and two such lines
+above the labels."""
 ORDER = ("self", "encoder", "decoder")
+"""The stacks, in the order in which readers can choose them."""
 DEEPEST, PALEST = 0.85, 0.06
-"""The opacity of the full colour where layers are most alike, and where they are least."""
+"""The opacities of the most similar and the least similar layers."""
 NARROW = 0.05
-"""Values that differ by less are not spread over all colours, and this is said."""
+"""The smallest range of values that is spread over all colours. A narrower range is not, and the figure says so."""
 SCALE, STEPS, STEP = 28, 12, 8
-"""px of the legend below the cells; its steps of colour, and the px of each."""
+"""The sizes of the legend: its height in px, its number of colours, and the width of each in px."""
 WRITTEN = 30
-"""Cells of so many pixels have room for their number."""
+"""The smallest size in px of a cell in which its value is written."""
 
 
 class Options(BlockOptions):
+    """The block keys of the similarity view."""
+
     model_config = ConfigDict(json_schema_extra={"dependentRequired": {"other_revision": ["other"]}})
 
     measure: Literal["cka", "cca", "svcca", "pwcca"] = key(
@@ -113,8 +118,13 @@ class SimilarityFigure(Drawn):
 
 
 def draw(block: Block, options: Options, entry: Entry) -> Drawing:
-    found: dict[str, dict[str, Any]] = entry.meta["similar"]
-    stacks = {stack: found[stack] for stack in ORDER if stack in found}
+    """Return the drawing of an entry of similarities.
+
+    Raises:
+        BlockError: if the model has no such stack.
+    """
+    all_stacks: dict[str, dict[str, Any]] = entry.meta["similar"]
+    stacks = {stack: all_stacks[stack] for stack in ORDER if stack in all_stacks}
     name: str = options.stack or next(iter(stacks))
     if name not in stacks:
         whose = block.subject if options.other is None else f"what {block.names} can be compared by"
@@ -137,21 +147,22 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
         block, options, name if len(stacks) > 1 else "", about, values
     )
     picture = _picture(values, headings, block.theme)
-    room = f"min({picture.height - SCALE}px,100cqw + 24px)"  # the page has its legend in a line of its own
+    room = f"min({picture.height - SCALE}px,100cqw + 24px)"  # in the page, the legend has a line of its own
     return Drawing(data, picture, sentence, room, PANEL, wraps=False)
 
 
 class Span(NamedTuple):
-    """What the colours stand for, from the palest to the deepest."""
+    """The range of values of the colours, from the palest to the deepest."""
 
     low: float
     high: float
     narrow: tuple[float, float] | None = None
-    """The range of the values where it is smaller than that of the colours."""
+    """The actual range of the values if it is narrower than the range of the colours."""
 
     @classmethod
     def of(cls, values: Sequence[Sequence[float]], *, of_one: bool) -> Span:
-        """Of one model the diagonal says nothing: each layer is like itself. Of two all cells count."""
+        """Return the range for a matrix. For one model the diagonal does not count, because each layer equals itself.
+        For two models all cells count."""
         counted = [
             value for row, line in enumerate(values) for col, value in enumerate(line) if not of_one or row != col
         ]
@@ -161,10 +172,12 @@ class Span(NamedTuple):
         return cls(high - NARROW, high, (low, high)) if high - low < NARROW else cls(low, high)
 
     def share(self, value: float) -> float:
+        """Return the position of a value in the range, from 0 to 1."""
         return min(1.0, max(0.0, (value - self.low) / (self.high - self.low)))
 
     @property
     def warning(self) -> str:
+        """The sentence part about a narrow range, or an empty text."""
         if self.narrow is None:
             return ""
         least, most = (f"{value:.3f}" for value in self.narrow)
@@ -172,36 +185,40 @@ class Span(NamedTuple):
 
 
 def _opacity(share: float) -> str:
+    """Return the opacity of a cell for a position in the range from 0 to 1."""
     return f"{PALEST + (DEEPEST - PALEST) * share:.2g}"
 
 
 def _cell(values: Sequence[Sequence[float]]) -> int:
+    """Return the size of a cell in px."""
     return max(4, min(LARGEST, (SIZE - EDGE) // max(len(values), len(values[0]))))
 
 
 def label(layer: int) -> str:
-    """What comes before the first layer is no layer."""
+    """Return the label of a layer; index 0 is the embeddings."""
     return "emb" if layer == 0 else str(layer - 1)
 
 
 def _sentence(block: Block, options: Options, stack: str, about: Mapping[str, Any], values: list[list[float]]) -> str:
+    """Return a sentence about the similarities within one model."""
     layers = len(values)
     where = f"the {stack} of {block.model}" if stack else str(block.model)
-    said = (
+    description = (
         f"{NAMES[options.measure]} between the embeddings and the {layers - 1} layers of {where}, over "
         f"{about['tokens']} tokens."
     )
     if layers > 1:
         change = min(range(1, layers), key=lambda layer: values[layer - 1][layer])
         between = f"{_called(change - 1)} and {_called(change)}"
-        said += f" Of neighbours, {between} are least alike, {values[change - 1][change]:.2f}."
-        said += f" The embeddings and {_called(layers - 1)}: {values[0][-1]:.2f}."
-    return said + _narrow(Span.of(values, of_one=True)) + _warning(options, about)
+        description += f" Of neighbours, {between} are least alike, {values[change - 1][change]:.2f}."
+        description += f" The embeddings and {_called(layers - 1)}: {values[0][-1]:.2f}."
+    return description + _narrow(Span.of(values, of_one=True)) + _warning(options, about)
 
 
 def _sentence_of_two(
     block: Block, options: Options, stack: str, about: Mapping[str, Any], values: list[list[float]]
 ) -> str:
+    """Return a sentence about the similarities between two models."""
     stacks = [stack, about["other_stack"]] if stack or about["other_stack"] != "self" else ["", ""]
     one, other = (
         f"the {name} of {model}" if name not in ("", "self") else str(model)
@@ -219,10 +236,12 @@ def _sentence_of_two(
 
 
 def _narrow(span: Span) -> str:
+    """Return a sentence that warns of a narrow range, or an empty text."""
     return f" The colours have {span.warning}." if span.warning else ""
 
 
 def _warning(options: Options, about: Mapping[str, Any]) -> str:
+    """Return a sentence that warns of too few tokens for this measure, or an empty text."""
     width = max(about["width"], about.get("other_width", 0))
     if options.measure == "cka" or about["tokens"] > width:
         return ""
@@ -231,11 +250,12 @@ def _warning(options: Options, about: Mapping[str, Any]) -> str:
 
 
 def _called(layer: int) -> str:
+    """Return the name of a layer in a sentence."""
     return "the embeddings" if layer == 0 else f"layer {layer - 1}"
 
 
 def _picture(values: list[list[float]], headings: Sequence[str], theme: str) -> Picture:
-    """Cells the more opaque the more their layers are alike, under lines that say whose layers they are."""
+    """Return a picture of the matrix; more similar layers have more opaque cells. `headings` name the models."""
     cell, top = _cell(values), EDGE + (NAMED if headings else 0)
     width, height = EDGE + cell * len(values[0]), top + cell * len(values)
     span = Span.of(values, of_one=not headings)
@@ -258,7 +278,7 @@ def _picture(values: list[list[float]], headings: Sequence[str], theme: str) -> 
 
 
 def _legend(span: Span, top: int) -> Iterator[str]:
-    """Yield the colours from the palest to the deepest, between the similarities that they stand for."""
+    """Yield the colours from the palest to the deepest, between the two values that they stand for."""
     end = EDGE + STEP * STEPS
     yield f'<text x="{EDGE - 6}" y="{top + 20}" text-anchor="end">{span.low:.2f}</text>'
     for step in range(STEPS):
@@ -270,14 +290,14 @@ def _legend(span: Span, top: int) -> Iterator[str]:
 
 
 def _headings(headings: Sequence[str], room: int) -> Iterator[str]:
-    """Names that are too long lose their middle: the beginning says what they are of, the end tells them apart."""
+    """Yield the headings. A name that is too long loses its middle, because its beginning and its end identify it."""
     for number, heading in enumerate(headings):
         cut = heading if len(heading) <= room else f"{heading[: room // 2]}…{heading[len(heading) - room // 2 + 1 :]}"
         yield f'<text x="0" y="{number * LINE + 13}">{escape_words(cut)}</text>'
 
 
 def _labels(values: Sequence[Sequence[float]], cell: int, top: int) -> Iterator[str]:
-    """Each layer's, or where they would touch each second, third …"""
+    """Yield the labels of the layers; where they would touch, only every second, third … is written."""
     every = -(-14 // cell)
     upright, y = every == 1 and cell >= 24, top - 6
     for layer in range(0, len(values[0]), every):
@@ -292,13 +312,14 @@ def _labels(values: Sequence[Sequence[float]], cell: int, top: int) -> Iterator[
 
 
 def _rules(scheme: dict[str, Any]) -> str:
+    """Return the CSS colours of a scheme."""
     return f"text{{fill:{scheme['text']}}}.p{{fill:{scheme['pale']}}}.f{{fill:{scheme['signed'][1]}}}.n{{fill:#000}}"
 
 
 @cache
 def _black_on_dark() -> float:
-    """Return the opacity from which on a cell of a dark picture is so light that black reads better on it (by WCAG's
-    luminance); on those of a light picture it always does."""
+    """Return the opacity above which black text is more readable than light text on a cell of a dark picture, by WCAG's
+    luminance. In a light picture black always is."""
     scheme = palette("dark").base
     ground, full = (_channels(scheme["background"]), _channels(scheme["signed"][1]))
     for step in range(101):
@@ -310,10 +331,12 @@ def _black_on_dark() -> float:
 
 
 def _channels(colour: str) -> list[float]:
+    """Return the red, green and blue of a colour such as `#1f6feb`, from 0 to 1."""
     return [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
 
 
 def _linear(channel: float) -> float:
+    """Return the linear value of an sRGB channel (IEC 61966-2-1)."""
     return channel / 12.92 if channel <= 0.04045 else float(((channel + 0.055) / 1.055) ** 2.4)
 
 

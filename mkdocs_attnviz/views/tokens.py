@@ -1,6 +1,6 @@
-"""Tokens view: a text as the model reads it, and what it held likely in each token's place.
+"""The tokens view: a text as the model reads it, coloured by the probability that the model gave each token.
 
-After Ecco's token view, with probability and rank of each token.
+It follows Ecco's token view and also shows the probability and the rank of each token.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Literal
 from typing_extensions import TypedDict
 
 from mkdocs_attnviz.block.fields import Block
-from mkdocs_attnviz.block.values import key
+from mkdocs_attnviz.block.values import Flag, key
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.views.drawing import Drawing
 from mkdocs_attnviz.views.figure_data import Blob, Stretch, TextFigure
@@ -19,20 +19,21 @@ from mkdocs_attnviz.views.svg.token_flow import PANEL, Likeliest, height, json_o
 from mkdocs_attnviz.views.view import ALL_SCRIPT, View
 
 OTHER = {"classes": "predicts classes", "labels": "predicts labels of tokens", "answer": "finds answers"}
-"""What models do that predict no tokens, by their task."""
+"""The description of models that do not predict tokens, by task."""
 READOUT = 124
-"""Pixels of the likeliest tokens below the text."""
+"""The height in px of the list of likely tokens below the text."""
 
 
 class Options(Likeliest):
+    """The block keys of the tokens view."""
+
     shade: Literal["probability", "rank", "none"] = key(
         "probability, rank or none", "What a token's colour says at first.", default="probability"
     )
-    prettify_tokens: bool = key(
+    prettify_tokens: Flag = key(
         "true or false",
         "Show a vocabulary's marks of word boundaries (`Ġ`, `▁`, `</w>`) as the spaces they stand for.",
         default=True,
-        strict=True,
     )
 
 
@@ -56,6 +57,11 @@ class TokensFigure(TextFigure):
 
 
 def draw(block: Block, options: Options, entry: Entry) -> Drawing:
+    """Return the drawing of an entry of predictions.
+
+    Raises:
+        BlockError: if the model does not predict tokens.
+    """
     if what := OTHER.get(entry.meta["task"]):
         raise block.wrong("view", f"The tokens view needs a model that predicts tokens, and {block.subject} {what}.")
     shown, tokens = texts(entry), sequences(entry, pretty=options.prettify_tokens)
@@ -71,10 +77,11 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     }
 
     def share(name: str, position: int) -> float:
-        found = actual[position] if name == predicted else None
-        if found is None or options.shade == "none":
+        """Return the opacity of a token's colour, from 0 to 1."""
+        prediction = actual[position] if name == predicted else None
+        if prediction is None or options.shade == "none":
             return 0.0
-        return float(found[0] if options.shade == "probability" else 1 / found[1])
+        return float(prediction[0] if options.shade == "probability" else 1 / prediction[1])
 
     return Drawing(
         data,
@@ -87,13 +94,14 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
 
 
 def _sentence(block: Block, entry: Entry, actual: list[list[float] | None]) -> str:
-    known = [each for each in actual if each is not None]
+    """Return a sentence that says how many tokens were the model's first choice."""
+    predictions = [prediction for prediction in actual if prediction is not None]
     tokens = sum(part["end"] - part["start"] for part in texts(entry))
-    said = f"{tokens} tokens of {block.model}, coloured by how likely the model held each."
-    if not known:
-        return said
-    first = sum(rank == 1 for _, rank in known)
-    return f"{said} Of {len(known)} that it predicted, {first} were its first choice."
+    description = f"{tokens} tokens of {block.model}, coloured by how likely the model held each."
+    if not predictions:
+        return description
+    first = sum(rank == 1 for _, rank in predictions)
+    return f"{description} Of {len(predictions)} that it predicted, {first} were its first choice."
 
 
 VIEW = View(

@@ -1,55 +1,92 @@
-"""A view: one way to draw what a capture has taken."""
+"""The type of a view: one way to draw the result of a capture."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from mkdocs_attnviz.block.fields import Block, Options
+from mkdocs_attnviz.block.problem import BlockError, Problem, trace
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import Capture
+from mkdocs_attnviz.models.errors import said
+from mkdocs_attnviz.plugins import is_ours
 from mkdocs_attnviz.views.drawing import Drawing
 
 ATTENTION_SCRIPT, ALL_SCRIPT = "mkdocs_attnviz:static/attnviz.js", "mkdocs_attnviz:static/attnviz-all.js"
-"""Our own scripts; the second has everything that is in the first."""
+"""The names of our own scripts. The second one contains everything in the first."""
 
 O = TypeVar("O", bound=Options)  # noqa: E741
 
 
 @dataclass(frozen=True)
 class View(Generic[O]):
-    """One way to draw what a capture has taken: a name, options, and a function. It is registered as an entry point.
+    """One way to draw the result of a capture: a name, options and a function. It is registered as an entry point.
 
-    It knows no host and no torch, and of HTML nothing but its own pictures.
+    A view does not know hosts or torch, and makes no HTML except its own pictures.
     """
 
     name: str
-    """The word that the block key `view` has for it."""
+    """The value of the block key `view` that selects this view."""
     options: type[O]
-    """The keys that it adds to the block."""
+    """The block keys that this view adds."""
     capture: Capture
-    """What it draws from."""
+    """The capture that produces the entries this view draws."""
     draw: Callable[[Block, O, Entry], Drawing]
-    """The function that makes data for the script, a static picture and a sentence of an entry. It raises BlockError
-    where the options do not fit what the model has."""
+    """The function that makes the data, the static picture and the sentence from an entry. It raises BlockError if the
+    options do not fit the model."""
     script: str = ATTENTION_SCRIPT
-    """The script that draws it in the page: `package:path`, a file in an installed package. Another package's script is
-    loaded after ours, and calls `attnviz.define({name: Class})`."""
+    """The script that draws the view in the page: `package:path`, a file in an installed package. Another package's
+    script is loaded after ours, and calls `attnviz.define({name: Class})`."""
     data: type | None = None
-    """The typed dictionary that declares what `draw` writes for the script; None where nothing declares it."""
+    """The typed dictionary that declares what `draw` writes for the script, or None if nothing declares it."""
     state: tuple[str, ...] | None = None
-    """The parts of its state that a link or the block key `state` may set; None if they are not checked."""
+    """The parts of the state that a link or the block key `state` may set, or None if they are not checked."""
+
+    @property
+    def draws_tensors(self) -> bool:
+        """True if the view can draw attention weights from an author's own file: its capture needs nothing else."""
+        return self.capture.attention and is_ours(self.capture.run.partition(":")[0])
+
+    def asked(self, block: Block) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return what the model is to read, and the parameters of the capture.
+
+        Raises:
+            BlockError: another package's options fail, or give what is not plain JSON.
+        """
+        try:
+            asked = block.inputs, block.options.parameters()
+            json.dumps(asked)
+        except Exception as error:
+            message = f"The options of view `{self.name}` cannot be asked for: {said(error)}."
+            raise block.told(Problem("block", "view", message, trace(error))) from error
+        return asked
 
     def drawing(self, block: Block, entry: Entry) -> Drawing:
         """Return the drawing of a block that has this view.
 
         Raises:
-            BlockError: the options do not fit what the model has.
+            BlockError: if the options do not fit the model, or another package's view has failed.
+            TypeError: if the block's options belong to another view.
         """
         if not isinstance(block.options, self.options):
             raise TypeError(f"these are options of another view than {self.name}")
-        return self.draw(block, block.options, entry)
+        try:
+            return self._checked(self.draw(block, block.options, entry))
+        except BlockError:
+            raise
+        except Exception as error:
+            if is_ours(getattr(self.draw, "__module__", "")):
+                raise
+            message = f"View `{self.name}` could not draw this: {said(error)}."
+            raise block.told(Problem("block", "view", message, trace(error))) from error
+
+    def _checked(self, drawing: Drawing) -> Drawing:
+        if not isinstance(drawing, Drawing):
+            raise TypeError("what its `draw` returns is no Drawing")
+        return drawing
 
 
 AnyView = View[Any]

@@ -1,7 +1,7 @@
-"""What the feed-forward neurons of each layer do at each token of a text.
+"""The activations of the feed-forward neurons of each layer at each token of a text.
 
-A layer has thousands of them, of which most do little: those with the largest |activation| at any token are kept. They
-are also given an order in which neurons that are active at the same tokens stand together.
+A layer has thousands of neurons, most of them with small activations. Those with the largest |activation| at any token
+are stored, with an order that places neurons next to each other if they are active at the same tokens.
 """
 
 from __future__ import annotations
@@ -22,49 +22,58 @@ from mkdocs_attnviz.models.probing.feed_forward import activations, down_project
 Floats = npt.NDArray[np.float32]
 
 TOP = 10
-"""Neurons that are listed for each token."""
+"""The number of neurons that are listed for each token."""
 SEQUENCES = {"self": "text", "encoder": "text", "decoder": "target"}
-"""What the layers of a stack read."""
+"""The sequence that the layers of each stack read."""
 
 
 def capture(context: Context) -> list[Entry]:
-    """One entry for each example; `parameters` has `neurons`, how many of a layer are kept.
+    """Return one entry for each example; `parameters` has `neurons`, the number of stored neurons per layer.
 
     Raises:
-        Unusable: the model has no such neurons, or SciPy is not installed.
+        Unusable: the model has no feed-forward neurons, or SciPy is not installed.
     """
     loaded, examples, parameters = context.loaded, context.examples, context.parameters
     return [_entry(loaded, example, parameters["neurons"]) for example in examples]
 
 
-def recorded(loaded: Loaded, example: Example) -> dict[str, dict[int, Floats]]:
-    """By stack and layer, (T, N). Raises: Unusable."""
-    found = activations(loaded, example, down_projections(loaded, example))
-    return {stack: {layer: values.cpu().numpy() for layer, values in layers.items()} for stack, layers in found.items()}
+def record_activations(loaded: Loaded, example: Example) -> dict[str, dict[int, Floats]]:
+    """Return all activations, (T, N), by stack and layer.
+
+    Raises:
+        Unusable: the model has no feed-forward neurons.
+    """
+    layers_of = activations(loaded, example, down_projections(loaded, example))
+    return {
+        stack: {layer: values.cpu().numpy() for layer, values in layers.items()} for stack, layers in layers_of.items()
+    }
 
 
 def _entry(loaded: Loaded, example: Example, neurons: int) -> Entry:
     layers, blobs = [], {}
-    for stack, found in recorded(loaded, example).items():
-        for layer, values in found.items():
+    for stack, values_of_layer in record_activations(loaded, example).items():
+        for layer, values in values_of_layer.items():
             kept = strongest(values, neurons)
             name = f"{stack}.{layer}"
             blobs[name] = scaled_blob(np.ascontiguousarray(values[:, kept].T))
-            blobs[f"{name}.lists"] = json_blob({"neurons": kept, "cluster": clustered(values[:, kept].T)} | top(values))
+            blobs[f"{name}.lists"] = json_blob(
+                {"neurons": kept, "cluster": cluster_order(values[:, kept].T)} | top(values)
+            )
             layers.append({"stack": stack, "layer": layer, "neurons": values.shape[1], "kept": len(kept)})
     return Entry({"sequences": example.sequences(), "layers": layers}, blobs)
 
 
 def strongest(values: Floats, neurons: int) -> list[int]:
-    """Of (T, N) the neurons with the largest |activation| at any token, the strongest first."""
-    found: list[int] = np.argsort(-np.abs(values).max(axis=0), kind="stable")[:neurons].tolist()
-    return found
+    """Return the neurons of (T, N) with the largest |activation| at any token, the strongest first."""
+    neurons_in_order: list[int] = np.argsort(-np.abs(values).max(axis=0), kind="stable").tolist()
+    return neurons_in_order[:neurons]
 
 
-def clustered(values: Floats) -> list[int]:
-    """Rows of (N, T) in an order of hierarchical clustering: average linkage of Euclidean distances between rows that
-    are scaled to a largest |activation| of 1, leaves ordered so that neighbours are as near as can be (Bar-Joseph et
-    al. 2001).
+def cluster_order(values: Floats) -> list[int]:
+    """Return an order of the rows of (N, T), by hierarchical clustering.
+
+    Each row is scaled to a largest |activation| of 1. Distances are Euclidean, the linkage is average, and the leaves
+    are ordered so that neighbours are as close as possible (Bar-Joseph et al. 2001).
 
     Raises:
         Unusable: SciPy is not installed.
@@ -79,12 +88,12 @@ def clustered(values: Floats) -> list[int]:
         return list(range(len(values)))
     most = np.abs(values).max(axis=1, keepdims=True)
     tree = linkage(values / np.where(most > 0, most, 1), "average", optimal_ordering=True)
-    found: list[int] = leaves_list(tree).tolist()
-    return found
+    order: list[int] = leaves_list(tree).tolist()
+    return order
 
 
 def top(values: Floats) -> dict[str, Any]:
-    """For each token of (T, N) its most active neurons of all that there are, the strongest first."""
+    """Return the most active neurons of each token of (T, N), the strongest first."""
     best = np.argsort(-np.abs(values), axis=1, kind="stable")[:, :TOP]
     active = np.take_along_axis(values, best, axis=1)
     return {"top": best.tolist(), "values": [[float(f"{value:.5g}") for value in row] for row in active.tolist()]}

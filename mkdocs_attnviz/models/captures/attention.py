@@ -1,8 +1,8 @@
-"""Attention probabilities of all layers and heads, taken while the model runs, and what follows from them.
+"""Attention probabilities of all layers and heads, stored while the model runs, and results computed from them.
 
-Each layer's weights are quantised where they are computed and copied away at once: what a pass needs above what the
-model itself needs is one copy of what is kept, bytes (`encoding`). They are deflated when the pass is over, on all
-processors; while it runs, those are the model's.
+Each layer's weights are quantised where they are computed and copied at once. So a pass needs only one byte per weight
+more memory than the model itself (`encoding`). They are compressed after the pass, on all processors; during the pass
+the model uses those.
 """
 
 from __future__ import annotations
@@ -32,62 +32,64 @@ _deflaters = ThreadPoolExecutor(os.cpu_count())  # zlib releases the interpreter
 
 
 @dataclass
-class Kept:
-    """What is kept of one call."""
+class StoredCall:
+    """The data that is stored of one attention call."""
 
     steps: torch.Tensor
-    """(B, heads, Tq, Tk) of uint8, round(255·√p)."""
+    """Quantised weights, (B, heads, Tq, Tk) of uint8, round(255·√p)."""
     rest: torch.Tensor | None
-    """(B, heads, Tq) of uint8: what a sink takes."""
+    """The sink's share, (B, heads, Tq) of uint8; None if there is no sink."""
     norms: torch.Tensor | None
-    """(B, heads, Tk)"""
+    """Norms of the projected values, (B, heads, Tk); None if the output projection is not known."""
 
 
 def capture(context: Context) -> list[Entry]:
-    """One entry for each example: for each layer its weights, and with them norms of values, rollout and overviews.
+    """Return one entry for each example, with weights, norms of values, rollout and overviews of all layers.
 
     Raises:
         Unusable: the model has no weights of tokens by tokens.
-        ValueError: weights that are no probabilities.
+        ValueError: the weights are no probabilities.
     """
     loaded, examples = context.loaded, context.examples
-    kept = take(loaded, examples)
-    found = find_attention_map(loaded, examples[0])
-    return entries(found, examples, lambda name, number: _stack(found.stacks[name], examples[number], number, kept))
+    kept = store_calls(loaded, examples)
+    attention_map = find_attention_map(loaded, examples[0])
+    return entries(
+        attention_map, examples, lambda name, number: _stack(attention_map.stacks[name], examples[number], number, kept)
+    )
 
 
-def take(loaded: Loaded, examples: Sequence[Example]) -> dict[int, Kept]:
-    """One pass of the model; what is kept of each call that is a layer's."""
-    found = find_attention_map(loaded, examples[0])
-    kept: dict[int, Kept] = {}
-    wanted = {layer.call: stack for stack in found.stacks.values() for layer in stack.layers}
+def store_calls(loaded: Loaded, examples: Sequence[Example]) -> dict[int, StoredCall]:
+    """Run the model once and return the stored data of each call that belongs to a layer."""
+    attention_map = find_attention_map(loaded, examples[0])
+    kept: dict[int, StoredCall] = {}
+    wanted = {layer.call: stack for stack in attention_map.stacks.values() for layer in stack.layers}
     count = 0
 
     def keep(call: Call) -> None:
         nonlocal count
         if count in wanted:
-            kept[count] = _kept(call, found.projections.get(count), sink=wanted[count].sink)
+            kept[count] = _store(call, attention_map.projections.get(count), sink=wanted[count].sink)
         count += 1
 
-    forward(loaded, collate(loaded, examples), found, keep, operands=bool(found.projections))
+    forward(loaded, collate(loaded, examples), attention_map, keep, operands=bool(attention_map.projections))
     return kept
 
 
-def _kept(call: Call, projection: Projection | None, *, sink: bool) -> Kept:
-    """The weights are overwritten: they are nobody's any more."""
+def _store(call: Call, projection: Projection | None, *, sink: bool) -> StoredCall:
+    """Return the stored data of a call. Its weights are overwritten, since nothing else uses them."""
     moved = None
     if projection is not None and call.value is not None:
         moved = norms(call.value, projection).cpu()
     weights = call.weights
     rest = quantised((1 - weights.float().sum(-1)).clamp_(min=0)).cpu() if sink else None
-    return Kept(quantised(weights).cpu(), rest, moved)
+    return StoredCall(quantised(weights).cpu(), rest, moved)
 
 
 def quantised(weights: torch.Tensor) -> torch.Tensor:
-    """round(255·√p), in place where it can be.
+    """Return round(255·√p), computed in place if possible.
 
     Raises:
-        ValueError: weights that are no probabilities.
+        ValueError: the weights are no probabilities.
     """
     steps = weights.float().sqrt_()
     torch.add(torch.tensor(0.5, device=steps.device), steps, alpha=255, out=steps)
@@ -100,38 +102,43 @@ def quantised(weights: torch.Tensor) -> torch.Tensor:
     return steps.to(torch.uint8)
 
 
-Making = Callable[[], bytes]
-"""A blob that is being made: waits for it."""
-Stacked = tuple[list[dict[str, Any]], dict[str, Making]]
-"""A stack's layers as `meta` has them, and blobs by the end of their name."""
+PendingBlob = Callable[[], bytes]
+"""A function that waits for a blob that is being encoded, and returns it."""
+Stacked = tuple[list[dict[str, Any]], dict[str, PendingBlob]]
+"""The layers of a stack in the form of `meta`, and its blobs by the end of their names."""
 
 
-def making(encode: Callable[..., bytes], *args: Any) -> Making:
-    """Encode beside whatever comes next."""
+def start_encoding(encode: Callable[..., bytes], *args: Any) -> PendingBlob:
+    """Start to encode a blob in another thread."""
     return _deflaters.submit(encode, *args).result
 
 
-def entries(found: AttentionMap, examples: Sequence[Example], stacked: Callable[[str, int], Stacked]) -> list[Entry]:
-    """An entry for each example, of what `stacked(stack, number)` makes of each stack of it."""
-    made = [{name: stacked(name, number) for name in found.stacks} for number in range(len(examples))]
-    return [_entry(found, example, stacks) for example, stacks in zip(examples, made, strict=True)]
+def entries(
+    attention_map: AttentionMap, examples: Sequence[Example], stacked: Callable[[str, int], Stacked]
+) -> list[Entry]:
+    """Return an entry for each example; `stacked(stack, number)` makes the stack of the example with that number."""
+    stacks = [{name: stacked(name, number) for name in attention_map.stacks} for number in range(len(examples))]
+    return [
+        _entry(attention_map, example, stacks_of_example)
+        for example, stacks_of_example in zip(examples, stacks, strict=True)
+    ]
 
 
-def _entry(found: AttentionMap, example: Example, stacked: dict[str, Stacked]) -> Entry:
+def _entry(attention_map: AttentionMap, example: Example, stacked: dict[str, Stacked]) -> Entry:
     sequences, stacks = example.sequences(), {}
     blobs: dict[str, bytes] = {}
-    for name, (layers, making) in stacked.items():
-        stack = found.stacks[name]
+    for name, (layers, blobs_pending) in stacked.items():
+        stack = attention_map.stacks[name]
         cols = f"{stack.cols}+sink" if stack.sink else stack.cols
         if stack.sink:
             sequences[cols] = _with_sink(sequences[stack.cols])
         stacks[name] = {"rows": stack.rows, "cols": cols, "causal": stack.causal, "layers": layers}
-        blobs |= {f"{name}/{end}": made() for end, made in making.items()}
+        blobs |= {f"{name}/{end}": wait() for end, wait in blobs_pending.items()}
     return Entry({"sequences": sequences, "stacks": stacks}, blobs)
 
 
 def _with_sink(sequence: dict[str, Any]) -> dict[str, Any]:
-    """The same tokens and one more, which stands for no token."""
+    """Return the sequence with one more token at its end, which stands for the sink."""
     more = {name: [*sequence[name], "sink"] for name in ("tokens", "pretty")}
     more |= {"special": [*sequence["special"], len(sequence["tokens"])], "words": [*sequence["words"], None]}
     return {name: value for name, value in sequence.items() if name != "next"} | more
@@ -144,41 +151,41 @@ def tokens(example: Example, sequence: str) -> Tokens:
     return example.text
 
 
-def _stack(stack: Stack, example: Example, number: int, kept: dict[int, Kept]) -> Stacked:
-    """Blobs of one stack of one example, being made."""
+def _stack(stack: Stack, example: Example, number: int, kept: dict[int, StoredCall]) -> Stacked:
+    """Start to encode the blobs of one stack of one example."""
     rows, cols = (len(tokens(example, name).ids) for name in (stack.rows, stack.cols))
     steps = [cut(kept[layer.call], number, rows, cols) for layer in stack.layers]
     square = stack.rows == stack.cols
     layers: list[dict[str, Any]] = []
-    blobs: dict[str, Making] = {}
-    for layer, found in zip(stack.layers, steps, strict=True):
-        blobs[str(layer.layer)] = making(encoding.weights_blob, found)
+    blobs: dict[str, PendingBlob] = {}
+    for layer, steps_of_layer in zip(stack.layers, steps, strict=True):
+        blobs[str(layer.layer)] = start_encoding(encoding.weights_blob, steps_of_layer)
         meta: dict[str, Any] = {"layer": layer.layer, "heads": layer.heads}
         moved = kept[layer.call].norms
         if moved is not None:
             values = np.zeros((layer.heads, cols + stack.sink), np.float32)
             values[:, :cols] = moved[number, :, :cols].numpy()
-            blobs[f"{layer.layer}/values"] = making(encoding.scaled_blob, values)
+            blobs[f"{layer.layer}/values"] = start_encoding(encoding.scaled_blob, values)
             meta["values"] = True
         layers.append(meta | ({"rollout": True} if square else {}))
-    blobs["overview"] = making(encoding.overview_blob, steps)
+    blobs["overview"] = start_encoding(encoding.overview_blob, steps)
     return layers, blobs | (_rollout(stack, steps) if square else {})
 
 
-def cut(kept: Kept, number: int, rows: int, cols: int) -> encoding.Steps:
-    """One example's part, its padding left out: (heads, cols, rows), with a sink's column where there is one."""
+def cut(kept: StoredCall, number: int, rows: int, cols: int) -> encoding.Steps:
+    """Return the weights of one example, (heads, cols, rows), without padding; a sink has a last column of its own."""
     steps = kept.steps[number, :, :rows, :cols].transpose(1, 2).numpy()
     if kept.rest is None:
         return np.ascontiguousarray(steps)
-    found: encoding.Steps = np.concatenate([steps, kept.rest[number, :, None, :rows].numpy()], axis=1)
-    return found
+    with_sink: encoding.Steps = np.concatenate([steps, kept.rest[number, :, None, :rows].numpy()], axis=1)
+    return with_sink
 
 
-def _rollout(stack: Stack, steps: list[encoding.Steps]) -> dict[str, Making]:
-    """All layers of it are one piece of work: each needs the one before."""
+def _rollout(stack: Stack, steps: list[encoding.Steps]) -> dict[str, PendingBlob]:
+    """Start to encode the rollout. Its layers are one task, since each needs the one before."""
     every = _deflaters.submit(lambda: [encoding.weights_blob(layer) for layer in encoding.rollout(steps)])
 
-    def part(number: int) -> Making:
+    def part(number: int) -> PendingBlob:
         return lambda: every.result()[number]
 
     return {f"{layer.layer}/rollout": part(number) for number, layer in enumerate(stack.layers)}

@@ -1,4 +1,4 @@
-"""What a capture is given: a model in memory, examples that it is to read, and how."""
+"""The context of a capture: a model in memory, examples to read, and parameters."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Context:
     loaded: Loaded
     """The block's model, changed by the block's `interventions` while the capture runs."""
     examples: Sequence[Example]
-    """The inputs, tokenized; a capture makes one entry for each, in this order."""
+    """The inputs, tokenized; a capture returns one entry for each, in this order."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    """What the view's options say to the capture (`Options.parameters`), as plain JSON."""
+    """The parameters from the view's options (`Options.parameters`), as plain JSON."""
     other: Loaded | None = None
     """The model that the block's own is compared with, if the view's options name one (`Options.second`)."""

@@ -1,9 +1,9 @@
-"""Groups of neurons that are active together: non-negative matrix factorisation of a text's activations.
+"""Factors of neurons that are active together, by non-negative matrix factorisation of a text's activations.
 
-After Ecco's `run_nmf` and Olah et al. 2018, "The Building Blocks of Interpretability": max(activations, 0), the neurons
-of all layers of a range stacked, the tokens of several texts one after the other, (neurons, T) ≈ W·H. Here each column
-of W has length 1, so that rows of H, one a factor, can be compared with one another: without that their scale would be
-arbitrary.
+The method follows Ecco's `run_nmf` and Olah et al. 2018, "The Building Blocks of Interpretability". The matrix is
+max(activations, 0), (neurons, T): the neurons of a range of layers are stacked, the tokens of several texts are
+concatenated. It is approximated by W·H. Here each column of W has length 1, so that the rows of H, one per factor, can
+be compared with one another; otherwise their scale would be arbitrary.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.block.values import listed
 from mkdocs_attnviz.cache.entry import Entry
-from mkdocs_attnviz.models.captures.activations import SEQUENCES, recorded
+from mkdocs_attnviz.models.captures.activations import SEQUENCES, record_activations
 from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.encoding import json_blob, round_digits
 from mkdocs_attnviz.models.inputs.tokens import Example
@@ -28,15 +28,15 @@ from mkdocs_attnviz.models.loading.loaded import Loaded
 Floats = npt.NDArray[np.float32]
 
 TOP = 10
-"""Neurons that are listed for each factor."""
+"""The number of neurons that are listed for each factor."""
 STEPS = 1000
 
 
 def capture(context: Context) -> list[Entry]:
-    """One entry for each example; `parameters` has `n_components`, `from_layer`, `to_layer`, `stack`, `seed`.
+    """Return one entry for each example; `parameters` has `n_components`, `from_layer`, `to_layer`, `stack`, `seed`.
 
     Raises:
-        Unusable: the model has no such neurons, or scikit-learn is not installed.
+        Unusable: the model has no feed-forward neurons, or scikit-learn is not installed.
         ValueError: it has no such stack or layer.
     """
     loaded, examples, parameters = context.loaded, context.examples, context.parameters
@@ -44,19 +44,19 @@ def capture(context: Context) -> list[Entry]:
 
 
 def _entry(loaded: Loaded, example: Example, parameters: Mapping[str, Any]) -> Entry:
-    first = recorded(loaded, example)
+    first = record_activations(loaded, example)
     stack = parameters["stack"] or next(iter(first))
     if stack not in first:
         raise WrongValue("stack", f"`stack` is {stack}; of model {loaded.ref.name!r} it must be {' or '.join(first)}.")
     layers = _range(first[stack], parameters)
     several = [[first[stack][layer] for layer in layers]]
-    for each in example.more:
-        more = recorded(loaded, each)[stack]
+    for further in example.more:
+        more = record_activations(loaded, further)[stack]
         several.append([more[layer] for layer in layers])
-    found = {layer: np.concatenate(texts) for layer, *texts in zip(layers, *several, strict=True)}  # (T, N)
-    active = np.concatenate([found[layer].T for layer in layers]).clip(0)  # (neurons, T)
-    neurons, strengths, explained = factorised(active, parameters["n_components"], parameters["seed"])
-    owners = [(layer, neuron) for layer in layers for neuron in range(found[layer].shape[1])]
+    activations = {layer: np.concatenate(texts) for layer, *texts in zip(layers, *several, strict=True)}  # (T, N)
+    active = np.concatenate([activations[layer].T for layer in layers]).clip(0)  # (neurons, T)
+    neurons, strengths, explained = factorise(active, parameters["n_components"], parameters["seed"])
+    owners = [(layer, neuron) for layer in layers for neuron in range(activations[layer].shape[1])]
     strongest = [
         [[*owners[at], round_digits(column[at])] for at in np.argsort(-column, kind="stable")[:TOP] if column[at] > 0]
         for column in neurons.T
@@ -73,22 +73,27 @@ def _entry(loaded: Loaded, example: Example, parameters: Mapping[str, Any]) -> E
     return Entry(meta, {"factors": json_blob(lists)})
 
 
-def _range(found: Mapping[int, Floats], parameters: Mapping[str, Any]) -> list[int]:
-    """The layers from the one to the other, both included. Raises: ValueError."""
-    known = sorted(found)
+def _range(layers_found: Mapping[int, Floats], parameters: Mapping[str, Any]) -> list[int]:
+    """Return the layers of the range, both ends included.
+
+    Raises:
+        ValueError: an end of the range is no layer with neurons.
+    """
+    known = sorted(layers_found)
     for name in ("from_layer", "to_layer"):
-        if parameters[name] is not None and parameters[name] not in found:
+        if parameters[name] is not None and parameters[name] not in layers_found:
             raise WrongValue(name, f"`{name}` is {parameters[name]}; the layers with neurons are {listed(known)}.")
     first = known[0] if parameters["from_layer"] is None else parameters["from_layer"]
     last = known[-1] if parameters["to_layer"] is None else parameters["to_layer"]
     return [layer for layer in known if first <= layer <= last]
 
 
-def factorised(active: Floats, factors: int, seed: int | None) -> tuple[Floats, Floats, float]:
-    """(neurons, T) → W (neurons, factors), each column of length 1; H (factors, T), the strongest factor first; and the
-    share of the squared activations that W·H holds. There are at most as many factors as tokens or neurons.
+def factorise(active: Floats, factors: int, seed: int | None) -> tuple[Floats, Floats, float]:
+    """Factorise activations, (neurons, T), into W·H with at most `factors` factors.
 
-    Starts from NNDSVD (Boutsidis & Gallopoulos 2008), which is the same each time; with a seed, from random numbers.
+    Returns W, (neurons, factors), with columns of length 1; H, (factors, T), the strongest factor first; and the share
+    of the squared activations that W·H explains. There are no more factors than tokens or neurons. It starts from
+    NNDSVD (Boutsidis & Gallopoulos 2008), which is deterministic, or with a seed from random numbers.
 
     Raises:
         Unusable: scikit-learn is not installed.
@@ -106,7 +111,7 @@ def factorised(active: Floats, factors: int, seed: int | None) -> tuple[Floats, 
         max_iter=STEPS,
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it could be a little better still
+        warnings.simplefilter("ignore")  # scikit-learn warns that more steps would improve the result a little
         neurons = model.fit_transform(active)
     lengths = np.linalg.norm(neurons, axis=0)
     strengths = model.components_ * lengths[:, None]

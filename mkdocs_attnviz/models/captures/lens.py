@@ -1,9 +1,9 @@
-"""Logit lens: what a model would say at each position if one of its layers were the last.
+"""The logit lens: the predictions that a model would make if one of its layers were the last.
 
-After nostalgebraist 2020, "interpreting GPT: the logit lens": the vectors of each layer go through the model's own
-final norm and head (see `unembedding`). Of a model that writes, each position says what follows it; of a masked
-what stands there. Entropy and KL divergence are in nats. The divergence is KL(model ‖ layer): what is lost by taking
-the layer's word for the model's.
+The vectors of each layer go through the model's own final norm and head, see `unembedding` (nostalgebraist 2020,
+"interpreting GPT: the logit lens"). Each position of a model that writes predicts the next token; in a masked language
+model it predicts its own token. Entropy and KL divergence are in nats. The divergence is KL(model ‖ layer): the loss
+when the layer's distribution is used in place of the model's.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from mkdocs_attnviz.models.loading.loaded import Loaded
 from mkdocs_attnviz.models.probing.unembedding import Unembedding
 
 AT_ONCE = 64
-"""Positions: a vocabulary of 250,000 makes each of them a megabyte."""
+"""The number of positions that are computed together: with a vocabulary of 250,000, each takes a megabyte."""
 LEAST = -1000.0
-"""A log-probability: what a model forbids stays a number."""
+"""The least log-probability; it keeps tokens that a model forbids finite."""
 
 
 def capture(context: Context) -> list[Entry]:
-    """One entry for each example; `parameters` has `top_k`, `final_norm` and `watch`.
+    """Return one entry for each example; `parameters` has `top_k`, `final_norm` and `watch`.
 
     Raises:
         Unusable: the model predicts no tokens, or not from the vectors of its last layer.
-        ValueError: a token to be watched is none, or there is no final norm to leave out.
+        ValueError: a token to watch is none of the vocabulary, or there is no final norm to leave out.
     """
     loaded, examples, parameters = context.loaded, context.examples, context.parameters
     if loaded.task not in ("next", "target", "masked"):
@@ -58,12 +58,12 @@ def _entry(loaded: Loaded, example: Example, watched: list[int], parameters: Map
         )
     actual = _actual(loaded, example)
     vocabulary: dict[int, int] = {}
-    found: dict[str, list[Any]] = {name: [] for name in ("top", "probabilities", "entropy", "kl", "actual", "watched")}
+    rows: dict[str, list[Any]] = {name: [] for name in ("top", "probabilities", "entropy", "kl", "actual", "watched")}
     for vectors in unembedding.vectors:
         logits = loaded.checked_values(unembedding.logits(vectors, norm if raw else None))
         for name, row in _row(logits, unembedding.own, actual, watched, parameters["top_k"], vocabulary).items():
-            found[name].append(row)
-    lens = {"vocabulary": pretty(loaded.tokenizer, list(vocabulary)), **found}
+            rows[name].append(row)
+    lens = {"vocabulary": pretty(loaded.tokenizer, list(vocabulary)), **rows}
     return Entry(_meta(loaded, example, unembedding, watched, norm is not None), {"lens": json_blob(lens)})
 
 
@@ -82,7 +82,7 @@ def _meta(
 
 
 def _actual(loaded: Loaded, example: Example) -> list[int | None]:
-    """The token that stands where each position predicts; of a mask nobody knows what it hides."""
+    """Return the actual token at the place that each position predicts; None for a mask, since its token is unknown."""
     if example.target is not None:
         following = example.target.labels
         return [*example.target.ids[1:], None] if following is None else list(following)
@@ -100,13 +100,13 @@ def _row(
     top_k: int,
     vocabulary: dict[int, int],
 ) -> dict[str, list[Any]]:
-    """One layer's positions. `vocabulary` numbers the tokens that are named, and grows."""
-    found: dict[str, list[Any]] = {}
+    """Return the rows of one layer. `vocabulary` maps token ids to indices of the entry's names, and grows."""
+    lists: dict[str, list[Any]] = {}
     for start in range(0, len(logits), AT_ONCE):
         part = slice(start, start + AT_ONCE)
         for name, values in _described(logits[part], own[part], actual[part], watched, top_k, vocabulary).items():
-            found.setdefault(name, []).extend(values)
-    return found
+            lists.setdefault(name, []).extend(values)
+    return lists
 
 
 def _described(
@@ -117,7 +117,7 @@ def _described(
     top_k: int,
     vocabulary: dict[int, int],
 ) -> dict[str, list[Any]]:
-    logs, own_logs = (each.log_softmax(-1).clamp(min=LEAST) for each in (logits, own))  # (T, V)
+    logs, own_logs = (numbers.log_softmax(-1).clamp(min=LEAST) for numbers in (logits, own))  # (T, V)
     probabilities, own_probabilities = logs.exp(), own_logs.exp()
     top = probabilities.topk(min(top_k, probabilities.shape[-1]))
     known = torch.tensor([0 if token is None else token for token in actual], device=logits.device)
@@ -137,7 +137,7 @@ def _described(
 
 
 def _ranked(logits: torch.Tensor, probabilities: torch.Tensor, ids: torch.Tensor) -> list[list[float]]:
-    """Probability and rank, from 1, of one token a position."""
+    """Return probability and rank, counted from 1, of one token per position."""
     ids = ids[:, None]  # (T, 1)
     ranks = 1 + (logits > logits.gather(-1, ids)).sum(-1)
     values = probabilities.gather(-1, ids)[:, 0]

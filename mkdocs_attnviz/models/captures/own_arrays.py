@@ -1,4 +1,4 @@
-"""Own arrays → an entry like those that captures make. NumPy only."""
+"""Entries from own arrays, in the same form as those of captures. NumPy only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.encoding import Floats, overview_blob, quantised, rollout, scaled_blob, weights_blob
-from mkdocs_attnviz.models.inputs.marks import guessed
+from mkdocs_attnviz.models.inputs.marks import guess_marks
 from mkdocs_attnviz.models.inputs.word_boundaries import different_texts, split
 
 SIDES = {
@@ -23,27 +23,27 @@ SIDES = {
     "decoder": ("target", "target"),
     "cross": ("target", "text"),
 }
-"""The sequences of a stack's rows and cols."""
+"""The sequences of each stack's rows and columns."""
 SIDE_NAMES = {"text": "text (`tokens` or `encoder_tokens`)", "target": "output (`decoder_tokens`)"}
 SPECIAL = re.compile(r"\[(CLS|SEP|PAD|MASK|UNK|BOS|EOS)\]|</?(s|pad|unk|mask|bos|eos)>|<\|[^|]*\|>")
 IDENTITY = 1e-3
-"""How far the softmax of the scores may be from the weights."""
+"""The largest difference between the softmax of the scores and the weights."""
 
 
 @dataclass(frozen=True)
 class LayerTensors:
-    """One layer's tensors; `neurons` holds query (heads, rows, d) and key (kv_heads, cols, d)."""
+    """The tensors of one layer; `neurons` holds queries (heads, rows, d) and keys (kv_heads, cols, d)."""
 
     weights: Floats
     norms: Floats | None = None
     neurons: tuple[Floats, Floats] | None = None
     scale: float | None = None
-    """Of query · key; None for 1/√d."""
+    """The factor of query · key; None for 1/√d."""
 
 
 @dataclass(frozen=True)
 class TokenRow:
-    """The tokens of one side. What is None is found out, as far as it can be."""
+    """The tokens of one sequence. A field that is None is derived from the tokens as far as possible."""
 
     tokens: Sequence[str]
     special: Sequence[int] | None = None
@@ -51,15 +51,16 @@ class TokenRow:
     words: Sequence[int | None] | None = None
 
     def meta(self) -> dict[str, Any]:
-        tokens = [str(token).encode("utf-8", "replace").decode() for token in self.tokens]  # half a surrogate pair
-        found = [n for n, token in enumerate(tokens) if SPECIAL.fullmatch(token)]
-        special = found if self.special is None else list(self.special)
-        marks = guessed([token for n, token in enumerate(tokens) if n not in special])
+        # half of a surrogate pair cannot be encoded
+        tokens = [str(token).encode("utf-8", "replace").decode() for token in self.tokens]
+        special = [n for n, token in enumerate(tokens) if SPECIAL.fullmatch(token)]
+        special = special if self.special is None else list(self.special)
+        marks = guess_marks([token for n, token in enumerate(tokens) if n not in special])
         contents = [token.encode() if n in special else marks.content(token) for n, token in enumerate(tokens)]
         read = marks.read(tokens, set(special), contents)
         words = marks.words(tokens, special) if self.words is None else list(self.words)
         pretty, texts = [token.pretty for token in read], [token.text for token in read]
-        told = {
+        meta = {
             "tokens": tokens,
             "pretty": pretty,
             "special": special,
@@ -67,11 +68,15 @@ class TokenRow:
             "words": words,
         }
         if different := different_texts(words, pretty, texts):
-            told["texts"] = different
-        return told if self.words is not None else told | {"words": split(told)}
+            meta["texts"] = different
+        return meta if self.words is not None else meta | {"words": split(meta)}
 
     def check(self) -> None:
-        """Raises ValueError if there are no tokens, or what is said of them does not fit their number."""
+        """Check the tokens.
+
+        Raises:
+            ValueError: there are none, or a field does not fit their number.
+        """
         count, start = len(self.tokens), self.sentence_b_start
         if count == 0:
             raise WrongValue("tensors", "There are no tokens.")
@@ -84,7 +89,7 @@ class TokenRow:
 
 
 def entry(stacks: Mapping[str, Mapping[int, LayerTensors]], sequences: Mapping[str, TokenRow]) -> Entry:
-    """An entry of own tensors; layers by stack and number.
+    """Return an entry of own tensors; `stacks` has them by stack and layer.
 
     Raises:
         ValueError: shapes and tokens do not fit, or weights are no probabilities.
@@ -126,24 +131,32 @@ def _stack(
 
 
 def _check(what: str, layer: LayerTensors, shape: tuple[int, int]) -> None:
-    found = layer.weights.shape
-    if len(found) != 3:
-        raise WrongValue("tensors", f"The attention of {what} must have the shape (heads, rows, cols); it has {found}.")
-    if found[1:] != shape:
+    actual = layer.weights.shape
+    if len(actual) != 3:
+        raise WrongValue(
+            "tensors", f"The attention of {what} must have the shape (heads, rows, cols); it has {actual}."
+        )
+    if actual[1:] != shape:
         raise WrongValue(
             "tensors",
-            f"The attention of {what} is {found[1]} × {found[2]}, but there are {shape[0]} and {shape[1]} tokens.",
+            f"The attention of {what} is {actual[1]} × {actual[2]}, but there are {shape[0]} and {shape[1]} tokens.",
         )
-    if layer.norms is not None and layer.norms.shape != (found[0], shape[1]):
+    if layer.norms is not None and layer.norms.shape != (actual[0], shape[1]):
         raise WrongValue(
-            "tensors", f"The norms of {what} must have the shape {(found[0], shape[1])}; it is {layer.norms.shape}."
+            "tensors", f"The norms of {what} must have the shape {(actual[0], shape[1])}; it is {layer.norms.shape}."
         )
     if layer.norms is not None and not bool((layer.norms >= 0).all() and np.isfinite(layer.norms).all()):
         raise WrongValue("tensors", f"The norms of {what} must be numbers from 0; some are not.")
 
 
 def _neurons(name: str, layer: LayerTensors, causal: bool, blobs: dict[str, bytes]) -> dict[str, Any]:
-    """Queries and keys, and as a term of its own what else must enter the score for softmax to give the weights."""
+    """Encode queries and keys, and return their description.
+
+    A term is added if the softmax of the scores does not give the weights.
+
+    Raises:
+        ValueError: shapes do not fit, or numbers are not finite.
+    """
     assert layer.neurons is not None  # noqa: S101 — for the type checker
     query, key = layer.neurons
     heads, rows, cols = layer.weights.shape
@@ -175,12 +188,15 @@ def _neurons(name: str, layer: LayerTensors, causal: bool, blobs: dict[str, byte
 
 def softmax(scores: Floats) -> Floats:
     powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    found: Floats = powers / powers.sum(axis=-1, keepdims=True)
-    return found
+    probabilities: Floats = powers / powers.sum(axis=-1, keepdims=True)
+    return probabilities
 
 
 def _residual(scores: Floats, weights: Floats) -> bytes:
-    """log p − score, of which softmax does not see a row's constant: it is zero where the weight is largest."""
+    """Return the term log p − score, masked where p is 0.
+
+    Softmax ignores a constant of a row, so the term is zero where the weight is largest.
+    """
     masked = weights <= 0
     rest = np.log(np.where(masked, 1, weights)) - scores
     strongest = weights.argmax(axis=-1)[..., None]
@@ -190,13 +206,13 @@ def _residual(scores: Floats, weights: Floats) -> bytes:
 
 
 def without_batch(array: npt.NDArray[Any], dimensions: int) -> Floats:
-    """A batch of one, as transformers returns it, is left out."""
+    """Return an array as 32-bit numbers, without the batch dimension of one that transformers adds."""
     one = array[0] if array.ndim == dimensions + 1 and len(array) == 1 else array
     return one.astype(np.float32)
 
 
 def as_array(tensor: Any) -> Floats:
-    """A tensor of torch (on any device, of any precision), or what NumPy can read."""
+    """Return a NumPy array of a tensor of torch (on any device, of any precision) or of anything that NumPy reads."""
     if hasattr(tensor, "detach"):
         tensor = tensor.detach().float().cpu().numpy()
     return np.asarray(tensor, np.float32)

@@ -1,8 +1,8 @@
-"""What a model held likely at each position: probability and rank of the token that stands there, and the likeliest.
+"""Predictions at each position: the likeliest tokens, and probability and rank of the token that stands there.
 
-Of a model that writes, each token is predicted from those before it. Of a masked language model a `[MASK]` is; where a
-text has none, each token is masked in turn (Salazar et al. 2020, "Masked Language Model Scoring"). Of a classifier it
-is the classes; of one that labels tokens, each token's labels; of one that answers questions, the answers.
+A model that writes predicts each token from those before it. A masked language model predicts `[MASK]`; if a text has
+none, each token is masked in turn (Salazar et al. 2020, "Masked Language Model Scoring"). A classifier predicts
+classes, a token classifier each token's labels, a question answering model answers.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from mkdocs_attnviz.models.loading.loaded import Loaded
 from mkdocs_attnviz.models.probing import answers
 
 AT_ONCE = 16
-"""Copies of a text with one token masked that go through a model together, at most."""
+"""The number of copies of a text, each with one token masked, that go through a model together."""
 LOGITS = 1 << 26
-"""Numbers that come out then, at most, if a single copy has no more: a quarter of a gigabyte."""
+"""The limit of logits in one such batch: a quarter of a gigabyte. A single copy may exceed it."""
 
 
 def capture(context: Context) -> list[Entry]:
-    """One entry for each example; `parameters` has `top_k`.
+    """Return one entry for each example; `parameters` has `top_k`.
 
     Raises:
         Unusable: the model predicts nothing.
@@ -45,19 +45,19 @@ def _entry(loaded: Loaded, example: Example, top_k: int) -> Entry:
         raise Unusable(loaded.predicts_nothing)
     sequences = example.sequences()
     meta: dict[str, Any] = {"sequences": sequences, "task": task}
-    if task in TOGETHER:
-        return Entry(meta, {"predictions": json_blob(TOGETHER[task](loaded, example, top_k))})
+    if task in OF_TASK:
+        return Entry(meta, {"predictions": json_blob(OF_TASK[task](loaded, example, top_k))})
     predicted = predictions(loaded, example, task)
     text = example.target if example.target is not None and task == "target" else example.text
     mask = loaded.tokenizer.mask_token_id if task == "masked" else None
-    given = [None if token == mask else token for token in text.ids]
-    found = _described(loaded, predicted, [*given, None], top_k)
+    actual = [None if token == mask else token for token in text.ids]
+    lists = _described(loaded, predicted, [*actual, None], top_k)
     meta["predicted"] = "text" if text is example.text else "target"
-    return Entry(meta, {"predictions": json_blob(found)})
+    return Entry(meta, {"predictions": json_blob(lists)})
 
 
 def predictions(loaded: Loaded, example: Example, task: str) -> dict[int, torch.Tensor]:
-    """Logits by the position that they predict, each (V,). What follows the last position is predicted, too."""
+    """Return the logits, (V,), by the position that they predict, which may be one beyond the last."""
     if task == "masked":
         return dict(_masked(loaded, example.text))
     logits = loaded.logits(collate(loaded, [example]))[0]  # (T, V)
@@ -77,8 +77,8 @@ def _masked(loaded: Loaded, text: Tokens) -> Iterator[tuple[int, torch.Tensor]]:
         yield from ((position, logits[position].clone()) for position in masked)
         return
     positions = [position for position in range(len(text.ids)) if position not in text.special]
-    each = len(text.ids) * loaded.model.config.get_text_config().vocab_size
-    step = max(1, min(AT_ONCE, LOGITS // each))
+    logits_per_copy = len(text.ids) * loaded.model.config.get_text_config().vocab_size
+    step = max(1, min(AT_ONCE, LOGITS // logits_per_copy))
     for start in range(0, len(positions), step):
         part = positions[start : start + step]
         copies = {name: value.repeat(len(part), 1) for name, value in inputs.items()}
@@ -90,23 +90,23 @@ def _masked(loaded: Loaded, text: Tokens) -> Iterator[tuple[int, torch.Tensor]]:
 def _described(
     loaded: Loaded, predicted: Mapping[int, torch.Tensor], actual: Sequence[int | None], top_k: int
 ) -> dict[str, Any]:
-    """Lists by position; null where nothing is predicted, and where no token is given to compare with."""
+    """Return lists by position; None stands where nothing is predicted, or no token is known to compare with."""
     length = max([len(actual), *(position + 1 for position in predicted)])
     names: dict[int, int] = {}
-    found: dict[str, list[Any]] = {name: [None] * length for name in ("top", "probabilities", "actual", "entropy")}
+    lists: dict[str, list[Any]] = {name: [None] * length for name in ("top", "probabilities", "actual", "entropy")}
     for position, logits in predicted.items():
         logs = torch.log_softmax(logits, -1)
         probabilities = logs.exp()
         top = probabilities.topk(min(top_k, len(probabilities)))
         ids = top.indices.tolist()
-        found["top"][position] = [names.setdefault(token, len(names)) for token in ids]
-        found["probabilities"][position] = [round_digits(value) for value in top.values.tolist()]
-        found["entropy"][position] = round_digits(float(-(probabilities * logs.nan_to_num(neginf=0)).sum()))
+        lists["top"][position] = [names.setdefault(token, len(names)) for token in ids]
+        lists["probabilities"][position] = [round_digits(value) for value in top.values.tolist()]
+        lists["entropy"][position] = round_digits(float(-(probabilities * logs.nan_to_num(neginf=0)).sum()))
         token = actual[position] if position < len(actual) else None
         if token is not None:
             rank = 1 + int((logits > logits[token]).sum())
-            found["actual"][position] = [round_digits(float(probabilities[token])), rank]
-    return {"vocabulary": pretty(loaded.tokenizer, list(names)), **found}
+            lists["actual"][position] = [round_digits(float(probabilities[token])), rank]
+    return {"vocabulary": pretty(loaded.tokenizer, list(names)), **lists}
 
 
 def _classes(loaded: Loaded, example: Example, top_k: int) -> dict[str, Any]:
@@ -120,12 +120,12 @@ def _classes(loaded: Loaded, example: Example, top_k: int) -> dict[str, Any]:
 
 def _answers(loaded: Loaded, example: Example, top_k: int) -> dict[str, Any]:
     logits = loaded.logits(collate(loaded, [example]))[0]  # (T, 2)
-    found = answers.likeliest(logits, answers.allowed(example.text), top_k)
-    return _one_place([answers.words(example.text, each) for each in found], [each.probability for each in found])
+    best = answers.likeliest(logits, answers.allowed(example.text), top_k)
+    return _one_place([answers.words(example.text, answer) for answer in best], [answer.probability for answer in best])
 
 
 def _one_place(names: list[str], probabilities: list[float]) -> dict[str, Any]:
-    """Return what is predicted of a text as a whole, as if of one position."""
+    """Return the predictions for a text as a whole, in the form of a single position."""
     return {
         "vocabulary": names,
         "top": [list(range(len(names)))],
@@ -136,24 +136,24 @@ def _one_place(names: list[str], probabilities: list[float]) -> dict[str, Any]:
 
 
 def _labels(loaded: Loaded, example: Example, top_k: int) -> dict[str, Any]:
-    """Return the likeliest labels of each token that is not special; which is right, the text does not say."""
+    """Return the likeliest labels of each token that is not special. The right label is not known."""
     length = len(example.text.ids)
-    found: dict[str, list[Any]] = {name: [None] * length for name in ("top", "probabilities", "actual", "entropy")}
+    lists: dict[str, list[Any]] = {name: [None] * length for name in ("top", "probabilities", "actual", "entropy")}
     labels = loaded.model.config.id2label
     logits = loaded.logits(collate(loaded, [example]))[0]  # (T, labels)
     for position in range(length):
         if position not in example.text.special:
             probabilities = logits[position].softmax(-1)
             top = probabilities.topk(min(top_k, len(probabilities)))
-            found["top"][position] = top.indices.tolist()
-            found["probabilities"][position] = [round_digits(value) for value in top.values.tolist()]
-            found["entropy"][position] = round_digits(float(torch.special.entr(probabilities).sum()))
-    return {"vocabulary": [str(labels[number]) for number in range(logits.shape[-1])], **found}
+            lists["top"][position] = top.indices.tolist()
+            lists["probabilities"][position] = [round_digits(value) for value in top.values.tolist()]
+            lists["entropy"][position] = round_digits(float(torch.special.entr(probabilities).sum()))
+    return {"vocabulary": [str(labels[number]) for number in range(logits.shape[-1])], **lists}
 
 
-TOGETHER: Mapping[str, Callable[[Loaded, Example, int], dict[str, Any]]] = {
+OF_TASK: Mapping[str, Callable[[Loaded, Example, int], dict[str, Any]]] = {
     "classes": _classes,
     "answer": _answers,
     "labels": _labels,
 }
-"""What is predicted of tokens that are all there, by task."""
+"""Functions for tasks whose outputs are no tokens, by task."""

@@ -1,8 +1,8 @@
-"""Which of the tokens that a model read made it produce this one: attributions, one row for each output explained.
+"""Attributions: how much each token that a model read adds to a token it produces, one row for each explained output.
 
 An output is a token that a decoder writes, a masked token, a class, a token's label, or the first or last token of an
-answer. What is written at a position is explained by what stands before it alone: the model is run on that. What does
-the work is Captum, in `attribution.py`.
+answer. A token that the model writes is explained by the tokens before it alone: the model runs on those. The
+attribution methods are Captum's, in `attribution.py`.
 """
 
 from __future__ import annotations
@@ -31,51 +31,52 @@ ALL = "all"
 LABELLED = ("classes", "labels")
 """Tasks whose outputs have names in the model's configuration."""
 NOTHING = ("O", "LABEL_0")
-"""Labels of tokens that are nothing in particular."""
+"""Labels of tokens that belong to no class of interest."""
 ENDS = ("start", "end")
-"""The outputs of a model that answers questions."""
+"""The outputs of a question answering model."""
 
 Choose = Callable[[torch.Tensor], torch.Tensor]
-"""Logits as the model returns them → those of one output, (B, V)."""
+"""A function from the logits that the model returns to those of one output, (B, V)."""
 
 
 @dataclass(frozen=True)
 class Output:
-    """One thing that the model produces, and what it read to produce it."""
+    """One output of the model, and the input that produces it."""
 
     reads: Example
     choose: Choose
     name: str
-    """The sequence it stands in, `text` or `target`; `outputs` where it stands in none."""
+    """The sequence that the output stands in, `text` or `target`; `outputs` if it stands in none."""
     index: int
     token: int | None = None
-    """None: the likeliest."""
+    """The token or class that is explained; None for the likeliest."""
 
 
 def capture(context: Context) -> list[Entry]:
-    """One entry for each example; `parameters` are those of `views/saliency.py`.
+    """Return one entry for each example; `parameters` are those of `views/saliency.py`.
 
     Raises:
         Unusable: the model predicts nothing, or the method does not apply to it.
+        ValueError: there is no such output, or no such token to contrast it with.
     """
     loaded, examples, parameters = context.loaded, context.examples, context.parameters
     return [_entry(loaded, example, parameters) for example in examples]
 
 
 def _entry(loaded: Loaded, example: Example, parameters: Mapping[str, Any]) -> Entry:
-    said, found = explained(loaded, example, parameters)
+    described, attributions = explain_outputs(loaded, example, parameters)
     sequences = example.sequences()
     lengths = [len(part.ids) for part in (example.text, example.target) if part is not None]
-    rows = [_row(each.values, lengths) for each in found]
+    rows = [_row(attribution.values, lengths) for attribution in attributions]
     values = np.stack(rows)  # (outputs, inputs)
     outputs = [
         {
             **output,
-            "value": round_digits(each.value, DIGITS),
-            "baseline": None if each.baseline is None else round_digits(each.baseline, DIGITS),
-            "delta": None if each.delta is None else round_digits(each.delta, DIGITS),
+            "value": round_digits(attribution.value, DIGITS),
+            "baseline": None if attribution.baseline is None else round_digits(attribution.baseline, DIGITS),
+            "delta": None if attribution.delta is None else round_digits(attribution.delta, DIGITS),
         }
-        for output, each in zip(said, found, strict=True)
+        for output, attribution in zip(described, attributions, strict=True)
     ]
     meta = {
         "sequences": sequences,
@@ -88,7 +89,7 @@ def _entry(loaded: Loaded, example: Example, parameters: Mapping[str, Any]) -> E
 
 
 def _row(values: Sequence[torch.Tensor], lengths: Sequence[int]) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Values of all sequences, one after the other; NaN for tokens that were not read."""
+    """Concatenate the values of all sequences; tokens that were not read are NaN."""
     row = np.full(sum(lengths), np.nan, np.float32)
     start = 0
     for part, length in zip(values, lengths, strict=True):
@@ -97,25 +98,25 @@ def _row(values: Sequence[torch.Tensor], lengths: Sequence[int]) -> np.ndarray[A
     return row
 
 
-def explained(
+def explain_outputs(
     loaded: Loaded, example: Example, parameters: Mapping[str, Any]
 ) -> tuple[list[dict[str, Any]], list[Attribution]]:
-    """Each output that is explained, in words and in numbers.
+    """Return a description of each explained output, and its attributions.
 
     Raises:
         ValueError: there is no such output, or no such token to contrast it with.
-        Unusable: as `capture`.
+        Unusable: the model predicts nothing, or the method does not apply to it.
     """
     contrast, _ = _contrast(loaded, parameters, example.text)
-    wanted = _wanted(loaded, parameters.get("token"), example.text)
-    said, found = [], []
+    wanted = _wanted_index(loaded, parameters.get("token"), example.text)
+    described, attributions = [], []
     for output in _outputs(loaded, example, parameters.get("target")):
         with torch.no_grad():
             logits = output.choose(loaded.logits(collate(loaded, [output.reads])))[0]
         given = output.token if wanted is None else wanted
         token = int(logits.argmax()) if given is None else given
         score = _score(loaded, output.choose, parameters["explain"], token, contrast)
-        said.append(
+        described.append(
             {
                 "name": output.name,
                 "index": output.index,
@@ -123,17 +124,20 @@ def explained(
                 "probability": round_digits(float(_probabilities(loaded, logits[None])[0, token]), DIGITS),
             }
         )
-        found.append(attribute(loaded, output.reads, score, parameters))
-    return said, found
+        attributions.append(attribute(loaded, output.reads, score, parameters))
+    return described, attributions
 
 
-# What is explained
+# What is explain_outputs
 
 
 def _score(
     loaded: Loaded, choose: Choose, explain: str, token: int, contrast: int | None
 ) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The number that is explained, (B,). Its difference from the contrast's: Yin & Neubig 2022, equation 4."""
+    """Return the function that is explained, from logits to (B,).
+
+    With a contrast, it is the difference from the contrast's score (Yin & Neubig 2022, equation 4).
+    """
 
     def score(logits: torch.Tensor) -> torch.Tensor:
         row = choose(logits)
@@ -146,23 +150,23 @@ def _score(
     return score
 
 
-def _several(loaded: Loaded, classes: int) -> bool:
-    """Whether each class is right or wrong by itself."""
+def _is_multi_label(loaded: Loaded, classes: int) -> bool:
+    """Return whether each class is right or wrong independently of the others."""
     kind = getattr(loaded.model.config, "problem_type", None)
     return loaded.task == "classes" and (kind == "multi_label_classification" or classes == 1)
 
 
 def _probabilities(loaded: Loaded, logits: torch.Tensor) -> torch.Tensor:
-    return logits.sigmoid() if _several(loaded, logits.shape[-1]) else logits.softmax(-1)
+    return logits.sigmoid() if _is_multi_label(loaded, logits.shape[-1]) else logits.softmax(-1)
 
 
 def _log_probabilities(loaded: Loaded, logits: torch.Tensor) -> torch.Tensor:
-    several = _several(loaded, logits.shape[-1])
+    several = _is_multi_label(loaded, logits.shape[-1])
     return torch.nn.functional.logsigmoid(logits) if several else logits.log_softmax(-1)
 
 
 def _name(loaded: Loaded, token: int, text: Tokens) -> str:
-    """Return what an output is called: a token, a class, a label, or the token at a position of the text."""
+    """Return the name of an output: a token, a class, a label, or the token at a position of the text."""
     if loaded.task in LABELLED:
         return str(loaded.model.config.id2label[token])
     if loaded.task == "answer":
@@ -171,27 +175,35 @@ def _name(loaded: Loaded, token: int, text: Tokens) -> str:
 
 
 def _contrast(loaded: Loaded, parameters: Mapping[str, Any], text: Tokens) -> tuple[int | None, str | None]:
-    """The other token, or class, and what it is called."""
+    """Return the index and the name of the token or class to contrast with; None for both if there is none."""
     given = parameters.get("contrast")
     if given is None:
         return None, None
-    found = _known(loaded, "contrast", given, text)
-    return found, _name(loaded, found, text)
+    index = _index_of(loaded, "contrast", given, text)
+    return index, _name(loaded, index, text)
 
 
-def _wanted(loaded: Loaded, given: str | None, text: Tokens) -> int | None:
-    """The token, or label, that is explained wherever it may stand. Raises: ValueError."""
+def _wanted_index(loaded: Loaded, given: str | None, text: Tokens) -> int | None:
+    """Return the index of the token or label that is explained at every output; None if the block names none.
+
+    Raises:
+        ValueError: there is no such token, or the model predicts classes.
+    """
     if given is None:
         return None
     if loaded.task == "classes":
         raise WrongValue(
             "token", f"`token` is for models that predict tokens, and {loaded.ref.name!r} predicts classes: `target`."
         )
-    return _known(loaded, "token", given, text)
+    return _index_of(loaded, "token", given, text)
 
 
-def _known(loaded: Loaded, key: str, given: str, text: Tokens) -> int:
-    """Return the number of what an author names. Raises: ValueError."""
+def _index_of(loaded: Loaded, key: str, given: str, text: Tokens) -> int:
+    """Return the index of an output that an author names.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
     if loaded.task in LABELLED:
         return _class(loaded, key, given)
     if loaded.task == "answer":
@@ -200,7 +212,11 @@ def _known(loaded: Loaded, key: str, given: str, text: Tokens) -> int:
 
 
 def _place(key: str, given: str, positions: Sequence[int]) -> int:
-    """Return a position of the text. Raises: ValueError."""
+    """Return a position of the text that an author names.
+
+    Raises:
+        ValueError: no answer may begin or end there.
+    """
     if given not in map(str, positions):
         raise WrongValue(
             key,
@@ -211,7 +227,11 @@ def _place(key: str, given: str, positions: Sequence[int]) -> int:
 
 
 def _class(loaded: Loaded, key: str, given: str) -> int:
-    """A class by its label or number."""
+    """Return the index of a class, by its label or number.
+
+    Raises:
+        ValueError: there is no such class.
+    """
     labels = {int(number): str(label) for number, label in loaded.model.config.id2label.items()}
     for number, label in labels.items():
         if given == label or given == str(number):
@@ -224,7 +244,12 @@ def _class(loaded: Loaded, key: str, given: str) -> int:
 
 
 def _outputs(loaded: Loaded, example: Example, target: Sequence[str] | None) -> list[Output]:
-    """Raises: ValueError, Unusable."""
+    """Return the outputs to explain.
+
+    Raises:
+        ValueError: there is no such output.
+        Unusable: the model predicts nothing.
+    """
     if loaded.task == "classes":
         return _classes(loaded, example, target)
     if loaded.task == "labels":
@@ -234,21 +259,21 @@ def _outputs(loaded: Loaded, example: Example, target: Sequence[str] | None) -> 
     if loaded.task == "masked":
         return _masked(loaded, example.text, target)
     if loaded.task == "target" and example.target is not None:
-        return _produced(example, example.target, target)
+        return _target_tokens(example, example.target, target)
     if loaded.task == "next":
-        return _continued(loaded, example.text, target)
+        return _next_tokens(loaded, example.text, target)
     raise Unusable(loaded.predicts_nothing)
 
 
 def _classes(loaded: Loaded, example: Example, target: Sequence[str] | None) -> list[Output]:
     if target == [ALL]:
         target = [str(number) for number in range(len(loaded.model.config.id2label))]
-    wanted = [None] if target is None else [_class(loaded, "target", each) for each in target]
+    wanted = [None] if target is None else [_class(loaded, "target", name) for name in target]
     return [Output(example, lambda logits: logits, "outputs", number, token) for number, token in enumerate(wanted)]
 
 
 def _labels(loaded: Loaded, example: Example, target: Sequence[str] | None) -> list[Output]:
-    """The label of the first token that is something in particular; where others are asked for, of those."""
+    """Return the label of the first token with a telling label, or those of the positions that are asked for."""
     allowed = [position for position in range(len(example.text.ids)) if position not in example.text.special]
     if not allowed:
         raise WrongValue("text", "The text has no token that could have a label.")
@@ -261,7 +286,7 @@ def _labels(loaded: Loaded, example: Example, target: Sequence[str] | None) -> l
 
 
 def _labelled(loaded: Loaded, example: Example, allowed: Sequence[int]) -> int:
-    """Return the position of the first token whose likeliest label says something; else that of the first."""
+    """Return the position of the first token whose likeliest label is telling; otherwise the first position."""
     with torch.no_grad():
         likeliest = loaded.logits(collate(loaded, [example]))[0].argmax(-1).tolist()
     names = loaded.model.config.id2label
@@ -270,11 +295,11 @@ def _labelled(loaded: Loaded, example: Example, allowed: Sequence[int]) -> int:
 
 
 def _ends(loaded: Loaded, example: Example, target: Sequence[str] | None) -> list[Output]:
-    """The first and the last token of the likeliest answer, or one of the two."""
+    """Return the first and the last token of the likeliest answer, or one of the two."""
     positions = answers.allowed(example.text)
-    for each in target or ():
-        if each not in (*ENDS, ALL):
-            raise WrongValue("target", f"`target` is {each!r}; of an answer it must be start, end or all.")
+    for name in target or ():
+        if name not in (*ENDS, ALL):
+            raise WrongValue("target", f"`target` is {name!r}; of an answer it must be start, end or all.")
     with torch.no_grad():
         logits = loaded.logits(collate(loaded, [example]))[0]
     best = answers.likeliest(logits, positions, 1)[0]
@@ -286,39 +311,39 @@ def _ends(loaded: Loaded, example: Example, target: Sequence[str] | None) -> lis
         return Output(example, choose, "outputs", number, (best.start, best.end)[number])
 
     wanted = ENDS if target is None or ALL in target else target
-    return [output(ENDS.index(each)) for each in wanted]
+    return [output(ENDS.index(name)) for name in wanted]
 
 
 def _masked(loaded: Loaded, text: Tokens, target: Sequence[str] | None) -> list[Output]:
-    """The first masked token; where others are asked for, each is masked by itself."""
+    """Return the first masked token. If positions are asked for, each of them is masked by itself."""
     mask = loaded.tokenizer.mask_token_id
     if mask is None:
         raise WrongValue(
             "text", f"The tokenizer of model {loaded.ref.name!r} has no mask token, so that nothing is predicted."
         )
-    there = [position for position, token in enumerate(text.ids) if token == mask]
-    allowed = [position for position in range(len(text.ids)) if position not in text.special or position in there]
+    masks = [position for position, token in enumerate(text.ids) if token == mask]
+    allowed = [position for position in range(len(text.ids)) if position not in text.special or position in masks]
     if target is None:
-        if not there:
+        if not masks:
             raise WrongValue(
                 "text",
                 f"`text` has no {loaded.tokenizer.mask_token}, which is what model {loaded.ref.name!r} predicts; put "
                 "one in it, or say as `target` the position of a token that is to be masked.",
             )
-        wanted = there[:1]
+        wanted = masks[:1]
     else:
-        wanted = _positions(target, allowed, there or allowed)
+        wanted = _positions(target, allowed, masks or allowed)
 
     def output(position: int) -> Output:
         ids = [*text.ids[:position], mask, *text.ids[position + 1 :]]
-        token = None if position in there else text.ids[position]
+        token = None if position in masks else text.ids[position]
         return Output(Example(replace(text, ids=ids)), lambda logits: logits[:, position], "text", position, token)
 
     return [output(position) for position in wanted]
 
 
-def _continued(loaded: Loaded, text: Tokens, target: Sequence[str] | None) -> list[Output]:
-    """What a decoder has written after the text, or else the token that it would write."""
+def _next_tokens(loaded: Loaded, text: Tokens, target: Sequence[str] | None) -> list[Output]:
+    """Return the tokens that a decoder wrote after the text; if there are none, the token that it would write next."""
     length = len(text.ids)
     given = list(range(1, length))
     if target is None:
@@ -338,8 +363,8 @@ def _continued(loaded: Loaded, text: Tokens, target: Sequence[str] | None) -> li
     return [output(position) for position in wanted]
 
 
-def _produced(example: Example, target: Tokens, chosen: Sequence[str] | None) -> list[Output]:
-    """What an encoder–decoder writes: at position p what it writes after its first p tokens."""
+def _target_tokens(example: Example, target: Tokens, chosen: Sequence[str] | None) -> list[Output]:
+    """Return the tokens that an encoder–decoder writes; position p is the token after its first p tokens."""
     labels = target.labels or []
     allowed = list(range(1, len(labels) + 1))
     wanted = allowed if chosen is None else _positions(chosen, allowed, allowed)
@@ -357,8 +382,8 @@ def _positions(target: Sequence[str], allowed: Sequence[int], every: Sequence[in
     if list(target) == [ALL]:
         return list(every)
     known = {str(position): position for position in allowed}
-    for each in target:
-        if each not in known:
+    for name in target:
+        if name not in known:
             numbers = f"{allowed[0]} to {allowed[-1]}" if allowed else "none here"
-            raise WrongValue("target", f"`target` is {each!r}; it must be all, or positions of outputs: {numbers}.")
-    return [known[each] for each in target]
+            raise WrongValue("target", f"`target` is {name!r}; it must be all, or positions of outputs: {numbers}.")
+    return [known[name] for name in target]

@@ -1,8 +1,9 @@
-"""What attention scores are made of: queries, keys, and all else that enters the softmax.
+"""The parts of attention scores: queries, keys, and everything else that enters the softmax.
 
-For each layer and head, softmax over tokens of q·k·scale + Σ terms is the weight, within 1e-3; that is checked for each
-layer of each text, here. What enters beside q·k is taken from where the model's attention function gets it (a mask's
-finite part, a soft cap, a sink's share); what cannot be named so is the difference to the score itself.
+For each layer and head, the softmax over tokens of q·k·scale + Σ terms gives the weights within 1e-3. This is checked
+here for each layer of each text. Terms besides q·k are read from the arguments of the model's attention function (the
+finite part of a mask, a soft cap, a sink's share). If that does not explain the score, the term is the difference from
+the score itself.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import torch
 
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models import encoding
-from mkdocs_attnviz.models.captures.attention import Making, Stacked, entries, making, quantised, tokens
+from mkdocs_attnviz.models.captures.attention import PendingBlob, Stacked, entries, quantised, start_encoding, tokens
 from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.inputs.examples import collate
 from mkdocs_attnviz.models.inputs.tokens import Example
@@ -28,12 +29,15 @@ from mkdocs_attnviz.models.probing.attention_map import Stack, forward
 
 TOLERANCE = 1e-3
 MASKING = -1e4 + 100
-"""A score as low as this is a mask; no model learns it."""
+"""The limit below which a score counts as a mask; no model learns scores as low as this."""
 SMALLEST = 1e-30
 LEAST = 1e-4
-"""Of the largest product: a term that is smaller everywhere is none."""
+"""The smallest term that is stored, as a share of the largest product of query and key."""
 ROUNDING = 0.1
-"""In half precision a score is rounded by some hundredths: then the weights shown are those of the exact scores."""
+"""The largest difference of a weight from the softmax of the scores in half precision.
+
+Scores are rounded by some hundredths there. The weights shown are then those of the exact scores.
+"""
 NAMES = {
     "bloom": "ALiBi",
     "deberta": "disentangled position",
@@ -41,62 +45,62 @@ NAMES = {
     "mpnet": "relative position bias",
     "mpt": "ALiBi",
 }
-"""What differs from q·k in models that compute their scores in code of their own."""
+"""The name of the term besides q·k, for models that compute their scores in code of their own."""
 ALIBI = {"bloom", "falcon", "mpt"}
 
 
 @dataclass
-class Part:
-    """One layer of one example."""
+class LayerScores:
+    """The scores of one layer of one example."""
 
     weights: torch.Tensor
-    """(heads, rows, cols)"""
+    """Weights, (heads, rows, cols)."""
     query: torch.Tensor
-    """(heads, rows, d)"""
+    """Queries, (heads, rows, d)."""
     key: torch.Tensor
-    """(kv_heads, cols, d)"""
+    """Keys, (kv_heads, cols, d)."""
     scale: float
     masked: torch.Tensor
-    """(heads or 1, rows, cols): what is not looked at."""
+    """Masked pairs of tokens, (heads or 1, rows, cols)."""
     terms: dict[str, torch.Tensor] = field(default_factory=dict)
-    """(heads, rows, cols)"""
+    """Terms by name, each (heads, rows, cols)."""
 
 
-Explained = tuple[dict[str, Any], dict[str, bytes]]
-"""A layer of one example: what `meta` says of it, and its blobs by the end of their name."""
+EncodedLayer = tuple[dict[str, Any], dict[str, bytes]]
+"""The `meta` of one layer of one example, and its blobs by the end of their names."""
 
 
 def capture(context: Context) -> list[Entry]:
-    """One entry for each example: for each layer weights, queries, keys and terms.
+    """Return one entry for each example, with weights, queries, keys and terms of each layer.
 
     Raises:
-        Unusable: the model has no weights of tokens by tokens, or none that come from queries and keys.
+        Unusable: the model has no weights of tokens by tokens, or none from queries and keys.
     """
     loaded, examples = context.loaded, context.examples
-    found = find_attention_map(loaded, examples[0])
-    wanted = {layer.call: stack for stack in found.stacks.values() for layer in stack.layers}
-    kept: dict[int, list[Explained]] = {}
+    attention_map = find_attention_map(loaded, examples[0])
+    wanted = {layer.call: stack for stack in attention_map.stacks.values() for layer in stack.layers}
+    layers: dict[int, list[EncodedLayer]] = {}
     count = 0
 
     def keep(call: Call) -> None:
         nonlocal count
         if count in wanted:
-            kept[count] = _explained(loaded, call, wanted[count], examples)
+            layers[count] = _encode_layer(loaded, call, wanted[count], examples)
         count += 1
 
-    forward(loaded, collate(loaded, examples), found, keep, operands=True)
-    return entries(found, examples, lambda name, number: _stack(found.stacks[name], number, kept))
+    forward(loaded, collate(loaded, examples), attention_map, keep, operands=True)
+    return entries(attention_map, examples, lambda name, number: _stack(attention_map.stacks[name], number, layers))
 
 
-def _explained(loaded: Loaded, call: Call, stack: Stack, examples: Sequence[Example]) -> list[Explained]:
-    """The call of each example. The model waits for it, so that no more than one layer's scores exist at a time."""
+def _encode_layer(loaded: Loaded, call: Call, stack: Stack, examples: Sequence[Example]) -> list[EncodedLayer]:
+    """Return the layer's data of each example. The model waits, so only one layer's scores exist at a time."""
     parts = [_part(loaded, call, stack, number, example) for number, example in enumerate(examples)]
-    being_made = [(_meta(part, stack), _blobs(part)) for part in parts]
-    return [(meta, {end: made() for end, made in blobs.items()}) for meta, blobs in being_made]
+    pending = [(_meta(part, stack), _blobs(part)) for part in parts]
+    return [(meta, {end: made() for end, made in blobs.items()}) for meta, blobs in pending]
 
 
-def _part(loaded: Loaded, call: Call, stack: Stack, number: int, example: Example) -> Part:
-    """The call's part of one example, explained.
+def _part(loaded: Loaded, call: Call, stack: Stack, number: int, example: Example) -> LayerScores:
+    """Return the scores of one example, with their terms.
 
     Raises:
         Unusable: there are no queries and keys.
@@ -121,14 +125,14 @@ def _part(loaded: Loaded, call: Call, stack: Stack, number: int, example: Exampl
     weights = call.weights[number, :, :rows, :cols].float()
     query = call.query.expand(call.weights.shape[0], -1, -1, -1)[number, :, :rows].float()
     key = call.key.expand(call.weights.shape[0], -1, -1, -1)[number, :, :cols].float()
-    part = Part(weights, query, key, call.scale, weights < 0)
-    _explain(part, call, cut, loaded.model.config.model_type)
+    part = LayerScores(weights, query, key, call.scale, weights < 0)
+    _add_terms(part, call, cut, loaded.model.config.model_type)
     if stack.sink:
         _add_sink(part)
     return part
 
 
-def _explain(part: Part, call: Call, cut: Any, kind: str) -> None:
+def _add_terms(part: LayerScores, call: Call, cut: Any, kind: str) -> None:
     """Add the terms that lead from q·k to the weights."""
     product = _product(part)
     total = product
@@ -148,23 +152,23 @@ def _explain(part: Part, call: Call, cut: Any, kind: str) -> None:
         if bias is not None:
             part.masked = part.masked | (bias < MASKING)
             _add(part, "relative position bias", bias)
-    made = _total(part).softmax(-1) * part.weights.sum(-1, keepdim=True)
-    distance = float((made - part.weights).abs().amax())
+    expected = _total(part).softmax(-1) * part.weights.sum(-1, keepdim=True)
+    distance = float((expected - part.weights).abs().amax())
     if call.weights.element_size() < 4 and distance <= ROUNDING:
-        part.weights = made
+        part.weights = expected
     elif distance > TOLERANCE:
         part.terms.clear()
         part.masked = part.weights <= SMALLEST
         _add(part, "other", torch.log(part.weights.clamp(min=SMALLEST)) - product)
 
 
-def _product(part: Part) -> torch.Tensor:
+def _product(part: LayerScores) -> torch.Tensor:
     key = part.key.repeat_interleave(part.query.shape[0] // part.key.shape[0], dim=0)
     return part.query @ key.transpose(1, 2) * part.scale
 
 
-def _add(part: Part, name: str, term: torch.Tensor, least: float = LEAST) -> None:
-    """What is the same for all tokens of a row changes no weight, and is left out; so is what is but rounding."""
+def _add(part: LayerScores, name: str, term: torch.Tensor, least: float = LEAST) -> None:
+    """Add a term, without each row's mean, which changes no weight. A term as small as rounding is dropped."""
     open_ = ~part.masked
     count = open_.sum(-1, keepdim=True).clamp(min=1)
     term = torch.where(open_, term, 0)
@@ -173,16 +177,16 @@ def _add(part: Part, name: str, term: torch.Tensor, least: float = LEAST) -> Non
         part.terms[name] = part.terms[name] + term if name in part.terms else term
 
 
-def _total(part: Part) -> torch.Tensor:
-    """All that goes into the softmax; a row that looks nowhere stays finite."""
+def _total(part: LayerScores) -> torch.Tensor:
+    """Return the input of the softmax; a row in which everything is masked stays finite."""
     total = _product(part)
     for term in part.terms.values():
         total = total + term
     return total.masked_fill(part.masked, -1e9)
 
 
-def _add_sink(part: Part) -> None:
-    """One column more, which no query or key has a part in: its score follows from what it takes."""
+def _add_sink(part: LayerScores) -> None:
+    """Add a column for the sink. It has no query or key; its score follows from its share of the weights."""
     total = _total(part)
     share = part.weights.sum(-1)
     rest = (1 - share).clamp(min=0)
@@ -197,8 +201,8 @@ def _add_sink(part: Part) -> None:
     part.terms["sink"] = sink
 
 
-def _meta(part: Part, stack: Stack) -> dict[str, Any]:
-    """A mask that is not plainly causal becomes a term of its own, where no other carries it."""
+def _meta(part: LayerScores, stack: Stack) -> dict[str, Any]:
+    """Return the layer's `meta`. A mask that is not just causal becomes a term, unless another term has it."""
     masked = part.masked
     if stack.causal:
         masked = masked & torch.ones(masked.shape[-2:], dtype=torch.bool, device=masked.device).tril()
@@ -209,35 +213,35 @@ def _meta(part: Part, stack: Stack) -> dict[str, Any]:
     return {"heads": part.weights.shape[0], "neurons": neurons}
 
 
-def _blobs(part: Part) -> dict[str, Making]:
+def _blobs(part: LayerScores) -> dict[str, PendingBlob]:
     heads = part.weights.shape[0]
     steps = quantised(part.weights.clone()).transpose(1, 2).cpu().numpy()
     masked = part.masked.expand(part.weights.shape).reshape(heads, -1).cpu().numpy()
-    blobs = {"": making(encoding.weights_blob, steps)}
+    blobs = {"": start_encoding(encoding.weights_blob, steps)}
     blobs |= {
-        "/q": making(encoding.scaled_blob, _columns(part.query)),
-        "/k": making(encoding.scaled_blob, _columns(part.key)),
+        "/q": start_encoding(encoding.scaled_blob, _columns(part.query)),
+        "/k": start_encoding(encoding.scaled_blob, _columns(part.key)),
     }
     for place, term in enumerate(part.terms.values()):
-        blobs[f"/term/{place}"] = making(encoding.scaled_blob, term.reshape(heads, -1).cpu().numpy(), masked)
+        blobs[f"/term/{place}"] = start_encoding(encoding.scaled_blob, term.reshape(heads, -1).cpu().numpy(), masked)
     return blobs
 
 
-def _stack(stack: Stack, number: int, kept: dict[int, list[Explained]]) -> Stacked:
+def _stack(stack: Stack, number: int, layers_by_call: dict[int, list[EncodedLayer]]) -> Stacked:
     layers: list[dict[str, Any]] = []
-    blobs: dict[str, Making] = {}
+    blobs: dict[str, PendingBlob] = {}
     for layer in stack.layers:
-        meta, made = kept[layer.call][number]
+        meta, made = layers_by_call[layer.call][number]
         layers.append({"layer": layer.layer, **meta})
-        blobs |= {f"{layer.layer}{end}": _made(blob) for end, blob in made.items()}
+        blobs |= {f"{layer.layer}{end}": _finished(blob) for end, blob in made.items()}
     return layers, blobs
 
 
-def _made(blob: bytes) -> Making:
+def _finished(blob: bytes) -> PendingBlob:
     return lambda: blob
 
 
 def _columns(vectors: torch.Tensor) -> encoding.Floats:
-    """(heads, n, d) → (heads·d, n)"""
-    found: encoding.Floats = np.ascontiguousarray(vectors.transpose(1, 2).flatten(0, 1).cpu().numpy())
-    return found
+    """Reshape (heads, n, d) to (heads·d, n)."""
+    columns: encoding.Floats = np.ascontiguousarray(vectors.transpose(1, 2).flatten(0, 1).cpu().numpy())
+    return columns

@@ -1,18 +1,19 @@
-"""How alike two layers hold the tokens of a text: CKA and three kinds of canonical correlation; of one model or of two.
+"""The similarity of layers: CKA and three kinds of canonical correlation, within one model or between two.
 
-The samples are a text's positions, the features a layer's hidden state there: X of shape (T, D), centred over the
-positions. Of two models the samples are what `alignment` makes of their tokens; D need not be the same. Layer 0 is what
-the embeddings give, layer n what the n-th layer does; transformers' own `hidden_states`, in which the last may be after
-the model's final norm.
+The samples are a text's positions, the features are a layer's hidden state there: X of shape (T, D), centred over the
+positions. For two models, the samples are those of `alignment`, and D may differ. Layer 0 is the output of the
+embeddings, layer n that of the n-th layer, as in transformers' own `hidden_states`; the last may be after the model's
+final norm.
 
 - *CKA*, linear: ‖YᵀX‖²F / (‖XᵀX‖F · ‖YᵀY‖F), Kornblith et al. 2019, "Similarity of Neural Network Representations
   Revisited", equation 4.
 - *CCA*: the mean canonical correlation of the directions that hold 98 % of each one's singular values, as in Ecco.
 - *SVCCA*: the same of the 20 largest directions, Raghu et al. 2017, "SVCCA".
 - *PWCCA*: canonical correlations weighted by how much of X their directions carry, Morcos et al. 2018, "Insights on
-  representational similarity in neural networks with canonical correlation", section 2: not symmetric.
+  representational similarity in neural networks with canonical correlation", section 2. It is not symmetric.
 
-Canonical correlations are the singular values of Uxᵀ · Uy, U being orthonormal bases of what X and Y span.
+Canonical correlations are the singular values of Uxᵀ · Uy, where Ux and Uy are orthonormal bases of the spans of X and
+Y.
 """
 
 from __future__ import annotations
@@ -29,27 +30,28 @@ from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.encoding import scaled_blob
-from mkdocs_attnviz.models.inputs.alignment import Unlike, aligned
+from mkdocs_attnviz.models.inputs.alignment import AlignmentError, align
 from mkdocs_attnviz.models.inputs.examples import collate
 from mkdocs_attnviz.models.inputs.tokens import Example
 from mkdocs_attnviz.models.loading.load import Unusable
 from mkdocs_attnviz.models.loading.loaded import Loaded
 
 Matrix = npt.NDArray[np.float64]
-"""(T, D), or layers × layers."""
+"""A matrix of (T, D), or of layers × layers."""
 SHARE, DIRECTIONS = 0.98, 20
 NULL = 1e-6
-"""Singular values below this share of the largest are none: such are rounding errors of 32-bit numbers."""
+"""The share of the largest singular value below which one is a rounding error of 32-bit numbers."""
 HIDDEN = {"hidden_states": "self", "encoder_hidden_states": "encoder", "decoder_hidden_states": "decoder"}
 
 
 def capture(context: Context) -> list[Entry]:
-    """One entry for each example: for each stack and measure a matrix of layers × layers, *scaled*. With `other`, of
-    layers of the model × layers of the other.
+    """Return one entry for each example: for each stack and measure a *scaled* matrix of layers × layers.
+
+    With `other`, rows are layers of the model and columns are layers of the other.
 
     Raises:
-        Unusable: a model hands out no hidden states.
-        ValueError: a text of so few tokens that nothing can be compared; of two models, no stacks that read the same.
+        Unusable: a model returns no hidden states.
+        ValueError: the text has too few tokens, or the two models have no stacks with the same input.
     """
     loaded, examples, other = context.loaded, context.examples, context.other
     return [_entry(loaded, example, other) for example in examples]
@@ -58,7 +60,7 @@ def capture(context: Context) -> list[Entry]:
 def _entry(loaded: Loaded, example: Example, other: Loaded | None) -> Entry:
     stacks: dict[str, Any] = {}
     blobs = {}
-    for name, pair in (_alone(loaded, example) if other is None else _beside(loaded, example, other)).items():
+    for name, pair in (_one_model(loaded, example) if other is None else _two_models(loaded, example, other)).items():
         tokens = len(pair.rows[0])
         if tokens < 3:
             what = "target" if name == "decoder" else "text"
@@ -77,67 +79,72 @@ def _sequences(example: Example) -> dict[str, dict[str, Any]]:
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Two stacks over the same samples; each layer (samples, D), centred over the samples."""
+class StackPair:
+    """Two stacks over the same samples; each layer is (samples, D), centred over the samples."""
 
     rows: list[Matrix]
     cols: list[Matrix] | None = None
-    """None: the rows' own."""
+    """The layers of the columns; None if they are those of the rows."""
     unit: str = "tokens"
-    """What a sample is: a token, or a stretch of the text."""
+    """The unit of a sample, for messages: tokens, or stretches of the text."""
     about: dict[str, Any] = field(default_factory=dict)
 
 
-def _alone(loaded: Loaded, example: Example) -> dict[str, Pair]:
-    """Raises: Unusable."""
-    return {name: Pair(list(map(_centred, layers))) for name, layers in representations(loaded, example).items()}
-
-
-def _beside(loaded: Loaded, example: Example, other: Loaded) -> dict[str, Pair]:
-    """Each stack with that of the other model which reads the same; by the names of the first model's.
+def _one_model(loaded: Loaded, example: Example) -> dict[str, StackPair]:
+    """Return the stacks of one model, by name.
 
     Raises:
-        Unusable: a model hands out no hidden states.
+        Unusable: the model returns no hidden states.
+    """
+    return {name: StackPair(list(map(_centred, layers))) for name, layers in representations(loaded, example).items()}
+
+
+def _two_models(loaded: Loaded, example: Example, other: Loaded) -> dict[str, StackPair]:
+    """Return each stack with that of the other model which has the same input, by the first model's names.
+
+    Raises:
+        Unusable: a model returns no hidden states.
         ValueError: there are no two such stacks.
     """
     assert example.other is not None  # noqa: S101 — for the type checker: `other` has read it
-    found, others = representations(loaded, example), representations(other, example.other)
-    facing = {_read(name): name for name in others}
+    own, others = representations(loaded, example), representations(other, example.other)
+    facing = {_sequence_of(name): name for name in others}
     names = f"models {loaded.ref.name!r} and {other.ref.name!r}"
     pairs, reasons = {}, []
-    for name, layers in found.items():
-        side = _read(name)
+    for name, layers in own.items():
+        side = _sequence_of(name)
         one, two = getattr(example, side), getattr(example.other, side)
         if side not in facing:
             continue
         try:
-            samples = aligned(one, two)
-        except Unlike as unlike:
+            samples = align(one, two)
+        except AlignmentError as unlike:
             reasons.append(f"The {side} of {names} cannot be compared: {unlike}.")
             continue
         cols = others[facing[side]]
-        rows, cols = _sampled(layers, [each for each, _ in samples]), _sampled(cols, [each for _, each in samples])
-        unit = "tokens" if all(len(each) == 1 for pair in samples for each in pair) else "stretches"
+        rows = _sampled(layers, [positions for positions, _ in samples])
+        cols = _sampled(cols, [positions for _, positions in samples])
+        unit = "tokens" if all(len(positions) == 1 for pair in samples for positions in pair) else "stretches"
         about = {"columns": len(cols), "other_stack": facing[side], "other_width": cols[0].shape[1] if cols else 0}
-        pairs[name] = Pair(rows, cols, unit, about | {"unit": unit})
+        pairs[name] = StackPair(rows, cols, unit, about | {"unit": unit})
     if not pairs:
         raise WrongValue(
-            "text", reasons[0] if reasons else f"No layers of {names} read the same: {_stacks(found, others)}."
+            "text", reasons[0] if reasons else f"No layers of {names} read the same: {_stacks(own, others)}."
         )
     return pairs
 
 
-def _read(stack: str) -> str:
-    """Which sequence of an example a stack reads."""
+def _sequence_of(stack: str) -> str:
+    """Return the sequence of an example that a stack reads."""
     return "target" if stack == "decoder" else "text"
 
 
 def _stacks(*several: Mapping[str, object]) -> str:
-    return " and ".join("/".join(found) for found in several)
+    return " and ".join("/".join(names) for names in several)
 
 
 def _sampled(layers: Sequence[Matrix], samples: Sequence[Sequence[int]]) -> list[Matrix]:
-    """Each layer's mean over the positions of each sample, centred."""
+    """Return each layer's mean over the positions of each sample, centred."""
     weights = np.zeros((len(samples), len(layers[0])))
     for row, positions in enumerate(samples):
         weights[row, positions] = 1 / len(positions)
@@ -145,21 +152,25 @@ def _sampled(layers: Sequence[Matrix], samples: Sequence[Sequence[int]]) -> list
 
 
 def representations(loaded: Loaded, example: Example) -> dict[str, list[Matrix]]:
-    """By stack the hidden states of each layer, embeddings first, each (T, D).
+    """Return the hidden states of each layer, (T, D), by stack; the embeddings come first.
 
     Raises:
-        Unusable: there are none.
+        Unusable: the model returns none.
     """
     alone = loaded.encoder_decoder and example.target is None
     model = loaded.model.get_encoder() if alone else loaded.model
     with torch.inference_mode():
         outputs = model(**collate(loaded, [example]), output_hidden_states=True, return_dict=True)
-    found = {name: outputs.get(key) for key, name in HIDDEN.items()}
+    states_by_stack = {name: outputs.get(key) for key, name in HIDDEN.items()}
     if alone:
-        found = {"encoder": found["self"]}
-    elif any(found[name] for name in ("encoder", "decoder")):
-        found.pop("self")
-    stacks = {name: [state[0].cpu().double().numpy() for state in states] for name, states in found.items() if states}
+        states_by_stack = {"encoder": states_by_stack["self"]}
+    elif any(states_by_stack[name] for name in ("encoder", "decoder")):
+        states_by_stack.pop("self")
+    stacks = {
+        name: [state[0].cpu().double().numpy() for state in states]
+        for name, states in states_by_stack.items()
+        if states
+    }
     if not stacks:
         raise Unusable(f"Model {loaded.ref.name!r} hands out no hidden states, which layers are compared by.")
     return {name: [state for state in states if len(state) == len(states[0])] for name, states in stacks.items()}
@@ -171,14 +182,18 @@ def _centred(state: Matrix) -> Matrix:
 
 
 def tables(rows: Sequence[Matrix], cols: Sequence[Matrix] | None = None) -> dict[str, Matrix]:
-    """By measure (layers, layers), rows compared with columns, which are the rows themselves if they are left out."""
-    held = [Held(layer) for layer in rows]
-    others = held if cols is None else [Held(layer) for layer in cols]
-    return {measure: table(held, others, compare) for measure, compare in MEASURES.items()}
+    """Return a matrix (layers, layers) for each measure; without `cols`, the rows are compared with themselves."""
+    compared = [Representation(layer) for layer in rows]
+    others = compared if cols is None else [Representation(layer) for layer in cols]
+    return {measure: table(compared, others, compare) for measure, compare in MEASURES.items()}
 
 
-def table(rows: Sequence[Held], cols: Sequence[Held], compare: Callable[[Held, Held], float]) -> Matrix:
-    """Of one measure. What is symmetric, and compares layers of one model, needs half of the pairs."""
+def table(
+    rows: Sequence[Representation],
+    cols: Sequence[Representation],
+    compare: Callable[[Representation, Representation], float],
+) -> Matrix:
+    """Return the matrix of one measure. If it is symmetric, only half of the pairs are computed."""
     half = rows is cols and compare is not pwcca
     values = np.zeros((len(rows), len(cols)))
     for row, one in enumerate(rows):
@@ -187,8 +202,8 @@ def table(rows: Sequence[Held], cols: Sequence[Held], compare: Callable[[Held, H
     return values + np.triu(values, 1).T if half else values
 
 
-class Held:
-    """A layer's representation, and what each comparison with another needs of it."""
+class Representation:
+    """A layer's representation, with the matrices that each comparison needs."""
 
     def __init__(self, x: Matrix) -> None:
         self.x = x
@@ -197,32 +212,32 @@ class Held:
         basis, values, _ = np.linalg.svd(x, full_matrices=False)
         rank = int((values > NULL * values.max(initial=0)).sum())
         self.basis: Matrix = basis[:, :rank]
-        """Orthonormal, of what the columns span; the directions with most of x first."""
-        kept = int(np.searchsorted(np.cumsum(values), SHARE * values.sum())) + 1
-        self.main: Matrix = self.basis[:, :kept]
+        """An orthonormal basis of the columns' span, the directions with most of x first."""
+        directions = int(np.searchsorted(np.cumsum(values), SHARE * values.sum())) + 1
+        self.main: Matrix = self.basis[:, :directions]
 
 
-def cka(one: Held, other: Held) -> float:
-    """Through Gram matrices of positions: ‖YᵀX‖²F = ⟨XXᵀ, YYᵀ⟩, which costs T² and not T·D²."""
+def cka(one: Representation, other: Representation) -> float:
+    """Return the CKA by Gram matrices of positions: ‖YᵀX‖²F = ⟨XXᵀ, YYᵀ⟩, which costs T² instead of T·D²."""
     scale = one.size * other.size
     return float(np.vdot(one.gram, other.gram)) / scale if scale else 0.0
 
 
-def cca(one: Held, other: Held) -> float:
+def cca(one: Representation, other: Representation) -> float:
     return _mean(one.main, other.main)
 
 
-def svcca(one: Held, other: Held) -> float:
+def svcca(one: Representation, other: Representation) -> float:
     return _mean(one.basis[:, :DIRECTIONS], other.basis[:, :DIRECTIONS])
 
 
-def pwcca(one: Held, other: Held) -> float:
-    """Σ αᵢρᵢ / Σ αᵢ with αᵢ = Σⱼ |⟨hᵢ, xⱼ⟩|, hᵢ the canonical variates of X and xⱼ its columns."""
+def pwcca(one: Representation, other: Representation) -> float:
+    """Return Σ αᵢρᵢ / Σ αᵢ with αᵢ = Σⱼ |⟨hᵢ, xⱼ⟩|; hᵢ are the canonical variates of X and xⱼ its columns."""
     ranks = one.basis.shape[1], other.basis.shape[1]
     if not min(ranks):
         return 0.0
-    room = len(one.x) - 1  # dimensions of what is centred over the positions
-    if max(ranks) >= room:  # the larger holds all of them, and so whatever the smaller spans
+    room = len(one.x) - 1  # the dimension of vectors that are centred over the positions
+    if max(ranks) >= room:  # the larger one spans all of them, so also the span of the smaller
         return 1.0
     left, correlations = _canonical(one.basis.T @ other.basis, apart=sum(ranks) <= room)
     weights = np.abs(left.T @ (one.basis.T @ one.x)).sum(axis=1)  # (directions,)
@@ -230,10 +245,10 @@ def pwcca(one: Held, other: Held) -> float:
 
 
 def _canonical(between: Matrix, *, apart: bool) -> tuple[Matrix, Matrix]:
-    """Left singular vectors and singular values.
+    """Return left singular vectors and singular values.
 
-    By the eigenvectors of M·Mᵀ, which take a fraction of the time; but spaces that are not `apart` share directions,
-    whose correlations are all 1: which vectors stand for those, and with which weights, is then left to the method.
+    The eigenvectors of M·Mᵀ take a fraction of the time. But spaces that are not `apart` share directions with
+    correlations of 1, and an arbitrary basis of those would change the weights; then a full decomposition is computed.
     """
     if not apart:
         vectors, values, _ = np.linalg.svd(between, full_matrices=False)
@@ -244,8 +259,10 @@ def _canonical(between: Matrix, *, apart: bool) -> tuple[Matrix, Matrix]:
 
 
 def _mean(one: Matrix, other: Matrix) -> float:
-    """Mean canonical correlation of what two orthonormal bases span: singular values as roots of eigenvalues, which is
-    right to 1e-7 and takes a fraction of the time."""
+    """Return the mean canonical correlation of the spans of two orthonormal bases.
+
+    The singular values are roots of eigenvalues, which is exact to 1e-7 and takes a fraction of the time.
+    """
     between = one.T @ other
     if not min(between.shape):
         return 0.0
@@ -253,4 +270,9 @@ def _mean(one: Matrix, other: Matrix) -> float:
     return float(np.minimum(np.sqrt(np.maximum(np.linalg.eigvalsh(square), 0)), 1).mean())
 
 
-MEASURES: Mapping[str, Callable[[Held, Held], float]] = {"cka": cka, "cca": cca, "svcca": svcca, "pwcca": pwcca}
+MEASURES: Mapping[str, Callable[[Representation, Representation], float]] = {
+    "cka": cka,
+    "cca": cca,
+    "svcca": svcca,
+    "pwcca": pwcca,
+}

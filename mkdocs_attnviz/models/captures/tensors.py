@@ -1,15 +1,19 @@
-"""An author's own `.safetensors` file → an entry like those that captures make.
+"""Entries from an author's own `.safetensors` files, in the same form as those of captures.
 
 Names in a file, for stack S (`self`; or `encoder`, `decoder`, `cross`) and layer L:
 
-- `S.L`: attention weights, (heads, rows, cols), or with a batch of one before;
+- `S.L`: attention weights, (heads, rows, cols), or with a batch of one in front;
 - `S.L.query`, `S.L.key` (optional, for the neuron view): (heads, rows, d) and (heads or fewer, cols, d), as the scores
   are computed from them;
-- `S.L.norms` (optional): (heads, cols), the lengths ‖v·W_O‖ for value-weighted attention.
+- `S.L.norms` (optional): (heads, cols), the norms ‖v·W_O‖ for value-weighted attention.
 
-The file's metadata (texts): `tokens`, a JSON list (of an encoder–decoder `encoder_tokens` and `decoder_tokens`);
-optional `sentence_b_start`, a number; `special`, a JSON list of special tokens; `words`, a JSON list with the number of
-the word that each token is a piece of; `scale`, the factor of query · key (default 1/√d).
+The file's metadata (texts) may hold:
+
+- `tokens`, a JSON list (for an encoder–decoder `encoder_tokens` and `decoder_tokens`);
+- `sentence_b_start` (optional), a number;
+- `special` (optional), a JSON list of special tokens;
+- `words` (optional), a JSON list with the index of each token's word;
+- `scale` (optional), the factor of query · key (default 1/√d).
 """
 
 from __future__ import annotations
@@ -29,7 +33,7 @@ NAME = re.compile(r"(self|encoder|decoder|cross)\.(\d+)(?:\.(query|key|norms))?"
 
 
 def capture_file(path: Path) -> Entry:
-    """The entry of a `.safetensors` file.
+    """Return the entry of a `.safetensors` file.
 
     Raises:
         ValueError: it is no such file, or its names, shapes and tokens do not fit.
@@ -42,8 +46,8 @@ def capture_file(path: Path) -> Entry:
             arrays = {name: file.get_tensor(name).float().numpy() for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise WrongValue("tensors", f"{path.name} is no whole safetensors file: {error}.") from error
-    told = _Metadata(metadata, path.name)
-    return entry(_layers(arrays, told.value("scale", float)), told.sequences())
+    metadata_of_file = _Metadata(metadata, path.name)
+    return entry(_layers(arrays, metadata_of_file.value("scale", float)), metadata_of_file.sequences())
 
 
 def _layers(arrays: Mapping[str, Floats], scale: float | None) -> dict[str, dict[int, LayerTensors]]:
@@ -63,23 +67,27 @@ def _layers(arrays: Mapping[str, Floats], scale: float | None) -> dict[str, dict
     }
 
 
-def _layer(name: str, found: Mapping[str, Floats], scale: float | None) -> LayerTensors:
-    if "weights" not in found:
-        raise WrongValue("tensors", f"The file has {name}.{next(iter(found))}, but no weights {name}.")
-    if ("query" in found) != ("key" in found):
+def _layer(name: str, tensors: Mapping[str, Floats], scale: float | None) -> LayerTensors:
+    if "weights" not in tensors:
+        raise WrongValue("tensors", f"The file has {name}.{next(iter(tensors))}, but no weights {name}.")
+    if ("query" in tensors) != ("key" in tensors):
         raise WrongValue("tensors", f"The file must have both {name}.query and {name}.key, or none of them.")
-    neurons = (found["query"], found["key"]) if "query" in found else None
-    return LayerTensors(found["weights"], found.get("norms"), neurons, scale)
+    neurons = (tensors["query"], tensors["key"]) if "query" in tensors else None
+    return LayerTensors(tensors["weights"], tensors.get("norms"), neurons, scale)
 
 
 class _Metadata:
-    """The file's metadata: texts that hold JSON."""
+    """A file's metadata: texts that hold JSON."""
 
     def __init__(self, texts: Mapping[str, str], file: str) -> None:
         self._texts, self._file = texts, file
 
     def value(self, name: str, kind: type) -> Any:
-        """What stands under a name; None if nothing does."""
+        """Return the value of a name, or None if the file does not have it.
+
+        Raises:
+            ValueError: it is no JSON, or of another type than `kind`.
+        """
         if name not in self._texts:
             return None
         try:
@@ -92,12 +100,12 @@ class _Metadata:
 
     def sequences(self) -> dict[str, TokenRow]:
         names = {"text": "encoder_tokens" if "encoder_tokens" in self._texts else "tokens", "target": "decoder_tokens"}
-        found = {name: self._sequence(tokens) for name, tokens in names.items() if tokens in self._texts}
-        if not found:
+        rows = {name: self._sequence(tokens) for name, tokens in names.items() if tokens in self._texts}
+        if not rows:
             raise WrongValue(
                 "tensors", f"{self._file} has no `tokens` in its metadata; they must be a JSON list of texts."
             )
-        return found
+        return rows
 
     def _sequence(self, name: str) -> TokenRow:
         tokens, special = self.value(name, list), self.value("special", list)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mkdocs_attnviz.plugins import packages
+from mkdocs_attnviz.models.errors import said
+from mkdocs_attnviz.plugins import is_ours, packages
 
 if TYPE_CHECKING:
     from mkdocs_attnviz.cache.entry import Entry
@@ -22,7 +24,7 @@ class Capture:
     """One kind of entry, and the function that makes it."""
 
     name: str
-    """A name that no other capture has; it becomes a part of the cache key."""
+    """A name that no other capture of its package has; it becomes a part of the cache key."""
     version: int
     """A number that goes up when the same input would give another entry: the old ones are then no longer found."""
     run: str
@@ -31,6 +33,12 @@ class Capture:
     """Whether it needs the head that the model was trained with, which turns its last vectors into predictions."""
     attention: bool = True
     """Whether it needs attention weights, which not every model has."""
+
+    @property
+    def identity(self) -> str:
+        """The name in cache keys: of another package's capture it begins with the package, so that two never meet."""
+        module = self.run.partition(":")[0]
+        return self.name if is_ours(module) else f"{module.partition('.')[0]}/{self.name}"
 
 
 TENSORS = Capture("tensors", 1, run=f"{OURS}tensors:capture_file")
@@ -41,11 +49,36 @@ def function(run: str) -> Callable[[Context], Sequence[Entry]]:
     """Return the function that `run` names as `module:function`, imported.
 
     Raises:
-        ValueError: it is neither one of our captures nor in a package that has registered a view.
+        ValueError: it is neither one of our captures nor in a package that has registered a view, or it cannot be
+            imported.
     """
     module, _, name = run.partition(":")
     package = module.partition(".")[0]
-    if not module.startswith(OURS) and (package == "mkdocs_attnviz" or package not in packages()):
-        raise ValueError(f"{run!r} is no capture of a view that is installed here.")
-    capture: Callable[[Context], Sequence[Entry]] = getattr(importlib.import_module(module), name)
-    return capture
+    if not module.startswith(OURS) and (is_ours(module) or package not in packages()):
+        raise ValueError(f"`{run}` is no capture of a view that is installed here.")
+    try:
+        capture: Callable[[Context], Sequence[Entry]] = getattr(importlib.import_module(module), name)
+    except Exception as error:
+        raise ValueError(f"The capture `{run}` cannot be imported: {said(error)}.") from error
+    return capture if is_ours(module) else _checked(capture, run)
+
+
+def _checked(capture: Callable[[Context], Sequence[Entry]], run: str) -> Callable[[Context], Sequence[Entry]]:
+    """Return another package's capture, which raises ValueError if it returns what cannot be kept."""
+    from mkdocs_attnviz.cache.entry import Entry
+
+    def checked(context: Context) -> Sequence[Entry]:
+        entries = capture(context)
+        count, wanted = len(entries), len(context.examples)
+        if count != wanted:
+            raise ValueError(f"{run} returned {count} entries for {wanted} examples")
+        for entry in entries:
+            if not isinstance(entry, Entry) or not all(isinstance(blob, bytes) for blob in entry.blobs.values()):
+                raise ValueError(f"{run} returned what is no entry, or an entry whose blobs are not bytes")
+            try:
+                json.dumps(entry.meta)
+            except TypeError as error:
+                raise ValueError(f"{run} returned an entry whose meta is not plain JSON: {error}") from error
+        return entries
+
+    return checked

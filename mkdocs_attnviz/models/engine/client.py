@@ -122,7 +122,7 @@ def by_model(requests: Iterable[Request]) -> list[dict[int, Request]]:
 
 def asked(request: Request) -> str:
     """What is asked of its models, and how they are run; whatever they are, and whatever they read."""
-    return json.dumps([request.capture.name, request.run()], sort_keys=True)
+    return json.dumps([request.capture.identity, request.capture.run, request.run()], sort_keys=True)
 
 
 def nameless(request: Request) -> Models:
@@ -137,7 +137,7 @@ def capture_job(
     first = next(iter(requests.values()))
     return {
         "op": "capture",
-        "capture": first.capture.name,
+        "capture": first.capture.identity,
         "run": first.capture.run,
         "models": {key: model.to_dict() for key, model in zip(("model", "other"), first.models, strict=False)},
         "device": device,

@@ -48,7 +48,7 @@ def entry(
         raise ValueError(
             "`other` is the model that `interventions` change; give a second copy of it, to stay as it is."
         )
-    if languages.several(tokenizer):  # the caller's tokenizer speaks what the caller has set
+    if languages.has_languages(tokenizer):  # the caller's tokenizer speaks what the caller has set
         spoken = {key: getattr(tokenizer, key, None) for key in languages.KEYS}
         inputs = {key: code for key, code in spoken.items() if code is not None} | dict(inputs)
     try:

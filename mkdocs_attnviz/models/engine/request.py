@@ -88,7 +88,7 @@ class Request:
         later = {name: self.inputs.get(name) for name in names}
         later |= {"parameters": self.parameters, "interventions": self.interventions}
         return [
-            ("capture", self.capture.name),
+            ("capture", self.capture.identity),
             ("version", str(self.capture.version)),
             ("model", self.model.identity),
             ("dtype", self.model.dtype),

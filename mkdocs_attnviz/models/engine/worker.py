@@ -206,11 +206,15 @@ def capture(shelf: Shelf, job: dict[str, Any]) -> Iterator[Message]:
         return
     models: Mapping[str, Loaded] = {}
     try:
+        capture = captures.function(job["run"])
+    except Exception as error:
+        yield _failed(Problem("model", "view", f"{errors.said(error)}.", trace(error)))
+        return
+    try:
         refs = {key: ModelRef.from_dict(model) for key, model in job["models"].items()}
         needs = {name: job[name] for name in ("head", "attention")}
         models = shelf.get(refs, job["device"], **needs, changed=bool(job["interventions"]))
         context = importlib.import_module("mkdocs_attnviz.models.captures.context").Context
-        capture = captures.function(job["run"])
 
         def take(loaded: Loaded, examples: Sequence[Example]) -> Sequence[Entry]:
             return capture(context(loaded, examples, job["parameters"], models.get("other")))

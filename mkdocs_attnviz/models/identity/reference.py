@@ -58,7 +58,7 @@ def changed(reference: str) -> Problem:
 def moved(path: str, branch: str, now: str, locked: str) -> Problem:
     """Return the problem of a hub's branch that is now at commit `now` instead of the locked one."""
     message = f"{path} has moved: {branch!r} is commit {now:.10} now, the lock file keeps {locked:.10}."
-    return Problem("moved", "model", message, advice="`attnviz run --update` goes along with it.")
+    return Problem("moved", "model", message, advice="`attnviz run --update` takes the new commit.")
 
 
 class _NotHere(BlockError):

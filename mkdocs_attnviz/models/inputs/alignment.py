@@ -1,8 +1,8 @@
-"""Two tokenisations of one text → samples that correspond, so that what two models hold can be compared.
+"""The alignment of two tokenisations of one text, so that two models can be compared at corresponding samples.
 
-Where both cut the text alike, a sample is a token. Elsewhere it is a stretch of the text at whose ends both have a
-boundary: a word that one model reads as one token and another in three pieces is one sample of each. Tokens that a
-tokenizer adds, and white space, stand for no stretch; where the two differ in anything, they are left out.
+If both cut the text in the same way, a sample is a token. Otherwise it is a span of the text at whose ends both have a
+boundary: a word that is one token for one model and three for the other is one sample. Tokens that a tokenizer adds,
+and white space, cover no span; they are left out if the tokenisations differ at all.
 """
 
 from __future__ import annotations
@@ -16,31 +16,33 @@ import numpy.typing as npt
 from mkdocs_attnviz.models.inputs.tokens import Spans, Tokens
 
 Samples = list[tuple[list[int], list[int]]]
-"""For each sample the positions of its tokens, in the one tokenisation and in the other."""
+"""The positions of each sample's tokens, in the one tokenisation and in the other."""
 Place = tuple[int, int] | None
 
 
-class Unlike(ValueError):
-    """Nothing corresponds; the message completes a sentence that begins with what was to be aligned."""
+class AlignmentError(ValueError):
+    """Two inputs that cannot be aligned; the message continues a sentence whose subject is the two."""
 
 
-def aligned(one: Tokens, other: Tokens) -> Samples:
-    """Samples in the order of the text, none without a token of each.
+def align(one: Tokens, other: Tokens) -> Samples:
+    """Return the samples in text order; each has at least one token of both tokenisations.
 
     Raises:
-        Unlike: it cannot be known what corresponds.
+        AlignmentError: it cannot be known what corresponds.
     """
     if one.spans is None or other.spans is None:
         if one.pretty != other.pretty:
-            raise Unlike("their tokens differ, and a tokenizer does not tell where in the text its tokens stand")
+            raise AlignmentError(
+                "their tokens differ, and a tokenizer does not tell where in the text its tokens stand"
+            )
         return _one_by_one(len(one.ids))
     if one.spans.text != other.spans.text:
-        raise Unlike("each has written another; `text_target` gives both the same")
-    places, others = (_without_space(each) for each in (one.spans, other.spans))
+        raise AlignmentError("each has written another; `text_target` gives both the same")
+    places, others = (_without_space(spans) for spans in (one.spans, other.spans))
     if places == others:
         return _one_by_one(len(places))
     edges = _common_edges(len(one.spans.text), places, others)
-    first, second = (_by_stretch(edges, each) for each in (places, others))
+    first, second = (_by_stretch(edges, tokenisation) for tokenisation in (places, others))
     return [(first[stretch], second[stretch]) for stretch in sorted(first.keys() & second.keys())]
 
 
@@ -49,13 +51,18 @@ def _one_by_one(tokens: int) -> Samples:
 
 
 def _without_space(spans: Spans) -> list[Place]:
-    """Places counted in characters that are no white space, which tokenizers count to one word or another."""
+    """Return the tokens' places, counted without white space, which a tokenizer may count to either
+    neighbouring word.
+    """
     before = np.cumsum([0, *(not character.isspace() for character in spans.text)])
     return [None if span is None else (int(before[span[0]]), int(before[span[1]])) for span in spans.spans]
 
 
 def _common_edges(length: int, *several: Sequence[Place]) -> npt.NDArray[np.intp]:
-    """Where no token of any tokenisation lies on both sides. Tokens may overlap: bytes of one character do."""
+    """Return the boundaries that no token of either tokenisation crosses.
+
+    Tokens may overlap, as the bytes of one character do.
+    """
     free = np.ones(length + 1, dtype=bool)
     for start, end in (place for places in several for place in places if place is not None):
         free[start + 1 : end] = False
@@ -63,8 +70,8 @@ def _common_edges(length: int, *several: Sequence[Place]) -> npt.NDArray[np.intp
 
 
 def _by_stretch(edges: npt.NDArray[np.intp], places: Sequence[Place]) -> dict[int, list[int]]:
-    found: defaultdict[int, list[int]] = defaultdict(list)
+    positions: defaultdict[int, list[int]] = defaultdict(list)
     for position, place in enumerate(places):
         if place is not None and place[0] < place[1]:
-            found[int(np.searchsorted(edges, place[0], side="right")) - 1].append(position)
-    return found
+            positions[int(np.searchsorted(edges, place[0], side="right")) - 1].append(position)
+    return positions

@@ -1,7 +1,7 @@
-"""Bytes of tokens → the characters that they make together.
+"""The characters that the bytes of tokens make together.
 
-A character outside ASCII may be spread over several tokens. Each of these is shown with the whole character and its
-share of it: `é‹1/2›`, `é‹2/2›`. Bytes that make no character are shown as they are: `‹C3›`.
+A character outside ASCII may be spread over several tokens. Each of them is shown as the whole character and its share:
+`é‹1/2›`, `é‹2/2›`. Bytes that make no character are shown as they are: `‹C3›`.
 """
 
 from __future__ import annotations
@@ -12,28 +12,29 @@ from itertools import accumulate
 
 
 @dataclass(frozen=True)
-class Shown:
+class TokenText:
     """One token as a reader should see it."""
 
     pretty: str
     text: str
-    """What it adds to the text: a character in several tokens is added by the first of them."""
+    """The text that the token adds; a character in several tokens is added by the first of them."""
 
 
 @dataclass(frozen=True)
 class _Unit:
-    """A character, or a byte that belongs to none, and the range of bytes that it takes."""
+    """A character, or a byte that belongs to none, with its range of bytes."""
 
     text: str
     start: int
     end: int
 
 
-def shown(tokens: Sequence[bytes]) -> list[Shown]:
-    """Return the texts of tokens that follow one another, given the bytes of each."""
+def token_texts(tokens: Sequence[bytes]) -> list[TokenText]:
+    """Return the texts of consecutive tokens, given the bytes of each."""
     ends = list(accumulate(map(len, tokens)))
-    pretty, text = ([list[str]() for _ in tokens] for _ in range(2))  # in pieces: a token may have a million characters
-    first = 0  # the token in which the unit begins
+    # lists of pieces: a token may have a million characters
+    pretty, text = ([list[str]() for _ in tokens] for _ in range(2))
+    first = 0  # the token that the unit begins in
     for unit in _units(b"".join(tokens)):
         while ends[first] <= unit.start:
             first += 1
@@ -44,7 +45,7 @@ def shown(tokens: Sequence[bytes]) -> list[Shown]:
         text[first].append(unit.text)
         for number, n in enumerate(holders, 1):
             pretty[n].append(unit.text if len(holders) == 1 else f"{unit.text}‹{number}/{len(holders)}›")
-    return [Shown(*map("".join, each)) for each in zip(pretty, text, strict=True)]
+    return [TokenText(*map("".join, pieces)) for pieces in zip(pretty, text, strict=True)]
 
 
 def _units(content: bytes) -> Iterator[_Unit]:

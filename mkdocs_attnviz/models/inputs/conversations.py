@@ -1,4 +1,4 @@
-"""A conversation → the text that a model's chat template makes of it, the same on every day."""
+"""The text that a model's chat template makes of a conversation, independent of today's date."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from typing import Any
 from transformers.utils import chat_template_utils
 
 TODAY = "2024-07-26"
-"""The day that templates are given where a block has no `chat_date`; Llama 3's template falls back to the same."""
+"""The date that templates get if a block has no `chat_date`; Llama 3's template falls back to the same."""
 
 
-def written_out(tokenizer: Any, inputs: Mapping[str, Any]) -> tuple[str, str | None]:
-    """Return the text, and the day that the template was given if it asked for today's.
+def apply_chat_template(tokenizer: Any, inputs: Mapping[str, Any]) -> tuple[str, str | None]:
+    """Return the text, and the date that the template got, or None if it did not ask for today's.
 
-    Whatever the template itself raises goes on to the caller.
+    Raises:
+        Exception: the template raised it.
     """
     day = inputs.get("chat_date") or TODAY
     with _on(day) as asked:
@@ -27,10 +28,10 @@ def written_out(tokenizer: Any, inputs: Mapping[str, Any]) -> tuple[str, str | N
 
 @contextmanager
 def _on(day: str) -> Iterator[list[str]]:
-    """While this lasts, templates run on that day, and Jinja's `random` and `lipsum` draw the same each time.
+    """Run templates on a fixed date inside the `with` block; Jinja's `random` and `lipsum` draw the same each time.
 
-    Yields a list that has the day once a template has asked for it. Transformers gives templates a function of its own
-    for that, and lets no caller replace it, so what is replaced is the clock that it reads.
+    It yields a list that gets the date once a template asks for it. Transformers gives templates a function of its own
+    that no caller can replace, so the clock that this function reads is replaced.
     """
     asked: list[str] = []
 

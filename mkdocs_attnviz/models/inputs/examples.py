@@ -1,8 +1,8 @@
-"""Author's inputs → what a model reads, the decoder's side of an encoder–decoder included.
+"""An author's inputs as a model reads them, including the decoder's side of an encoder–decoder.
 
-A decoder reads what it has written so far. That is either given (`text_target`: teacher forcing, the ids as the model
-itself makes them from labels) or the model's own greedy output. One forward pass over it gives the same attention as
-writing it step by step does.
+A decoder reads the tokens it has written so far. The author gives them (`text_target`: teacher forcing, with ids as the
+model itself makes them from labels), or they are the model's own greedy output. One forward pass over them gives the
+same attention as step-by-step generation.
 """
 
 from __future__ import annotations
@@ -16,76 +16,86 @@ import torch
 
 from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.models.engine.request import too_long
-from mkdocs_attnviz.models.inputs.conversations import written_out
-from mkdocs_attnviz.models.inputs.generation import generated
-from mkdocs_attnviz.models.inputs.languages import KEYS, speaking, started
+from mkdocs_attnviz.models.inputs.conversations import apply_chat_template
+from mkdocs_attnviz.models.inputs.generation import generate
+from mkdocs_attnviz.models.inputs.languages import KEYS, language_options, set_languages
 from mkdocs_attnviz.models.inputs.tokens import (
     Example,
     Spans,
     Tokens,
-    continued,
+    append_generated,
     in_sequence,
-    names,
-    special,
     special_ids,
+    special_positions,
     target_words,
+    token_names,
     tokenize,
 )
 from mkdocs_attnviz.models.loading import lengths
 from mkdocs_attnviz.models.loading.loaded import Loaded
 
 GIVES = {"classes": "classes", "labels": "labels", "answer": "answers"}
-"""What models with a head for it give a text, by their task."""
+"""The results of models with a classification head, by task, as messages name them."""
 
 TOGETHER = 4
-"""So many times what one text may have, further texts may have together: they are held in memory together."""
+"""The number of `max_tokens` that further texts may have in all; they are in memory together."""
 
 
 def example(loaded: Loaded, inputs: Mapping[str, Any], max_tokens: int, other: Loaded | None = None) -> Example:
-    """The tokens that a block's texts give, and those that the model writes where it is to; what a second model,
-    `other`, makes of the same. A decoder beside a model without one has nothing to be compared with, and reads nothing.
+    """Return the tokens of a block's texts, including those that the model generates if it is asked to.
+
+    A second model, `other`, reads the same. If only one of the two has a decoder, the decoder reads nothing, since
+    there is nothing to compare it with.
 
     Raises:
-        ValueError: too long for the site or the model, or a text that this model does not read.
+        ValueError: a text is too long for the site or the model, or is no input for this model.
     """
     how = {name: value for name, value in inputs.items() if name in ("generate", *KEYS)}
     more = _further(loaded, how, inputs.get("more_texts", ()), max_tokens)
     decoding = other is None or (loaded.encoder_decoder and other.encoder_decoder)
-    with speaking(loaded, inputs):
+    with set_languages(loaded, inputs):
         read = _example(loaded, inputs, max_tokens, decoding=decoding)
     if other is None:
         return replace(read, more=tuple(more))
-    with speaking(other, inputs, required=False):
+    with set_languages(other, inputs, required=False):
         beside = _example(other, inputs, max_tokens, decoding=decoding)
     return replace(read, more=tuple(more), other=beside)
 
 
 def _further(loaded: Loaded, how: Mapping[str, Any], texts: Sequence[str], max_tokens: int) -> list[Example]:
-    """Raises: ValueError: with the number of the text that is at fault; all together are too long."""
-    found = []
+    """Return the further texts as examples.
+
+    Raises:
+        ValueError: the model cannot read one of them (named by its number), or they are too long in all.
+    """
+    examples = []
     for number, text in enumerate(texts, 2):
         try:
-            with speaking(loaded, how):
-                found.append(_example(loaded, {**how, "text": text}, max_tokens, decoding=True))
+            with set_languages(loaded, how):
+                examples.append(_example(loaded, {**how, "text": text}, max_tokens, decoding=True))
         except ValueError as error:
             raise WrongValue("more_texts", f"`more_texts`, text {number}: {error}") from None
-    total, limit = sum(len(each.text.ids) for each in found), TOGETHER * max_tokens
+    total, limit = sum(len(further.text.ids) for further in examples), TOGETHER * max_tokens
     if total > limit:
         raise WrongValue(
             "more_texts",
             f"`more_texts` has {total} tokens in all; {TOGETHER} times `max_tokens`, {limit}, are the most.",
         )
-    return found
+    return examples
 
 
 def _example(loaded: Loaded, inputs: Mapping[str, Any], max_tokens: int, *, decoding: bool) -> Example:
-    """Raises: ValueError."""
+    """Return one text as an example; `decoding` tells whether a decoder reads anything.
+
+    Raises:
+        ValueError: the text is too long, or a key does not fit the model.
+    """
     text = _checked(loaded, "text", text_tokens(loaded, inputs), max_tokens)
-    given, generate = inputs.get("text_target"), inputs.get("generate")
+    target_text, generate = inputs.get("text_target"), inputs.get("generate")
     if not loaded.encoder_decoder and generate is not None:
-        text = _checked(loaded, "text", _written_on(loaded, text, inputs), max_tokens)
+        text = _checked(loaded, "text", _continue_text(loaded, text, inputs), max_tokens)
     if not loaded.encoder_decoder:
-        if given is not None:
+        if target_text is not None:
             raise WrongValue(
                 "text_target",
                 f"Model {loaded.ref.name!r} has no decoder beside an encoder; `text_target` is for models that turn "
@@ -103,12 +113,20 @@ def _example(loaded: Loaded, inputs: Mapping[str, Any], max_tokens: int, *, deco
         return Example(text)
     if not decoding:
         return Example(text)
-    target = _written(loaded, text, max_tokens, inputs) if given is None else target_tokens(loaded, given)
+    target = (
+        _generated_target(loaded, text, max_tokens, inputs)
+        if target_text is None
+        else target_tokens(loaded, target_text)
+    )
     return Example(text, _checked(loaded, "target", target, max_tokens))
 
 
 def text_tokens(loaded: Loaded, inputs: Mapping[str, Any]) -> Tokens:
-    """What the model reads: a text, or a conversation as its chat template writes it, special tokens included."""
+    """Return the tokens of a text, or of a conversation as the chat template writes it, with special tokens.
+
+    Raises:
+        ValueError: the tokenizer has no chat template, or the conversation does not fit it.
+    """
     if "chat" not in inputs:
         return tokenize(loaded.tokenizer, inputs["text"], inputs.get("text_pair"))
     if not getattr(loaded.tokenizer, "chat_template", None):
@@ -116,8 +134,8 @@ def text_tokens(loaded: Loaded, inputs: Mapping[str, Any]) -> Tokens:
             "chat", f"`chat` needs a chat template, and the tokenizer of model {loaded.ref.name!r} has none."
         )
     try:
-        text, date = written_out(loaded.tokenizer, inputs)
-    except Exception as error:  # the template's own: it may raise anything
+        text, date = apply_chat_template(loaded.tokenizer, inputs)
+    except Exception as error:  # the template may raise anything
         raise WrongValue(
             "chat", f"`chat` does not fit the chat template of model {loaded.ref.name!r}: {error}"
         ) from None
@@ -125,7 +143,7 @@ def text_tokens(loaded: Loaded, inputs: Mapping[str, Any]) -> Tokens:
 
 
 def _checked(loaded: Loaded, what: str, read: Tokens, max_tokens: int) -> Tokens:
-    """Return what the model reads, with the length that it was made for if it is longer.
+    """Return the input, with the length that the model was made for if the input is longer.
 
     Raises:
         ValueError: it is too long, or has a token that the model does not know.
@@ -150,15 +168,23 @@ def _checked(loaded: Loaded, what: str, read: Tokens, max_tokens: int) -> Tokens
 
 
 def target_tokens(loaded: Loaded, text: str) -> Tokens:
-    """The decoder's side for an output that the author gives."""
+    """Return the decoder's input for an output that the author gives.
+
+    Raises:
+        ValueError: the output gives no tokens.
+    """
     labels = list(loaded.tokenizer(text_target=text, truncation=False, verbose=False)["input_ids"])
     if not labels:
         raise WrongValue("text_target", "`text_target` gives no tokens.")
-    return _target(loaded, shifted(loaded, labels), labels, text)
+    return _target(loaded, shift_right(loaded, labels), labels, text)
 
 
-def _written_on(loaded: Loaded, text: Tokens, inputs: Mapping[str, Any]) -> Tokens:
-    """A text with what a decoder writes after it."""
+def _continue_text(loaded: Loaded, text: Tokens, inputs: Mapping[str, Any]) -> Tokens:
+    """Return a text with its continuation by the model.
+
+    Raises:
+        ValueError: the model does not write, or the text leaves no room.
+    """
     if not loaded.model.can_generate():
         kind = loaded.model.config.model_type
         raise WrongValue(
@@ -169,12 +195,12 @@ def _written_on(loaded: Loaded, text: Tokens, inputs: Mapping[str, Any]) -> Toke
         raise WrongValue(
             "text", f"The text has {len(text.ids)} tokens, and model {loaded.ref.name!r} can have no more."
         )
-    written = _generated(loaded, text, inputs, _at_most(room, inputs["generate"]))
-    return continued(loaded.tokenizer, text, written[len(text.ids) :])
+    written = _generated(loaded, text, inputs, _limited(room, inputs["generate"]))
+    return append_generated(loaded.tokenizer, text, written[len(text.ids) :])
 
 
-def _at_most(room: int, how: Mapping[str, Any]) -> dict[str, Any]:
-    """`how`, with no more new tokens than there is room for."""
+def _limited(room: int, how: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of `generate` with no more new tokens than there is room for."""
     limits = {name: min(how[name], room) for name in ("min_new_tokens", "max_new_tokens") if name in how}
     return {**how, **limits}
 
@@ -182,19 +208,23 @@ def _at_most(room: int, how: Mapping[str, Any]) -> dict[str, Any]:
 def _generated(
     loaded: Loaded, text: Tokens, inputs: Mapping[str, Any], how: Mapping[str, Any], **more: Any
 ) -> list[int]:
-    return generated(loaded, collate(loaded, [Example(text)]), how, started(loaded, inputs) | more)
+    return generate(loaded, collate(loaded, [Example(text)]), how, language_options(loaded, inputs) | more)
 
 
-def _written(loaded: Loaded, text: Tokens, max_tokens: int, inputs: Mapping[str, Any]) -> Tokens:
-    """The decoder's side for what the model itself writes: where nothing is said, most likely token by token."""
+def _generated_target(loaded: Loaded, text: Tokens, max_tokens: int, inputs: Mapping[str, Any]) -> Tokens:
+    """Return the decoder's input for the model's own output; by default, each token is the most likely one.
+
+    Raises:
+        ValueError: the model cannot write, or its output does not end.
+    """
     how = inputs.get("generate")
     if not loaded.model.can_generate():
         raise WrongValue("text", f"Model {loaded.ref.name!r} cannot write: its decoder needs `text_target`.")
     if how is not None:
-        written = _generated(loaded, text, inputs, _at_most(loaded.longest_target or 10**9, how))
+        written = _generated(loaded, text, inputs, _limited(loaded.longest_target or 10**9, how))
     else:
         most = min(max_tokens, loaded.longest_target or max_tokens)
-        # Not even an end that the model's configuration forces at the last token: it would hide that there was none.
+        # An end that the model's configuration forces at the last token would hide that there was none.
         limit = {"max_length": most + 1, "max_new_tokens": None}
         written = _generated(loaded, text, inputs, limit, forced_eos_token_id=None)
         if len(written) > most and written[-1] not in _ends(loaded):
@@ -203,27 +233,30 @@ def _written(loaded: Loaded, text: Tokens, max_tokens: int, inputs: Mapping[str,
                 "text", f"Model {name!r} has written {most} tokens and come to no end; give it a `text_target`."
             )
     apart = special_ids(loaded.tokenizer)
-    said = loaded.tokenizer.decode([token for token in written if token not in apart])
-    return _target(loaded, written[:-1], written[1:], said)
+    output = loaded.tokenizer.decode([token for token in written if token not in apart])
+    return _target(loaded, written[:-1], written[1:], output)
 
 
 def _ends(loaded: Loaded) -> set[int]:
-    """Tokens that end an output."""
+    """Return the ids of tokens that end an output."""
     end = loaded.model.generation_config.eos_token_id
     return set(end) if isinstance(end, list) else {end}
 
 
 def _target(loaded: Loaded, ids: list[int], labels: list[int], text: str) -> Tokens:
-    """`ids` are what the decoder reads, `labels` what it is to write there: one further on."""
+    """Return the decoder's side. `ids` are its input; `labels` are the tokens it is to write, one position ahead."""
     tokenizer = loaded.tokenizer
     words, spans = target_words(tokenizer, labels, text)
-    follows = ids[1:] == labels[:-1]  # what is read is what was written before
-    apart = sorted({0, *special(tokenizer, ids)})
-    read, written = in_sequence(tokenizer, ids, apart), in_sequence(tokenizer, labels, special(tokenizer, labels))
+    follows = ids[1:] == labels[:-1]  # the input is the output so far
+    apart = sorted({0, *special_positions(tokenizer, ids)})
+    read, written = (
+        in_sequence(tokenizer, ids, apart),
+        in_sequence(tokenizer, labels, special_positions(tokenizer, labels)),
+    )
     return Tokens(
         ids=ids,
         type_ids=None,
-        tokens=names(tokenizer, ids),
+        tokens=token_names(tokenizer, ids),
         pretty=[token.pretty for token in read],
         special=apart,
         sentence_b_start=None,
@@ -235,13 +268,17 @@ def _target(loaded: Loaded, ids: list[int], labels: list[int], text: str) -> Tok
     )
 
 
-def shifted(loaded: Loaded, labels: list[int]) -> list[int]:
-    """The ids that the model's decoder is given for these labels: by its own code where it has any for that."""
-    made = torch.tensor([labels], device=loaded.device)
+def shift_right(loaded: Loaded, labels: list[int]) -> list[int]:
+    """Return the decoder's input ids for these labels, by the model's own code if it has any.
+
+    Raises:
+        ValueError: the model does not tell which token its decoder starts with.
+    """
+    label_ids = torch.tensor([labels], device=loaded.device)
     if hasattr(loaded.model, "prepare_decoder_input_ids_from_labels"):
-        ids = loaded.model.prepare_decoder_input_ids_from_labels(labels=made)
+        ids = loaded.model.prepare_decoder_input_ids_from_labels(labels=label_ids)
         return list(map(int, ids[0].tolist()))
-    ids = _seen_by_the_decoder(loaded, made)
+    ids = _decoder_input(loaded, label_ids)
     if ids is not None:
         return list(map(int, ids[0].tolist()))
     config = loaded.model.config
@@ -252,13 +289,13 @@ def shifted(loaded: Loaded, labels: list[int]) -> list[int]:
     return [int(start), *labels[:-1]]
 
 
-class _Seen(Exception):
+class _Reached(Exception):
     pass
 
 
-def _seen_by_the_decoder(loaded: Loaded, labels: torch.Tensor) -> torch.Tensor | None:
-    """What the decoder is given when the model is given labels; the pass ends there."""
-    if "labels" not in accepted(loaded.model):
+def _decoder_input(loaded: Loaded, labels: torch.Tensor) -> torch.Tensor | None:
+    """Return the ids that the decoder gets when the model gets labels, or None. The pass is aborted there."""
+    if "labels" not in accepted_arguments(loaded.model):
         return None
     seen: list[torch.Tensor] = []
 
@@ -266,39 +303,39 @@ def _seen_by_the_decoder(loaded: Loaded, labels: torch.Tensor) -> torch.Tensor |
         ids = kwargs.get("input_ids", args[0] if args else None)
         if ids is not None:
             seen.append(ids)
-        raise _Seen
+        raise _Reached
 
     hook = loaded.model.get_decoder().register_forward_pre_hook(look, with_kwargs=True)
     try:
         with torch.inference_mode():
             loaded.model(input_ids=labels, labels=labels)
-    except _Seen:
+    except _Reached:
         pass
     finally:
         hook.remove()
     return seen[0] if seen else None
 
 
-def accepted(model: Any) -> set[str]:
-    """Names of what the model's forward takes."""
+def accepted_arguments(model: Any) -> set[str]:
+    """Return the names of the arguments that the model's forward accepts."""
     return set(inspect.signature(model.forward).parameters)
 
 
 def collate(loaded: Loaded, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
-    """Padded on the right, where no position before the padding can notice it."""
-    texts = [each.text for each in examples]
+    """Return one batch, padded on the right, where no earlier position is affected."""
+    texts = [example.text for example in examples]
     inputs = {
         "input_ids": _rows(loaded, [text.ids for text in texts], loaded.pad),
         "attention_mask": _rows(loaded, [[1] * len(text.ids) for text in texts], 0),
     }
     if texts[0].type_ids is not None:
         inputs["token_type_ids"] = _rows(loaded, [text.type_ids or [] for text in texts], 0)
-    targets = [each.target for each in examples if each.target is not None]
+    targets = [example.target for example in examples if example.target is not None]
     if targets:
         inputs["decoder_input_ids"] = _rows(loaded, [target.ids for target in targets], loaded.pad)
         inputs["decoder_attention_mask"] = _rows(loaded, [[1] * len(target.ids) for target in targets], 0)
-    taken = accepted(loaded.model)
-    return {name: value for name, value in inputs.items() if name in taken or "kwargs" in taken}
+    arguments = accepted_arguments(loaded.model)
+    return {name: value for name, value in inputs.items() if name in arguments or "kwargs" in arguments}
 
 
 def _rows(loaded: Loaded, lists: list[list[int]], fill: int) -> torch.Tensor:

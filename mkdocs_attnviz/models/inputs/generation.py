@@ -1,4 +1,4 @@
-"""What a model writes: transformers' `generate`, of which a block and nobody else says how."""
+"""The text that a model writes: transformers' `generate`, with options from the block alone."""
 
 from __future__ import annotations
 
@@ -22,25 +22,27 @@ DECIDING = {
     "pad_token_id",
     "suppress_tokens",
 }
-"""What is taken from a model's `generation_config.json`: which tokens begin and end a text, or are never in it."""
+"""The options used from a model's `generation_config.json`: tokens that begin or end a text, or never occur in it."""
 
 
-def generated(
+def generate(
     loaded: Loaded, inputs: Mapping[str, torch.Tensor], how: Mapping[str, Any], more: Mapping[str, Any]
 ) -> list[int]:
-    """Return what `generate` gives for one text. `how` is the block's, in plain JSON, with its `seed`."""
+    """Return the ids that `generate` gives for one text. `how` has the block's options as plain JSON,
+    with its `seed`.
+    """
     options = {name: value for name, value in how.items() if name != "seed"}
     options = {"do_sample": False, "num_beams": 1} | options | dict(more)
     seed = how.get("seed") or 0
-    with torch.inference_mode(), loaded.isolation.together(loaded.model, seed), _plainly(loaded.model):
+    with torch.inference_mode(), loaded.isolation.together(loaded.model, seed), _own_settings_ignored(loaded.model):
         ids = loaded.model.generate(**inputs, **options)
-    found: list[int] = ids[0].tolist()
-    return found
+    ids_of_one: list[int] = ids[0].tolist()
+    return ids_of_one
 
 
 @contextmanager
-def _plainly(model: Any) -> Iterator[None]:
-    """While this lasts, nothing in the model's own configuration says how to search, sample or return."""
+def _own_settings_ignored(model: Any) -> Iterator[None]:
+    """Ignore the model's own settings for search, sampling and output inside the `with` block."""
     before = model.generation_config
     standard = vars(GenerationConfig())
     own = {name: value for name, value in vars(before).items() if value is not None and not name.startswith("_")}

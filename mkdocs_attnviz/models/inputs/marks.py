@@ -1,7 +1,7 @@
 """The marks of a vocabulary: how it writes spaces, pieces of words, and bytes.
 
-`Ġ` is a space in GPT-2's vocabulary and a Maltese letter in any other, so nothing is read as a mark unless the
-tokenizer itself says so: a fast one by its parts, a slow one by how it joins tokens to a text.
+`Ġ` is a space in GPT-2's vocabulary and a Maltese letter in any other. So a character counts as a mark only if the
+tokenizer itself tells it: a fast one by its parts, a slow one by the way it joins tokens.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import cache
 from itertools import groupby
 from typing import Any, Literal
 
-from mkdocs_attnviz.models.inputs.characters import Shown, shown
+from mkdocs_attnviz.models.inputs.characters import TokenText, token_texts
 
 Alphabet = Literal["", "gpt2", "latin1"]
 BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>|<\|byte(\d{1,3})\|>")
@@ -23,8 +23,10 @@ HEX_TOKEN = re.compile(r"(?:[0-9a-f]{2})+")
 
 @cache
 def gpt2_alphabet() -> Mapping[str, int]:
-    """Return the byte of each character of GPT-2's alphabet: printable Latin-1 stands for itself, the rest follows
-    from U+0100."""
+    """Return the byte of each character of GPT-2's alphabet.
+
+    Printable characters of Latin-1 stand for themselves, the other bytes are U+0100 and following.
+    """
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(0x100) if byte not in printable]
     return {chr(byte): byte for byte in printable} | {chr(0x100 + n): byte for n, byte in enumerate(others)}
@@ -38,24 +40,24 @@ def _alphabet(name: Alphabet) -> Mapping[str, int]:
 
 @dataclass(frozen=True)
 class Marks:
-    """What the tokens of one vocabulary are written with."""
+    """The marks in the tokens of one vocabulary."""
 
     space: str = ""
     """The character that stands for a space, such as SentencePiece's `▁`."""
     piece: str = ""
     """The beginning of a token that continues a word, such as WordPiece's `##`."""
     unfinished: str = ""
-    """The end of a token whose word goes on, such as CTRL's `@@`."""
+    """The end of a token whose word continues, such as CTRL's `@@`."""
     word_end: str = ""
     """The end of a token that ends a word, such as XLM's `</w>`."""
     alphabet: Alphabet = ""
-    """The alphabet of bytes that tokens are written in, if they are."""
+    """The alphabet of bytes that tokens are written in; '' if there is none."""
     byte_tokens: bool = False
-    """Whether `<0x0A>` is a byte."""
+    """True if `<0x0A>` is a byte."""
     hexadecimal: bool = False
-    """Whether all tokens are bytes in hexadecimal digits, as MyT5's are."""
+    """True if all tokens are bytes in hexadecimal digits, as MyT5's are."""
     joined: bool = False
-    """Whether tokens follow one another with nothing between, so that only a token of its own is a space."""
+    """True if tokens are joined without spaces, so that a space is a token of its own."""
 
     def content(self, token: str) -> bytes:
         """Return the UTF-8 bytes that a token adds to a text; those of pieces of words include their marks."""
@@ -70,15 +72,17 @@ class Marks:
             return bytes(letters[letter] for letter in token)
         return (token.replace(self.space, " ") if self.space else token).encode("utf-8", "surrogatepass")
 
-    def read(self, tokens: Sequence[str], special: Collection[int], contents: Sequence[bytes]) -> list[Shown]:
-        """Return tokens that follow one another, as a reader should see them, given the bytes that each adds to the
-        text. No character spans a special token."""
-        found: list[Shown] = []
+    def read(self, tokens: Sequence[str], special: Collection[int], contents: Sequence[bytes]) -> list[TokenText]:
+        """Return consecutive tokens as a reader should see them, given the bytes that each adds to the text.
+
+        No character spans a special token.
+        """
+        texts: list[TokenText] = []
         for apart, group in groupby(range(len(tokens)), lambda n: n in special):
             positions = list(group)
             together = [[contents[n]] for n in positions] if apart else [[contents[n] for n in positions]]
-            found += [token for each in together for token in shown(each)]
-        return [replace(one, text=self._unmarked(token, one.text)) for token, one in zip(tokens, found, strict=True)]
+            texts += [text for run in together for text in token_texts(run)]
+        return [replace(text, text=self._unmarked(token, text.text)) for token, text in zip(tokens, texts, strict=True)]
 
     def _unmarked(self, token: str, text: str) -> str:
         """Return the text of a token without the mark of a piece of a word."""
@@ -87,8 +91,7 @@ class Marks:
         return text.removesuffix(self.unfinished) if self.unfinished and token.endswith(self.unfinished) else text
 
     def words(self, tokens: Sequence[str], special: Sequence[int]) -> list[int | None]:
-        """Return the number of the word that each token is a piece of: None for special tokens, and for all where no
-        token has a mark."""
+        """Return the index of each token's word: None for special tokens, and None for all if no token has a mark."""
         apart, words, word = set(special), list[int | None](), -1
         marked = self.joined or any(self._marked(token) for n, token in enumerate(tokens) if n not in apart)
         for n, token in enumerate(tokens):
@@ -125,8 +128,8 @@ def marks_of(tokenizer: Any) -> Marks:
     return _by_joining(tokenizer) if backend is None else _by_parts(tokenizer, backend)
 
 
-def guessed(tokens: Sequence[str]) -> Marks:
-    """Return the marks that tokens without a tokenizer seem to have, by their most telling ones."""
+def guess_marks(tokens: Sequence[str]) -> Marks:
+    """Return the marks that tokens without a tokenizer seem to have; the first marks that are found decide."""
     if any(token.startswith("##") and len(token) > 2 for token in tokens):
         return Marks(piece="##")
     if any(token.startswith("▁") for token in tokens):
@@ -151,22 +154,22 @@ def _are_bytes(tokens: Sequence[str]) -> bool:
 
 
 def _by_parts(tokenizer: Any, backend: Any) -> Marks:
-    """Read the marks of a fast tokenizer from its normalizer, pre-tokenizer, model and decoder."""
+    """Return the marks of a fast tokenizer, read from its normalizer, pre-tokenizer, model and decoder."""
     model = backend.model
     decoder = list(_parts(backend.decoder))
     parts = [*_parts(backend.normalizer), *_parts(backend.pre_tokenizer), *decoder]
-    kinds = {part["type"] for part in parts}
+    types = {part["type"] for part in parts}
     spaces = [part["replacement"] for part in parts if part["type"] == "Metaspace"]
     spaces += [part["pattern"]["String"] for part in decoder if _replaces(part) and part["content"] == " "]
     spaces += [part["content"] for part in parts if _replaces(part) and part["pattern"]["String"] == " "]
     ends = [part["suffix"] for part in decoder if part["type"] == "BPEDecoder"]
     prefixes = [part["prefix"] for part in decoder if part["type"] == "WordPiece"]
-    fallback = "ByteFallback" in kinds or bool(getattr(model, "byte_fallback", False))
+    fallback = "ByteFallback" in types or bool(getattr(model, "byte_fallback", False))
     return Marks(
         space=next((space for space in spaces if len(space) == 1 and not space.isspace()), ""),
         piece=getattr(model, "continuing_subword_prefix", None) or next(iter(prefixes), ""),
         word_end=getattr(model, "end_of_word_suffix", None) or next(iter(ends), ""),
-        alphabet="gpt2" if "ByteLevel" in kinds else "",
+        alphabet="gpt2" if "ByteLevel" in types else "",
         byte_tokens=fallback or _has_all_bytes(tokenizer),
     )
 
@@ -176,16 +179,20 @@ def _replaces(part: Mapping[str, Any]) -> bool:
 
 
 def _parts(component: Any) -> Iterator[dict[str, Any]]:
-    """Yield the description of a component of a fast tokenizer, and of those within it; one written in Python has
-    none."""
+    """Yield the description of a component of a fast tokenizer, and of those within it.
+
+    A component that is written in Python has no description.
+    """
     try:
         waiting = [] if component is None else [json.loads(component.__getstate__())]
-    except Exception:  # whatever a foreign component raises
+    except Exception:  # a foreign component may raise anything
         waiting = []
     while waiting:
         part = waiting.pop()
         yield part
-        waiting += [each for value in part.values() if isinstance(value, list) for each in value if _is_part(each)]
+        waiting += [
+            value for values in part.values() if isinstance(values, list) for value in values if _is_part(value)
+        ]
 
 
 def _is_part(value: Any) -> bool:
@@ -193,12 +200,12 @@ def _is_part(value: Any) -> bool:
 
 
 def _by_joining(tokenizer: Any) -> Marks:
-    """Find the marks of a slow tokenizer by having it join tokens."""
+    """Return the marks of a slow tokenizer, found by letting it join tokens."""
 
     def join(*tokens: str) -> str:
         try:
             return str(tokenizer.convert_tokens_to_string(list(tokens))).strip()
-        except Exception:  # a tokenizer's own code, given tokens that it may not know
+        except Exception:  # a tokenizer's own code gets tokens that it may not know
             return ""
 
     joined = join("a", "b") == "ab"
@@ -222,6 +229,6 @@ def _has_all_bytes(tokenizer: Any) -> bool:
             tokenizer.convert_tokens_to_ids([form.format(byte) for byte in range(0x100)])
             for form in ("<0x{:02X}>", "<|byte{}|>")
         ]
-    except Exception:  # a tokenizer's own code
+    except Exception:  # a tokenizer's own code may raise anything
         return False
     return any(len(set(ids)) == 0x100 and None not in ids for ids in known)

@@ -1,33 +1,33 @@
-"""A token of the vocabulary that an author names in a block: one reading of it for every key and view."""
+"""The token of the vocabulary that an author names in a block, read in the same way for every key and view."""
 
 from __future__ import annotations
 
 from mkdocs_attnviz.block.problem import WrongValue
-from mkdocs_attnviz.models.inputs.tokens import names
+from mkdocs_attnviz.models.inputs.tokens import token_names
 from mkdocs_attnviz.models.loading.loaded import Loaded
 
 
 def token_of(loaded: Loaded, key: str, text: str) -> int:
-    """Return the one token that a text is: as it stands, else with a space before it, else as the vocabulary names it.
+    """Return the token that a text is: as it stands, or with a space before it, or as the vocabulary names it.
 
-    In a vocabulary that marks where words begin, `the` as it stands is the word, and not the piece inside of others.
+    In a vocabulary that marks where words begin, `the` as it stands is the word, not the piece inside other words.
 
     Raises:
-        WrongValue: it is none, or several; `key` is the block's key that has it.
+        WrongValue: the text is no token, or several; `key` is the block's key that has it.
     """
     tokenizer = loaded.tokenizer
     input_key = "text_target" if loaded.encoder_decoder else "text"
-    read = {}
+    token_lists = {}
     for tried in (text, f" {text}"):
         ids = list(tokenizer(**{input_key: tried}, add_special_tokens=False, verbose=False)["input_ids"])
         known = tokenizer.unk_token_id not in ids or text == tokenizer.unk_token
         if len(ids) == 1 and known:
             return int(ids[0])
-        read[tried] = ", ".join(map(repr, names(tokenizer, ids)))
+        token_lists[tried] = ", ".join(map(repr, token_names(tokenizer, ids)))
     named = tokenizer.get_vocab().get(text)
     if named is not None:
         return int(named)
-    plain, spaced = read.values()
+    plain, spaced = token_lists.values()
     also = f", and with a space before it as {spaced}" if spaced != plain else ""
     raise WrongValue(
         key,

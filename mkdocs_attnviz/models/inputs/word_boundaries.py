@@ -1,7 +1,7 @@
-"""Words within what a tokenizer groups: by Unicode's rules for word boundaries (UAX 29).
+"""Words within a tokenizer's groups, by Unicode's rules for word boundaries (UAX 29).
 
-A tokenizer that splits at spaces alone takes a Japanese sentence for one word, and `mat.` for another. A token is never
-cut, so that words begin only where tokens do. A space belongs to what follows it, as in GPT-2's vocabulary.
+A tokenizer that splits only at spaces takes a Japanese sentence as one word, and `mat.` as another. Tokens are never
+cut, so words begin only where tokens do. A space belongs to the following word, as in GPT-2's vocabulary.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ import regex
 BOUNDARY = regex.compile(r"(?w)\b")
 SHARE = regex.compile(r"‹\d+/\d+›")
 LATER_PIECE = regex.compile(r"(?s).‹(?!1/)\d+/\d+›")
-"""The beginning of a token that begins within a character."""
+"""The start of a token that begins within a character."""
 
 Words = list[int | None]
 
 
 def texts_of(sequence: Mapping[str, Any]) -> list[str]:
-    """Return what each token of an entry's sequence adds to the text of its word, without marks of pieces."""
+    """Return the text that each token of an entry's sequence adds to its word, without marks of pieces."""
     known, words, pretty = sequence.get("texts", {}), sequence["words"], sequence["pretty"]
     return [known.get(str(n), _unmarked(token, goes_on=_goes_on(words, n))) for n, token in enumerate(pretty)]
 
 
 def characters_of(sequence: Mapping[str, Any], position: int) -> str:
-    """Return the characters that a token of an entry's sequence holds, whole also where it holds a share of them."""
+    """Return the characters of a token of an entry's sequence; a character of which it holds only a share is whole."""
     pretty = str(sequence["pretty"][position])
     return SHARE.sub("", pretty) if str(position) in sequence.get("texts", {}) else pretty
 
 
 def different_texts(words: Words, pretty: Sequence[str], texts: Sequence[str]) -> dict[str, str]:
-    """Return by position, as JSON has it, the texts that `texts_of` could not find by itself."""
+    """Return the texts that `texts_of` cannot derive by itself, by position (a string, as in JSON)."""
     return {
         str(n): text
         for n, (token, text) in enumerate(zip(pretty, texts, strict=True))
@@ -50,24 +50,24 @@ def _goes_on(words: Words, n: int) -> bool:
 
 
 def split(sequence: Mapping[str, Any]) -> Words:
-    """Return the word of each token of an entry's sequence: those of the tokenizer, divided at word boundaries."""
+    """Return the word index of each token of an entry's sequence: the tokenizer's words, split at word boundaries."""
     texts, words = texts_of(sequence), sequence["words"]
     inside = {int(n) for n in sequence.get("texts", {}) if LATER_PIECE.match(sequence["pretty"][int(n)])}
-    second, found, word = sequence["sentence_b_start"], Words(), -1
+    second, word_indices, word = sequence["sentence_b_start"], Words(), -1
     for (number, _), group in groupby(range(len(words)), lambda n: (words[n], second is not None and n >= second)):
         positions = list(group)
         if number is None:
-            found += [None] * len(positions)
+            word_indices += [None] * len(positions)
             continue
         starts = _starts([texts[n] for n in positions])
         for n, start in zip(positions, starts, strict=True):
             word += (start and n not in inside) or n == positions[0]
-            found.append(word)
-    return found
+            word_indices.append(word)
+    return word_indices
 
 
 def _starts(texts: Sequence[str]) -> list[bool]:
-    """Return whether a word begins at each of the texts, which follow one another."""
+    """Return for each of the consecutive texts whether a word begins there."""
     whole = "".join(texts)
     boundaries = {match.start() for match in BOUNDARY.finditer(whole)}
     offsets = list(accumulate(map(len, texts), initial=0))[:-1]
@@ -78,13 +78,13 @@ def _starts(texts: Sequence[str]) -> list[bool]:
 
 
 def joined(sequence: Mapping[str, Any], words: Words) -> dict[int, str]:
-    """Return, by the position of its first token, each word whose text is not that of its tokens one after another."""
+    """Return words whose text differs from that of their tokens joined, by the position of their first token."""
     pretty, texts = sequence["pretty"], texts_of(sequence)
-    found = {}
+    word_texts = {}
     for number, group in groupby(range(len(words)), lambda n: words[n]):
         positions = list(group)
         plain = "".join(_unmarked(pretty[n], goes_on=n != positions[0]) for n in positions)
         text = "".join(texts[n] for n in positions)
         if number is not None and len(positions) > 1 and text != plain:
-            found[positions[0]] = text
-    return found
+            word_texts[positions[0]] = text
+    return word_texts

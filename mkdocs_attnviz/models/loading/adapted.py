@@ -247,7 +247,7 @@ def _check_merged(ref: ModelRef, apart: list[torch.Tensor], merged: list[torch.T
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """While this lasts, peft's warnings are not told, and what it draws at random is the same every time."""
+    """Silence peft's warnings and seed what it draws at random, inside the `with` block."""
     with warnings.catch_warnings(), torch.random.fork_rng():
         warnings.simplefilter("ignore")
         torch.manual_seed(0)

@@ -126,7 +126,7 @@ def _one_layer(loaded: Loaded, tokens: int) -> str:
     size = byte_sizes.shown(heads * tokens**2 * bytes_each)
     return (
         f"the attention of one layer takes {size} ({heads} heads × {tokens} × {tokens} × "
-        f"{bytes_each} bytes), and computing it some times as much"
+        f"{bytes_each} bytes), and computing it takes several times as much"
     )
 
 

@@ -17,7 +17,7 @@ class Limit(NamedTuple):
     tokens: int
     """The number of tokens of the longest text that can be shown."""
     beyond: str
-    """What the model uses for longer texts, as a noun phrase."""
+    """The kind of attention for longer texts, as a noun phrase."""
 
     @property
     def words(self) -> str:

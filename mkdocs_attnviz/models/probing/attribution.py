@@ -18,7 +18,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from mkdocs_attnviz.block.problem import WrongValue
-from mkdocs_attnviz.models.inputs.examples import accepted, collate
+from mkdocs_attnviz.models.inputs.examples import accepted_arguments, collate
 from mkdocs_attnviz.models.inputs.tokens import Example
 from mkdocs_attnviz.models.loading.load import Unusable
 from mkdocs_attnviz.models.loading.loaded import Loaded
@@ -57,7 +57,7 @@ class Explained(torch.nn.Module):
         self.name = loaded.ref.name
         self.logits_of = loaded.logits_of
         self.inputs = collate(loaded, [example])
-        arguments = accepted(loaded.model)
+        arguments = accepted_arguments(loaded.model)
         self.more: dict[str, Any] = {"use_cache": False} if "use_cache" in arguments else {}
         if loaded.task == "next" and "logits_to_keep" in arguments:
             self.more["logits_to_keep"] = 1

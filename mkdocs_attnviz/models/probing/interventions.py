@@ -19,7 +19,7 @@ from transformers.pytorch_utils import Conv1D
 from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.block.values import listed
 from mkdocs_attnviz.models.inputs.examples import target_tokens, text_tokens
-from mkdocs_attnviz.models.inputs.languages import speaking
+from mkdocs_attnviz.models.inputs.languages import set_languages
 from mkdocs_attnviz.models.inputs.tokens import Example
 from mkdocs_attnviz.models.loading.load import Unusable
 from mkdocs_attnviz.models.loading.loaded import Loaded
@@ -68,7 +68,7 @@ def _readable(loaded: Loaded, several: Iterable[Mapping[str, Any]]) -> Example:
     problem: ValueError = WrongValue("text", "There is no text to look at the model with.")
     for inputs in several:
         try:
-            with speaking(loaded, inputs):
+            with set_languages(loaded, inputs):
                 return _read(loaded, inputs)
         except ValueError as error:
             problem = error
@@ -186,7 +186,10 @@ def _by_place(
 def _stack(loaded: Loaded, name: str | None, what: str, stacks: Mapping[str, Any]) -> str:
     there = f"model {loaded.ref.name!r} has {what} in {', '.join(stacks)}."
     if name is None and len(stacks) > 1:
-        raise WrongValue("interventions", f"`interventions` does not say which `stack` it means; {there}")
+        raise WrongValue(
+            "interventions",
+            f"Without `stack`, or with `self`, `interventions` does not say which `stack` it means; {there}",
+        )
     if name is not None and name not in stacks:
         raise WrongValue("interventions", f"`interventions` names the stack {name!r}; {there}")
     return name or next(iter(stacks))

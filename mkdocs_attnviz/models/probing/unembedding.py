@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from mkdocs_attnviz.models.inputs.examples import accepted, collate
+from mkdocs_attnviz.models.inputs.examples import accepted_arguments, collate
 from mkdocs_attnviz.models.inputs.tokens import Example
 from mkdocs_attnviz.models.loading.load import Unusable
 from mkdocs_attnviz.models.loading.loaded import Loaded
@@ -43,11 +43,11 @@ class Unembedding:
     def __init__(self, loaded: Loaded, example: Example) -> None:
         self.loaded = loaded
         self.inputs: dict[str, Any] = dict(collate(loaded, [example]))
-        if "use_cache" in accepted(loaded.model):
+        if "use_cache" in accepted_arguments(loaded.model):
             self.inputs["use_cache"] = False
         with _calls(_stack(loaded)) as calls, _encoded(loaded) as encoded:
             logits = loaded.model(**self.inputs, return_dict=True).logits
-        if encoded and "encoder_outputs" in accepted(loaded.model):
+        if encoded and "encoder_outputs" in accepted_arguments(loaded.model):
             self.inputs["encoder_outputs"] = encoded[0]  # so the encoder runs only once
         self.own: torch.Tensor = logits[0].float()
         """The model's own logits, (T, V)."""

@@ -1,4 +1,4 @@
-"""Which weights a view shows at first, and which a reader can choose from: options that all views share."""
+"""The block keys that all views of attention share, and the selection of weights that they result in."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import ConfigDict, model_validator
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.block.fields import Options as BlockOptions
 from mkdocs_attnviz.block.problem import WrongValue
-from mkdocs_attnviz.block.values import Index, Indices, key, listed
+from mkdocs_attnviz.block.values import Flag, Index, Indices, key, listed
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import TENSORS
 from mkdocs_attnviz.models.inputs import word_boundaries
@@ -19,11 +19,11 @@ from mkdocs_attnviz.views.attention.figure_data import AttentionFigure, Filter, 
 from mkdocs_attnviz.views.figure_data import TokenSequence
 
 ONE_OF_TWO = {"head": "heads", "min_weight": "mass"}
-"""Keys that exclude one another."""
+"""The pairs of keys that exclude each other."""
 
 
 class AttentionOptions(BlockOptions):
-    """The keys of every view."""
+    """The block keys of every view of attention."""
 
     stack: Literal["self", "encoder", "decoder", "cross"] | None = key(
         "self, encoder, decoder or cross",
@@ -52,11 +52,10 @@ class AttentionOptions(BlockOptions):
         "Of a sentence pair: which part is shown at first; `ab` is sentence A attending to sentence B.",
         default="all",
     )
-    prettify_tokens: bool = key(
+    prettify_tokens: Flag = key(
         "true or false",
         "Show a vocabulary's marks of word boundaries (`Ġ`, `▁`, `</w>`) as the spaces they stand for.",
         default=True,
-        strict=True,
     )
 
     model_config = ConfigDict(
@@ -69,21 +68,22 @@ class AttentionOptions(BlockOptions):
     def _one_of_two(self) -> AttentionOptions:
         for one, other in ONE_OF_TWO.items():
             if getattr(self, one, None) is not None and getattr(self, other, None) is not None:
-                raise WrongValue(one, f"`{one}` and `{other}` stand both in the block; keep one of them.")
+                raise WrongValue(one, f"`{one}` and `{other}` are both in the block; keep one of them.")
         return self
 
 
 def shared(name: str) -> Any:
-    """A key that views of other things than attention have, too; in all of them it means the same."""
+    """Return a key of `AttentionOptions`, for other views in which it means the same."""
     return AttentionOptions.model_fields[name]
 
 
 Side = Literal["self", "encoder", "decoder"]
-"""What has layers of its own: views of hidden states and neurons choose among these; cross attention has neither."""
+"""The stacks that have layers of their own. Views of hidden states and neurons choose among these; cross attention has
+neither."""
 
 
 def side() -> Any:
-    """The key `stack` of a view that shows what layers give, not attention."""
+    """Return the key `stack` of a view that shows the outputs of layers instead of attention."""
     return key(
         "self, encoder or decoder",
         "Of an encoder–decoder model: whose layers are shown at first. Default: `encoder`.",
@@ -92,7 +92,7 @@ def side() -> Any:
 
 
 class WeightOptions(AttentionOptions):
-    """The keys of views in which a reader may look at weights in more than one way."""
+    """The block keys of views in which a reader can change how the weights are shown."""
 
     across_layers: Literal["mean", "max", "rollout"] | None = key(
         "mean, max or rollout",
@@ -102,20 +102,18 @@ class WeightOptions(AttentionOptions):
     across_heads: Literal["mean", "max"] | None = key(
         "mean or max", "All chosen heads in one picture: their mean or maximum.", default=None
     )
-    value_weighted: bool = key(
+    value_weighted: Flag = key(
         "true or false",
         "Weigh by the length of what is passed on, ‖α·v·W_O‖, instead of by attention alone (Kobayashi et al. 2020).",
         default=False,
-        strict=True,
     )
-    merge_words: bool = key(
+    merge_words: Flag = key(
         "true or false",
         "Put the pieces of a word together: the sum over pieces attended to, the mean over pieces attending "
         "(Clark et al. 2019).",
         default=False,
-        strict=True,
     )
-    special_tokens: bool = key("true or false", "Show special tokens such as [CLS].", default=True, strict=True)
+    special_tokens: Flag = key("true or false", "Show special tokens such as [CLS].", default=True)
     contrast: float = key(
         "a number from 0.25 to 4", "Above 1, weak weights are paler; below, stronger.", default=1.0, ge=0.25, le=4
     )
@@ -136,19 +134,20 @@ class WeightOptions(AttentionOptions):
 
 
 STACKS = ("self", "encoder", "decoder", "cross")
-"""In the order in which readers find them; an entry has none."""
+"""The names of all stacks, in the order in which they are offered to readers."""
 INITIAL = ("filter", *(name for name in WeightOptions.model_fields if name not in AttentionOptions.model_fields))
-"""The options that the figure's state takes over as they are."""
+"""The options that the initial state of the figure takes over unchanged."""
 WEIGHTS_STATE = (
     "stack", "layer", "heads", "filter", "across_layers", "across_heads", "value_weighted", "merge_words",
     "special_tokens", "contrast", "min_weight", "mass",
 )  # fmt: skip
-"""The parts of the state that all views with `WeightOptions` have."""
+"""The parts of the state in all views with `WeightOptions`."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """A block's options, held against what the entry has. `layers` maps a stack's layers to their number of heads."""
+    """A block's options after they have been checked against the entry. `stacks` maps each stack's layers to their
+    number of heads."""
 
     options: AttentionOptions
     stacks: Mapping[str, Mapping[int, int]]
@@ -158,54 +157,64 @@ class Selection:
 
 
 def select(block: Block, options: AttentionOptions, entry: Entry) -> Selection:
-    """What is shown at first, and what can be.
+    """Return the stack, layer and heads that are shown first, and those that a reader can choose from.
 
     Raises:
-        BlockError: an option names what the model has not.
+        BlockError: if an option names something that the model does not have.
     """
     stacks = _stacks(block, options, entry)
     stack = _stack(block, options, stacks, [name for name in STACKS if name in entry.meta["stacks"]])
     layer = _first(options, list(stacks[stack])) if options.layer is None else options.layer
     if layer not in stacks[stack]:
-        there = list(stacks[stack]) if options.include_layers is None else _numbers(entry, stack)
-        raise block.wrong("layer", _no_layer(block, layer, there))
+        numbers = list(stacks[stack]) if options.include_layers is None else _numbers(entry, stack)
+        raise block.wrong("layer", _no_layer(block, layer, numbers))
     heads = _heads(block, options, stacks[stack][layer], max(max(heads.values()) for heads in stacks.values()))
-    found = Selection(options, stacks, stack, layer, heads)
-    _check(block, options, entry, found)
-    return found
+    selection = Selection(options, stacks, stack, layer, heads)
+    _check(block, options, entry, selection)
+    return selection
 
 
 def _first(options: AttentionOptions, layers: list[int]) -> int:
-    """Rollout starts with all that there is to add up."""
+    """Return the layer that is shown first. Rollout starts with the last layer, so that it includes all of them."""
     return layers[-1] if isinstance(options, WeightOptions) and options.across_layers == "rollout" else layers[0]
 
 
 def _numbers(entry: Entry, stack: str) -> list[int]:
+    """Return the numbers of a stack's layers."""
     return [layer["layer"] for layer in entry.meta["stacks"][stack]["layers"]]
 
 
 def _stacks(block: Block, options: AttentionOptions, entry: Entry) -> dict[str, dict[int, int]]:
-    """Layer number → number of heads, of the stacks and layers that are shown."""
-    there = {
+    """Return the stacks that are shown, each a mapping from layer number to number of heads.
+
+    Raises:
+        BlockError: if `include_layers` has a number that is not a layer.
+    """
+    all_stacks = {
         name: {layer["layer"]: layer["heads"] for layer in entry.meta["stacks"][name]["layers"]}
         for name in STACKS
         if name in entry.meta["stacks"]
     }
     if options.include_layers is None:
-        return there
-    every = sorted({number for layers in there.values() for number in layers})
+        return all_stacks
+    all_layers = sorted({number for layers in all_stacks.values() for number in layers})
     for number in options.include_layers:
-        if number not in every:
-            message = f"`include_layers` is {number}; {block.subject} has {numbered('layer', every)}."
+        if number not in all_layers:
+            message = f"`include_layers` is {number}; {block.subject} has {numbered('layer', all_layers)}."
             raise block.wrong("include_layers", message)
-    kept = {
+    included = {
         name: {number: heads for number, heads in layers.items() if number in options.include_layers}
-        for name, layers in there.items()
+        for name, layers in all_stacks.items()
     }
-    return {name: layers for name, layers in kept.items() if layers}
+    return {name: layers for name, layers in included.items() if layers}
 
 
 def _stack(block: Block, options: AttentionOptions, stacks: Mapping[str, object], every: Sequence[str]) -> str:
+    """Return the name of the stack that is shown first.
+
+    Raises:
+        BlockError: if there is no such stack.
+    """
     if options.stack is None:
         return next(iter(stacks))
     if options.stack not in every:
@@ -216,21 +225,26 @@ def _stack(block: Block, options: AttentionOptions, stacks: Mapping[str, object]
     return options.stack
 
 
-def _no_layer(block: Block, layer: int, there: list[int]) -> str:
-    if layer in there:
+def _no_layer(block: Block, layer: int, numbers: list[int]) -> str:
+    """Return the message about a layer that cannot be shown."""
+    if layer in numbers:
         return f"`layer` is {layer}, which is not among `include_layers`."
-    return f"`layer` is {layer}; {block.subject} has {numbered('layer', there)}."
+    return f"`layer` is {layer}; {block.subject} has {numbered('layer', numbers)}."
 
 
 def _heads(block: Block, options: AttentionOptions, count: int, most: int) -> list[int]:
-    """The heads shown at first, of `count` in the layer and at most `most` in any."""
+    """Return the heads that are shown first. The layer has `count` heads, and no layer has more than `most`.
+
+    Raises:
+        BlockError: if there is no such head.
+    """
     wanted = options.heads if options.head is None else (options.head,)
     name = "heads" if options.head is None else "head"
     for key_name, numbers, limit in ((name, wanted or (), count), ("include_heads", options.include_heads or (), most)):
         for number in numbers:
             if number >= limit:
-                there = numbered("head", list(range(limit)))
-                raise block.wrong(key_name, f"`{key_name}` is {number}; {block.subject} has {there}.")
+                known = numbered("head", list(range(limit)))
+                raise block.wrong(key_name, f"`{key_name}` is {number}; {block.subject} has {known}.")
     allowed = offered(count, options.include_heads)
     if wanted and not set(wanted) <= set(allowed):
         raise block.wrong(name, f"`{name}` names a head that is not among `include_heads`.")
@@ -238,48 +252,50 @@ def _heads(block: Block, options: AttentionOptions, count: int, most: int) -> li
 
 
 def offered(count: int, include_heads: Sequence[int] | None) -> list[int]:
-    """The heads of a layer that readers can choose from: all, if it has none of those included."""
+    """Return the heads of a layer that readers can choose from: the included heads, or all if the layer has none of
+    them."""
     heads = list(range(count))
     return [head for head in heads if include_heads is None or head in include_heads] or heads
 
 
-def _check(block: Block, options: AttentionOptions, entry: Entry, found: Selection) -> None:
-    """Ways of looking that these weights do not allow."""
-    stack = entry.meta["stacks"][found.stack]
+def _check(block: Block, options: AttentionOptions, entry: Entry, selection: Selection) -> None:
+    """Raise an error if an option cannot be used with these weights."""
+    stack = entry.meta["stacks"][selection.stack]
     layers = {layer["layer"]: layer for layer in stack["layers"]}
     sides = [entry.meta["sequences"][stack[side]] for side in ("rows", "cols")]
     if options.filter != "all" and any(side["sentence_b_start"] is None for side in sides):
         raise block.wrong("filter", f"`filter` is {options.filter!r}, but there is no pair of sentences to filter.")
     if not isinstance(options, WeightOptions):
         return
-    if options.across_layers == "rollout" and not layers[found.layer].get("rollout"):
+    if options.across_layers == "rollout" and not layers[selection.layer].get("rollout"):
         message = "`across_layers` is 'rollout', which needs attention of a sequence to itself."
         raise block.wrong("across_layers", message)
     if options.across_layers == "rollout" and options.value_weighted:
         raise block.wrong("value_weighted", "`value_weighted` is true, but rollout follows attention alone.")
-    if options.value_weighted and not all(layers[number].get("values") for number in found.stacks[found.stack]):
+    if options.value_weighted and not all(layers[number].get("values") for number in selection.stacks[selection.stack]):
         message = f"`value_weighted` is true, but the value vectors of {block.subject} are not known."
         raise block.wrong("value_weighted", message)
 
 
 def numbered(what: str, numbers: list[int]) -> str:
-    """[0, 1, 2] → `layers 0 to 2`."""
+    """Return numbers as text: [0, 1, 2] gives `layers 0 to 2`."""
     if len(numbers) == 1:
         return f"one {what}, {numbers[0]}"
     return f"{what}s {listed(numbers)}"
 
 
 def data(
-    view: str, block: Block, entry: Entry, found: Selection, parts: Sequence[str] = ("values", "rollout")
+    view: str, block: Block, entry: Entry, selection: Selection, parts: Sequence[str] = ("values", "rollout")
 ) -> AttentionFigure:
-    """What every view hands to the custom element; `parts` are the layer's further blobs that the view can use."""
-    options, meta = found.options, entry.meta["stacks"]
-    used = dict.fromkeys(meta[name][side] for name in found.stacks for side in ("rows", "cols"))
+    """Return the data that every view of attention hands to the custom element. `parts` names the extra blobs of a
+    layer that the view can use."""
+    options, meta = selection.options, entry.meta["stacks"]
+    used = dict.fromkeys(meta[name][side] for name in selection.stacks for side in ("rows", "cols"))
     initial = {name: getattr(options, name) for name in INITIAL if hasattr(options, name)}
     shown: dict[str, Any] = {
-        "stack": found.stack,
-        "layer": found.layer,
-        "heads": found.heads,
+        "stack": selection.stack,
+        "layer": selection.layer,
+        "heads": selection.heads,
         "include_heads": options.include_heads,
         **initial,
     }
@@ -294,13 +310,14 @@ def data(
                 "causal": meta[name]["causal"],
                 "layers": [_layer(name, layer, parts) for layer in meta[name]["layers"] if layer["layer"] in layers],
             }
-            for name, layers in found.stacks.items()
+            for name, layers in selection.stacks.items()
         },
         "options": cast(FirstState, shown),
     }
 
 
 def _layer(stack: str, layer: Mapping[str, Any], parts: Sequence[str]) -> LayerSource:
+    """Return the data of one layer, with the names of its blobs."""
     number = layer["layer"]
     source: LayerSource = {"layer": number, "heads": layer["heads"], "blob": f"{stack}/{number}"}
     more = {part: {"blob": f"{stack}/{number}/{part}"} for part in parts if layer.get(part)}
@@ -308,7 +325,7 @@ def _layer(stack: str, layer: Mapping[str, Any], parts: Sequence[str]) -> LayerS
 
 
 def sequence(entry: Entry, name: str, *, pretty: bool) -> TokenSequence:
-    """Return the tokens of a sequence, as the figure shows them."""
+    """Return the tokens of a sequence as the figure shows them. They are computed once for each entry."""
     known = entry.derived.get(("sequence", name, pretty))
     if known is None:
         known = entry.derived["sequence", name, pretty] = _sequence(entry, name, pretty=pretty)
@@ -316,15 +333,16 @@ def sequence(entry: Entry, name: str, *, pretty: bool) -> TokenSequence:
 
 
 def _sequence(entry: Entry, name: str, *, pretty: bool) -> dict[str, Any]:
+    """Compute the tokens of a sequence."""
     meta = entry.meta["sequences"][name]
     words = meta["words"] if _of_own_tensors(entry) else word_boundaries.split(meta)
     known = any(word is not None for word in words)
-    found = {"tokens": meta["pretty" if pretty else "tokens"], "special": meta["special"]}
-    found |= {"sentence_b_start": meta["sentence_b_start"], "words": words if known else None}
-    found |= {"next": meta.get("next"), "joined": word_boundaries.joined(meta, words) if pretty and known else None}
-    return {part: value for part, value in found.items() if value or value == [] or part == "sentence_b_start"}
+    parts = {"tokens": meta["pretty" if pretty else "tokens"], "special": meta["special"]}
+    parts |= {"sentence_b_start": meta["sentence_b_start"], "words": words if known else None}
+    parts |= {"next": meta.get("next"), "joined": word_boundaries.joined(meta, words) if pretty and known else None}
+    return {part: value for part, value in parts.items() if value or value == [] or part == "sentence_b_start"}
 
 
 def _of_own_tensors(entry: Entry) -> bool:
-    """Return whether an author's file says what the words are, or its reading has divided them already."""
+    """Return whether the entry was made from an author's file. Such an entry already contains its words."""
     return ["capture", TENSORS.name] in entry.meta.get("key", [])

@@ -1,4 +1,4 @@
-"""Every head's weights on a coarse grid: what the model view draws, and a long text's static heat map."""
+"""Every head's weights on a coarse grid, for the model view and for the static heat map of a long text."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.cache.entry_schema import inflated
 
 SIDE = 24
-"""Parts of a grid's side, at most, as `models/encoding.py` makes them."""
+"""The largest number of cells on a side of a grid, as in `models/encoding.py`."""
 LEVELS = 15
+"""The number of the darkest level."""
 
 Grid = list[bytes]
-"""Rows of levels, 0 to 15."""
+"""The rows of a grid; each byte is a level from 0 to 15."""
 
 
 class Overview:
-    """One stack's overview. Grids have `rows` × `cols` parts."""
+    """The coarse grids of all heads of one stack. Each grid has shape (rows, cols)."""
 
     def __init__(self, entry: Entry, stack: str) -> None:
         meta = entry.meta["stacks"][stack]
@@ -35,23 +36,23 @@ class Overview:
             position += layer["heads"] * self.rows * self.cols
 
     def grid(self, layer: int, head: int) -> Grid:
-        """Levels 0 to 15 of one head, row by row."""
+        """Return the grid of one head."""
         size = self.rows * self.cols
         start = self._start[layer] + head * size
         cells = self._bytes[start : start + size]  # (cols, rows)
         return [cells[row :: self.rows] for row in range(self.rows)]
 
     def blob(self, layers: Mapping[int, int]) -> bytes:
-        """The overview of these layers alone (number → heads)."""
+        """Return the overview of these layers only (number → heads), deflated."""
         if layers.keys() == self._start.keys():
             return self._blob
         size = self.rows * self.cols
-        kept = (self._bytes[self._start[n] : self._start[n] + heads * size] for n, heads in layers.items())
-        return zlib.compress(b"".join(kept), 6)
+        grids = (self._bytes[self._start[n] : self._start[n] + heads * size] for n, heads in layers.items())
+        return zlib.compress(b"".join(grids), 6)
 
 
 def coarser(grid: Grid, parts: int) -> Grid:
-    """The largest level of each part of a grid of at most parts × parts."""
+    """Return a grid of at most parts × parts cells, each with the largest level of the cells that it covers."""
     if len(grid) <= parts and len(grid[0]) <= parts:
         return grid
     rows = [max_of(group) for group in split(grid, parts)]
@@ -59,11 +60,12 @@ def coarser(grid: Grid, parts: int) -> Grid:
 
 
 def split(values: Sequence[Any], parts: int) -> list[Any]:
-    """Cut into at most `parts` stretches; part i starts at ⌊i·length/parts⌋."""
+    """Return at most `parts` stretches of the values; part i starts at ⌊i·length/parts⌋."""
     parts = min(parts, len(values))
     edges = [i * len(values) // parts for i in range(parts + 1)]
     return [values[edges[i] : edges[i + 1]] for i in range(parts)]
 
 
 def max_of(rows: Sequence[bytes]) -> bytes:
+    """Return the largest level in each column."""
     return bytes(map(max, zip(*rows, strict=True)))

@@ -1,8 +1,8 @@
-"""What each head mostly looks at, in a few bytes: the model view says it of every small picture.
+"""The attention pattern of each head, in a few bytes. The model view describes every small picture with it.
 
-A head is told by the pattern that holds most of its attention: the token itself, the one before, the one after, or one
-special or first token that everybody looks at (Clark et al. 2019, section 3). A head whose best pattern holds less than
-half of its attention has none.
+A head's pattern is the one that holds most of its attention: the token itself, the previous token, the next token, or
+one special or first token (Clark et al. 2019, section 3). If its best pattern holds less than half of its attention,
+the head has no pattern.
 """
 
 from __future__ import annotations
@@ -15,29 +15,31 @@ from typing import Any, NamedTuple
 from mkdocs_attnviz.views.attention.weights import WEIGHT, Layer, mean
 
 RECORD = struct.Struct("<BBHHHB")
-"""A head's pattern, the weight it holds, its column; row, column and weight of the largest weight. Weights are stored
-as those of an entry are, and positions are cut at 65,535."""
+"""The record of a head: its pattern, the weight of the pattern, its column; row, column and weight of the largest
+weight. Weights are stored as in an entry, and positions are limited to 65,535."""
 NONE, SELF, PREVIOUS, NEXT, COLUMN = range(5)
+"""The kinds of patterns."""
 LEAST = 0.5
-"""The mean weight from which a pattern is told."""
+"""The smallest mean weight that counts as a pattern."""
 MOST_COLUMNS = 8
-"""Special tokens that are looked at, besides the first token."""
+"""The largest number of special tokens that are checked, besides the first token."""
 
 
 class Pattern(NamedTuple):
-    """What a head mostly looks at."""
+    """A pattern of a head and its weight."""
 
     kind: int
     share: float
-    """The mean over all tokens of the weight that the pattern holds; over those that have such a token."""
+    """The mean weight that the pattern holds, over all tokens for which it is possible."""
     column: int = 0
-    """The token that is looked at, for `COLUMN`."""
+    """The token that is attended to, if `kind` is `COLUMN`."""
 
 
 def patterns(layer: Layer, heads: int, square: bool, special: list[int], causal: bool = False) -> bytes:
-    """Return one record for each head. `square`: tokens attend to tokens of their own sequence.
+    """Return the records of all heads. `square` is true if tokens attend to their own sequence.
 
-    In a `causal` model the first token can only attend to itself: of all heads this would be the largest weight.
+    In a `causal` model the first token can only attend to itself. That weight is always the largest, so it does not
+    count.
     """
     diagonals = ((SELF, 0), (PREVIOUS, -1), (NEXT, 1)) if square else ()
     columns = list(dict.fromkeys([0, *special[:MOST_COLUMNS]]))
@@ -46,6 +48,7 @@ def patterns(layer: Layer, heads: int, square: bool, special: list[int], causal:
 
 
 def _record(layer: Layer, head: int, found: Pattern, without_rows: list[int]) -> bytes:
+    """Return the record of one head with this pattern."""
     top = layer.strongest([head], without_rows) or layer.strongest([head])
     row, col, value = (0, 0, 0.0) if top is None else (top.row, top.col, top.value)
     column, row, col = (min(position, 0xFFFF) for position in (found.column, row, col))
@@ -53,7 +56,7 @@ def _record(layer: Layer, head: int, found: Pattern, without_rows: list[int]) ->
 
 
 def _pattern(layer: Layer, head: int, diagonals: Sequence[tuple[int, int]], columns: Sequence[int]) -> Pattern:
-    """Return the pattern that holds most of a head's weight; the first of several that hold as much."""
+    """Return the pattern that holds most of a head's weight; of equal patterns, the first one."""
     kind, largest, at = NONE, -1.0, 0
     for diagonal, offset in diagonals:
         if (steps := layer.diagonal(head, offset)) and (share := mean(steps)) > largest:
@@ -65,6 +68,7 @@ def _pattern(layer: Layer, head: int, diagonals: Sequence[tuple[int, int]], colu
 
 
 def _step(value: float) -> int:
+    """Return the stored byte of a weight."""
     return round(255 * math.sqrt(min(value, 1.0)))
 
 

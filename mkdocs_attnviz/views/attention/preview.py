@@ -1,7 +1,7 @@
-"""The lines of a head view's first picture, so that it is drawn before any layer is fetched.
+"""The lines of a head view's first picture, which is drawn before any layer has been fetched.
 
-What is chosen is what `frontend/src/parts/marks.ts` chooses of the whole layer: the strongest lines that start or end
-at one of the tokens in view. Of several that are alike and do not all fit, one in so many.
+The lines are those that `frontend/src/parts/marks.ts` selects from the whole layer: the strongest lines that start or
+end at one of the visible tokens. If equal lines do not all fit, a regular subset of them is selected.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ from itertools import compress
 from mkdocs_attnviz.views.attention.weights import WEIGHT, Layer
 
 LINES = 1300
-TOKENS = 25  # in view, before it scrolls
+"""The largest number of lines."""
+TOKENS = 25  # tokens that are visible without scrolling
 
 
 def preview(layer: Layer, heads: Sequence[int]) -> tuple[bytes, float]:
-    """Deflated: a count as uint32 (little-endian), so many offsets into the layer, and so many bytes.
+    """Return the selected lines and the fraction of the visible weight they carry.
 
-    And what share of the weight in view these lines hold.
+    The lines are deflated: their number as uint32 (little-endian), then their offsets in the layer (uint32), then their
+    weights (one byte each).
     """
     seen = {head: layer.beginning(head, TOKENS) for head in heads}
     counts = Counter[int]()
@@ -48,7 +50,8 @@ def preview(layer: Layer, heads: Sequence[int]) -> tuple[bytes, float]:
 
 
 def _every(counts: Counter[int]) -> dict[int, int]:
-    """Of each `every[step]` weights of a step one is kept; of a step that is not there none."""
+    """Return n for each weight byte if one of n lines with this weight is selected. Bytes that are not in the result
+    have no lines."""
     every, left = {}, LINES
     for step in range(255, 0, -1):
         if left and counts[step]:
@@ -58,7 +61,8 @@ def _every(counts: Counter[int]) -> dict[int, int]:
 
 
 def _chosen(kept: bytes, steps: bytes, every: dict[int, int], passed: Counter[int]) -> bytes:
-    """For each step 1 where its line is drawn, else 0; `kept` has those of which each one is."""
+    """Return a byte for each weight: 1 if its line is drawn, else 0. `kept` marks the weights whose lines are all
+    drawn."""
     chosen = bytearray(kept)
     for step in (step for step, one_in in every.items() if one_in > 1):
         for match in re.finditer(re.escape(bytes([step])), steps):

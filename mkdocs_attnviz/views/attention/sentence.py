@@ -1,4 +1,4 @@
-"""What is to be seen, in a sentence: a figure's accessible name, and all that is left where nothing can be drawn."""
+"""A sentence that describes a figure of attention: its accessible name, and its text where no picture can be shown."""
 
 from __future__ import annotations
 
@@ -18,37 +18,41 @@ STACKS = {
     "decoder": "Decoder attention",
     "cross": "Cross attention",
 }
+"""The name of each stack's attention in a sentence."""
 
 
-def sentence(block: Block, entry: Entry, found: Selection, window: Window) -> str:
-    """Stack, layer, heads, length, and the strongest weights."""
-    return f"{_what(block, found)}, {_length(entry, found)}.{_strongest(entry, found, window)}"
+def sentence(block: Block, entry: Entry, selection: Selection, window: Window) -> str:
+    """Return a sentence with stack, layer, heads, number of tokens, and the strongest weights."""
+    return f"{_what(block, selection)}, {_length(entry, selection)}.{_strongest(entry, selection, window)}"
 
 
-def _what(block: Block, found: Selection) -> str:
-    options = found.options
-    heads = f"head {found.heads[0]}" if len(found.heads) == 1 else f"{len(found.heads)} heads"
-    layer = f"layer {found.layer}"
+def _what(block: Block, selection: Selection) -> str:
+    """Return the part of the sentence that names model, layer and heads."""
+    options = selection.options
+    heads = f"head {selection.heads[0]}" if len(selection.heads) == 1 else f"{len(selection.heads)} heads"
+    layer = f"layer {selection.layer}"
     if isinstance(options, WeightOptions):
-        heads = f"{options.across_heads} of {heads}" if options.across_heads and len(found.heads) > 1 else heads
+        heads = f"{options.across_heads} of {heads}" if options.across_heads and len(selection.heads) > 1 else heads
         if options.across_layers == "rollout":
-            layer, heads = f"rollout up to layer {found.layer}", "all heads"
+            layer, heads = f"rollout up to layer {selection.layer}", "all heads"
         elif options.across_layers is not None:
-            layer = f"{options.across_layers} over {len(found.stacks[found.stack])} layers"
+            layer = f"{options.across_layers} over {len(selection.stacks[selection.stack])} layers"
         heads += ", weighted by what is passed on" if options.value_weighted else ""
-    return f"{STACKS[found.stack]} of {block.model or block.tensors}, {layer}, {heads}"
+    return f"{STACKS[selection.stack]} of {block.model or block.tensors}, {layer}, {heads}"
 
 
-def _length(entry: Entry, found: Selection) -> str:
-    stack = entry.meta["stacks"][found.stack]
+def _length(entry: Entry, selection: Selection) -> str:
+    """Return the part of the sentence that gives the number of tokens."""
+    stack = entry.meta["stacks"][selection.stack]
     rows, cols = (len(entry.meta["sequences"][stack[side]]["tokens"]) for side in ("rows", "cols"))
     return f"over {rows} tokens" if stack["rows"] == stack["cols"] else f"from {rows} tokens to {cols}"
 
 
-def _strongest(entry: Entry, found: Selection, window: Window) -> str:
-    if is_plain(found.options):
-        return _strongest_of_layer(entry, found)
-    weight = window.strongest(rows_without_choice(entry, found.stack, window.rows.groups, window.cols.groups))
+def _strongest(entry: Entry, selection: Selection, window: Window) -> str:
+    """Return a sentence about the strongest weight that the window shows."""
+    if is_plain(selection.options):
+        return _strongest_of_layer(entry, selection)
+    weight = window.strongest(rows_without_choice(entry, selection.stack, window.rows.groups, window.cols.groups))
     if weight is None or any(side.total > len(side.texts) for side in (window.rows, window.cols)):
         return ""
     row, col = window.rows.texts[weight.row], window.cols.texts[weight.col]
@@ -56,6 +60,7 @@ def _strongest(entry: Entry, found: Selection, window: Window) -> str:
 
 
 def is_plain(options: AttentionOptions) -> bool:
+    """Return whether the options show the weights of single tokens unchanged."""
     if not isinstance(options, WeightOptions):
         return True
     changed = options.across_layers or options.across_heads or options.value_weighted or options.merge_words
@@ -65,10 +70,10 @@ def is_plain(options: AttentionOptions) -> bool:
 def rows_without_choice(
     entry: Entry, stack: str, rows: Sequence[Sequence[int]], cols: Sequence[Sequence[int]]
 ) -> list[int]:
-    """Return the rows that may attend to one of the columns alone: the weight there says nothing about the model.
+    """Return the rows that can attend to only one of the columns. Their weights say nothing about the model.
 
-    In a causal model this is the first token, which can only attend to itself. A row or a column is a list of
-    positions, those of a word's tokens. A sink, which follows the tokens of the columns, may be attended to by all.
+    In a causal model this is the first token, which can only attend to itself. Each row or column is a list of
+    positions: those of a word's tokens. All rows can attend to a sink, which follows the tokens of the columns.
     """
     meta = entry.meta["stacks"][stack]
     if not meta["causal"]:
@@ -76,37 +81,40 @@ def rows_without_choice(
     sink = len(entry.meta["sequences"][meta["rows"]]["tokens"])
 
     def is_without(row: Sequence[int]) -> bool:
+        """Return whether the row can attend to fewer than two columns."""
         allowed = (col for col in cols if col[0] <= row[-1] or col[0] >= sink)
         return sum(1 for _ in islice(allowed, 2)) < 2
 
     return [number for number, _ in takewhile(lambda each: is_without(each[1]), enumerate(rows))]
 
 
-def _strongest_of_layer(entry: Entry, found: Selection) -> str:
-    """Of all tokens, and between those that are words."""
-    options = found.options
-    stack = entry.meta["stacks"][found.stack]
+def _strongest_of_layer(entry: Entry, selection: Selection) -> str:
+    """Return a sentence about the strongest weight of all tokens and the strongest weight between words."""
+    options = selection.options
+    stack = entry.meta["stacks"][selection.stack]
     rows, cols = (sequence(entry, stack[side], pretty=options.prettify_tokens) for side in ("rows", "cols"))
-    heads = found.stacks[found.stack][found.layer]
-    layer = Layer(entry.blobs[f"{found.stack}/{found.layer}"], len(rows["tokens"]), len(cols["tokens"]), heads)
+    heads = selection.stacks[selection.stack][selection.layer]
+    layer = Layer(entry.blobs[f"{selection.stack}/{selection.layer}"], len(rows["tokens"]), len(cols["tokens"]), heads)
 
     tokens = ([[position] for position in range(len(side["tokens"]))] for side in (rows, cols))
-    forced = rows_without_choice(entry, found.stack, *tokens)
+    forced = rows_without_choice(entry, selection.stack, *tokens)
 
-    def told(without_rows: Collection[int], without_cols: Collection[int]) -> tuple[Weight | None, str]:
-        weight = layer.strongest(found.heads, {*forced, *without_rows}, without_cols)
+    def strongest_outside(without_rows: Collection[int], without_cols: Collection[int]) -> tuple[Weight | None, str]:
+        """Return the strongest weight outside these rows and columns, and its description."""
+        weight = layer.strongest(selection.heads, {*forced, *without_rows}, without_cols)
         if weight is None:
             return None, ""
         return weight, _told(weight.value, rows["tokens"][weight.row], cols["tokens"][weight.col], weight.head)
 
-    strongest, said = told((), ())
+    strongest, description = strongest_outside((), ())
     if strongest is None:
         return ""
-    between, words = told(rows["special"], cols["special"])
+    between, words = strongest_outside(rows["special"], cols["special"])
     more = f"; between words it is {words}" if between is not None and between != strongest else ""
-    return f" The strongest weight is {said}{more}."
+    return f" The strongest weight is {description}{more}."
 
 
 def _told(value: float, row: str, col: str, head: int | None) -> str:
+    """Return the description of a weight."""
     one, other = map(called, (row, col))
     return f"{value:.2f}, from “{one}” to “{other}”" + ("" if head is None else f" in head {head}")

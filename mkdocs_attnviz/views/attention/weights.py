@@ -1,4 +1,4 @@
-"""Weights as a view reads them: quantised bytes, without NumPy, since the base install has none."""
+"""Weights as views read them: quantised bytes, without NumPy, which the base install does not have."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import NamedTuple
 from mkdocs_attnviz.cache.entry_schema import LARGEST_LAYER, LARGEST_TABLE, inflated
 
 WEIGHT = [(step / 255) ** 2 for step in range(256)]
-"""What a stored byte stands for."""
+"""The weight that each stored byte stands for."""
 
 
 class Weight(NamedTuple):
-    """Token `row` attends to token `col`. Ordered by size."""
+    """The weight with which token `row` attends to token `col`. Weights are ordered by `value`."""
 
     value: float
     head: int
@@ -24,24 +24,28 @@ class Weight(NamedTuple):
 
 
 class Layer:
-    """Weights of shape (heads, cols, rows)."""
+    """The weights of a layer, of shape (heads, cols, rows)."""
 
     def __init__(self, blob: bytes, rows: int, cols: int, heads: int | None = None) -> None:
-        """Raises: ValueError: the blob holds the weights of other than so many heads."""
+        """Inflate the weights.
+
+        Raises:
+            ValueError: if the blob does not hold the weights of `heads` heads.
+        """
         self.rows, self.cols = rows, cols
         size = LARGEST_LAYER if heads is None else heads * rows * cols
         self._steps = inflated(blob, size, most=heads is None)
 
     def steps(self, head: int) -> bytes:
-        """Return a head's weights as they are stored, (cols, rows)."""
+        """Return the stored bytes of one head, of shape (cols, rows)."""
         size = self.rows * self.cols
         return self._steps[head * size : (head + 1) * size]
 
     def strongest(
         self, heads: Sequence[int], without_rows: Collection[int] = (), without_cols: Collection[int] = ()
     ) -> Weight | None:
-        """The largest weight that does not come from or go to what is left out; None if all are zero."""
-        found = []
+        """Return the largest weight outside the excluded rows and columns, or None if all are zero."""
+        candidates = []
         for head in heads:
             steps: bytes | bytearray = self.steps(head)
             if without_rows or without_cols:
@@ -52,35 +56,36 @@ class Layer:
                     steps[row :: self.rows] = bytes(self.cols)
             if step := _largest(steps):
                 col, row = divmod(steps.index(step), self.rows)
-                found.append(Weight(WEIGHT[step], head, row, col))
-        return max(found, default=None)
+                candidates.append(Weight(WEIGHT[step], head, row, col))
+        return max(candidates, default=None)
 
     def row(self, head: int, row: int) -> list[float]:
-        """All weights of a token, (cols,)."""
+        """Return all weights of a token, of shape (cols,)."""
         start = head * self.rows * self.cols + row
         return list(map(WEIGHT.__getitem__, self._steps[start : start + self.rows * self.cols : self.rows]))
 
     def diagonal(self, head: int, offset: int) -> bytes:
-        """Return the steps from each token to the one `offset` further on, where both exist."""
+        """Return the stored bytes from each token to the token `offset` positions later, where both exist."""
         first = max(0, -offset)
         count = max(0, min(self.rows - first, self.cols - first - offset))
         start = (head * self.cols + first + offset) * self.rows + first
         return self._steps[start : start + count * (self.rows + 1) : self.rows + 1]
 
     def column(self, head: int, col: int) -> bytes:
-        """Return the steps from every token to one, (rows,)."""
+        """Return the stored bytes from every token to one token, of shape (rows,)."""
         start = (head * self.cols + col) * self.rows
         return self._steps[start : start + self.rows]
 
     def beginning(self, head: int, tokens: int) -> bytes:
-        """The steps from or to one of the first `tokens`: all of the first columns, then the first rows of the rest."""
+        """Return the bytes of weights from or to one of the first `tokens` tokens: first all of the first columns, then
+        the first rows of the other columns."""
         steps = self.steps(head)
         others = range(tokens * self.rows, len(steps), self.rows)
         rows = min(tokens, self.rows)
         return steps[: tokens * self.rows] + b"".join(steps[start : start + rows] for start in others)
 
     def offsets(self, head: int, positions: Iterable[int], tokens: int) -> list[int]:
-        """Where these bytes of `beginning` lie in the layer."""
+        """Return the offsets in the layer of these positions in the result of `beginning`."""
         start, whole, seen = head * self.rows * self.cols, min(tokens, self.cols) * self.rows, min(tokens, self.rows)
         return [
             start + (at if at < whole else whole + (at - whole) // seen * self.rows + (at - whole) % seen)
@@ -89,20 +94,21 @@ class Layer:
 
 
 def _largest(steps: bytes | bytearray) -> int:
-    """Return the largest step. The search for one byte runs in C, and most heads have a large weight."""
+    """Return the largest byte. Searching for single bytes is fast, because it runs in C and most heads have a large
+    weight."""
     return next((step for step in range(255, 0, -1) if step in steps), 0)
 
 
 def mean(steps: bytes) -> float:
-    """Return the mean of the weights that these steps stand for."""
+    """Return the mean of the weights that these bytes stand for."""
     return sum(map(WEIGHT.__getitem__, steps)) / len(steps)
 
 
 def scaled(blob: bytes, groups: int, length: int | None = None) -> list[list[float]]:
-    """Return values of the *scaled* encoding of `models/encoding.py`, (groups, N). N is `length`, where that is known.
+    """Return the values in a blob in the *scaled* encoding of `models/encoding.py`, of shape (groups, length).
 
     Raises:
-        ValueError: the blob holds others.
+        ValueError: if the blob has another size.
     """
     size = LARGEST_TABLE if length is None else groups * (4 + 2 * length)
     content = inflated(blob, size, most=length is None)

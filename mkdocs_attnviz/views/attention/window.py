@@ -1,7 +1,7 @@
-"""The first tokens of a picture, in the way the block wants them read: what a static picture is drawn from.
+"""The first tokens of a figure and the weights between them, after all options of the block; static pictures show them.
 
-The order is that of the browser (`frontend/src/shown.ts`): value-weighted, pieces of words put together, special tokens
-left out, across layers, across heads; and of these the part that the pair filter leaves.
+The steps have the same order as in the browser (`frontend/src/weight-pipeline.ts`): value weighting, merging word
+pieces, hiding special tokens, combining layers, combining heads, and the filter for sentence pairs.
 """
 
 from __future__ import annotations
@@ -17,43 +17,43 @@ from mkdocs_attnviz.views.attention.options import AttentionOptions, Selection, 
 from mkdocs_attnviz.views.attention.weights import WEIGHT, Layer, Weight, scaled
 
 TOKENS = 24
-"""As many as a figure shows without scrolling."""
+"""The number of tokens that a figure shows without scrolling."""
 
 Rows = list[list[float]]
-"""Weights of one head, (rows, cols)."""
+"""The weights of one head, of shape (rows, cols)."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """Tokens, or words made of several, as far as the picture shows them."""
+    """The tokens, or words made of several tokens, on one side of the picture."""
 
     texts: list[str]
     special: list[bool]
     groups: list[list[int]]
-    """Positions of the pieces of each."""
+    """The positions of the tokens of each word."""
     total: int
-    """How many there are in all."""
+    """The number of words or tokens in the whole text."""
 
     @property
     def is_plain(self) -> bool:
-        """Whether these are tokens from the first on, none left out or put together."""
+        """True if these are the first tokens of the text, none hidden or merged."""
         return len(self.groups) == self.groups[-1][-1] + 1
 
 
 @dataclass(frozen=True)
 class Window:
-    """The weights that a static picture shows."""
+    """The tokens on both sides of a picture, and the weights between them."""
 
     rows: Side
     cols: Side
     heads: list[int | None]
-    """Their numbers, which are their colours; None for several in one."""
+    """The numbers of the heads, which determine their colours; None for several heads combined."""
     values: bytes | list[Rows]
-    """The weights of each of `heads`, row by row: steps as an entry stores them, or numbers where they are combined."""
+    """The weights of each of `heads`, row by row: bytes as an entry stores them, or numbers if weights are combined."""
 
     @cached_property
     def weights(self) -> list[Rows]:
-        """The weights of each of `heads`, as numbers."""
+        """The weights of each of `heads` as numbers."""
         if not isinstance(self.values, bytes):
             return self.values
         weights, cols = list(map(WEIGHT.__getitem__, self.values)), len(self.cols.groups)
@@ -61,40 +61,45 @@ class Window:
         return [rows[start : start + len(self.rows.groups)] for start in range(0, len(rows), len(self.rows.groups))]
 
     def strongest(self, without_rows: Collection[int] = ()) -> Weight | None:
-        """The largest weight of the other rows; `head` counts within `heads`."""
-        every = (
+        """Return the largest weight outside the excluded rows, or None if all are zero. Its `head` is an index in
+        `heads`."""
+        weights = (
             Weight(weight, head, row, col)
             for head, rows in enumerate(self.weights)
             for row, cols in enumerate(rows)
             if row not in without_rows
             for col, weight in enumerate(cols)
         )
-        found = max(every, default=None)
-        return found if found and found.value else None
+        largest = max(weights, default=None)
+        return largest if largest and largest.value else None
 
 
-def window(block: Block, entry: Entry, found: Selection) -> Window:
-    """Return the first 24 rows and columns of the heads that the block shows."""
-    options = found.options
-    stack = entry.meta["stacks"][found.stack]
+def window(block: Block, entry: Entry, selection: Selection) -> Window:
+    """Return the first 24 rows and columns of the heads that the block shows.
+
+    Raises:
+        BlockError: if there are no tokens besides special tokens, and these are hidden.
+    """
+    options = selection.options
+    stack = entry.meta["stacks"][selection.stack]
     rows = side(sequence(entry, stack["rows"], pretty=options.prettify_tokens), options, options.filter[0])
     cols = side(sequence(entry, stack["cols"], pretty=options.prettify_tokens), options, options.filter[-1])
     if not rows.groups or not cols.groups:
         raise block.wrong("special_tokens", "`special_tokens` is false, but there are no other tokens to show.")
-    chosen = found.heads
+    chosen = selection.heads
     across_layers = options.across_layers if isinstance(options, WeightOptions) else None
     if across_layers == "rollout":
-        layer = _Reader(entry, found, found.layer, "/rollout", weighted=False)
+        layer = _Reader(entry, selection, selection.layer, "/rollout", weighted=False)
         return Window(rows, cols, [None], [layer.window(0, rows, cols)])
     weighted = isinstance(options, WeightOptions) and options.value_weighted
     across_heads = options.across_heads if isinstance(options, WeightOptions) else None
     if rows.is_plain and cols.is_plain and not weighted and across_layers is None and across_heads is None:
-        layer = _Reader(entry, found, found.layer, "", weighted=False)
+        layer = _Reader(entry, selection, selection.layer, "", weighted=False)
         return Window(rows, cols, list(chosen), b"".join(layer.steps(head, rows, cols) for head in chosen))
-    numbers = [found.layer] if across_layers is None else list(found.stacks[found.stack])
+    numbers = [selection.layer] if across_layers is None else list(selection.stacks[selection.stack])
     layers: list[list[Rows]] = [[] for _ in chosen]
     for number in numbers:  # one at a time: a layer may be large
-        reader = _Reader(entry, found, number, "", weighted=weighted)
+        reader = _Reader(entry, selection, number, "", weighted=weighted)
         for head, seen in zip(chosen, layers, strict=True):
             if head < reader.heads:
                 seen.append(reader.window(head, rows, cols))
@@ -105,7 +110,8 @@ def window(block: Block, entry: Entry, found: Selection) -> Window:
 
 
 def side(shown: Mapping[str, Any], options: AttentionOptions, sentence: str) -> Side:
-    """The tokens or words that are shown. `sentence` is the first or last letter of the filter: a, b, or of `all`."""
+    """Return the tokens or words on one side. `sentence` is the first or last letter of the filter: a, b, or a letter
+    of `all`."""
     count = len(shown["tokens"])
     boundary = shown["sentence_b_start"] or 0
     start, end = (0, boundary) if sentence == "a" and options.filter != "all" else (0, count)
@@ -122,41 +128,45 @@ def side(shown: Mapping[str, Any], options: AttentionOptions, sentence: str) -> 
             groups[-1].append(position)
         else:
             groups.append([position])
-    kept = groups[:TOKENS]
-    texts = [_text(shown, group) for group in kept]
-    return Side(texts, [group[0] in set(shown["special"]) for group in kept], kept, len(groups))
+    visible_groups = groups[:TOKENS]
+    texts = [_text(shown, group) for group in visible_groups]
+    return Side(texts, [group[0] in set(shown["special"]) for group in visible_groups], visible_groups, len(groups))
 
 
 def _text(shown: Mapping[str, Any], group: Sequence[int]) -> str:
+    """Return the text of a group of tokens."""
     if len(group) > 1 and group[0] in shown.get("joined", {}):
         return str(shown["joined"][group[0]])
     return "".join(_piece(shown["tokens"][position], n) for n, position in enumerate(group))
 
 
 def _piece(token: str, number: int) -> str:
+    """Return the text of a token inside a word, without the mark of WordPiece."""
     return token.removeprefix("##") if number and len(token) > 2 else token
 
 
 class _Reader:
-    """One layer's weights between groups of tokens."""
+    """The weights of one layer between groups of tokens."""
 
-    def __init__(self, entry: Entry, found: Selection, number: int, part: str, *, weighted: bool) -> None:
-        stack = entry.meta["stacks"][found.stack]
+    def __init__(self, entry: Entry, selection: Selection, number: int, part: str, *, weighted: bool) -> None:
+        stack = entry.meta["stacks"][selection.stack]
         rows, cols = (len(entry.meta["sequences"][stack[side]]["tokens"]) for side in ("rows", "cols"))
-        name = f"{found.stack}/{number}"
-        self.heads = 1 if part else found.stacks[found.stack][number]
+        name = f"{selection.stack}/{number}"
+        self.heads = 1 if part else selection.stacks[selection.stack][number]
         self._layer = Layer(entry.blobs[name + part], rows, rows if part else cols, self.heads)
         self._norms = scaled(entry.blobs[f"{name}/values"], self.heads, cols) if weighted else None
 
     def steps(self, head: int, rows: Side, cols: Side) -> bytes:
-        """Return the stored steps between the first tokens, (rows, cols)."""
+        """Return the stored bytes between the first tokens, of shape (rows, cols)."""
         first = self._layer.steps(head)[: self._layer.rows * len(cols.groups)]
         return b"".join(first[row :: self._layer.rows] for row in range(len(rows.groups)))
 
     def window(self, head: int, rows: Side, cols: Side) -> Rows:
+        """Return the weights of a head between groups of tokens."""
         return [self._mean([self._row(head, row, cols) for row in group]) for group in rows.groups]
 
     def _row(self, head: int, row: int, cols: Side) -> list[float]:
+        """Return the weights of one token to the groups of columns."""
         weights = self._layer.row(head, row)
         if self._norms is not None:
             passed = [weight * norm for weight, norm in zip(weights, self._norms[head], strict=True)]
@@ -168,11 +178,12 @@ class _Reader:
 
     @staticmethod
     def _mean(rows: Rows) -> list[float]:
+        """Return the mean of the rows, of shape (cols,)."""
         return rows[0] if len(rows) == 1 else [sum(column) / len(rows) for column in zip(*rows, strict=True)]
 
 
 def _combined(heads: list[Rows], how: str | None) -> Rows:
-    """Several heads' weights in one."""
+    """Return the mean or maximum of several weights, of heads or of layers."""
     if len(heads) == 1:
         return heads[0]
     reduce = max if how == "max" else lambda values: sum(values) / len(values)

@@ -1,4 +1,4 @@
-"""What static pictures share: row height, colours, and text that is safe in SVG."""
+"""The parts that all static pictures share: row height, colours, and text that is safe in SVG."""
 
 from __future__ import annotations
 
@@ -14,25 +14,28 @@ from typing import Any, NamedTuple
 from mkdocs_attnviz.views.drawing import Picture
 
 ROW = 24
+"""The height in px of a row of tokens."""
 
 
 CAP = "max(60svh,200px,min((100cqw - 600px)*99,(100svh - 500px)*99))"
-"""In a narrow figure or a low window what scrolls takes at most 60 % of the window, as in `parts/controls.css`."""
-UNCAPPED = 200  # px that any window has
+"""The largest CSS height of a part that scrolls: 60% of the window if the figure is narrow or the window low, as in
+`parts/controls.css`."""
+UNCAPPED = 200
+"""The height in px that fits every window."""
 
 
 def height_of(rows: int) -> str:
-    """CSS height of a list of tokens: longer ones scroll within the figure."""
+    """Return the CSS height of a list of tokens. Longer lists scroll inside the figure."""
     return capped(ROW * min(rows, 24))
 
 
 def capped(height: int) -> str:
-    """CSS height of what scrolls within the figure where it is higher than the window has room for."""
+    """Return the CSS height of a part that scrolls inside the figure if it is too high for the window."""
     return f"min({height}px,{CAP})" if height > UNCAPPED else f"{height}px"
 
 
 class Palette(NamedTuple):
-    """Colours of a picture; `dark` takes over where the page is dark, None where the block forces a scheme."""
+    """The colours of a picture. `dark` is used on a dark page; it is None if the block forces a scheme."""
 
     base: dict[str, Any]
     dark: dict[str, Any] | None
@@ -40,33 +43,36 @@ class Palette(NamedTuple):
 
 @cache
 def palette(theme: str) -> Palette:
-    """`static/palette.json`, which the front end is built from too."""
+    """Return the colours in `static/palette.json`, which the front end uses too."""
     schemes = json.loads((resources.files("mkdocs_attnviz") / "static" / "palette.json").read_text("utf-8"))
     return Palette(schemes["light"], schemes["dark"]) if theme == "auto" else Palette(schemes[theme], None)
 
 
 HEADS = len(palette("light").base["heads"])
-"""How many heads have colours of their own; those of further ones repeat."""
+"""The number of heads with different colours; the colours of further heads repeat."""
 
 
 MARKS = {" ": "·", "\n": "⏎", "\t": "⇥", "\x7f": "␡", "\xa0": "⍽"}
+"""The signs for invisible characters."""
 STEERING = re.compile(r"[\x00-\x20\x7f-\xa0\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
-"""Spaces, control characters, and marks that steer the direction of text, as `INVISIBLE` in `frontend/src/token.ts`."""
+"""Spaces, control characters, and marks that change the direction of text, like `INVISIBLE` in
+`frontend/src/token.ts`."""
 ZERO_WIDTH = re.compile(
     r"[\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
     r"\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]+"
 )
-"""Unicode's Default_Ignorable_Code_Point: a token of nothing else would be an empty place."""
+"""Unicode's Default_Ignorable_Code_Point. A token made only of these would be invisible."""
 
 
 def visible(token: str) -> str:
-    """Return a token with signs for what cannot be seen, what steers the text around it, and what XML forbids."""
+    """Return a token with signs in place of invisible characters, direction marks, and characters that XML forbids."""
     if ZERO_WIDTH.fullmatch(token):
         return " ".join(map(_code_point, token))
     return "".join(map(_visible, token))
 
 
 def _visible(character: str) -> str:
+    """Return the visible sign of a character, or the character itself."""
     if character.isalnum():
         return character
     if mark := MARKS.get(character):
@@ -79,26 +85,30 @@ def _visible(character: str) -> str:
 
 
 def _code_point(character: str) -> str:
+    """Return the code point of a character, such as U+00AD."""
     return f"U+{ord(character):04X}"
 
 
 def called(token: str) -> str:
-    """Return what a sentence calls a token: without spaces at its ends, which most tokens of some models have."""
+    """Return a token as sentences quote it: without spaces at its ends, which most tokens of some models have."""
     return visible(token.strip(" ")) or ("a space" if token else "∅")
 
 
 @lru_cache(maxsize=10_000)
 def escape(token: str) -> str:
+    """Return a token as visible text, escaped for SVG."""
     return html.escape(visible(token))
 
 
 def styles(colours: Palette, rules: Callable[[dict[str, Any]], str]) -> str:
-    """CSS for both schemes, or for the one that the block forces.
+    """Return the CSS for both colour schemes, or for the scheme that the block forces.
 
-    With a background: where a page declares no scheme, a picture follows the system's, which may not be the page's.
+    It sets a background: if a page declares no scheme, a picture follows the scheme of the system, which may differ
+    from the page.
     """
 
     def all_rules(scheme: dict[str, Any]) -> str:
+        """Return the CSS for one scheme."""
         return f"svg{{background:{scheme['background']}}}{rules(scheme)}"
 
     dark = "" if colours.dark is None else f"@media(prefers-color-scheme:dark){{{all_rules(colours.dark)}}}"
@@ -106,15 +116,17 @@ def styles(colours: Palette, rules: Callable[[dict[str, Any]], str]) -> str:
 
 
 def document(width: int, height: int, style: str, body: Iterable[str]) -> str:
+    """Return a complete SVG document."""
     box = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
     return f'<svg xmlns="http://www.w3.org/2000/svg" {box}><style>{style}</style>{"".join(body)}</svg>'
 
 
 TITLE = 28
+"""The height in px of a title line."""
 
 
 def titled(picture: Picture, title: str, theme: str) -> Picture:
-    """A picture under a line that says what it is of."""
+    """Return a picture with a title line above it."""
     width, height = max(picture.width, min(680, 7 * len(title))), picture.height + TITLE
     style = ".title{font:12px system-ui,sans-serif}" + styles(
         palette(theme), lambda scheme: f".title{{fill:{scheme['text']}}}"
@@ -128,7 +140,7 @@ def titled(picture: Picture, title: str, theme: str) -> Picture:
 
 
 def stacked(pictures: Sequence[Picture]) -> Picture:
-    """Return the pictures as one, each below the one before it."""
+    """Return one picture with all pictures one below the other."""
     width, height, body = max(picture.width for picture in pictures), 0, list[str]()
     for picture in pictures:
         body.append(picture.svg.replace("<svg ", f'<svg y="{height}" ', 1))
@@ -137,5 +149,5 @@ def stacked(pictures: Sequence[Picture]) -> Picture:
 
 
 def escape_words(text: str) -> str:
-    """A text that is no token: its spaces are spaces."""
+    """Return a text escaped for SVG, with its spaces unchanged."""
     return " ".join(map(escape, text.split(" ")))

@@ -1,4 +1,4 @@
-"""Static heat maps: one head with its tokens, and every head as a small picture."""
+"""Static heat maps: one head with its tokens, or every head as a small picture."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from mkdocs_attnviz.views.svg.document import HEADS, document, escape, palette, 
 from mkdocs_attnviz.views.svg.inks import ink_on
 
 CELL = 18
-ROOMY, WIDEST, TALL = 32, 60, 24  # px of cells that have room for their values: least and largest width, height
+ROOMY, WIDEST, TALL = 32, 60, 24  # px of cells with written values: smallest width, largest width, height
 WIDTH = 736  # px of a heat map with values
 LABEL = 120
-AXIS = 18  # px of the names of the axes
+"""The largest length in px of a label."""
+AXIS = 18  # px: the names of the axes
 FROM, TO = "from ↓", "attends to →"
 FEW_ROWS = 24
-PIXELS = 300  # of a side of the picture of all heads: it should weigh a few kB
+"""The largest number of rows for which the colour scale ends at the largest weight."""
+PIXELS = 300  # pixels on a side of the picture of all heads, so that it takes only a few kB
 
 
 def levels(weights: Sequence[Sequence[float]], contrast: float = 1.0) -> Grid:
@@ -31,7 +33,8 @@ def levels(weights: Sequence[Sequence[float]], contrast: float = 1.0) -> Grid:
 
 
 def scale_end(weights: Sequence[Sequence[float]]) -> float:
-    """Return the weight of full colour: the largest, or of many rows one that nine rows of ten do not exceed."""
+    """Return the weight of full colour: the largest, or among many rows the ninth decile of the rows' largest
+    weights."""
     largest = sorted(max(row, default=0.0) for row in weights)
     most = largest[int(0.9 * (len(largest) - 1))] if len(largest) > FEW_ROWS else 0.0
     return most or max(largest, default=0.0) or 1.0
@@ -45,9 +48,10 @@ def heat_map(
     head: int | None,
     weights: Sequence[Sequence[float]] | None = None,
 ) -> Picture:
-    """Draw one head in its colour, or several in one where `head` is None. `rows` and `cols` are the labels.
+    """Return a picture of one head in its colour, or of several combined heads if `head` is None. `rows` and `cols` are
+    the labels.
 
-    `weights`, the numbers behind the levels, are written in cells that have room for them.
+    `weights` are the numbers behind the levels. They are written in the cells if there is room.
     """
     left, top = max(_room(rows), 52), _room(cols) + AXIS
     wide, tall = CELL, CELL
@@ -58,10 +62,12 @@ def heat_map(
     width, height = left + max(wide * len(grid[0]) + 1, 90), top + tall * len(grid) + 1
 
     def colour(scheme: dict[str, Any]) -> str:
+        """Return the colour of full weight."""
         heads = scheme["heads"]
         return str(scheme["text"] if head is None else heads[head % len(heads)])
 
     def rules(scheme: dict[str, Any]) -> str:
+        """Return the CSS colours of a scheme."""
         inks = _ink_rules(colour(scheme), scheme["background"]) if roomy else ""
         return f"{_rules(scheme)}.f{{fill:{colour(scheme)}}}{inks}"
 
@@ -87,7 +93,7 @@ def heat_map(
 
 
 def _values(grid: Grid, weights: Sequence[Sequence[float]], wide: int, digits: int) -> Iterator[str]:
-    """Write each weight in its cell; the class of a text is its cell's level."""
+    """Yield the number in each cell. Its CSS class is the level of the cell."""
     for row, (shades, values) in enumerate(zip(grid, weights, strict=True)):
         for col, (level, value) in enumerate(zip(shades, values, strict=True)):
             if float(text := f"{value:.{digits}f}"):
@@ -95,7 +101,7 @@ def _values(grid: Grid, weights: Sequence[Sequence[float]], wide: int, digits: i
 
 
 def _ink_rules(colour: str, background: str) -> str:
-    """Return a rule for each level: the ink, black or white, that can be read on its shade."""
+    """Return a CSS rule for each level: black or white, whichever is readable on its shade."""
     inks: dict[str, list[str]] = defaultdict(list)
     for level in range(LEVELS + 1):
         inks[ink_on(colour, background, level / LEVELS)].append(f".i{level}")
@@ -103,16 +109,17 @@ def _ink_rules(colour: str, background: str) -> str:
 
 
 def _room(labels: Sequence[str]) -> int:
-    """Pixels for the longest label."""
+    """Return the length in px of the longest label."""
     return 12 + min(LABEL, max((8 * len(text) for text in labels), default=0))
 
 
 def _rules(scheme: dict[str, Any]) -> str:
+    """Return the CSS colours of a scheme."""
     return f"text{{fill:{scheme['text']}}}.l{{fill:{scheme['pale']}}}"
 
 
 def _squares(grid: Grid) -> Iterator[str]:
-    """One path a level: a cell then costs a dozen bytes."""
+    """Yield one SVG path for all cells of a level, so that a cell takes only a dozen bytes."""
     paths: dict[int, list[str]] = defaultdict(list)
     for y, row in enumerate(grid):
         for x, level in enumerate(row):
@@ -123,7 +130,7 @@ def _squares(grid: Grid) -> Iterator[str]:
 
 
 def small_multiples(grids: dict[int, dict[int, Grid]], theme: str) -> Picture:
-    """Layers × heads; `grids[layer][head]`. Their numbers stand at the edges."""
+    """Return a picture of layers × heads; `grids[layer][head]` is a grid. The numbers are written at the edges."""
     heads = sorted({head for row in grids.values() for head in row})
     cell = max(12, min(48, 560 // len(heads)))
     width, height = 40 + cell * len(heads), 40 + cell * len(grids)
@@ -150,6 +157,7 @@ def small_multiples(grids: dict[int, dict[int, Grid]], theme: str) -> Picture:
     used = sorted({head % HEADS for head in heads})
 
     def rules(scheme: dict[str, Any]) -> str:
+        """Return the CSS colours of a scheme."""
         return _rules(scheme) + "".join(f".h{n}{{fill:{scheme['heads'][n]}}}" for n in used)
 
     style = "text{font:12px system-ui,sans-serif}image{image-rendering:pixelated}" + styles(palette(theme), rules)
@@ -157,7 +165,7 @@ def small_multiples(grids: dict[int, dict[int, Grid]], theme: str) -> Picture:
 
 
 def _numbers(numbers: Sequence[int], text: Any, cell: int) -> Iterator[str]:
-    """Each number, or where they would touch each second, fourth …"""
+    """Yield the numbers; where they would touch, only every second, fourth … is written."""
     step = 1
     while step * cell < 20:
         step *= 2
@@ -167,7 +175,7 @@ def _numbers(numbers: Sequence[int], text: Any, cell: int) -> Iterator[str]:
 
 
 def _pixels(grids: dict[int, dict[int, Grid]], heads: Sequence[int]) -> Grid:
-    """All heads in one image, a pixel of gap between them; the more heads, the coarser."""
+    """Return all heads in one image with a gap of one pixel between them. Many heads have coarser grids."""
     parts = max(6, min(SIDE, PIXELS // max(len(grids), len(heads))))
     lines: Grid = []
     for row in grids.values():
@@ -180,14 +188,15 @@ def _pixels(grids: dict[int, dict[int, Grid]], heads: Sequence[int]) -> Grid:
 
 
 def png(lines: Grid) -> bytes:
-    """Levels 0 to 15 as the opacity of white, in a PNG of four bits a pixel (W3C PNG, section 11).
+    """Return levels 0 to 15 as the opacity of white, in a PNG of four bits per pixel (W3C PNG, section 11).
 
-    As a mask that says the same by its luminance, which browsers take, and by its alpha, which CairoSVG takes.
+    As a mask it works by luminance, which browsers use, and by alpha, which CairoSVG uses.
     """
     width, height = len(lines[0]), len(lines)
     packed = _packed(lines, width)
 
     def chunk(kind: bytes, content: bytes) -> bytes:
+        """Return one PNG chunk."""
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
     header = struct.pack(">IIBBBBB", width, height, 4, 3, 0, 0, 0)
@@ -197,9 +206,10 @@ def png(lines: Grid) -> bytes:
 
 
 def _packed(lines: Grid, width: int) -> bytes:
-    """Return the lines with two pixels in a byte, each behind a byte that says that no filter was used.
+    """Return the rows of a PNG with two pixels in a byte. Each row begins with a byte that means that no filter is
+    used.
 
-    All are packed at once, as one large number.
+    All rows are packed at once as one large number, which is fast.
     """
     odd = b"\0" * (width % 2)
     pixels = b"".join(line + odd for line in lines)

@@ -1,4 +1,4 @@
-"""The static picture of a head view: tokens left and right, and a line for each of the strongest weights."""
+"""The static picture of a head view: tokens on the left and right, and lines for the strongest weights."""
 
 from __future__ import annotations
 
@@ -15,12 +15,17 @@ from mkdocs_attnviz.views.drawing import Picture
 from mkdocs_attnviz.views.svg.document import HEADS, ROW, document, escape, palette, styles
 
 LINES = 250
+"""The largest number of lines."""
 LEFT, RIGHT, WIDTH = 160, 400, 560
+"""The x positions in px where lines begin and end, and the width of the picture."""
 SPAN, BEND = 240, 96
+"""The horizontal length of a line and of its bend, in px."""
 WEAKEST = 0.002
+"""The smallest weight that gets a line."""
 
 
 def picture(window: Window, theme: str) -> Picture:
+    """Return a picture of the tokens and the lines between them."""
     height = max(len(window.rows.texts), len(window.cols.texts)) * ROW
     body = [*_strokes(_strongest(window), len(window.heads))]
     body += _column(window.rows, LEFT - 8, ' text-anchor="end"')
@@ -28,6 +33,7 @@ def picture(window: Window, theme: str) -> Picture:
     used = sorted({_colour(head) for head in window.heads})
 
     def rules(scheme: dict[str, Any]) -> str:
+        """Return the CSS colours of a scheme."""
         colours = {str(number): colour for number, colour in enumerate(scheme["heads"])} | {"m": scheme["text"]}
         strokes = "".join(f".h{name}{{stroke:{colours[name]}}}" for name in used)
         return f"text{{fill:{scheme['text']}}}.s{{fill:{scheme['pale']}}}{strokes}"
@@ -37,9 +43,9 @@ def picture(window: Window, theme: str) -> Picture:
 
 
 def _strongest(window: Window) -> list[tuple[float, int, int, int]]:
-    """Return the largest weights, the largest first, each as value, head, row and column.
+    """Return the strongest weights in descending order, each as value, head, row and column.
 
-    Most are told apart as bare numbers, or as the bytes that stand for them: there are thousands in each figure.
+    It compares bare numbers, or the bytes that stand for them, because each figure has thousands of weights.
     """
     values = window.values
     every: Sequence[float]  # head by head, row by row
@@ -55,7 +61,8 @@ def _strongest(window: Window) -> list[tuple[float, int, int, int]]:
 
 
 def _least(counts: Counter[Any], weight_of: Callable[[Any], float]) -> float:
-    """Return the least value that is drawn; there are at most a few hundred, since they come from bytes."""
+    """Return the smallest value that is drawn. There are at most a few hundred different values, because weights are
+    stored as bytes."""
     left, least = LINES, math.inf
     for value in sorted(counts, reverse=True):
         if left <= 0 or weight_of(value) <= WEAKEST:
@@ -65,7 +72,7 @@ def _least(counts: Counter[Any], weight_of: Callable[[Any], float]) -> float:
 
 
 def _kept(every: Sequence[float], least: float) -> Iterable[int]:
-    """Return for each value 1 if it is drawn, else 0."""
+    """Return 1 for each value that is drawn and 0 for the others."""
     if isinstance(every, bytes):
         below = int(min(least, 256))
         return every.translate(b"\0" * below + b"\1" * (256 - below))
@@ -73,11 +80,12 @@ def _kept(every: Sequence[float], least: float) -> Iterable[int]:
 
 
 def _colour(head: int | None) -> str:
+    """Return the name of a head's colour in CSS; `m` is for several heads combined."""
     return "m" if head is None or head < 0 else str(head % HEADS)
 
 
 def _strokes(lines: list[tuple[float, int, int, int]], active: int) -> Iterator[str]:
-    """One path for all lines of a head and a tenth of opacity: a line then costs a dozen bytes."""
+    """Yield one SVG path for all lines of the same head and opacity, so that a line takes only a dozen bytes."""
     paths: dict[tuple[int, int], list[str]] = defaultdict(list)
     for value, head, row, col in lines:
         tenth = round(10 * opacity(value, active))
@@ -89,17 +97,20 @@ def _strokes(lines: list[tuple[float, int, int, int]], active: int) -> Iterator[
 
 @lru_cache(maxsize=TOKENS**2)
 def _curve(row: int, col: int) -> str:
+    """Return the SVG path of a line from a row to a column."""
     start, fall = row * ROW + ROW // 2, (col - row) * ROW
     return f"M{LEFT} {start}c{BEND} 0 {SPAN - BEND} {fall} {SPAN} {fall}"
 
 
 @lru_cache(maxsize=10_000)
 def opacity(weight: float, active: int) -> float:
-    """As in `frontend/src/parts/marks.ts`: BertViz's weight ÷ active heads makes twelve heads invisible."""
+    """Return the opacity of a line, as in `frontend/src/parts/marks.ts`. BertViz divides the weight by the number of
+    active heads, which makes the lines of twelve heads invisible."""
     return min(1.0, float(weight**0.75 / active**0.5))
 
 
 def _column(side: Side, x: int, anchor: str) -> Iterator[str]:
+    """Yield the texts of one column of tokens."""
     for position, text in enumerate(side.texts):
         pale = ' class="s"' if side.special[position] else ""
         yield f'<text x="{x}" y="{position * ROW + 16}"{anchor}{pale}>{escape(text)}</text>'

@@ -1,4 +1,4 @@
-"""The static picture of an expanded token: its query, every key, their products, and the weights that come of them."""
+"""The static picture of an expanded token: its query, every key, their products, and the resulting weights."""
 
 from __future__ import annotations
 
@@ -17,38 +17,40 @@ from mkdocs_attnviz.views.svg.document import HEADS, ROW, document, escape, pale
 from mkdocs_attnviz.views.svg.heatmap import png
 
 LEFT, STRIP, FAN, GAP, NUMBER = 120, 128, 32, 8, 56
-"""Widths in px: tokens on the left, a strip, the lines between query and keys, a gap, a column of numbers."""
+"""The widths in px: the tokens on the left, a strip, the lines between query and keys, a gap, a column of numbers."""
 LINES = 6
-"""Lines of pixels for each token; its strip takes those between the first and the last."""
+"""The height in pixels of each token's row in the image. The strip fills all but the first and last of them."""
 MASKED = 0.15
-"""What is left of the numbers of a masked key, so that they are pale."""
+"""The factor by which the numbers of a masked key are made paler."""
 
 Vectors = list[list[float]]
-"""One list of neurons for each token."""
+"""The values of the neurons for each token, of shape (tokens, neurons)."""
 
 
 @dataclass(frozen=True)
 class Expansion:
-    """The window's token `row`, taken apart. `largest`: the largest absolute query, key and product of the head."""
+    """The query, keys and products of the window's token `row`. `largest` has the largest absolute query, key and
+    product of the head."""
 
     row: int
     query: list[float]
     keys: Vectors
     masked: list[bool]
-    """Whether a key lies in the token's future."""
+    """True for each key that lies in the token's future."""
     scale: float
     largest: tuple[float, float, float]
 
     def products(self, col: int) -> list[float]:
+        """Return the product of query and key for each neuron."""
         return [q * k for q, k in zip(self.query, self.keys[col], strict=True)]
 
 
-def expansion(entry: Entry, found: Selection, first: Window, row: int) -> Expansion:
-    """Return the window's token `row` with its query and the keys that the picture shows."""
-    meta = entry.meta["stacks"][found.stack]
-    layer = next(each for each in meta["layers"] if each["layer"] == found.layer)
-    neurons, head = layer["neurons"], found.heads[0]
-    name, d = f"{found.stack}/{found.layer}", neurons["d"]
+def expansion(entry: Entry, selection: Selection, first: Window, row: int) -> Expansion:
+    """Return the query of the window's token `row`, and the keys that the picture shows."""
+    meta = entry.meta["stacks"][selection.stack]
+    layer = next(candidate for candidate in meta["layers"] if candidate["layer"] == selection.layer)
+    neurons, head = layer["neurons"], selection.heads[0]
+    name, d = f"{selection.stack}/{selection.layer}", neurons["d"]
     rows, cols = (len(entry.meta["sequences"][meta[side]]["tokens"]) for side in ("rows", "cols"))
     queries = scaled(entry.blobs[f"{name}/q"], layer["heads"] * d, rows)[head * d : (head + 1) * d]
     group = head * neurons["kv_heads"] // layer["heads"]
@@ -61,13 +63,14 @@ def expansion(entry: Entry, found: Selection, first: Window, row: int) -> Expans
         row,
         query=[values[position] for values in queries],
         keys=[[values[col] for values in keys] for col in shown],
-        masked=[meta["causal"] and position < col < rows for col in shown],  # a last column may be a sink
+        masked=[meta["causal"] and position < col < rows for col in shown],  # the last column may be a sink
         scale=neurons["scale"],
         largest=largest,
     )
 
 
 def picture(first: Window, opened: Expansion, theme: str) -> Picture:
+    """Return a picture of the expanded token."""
     q, k = LEFT, LEFT + STRIP + FAN
     numbers = k + 2 * STRIP + GAP + NUMBER
     right = numbers + NUMBER + 8
@@ -84,6 +87,7 @@ def picture(first: Window, opened: Expansion, theme: str) -> Picture:
     ]
 
     def rules(scheme: dict[str, Any]) -> str:
+        """Return the CSS colours of a scheme."""
         negative, positive = scheme["signed"]
         texts = f"text{{fill:{scheme['text']}}}.s{{fill:{scheme['pale']}}}"
         return f"{texts}.n{{fill:{negative}}}.p{{fill:{positive}}}path{{stroke:{scheme['heads'][head]}}}"
@@ -94,7 +98,7 @@ def picture(first: Window, opened: Expansion, theme: str) -> Picture:
 
 
 def _strips(opened: Expansion, rows: int, box: str, width: int, height: int) -> Iterator[str]:
-    """Yield all strips in two images, of positive and of negative numbers: a pixel is a neuron wide."""
+    """Yield all strips as two images, one of positive and one of negative numbers. A pixel is as wide as a neuron."""
     d = len(opened.query)
     blank = [0.0] * d
     fan, gap = ([0.0] * max(1, round(px * d / STRIP)) for px in (FAN, GAP))
@@ -116,16 +120,17 @@ def _strips(opened: Expansion, rows: int, box: str, width: int, height: int) -> 
 
 
 def _pixels(lines: Vectors, sign: int) -> Grid:
-    """Return the levels of the numbers with this sign; as in `strength` of the front end, small ones can be seen."""
-    found: Grid = []
+    """Return the levels of the numbers with this sign. Small numbers stay visible, as in `strength` of the front
+    end."""
+    rows: Grid = []
     for line in lines:
         level = bytes(round(LEVELS * min(1.0, max(0.0, sign * share)) ** 0.55) for share in line)
-        found += [bytes(len(line)), *[level] * (LINES - 2), bytes(len(line))]
-    return found
+        rows += [bytes(len(line)), *[level] * (LINES - 2), bytes(len(line))]
+    return rows
 
 
 def _fan(first: Window, opened: Expansion, left: int, right: int) -> Iterator[str]:
-    """Yield a line from the query to each key, as opaque as the weight."""
+    """Yield a line from the query to each key; its opacity shows the weight."""
     for col, weight in enumerate(first.weights[0][opened.row]):
         if (opacity := round(float(weight**0.6), 2)) > 0:
             start, span, fall = (opened.row + 1.5) * ROW, right - left, (col - opened.row) * ROW
@@ -134,6 +139,7 @@ def _fan(first: Window, opened: Expansion, left: int, right: int) -> Iterator[st
 
 
 def _headings(strips: Sequence[int], numbers: Sequence[int], scale: float) -> Iterator[str]:
+    """Yield the headings of the columns."""
     for x, text in zip(strips, ("Query q", "Key k", "q × k"), strict=True):
         yield f'<text class="i" x="{x}" y="16">{text}</text>'
     for x, text in zip(numbers, (f"q·k×{scale:.3g}", "weight"), strict=True):
@@ -141,7 +147,7 @@ def _headings(strips: Sequence[int], numbers: Sequence[int], scale: float) -> It
 
 
 def _numbers(first: Window, opened: Expansion, x: int) -> Iterator[str]:
-    """Yield the scaled product and the weight of each token."""
+    """Yield the scaled dot product and the weight of each token."""
     for col, weight in enumerate(first.weights[0][opened.row]):
         masked = opened.masked[col]
         score = "masked" if masked else f"{opened.scale * sum(opened.products(col)):.2f}".replace("-", "−")
@@ -151,6 +157,7 @@ def _numbers(first: Window, opened: Expansion, x: int) -> Iterator[str]:
 
 
 def _tokens(side: Side, x: int, anchor: str, opened: int | None) -> Iterator[str]:
+    """Yield the texts of one column of tokens."""
     for position, text in enumerate(side.texts):
         kind = "o" if position == opened else "s" if side.special[position] else ""
         style = f' class="{kind}"' if kind else ""

@@ -1,4 +1,4 @@
-"""A text's tokens as text: what views of tokens share, and their static picture."""
+"""A text's tokens set as running text: functions that views of tokens share, and their static picture."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ from mkdocs_attnviz.views.svg.document import CAP, document, escape, palette, st
 
 WIDTH, ROW, CHARACTER = 680, 44, 8
 WIDE, NARROW, LINE, LETTER = 700, 345, 40, 7
-"""Of a line that is set as text: how long it is on a desk, and on a phone; how high; how wide a letter is."""
+"""The layout of running text in the page, in px: line length on a desktop, line length on a phone, line height, and
+width of a letter."""
 LIST = 240
-"""px of the ten lines that a read-out may have below its first, which the page keeps room for."""
+"""The height in px of ten lines below the first line of a read-out. The page reserves it."""
 PANEL = 64
-"""px around what is not drawn of attention: controls, and a line of read-out."""
+"""The height in px of the controls and one line of read-out, in views of other things than attention."""
 ROWS = 12
-"""As many as a static picture shows."""
+"""The number of lines in a static picture."""
 TEXT, STRIP, BAR = 22, 28, 12
-"""px of a token's text, of the room for bars below it, and of a bar's width."""
+"""The sizes in px: the height of a token's text, the height of the bars below it, and the width of a bar."""
 NARROWEST, NOTED = 24, 36
-"""px of a token at least, and of one with a percentage below it."""
+"""The smallest width in px of a token, and of a token with a percentage below it."""
 
 
 class Likeliest(Options):
-    """Of views of what a model held likely."""
+    """The block keys of views that show likely tokens."""
 
     top_k: int = key(
         "a number from 1 to 100",
@@ -47,12 +48,16 @@ class Likeliest(Options):
 
 
 def json_of(blob: bytes) -> Any:
-    """Return the value of a deflated JSON text. Raises: ValueError, RecursionError: it is none."""
+    """Return the value of a deflated JSON text.
+
+    Raises:
+        ValueError or RecursionError: if the blob is not a deflated JSON text.
+    """
     return json.loads(inflated(blob, LARGEST_JSON, most=True))
 
 
 def sequences(entry: Entry, *, pretty: bool) -> dict[str, TokenSequence]:
-    """Every sequence of the entry, as the figure shows it."""
+    """Return every sequence of the entry as the figure shows it."""
     return {
         name: {"tokens": meta["pretty" if pretty else "tokens"], "special": meta["special"], "sentence_b_start": None}
         for name, meta in entry.meta["sequences"].items()
@@ -60,36 +65,36 @@ def sequences(entry: Entry, *, pretty: bool) -> dict[str, TokenSequence]:
 
 
 def texts(entry: Entry) -> list[Stretch]:
-    """The stretches that are shown, in the order of reading: what the model reads, and what it writes."""
+    """Return the parts of the texts that are shown, in reading order: the input of the model, and its output."""
     meta = entry.meta["sequences"]
     length, generated = len(meta["text"]["tokens"]), meta["text"].get("generated")
     if "target" in meta:
         target = len(meta["target"]["tokens"])
-        found = [("text", "Input", 0, length), ("target", "Output", 1, target)]
+        parts = [("text", "Input", 0, length), ("target", "Output", 1, target)]
     elif generated is not None:
-        found = [("text", "Input", 0, generated), ("text", "Written by the model", generated, length)]
+        parts = [("text", "Input", 0, generated), ("text", "Written by the model", generated, length)]
     else:
-        found = [("text", "", 0, length)]
+        parts = [("text", "", 0, length)]
     return [
         {"name": name, "heading": heading, "start": start, "end": end}
-        for name, heading, start, end in found
+        for name, heading, start, end in parts
         if end > start
     ]
 
 
 class Bars(NamedTuple):
-    """The range of the bars that stand on one line below the tokens, as shares of what their colour stands for."""
+    """The range of the bars that share one base line below the tokens, as fractions of the full colour's value."""
 
     least: float
     most: float
 
     @property
     def zero(self) -> int:
-        """How many pixels of their room are above the line."""
+        """The distance in px from the top of the bars to their base line."""
         return round(STRIP * self.most / (self.most - self.least)) if self.least else STRIP
 
     def of(self, share: float, middle: float, y: float) -> Iterator[str]:
-        """Yield the bar of a token whose middle is there; `y` is the top of its room."""
+        """Yield the bar of a token. `middle` is its x position, and `y` is the top of the space for bars."""
         tall = STRIP * abs(share) / ((self.most - self.least) or 1.0)
         top = y + (self.zero - tall if share > 0 else self.zero + 1)
         kind = "n" if share < 0 else "f"
@@ -105,9 +110,10 @@ def picture(
     note: Callable[[str, int], str | None] = lambda _name, _position: None,
     bars: Bars | None = None,
 ) -> Picture:
-    """The tokens, each on a ground whose opacity is its `share`, from -1 to 1; negative ones in the other colour.
+    """Return a picture of the tokens. The opacity of each token's background is its `share`, from -1 to 1; negative
+    values have the other colour.
 
-    With `bars` each share is a bar instead. Below a token stands its `note`, or where it has none its position.
+    With `bars`, each share is a bar instead. The `note` is written below a token, or its position if there is no note.
     """
     body: list[str] = []
     top, rows_left = 0, ROWS if bars is None else ROWS // 2
@@ -141,11 +147,12 @@ def picture(
 
 
 def _room(heading: str) -> int:
-    """The pixels that a heading takes at the beginning of the first line."""
+    """Return the width in px of a heading at the beginning of the first line."""
     return 8 * len(heading) + 12 if heading else 0
 
 
 def _heading(text: str, y: int, *, from_right: bool) -> str:
+    """Return the SVG text of a heading."""
     place = f'x="{WIDTH}" text-anchor="end"' if from_right else 'x="0"'
     return f'<text class="p" {place} y="{y}" font-size="12">{html.escape(text)}</text>'
 
@@ -153,9 +160,9 @@ def _heading(text: str, y: int, *, from_right: bool) -> str:
 def lines(
     words: Sequence[str], special: Collection[int], room: int = 0, least: int = NARROWEST
 ) -> tuple[list[tuple[int, int, int]], int]:
-    """Return x, line and width of each token, and the number of lines, set in the direction of the text.
+    """Return x, line and width of each token, and the number of lines, in the direction of the text.
 
-    The first line begins after `room` pixels. A token is at least `least` pixels wide.
+    The first line begins after `room` px. A token is at least `least` px wide.
     """
     base, deep = levels(words, special)
     widths = [max(least, CHARACTER * len(visible(word) or "∅") + 10) for word in words]
@@ -168,21 +175,23 @@ def lines(
         broken[-1].append(at)
         x += width + 2
     placed = {}
-    for line, there in enumerate(broken):
-        taken = sum(widths[at] + 2 for at in there) + (room if line == 0 else 0)
+    for line, indices in enumerate(broken):
+        taken = sum(widths[at] + 2 for at in indices) + (room if line == 0 else 0)
         x = WIDTH + 2 - taken if base else room if line == 0 else 0
-        for at in (there[i] for i in visual_order([deep[at] for at in there])):
+        for at in (indices[i] for i in visual_order([deep[at] for at in indices])):
             placed[at] = (x, line, widths[at])
             x += widths[at] + 2
     return [placed[at] for at in range(len(words))], len(broken) if words else int(room > 0)
 
 
 def _ground(x: int, y: int, width: int, share: float) -> str:
+    """Return the SVG background of a token."""
     kind, opacity = "n" if share < 0 else "f", f"{min(1.0, abs(share)) * 0.6:.2g}"
     return f'<rect class="{kind}" opacity="{opacity}" x="{x}" y="{y}" width="{width}" height="22"/>' if share else ""
 
 
 def _token(text: str, middle: float, y: int, note: str, below: int) -> list[str]:
+    """Return the SVG texts of a token and its note."""
     return [
         f'<text x="{middle:g}" y="{y + 16}" text-anchor="middle">{text or "∅"}</text>',
         f'<text class="p s" x="{middle:g}" y="{below}" text-anchor="middle">{note}</text>',
@@ -190,6 +199,7 @@ def _token(text: str, middle: float, y: int, note: str, below: int) -> list[str]
 
 
 def _rules(scheme: dict[str, Any]) -> str:
+    """Return the CSS colours of a scheme."""
     negative, positive = scheme["signed"]
     inks = f"text{{fill:{scheme['text']}}}.p{{fill:{scheme['pale']}}}.f{{fill:{positive}}}.n{{fill:{negative}}}"
     return f"{inks}.s{{font-size:10px}}"
@@ -203,9 +213,9 @@ def height(
     strip: int = 0,
     least: int = NARROWEST,
 ) -> str:
-    """CSS height of a flow of at most so many pixels, and of so many `below`: on a phone it has more lines.
+    """Return the CSS height of running text of at most `most` px, plus `below` px. On a phone the text has more lines.
 
-    A token has room for a `strip` of so many pixels, and is at least so many wide.
+    Below each token there are `strip` px for bars. A token is at least `least` px wide.
     """
     wide, narrow = (min(most, _height(shown, tokens, width, LINE + strip, least)) for width in (WIDE, NARROW))
     return f"min({wide}px + clamp(0px,(600px - 100cqw)*99,{narrow - wide}px),{CAP}) + {below}px"
@@ -214,7 +224,7 @@ def height(
 def _height(
     shown: Sequence[Mapping[str, Any]], tokens: Mapping[str, Mapping[str, Any]], width: int, line: int, least: int
 ) -> int:
-    """Pixels, found without laying the tokens out. Outputs that are no inputs have no strip."""
+    """Return an estimate in px, made without laying out the tokens. Outputs that are not inputs have no bars."""
     total = 8
     for part in shown:
         texts = tokens[part["name"]]["tokens"][part["start"] : part["end"]]
