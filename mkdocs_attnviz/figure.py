@@ -80,7 +80,7 @@ class Assets:
         return f"<script>{_script(name)[1].decode()}</script>"
 
     def place(self, parts: Iterable[bytes]) -> Iterator[dict[str, Any]]:
-        """Yield the place of each part of one figure's data, in the form of `Blob` in `frontend/src/figure.ts`."""
+        """Yield the place of each part of one figure's data, in the form of `views/figure_data.Blob`."""
         return ({"data": _base64(part)} for part in parts)
 
     def keeps_inline(self, drawing: Drawing, entry: Entry) -> bool:  # noqa: ARG002

@@ -1,4 +1,4 @@
-"""Writes `frontend/src/figure-data.ts`: what `data-figure` holds, as Python declares it, for TypeScript.
+"""Writes `frontend/src/element/figure-data.ts`: what `data-figure` holds, as Python declares it, for TypeScript.
 
 `python tests/figure_types.py` writes it anew; a test compares it.
 """
@@ -16,7 +16,7 @@ from typing_extensions import NotRequired, get_original_bases, get_type_hints, i
 from mkdocs_attnviz.views import VIEWS
 from mkdocs_attnviz.views.figure_data import UNSHIPPED, Blob, ComparedFigure, Drawn, Figure
 
-PATH = Path(__file__).parents[1] / "frontend" / "src" / "figure-data.ts"
+PATH = Path(__file__).parents[1] / "frontend" / "src" / "element" / "figure-data.ts"
 HEAD = "/** Written by `python tests/figure_types.py` from what `mkdocs_attnviz/views/` declares: do not edit. */\n"
 PLAIN = {str: "string", int: "number", float: "number", bool: "boolean", bytes: "string", Any: "unknown"}
 PLAIN |= {types.NoneType: "null"}

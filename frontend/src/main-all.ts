@@ -1,4 +1,4 @@
-import { AttnViz } from "./element.js";
+import { AttnViz } from "./element/element.js";
 import { all } from "./views/all.js";
 
 AttnViz.define(all);

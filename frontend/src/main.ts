@@ -1,4 +1,4 @@
-import { AttnViz } from "./element.js";
+import { AttnViz } from "./element/element.js";
 import { attention } from "./views/index.js";
 
 AttnViz.define(attention);

@@ -1,15 +1,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Filter, Stack } from "../src/attention/figure.js";
-import { over } from "../src/color.js";
-import type { Sequence } from "../src/figure.js";
-import { hexToRgba, inkOn } from "../src/palette.js";
-import { shade } from "../src/parts/heat.js";
-import { opacities } from "../src/parts/marks.js";
-import type { Scene } from "../src/parts/scene.js";
-import { percent } from "../src/parts/top.js";
-import { Patterns } from "../src/patterns.js";
-import { arrange, filtered } from "../src/tokens.js";
+import { Patterns } from "../src/attention/patterns.js";
+import type { Scene } from "../src/attention/scene.js";
+import { arrange, filtered } from "../src/attention/tokens.js";
+import { shade } from "../src/charts/heat.js";
+import { opacities } from "../src/charts/marks.js";
+import { percent } from "../src/charts/top.js";
+import type { Sequence } from "../src/element/figure.js";
+import { over } from "../src/lib/color.js";
+import { hexToRgba, inkOn } from "../src/lib/palette.js";
 // Python computes the same: tests/test_contract.py.
 import shared from "./computations.json";
 

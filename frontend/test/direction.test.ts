@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { levelsOf, visualOrder } from "../src/direction.js";
+import { levelsOf, visualOrder } from "../src/lib/direction.js";
 import vectors from "./direction.json";
 
 for (const { said, tokens, special, base, levels, order } of vectors)

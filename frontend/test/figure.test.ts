@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { attentionOf, findLayer, findStack } from "../src/attention/figure.js";
-import { parseFigure } from "../src/figure.js";
+import { parseFigure } from "../src/element/figure.js";
 
 const read = (text: string) => attentionOf(parseFigure(text));
 

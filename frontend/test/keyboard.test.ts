@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { stepped, walkByKey } from "../src/parts/keyboard.js";
+import { stepped, walkByKey } from "../src/controls/keyboard.js";
 
 /** What a key does: where it leads, or "chosen", and whether the browser is kept from it. */
 function pressed(key: string, more: Partial<KeyboardEvent> = {}, pages = false): unknown[] {

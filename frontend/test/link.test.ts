@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { CODECS } from "../src/attention/codecs.js";
-import { decodeState, encodeState } from "../src/link.js";
-import { initialState, mergeState } from "../src/state.js";
+import { initialState, mergeState } from "../src/attention/state.js";
+import { decodeState, encodeState } from "../src/element/link.js";
 import { pairFigure } from "./figure.js";
 
 const figure = pairFigure();

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { collect, opacities } from "../src/parts/marks.js";
-import { type Scene, weightsWith } from "../src/parts/scene.js";
-import { Layer } from "../src/weights.js";
+import { type Scene, weightsWith } from "../src/attention/scene.js";
+import { Layer } from "../src/attention/weights.js";
+import { collect, opacities } from "../src/charts/marks.js";
 
 function scene(bytes: number[], heads: number, tokens: number): Scene {
   const all = { start: 0, end: tokens };

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { LayerSource } from "../src/attention/figure.js";
-import type { Blob } from "../src/figure.js";
-import { headNeurons, NeuronHead, neuronBlobs, neuronLayer } from "../src/parts/neuron-scores.js";
-import { Scaled } from "../src/weights.js";
+import { headNeurons, NeuronHead, neuronBlobs, neuronLayer } from "../src/attention/neuron-scores.js";
+import type { Blob } from "../src/element/figure.js";
+import { Scaled } from "../src/lib/packed.js";
 
 const MASKED = -32768;
 

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { attentionOf } from "../src/attention/figure.js";
-import { formatNumbers } from "../src/parts/neuron-columns.js";
-import { neuronAt, neuronLayout } from "../src/parts/neuron-layout.js";
-import { initialState, mergeState } from "../src/views/neuron-state.js";
+import { initialState, mergeState } from "../src/attention/neuron-state.js";
+import { formatNumbers } from "../src/charts/neuron-columns.js";
+import { neuronAt, neuronLayout } from "../src/charts/neuron-layout.js";
 import { pairFigure } from "./figure.js";
 
 const plain = pairFigure();

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { filteredParts, Overview } from "../src/overview.js";
-import { labelled } from "../src/parts/heat-labels.js";
+import { filteredParts, Overview } from "../src/attention/overview.js";
+import { labelled } from "../src/charts/heat-labels.js";
 
 const stack = {
   rows: "a",

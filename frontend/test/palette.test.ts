@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { contrast, over, type Rgba } from "../src/color.js";
-import { headColor, hexToRgba, inkOn, PALETTES } from "../src/palette.js";
-import { palest } from "../src/scheme.js";
+import { palest } from "../src/element/scheme.js";
+import { contrast, over, type Rgba } from "../src/lib/color.js";
+import { headColor, hexToRgba, inkOn, PALETTES } from "../src/lib/palette.js";
 
 type Triple = [number, number, number];
 type Matrix = [Triple, Triple, Triple];

@@ -1,9 +1,9 @@
 /** Checked by tsc alone: what `attnviz.d.ts` promises to other packages' views is what the element has and takes. */
 import type * as shipped from "../../mkdocs_attnviz/static/attnviz.js";
-import type { Blob, Figure } from "../src/figure.js";
-import type { Scheme } from "../src/scheme.js";
-import type { Decode } from "../src/store.js";
-import type { ViewClass, ViewHost } from "../src/view.js";
+import type { Blob, Figure } from "../src/element/figure.js";
+import type { Scheme } from "../src/element/scheme.js";
+import type { Decode } from "../src/element/store.js";
+import type { ViewClass, ViewHost } from "../src/element/view.js";
 
 type Takes<Wanted, Given extends Wanted> = Given;
 

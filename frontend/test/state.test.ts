@@ -1,7 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { findStack } from "../src/attention/figure.js";
-import { initialState, isolateHead, mergeState, offeredHeads, toggleHead, visibleRange } from "../src/state.js";
+import {
+  initialState,
+  isolateHead,
+  mergeState,
+  offeredHeads,
+  toggleHead,
+  visibleRange,
+} from "../src/attention/state.js";
 import { pairFigure } from "./figure.js";
 
 const figure = pairFigure();

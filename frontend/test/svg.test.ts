@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { escapeXml, SvgPen } from "../src/parts/svg.js";
+import { escapeXml, SvgPen } from "../src/charts/svg.js";
 
 test("what XML forbids is replaced, what it reserves is escaped", () => {
   assert.equal(escapeXml('</svg>&"'), "&lt;/svg&gt;&amp;&quot;");

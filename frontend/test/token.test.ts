@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { columnWidth, pieces, plainText } from "../src/token.js";
+import { columnWidth, pieces, plainText } from "../src/lib/token.js";
 import signs from "./signs.json";
 
 /** Pale pieces in angle brackets. */

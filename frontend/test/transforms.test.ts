@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { arrange, filtered } from "../src/tokens.js";
-import { acrossHeads, acrossLayers } from "../src/transforms/across.js";
-import { regroup } from "../src/transforms/regroup.js";
-import { threshold } from "../src/transforms/threshold.js";
-import { valueWeighted } from "../src/transforms/value-weighted.js";
-import { Layer, type Scaled } from "../src/weights.js";
+import { arrange, filtered } from "../src/attention/tokens.js";
+import { acrossHeads, acrossLayers } from "../src/attention/transforms/across.js";
+import { regroup } from "../src/attention/transforms/regroup.js";
+import { threshold } from "../src/attention/transforms/threshold.js";
+import { valueWeighted } from "../src/attention/transforms/value-weighted.js";
+import { Layer } from "../src/attention/weights.js";
+import type { Scaled } from "../src/lib/packed.js";
 
 /** One head from rows of weights. */
 function layer(...heads: number[][][]): Layer {

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { deflateSync } from "node:zlib";
-import { inflate, Layer, Scaled } from "../src/weights.js";
+import { Layer } from "../src/attention/weights.js";
+import { inflate, Scaled } from "../src/lib/packed.js";
 
 test("a layer is inflated and read as (heads, cols, rows)", async () => {
   const bytes = Uint8Array.from({ length: 2 * 3 * 2 }, (_, i) => i * 20);

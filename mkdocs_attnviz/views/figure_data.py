@@ -1,7 +1,7 @@
 """The data of a figure, as its page holds it in `data-figure`: what all views have, and what several share.
 
 Each view declares its own part beside its `draw`. `python tests/figure_types.py` writes the same declarations for
-TypeScript, `frontend/src/figure-data.ts`.
+TypeScript, `frontend/src/element/figure-data.ts`.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from mkdocs_attnviz.views.view import ATTENTION_SCRIPT, View
 CELL, MOST, AROUND = 36, 576, 80
 """The heights in px: a cell at most, the whole picture at most, and the controls and read-out around it."""
 AXIS_LEFT, AXIS_TOP = 56, 18
-"""The space in px for the names of the axes, as in `parts/heat-map.ts`."""
+"""The space in px for the names of the axes, as in `charts/heat-map.ts`."""
 
 
 class Options(WeightOptions):
@@ -77,7 +77,7 @@ def _height(first: Window) -> str:
 
 
 def _label(side: Side) -> int:
-    """Return the length in px of the longest label, computed like `labelWidth` in `parts/heat-labels.ts`."""
+    """Return the length in px of the longest label, computed like `labelWidth` in `charts/heat-labels.ts`."""
     return min(112, round(7.6 * max(map(len, side.texts), default=1)) + 14)
 
 

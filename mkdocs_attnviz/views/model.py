@@ -32,7 +32,7 @@ LEAST = 20  # px: the smallest small picture
 DETAIL = 80  # px: title, headings and read-out of the opened head
 WIDTH = 736  # px of a figure
 LABELLED, LARGEST, LABEL, HEADING, SORTED_HEIGHT = 34, 56, 16, 28, 720
-"""The sizes in px of sorted pictures, as in `parts/thumbnails.ts`: smallest and largest picture, label, group heading,
+"""The sizes in px of sorted pictures, as in `charts/thumbnails.ts`: smallest and largest picture, label, group heading,
 total height."""
 
 

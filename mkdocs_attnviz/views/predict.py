@@ -127,7 +127,7 @@ def _top(predictions: dict[str, Any], position: int) -> list[tuple[str, float]]:
 
 
 def percent(probability: float) -> str:
-    """Return a probability as a percentage, formatted as in `frontend/src/parts/top.ts`."""
+    """Return a probability as a percentage, formatted as in `frontend/src/charts/top.ts`."""
     if 0 < probability < 0.0001:
         return "< 0.01%"
     return f"{100 * probability:.{2 if probability < 0.1 else 1}f}%"

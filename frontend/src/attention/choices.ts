@@ -1,6 +1,6 @@
-import { Choices } from "../choices.js";
-import { labelled } from "../figure.js";
-import type { ViewHost } from "../view.js";
+import { Choices } from "../controls/view-state.js";
+import { labelled } from "../element/figure.js";
+import type { ViewHost } from "../element/view.js";
 import { type AttentionFigure, type Filter, findStack, type Stack } from "./figure.js";
 import { WeightSource } from "./weight-source.js";
 

@@ -1,4 +1,4 @@
-import type { Codec, Codecs } from "../link.js";
+import type { Codec, Codecs } from "../element/link.js";
 
 const numbers = (text: string): number[] => text.split(",").map(Number);
 

@@ -1,8 +1,8 @@
-import { oneOf } from "../checks.js";
-import { expect, type Figure, type Sequence } from "../figure.js";
-import type { FirstState, LayerSource, Stack, AttentionFigure as Written } from "../figure-data.js";
+import { expect, type Figure, type Sequence } from "../element/figure.js";
+import type { FirstState, LayerSource, Stack, AttentionFigure as Written } from "../element/figure-data.js";
+import { oneOf } from "../lib/checks.js";
 
-export type { LayerSource, Neurons, Preview, Stack } from "../figure-data.js";
+export type { LayerSource, Neurons, Preview, Stack } from "../element/figure-data.js";
 
 /** The ways of looking that only some views of attention offer; in the others all have their defaults. */
 type Ways =

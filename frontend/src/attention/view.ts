@@ -1,7 +1,7 @@
-import type { HeadNeurons } from "../parts/neuron-scores.js";
-import type { View } from "../view.js";
+import type { View } from "../element/view.js";
 import type { AttentionChoices, Chosen } from "./choices.js";
 import { CODECS } from "./codecs.js";
+import type { HeadNeurons } from "./neuron-scores.js";
 import type { Weights, WeightsRequest } from "./weight-source.js";
 
 /** A view of weights: it has a state that the reader chooses, a name for it, and answers to programs. */

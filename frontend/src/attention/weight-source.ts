@@ -1,9 +1,10 @@
-import type { Blob } from "../figure.js";
-import { type HeadNeurons, headNeurons, neuronBlobs, neuronLayer } from "../parts/neuron-scores.js";
-import type { Decode } from "../store.js";
-import type { ViewHost } from "../view.js";
-import { Layer, upTo } from "../weights.js";
+import type { Blob } from "../element/figure.js";
+import type { Decode } from "../element/store.js";
+import type { ViewHost } from "../element/view.js";
+import { upTo } from "../lib/packed.js";
 import { type AttentionFigure, findLayer, findSequence, findStack } from "./figure.js";
+import { type HeadNeurons, headNeurons, neuronBlobs, neuronLayer } from "./neuron-scores.js";
+import { Layer } from "./weights.js";
 
 export interface WeightsRequest {
   stack?: string;

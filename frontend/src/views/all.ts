@@ -1,4 +1,4 @@
-import type { ViewClass } from "../view.js";
+import type { ViewClass } from "../element/view.js";
 import { ActivationsView } from "./activations.js";
 import { ComparedView } from "./compared.js";
 import { FactorsView } from "./factors.js";

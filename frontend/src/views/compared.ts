@@ -1,9 +1,9 @@
 import { html, nothing, type TemplateResult, unsafeCSS } from "lit";
-import type { Figure } from "../figure.js";
-import type { ComparedFigure } from "../figure-data.js";
-import type { Codecs } from "../link.js";
-import { SubHost } from "../sub-host.js";
-import { answer, type View, type ViewHost } from "../view.js";
+import type { Figure } from "../element/figure.js";
+import type { ComparedFigure } from "../element/figure-data.js";
+import type { Codecs } from "../element/link.js";
+import { SubHost } from "../element/sub-host.js";
+import { answer, type View, type ViewHost } from "../element/view.js";
 import css from "./compared.css";
 
 type ComparedState = { before: boolean } & Record<string, unknown>;

@@ -1,27 +1,28 @@
 import { html, nothing, type TemplateResult, unsafeCSS } from "lit";
-import { headColor } from "../palette.js";
-import controlsCss from "../parts/controls.css";
-import { headSelect, howText, layerSelect, pairSelect } from "../parts/controls.js";
-import { HeadPicture } from "../parts/head-picture.js";
-import { headSquares } from "../parts/head-squares.js";
-import { check, type OptionsOf } from "../parts/options.js";
-import pictureCss from "../parts/picture.css";
-import { sideBySide } from "../parts/saved-pair.js";
-import type { Sheet } from "../parts/svg.js";
-import { BesideReader, type Reader } from "../reader.js";
-import { ReaderView } from "../reader-view.js";
-import { isolateHead, offeredHeads, toggleHead } from "../state.js";
+import { headSelect, howText, layerSelect, pairSelect } from "../attention/controls.js";
+import { headSquares } from "../attention/head-squares.js";
+import { check, type OptionsOf } from "../attention/options.js";
+import { isolateHead, offeredHeads, toggleHead } from "../attention/state.js";
+import { BesideController, type WeightsController } from "../attention/weights-controller.js";
+import { WeightsView } from "../attention/weights-view.js";
+import { HeadPicture } from "../charts/head-picture.js";
+import pictureCss from "../charts/picture.css";
+import { sideBySide } from "../charts/saved-pair.js";
+import type { Sheet } from "../charts/svg.js";
+import controlsCss from "../controls/controls.css";
+import { headColor } from "../lib/palette.js";
 import css from "./head.css";
 
 /** "2·8": layer and head. */
-const nameOf = ({ state: { across_layers, layer, heads } }: Reader): string => `${across_layers ?? layer}·${heads[0]}`;
+const nameOf = ({ state: { across_layers, layer, heads } }: WeightsController): string =>
+  `${across_layers ?? layer}·${heads[0]}`;
 
 /** Tokens left and right, lines between them: who attends to whom, head by head; or two heads, each with its picture. */
-export class HeadView extends ReaderView {
+export class HeadView extends WeightsView {
   static readonly styles = [unsafeCSS(pictureCss), unsafeCSS(controlsCss), unsafeCSS(css)];
 
   private readonly picture = new HeadPicture(this.reader);
-  private readonly besideReader = new BesideReader(this.reader);
+  private readonly besideReader = new BesideController(this.reader);
   /** Made once it is wanted. */
   private other: HeadPicture | undefined;
 
@@ -95,7 +96,7 @@ export class HeadView extends ReaderView {
   }
 
   /** One of two pictures, with its own layer and head. */
-  private one(reader: Reader, picture: HeadPicture): TemplateResult {
+  private one(reader: WeightsController, picture: HeadPicture): TemplateResult {
     const color = headColor(reader.state.heads[0] as number, this.host.scheme.dark);
     const close = () => this.close(reader !== this.reader);
     return html`<section class="one" aria-label=${reader.what}>
@@ -114,7 +115,7 @@ export class HeadView extends ReaderView {
     });
   }
 
-  protected override at(event: Event): Reader {
+  protected override at(event: Event): WeightsController {
     const section = (event.target as Element).closest(".one");
     return section?.previousElementSibling ? this.besideReader : this.reader;
   }
@@ -123,7 +124,7 @@ export class HeadView extends ReaderView {
     const { reader, besideReader, picture, beside } = this;
     if (!beside) return picture.sheet();
     const { dark } = this.host.scheme;
-    const titled = (reader: Reader, picture: HeadPicture) => ({
+    const titled = (reader: WeightsController, picture: HeadPicture) => ({
       title: nameOf(reader),
       color: headColor(reader.state.heads[0] as number, dark),
       sheet: picture.sheet(),
@@ -155,7 +156,7 @@ export class HeadView extends ReaderView {
     const { reader, besideReader, picture, beside } = this;
     const where = `${reader.where}${reader.state.selected ? ", locked" : ""}`;
     if (!beside) return [where, picture.text];
-    const told = (reader: Reader, { text }: HeadPicture) => (text ? `${nameOf(reader)}: ${text}` : "");
+    const told = (reader: WeightsController, { text }: HeadPicture) => (text ? `${nameOf(reader)}: ${text}` : "");
     return [where, told(reader, picture), told(besideReader, beside)];
   }
 }

@@ -1,4 +1,4 @@
-import type { ViewClass } from "../view.js";
+import type { ViewClass } from "../element/view.js";
 import { HeadView } from "./head.js";
 import { MatrixView } from "./matrix.js";
 import { ModelView } from "./model.js";

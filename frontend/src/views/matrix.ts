@@ -1,19 +1,19 @@
 import { html, nothing, render, type TemplateResult, unsafeCSS } from "lit";
-import { memo } from "../memo.js";
-import { headSelect, howText, layerSelect, pairSelect } from "../parts/controls.js";
-import { digitsOf, type Heat, heatPicture, inksOn, scaleOf, shade, toCanvas, valueText } from "../parts/heat.js";
-import { HeatMap, type MatrixCell } from "../parts/heat-map.js";
-import { type Legend, legendText, ramp } from "../parts/legend.js";
-import type { OptionsOf } from "../parts/options.js";
-import { detail, hint, named, type Part, spoken } from "../parts/reading.js";
-import { percentText } from "../parts/readout.js";
-import type { Sheet, SvgPen } from "../parts/svg.js";
-import { ground } from "../parts/tint.js";
-import { indices } from "../place.js";
-import { ReaderView } from "../reader-view.js";
-import { inks } from "../save.js";
-import type { Shown } from "../shown.js";
-import { plainText } from "../token.js";
+import { headSelect, howText, layerSelect, pairSelect } from "../attention/controls.js";
+import type { OptionsOf } from "../attention/options.js";
+import { percentText } from "../attention/readout.js";
+import type { Shown } from "../attention/weight-pipeline.js";
+import { WeightsView } from "../attention/weights-view.js";
+import { digitsOf, type Heat, heatPicture, inksOn, scaleOf, shade, toCanvas, valueText } from "../charts/heat.js";
+import { HeatMap, type MatrixCell } from "../charts/heat-map.js";
+import type { Sheet, SvgPen } from "../charts/svg.js";
+import { ground } from "../charts/tint.js";
+import { type Legend, legendText, ramp } from "../controls/legend.js";
+import { detail, hint, named, type Part, spoken } from "../controls/reading.js";
+import { inks } from "../controls/save.js";
+import { indices } from "../lib/geometry.js";
+import { memo } from "../lib/memo.js";
+import { plainText } from "../lib/token.js";
 import css from "./matrix.css";
 
 /** Controls and readout. */
@@ -21,7 +21,7 @@ const AROUND = 40 + 40;
 const LOADING_MS = 150;
 
 /** One head as a heat map: tokens that attend down its side, tokens attended to along its top. */
-export class MatrixView extends ReaderView {
+export class MatrixView extends WeightsView {
   static readonly styles = [unsafeCSS(css)];
 
   private readonly map = new HeatMap(

@@ -1,23 +1,23 @@
 import { html, nothing, render, type TemplateResult, unsafeCSS } from "lit";
+import { choice, pairSelect } from "../attention/controls.js";
 import { type AttentionFigure, findSequence, type Stack } from "../attention/figure.js";
-import { memo } from "../memo.js";
-import { filteredParts, Overview } from "../overview.js";
-import { neutral } from "../palette.js";
-import { choice, pairSelect } from "../parts/controls.js";
-import { HeadPicture } from "../parts/head-picture.js";
-import { shade } from "../parts/heat.js";
-import { type Legend, legendText, ramp } from "../parts/legend.js";
-import type { OptionsOf } from "../parts/options.js";
-import { type Part, spoken } from "../parts/reading.js";
-import { strongestWeights } from "../parts/strongest.js";
-import type { Sheet } from "../parts/svg.js";
-import { largest, type Table, tableText } from "../parts/table.js";
-import { type Cell, Thumbnails, type Thumbs } from "../parts/thumbnails.js";
-import { ground } from "../parts/tint.js";
-import { Patterns } from "../patterns.js";
-import { ReaderView } from "../reader-view.js";
-import { inks } from "../save.js";
-import { offeredHeads, type State } from "../state.js";
+import type { OptionsOf } from "../attention/options.js";
+import { filteredParts, Overview } from "../attention/overview.js";
+import { Patterns } from "../attention/patterns.js";
+import { offeredHeads, type State } from "../attention/state.js";
+import { strongestWeights } from "../attention/strongest.js";
+import { WeightsView } from "../attention/weights-view.js";
+import { HeadPicture } from "../charts/head-picture.js";
+import { shade } from "../charts/heat.js";
+import type { Sheet } from "../charts/svg.js";
+import { type Cell, Thumbnails, type Thumbs } from "../charts/thumbnails.js";
+import { ground } from "../charts/tint.js";
+import { type Legend, legendText, ramp } from "../controls/legend.js";
+import { type Part, spoken } from "../controls/reading.js";
+import { inks } from "../controls/save.js";
+import { largest, type Table, tableText } from "../controls/table.js";
+import { memo } from "../lib/memo.js";
+import { neutral } from "../lib/palette.js";
 import css from "./model.css";
 
 /** Controls and readout, which the page has kept room for as well. */
@@ -34,7 +34,7 @@ const ORDERS = [
 ] as const;
 
 /** Every head of every layer as a small picture; the one that is opened in full below. */
-export class ModelView extends ReaderView {
+export class ModelView extends WeightsView {
   static readonly styles = [unsafeCSS(css)];
 
   private readonly grid = new Thumbnails({

@@ -1,17 +1,17 @@
 import { html, nothing, type TemplateResult, unsafeCSS } from "lit";
 import { AttentionChoices } from "../attention/choices.js";
+import { choice, layerKey, layerSelect, numbers, pairSelect, stackSelect } from "../attention/controls.js";
 import { attentionOf } from "../attention/figure.js";
+import { initialState, mergeState, type NeuronChange, type NeuronState } from "../attention/neuron-state.js";
+import { files, optionsButton } from "../attention/options.js";
+import { offeredHeads } from "../attention/state.js";
 import { AttentionView } from "../attention/view.js";
-import type { Figure } from "../figure.js";
-import { choice, layerKey, layerSelect, numbers, pairSelect, stackSelect } from "../parts/controls.js";
-import { NeuronStage } from "../parts/neuron-stage.js";
-import { files, optionsButton } from "../parts/options.js";
-import { tableText } from "../parts/table.js";
-import { closeOptions } from "../reader-view.js";
-import { offeredHeads } from "../state.js";
-import type { ViewHost } from "../view.js";
+import { closeOptions } from "../attention/weights-view.js";
+import { NeuronStage } from "../charts/neuron-stage.js";
+import { tableText } from "../controls/table.js";
+import type { Figure } from "../element/figure.js";
+import type { ViewHost } from "../element/view.js";
 import css from "./neuron.css";
-import { initialState, mergeState, type NeuronChange, type NeuronState } from "./neuron-state.js";
 
 class NeuronChoices extends AttentionChoices<NeuronState, NeuronChange> {
   override get where(): string {

@@ -1,21 +1,21 @@
 import { html, type TemplateResult, unsafeCSS } from "lit";
-import { oneOf } from "../checks.js";
-import type { Figure, Sequence, Stretch } from "../figure.js";
-import type { PredictFigure, PredictState } from "../figure-data.js";
-import { memo } from "../memo.js";
-import { PanelView } from "../panel-view.js";
-import flowCss from "../parts/flow.css";
-import { Flow, type FlowGroup, groupsOf } from "../parts/flow.js";
-import { type Predictions, predictionsOf, predictionTable, topAt } from "../parts/predictions.js";
-import type { Part, Reading } from "../parts/reading.js";
-import type { Sheet } from "../parts/svg.js";
-import type { Table } from "../parts/table.js";
-import { accent } from "../parts/tint.js";
-import topCss from "../parts/top.css";
-import { percent, type Top, topLines, topList } from "../parts/top.js";
-import { inks } from "../save.js";
-import { plainText } from "../token.js";
-import type { ViewHost } from "../view.js";
+import flowCss from "../charts/flow.css";
+import { Flow, type FlowGroup, groupsOf } from "../charts/flow.js";
+import { type Predictions, predictionsOf, predictionTable, topAt } from "../charts/predictions.js";
+import type { Sheet } from "../charts/svg.js";
+import { accent } from "../charts/tint.js";
+import topCss from "../charts/top.css";
+import { percent, type Top, topLines, topList } from "../charts/top.js";
+import { PanelView } from "../controls/panel-view.js";
+import type { Part, Reading } from "../controls/reading.js";
+import { inks } from "../controls/save.js";
+import type { Table } from "../controls/table.js";
+import type { Figure, Sequence, Stretch } from "../element/figure.js";
+import type { PredictFigure, PredictState } from "../element/figure-data.js";
+import type { ViewHost } from "../element/view.js";
+import { oneOf } from "../lib/checks.js";
+import { memo } from "../lib/memo.js";
+import { plainText } from "../lib/token.js";
 import css from "./predict.css";
 
 /** Tasks of which a text has one output, in no token's place. */

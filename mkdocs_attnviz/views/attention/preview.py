@@ -1,6 +1,6 @@
 """The lines of a head view's first picture, which is drawn before any layer has been fetched.
 
-The lines are those that `frontend/src/parts/marks.ts` selects from the whole layer: the strongest lines that start or
+The lines are those that `frontend/src/charts/marks.ts` selects from the whole layer: the strongest lines that start or
 end at one of the visible tokens. If equal lines do not all fit, a regular subset of them is selected.
 """
 

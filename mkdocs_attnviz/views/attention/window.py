@@ -1,7 +1,7 @@
 """The first tokens of a figure and the weights between them, after all options of the block; static pictures show them.
 
-The steps have the same order as in the browser (`frontend/src/weight-pipeline.ts`): value weighting, merging word
-pieces, hiding special tokens, combining layers, combining heads, and the filter for sentence pairs.
+The steps have the same order as in the browser (`frontend/src/attention/weight-pipeline.ts`): value weighting, merging
+word pieces, hiding special tokens, combining layers, combining heads, and the filter for sentence pairs.
 """
 
 from __future__ import annotations

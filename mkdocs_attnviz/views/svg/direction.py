@@ -1,6 +1,6 @@
 """The visual order of a line's tokens: the Unicode bidirectional algorithm (UAX 9) applied to whole tokens.
 
-`frontend/src/direction.ts` does the same in the browser; both are tested with `frontend/test/direction.json`.
+`frontend/src/lib/direction.ts` does the same in the browser; both are tested with `frontend/test/direction.json`.
 """
 
 from __future__ import annotations

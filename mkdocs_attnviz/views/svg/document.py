@@ -19,7 +19,7 @@ ROW = 24
 
 CAP = "max(60svh,200px,min((100cqw - 600px)*99,(100svh - 500px)*99))"
 """The largest CSS height of a part that scrolls: 60% of the window if the figure is narrow or the window low, as in
-`parts/controls.css`."""
+`controls/controls.css`."""
 UNCAPPED = 200
 """The height in px that fits every window."""
 
@@ -56,7 +56,7 @@ MARKS = {" ": "·", "\n": "⏎", "\t": "⇥", "\x7f": "␡", "\xa0": "⍽"}
 """The signs for invisible characters."""
 STEERING = re.compile(r"[\x00-\x20\x7f-\xa0\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 """Spaces, control characters, and marks that change the direction of text, like `INVISIBLE` in
-`frontend/src/token.ts`."""
+`frontend/src/lib/token.ts`."""
 ZERO_WIDTH = re.compile(
     r"[\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
     r"\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]+"

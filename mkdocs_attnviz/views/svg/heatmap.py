@@ -27,7 +27,7 @@ PIXELS = 300  # pixels on a side of the picture of all heads, so that it takes o
 
 
 def levels(weights: Sequence[Sequence[float]], contrast: float = 1.0) -> Grid:
-    """Return each weight's level on the scale of the interactive figure (`scaleOf`, `shade` in `parts/heat.ts`)."""
+    """Return each weight's level on the scale of the interactive figure (`scaleOf`, `shade` in `charts/heat.ts`)."""
     most = scale_end(weights)
     return [bytes(round(LEVELS * min(1.0, weight / most) ** (0.75 * contrast)) for weight in row) for row in weights]
 

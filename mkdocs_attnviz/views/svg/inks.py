@@ -1,4 +1,4 @@
-"""The ink, black or white, that is readable on a shade, chosen as in `parts/tint.ts` of the front end."""
+"""The ink, black or white, that is readable on a shade, chosen as in `charts/tint.ts` of the front end."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def _curve(row: int, col: int) -> str:
 
 @lru_cache(maxsize=10_000)
 def opacity(weight: float, active: int) -> float:
-    """Return the opacity of a line, as in `frontend/src/parts/marks.ts`. BertViz divides the weight by the number of
+    """Return the opacity of a line, as in `frontend/src/charts/marks.ts`. BertViz divides the weight by the number of
     active heads, which makes the lines of twelve heads invisible."""
     return min(1.0, float(weight**0.75 / active**0.5))
 

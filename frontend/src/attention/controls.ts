@@ -1,0 +1,98 @@
+import { html, nothing, type TemplateResult } from "lit";
+import { fetchAhead } from "../element/files.js";
+import { type AttentionChoices, type Chosen, STACKS } from "./choices.js";
+import { type AcrossLayers, FILTERS, type Filter } from "./figure.js";
+import { isPair, offeredHeads } from "./state.js";
+import type { WeightsController } from "./weights-controller.js";
+
+/** Until a layer that the reader turns to is there: the one after it is to wait. */
+const TURNED_MS = 300;
+
+/** A view's choices, whatever else it lets choose. */
+type Chooser = Pick<AttentionChoices<Chosen, Partial<Chosen>>, "figure" | "stack" | "state" | "choose">;
+
+const FILTER_NAMES: Record<Filter, string> = {
+  all: "All",
+  aa: "Sentence A → A",
+  ab: "Sentence A → B",
+  ba: "Sentence B → A",
+  bb: "Sentence B → B",
+};
+
+/** A quiet select with its label. `near` is called when a pointer or the keyboard comes to it. */
+export function choice<T extends string | number>(
+  label: string,
+  value: T,
+  options: readonly (readonly [T, string])[],
+  choose: (value: T) => void,
+  near?: () => void,
+): TemplateResult {
+  const change = ({ target }: Event) => {
+    const [found] = options[(target as HTMLSelectElement).selectedIndex] ?? [];
+    if (found !== undefined) choose(found);
+  };
+  return html`<label @pointerenter=${near} @focusin=${near}>${label} <select @change=${change}>
+    ${options.map(([option, name]) => html`<option value=${option} .selected=${option === value}>${name}</option>`)}
+  </select></label>`;
+}
+
+export const numbers = (values: number[]) => values.map((value) => [value, String(value)] as const);
+
+export function stackSelect(reader: Chooser): TemplateResult | typeof nothing {
+  const names = Object.keys(reader.figure.stacks);
+  if (names.length < 2) return nothing;
+  const options = names.map((name) => [name, STACKS[name] ?? name] as const);
+  return choice("Attention", reader.state.stack, options, (stack) => reader.choose({ stack }));
+}
+
+/** The layer after this one, or before it, is fetched: who comes to the control, or turns the pages, wants it next. */
+function fetchBeside({ stack: { layers }, state }: Chooser, by = 1): void {
+  fetchAhead(layers[layers.findIndex(({ layer }) => layer === state.layer) + by]?.file);
+}
+
+/** Not there where all layers are shown as one. */
+export function layerSelect(reader: Chooser): TemplateResult | typeof nothing {
+  const { across_layers, layer } = reader.state as Chosen & { across_layers?: AcrossLayers };
+  if (across_layers === "mean" || across_layers === "max") return nothing;
+  const layers = reader.stack.layers.map((source) => source.layer);
+  const turn = (layer: number) => reader.choose({ layer });
+  return choice("Layer", layer, numbers(layers), turn, () => fetchBeside(reader));
+}
+
+/** What the other controls do not say. */
+export function howText({ how }: WeightsController): TemplateResult | typeof nothing {
+  return how ? html`<span class="how">${how}</span>` : nothing;
+}
+
+/** For views of one head. */
+export function headSelect(reader: WeightsController): TemplateResult | typeof nothing {
+  const { across_heads, across_layers, heads, layer } = reader.state;
+  if (across_heads || across_layers === "rollout") return nothing;
+  const offered = offeredHeads(reader.figure, reader.stack, layer);
+  return choice("Head", heads[0] as number, numbers(offered), (head) => reader.choose({ heads: [head] }));
+}
+
+export function pairSelect(reader: Chooser): TemplateResult | typeof nothing {
+  if (!isPair(reader.figure, reader.stack)) return nothing;
+  const options = FILTERS.map((filter) => [filter, FILTER_NAMES[filter]] as const);
+  return choice("Pairs", reader.state.filter, options, (filter) => reader.choose({ filter }));
+}
+
+/** The browser's own, like Ctrl+PageUp or ⌘[; but AltGr, which some keyboards need for a bracket, is Ctrl and Alt. */
+const isBrowsers = ({ metaKey, ctrlKey, altKey }: KeyboardEvent) => metaKey || ctrlKey !== altKey;
+const STEPS: Record<string, number> = { "[": -1, "]": 1 };
+
+/** Brackets turn to the next layer. Returns whether the key meant one. */
+export function layerKey(reader: Chooser, event: KeyboardEvent): boolean {
+  const by = STEPS[event.key];
+  const taken = isBrowsers(event) || (event.target as Element).matches("select, input, .table");
+  if (taken || by === undefined) return false;
+  const layers = reader.stack.layers.map((source) => source.layer);
+  const next = layers[layers.indexOf(reader.state.layer) + by];
+  if (next !== undefined) {
+    reader.choose({ layer: next });
+    setTimeout(fetchBeside, TURNED_MS, reader, by);
+  }
+  event.preventDefault();
+  return true;
+}

@@ -1,0 +1,181 @@
+import { html, nothing, type TemplateResult } from "lit";
+import type { Sheet } from "../charts/svg.js";
+import type { Legend } from "../controls/legend.js";
+import { copiesImages, copyImage, savePng, saveSvg } from "../controls/save.js";
+import type { Choices } from "../controls/view-state.js";
+import { copyLink } from "../element/link.js";
+import { choice } from "./controls.js";
+import { type Change, CONTRAST, offers } from "./state.js";
+import type { WeightsController } from "./weights-controller.js";
+
+/** What a view adds to the options that all views share. */
+export interface OptionsOf {
+  /** Whether there are several heads to put together. */
+  heads: boolean;
+  /** Whether tokens can be locked. */
+  tokens: boolean;
+  /** Whether there are only small pictures to see. */
+  coarse?: boolean;
+  /** Switches of its own. */
+  more?: unknown;
+  legend: Legend;
+  /** The picture as it stands, for a file; null while there is none. */
+  sheet(): Sheet | null;
+}
+
+export function optionsButton(reader: Pick<Choices<object>, "open" | "toggle">): TemplateResult {
+  return html`<button
+    class="more"
+    aria-expanded=${reader.open.options}
+    aria-label="Options"
+    data-tip="Options"
+    @click=${() => reader.toggle("options")}
+  >⋯</button>`;
+}
+
+/** Everything that is not needed at first. What cannot apply to this figure is not there. */
+export function optionsPanel(reader: WeightsController, view: OptionsOf): TemplateResult | typeof nothing {
+  if (!reader.open.options) return nothing;
+  return html`<div class="options" role="group" aria-label="Options">
+    ${view.coarse ? nothing : [across(reader, view), switches(reader, view), threshold(reader)]}${contrast(reader)}${actions(reader, view)}
+  </div>`;
+}
+
+function across(reader: WeightsController, view: OptionsOf): TemplateResult {
+  const { state, stack } = reader;
+  const { length } = stack.layers;
+  const rollout = offers(reader.figure, stack).rollout ? ([["rollout", "rollout"]] as const) : [];
+  const layers = [[null, "one"], ["mean", `mean of ${length}`], ["max", `maximum of ${length}`], ...rollout] as const;
+  const heads = [
+    [null, "each"],
+    ["mean", "mean"],
+    ["max", "maximum"],
+  ] as const;
+  const of = <T>(options: readonly (readonly [T, string])[]) => options.map(([v, n]) => [String(v), n] as const);
+  const pick = <T>(options: readonly (readonly [T, string])[], text: string) =>
+    options.find(([value]) => String(value) === text)?.[0] as T;
+  const several = length > 1 || rollout.length > 0;
+  return html`${
+    several
+      ? choice("Layers", String(state.across_layers), of(layers), (text) =>
+          reader.choose({ across_layers: pick(layers, text) }),
+        )
+      : nothing
+  }${
+    view.heads && state.across_layers !== "rollout"
+      ? choice("Heads", String(state.across_heads), of(heads), (text) =>
+          reader.choose({ across_heads: pick(heads, text) }),
+        )
+      : nothing
+  }`;
+}
+
+type Switch = "value_weighted" | "merge_words" | "special_tokens";
+
+function switches(reader: WeightsController, view: OptionsOf): TemplateResult {
+  const { values, words, special } = offers(reader.figure, reader.stack);
+  const { state } = reader;
+  const tick = (name: Switch, label: string, title: string) =>
+    check(label, title, state[name], (on) => reader.choose({ [name]: on }));
+  const several = (on: boolean) => {
+    reader.several = on;
+    reader.host.requestUpdate();
+  };
+  return html`${
+    values && state.across_layers !== "rollout"
+      ? tick("value_weighted", "Value-weighted", "Weights times the norm of what each token's value adds")
+      : nothing
+  }${words ? tick("merge_words", "Whole words", "Pieces of a word are put together") : nothing}${
+    special ? tick("special_tokens", "Special tokens", "Show them, or leave them out") : nothing
+  }${
+    view.tokens
+      ? check(
+          "Select several",
+          "Taps add to the locked tokens, as Ctrl or Shift with a click does",
+          reader.several,
+          several,
+        )
+      : nothing
+  }${view.more ?? nothing}`;
+}
+
+export function check(label: string, title: string, on: boolean, change: (on: boolean) => void): TemplateResult {
+  return html`<label class="check" title=${title}><input
+    type="checkbox"
+    .checked=${on}
+    @change=${({ target }: Event) => change((target as HTMLInputElement).checked)}
+  />${label}</label>`;
+}
+
+function slider(
+  label: string,
+  [least, most, step]: readonly [number, number, number],
+  value: number,
+  text: string,
+  change: (value: number) => void,
+): TemplateResult {
+  return html`<label>${label}<input
+    type="range"
+    min=${least}
+    max=${most}
+    step=${step}
+    .value=${String(value)}
+    aria-valuetext=${text}
+    @input=${({ target }: Event) => change(Number((target as HTMLInputElement).value))}
+  /><output aria-hidden="true">${text}</output></label>`;
+}
+
+const ALL = "all";
+const THRESHOLDS = [
+  [ALL, "all weights"],
+  ["min_weight", "weights of at least"],
+  ["mass", "the strongest of each row"],
+] as const;
+/** What a threshold begins with. */
+const FIRST = { min_weight: 0.1, mass: 0.8 };
+
+function threshold(reader: WeightsController): TemplateResult {
+  const { min_weight, mass } = reader.state;
+  const kind = min_weight !== null ? "min_weight" : mass !== null ? "mass" : ALL;
+  const pick = (kind: (typeof THRESHOLDS)[number][0]) => {
+    const change: Change = kind === ALL ? { min_weight: null, mass: null } : { [kind]: FIRST[kind] };
+    reader.choose(change);
+  };
+  const percent = `${Math.round((mass ?? 0) * 100)}%`;
+  return html`<span class="together">${choice("Show", kind, THRESHOLDS, pick)}${
+    min_weight !== null
+      ? slider("", [0, 0.5, 0.01], min_weight, min_weight.toFixed(2), (value) => reader.choose({ min_weight: value }))
+      : mass !== null
+        ? slider("", [0.05, 1, 0.05], mass, percent, (value) => reader.choose({ mass: value }))
+        : nothing
+  }</span>`;
+}
+
+/** The slider is even in the logarithm, so that its middle is "as is". */
+function contrast(reader: WeightsController): TemplateResult {
+  const { contrast } = reader.state;
+  const most = Math.log2(CONTRAST.most);
+  const change = (power: number) => reader.choose({ contrast: Math.round(2 ** power * 100) / 100 });
+  return slider("Contrast", [-most, most, 0.25], Math.log2(contrast), `× ${contrast}`, change);
+}
+
+function actions(reader: WeightsController, view: OptionsOf): TemplateResult {
+  return html`<span class="actions">${files(reader, view)}</span>`;
+}
+
+/** Return the buttons that every view has: its table, its picture as a file, a link. */
+export function files<State extends object, Change>(
+  reader: Choices<State, Change>,
+  { sheet, legend }: Pick<OptionsOf, "sheet" | "legend">,
+): TemplateResult {
+  const save = (write: typeof saveSvg | typeof savePng) => {
+    const made = sheet();
+    if (made) write(made, reader, legend);
+  };
+  return html`<button aria-pressed=${reader.open.table} @click=${() => reader.toggle("table")}>Table</button>
+    <button @click=${() => save(saveSvg)}>Save SVG</button>
+    <button @click=${() => save(savePng)}>Save PNG</button>
+    ${copiesImages() ? html`<button @click=${() => save(copyImage)}>Copy as image</button>` : nothing}
+    <button @click=${() => copyLink(reader)}>Copy link</button>
+    <span class="pale">${reader.noted}</span>`;
+}

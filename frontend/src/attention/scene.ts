@@ -1,0 +1,47 @@
+import { type Focus, focused, opposite, type Range } from "../lib/geometry.js";
+import type { Layer } from "./weights.js";
+
+/** What is to be drawn. */
+export interface Scene {
+  layer: Layer;
+  /** The active heads and, in the same order, their colours. */
+  heads: number[];
+  colors: string[];
+  rows: Range;
+  cols: Range;
+  /** Only the lines of this token … */
+  focus: Focus | null;
+  /** … and of these only the one to this token of the other side in full strength. */
+  partner: number | null;
+  /** What has made one of several heads, and of several layers. */
+  combined?: string | null;
+  across?: string | null;
+  /** Above one weak weights are paler, below one they are stronger. */
+  contrast?: number;
+}
+
+/** The weights of the heads between what is in focus and one token of the other side; of several tokens their sum. */
+export function weightsWith({ layer, heads, focus }: Scene, other: number): number[] {
+  if (!focus) return [];
+  const left = focus.side === "left";
+  return heads.map((head) =>
+    focused(focus).reduce((sum, own) => sum + layer.weight(head, left ? own : other, left ? other : own), 0),
+  );
+}
+
+/** Whether any weight between them is drawn, or too weak for it. */
+export function isDrawn({ layer, heads, focus }: Scene, other: number): boolean {
+  const left = focus?.side === "left";
+  return heads.some((head) =>
+    focused(focus as Focus).some((own) => layer.byte(head, left ? own : other, left ? other : own) > 0),
+  );
+}
+
+export function mean(values: number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
+/** The tokens facing the one in focus. */
+export function facing(scene: Scene): Range {
+  return scene.focus && opposite(scene.focus.side) === "left" ? scene.rows : scene.cols;
+}

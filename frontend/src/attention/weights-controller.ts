@@ -1,0 +1,145 @@
+import type { ViewHost } from "../element/view.js";
+import type { Range, Side } from "../lib/geometry.js";
+import { AttentionChoices } from "./choices.js";
+import type { AttentionFigure } from "./figure.js";
+import { type Change, initialState, mergeState, offeredHeads, offers, type Selection, type State } from "./state.js";
+import type { Tokens } from "./tokens.js";
+import { type Shown, WeightPipeline } from "./weight-pipeline.js";
+
+const OF = { mean: "Mean", max: "Maximum" };
+
+/** What the reader has chosen, and what is to be shown for it. Views and their controls share it. */
+export class WeightsController extends AttentionChoices<State, Change> {
+  /** Taps add to the selection. */
+  several = false;
+  private readonly pipeline: WeightPipeline;
+
+  constructor(host: ViewHost, figure: AttentionFigure, summary: () => string[]) {
+    super(host, figure, initialState(figure), mergeState, summary);
+    this.pipeline = new WeightPipeline(host, figure, this.source);
+  }
+
+  tokens(side: Side): Tokens {
+    return this.pipeline.tokens(this.state, side);
+  }
+
+  tokensOfBoth(): Record<Side, Tokens> {
+    return { left: this.tokens("left"), right: this.tokens("right") };
+  }
+
+  range(side: Side): Range {
+    return this.pipeline.range(this.state, side);
+  }
+
+  shown(): Shown | undefined {
+    return this.pipeline.shown(this.state, this.host.scheme.dark);
+  }
+
+  /** Where the selected tokens stand in the picture. */
+  selected(): Selection | null {
+    const { selected } = this.state;
+    if (!selected) return null;
+    const { slots } = this.tokens(selected.side);
+    const { start, end } = this.range(selected.side);
+    const shown = selected.indices.map((index) => slots[index] ?? -1).filter((slot) => slot >= start && slot < end);
+    const indices = [...new Set(shown)];
+    return indices.length > 0 ? { side: selected.side, index: indices[0] as number, indices } : null;
+  }
+
+  /** A token of the picture is locked, or added to those that are; locking one that is locked lets it go. */
+  select(token: { side: Side; index: number } | null, add: boolean): void {
+    const old = this.selected();
+    if (!token) {
+      this.choose({ selected: null });
+      return;
+    }
+    const kept = old?.side === token.side ? old.indices : [];
+    const there = kept.includes(token.index);
+    const others = add ? kept.filter((index) => index !== token.index) : [];
+    const alone = there && kept.length === 1;
+    const slots = there && (add || alone) ? others : [...others, token.index];
+    const { groups } = this.tokens(token.side);
+    const indices = slots.flatMap((slot) => groups[slot] ?? []);
+    this.choose({ selected: indices.length > 0 ? { side: token.side, indices } : null });
+  }
+
+  /** What stands in place of the picture while it loads. */
+  notice() {
+    const { layer, across_layers } = this.state;
+    const blobs = this.pipeline.blobs(this.state);
+    return this.host.notice(across_layers && blobs.length > 1 ? "layers" : `layer ${layer}`, blobs);
+  }
+
+  private layersText(): string {
+    const { layer, across_layers } = this.state;
+    const { length } = this.stack.layers;
+    if (across_layers === "rollout") return `Rollout to layer ${layer}`;
+    return across_layers ? `${OF[across_layers]} of ${length} layers` : `Layer ${layer}`;
+  }
+
+  private headsText(combined: string | null): string {
+    const heads = this.pipeline.headsOf(this.state);
+    const several = `${heads.length} heads`;
+    if (combined) return `${OF[combined as keyof typeof OF].toLowerCase()} of ${several}`;
+    return heads.length > 1 ? several : `head ${heads[0]}`;
+  }
+
+  /** What is shown, and whether the controls say so. */
+  private parts(): [text: string, said: boolean][] {
+    const { state, pipeline } = this;
+    if (state.open === null) return [["All heads shown", true]];
+    const combined = pipeline.combined(state);
+    const parts: [string, boolean][] = [[this.layersText(), !state.across_layers]];
+    if (combined !== "rollout") parts.push([this.headsText(combined), !combined]);
+    if (pipeline.weighs(state)) parts.push(["value-weighted", false]);
+    if (state.merge_words && offers(this.figure, this.stack).words) parts.push(["whole words", false]);
+    return parts;
+  }
+
+  /** "Layer 2, head 3, beside layer 5, head 11" */
+  override get where(): string {
+    const { beside } = this.state;
+    return `${this.what}${beside ? `, beside layer ${beside.layer}, head ${beside.head}` : ""}`;
+  }
+
+  /** "Layer 2, head 3, value-weighted" */
+  get what(): string {
+    return this.parts()
+      .map(([text]) => text)
+      .join(", ");
+  }
+
+  /** What of it the controls do not say. */
+  get how(): string {
+    return this.parts()
+      .flatMap(([text, said]) => (said ? [] : text))
+      .join(", ");
+  }
+}
+
+/** A reader of the same choices, for the head that stands beside the first. */
+export class BesideController extends WeightsController {
+  constructor(private readonly first: WeightsController) {
+    super(first.host, first.figure, () => []);
+  }
+
+  override get state(): State {
+    const { state } = this.first;
+    const { layer, head } = state.beside ?? { layer: state.layer, head: state.heads[0] as number };
+    return { ...state, layer, heads: [head], beside: null };
+  }
+
+  /** Its layer and head are the other part of the same state; all else holds for both. */
+  override choose({ layer, heads, ...shared }: Change): void {
+    const { state, figure, stack } = this;
+    const to = layer ?? state.layer;
+    const head = (heads ?? state.heads)[0] as number;
+    const offered = offeredHeads(figure, stack, to);
+    const beside = { layer: to, head: offered.includes(head) ? head : (offered[0] as number) };
+    this.first.choose(layer === undefined && !heads ? shared : { ...shared, beside });
+  }
+
+  override announce(): void {
+    this.first.announce();
+  }
+}

@@ -1,0 +1,101 @@
+import { html, nothing, type TemplateResult } from "lit";
+import { tableText, weightTable } from "../controls/table.js";
+import type { Choices } from "../controls/view-state.js";
+import type { Figure } from "../element/figure.js";
+import type { ViewHost } from "../element/view.js";
+import { memo } from "../lib/memo.js";
+import { layerKey, stackSelect } from "./controls.js";
+import { type AttentionFigure, attentionOf } from "./figure.js";
+import { type OptionsOf, optionsButton, optionsPanel } from "./options.js";
+import type { Change, State } from "./state.js";
+import type { Weighing } from "./strongest.js";
+import { AttentionView } from "./view.js";
+import { WeightsController } from "./weights-controller.js";
+
+/** Pixels of the legend below a picture, as `LEGEND` in `figure.py` has them. */
+const LEGEND = 24;
+
+/** Where the rows begin and end, and where the columns do. */
+type Ends = [number, number, number, number];
+
+/** Closes the options if they are open; the keyboard, if it was in there, comes back to their button. */
+export function closeOptions(choices: Pick<Choices<object>, "open" | "toggle">, event: KeyboardEvent): boolean {
+  if (!choices.open.options) return false;
+  choices.toggle("options");
+  if ((event.target as Element).closest(".options"))
+    (event.currentTarget as Element).querySelector<HTMLElement>(".more")?.focus();
+  return true;
+}
+
+/** What the views of weights share: a reader's state, one line of controls, options, a table, keys. */
+export abstract class WeightsView extends AttentionView<State, Change> {
+  protected readonly reader: WeightsController;
+  private readonly weightsTable = memo(
+    (where: string, layer: Weighing["layer"], heads: number[], rows: string[], cols: string[], ...[a, b, c, d]: Ends) =>
+      weightTable({ layer, heads, rows, cols, from: { start: a, end: b }, to: { start: c, end: d } }, where),
+  );
+
+  protected readonly figure: AttentionFigure;
+
+  constructor(
+    protected readonly host: ViewHost,
+    figure: Figure,
+  ) {
+    super();
+    this.figure = attentionOf(figure);
+    this.reader = new WeightsController(host, this.figure, () => this.summary());
+    host.addController(this);
+  }
+
+  /** What follows the choice of a stack. */
+  protected abstract controls(): unknown;
+  protected abstract options(): OptionsOf;
+  protected abstract body(): unknown;
+  /** What is announced after a change. */
+  protected abstract summary(): string[];
+  /** Frees what is locked. Returns false if there is nothing. */
+  protected abstract free(): boolean;
+  /** Return whose layer a key turns. */
+  protected at(_: Event): WeightsController {
+    return this.reader;
+  }
+  /** Whether brackets turn to another layer. */
+  protected turns = (): boolean => true;
+
+  render(): TemplateResult {
+    const { reader } = this;
+    return html`<div class="view ${this.figure.view}-view" @keydown=${this.keydown}>
+      <div class="controls">${stackSelect(reader)}${this.controls()}${optionsButton(reader)}</div>
+      ${optionsPanel(reader, this.options())}${this.body()}${reader.live}
+    </div>`;
+  }
+
+  /** The weights that are shown as numbers, if the reader wants them. */
+  protected table(reader = this.reader, label = "Weights as a table"): unknown {
+    const found = this.weighing(reader); // asks for the weights
+    if (!this.reader.open.table || !found) return nothing;
+    const { layer, heads, rows, cols, from, to } = found;
+    const table = this.weightsTable(reader.what, layer, heads, rows, cols, from.start, from.end, to.start, to.end);
+    return tableText(table, label);
+  }
+
+  /** The weights that are shown; a preview has no numbers to read. */
+  protected weighing(reader = this.reader): Weighing | null {
+    const shown = reader.shown();
+    if (!shown || shown.layer.share < 1) return null;
+    const { layer, heads } = shown;
+    const [rows, cols] = [reader.tokens("left").tokens, reader.tokens("right").tokens];
+    return { layer, heads, rows, cols, from: reader.range("left"), to: reader.range("right") };
+  }
+
+  /** The height that the page has kept, less what stands around the picture. */
+  protected room(around: number): number {
+    const kept = Number.parseFloat(getComputedStyle(this.host.element).minHeight) || 0;
+    return Math.max(kept, 200) - around - LEGEND;
+  }
+
+  private readonly keydown = (event: KeyboardEvent): void => {
+    if ((this.turns() && layerKey(this.at(event), event)) || event.key !== "Escape") return;
+    if (this.free() || closeOptions(this.reader, event)) event.preventDefault();
+  };
+}

@@ -1,0 +1,108 @@
+import { type Layer, WEIGHT } from "../attention/weights.js";
+import type { Scheme } from "../element/scheme.js";
+import type { Range } from "../lib/geometry.js";
+import { hexToRgba } from "../lib/palette.js";
+import { tint } from "./tint.js";
+
+/** One head's weights, as a heat map shows them. */
+export interface Heat {
+  layer: Layer;
+  head: number;
+  color: string;
+  contrast: number;
+  rows: Range;
+  cols: Range;
+  scale: Scale;
+  /** For each stored weight an ink that can be read on its shade; none where the page's own can. */
+  inks: (string | undefined)[];
+}
+
+/** The opacity of a weight between 0 and `most`, on one hue from the background to the colour. */
+export const shade = (weight: number, most: number, contrast: number): number =>
+  most > 0 ? Math.min(1, weight / most) ** (0.75 * contrast) : 0;
+
+export function inksOn(color: string, most: number, contrast: number, scheme: Scheme): (string | undefined)[] {
+  return Array.from(WEIGHT, (weight) => tint(color, shade(weight, most, contrast), scheme).ink);
+}
+
+/** Digits that tell the weights of a scale apart. */
+export const digitsOf = ({ most }: Scale): number => (most < 0.1 ? 3 : 2);
+
+/** The value that is written in a cell, and its ink; nothing where it rounds to zero. */
+export function valueText({ layer, head, inks, scale }: Heat, row: number, col: number): [string, string | undefined] {
+  const text = layer.weight(head, row, col).toFixed(digitsOf(scale));
+  return [Number(text) === 0 ? "" : text, inks[layer.byte(head, row, col)]];
+}
+
+/** A picture of one pixel a cell: `alpha(row, col)` of a colour, in 0…255. */
+export function heatImage(
+  color: string,
+  rows: Range,
+  cols: Range,
+  alpha: (row: number, col: number) => number,
+): ImageData {
+  const [height, width] = [rows.end - rows.start, cols.end - cols.start];
+  const image = new ImageData(width, height);
+  const [r, g, b] = hexToRgba(color);
+  let at = 0;
+  for (let row = rows.start; row < rows.end; row++)
+    for (let col = cols.start; col < cols.end; col++, at += 4) {
+      image.data[at] = r;
+      image.data[at + 1] = g;
+      image.data[at + 2] = b;
+      image.data[at + 3] = alpha(row, col);
+    }
+  return image;
+}
+
+/** The image as something that can be drawn larger. */
+export function toCanvas(image: ImageData): HTMLCanvasElement {
+  const canvas = document.createElement("canvas");
+  Object.assign(canvas, { width: image.width, height: image.height });
+  canvas.getContext("2d")?.putImageData(image, 0, 0);
+  return canvas;
+}
+
+export interface Scale {
+  /** What the full colour stands for, and whether some weights are larger. */
+  most: number;
+  exceeded: boolean;
+}
+
+/** Of so many rows the scale ends with the largest weight; of more, most rows' largest would be lost beside a few. */
+const FEW_ROWS = 24;
+const NOT_EXCEEDED = 0.9;
+
+/** The scale ends with the largest weight, or where nine rows of ten have no larger one. */
+export function scaleOf(layer: Layer, head: number, rows: Range, cols: Range): Scale {
+  const largest = new Float64Array(rows.end - rows.start);
+  for (let col = cols.start; col < cols.end; col++)
+    for (let row = rows.start, at = layer.at(head, row, col); row < rows.end; row++, at++)
+      largest[row - rows.start] = Math.max(largest[row - rows.start] as number, layer.weightAt(at));
+  largest.sort();
+  const last = largest.length - 1;
+  const most = (largest.length > FEW_ROWS && largest[Math.floor(NOT_EXCEEDED * last)]) || largest[last] || 0;
+  return { most, exceeded: most < (largest[last] ?? 0) };
+}
+
+/** So many cells `across` and `down` share a pixel; the strongest is seen. */
+export function heatPicture(
+  { layer, head, color, contrast, scale }: Heat,
+  rows: Range,
+  cols: Range,
+  across = 1,
+  down = 1,
+): ImageData {
+  const alphas = Array.from(WEIGHT, (weight) => Math.round(255 * shade(weight, scale.most, contrast)));
+  const alpha = (row: number, col: number) => alphas[layer.byte(head, row, col)] as number;
+  if (across <= 1 && down <= 1) return heatImage(color, rows, cols, alpha);
+  const pixels = ({ start, end }: Range, step: number) => ({ start: 0, end: Math.ceil((end - start) / step) });
+  const edge = ({ start, end }: Range, pixel: number, step: number) => Math.min(end, start + Math.floor(pixel * step));
+  return heatImage(color, pixels(rows, down), pixels(cols, across), (y, x) => {
+    let strongest = 0;
+    for (let col = edge(cols, x, across); col < edge(cols, x + 1, across); col++)
+      for (let row = edge(rows, y, down); row < edge(rows, y + 1, down); row++)
+        strongest = Math.max(strongest, alpha(row, col));
+    return strongest;
+  });
+}

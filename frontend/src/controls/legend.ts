@@ -1,0 +1,76 @@
+import { html, nothing, type TemplateResult } from "lit";
+import type { Scene } from "../attention/scene.js";
+import { opacities } from "../charts/marks.js";
+import type { SvgPen } from "../charts/svg.js";
+import { ground } from "../charts/tint.js";
+import type { Scheme } from "../element/scheme.js";
+import { headColor, neutral } from "../lib/palette.js";
+
+/** Evenly spaced colours as CSS, and what the first and the last stand for. */
+export interface Ramp {
+  colors: string[];
+  ends: [string, string];
+}
+
+/** The key to a picture's colours: one line on the page, and the same in a file. */
+export interface Legend {
+  /** Its parts stand between " · ", the most important first: a narrow figure shows as many as have room. */
+  text: string;
+  ramp?: Ramp | null;
+  /** Heads whose colours a file explains; on the page their squares do. */
+  heads?: number[];
+  /** How the numbers came about: on the page behind the options. */
+  notes?: string;
+}
+
+const STEPS = 24;
+/** In files: px of a square, of a ramp's cell, between pieces, and of a character, with some to spare. */
+const [SQUARE, CELL, SPACE, CHARACTER, SIZE] = [12, 3, 8, 7, 12];
+
+/** Return a ramp, from the colour of each share of the way. */
+export function ramp(ends: [string, string], color: (share: number) => string): Ramp {
+  return { ends, colors: Array.from({ length: STEPS }, (_, i) => color(i / (STEPS - 1))) };
+}
+
+/** Return what the opacity of lines stands for. Of several heads it holds for each colour, so that none of them has it. */
+export function linesRamp(scene: Scene, scheme: Scheme): Ramp {
+  const [first = "", ...others] = scene.colors;
+  const color = others.length > 0 ? neutral(scheme.dark) : first;
+  const alphas = opacities(scene);
+  return ramp(["0", "1"], (share) => ground(color, alphas[Math.round(255 * Math.sqrt(share))] as number, scheme));
+}
+
+export function legendText({ text, ramp }: Legend): TemplateResult {
+  return html`${
+    ramp
+      ? html`<span class="scale" role="img" aria-label="Colours from ${ramp.ends[0]} to ${ramp.ends[1]}"
+          >${ramp.ends[0]}<i .style="background:linear-gradient(90deg,${ramp.colors})"></i>${ramp.ends[1]}</span
+        >`
+      : nothing
+  }${text.split(" · ").map((part) => html`<span>${part}</span>`)}`;
+}
+
+/** Write pieces of a legend into a file, side by side: texts, and colours as wide as `width`. Return where they end. */
+function write(pen: SvgPen, y: number, ink: string, width: number, pieces: (string | string[])[]): number {
+  let x = 0;
+  for (const piece of pieces) {
+    if (typeof piece === "string") pen.text(piece, x, y, { color: ink, size: SIZE });
+    else
+      piece.forEach((color, i) => {
+        pen.fillStyle = color;
+        pen.fillRect(x + i * width, y - 10, width, SQUARE);
+      });
+    x += SPACE + (typeof piece === "string" ? CHARACTER : width) * piece.length;
+  }
+  return x;
+}
+
+/** Write which colour is which head. */
+export function writeHeads(pen: SvgPen, heads: number[], y: number, dark: boolean, ink: string): number {
+  const squares = heads.flatMap((head) => [[headColor(head, dark)], String(head)]);
+  return write(pen, y, ink, SQUARE, ["Heads", ...squares]);
+}
+
+export function writeRamp(pen: SvgPen, { ends: [first, last], colors }: Ramp, y: number, ink: string): number {
+  return write(pen, y, ink, CELL, [first, colors, last]) + SPACE;
+}

@@ -1,0 +1,82 @@
+import { html, nothing, type TemplateResult } from "lit";
+import { mean } from "../attention/scene.js";
+import type { Weighing } from "../attention/strongest.js";
+import { indices, type Range } from "../lib/geometry.js";
+import { named, type Part, seen } from "./reading.js";
+
+/** The most cells of a table; of a larger one a part is shown. */
+const MOST_CELLS = 2000;
+/** Of larger matrices, so many weights of each row. */
+const STRONGEST = 5;
+
+/** A view's numbers as data. A row's first cell is its heading; without a heading of its own, so is the first column. */
+export interface Table {
+  caption: string;
+  columns: Part[];
+  rows: Part[][];
+}
+
+/** As many rows as there is room for: of more, those with the largest `sizes`, which the caption calls `these`. */
+export function largest(table: Table, sizes: ArrayLike<number>, these: string): Table {
+  const { caption, columns, rows } = table;
+  const room = Math.max(1, Math.floor(MOST_CELLS / columns.length));
+  if (rows.length <= room) return table;
+  const size = (row: number): number => sizes[row] || 0; // NaN is nothing
+  const kept = rows
+    .map((_, row) => row)
+    .sort((a, b) => size(b) - size(a))
+    .slice(0, room)
+    .sort((a, b) => a - b);
+  const said = `${caption}; the ${room} ${these} of ${rows.length}`;
+  return { caption: said, columns, rows: kept.map((row) => rows[row] as Part[]) };
+}
+
+/** A token that occurs twice has its position beside it. */
+function placed(part: Part): unknown {
+  if (Array.isArray(part)) return part.map(placed);
+  return typeof part === "string" || part.at === null ? seen(part) : [seen(part), ` ${part.at}`];
+}
+
+/** A table that scrolls within itself. */
+export function tableText(table: Table | null, label = "Numbers as a table"): TemplateResult | typeof nothing {
+  if (!table) return nothing;
+  const { caption, columns, rows } = table;
+  return html`<div class="table" role="region" aria-label=${label} tabindex="0">
+    <table><caption>${caption}</caption>
+      <thead><tr>${columns.map((name) => (name === "" ? html`<td></td>` : html`<th scope="col">${placed(name)}</th>`))}</tr></thead>
+      <tbody>${rows.map(
+        ([name = "", ...cells]) =>
+          html`<tr><th scope="row">${placed(name)}</th>${cells.map((cell) => html`<td>${placed(cell)}</td>`)}</tr>`,
+      )}</tbody>
+    </table>
+  </div>`;
+}
+
+/** The weights between two ranges of tokens: of several heads their mean. */
+export function weightTable({ layer, heads, rows, cols, from, to }: Weighing, where: string): Table {
+  const caption = `${where}${heads.length > 1 ? ", their mean" : ""}: each row attends to the columns`;
+  const value = (row: number, col: number) => mean(heads.map((head) => layer.weight(head, row, col)));
+  return (from.end - from.start) * (to.end - to.start) <= MOST_CELLS
+    ? {
+        caption,
+        columns: ["", ...indices(to).map((col) => named(cols, col))],
+        rows: indices(from).map((row) => [named(rows, row), ...indices(to).map((col) => value(row, col).toFixed(3))]),
+      }
+    : {
+        caption: `${caption} that hold most of its weight`,
+        columns: ["token", ...ranks(to).map((rank) => `${rank}.`), "together"],
+        rows: indices(from).map((row) => [
+          [`${row + 1} `, { token: rows[row] as string, at: null }],
+          ...strongest(cols, to, (col) => value(row, col)),
+        ]),
+      };
+}
+
+const ranks = ({ start, end }: Range): number[] => indices({ start: 1, end: Math.min(STRONGEST, end - start) + 1 });
+
+function strongest(cols: string[], to: Range, value: (col: number) => number): Part[] {
+  const weights = indices(to).map((col) => ({ col, weight: value(col) }));
+  const top = weights.sort((a, b) => b.weight - a.weight).slice(0, STRONGEST);
+  const held = top.reduce((sum, { weight }) => sum + weight, 0);
+  return [...top.map(({ col, weight }) => [named(cols, col), ` ${weight.toFixed(3)}`]), `${(held * 100).toFixed(0)}%`];
+}

@@ -1,0 +1,319 @@
+import { adoptStyles, html, LitElement, nothing, type TemplateResult, unsafeCSS } from "lit";
+import { showTips } from "../controls/tip.js";
+import { hexToRgba, PALETTES } from "../lib/palette.js";
+import css from "./element.css";
+import { type Blob, type Figure, parseFigure } from "./figure.js";
+import { installReceiver } from "./files.js";
+import { asked, decodeState, encodeState } from "./link.js";
+import { tools } from "./public.js";
+import { reveal } from "./reveal.js";
+import { palest, type Scheme, SchemeController } from "./scheme.js";
+import { type Decode, Store } from "./store.js";
+import { type Answers, answer, type View, type ViewClass, type ViewHost } from "./view.js";
+
+/** How far from the screen a figure begins to load, in screens. */
+const NEAR = "100% 0px";
+
+function forced(dark: boolean): Scheme {
+  const { text, background } = dark ? PALETTES.dark : PALETTES.light;
+  return { dark, pale: palest(hexToRgba(text), hexToRgba(background)), background };
+}
+
+const FORCED: Record<"light" | "dark", Scheme> = { light: forced(false), dark: forced(true) };
+
+/** As the observer would say, but at once: the first picture is not to wait for it. */
+function isNear(element: Element): boolean {
+  const { top, bottom, width } = element.getBoundingClientRect();
+  return width > 0 && top < 2 * innerHeight && bottom > -innerHeight;
+}
+
+/** A figure whose view comes with a script that is still on its way. */
+class Awaited extends Error {}
+
+/** `<attn-viz>`: reads its figure, waits until the reader comes near, then lets a view draw. */
+export class AttnViz extends LitElement implements ViewHost {
+  private static readonly views: Record<string, ViewClass> = {};
+
+  /**
+   * Instant navigation may run this script again on the same page, or another that has more views. The global is
+   * assigned whatever it was: an element of that name or id would hide it from other scripts.
+   */
+  static define(views: Record<string, ViewClass>): void {
+    const known = customElements.get("attn-viz") as typeof AttnViz | undefined;
+    if (!known) installReceiver();
+    globalThis.attnviz = { define: (more) => AttnViz.define(more), ...tools };
+    (known ?? AttnViz).add(views);
+    if (!known) customElements.define("attn-viz", AttnViz);
+  }
+
+  private static add(views: Record<string, ViewClass>): void {
+    Object.assign(AttnViz.views, views);
+    const styles = Object.values(AttnViz.views).map(({ styles = [] }) => styles);
+    AttnViz.styles = [css, ...styles].map((each) => (typeof each === "string" ? unsafeCSS(each) : each));
+    AttnViz.elementStyles = AttnViz.finalizeStyles(AttnViz.styles);
+    for (const figure of document.querySelectorAll<AttnViz>("attn-viz")) figure.retry?.();
+  }
+
+  /** The first picture is drawn. Rejects if the figure's data cannot be read or fetched; a new try makes it anew. */
+  ready!: Promise<void>;
+
+  private resolveReady!: () => void;
+  private rejectReady!: (reason: unknown) => void;
+  private figure: Figure | undefined;
+  private readonly store = new Store();
+  /** How to read what is to be fetched again. */
+  private readonly decoders = new Map<Blob, Decode<unknown>>();
+  private view: View | undefined;
+  private initial = {};
+  readonly element = this;
+  readonly about = "";
+  isDrawn = false;
+  private near = false;
+  private problem = "";
+  private readonly surroundings = new SchemeController(this);
+  private readonly approach = new IntersectionObserver((entries) => this.onApproach(entries), { rootMargin: NEAR });
+
+  constructor() {
+    super();
+    this.renewReady();
+  }
+
+  private renewReady(): void {
+    this.ready = new Promise((resolve, reject) => Object.assign(this, { resolveReady: resolve, rejectReady: reject }));
+    this.ready.catch(() => {}); // whoever awaits it still hears of it
+  }
+
+  override connectedCallback(): void {
+    this.restoreStyles();
+    if (!this.figure && !this.problem) this.read();
+    super.connectedCallback();
+    addEventListener("hashchange", this.follow);
+    this.follow();
+    // The script that makes tabs may only come with the rest of the page.
+    if (document.readyState !== "complete") addEventListener("load", this.follow, { once: true });
+    this.near ||= isNear(this);
+    if (this.near) this.requestUpdate();
+    else this.approach.observe(this);
+  }
+
+  protected override createRenderRoot(): HTMLElement | DocumentFragment {
+    const root = super.createRenderRoot();
+    showTips(root);
+    return root;
+  }
+
+  /** Styles that the page has for the figure, where its Content-Security-Policy lets none stand in attributes. */
+  private restoreStyles(): void {
+    const figure = this.closest("figure") ?? this;
+    for (const element of [figure, ...figure.querySelectorAll<HTMLElement>("[style]")])
+      if (!element.style.length) element.style.cssText = element.getAttribute("style") ?? "";
+  }
+
+  override disconnectedCallback(): void {
+    super.disconnectedCallback();
+    removeEventListener("hashchange", this.follow);
+    this.approach.disconnect();
+  }
+
+  /** A script has brought more views; this figure's may be among them. */
+  private retry(): void {
+    if (this.view || !this.isConnected) return;
+    adoptStyles(this.renderRoot as ShadowRoot, AttnViz.elementStyles);
+    this.read();
+    this.follow();
+    this.requestUpdate();
+  }
+
+  private read(): void {
+    try {
+      const figure = parseFigure(this.getAttribute("data-figure"));
+      this.view = this.make(figure, this);
+      if (figure.state) this.begin(this.view, figure.state);
+      this.initial = this.view.state;
+      this.figure = figure;
+    } catch (error) {
+      if (error instanceof Awaited) return;
+      this.fail(error);
+    }
+  }
+
+  make(figure: Figure, host: ViewHost): View {
+    const ViewOfFigure = AttnViz.views[figure.view];
+    if (!ViewOfFigure) throw new Awaited();
+    return new ViewOfFigure(host, figure);
+  }
+
+  /** The author's choice of what is selected at first. */
+  private begin(view: View, state: string): void {
+    try {
+      view.state = decodeState(state, view.codecs);
+    } catch {
+      // of a figure that was built for another version
+    }
+  }
+
+  /** A link to this figure brings its state with it, as changes of the first one; a bad link changes nothing. */
+  private readonly follow = (): void => {
+    const { view } = this;
+    const change = asked(this);
+    if (change === null || !view) return;
+    const hidden = reveal(this);
+    if (location.hash.includes("~")) this.turnTo(view, change);
+    else if (!hidden) return; // the browser has been there
+    requestAnimationFrame(() => this.scrollIntoView({ block: "nearest" }));
+  };
+
+  private turnTo(view: View, change: string): void {
+    const old = view.state;
+    try {
+      view.state = this.initial;
+      if (change) view.state = decodeState(change, view.codecs);
+    } catch {
+      view.state = old; // a link of another build, or mistyped
+    }
+  }
+
+  private onApproach(entries: IntersectionObserverEntry[]): void {
+    if (!entries.some((entry) => entry.isIntersecting)) return;
+    this.approach.disconnect();
+    this.near = true;
+    this.requestUpdate();
+  }
+
+  override render(): TemplateResult {
+    const { figure, view } = this;
+    try {
+      if (figure && view && !this.problem) return this.picture(figure, view, this.near && view.render());
+    } catch (error) {
+      this.fail(error);
+    }
+    return html`<slot></slot>${
+      this.problem &&
+      html`<p class="alert" role="alert" dir="ltr">This interactive figure cannot be shown: its data are damaged.</p>`
+    }`;
+  }
+
+  private fail(error: unknown): void {
+    this.problem = String((error as Error)?.message || error);
+    this.rejectReady(error);
+    console.warn(error);
+  }
+
+  private picture(figure: Figure, view: View, shown: unknown): TemplateResult {
+    const { scheme } = this;
+    const forced = figure.theme === "auto" ? "" : "forced";
+    // What is said of the first state holds for no other.
+    const label = (this.encoded && view.label) || figure.label;
+    const style = `--pale:${scheme.pale * 100}%;--page:${scheme.background}`;
+    return html`<div class="static ${this.near ? "" : "waiting"}"><slot></slot><p hidden dir="ltr">${figure.label}</p></div>
+      ${
+        shown
+          ? html`<div class="figure ${scheme.dark ? "dark" : "light"} ${forced}" hidden dir="ltr" role="group" aria-label=${label} .style=${style}>
+              ${shown}
+            </div>`
+          : nothing
+      }`;
+  }
+
+  /** Resolves when all is drawn that the present state shows: what is fetched for it, and the frame it is drawn in. */
+  protected override async getUpdateComplete(before = 0): Promise<boolean> {
+    const complete = await super.getUpdateComplete();
+    const asked = await this.store.settled();
+    if (asked > before) return this.getUpdateComplete(asked); // what has come may ask for more
+    await new Promise<unknown>((drawn) => (document.hidden ? drawn(0) : requestAnimationFrame(drawn)));
+    return complete;
+  }
+
+  // What a view may ask
+
+  get scheme(): Scheme {
+    const theme = this.figure?.theme ?? "auto";
+    return theme === "auto" ? this.surroundings.current : FORCED[theme];
+  }
+
+  get encoded(): string {
+    const { view, initial } = this;
+    return view ? encodeState(view.state, initial, view.codecs) : "";
+  }
+
+  blob<T>(blob: Blob, decode: Decode<T>): T | undefined {
+    const decoded = this.store.peek<T>(blob);
+    if (decoded === undefined && !this.store.hasFailed(blob)) this.fetch(blob, decode);
+    return decoded;
+  }
+
+  load<T>(blob: Blob, decode: Decode<T>): Promise<T> {
+    return this.store.load(blob, decode);
+  }
+
+  private fetch<T>(blob: Blob, decode: Decode<T>): void {
+    this.decoders.set(blob, decode);
+    const update = () => this.requestUpdate();
+    this.load(blob, decode).then(update, (error) => {
+      if (!this.isDrawn) this.rejectReady(error);
+      update();
+    });
+  }
+
+  notice(what: string, blobs: readonly Blob[]): TemplateResult {
+    const failed = blobs.filter((blob) => this.store.hasFailed(blob));
+    if (failed.length === 0) return html`<span class="detail pale">Loading ${what} …</span>`;
+    const retry = () => {
+      if (!this.isDrawn) this.renewReady();
+      for (const blob of failed) this.fetch(blob, this.decoders.get(blob) as Decode<unknown>);
+      this.requestUpdate();
+    };
+    const sentence = `${what[0]?.toUpperCase()}${what.slice(1)} could not be loaded.`;
+    return html`<span class="failure" role="alert"
+      >${sentence} <button @click=${retry}>Try again</button></span>`;
+  }
+
+  drawn(): void {
+    this.resolveReady();
+    if (this.isDrawn) return;
+    this.isDrawn = true;
+    // Once the picture is on the screen, what a preview stands for is fetched.
+    setTimeout(() => this.requestUpdate(), 200);
+  }
+
+  changed(): void {
+    this.dispatchEvent(new CustomEvent("attnviz-change", { bubbles: true, composed: true, detail: this.state }));
+  }
+
+  // What a program may ask
+
+  /** What the reader sees. Setting merges; a bad value throws a RangeError that names it. */
+  get state(): object {
+    return this.opened().state;
+  }
+
+  set state(change: object) {
+    this.opened().state = change;
+  }
+
+  /** The weights of one head, `{stack, layer, head}`, as stored: within 0.004 of the model's. For hidden figures, too. */
+  async weights(request: object): Promise<object> {
+    return this.ask("weights", request);
+  }
+
+  /** What the weights of one head come of. Rejects where a figure has no queries and keys: all but the neuron view. */
+  async neurons(request: object): Promise<object> {
+    return this.ask("neurons", request);
+  }
+
+  /** What the figure shows, as numbers; `request` says of what, where there is a choice. For views of other things. */
+  async values(request: object = {}): Promise<object> {
+    return this.ask("values", request);
+  }
+
+  private ask(what: keyof Answers, request: object): Promise<object> {
+    return answer(this.opened(), what, request);
+  }
+
+  private opened(): View {
+    if (!this.figure && !this.problem) this.read();
+    const { figure, view } = this;
+    if (!figure || !view) throw new Error(this.problem || "not ready");
+    return view;
+  }
+}

@@ -1,0 +1,74 @@
+import type { Choices } from "../controls/view-state.js";
+
+/** How a link writes a part of the state, and reads it. */
+export interface Codec {
+  // biome-ignore lint/suspicious/noExplicitAny: each part has its own type, which its view knows
+  write(value: any): string;
+  read(text: string): unknown;
+}
+
+export type Codecs = Record<string, Codec>;
+
+const PLAIN: Codec = { write: String, read: plain };
+const codecOf = (codecs: Codecs, key: string) => (Object.hasOwn(codecs, key) ? codecs[key] : PLAIN) as Codec;
+
+function plain(text: string): unknown {
+  if (text === "true" || text === "false") return text === "true";
+  return text === "" || Number.isNaN(Number(text)) ? text : Number(text);
+}
+
+/** The address of a figure's state: `#figure~layer=2&heads=3,5`. Only what differs from the first state is in it. */
+export function encodeState<State extends object>(state: State, initial: State, codecs: Codecs = {}): string {
+  const changed = Object.entries(state).filter(
+    ([key, value]) => JSON.stringify(value) !== JSON.stringify(initial[key as keyof State]),
+  );
+  const written = (key: string, value: unknown) =>
+    value === null ? "null" : encodeURIComponent(codecOf(codecs, key).write(value)).replaceAll("%2C", ",");
+  return changed.map(([key, value]) => `${key}=${written(key, value)}`).join("&");
+}
+
+/** Throws where a part cannot be read; the view checks the rest. */
+export function decodeState(text: string, codecs: Codecs = {}): object {
+  return Object.fromEntries(
+    text.split("&").map((part) => {
+      const [key = "", value = ""] = part.split("=");
+      return [key, value === "null" ? null : codecOf(codecs, key).read(decodeURIComponent(value))];
+    }),
+  );
+}
+
+/** What can be linked to is the figure, or the element itself. */
+export function idOf(element: Element): string {
+  return element.closest("figure[id]")?.id ?? element.id;
+}
+
+/** Return the state that the page's address asks of an element: "" to show it as it is, null if it asks nothing. */
+export function asked(element: Element): string | null {
+  const id = idOf(element);
+  const [place = "", ...state] = location.hash.slice(1).split("~");
+  return id && [place, decoded(place)].includes(id) ? state.join("~") : null;
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+export function linkTo({ element, encoded }: Choices<object, never>["host"]): string {
+  return `${location.href.replace(/#.*/, "")}#${encodeURIComponent(idOf(element))}~${encoded}`;
+}
+
+/** Where the clipboard is closed to us, the link goes to the address bar. */
+export async function copyLink<State extends object>(reader: Choices<State, never>): Promise<void> {
+  const link = linkTo(reader.host);
+  try {
+    await navigator.clipboard.writeText(link);
+    reader.note("Link copied");
+  } catch {
+    history.replaceState(history.state, "", link);
+    reader.note("The link is in the address bar");
+  }
+}

@@ -1,0 +1,18 @@
+import { html, nothing, svg } from "lit";
+import type { Attnviz } from "../../../mkdocs_attnviz/static/attnviz.js";
+import { accent, DEEPEST, tint } from "../charts/tint.js";
+import { json } from "../lib/json-blob.js";
+import { Scaled } from "../lib/packed.js";
+
+/** The global `attnviz`, for scripts of packages that bring views of their own. Declared in `static/attnviz.d.ts`. */
+export const tools: Omit<Attnviz, "define"> = {
+  html,
+  svg,
+  nothing,
+  json,
+  scaled: (rows) => (bytes) => {
+    const scaled = new Scaled(bytes, rows);
+    return Array.from({ length: rows }, (_, row) => scaled.row(row));
+  },
+  tint: (share, scheme) => tint(accent(scheme), DEEPEST * share, scheme),
+};

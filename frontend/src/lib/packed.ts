@@ -1,0 +1,65 @@
+const MASKED = -32768;
+
+/** Values of shape (groups, length), each row with a scale of its own; what is masked is NaN. */
+export class Scaled {
+  readonly length: number;
+  private readonly rows: Float32Array[];
+
+  constructor(bytes: Uint8Array, groups: number) {
+    this.length = (bytes.length / groups - 4) / 2;
+    if (!Number.isInteger(this.length)) throw new Error(`${bytes.length} bytes are not ${groups} scaled rows`);
+    const view = new DataView(bytes.buffer, bytes.byteOffset);
+    this.rows = Array.from({ length: groups }, (_, group) => {
+      const scale = view.getFloat32(4 * group, true);
+      const from = 4 * groups + 2 * group * this.length;
+      return Float32Array.from({ length: this.length }, (_, i) => {
+        const step = view.getInt16(from + 2 * i, true);
+        return step === MASKED ? Number.NaN : step * scale;
+      });
+    });
+  }
+
+  row(group: number): Float32Array {
+    return this.rows[group] as Float32Array;
+  }
+}
+
+declare global {
+  interface Uint8ArrayConstructor {
+    fromBase64?(base64: string): Uint8Array<ArrayBuffer>;
+  }
+}
+
+function decodeBase64(base64: string): Uint8Array<ArrayBuffer> {
+  if (Uint8Array.fromBase64) return Uint8Array.fromBase64(base64);
+  const binary = atob(base64);
+  const bytes = new Uint8Array(binary.length);
+  for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
+  return bytes;
+}
+
+/** As many bytes as are inflated where nobody knows how many there are. */
+const MOST = 1 << 26;
+
+/**
+ * Base64 of a zlib stream → its bytes, at most `most`: a short one may inflate to gigabytes. Not by way of a `Blob`:
+ * browsers keep those in another process.
+ */
+export async function inflate(base64: string, most = MOST): Promise<Uint8Array> {
+  const { body } = new Response(decodeBase64(base64));
+  let length = 0;
+  const counted = new TransformStream<Uint8Array, Uint8Array>({
+    transform(bytes, controller) {
+      length += bytes.length;
+      if (length > most) throw new Error(`there are more than ${most} bytes`);
+      controller.enqueue(bytes);
+    },
+  });
+  const stream = (body as ReadableStream).pipeThrough(new DecompressionStream("deflate")).pipeThrough(counted);
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+/** `decode`, for no more than so many bytes. */
+export function upTo<T>(most: number, decode: (bytes: Uint8Array) => T): typeof decode & { most: number } {
+  return Object.assign(decode, { most });
+}
