@@ -1,4 +1,4 @@
-"""The example site's masked language model: what its README and the tutorial say of it, in transformers' numbers."""
+"""The example site's masked language model: the claims of its README and of the tutorial, in transformers' numbers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ torch.set_num_threads(1)
 
 FOLDER = ROOT / "example_site" / "models" / "agreement"
 NUMBER, TENSE, GENDER = (2, 1), (1, 2), (2, 3)
-"""Layer and head."""
+"""Layer and head of each."""
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def questions(script):
-    """300 held-out sentences, of a seed that neither training nor scores use, with their last verb."""
+    """Return 300 held-out sentences with their last verbs, from a seed that neither training nor scores use."""
     return script.questions(300, "tests")
 
 
@@ -46,7 +46,7 @@ def distracted(questions):
 
 
 def expected(model, tokenizer, text):
-    """Probabilities in the place of the mask, by word."""
+    """Return the probabilities of the masked token, by word."""
     inputs = tokenizer(text, return_tensors="pt")
     at = inputs["input_ids"][0].tolist().index(tokenizer.mask_token_id)
     with torch.no_grad():
@@ -55,7 +55,7 @@ def expected(model, tokenizer, text):
 
 
 def looks(model, tokenizer, text, layer, head):
-    """Weights from the mask, (token of the text,), and the tokens."""
+    """Return the weights from the mask, (T,), and the tokens."""
     inputs = tokenizer(text, return_tensors="pt")
     at = inputs["input_ids"][0].tolist().index(tokenizer.mask_token_id)
     with torch.no_grad():
@@ -124,7 +124,7 @@ def test_every_word_is_in_the_vocabulary(script, tokenizer):
 
 
 def test_verbs_agree_with_their_subjects(script):
-    """By looking the subject up in the tables, not by what the grammar says of itself."""
+    """The subject is looked up in the tables; the grammar itself is not asked."""
     grammar = script.sentences.__globals__
     plurals, singulars = ({noun[column] for noun in grammar["NOUNS"]} for column in (1, 0))
     for one in itertools.islice(script.sentences("verbs", held_out=False), 2_000):
@@ -172,7 +172,7 @@ def test_what_the_pages_say_is_likely(model, tokenizer, text, word, least, most)
 
 
 def test_a_mistake_is_unlikely_from_both_sides(model, tokenizer):
-    """As the caption in `guide/views/tokens.md` says."""
+    """The caption in `guide/views/tokens.md` claims it."""
     verb = expected(model, tokenizer, "the keys to the cabinet [MASK] on the table.")
     noun = expected(model, tokenizer, "the [MASK] to the cabinet is on the table.")
     assert f"{verb['is']:.2%}" == "0.07%"
@@ -218,7 +218,7 @@ def test_weights_over_held_out_sentences(script, model, tokenizer, distracted):
 
 
 def test_number_tense_and_gender_hang_on_a_head_each(script, model, tokenizer):
-    """The README's table: each head taken out, and what is still right."""
+    """The README's table tells what is still right when each head is removed."""
     asked = [(one, verb) for one, verb in script.questions(1_000, "tests") if verb.distracted]
     past = [(one, verb) for one, verb in asked if verb.past]
     pronouns = [(one, verb.pronoun) for one, verb in script.questions(1_000, "tests") if verb.pronoun is not None]

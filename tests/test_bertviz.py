@@ -124,7 +124,7 @@ def save_models(path):
 
 
 def expected(folder, keys):
-    """Transformers' own `output_attentions`: stack → layer → (heads, rows, cols)."""
+    """Return transformers' own `output_attentions`, (heads, rows, cols), by stack and layer."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     model = transformers.AutoModel.from_pretrained(folder, attn_implementation="eager").eval()
     inputs = dict(tokenizer(keys["text"].lower(), (keys.get("text_pair") or "").lower() or None, return_tensors="pt"))

@@ -272,7 +272,7 @@ def test_nothing_is_pruned_while_a_page_is_unknown(built):
     built.write("notes.ipynb", '{"cells": []}')
     made = built.run("prune")
     assert made.returncode == 2
-    assert "what is not known here: notes.ipynb has changed since the site was built." in made.stderr
+    assert "entries that are not known here: notes.ipynb has changed since the site was built." in made.stderr
 
 
 def test_a_record_that_cannot_be_read_is_none(built):

@@ -1,4 +1,4 @@
-"""Saved models of every text model type, whole and damaged: what is drawn of them is transformers' own attention."""
+"""Saved models of every text model type, whole and damaged: what is drawn is transformers' own attention."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from mkdocs_attnviz.settings import Settings
 TABLE = json.loads(test_coverage.TABLE.read_text())["types"]
 TYPES = [name for name in test_coverage.TYPES if name not in NO_ATTENTION and name not in tiny_models.NOT_BUILT]
 WHY = re.compile(r"is not complete|of other shapes|cannot be loaded|no trained head")
-"""What is said of a model whose weights are not those that its configuration asks for."""
+"""Reasons for refusing a model whose weights are not those that its configuration needs."""
 BUILT_IN = {"canine", "esmc"}
 """Types whose tokenizers are in their code, so that they need no file."""
 
@@ -53,7 +53,7 @@ class Directory:
         self.config = json.loads((folder / "config.json").read_text())
         model, report = self.kind.from_pretrained(folder, attn_implementation="eager", output_loading_info=True)
         self.whole = not report["missing_keys"]
-        """Whether transformers reads what it has written: not of each type."""
+        """True if transformers can read what it has written, which is not so for every type."""
         self.truth = None
         if "stacks" in TABLE[model_type] and self.whole:
             self.truth = test_coverage.expected(replace(self.tiny, model=model.eval()), self.example)
@@ -72,7 +72,7 @@ class Directory:
             fast.save_pretrained(self.folder)
 
     def loaded(self, **settings):
-        """The model as a worker loads it, or why it is refused."""
+        """Return the model as a worker loads it, or the reason why it is refused."""
         ref = resolve(str(self.folder), None, Settings(**settings), self.folder)
         try:
             return load(ref, "cpu", attention=True)
@@ -80,7 +80,9 @@ class Directory:
             return str(error)
 
     def check(self, loaded, *, refused):
-        """Nothing is drawn, for the reason that `refused` tells, or transformers' own attention of the whole model."""
+        """Check that it is refused for the given reason, or that its attention is transformers' own of the
+        whole model.
+        """
         if isinstance(loaded, str):
             assert re.search(refused, loaded), loaded
         elif self.truth is not None:
@@ -113,7 +115,7 @@ def whole(saved):
 
 
 def a_weight_is_missing(saved):
-    """Another one for each type."""
+    """A different weight is removed for each type."""
     dropped = min(saved.weights, key=lambda name: zlib.crc32(f"{saved.config['model_type']} {name}".encode()))
     saved.save({name: value for name, value in saved.weights.items() if name != dropped})
     saved.check(saved.loaded(), refused=WHY)
@@ -132,7 +134,9 @@ def there_is_no_tokenizer(saved, model_type):
 
 
 def there_is_code_of_its_own(saved):
-    """A class of its own that computes the same. transformers renames no weights for it, as it does for its own."""
+    """The model's own class computes the same. transformers renames no weights for it, as it does for
+    its own classes.
+    """
     saved.save(auto_map={"AutoModel": "own.Own"})
     (saved.folder / "own.py").write_text(OWN.format(name=saved.kind.__name__))
     assert "needs Python code of its own to run" in saved.loaded()

@@ -1,4 +1,4 @@
-"""What a worker process knows of the build's environment."""
+"""The environment variables that a worker process gets."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ import huggingface_hub
 import pytest
 
 from mkdocs_attnviz.models.engine.client import Worker
-from mkdocs_attnviz.models.engine.environment import hub_tokens, knowing, worker_environment
+from mkdocs_attnviz.models.engine.environment import hub_tokens, temporary_variables, worker_environment
 
 pytestmark = pytest.mark.usefixtures("cold_workers")
 SECRETS = {
@@ -69,7 +69,7 @@ def test_the_hubs_tokens_are_known_for_one_job(monkeypatch):
     tokens = hub_tokens(os.environ)
     monkeypatch.delenv("HF_TOKEN")
     monkeypatch.setenv("HF_TOKEN_PATH", "/nowhere")
-    with knowing(tokens):
+    with temporary_variables(tokens):
         assert huggingface_hub.get_token() == "hf_secret"
     assert "HF_TOKEN" not in os.environ
 

@@ -122,27 +122,6 @@ def test_the_masked_model_says_whose_horse_is_fed():
         assert least <= probabilities[tokenizer.convert_tokens_to_ids(word)] <= most
 
 
-# ---- what the pages list
-
-
-def test_every_key_and_setting_is_documented():
-    from mkdocs_attnviz.block.fields import fields_of, part_of
-    from mkdocs_attnviz.settings import Settings
-    from mkdocs_attnviz.views import OPTIONS
-
-    def listed(page):
-        return re.findall(r"^\| `(\w+)` \|", (DOCS / "guide" / page).read_text(), re.MULTILINE)
-
-    fields = {key: field for options in OPTIONS.values() for key, field in fields_of(options).items()}
-    keys = set(fields)
-    parts = {key: part_of(field.annotation) for key, field in fields.items()}
-    within = {f"{key}.{name}" for key, part in parts.items() if part is not None for name in part.model_fields}
-    listed_within = re.findall(r"^\| `(\w+\.\w+)` \|", (DOCS / "guide" / "block.md").read_text(), re.MULTILINE)
-    assert sorted(listed_within) == sorted(within)
-    assert sorted(listed("block.md")) == sorted(keys)
-    assert sorted(listed("settings.md")) == sorted(Settings.model_fields)
-
-
 @pytest.mark.parametrize("page", PAGES)
 def test_every_page_describes_itself(page):
     head = yaml.safe_load((DOCS / page).read_text().split("---")[1])

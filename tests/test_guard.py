@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.figure import MARK, placeholder, sources
-from mkdocs_attnviz.models.engine.client import _keep
+from mkdocs_attnviz.models.engine.client import _collect_lines
 from mkdocs_attnviz.models.identity.reference import resolve
 from mkdocs_attnviz.publishing import without_folders
 from mkdocs_attnviz.settings import Settings
@@ -74,7 +74,7 @@ BLOCK = "```attention\nmodel: mine\ntext: a b c\nid: {}\n```\n\n"
 
 
 def converted(code, folder, limit=None):
-    """The page that `code` prints, and what was said meanwhile."""
+    """Return the page that `code` prints, and the log."""
     run = subprocess.run(
         [sys.executable, "-"],
         input=CONVERT + code,
@@ -91,7 +91,7 @@ def converted(code, folder, limit=None):
 
 
 def test_forged_placeholders_beside_a_good_one(tmp_path):
-    """In raw HTML, where anybody may write them."""
+    """Anybody may write them in raw HTML."""
     text = "".join(f"{forged(carried)}\n\n" for carried in FORGED.values()) + BLOCK.format("good")
     page, log = converted(f"convert({text!r})", tmp_path)
     assert len(page.select("#good attn-viz")) == 1
@@ -99,7 +99,7 @@ def test_forged_placeholders_beside_a_good_one(tmp_path):
 
 
 def test_a_full_disk_costs_the_figures_that_need_it(tmp_path):
-    """Nothing is written in part: the next build would take that for the whole."""
+    """Nothing is written in part, since the next build would take it for the whole."""
     text = BLOCK.format("one") + BLOCK.format("two")
     code = f"convert({text!r}, assets_dir='assets', cache_dir={str(tmp_path / 'cache')!r})"
     converted(code, tmp_path)
@@ -117,7 +117,7 @@ def test_a_full_disk_costs_the_figures_that_need_it(tmp_path):
 
 
 def test_a_worker_that_cannot_be_started(tmp_path):
-    """As where a user may have no more processes; here there are no more pipes."""
+    """A user may have no more processes; here there are no more pipes."""
     import_all = "convert('', on_missing='warn')\nimport os, mkdocs_attnviz.models.engine.client\n"
     full = (
         "resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir('/proc/self/fd')) + 3, 999))\n"
@@ -218,7 +218,7 @@ def test_what_of_a_path_is_published(tmp_path, message, published):
 
 
 def test_a_user_that_the_system_does_not_know(monkeypatch):
-    """And that has no home: in a container under some number."""
+    """A container may run under a user number without a name and without a home."""
 
     def unknown(number):
         raise KeyError(number)
@@ -243,8 +243,8 @@ def test_a_console_without_our_characters(tmp_path):
 
 
 def test_output_of_a_worker_without_a_line_break():
-    """It is read, and only its end is kept."""
+    """The output is read, but only its end is stored."""
     kept = collections.deque(maxlen=20)
-    _keep(io.BytesIO(b"x" * 50_000_000 + b"\nthe end\n"), kept)
+    _collect_lines(io.BytesIO(b"x" * 50_000_000 + b"\nthe end\n"), kept)
     assert sum(map(len, kept)) <= 20 * 10_000
     assert kept[-1] == "the end"

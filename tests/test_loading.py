@@ -18,7 +18,7 @@ from tokenizers import ByteLevelBPETokenizer, Tokenizer, models, pre_tokenizers,
 from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.models.captures import attention, predictions
 from mkdocs_attnviz.models.captures.context import Context
-from mkdocs_attnviz.models.errors import said
+from mkdocs_attnviz.models.errors import error_message
 from mkdocs_attnviz.models.identity.reference import resolve
 from mkdocs_attnviz.models.inputs.examples import example
 from mkdocs_attnviz.models.loading.load import Lacking, Unusable, load
@@ -429,13 +429,13 @@ def test_gguf(copied, alone):
     ],
 )
 def test_errors_of_libraries_are_told_whole_and_without_their_names(error):
-    text = said(error)
+    text = error_message(error)
     assert "Error" not in text
     assert "\n" not in text
     assert "\x1b" not in text
     assert len(text) <= 402
-    assert said(OSError("first line\n\nsecond line")) == "first line second line"
-    assert said(NotImplementedError()) == "not implemented"
+    assert error_message(OSError("first line\n\nsecond line")) == "first line second line"
+    assert error_message(NotImplementedError()) == "not implemented"
 
 
 @pytest.mark.parametrize(

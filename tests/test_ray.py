@@ -33,7 +33,7 @@ from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import TENSORS
 from mkdocs_attnviz.models.engine.client import Captured, EngineFailed, Refused
 from mkdocs_attnviz.models.engine.ray.engine import RayEngine
-from mkdocs_attnviz.models.engine.ray.schedule import Waiting, Work, chunks
+from mkdocs_attnviz.models.engine.ray.schedule import JobKind, Waiting, chunks
 from mkdocs_attnviz.models.engine.request import Request
 from mkdocs_attnviz.models.identity.reference import resolve, resolve_tensors
 from mkdocs_attnviz.pipeline import Pipeline
@@ -356,7 +356,7 @@ def test_a_model_with_little_work_is_loaded_once():
 
 def test_a_worker_stays_with_the_model_it_has():
     waiting = Waiting(texts(ref(MINILM), 320) + texts(ref(INDUCTION), 64), batch_size=8)
-    loaded = waiting.take(None, {Work((replace(ref(MINILM), name=""),))}, {}).models
+    loaded = waiting.take(None, {JobKind((replace(ref(MINILM), name=""),))}, {}).models
     assert [model.path for model in loaded] == [INDUCTION]
     assert waiting.take(loaded, (), {}).models == loaded
 
@@ -368,10 +368,10 @@ def test_a_model_that_has_not_what_one_view_wants_may_have_what_another_does():
     first = waiting.take(None, (), {})
     assert set(first.requests) == {0, 1, 2}
     waiting.put(first)
-    (other,) = waiting.take(None, {first.works[1]}, {}).requests
+    (other,) = waiting.take(None, {first.kinds[1]}, {}).requests
     assert other == 3
-    assert [list(chunk.requests) for chunk in waiting.drop(first.works[1])] == [list(first.requests)]
-    assert waiting.take(None, {first.works[0]}, {}) is None
+    assert [list(chunk.requests) for chunk in waiting.drop(first.kinds[1])] == [list(first.requests)]
+    assert waiting.take(None, {first.kinds[0]}, {}) is None
 
 
 def test_two_models_are_given_together():

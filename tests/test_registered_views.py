@@ -29,6 +29,12 @@ class Distribution(types.SimpleNamespace):
     pass
 
 
+def forget():
+    """Forget the views that have been imported."""
+    views._view.cache_clear()
+    views._parsed.cache_clear()
+
+
 @pytest.fixture
 def register(monkeypatch):
     """`register(name, view, package=…)` has a package register a view; in place of one, an exception is raised."""
@@ -42,15 +48,14 @@ def register(monkeypatch):
         point = EntryPoint(name, f"{module.__name__}:VIEW", plugins.GROUP)
         vars(point).update(dist=Distribution(name=f"{package}-views"))
         known[name] = [*known.get(name, ()), point]
-        views._view.cache_clear()
+        forget()
         return module
 
     monkeypatch.setattr(plugins, "registered", lambda: known)
     monkeypatch.setattr(views, "registered", lambda: known)
-    views._view.cache_clear()
+    forget()
     yield register
-    views._view.cache_clear()
-    views._parsed.cache_clear()
+    forget()
 
 
 def drawing(block, options, entry):

@@ -1,4 +1,4 @@
-"""The example site's classifier: what its README and the page on saliency say of it, in transformers' numbers."""
+"""The example site's classifier: the claims of its README and of the page on saliency, in transformers' numbers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def held_out(script):
-    """500 reviews with a pair that the training leaves out, of a seed that neither training nor scores use."""
+    """Return 500 reviews with a pair that the training leaves out, from a seed that neither training nor scores use."""
     return list(itertools.islice(script.reviews("tests", held_out=True), 500))
 
 
@@ -97,7 +97,7 @@ def test_every_word_is_in_the_vocabulary(script, tokenizer):
 
 
 def test_counting_words_does_not_do(script):
-    """Whether there are more adjectives of praise than of blame says the verdict of less than half of the reviews."""
+    """Counting adjectives of praise and of blame gives the right verdict for less than half of the reviews."""
     grammar = script.reviews.__globals__
     good, bad = (set(grammar["ADJECTIVES"][key]) for key in (True, False))
     counted = []
@@ -143,7 +143,7 @@ def test_what_the_pages_say(script, model, tokenizer, text, good):
 
 
 def test_but_can_be_missed_and_although_cannot(model, tokenizer):
-    """With the word left out, as the page on saliency says."""
+    """The page on saliency tells how the verdict changes without the word."""
     for word, with_it, without_it in (("but", "positive", "positive"), ("although", "negative", "positive")):
         inputs = tokenizer(f"the plot is dull, {word} the acting is superb.", return_tensors="pt")
         gap = inputs["input_ids"] == tokenizer.convert_tokens_to_ids(word)

@@ -32,7 +32,7 @@ PANICKING = "a" * 60 + "b"
 
 
 def changed_model(folder, file="config.json", **fields):
-    """The directory of a small model, of which a file is another."""
+    """Return the directory of a small model with one changed file."""
     shutil.copytree(INDUCTION, folder)
     about = json.loads((folder / file).read_text())
     (folder / file).write_text(json.dumps(about | fields))
@@ -59,7 +59,7 @@ def run(worker, folder, *inputs):
 
 
 def given_up(worker, folder, endless):
-    """The answer to an input that never ends, once its model has been loaded without a limit."""
+    """Return the answer to an input that never ends; its model was loaded without a limit."""
     worker.timeout = 0
     (answer,) = run(worker, folder, "b c")
     assert isinstance(answer, Captured)
@@ -80,7 +80,7 @@ def test_a_template_without_end(worker, tmp_path):
 
 
 def test_a_regular_expression_without_end(worker, tmp_path):
-    """In native code, where no thread of Python runs."""
+    """It is matched in native code, where no Python thread runs."""
     answer = given_up(worker, with_pattern(tmp_path / "model", ENDLESS_PATTERN), "a" * 90_000)
     assert answer == Refused(0, f"Running this text through the model failed: {LATE}")
 
@@ -99,7 +99,7 @@ def test_a_model_of_a_million_layers(worker, tmp_path):
 
 @pytest.fixture
 def silent_server():
-    """The address of a server that takes every connection and never says a word."""
+    """Return the address of a server that accepts every connection and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
@@ -133,7 +133,7 @@ def test_a_shared_cache_that_stays_silent(silent_server, tmp_path, monkeypatch):
 
 
 def test_a_panic_is_its_texts_fault_alone(worker, tmp_path):
-    """A panic in Rust is no exception like others, and once ended the process before any text was announced."""
+    """A panic in Rust is no ordinary exception, and once ended the process before any text was announced."""
     answers = run(worker, with_pattern(tmp_path / "model", PANICKING_PATTERN), "a b c", PANICKING, "b c d")
     assert [type(answer) for answer in answers] == [Captured, Refused, Captured]
     assert answers[1].problem.key == "text"
@@ -205,7 +205,7 @@ next(job)
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_a_worker_ends_with_its_build(tmp_path, cold_workers, how):
-    """A worker ends although it would be in native code for hours."""
+    """The worker ends although it would be in native code for hours."""
     folder = with_pattern(tmp_path / "model", ENDLESS_PATTERN)
     build = subprocess.Popen([sys.executable, "-c", BUILD, folder], stdout=subprocess.PIPE, text=True)
     worker = int(build.stdout.readline())
@@ -237,7 +237,7 @@ def test_a_worker_that_is_killed_takes_its_watchdog_along(cold_workers):
 
 
 def _wait_for_end(process):
-    """Until the process is gone; a zombie is."""
+    """Wait until the process is gone or a zombie."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         try:

@@ -29,7 +29,7 @@ def fast(backend: Tokenizer, **special: str) -> transformers.PreTrainedTokenizer
 
 
 def byte_level(*more: AddedToken, lines: Iterable[str] = LINES) -> transformers.PreTrainedTokenizerFast:
-    """As GPT-2's; `more` are added tokens."""
+    """Return a tokenizer like GPT-2's; `more` are added tokens."""
     backend = Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
@@ -45,7 +45,7 @@ def byte_level(*more: AddedToken, lines: Iterable[str] = LINES) -> transformers.
 
 
 def byte_fallback() -> transformers.PreTrainedTokenizerFast:
-    """As Llama's: nothing splits the text before the model, and what the vocabulary lacks is written in bytes."""
+    """Return a tokenizer like Llama's: the model gets the whole text, and bytes stand for what the vocabulary lacks."""
     trained = Tokenizer(models.BPE())
     trained.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     trained.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")
@@ -64,7 +64,7 @@ def byte_fallback() -> transformers.PreTrainedTokenizerFast:
 
 
 def unigram(lines: Iterable[str]) -> transformers.PreTrainedTokenizerFast:
-    """As T5's and XLM-RoBERTa's."""
+    """Return a tokenizer like those of T5 and XLM-RoBERTa."""
     backend = Tokenizer(models.Unigram())
     backend.pre_tokenizer, backend.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
     trainer = trainers.UnigramTrainer(
@@ -88,7 +88,7 @@ def slow_sentencepiece(folder: Path, *, fallback: bool) -> transformers.PreTrain
 
 
 def m2m100(folder: Path) -> transformers.PreTrainedTokenizer:
-    """Puts the language before the text."""
+    """Return a tokenizer that puts the language before the text."""
     slow_sentencepiece(folder, fallback=False)
     pieces = sentencepiece.SentencePieceProcessor(str(folder / "sp.model"))
     names = {pieces.id_to_piece(n): n for n in range(pieces.get_piece_size())}
@@ -97,7 +97,7 @@ def m2m100(folder: Path) -> transformers.PreTrainedTokenizer:
 
 
 def neox_japanese(folder: Path) -> transformers.PreTrainedTokenizer:
-    """Bytes are `<|byte195|>`, and a token by itself is told as �."""
+    """Return a tokenizer whose bytes are `<|byte195|>`, and which decodes one of them alone as �."""
     names = ["<|endoftext|>", "<|startoftext|>", "<SP>", "<BR>", "o", "k", *(f"<|byte{n}|>" for n in range(0x100))]
     (folder / "vocab.txt").write_text("\n".join(names))
     (folder / "emoji.json").write_text(json.dumps({"emoji": {}, "emoji_inv": {}}))
@@ -105,7 +105,7 @@ def neox_japanese(folder: Path) -> transformers.PreTrainedTokenizer:
 
 
 def ctrl(folder: Path) -> transformers.PreTrainedTokenizer:
-    """Pieces of a word end with `@@`."""
+    """Return a tokenizer whose pieces of a word end with `@@`."""
     (folder / "merges.txt").write_text("#version: 0.2\nt h\nth e</w>\na t</w>\n")
     names = ["<unk>", "s@@", "at", "the", "on", "c@@"]
     (folder / "vocab.json").write_text(json.dumps({name: n for n, name in enumerate(names)}))
@@ -125,7 +125,7 @@ def word_piece(folder: Path, kind: type) -> transformers.PreTrainedTokenizerBase
 
 
 def word_end() -> transformers.PreTrainedTokenizerFast:
-    """As the first GPT's: `</w>` ends a word."""
+    """Return a tokenizer like the first GPT's: `</w>` ends a word."""
     backend = Tokenizer(models.BPE(end_of_word_suffix="</w>", unk_token="<unk>"))
     backend.pre_tokenizer, backend.decoder = pre_tokenizers.BertPreTokenizer(), decoders.BPEDecoder("</w>")
     trainer = trainers.BpeTrainer(
@@ -136,6 +136,6 @@ def word_end() -> transformers.PreTrainedTokenizerFast:
 
 
 def myt5(folder: Path) -> transformers.PreTrainedTokenizer:
-    """Tokens are bytes in hexadecimal digits."""
+    """Return a tokenizer whose tokens are bytes in hexadecimal digits."""
     (folder / "byte_maps.json").write_text(json.dumps({"decompose_map": {"a": "61"}, "merge_map": {"61": "61"}}))
     return transformers.MyT5Tokenizer(str(folder / "byte_maps.json"))

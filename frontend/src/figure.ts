@@ -1,39 +1,6 @@
-/** What Python writes into `data-figure` for every view; each view declares what it has beside this. */
-export interface Figure {
-  view: string;
-  /** One sentence that says what is to be seen: the figure's accessible name. */
-  label: string;
-  theme: "auto" | "light" | "dark";
-  /** Model and text, shortened: "minilm: The cat sat on the mat". */
-  source?: string;
-  /** The state that the author chose to begin with, in the form of a link. */
-  state?: string;
-}
+import type { Figure } from "./figure-data.js";
 
-/** A figure that shows tokens. */
-export interface TextFigure extends Figure {
-  sequences: Record<string, Sequence>;
-}
-
-export interface Sequence {
-  tokens: string[];
-  special: number[];
-  sentence_b_start: number | null;
-  /** For each token the number of the word it is a piece of; null for special tokens and where it is unknown. */
-  words?: (number | null)[];
-  /** The text of a word by its first token, where it is not that of its tokens one after another. */
-  joined?: Record<number, string>;
-  /** For each token of a decoder the one that it is to produce. */
-  next?: string[];
-}
-
-/** Deflated bytes: as base64, or as the script that holds it. */
-export interface Blob {
-  data?: string;
-  file?: string;
-  /** Which of those in the script; the first if absent. */
-  part?: number;
-}
+export type { Blob, Figure, Stretch, TextFigure, TokenSequence as Sequence } from "./figure-data.js";
 
 /** Throw an error that says what is wrong with a figure's data. */
 export function expect(condition: unknown, what: string): asserts condition {

@@ -17,7 +17,9 @@ class Intervention(Part):
     model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["heads"]}, {"required": ["neurons"]}]})
 
     stack: Literal["self", "encoder", "decoder", "cross"] | None = key(
-        "self, encoder, decoder or cross", "For an encoder–decoder model: which attention.", default=None
+        "self, encoder, decoder or cross",
+        "For an encoder–decoder model: in which attention the heads are, or in which stack the neurons.",
+        default=None,
     )
     layer: Index = key("a layer's number, counted from 0", "The layer that is changed.")
     heads: Indices | None = key(
@@ -28,7 +30,13 @@ class Intervention(Part):
         "The neurons of the feed-forward layer whose activation is scaled.",
         default=None,
     )
-    scale: float = key("a number", "The factor; 0 takes them out of the model.", default=0.0, ge=-1000, le=1000)
+    scale: float = key(
+        "a number",
+        "The factor: 0 takes them out of the model, 1 changes nothing, 2 doubles, −1 reverses the sign.",
+        default=0.0,
+        ge=-1000,
+        le=1000,
+    )
 
     @model_validator(mode="after")
     def _something(self) -> Intervention:

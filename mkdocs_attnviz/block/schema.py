@@ -37,7 +37,7 @@ class AsWritten(GenerateJsonSchema):
 
 
 def json_schema(views: Mapping[str, type[Options]]) -> dict[str, Any]:
-    """Return the JSON Schema (2020-12) of a block's body; views that cannot be imported are left out."""
+    """Return the JSON Schema (2020-12) of a block's body, with any of these views."""
     schemas = {name: _schema(options) for name, options in views.items()}
     common = _schema(Block)
     properties = {name: each for name, each in common["properties"].items() if not Block.model_fields[name].exclude}

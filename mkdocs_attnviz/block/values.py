@@ -130,7 +130,13 @@ class Generate(Part):
         }
     )
 
-    max_new_tokens: int = key("a number from 1 to 1000", "How many tokens, at most.", default=20, ge=1, le=1000)
+    max_new_tokens: int = key(
+        "a number from 1 to 1000",
+        "How many tokens, at most; fewer if the model ends, or can read no more.",
+        default=20,
+        ge=1,
+        le=1000,
+    )
     min_new_tokens: int | None = key(
         "a number from 1 to 1000", "How many tokens, at least.", default=None, ge=1, le=1000
     )
@@ -140,24 +146,41 @@ class Generate(Part):
         default=False,
     )
     temperature: float | None = key(
-        "a number above 0", "With `do_sample`: below 1, likely tokens become even likelier.", default=None, gt=0, le=100
+        "a number above 0",
+        "With `do_sample`: below 1, likely tokens become even likelier. Default: 1.",
+        default=None,
+        gt=0,
+        le=100,
     )
     top_k: int | None = key(
-        "a number from 1", "With `do_sample`: choose among this many of the likeliest tokens.", default=None, ge=1
+        "a number from 1",
+        "With `do_sample`: choose among this many of the likeliest tokens. Default: 50.",
+        default=None,
+        ge=1,
     )
     top_p: float | None = key(
         "a number above 0, up to 1",
-        "With `do_sample`: choose among the likeliest tokens that together have this probability.",
+        "With `do_sample`: choose among the likeliest tokens that together have this probability. Default: 1.",
         default=None,
         gt=0,
         le=1,
     )
-    num_beams: int | None = key("a number from 1 to 64", "Beam search with this many beams.", default=None, ge=1, le=64)
+    num_beams: int | None = key(
+        "a number from 1 to 64", "Beam search with this many beams. Default: 1.", default=None, ge=1, le=64
+    )
     repetition_penalty: float | None = key(
-        "a number above 0", "Above 1, tokens that have already occurred become less likely.", default=None, gt=0, le=100
+        "a number above 0",
+        "Above 1, tokens that have already occurred become less likely. Default: 1.",
+        default=None,
+        gt=0,
+        le=100,
     )
     seed: int | None = key(
-        "a whole number", "With `do_sample`: the same seed draws the same tokens.", default=None, ge=0, lt=2**63
+        "a whole number",
+        "With `do_sample`: the same seed draws the same tokens. Default: 0.",
+        default=None,
+        ge=0,
+        lt=2**63,
     )
 
     def to_dict(self) -> dict[str, Any]:

@@ -42,7 +42,7 @@ class TooLarge(Unusable):
     """A model that does not fit into memory."""
 
 
-def said(error: BaseException, longest: int = LONGEST) -> str:
+def error_message(error: BaseException, longest: int = LONGEST) -> str:
     """Return an exception's message on one line, without the names of Python's exceptions."""
     text = " ".join(ADVICE.sub("", str(error)).split())
     if isinstance(error, KeyError):

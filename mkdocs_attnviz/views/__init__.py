@@ -17,7 +17,7 @@ from mkdocs_attnviz.block.parse import parse
 from mkdocs_attnviz.block.problem import BlockError, Problem, trace
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.models.engine.capture import Capture
-from mkdocs_attnviz.models.errors import said
+from mkdocs_attnviz.models.errors import error_message
 from mkdocs_attnviz.plugins import distribution, registered
 from mkdocs_attnviz.views.view import AnyView, View
 
@@ -76,7 +76,7 @@ def _view(name: str) -> AnyView:
     try:
         view = points[0].load()
     except Exception as error:
-        message = f"View `{name}` of the package {package} cannot be imported: {said(error)}."
+        message = f"View `{name}` of the package {package} cannot be imported: {error_message(error)}."
         raise BlockError(Problem("block", "view", message, trace(error))) from error
     registered_as = f"The package {package} registers `{points[0].value}` as view `{name}`"
     if not _is_view(view):

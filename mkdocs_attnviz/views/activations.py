@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from typing_extensions import TypedDict
+
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.block.fields import Options as BlockOptions
 from mkdocs_attnviz.block.values import Index, Indices, key, listed
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import Capture
+from mkdocs_attnviz.views import state_checks
 from mkdocs_attnviz.views.attention.options import Side, shared, side
 from mkdocs_attnviz.views.attention.weights import scaled
 from mkdocs_attnviz.views.drawing import Drawing, Picture
+from mkdocs_attnviz.views.figure_data import Blob, TextFigure
 from mkdocs_attnviz.views.svg.document import called, capped, document, escape, palette, styles
 from mkdocs_attnviz.views.svg.token_flow import LIST, PANEL, json_of, sequences
 from mkdocs_attnviz.views.view import ALL_SCRIPT, View
@@ -54,6 +58,38 @@ class Options(BlockOptions):
         return {"neurons": self.neurons}
 
 
+class LayerOfNeurons(TypedDict):
+    """A layer's feed-forward neurons."""
+
+    stack: str
+    layer: int
+    neurons: int
+    kept: int
+    sequence: str
+    """The name of its tokens among the sequences."""
+    values: Blob
+    """Scaled, (kept, T)."""
+    lists: Blob
+
+
+class ActivationsState(TypedDict):
+    """The part of the figure's state that a reader chooses."""
+
+    stack: str
+    layer: int
+    order: Literal["cluster", "strength", "number"]
+    token: int | None
+    """The token that is held, and maybe a neuron."""
+    neuron: int | None
+
+
+class ActivationsFigure(TextFigure):
+    """A layer's neurons, and how active each is at each token."""
+
+    layers: list[LayerOfNeurons]
+    initial: ActivationsState
+
+
 def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     """Return the drawing of an entry of activations.
 
@@ -63,14 +99,20 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     layers, shown = _chosen(block, options, entry)
     tokens = sequences(entry, pretty=options.prettify_tokens)
     texts = {layer["stack"]: "target" if layer["stack"] == "decoder" else "text" for layer in layers}
-    data = {
+    data: ActivationsFigure = {
         "view": "activations",
         "theme": block.theme,
         "sequences": tokens,
         "layers": [
-            layer
-            | {"sequence": texts[layer["stack"]]}
-            | {"values": {"blob": _name(layer)}, "lists": {"blob": f"{_name(layer)}.lists"}}
+            {
+                "stack": layer["stack"],
+                "layer": layer["layer"],
+                "neurons": layer["neurons"],
+                "kept": layer["kept"],
+                "sequence": texts[layer["stack"]],
+                "values": {"blob": _name(layer)},
+                "lists": {"blob": f"{_name(layer)}.lists"},
+            }
             for layer in layers
         ],
         "initial": {
@@ -80,7 +122,6 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
             "token": None,
             "neuron": None,
         },
-        "options": {},
     }
     words = tokens[texts[shown["stack"]]]["tokens"]
     lists = json_of(entry.blobs[f"{_name(shown)}.lists"])
@@ -184,5 +225,7 @@ VIEW = View(
     ACTIVATIONS,
     draw,
     script=ALL_SCRIPT,
+    data=ActivationsFigure,
     state=("stack", "layer", "order", "token", "neuron"),
+    checks={"token": state_checks.position, "neuron": state_checks.number},
 )

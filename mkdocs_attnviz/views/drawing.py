@@ -26,8 +26,8 @@ class Picture:
 class Drawing:
     """The result of drawing an entry: data for the interactive figure, a static picture and a sentence."""
 
-    data: dict[str, Any]
-    """The data for the custom element, as declared in `frontend/src/figure.ts`. In place of `data` or `file` it has the
+    data: Mapping[str, Any]
+    """The data for the custom element, as declared in `views/figure_data.py`. In place of `data` or `file` it has the
     name of a `blob` in the entry, or bytes as `content`. Parts marked `ahead` are put into the page even if the rest
     goes into files."""
     picture: Picture

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import model_validator
+from typing_extensions import TypedDict
 
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.block.fields import Options as BlockOptions
@@ -14,8 +15,10 @@ from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.block.values import Index, Texts, key
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import Capture
+from mkdocs_attnviz.views import state_checks
 from mkdocs_attnviz.views.attention.options import Side, shared, side
 from mkdocs_attnviz.views.drawing import Drawing, Picture
+from mkdocs_attnviz.views.figure_data import Blob, Stretch, TextFigure
 from mkdocs_attnviz.views.svg.document import HEADS, called, document, escape, palette, styles
 from mkdocs_attnviz.views.svg.token_flow import LIST, PANEL, height, json_of, lines, sequences, texts
 from mkdocs_attnviz.views.view import ALL_SCRIPT, View
@@ -85,12 +88,41 @@ class Options(BlockOptions):
         return {} if self.more_texts is None else {"more_texts": list(self.more_texts)}
 
     @model_validator(mode="after")
-    def _in_order(self) -> Options:
+    def _check_layer_order(self) -> Options:
         if self.from_layer is not None and self.to_layer is not None and self.from_layer > self.to_layer:
             raise WrongValue(
                 "from_layer", f"`from_layer` is {self.from_layer}, which is more than `to_layer`, {self.to_layer}."
             )
         return self
+
+
+class AboutFactors(TypedDict):
+    """A description of the neurons that were factorised."""
+
+    stack: str
+    layers: list[int]
+    neurons: int
+    explained: float
+
+
+class FactorsState(TypedDict):
+    """The part of the figure's state that a reader chooses."""
+
+    factor: int | None
+    """The factor that is shown alone, counted from 0."""
+    selected: int | None
+    """The token that is held."""
+
+
+class FactorsFigure(TextFigure):
+    """Groups of neurons, and where each is active."""
+
+    texts: list[Stretch]
+    """Stretches of what the neurons' layers read, text by text."""
+    about: AboutFactors
+    count: int
+    factors: Blob
+    initial: FactorsState
 
 
 def draw(block: Block, options: Options, entry: Entry) -> Drawing:
@@ -102,16 +134,20 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     words = [word for part in shown for word in tokens[part["name"]]["tokens"][part["start"] : part["end"]]]
     starts = _starts(shown)
     factors = json_of(entry.blobs["factors"])
-    data = {
+    data: FactorsFigure = {
         "view": "factors",
         "theme": block.theme,
         "sequences": tokens,
         "texts": shown,
-        "about": {name: meta[name] for name in ("stack", "layers", "neurons", "explained")},
+        "about": {
+            "stack": meta["stack"],
+            "layers": meta["layers"],
+            "neurons": meta["neurons"],
+            "explained": meta["explained"],
+        },
         "count": len(factors["strengths"]),
         "factors": {"blob": "factors"},
         "initial": {"factor": None, "selected": None},
-        "options": {},
     }
     count = len(factors["strengths"])
     above = LINE * (count if len(words) >= LONG else -(-count // CHIPS)) + 8
@@ -136,7 +172,7 @@ def _check_first(block: Block, options: Options, meta: Mapping[str, Any]) -> Non
         raise block.wrong("from_layer", message)
 
 
-def _texts(entry: Entry) -> list[dict[str, Any]]:
+def _texts(entry: Entry) -> list[Stretch]:
     """Return the parts of the texts that were read by the layers of these neurons, in order."""
     name, sequences = entry.meta["sequence"], entry.meta["sequences"]
     first = [part for part in texts(entry) if part["name"] == name]
@@ -266,5 +302,7 @@ VIEW = View(
     FACTORS,
     draw,
     script=ALL_SCRIPT,
+    data=FactorsFigure,
     state=("factor", "selected"),
+    checks={"factor": state_checks.number, "selected": state_checks.position},
 )

@@ -7,11 +7,12 @@ It follows BertViz's head view (Vig 2019, "A Multiscale Visualization of Attenti
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.views.attention import state_checks
 from mkdocs_attnviz.views.attention.capture import ATTENTION
+from mkdocs_attnviz.views.attention.figure_data import AttentionFigure
 from mkdocs_attnviz.views.attention.options import WEIGHTS_STATE, Selection, WeightOptions, data, select
 from mkdocs_attnviz.views.attention.preview import preview
 from mkdocs_attnviz.views.attention.sentence import is_plain, sentence
@@ -36,7 +37,7 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
         BlockError: if the options do not fit the model.
     """
     selection = select(block, options, entry)
-    other = _beside(block, options, selection)
+    other = _second_head(block, options, selection)
     selection = selection if other is None else replace(selection, heads=selection.heads[:1])
     first = window(block, entry, selection)
     figure_data = data("head", block, entry, selection)
@@ -55,7 +56,7 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     return Drawing(figure_data, stacked(both), description, room, wraps=False)
 
 
-def _beside(block: Block, options: Options, selection: Selection) -> Selection | None:
+def _second_head(block: Block, options: Options, selection: Selection) -> Selection | None:
     """Return the head that the block's `state` shows beside the first one, or None."""
     parts = dict(part.partition("=")[::2] for part in (block.state or "").split("&"))
     layer, _, head = parts.get("beside", "").partition(",")
@@ -65,7 +66,7 @@ def _beside(block: Block, options: Options, selection: Selection) -> Selection |
     return replace(selection, layer=int(layer), heads=[int(head)]) if int(head) < heads else None
 
 
-def _add_preview(options: Options, entry: Entry, selection: Selection, figure_data: dict[str, Any]) -> None:
+def _add_preview(options: Options, entry: Entry, selection: Selection, figure_data: AttentionFigure) -> None:
     """Add the lines of the first picture to `figure_data`, so that they are drawn before the layer's file arrives. This
     is done only if the weights are drawn unchanged and the layer is in a file."""
     if fits_page(figure_data, entry) or not is_plain(options) or options.min_weight or options.mass:
@@ -86,5 +87,7 @@ VIEW = View(
     ATTENTION,
     draw,
     script=ATTENTION_SCRIPT,
+    data=AttentionFigure,
     state=(*WEIGHTS_STATE, "selected", "beside"),
+    checks={"selected": state_checks.selected, "beside": state_checks.beside},
 )

@@ -9,12 +9,16 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from typing_extensions import TypedDict
+
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.block.fields import Options as BlockOptions
 from mkdocs_attnviz.block.values import Flag, Texts, key
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import Capture
+from mkdocs_attnviz.views import state_checks
 from mkdocs_attnviz.views.drawing import Drawing, Picture
+from mkdocs_attnviz.views.figure_data import Blob, TextFigure
 from mkdocs_attnviz.views.svg.document import capped, document, escape, palette, styles, visible
 from mkdocs_attnviz.views.svg.token_flow import PANEL, json_of, sequences
 from mkdocs_attnviz.views.view import ALL_SCRIPT, View
@@ -44,7 +48,7 @@ class Options(BlockOptions):
     )
     watch: Texts | None = key(
         "a token or a list of tokens",
-        "Tokens whose probability and rank are kept for every layer and position.",
+        "Up to 20 tokens whose probability and rank are kept for every layer and position.",
         default=None,
         max_length=20,
     )
@@ -67,6 +71,34 @@ class Options(BlockOptions):
         return {"top_k": self.top_k, "final_norm": self.final_norm, "watch": list(self.watch or ())}
 
 
+class LensState(TypedDict):
+    """The part of the figure's state that a reader chooses."""
+
+    show: Literal["probability", "rank", "entropy", "kl"]
+    cells: Literal["top", "actual", "watch"]
+    watched: int
+    layer: int | None
+    """The layer of the cell that is held; −1 is the embeddings."""
+    position: int | None
+
+
+class LensFigure(TextFigure):
+    """Layers × positions: what the model would say if a layer were its last."""
+
+    read: str
+    """The sequence whose positions are the columns."""
+    expected: list[str | None] | None
+    """The token that follows each position; null where positions say what stands there."""
+    layers: int
+    vocabulary: int
+    watch: list[str]
+    raw: bool
+    """True if the final norm is left out."""
+    top_k: int
+    lens: Blob
+    initial: LensState
+
+
 def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     """Return the drawing of an entry of the logit lens.
 
@@ -78,7 +110,7 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     lens = json_of(entry.blobs["lens"])
     tokens = sequences(entry, pretty=options.prettify_tokens)
     name = "target" if "target" in tokens else "text"
-    data = {
+    data: LensFigure = {
         "view": "lens",
         "theme": block.theme,
         "sequences": tokens,
@@ -91,7 +123,6 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
         "top_k": options.top_k,
         "lens": {"blob": "lens"},
         "initial": {"show": options.show, "cells": options.cells, "watched": 0, "layer": None, "position": None},
-        "options": {},
     }
     height = min(TALLEST, ROW * (entry.meta["layers"] + 2 + (data["expected"] is not None)) + NUMBERS)
     below = ROW_OF_TOP * (options.top_k + bool(entry.meta["watch"])) + 12
@@ -124,7 +155,7 @@ def _clipped(token: str) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
-def _picture(lens: dict[str, Any], data: dict[str, Any], theme: str) -> Picture:
+def _picture(lens: dict[str, Any], data: LensFigure, theme: str) -> Picture:
     """Return a picture of the first positions, with the last layer on top."""
     rows = _rows(data["layers"] + 1)
     read, expected = data["sequences"][data["read"]]["tokens"], data["expected"]
@@ -192,5 +223,7 @@ VIEW = View(
     LENS,
     draw,
     script=ALL_SCRIPT,
+    data=LensFigure,
     state=("show", "cells", "watched", "layer", "position"),
+    checks={"watched": state_checks.number, "layer": state_checks.number, "position": state_checks.position},
 )

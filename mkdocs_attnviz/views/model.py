@@ -9,17 +9,19 @@ from __future__ import annotations
 import zlib
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
 
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.views.attention import state_checks
 from mkdocs_attnviz.views.attention.capture import ATTENTION
+from mkdocs_attnviz.views.attention.figure_data import AttentionFigure, HeadOfLayer
 from mkdocs_attnviz.views.attention.options import WEIGHTS_STATE, Selection, WeightOptions, data, offered, select
 from mkdocs_attnviz.views.attention.overview import Overview
 from mkdocs_attnviz.views.attention.patterns import COLUMN, RECORD, patterns
 from mkdocs_attnviz.views.attention.sentence import STACKS
 from mkdocs_attnviz.views.attention.weights import Layer
 from mkdocs_attnviz.views.drawing import Drawing, Picture
+from mkdocs_attnviz.views.state_checks import one_of
 from mkdocs_attnviz.views.svg.document import CAP, height_of
 from mkdocs_attnviz.views.svg.heatmap import small_multiples
 from mkdocs_attnviz.views.view import ATTENTION_SCRIPT, View
@@ -45,7 +47,7 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
         BlockError: if the options do not fit the model.
     """
     selection = select(block, options, entry)
-    opened = None if options.head is None else {"layer": selection.layer, "head": options.head}
+    opened: HeadOfLayer | None = None if options.head is None else {"layer": selection.layer, "head": options.head}
     figure_data = data("model", block, entry, selection)
     for name, layers in selection.stacks.items():
         figure_data["stacks"][name]["overview"] = {"content": Overview(entry, name).blob(layers)}
@@ -79,7 +81,7 @@ def _patterns(entry: Entry, stack: str, layers: Mapping[int, int]) -> bytes:
     return zlib.compress(b"".join(records), 6)
 
 
-def _height(block: Block, options: Options, figure_data: dict[str, Any], selection: Selection) -> str:
+def _height(block: Block, options: Options, figure_data: AttentionFigure, selection: Selection) -> str:
     """Return the CSS height of the small pictures, which shrink in a narrow window, and of the opened head."""
     grid = (
         _sorted(options, figure_data, selection)
@@ -93,13 +95,13 @@ def _height(block: Block, options: Options, figure_data: dict[str, Any], selecti
     return f"{grid} + {height_of(tokens)} + {DETAIL}px"
 
 
-def _rows(figure_data: dict[str, Any], selection: Selection) -> str:
+def _rows(figure_data: AttentionFigure, selection: Selection) -> str:
     """Return the CSS height of the small pictures in rows by layer."""
     count, heads = len(selection.stacks[selection.stack]), len(figure_data["options"]["heads"])
     return f"min({CELL * count}px,max({LEAST * count}px,(100cqw - {AXIS}px)*{count / heads:.3g}),{CAP})"
 
 
-def _sorted(options: Options, figure_data: dict[str, Any], selection: Selection) -> str:
+def _sorted(options: Options, figure_data: AttentionFigure, selection: Selection) -> str:
     """Return the CSS height of the small pictures in groups by pattern, in a figure of the usual width."""
     records = zlib.decompress(figure_data["stacks"][selection.stack]["patterns"]["content"])
     groups: Counter[tuple[int, int]] = Counter()
@@ -125,7 +127,7 @@ def _picture(block: Block, options: Options, entry: Entry, selection: Selection)
     return small_multiples(grids, block.theme)
 
 
-def _sentence(block: Block, selection: Selection, opened: dict[str, int] | None) -> str:
+def _sentence(block: Block, selection: Selection, opened: HeadOfLayer | None) -> str:
     """Return a sentence with the numbers of layers and heads."""
     layers = selection.stacks[selection.stack]
     heads = sorted(set(layers.values()))
@@ -141,5 +143,7 @@ VIEW = View(
     ATTENTION,
     draw,
     script=ATTENTION_SCRIPT,
+    data=AttentionFigure,
     state=(*WEIGHTS_STATE, "selected", "open", "order"),
+    checks={"selected": state_checks.selected, "order": one_of("layer", "pattern")},
 )

@@ -13,10 +13,13 @@ from typing import Any
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import Capture
+from mkdocs_attnviz.views.attention import state_checks
+from mkdocs_attnviz.views.attention.figure_data import AttentionFigure, Neurons, Term
 from mkdocs_attnviz.views.attention.options import AttentionOptions, data, select
 from mkdocs_attnviz.views.attention.sentence import sentence
 from mkdocs_attnviz.views.attention.window import Window, window
 from mkdocs_attnviz.views.drawing import Drawing
+from mkdocs_attnviz.views.state_checks import position
 from mkdocs_attnviz.views.svg.document import height_of, visible
 from mkdocs_attnviz.views.svg.lines import picture as lines
 from mkdocs_attnviz.views.svg.neuron import expansion, picture
@@ -86,11 +89,17 @@ def _largest(first: Window, *, causal: bool) -> Iterator[tuple[tuple[bool, float
         yield (rows[row], max(to_words, default=0.0)), -row
 
 
-def _neurons(meta: dict[str, Any], name: str) -> dict[str, Any]:
+def _neurons(meta: dict[str, Any], name: str) -> Neurons:
     """Return the data of a layer's queries, keys and other terms of the score."""
-    terms = [{"name": term, "blob": f"{name}/term/{n}"} for n, term in enumerate(meta["terms"])]
-    shared = {part: meta[part] for part in ("d", "kv_heads", "scale")}
-    return shared | {"q": {"blob": f"{name}/q"}, "k": {"blob": f"{name}/k"}, "terms": terms}
+    terms: list[Term] = [{"name": term, "blob": f"{name}/term/{n}"} for n, term in enumerate(meta["terms"])]
+    return {
+        "d": meta["d"],
+        "kv_heads": meta["kv_heads"],
+        "scale": meta["scale"],
+        "q": {"blob": f"{name}/q"},
+        "k": {"blob": f"{name}/k"},
+        "terms": terms,
+    }
 
 
 VIEW = View(
@@ -99,5 +108,7 @@ VIEW = View(
     SCORES,
     draw,
     script=ATTENTION_SCRIPT,
+    data=AttentionFigure,
     state=("stack", "layer", "head", "filter", "expanded", "selected"),
+    checks={"expanded": position, "selected": state_checks.selected},
 )

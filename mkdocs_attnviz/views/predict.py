@@ -7,13 +7,17 @@ predicts the class; a token classifier predicts a token's label; a question answ
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
+
+from typing_extensions import TypedDict
 
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.block.values import Index, key
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import Capture
+from mkdocs_attnviz.views import state_checks
 from mkdocs_attnviz.views.drawing import Drawing, Picture
+from mkdocs_attnviz.views.figure_data import Blob, Stretch, TextFigure
 from mkdocs_attnviz.views.svg.document import ROW, called, document, escape, escape_words, palette, styles, visible
 from mkdocs_attnviz.views.svg.token_flow import PANEL, Likeliest, height, json_of, sequences, texts
 from mkdocs_attnviz.views.view import ALL_SCRIPT, View
@@ -33,9 +37,30 @@ class Options(Likeliest):
 
     position: Index | None = key(
         "a token's position, counted from 0",
-        "In which token's place. Default: what follows the text, or stands behind the first `[MASK]`.",
+        "The token whose place is predicted; the number of tokens stands for what comes next. "
+        "Default: what comes next, or the first `[MASK]`.",
         default=None,
     )
+
+
+class PredictState(TypedDict):
+    """The part of the figure's state that a reader chooses."""
+
+    position: int
+    """The place of the token that is predicted; for what follows the text, its length."""
+
+
+class PredictFigure(TextFigure):
+    """The data of the tokens that a model held likely in one place."""
+
+    task: Literal["next", "target", "masked", "classes", "labels", "answer"]
+    texts: list[Stretch]
+    predicted: str
+    """The sequence that the predictions are of."""
+    positions: list[int]
+    """The places in it that are predicted."""
+    predictions: Blob
+    initial: PredictState
 
 
 def draw(block: Block, options: Options, entry: Entry) -> Drawing:
@@ -48,7 +73,7 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     positions = [position for position, top in enumerate(predictions["top"]) if top]
     position = _position(block, positions, predictions["actual"], options.position)
     shown, tokens = texts(entry), sequences(entry, pretty=True)
-    data = {
+    data: PredictFigure = {
         "view": "predict",
         "theme": block.theme,
         "task": entry.meta["task"],
@@ -58,7 +83,6 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
         "positions": positions,
         "predictions": {"blob": "predictions"},
         "initial": {"position": position},
-        "options": {},
     }
     top = _top(predictions, position)
     bars = min(BARS, len(top))
@@ -169,5 +193,7 @@ VIEW = View(
     PREDICTIONS,
     draw,
     script=ALL_SCRIPT,
+    data=PredictFigure,
     state=("position",),
+    checks={"position": state_checks.position},
 )

@@ -6,9 +6,10 @@ It follows Ecco's `primary_attributions`. The methods are those of Captum, under
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pydantic import model_validator
+from typing_extensions import NotRequired, TypedDict
 
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.block.fields import Options as BlockOptions
@@ -17,8 +18,10 @@ from mkdocs_attnviz.block.values import Flag, Index, Texts, key
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import Capture
 from mkdocs_attnviz.models.inputs.word_boundaries import characters_of
+from mkdocs_attnviz.views import state_checks
 from mkdocs_attnviz.views.attention.weights import scaled
 from mkdocs_attnviz.views.drawing import Drawing
+from mkdocs_attnviz.views.figure_data import Blob, Stretch, TextFigure
 from mkdocs_attnviz.views.svg.document import called
 from mkdocs_attnviz.views.svg.token_flow import NOTED, PANEL, STRIP, Bars, height, picture, sequences, texts
 from mkdocs_attnviz.views.view import ALL_SCRIPT, View
@@ -69,7 +72,7 @@ class Options(BlockOptions):
         default=None,
     )
     explain: Literal["logit", "log_probability", "probability"] = key(
-        "logit, log_probability or probability", "What of an output is explained.", default="logit"
+        "logit, log_probability or probability", "The number of an output that is explained.", default="logit"
     )
     token: str | None = key(
         "a token",
@@ -97,7 +100,7 @@ class Options(BlockOptions):
         le=1000,
     )
     seed: int | None = key(
-        "a whole number", "Of gradient_shap: the same seed draws the same samples.", default=None, ge=0, lt=2**32
+        "a whole number", "For `gradient_shap`: the same seed draws the same samples.", default=None, ge=0, lt=2**32
     )
     baseline: Literal["zero", "pad"] | None = key(
         "zero or pad",
@@ -106,12 +109,12 @@ class Options(BlockOptions):
     )
     layer: Index | None = key(
         "a layer's number, counted from 0",
-        "Of layer_gradient_x_activation: at which layer's output. Default: 0.",
+        "For `layer_gradient_x_activation`: the layer at whose output it is computed. Default: 0.",
         default=None,
     )
     window: int | None = key(
         "a number from 1 to 100",
-        "Of occlusion: how many tokens in a row are taken out together. Default: 1.",
+        "For `occlusion`: how many tokens in a row are taken out together. Default: 1.",
         default=None,
         ge=1,
         le=100,
@@ -131,7 +134,7 @@ class Options(BlockOptions):
     )
 
     @model_validator(mode="after")
-    def _known_to_the_method(self) -> Options:
+    def _check_method_keys(self) -> Options:
         for name, methods in BELONGS.items():
             if getattr(self, name) is not None and self.method not in methods:
                 raise WrongValue(name, f"`{name}` belongs to `method` {' and '.join(methods)}, not to {self.method}.")
@@ -145,12 +148,65 @@ class Options(BlockOptions):
                 values[name] = value
         if self.target is not None:
             values["target"] = list(self.target)
-        return values | self._of_the_method()
+        return values | self._method_parameters()
 
-    def _of_the_method(self) -> dict[str, Any]:
+    def _method_parameters(self) -> dict[str, Any]:
         """Return the values of the keys that the chosen method uses."""
         values = {name: getattr(self, name) for name, methods in BELONGS.items() if self.method in methods}
         return {name: DEFAULTS[name] if value is None else value for name, value in values.items()}
+
+
+class Output(TypedDict):
+    """A token that the model produced, and what was attributed."""
+
+    name: str
+    """The sequence, among those that are shown, in which it stands."""
+    index: int
+    position: int
+    token: str
+    probability: float
+    value: float
+    baseline: float | None
+    delta: float | None
+
+
+class Method(TypedDict):
+    """The method by which the attributions were computed, with its parameters."""
+
+    method: str
+    norm: Literal["sum", "l2"]
+    explain: str
+    contrast: str | None
+    token: NotRequired[str]
+    """The token that is explained, if the author named it."""
+    target: NotRequired[list[str]]
+    steps: NotRequired[int]
+    seed: NotRequired[int]
+    baseline: NotRequired[str]
+    layer: NotRequired[int]
+    window: NotRequired[int]
+
+
+class SaliencyState(TypedDict):
+    """The part of the figure's state that a reader chooses."""
+
+    style: Literal["background", "bars"]
+    selected: int | None
+    """The output that is held; null: the one that is pointed at."""
+
+
+class SaliencyFigure(TextFigure):
+    """A text's tokens, each with what it adds to an output."""
+
+    texts: list[Stretch]
+    """The parts of the texts in reading order: the input of the model, and its output."""
+    outputs: list[Output]
+    ignored: list[int]
+    """Inputs that have no part in the scale."""
+    attributions: Blob
+    """Scaled, (outputs, inputs); the inputs are all tokens of the text, then those of the target."""
+    method: Method
+    initial: SaliencyState
 
 
 def draw(block: Block, options: Options, entry: Entry) -> Drawing:
@@ -162,7 +218,7 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     tokens["outputs"] = {"tokens": extra, "special": [], "sentence_b_start": None}
     shown = _texts(entry, len(extra))
     ignored, placed = _ignored(options, entry, inputs), _placed(outputs)
-    data = {
+    data: SaliencyFigure = {
         "view": "saliency",
         "theme": block.theme,
         "sequences": tokens,
@@ -170,9 +226,8 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
         "outputs": placed,
         "ignored": ignored,
         "attributions": {"blob": "attributions"},
-        "method": options.parameters() | {"contrast": entry.meta["contrast"]},
+        "method": cast(Method, options.parameters() | {"contrast": entry.meta["contrast"]}),
         "initial": {"style": options.style, "selected": None},
-        "options": {},
     }
     attributions = _first(entry, inputs, ignored)
     most = max(map(abs, attributions.values()), default=0.0) or 1.0
@@ -231,7 +286,7 @@ def _sorted(attributions: Mapping[Place, float]) -> list[tuple[Place, float]]:
     return sorted(attributions.items(), key=lambda item: -abs(item[1]))
 
 
-def _texts(entry: Entry, extra: int) -> list[dict[str, Any]]:
+def _texts(entry: Entry, extra: int) -> list[Stretch]:
     """Return the parts of the texts that are shown: the inputs, and the outputs that are explained."""
     shown = texts(entry)
     for part in shown:
@@ -250,14 +305,14 @@ def _texts(entry: Entry, extra: int) -> list[dict[str, Any]]:
     return shown
 
 
-def _placed(outputs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _placed(outputs: Sequence[Mapping[str, Any]]) -> list[Output]:
     """Return the outputs with their indices among the tokens that are shown. `position` is the number shown to
     readers."""
-    placed: list[dict[str, Any]] = []
+    placed: list[Output] = []
     for output in outputs:
         before = sum(earlier["name"] == "outputs" for earlier in placed)
         index = before if output["name"] == "outputs" else output["index"]
-        placed.append({**output, "index": index, "position": output["index"]})
+        placed.append(cast(Output, {**output, "index": index, "position": output["index"]}))
     return placed
 
 
@@ -302,5 +357,7 @@ VIEW = View(
     SALIENCY,
     draw,
     script=ALL_SCRIPT,
+    data=SaliencyFigure,
     state=("style", "selected"),
+    checks={"selected": state_checks.position},
 )

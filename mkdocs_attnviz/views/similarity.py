@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 from pydantic import ConfigDict, model_validator
+from typing_extensions import NotRequired, TypedDict
 
 from mkdocs_attnviz.block.fields import Block, Named
 from mkdocs_attnviz.block.fields import Options as BlockOptions
@@ -18,9 +19,11 @@ from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.block.values import key
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import Capture
+from mkdocs_attnviz.views import state_checks
 from mkdocs_attnviz.views.attention.options import Side, side
 from mkdocs_attnviz.views.attention.weights import scaled
 from mkdocs_attnviz.views.drawing import Drawing, Picture
+from mkdocs_attnviz.views.figure_data import Blob, Drawn
 from mkdocs_attnviz.views.svg.document import document, escape_words, palette, styles
 from mkdocs_attnviz.views.svg.token_flow import PANEL
 from mkdocs_attnviz.views.view import ALL_SCRIPT, View
@@ -68,7 +71,7 @@ class Options(BlockOptions):
     )
 
     @model_validator(mode="after")
-    def _revision_of_what(self) -> Options:
+    def _check_other_revision(self) -> Options:
         if self.other_revision is not None and self.other is None:
             raise WrongValue(
                 "other_revision", f"`other_revision` is {self.other_revision!r}, but the block has no `other` model."
@@ -77,6 +80,42 @@ class Options(BlockOptions):
 
     def second(self) -> Named | None:
         return None if self.other is None else Named("other", self.other, self.other_revision)
+
+
+class Similar(TypedDict):
+    """A description of the layers of one stack that are compared."""
+
+    layers: int
+    """The number of layers; the embeddings count as one."""
+    tokens: int
+    width: int
+    measures: dict[Literal["cka", "cca", "svcca", "pwcca"], Blob]
+    """Scaled, (layers, layers or columns): rows compared with columns."""
+    other_stack: NotRequired[str]
+    columns: NotRequired[int]
+    """The other model's layers, where there are two."""
+    other_width: NotRequired[int]
+    unit: NotRequired[str]
+    """The unit of the samples over which two models are compared, in a word."""
+
+
+class SimilarityState(TypedDict):
+    """The part of the figure's state that a reader chooses."""
+
+    stack: str
+    measure: Literal["cka", "cca", "svcca", "pwcca"]
+    row: int | None
+    """The row of the cell that is held; the embeddings are 0."""
+    col: int | None
+
+
+class SimilarityFigure(Drawn):
+    """The data of a comparison of layers over the tokens of a text."""
+
+    similar: dict[str, Similar]
+    models: NotRequired[tuple[str, str]]
+    """The rows' and the columns', where they are two."""
+    initial: SimilarityState
 
 
 def draw(block: Block, options: Options, entry: Entry) -> Drawing:
@@ -93,19 +132,18 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
         raise block.wrong("stack", f"`stack` is {name!r}; {whose} has {', '.join(stacks)}.")
     about = stacks[name]
     values = scaled(entry.blobs[f"{name}/{options.measure}"], about["layers"])
-    data: dict[str, Any] = {
+    data: SimilarityFigure = {
         "view": "similarity",
         "theme": block.theme,
         "similar": {
-            stack: {**about, "measures": {measure: {"blob": f"{stack}/{measure}"} for measure in NAMES}}
+            stack: cast(Similar, about | {"measures": {measure: {"blob": f"{stack}/{measure}"} for measure in NAMES}})
             for stack, about in stacks.items()
         },
         "initial": {"stack": name, "measure": options.measure, "row": None, "col": None},
-        "options": {},
     }
     headings = [] if options.other is None else [f"rows: {block.model}", f"columns: {options.other}"]
-    if headings:
-        data["models"] = [block.model, options.other]
+    if options.other is not None:
+        data["models"] = block.model, options.other
     sentence = (_sentence_of_two if headings else _sentence)(
         block, options, name if len(stacks) > 1 else "", about, values
     )
@@ -309,5 +347,7 @@ VIEW = View(
     SIMILARITY,
     draw,
     script=ALL_SCRIPT,
+    data=SimilarityFigure,
     state=("stack", "measure", "row", "col"),
+    checks={"row": state_checks.number, "col": state_checks.number},
 )

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from typing import Literal
 
+from typing_extensions import TypedDict
+
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.block.values import Flag, key
 from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.views import state_checks
 from mkdocs_attnviz.views.drawing import Drawing
+from mkdocs_attnviz.views.figure_data import Blob, Stretch, TextFigure
 from mkdocs_attnviz.views.predict import PREDICTIONS
 from mkdocs_attnviz.views.svg.token_flow import PANEL, Likeliest, height, json_of, picture, sequences, texts
 from mkdocs_attnviz.views.view import ALL_SCRIPT, View
@@ -34,6 +38,25 @@ class Options(Likeliest):
     )
 
 
+class TokensState(TypedDict):
+    """The part of the figure's state that a reader chooses."""
+
+    shade: Literal["probability", "rank", "none"]
+    selected: int | None
+    """The token that is held; counted through all that is shown."""
+
+
+class TokensFigure(TextFigure):
+    """A text's tokens, each with what the model held likely in its place."""
+
+    texts: list[Stretch]
+    """The parts of the texts in reading order: the input of the model, and the output it is to produce."""
+    predicted: str
+    """The sequence that the predictions are of."""
+    predictions: Blob
+    initial: TokensState
+
+
 def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     """Return the drawing of an entry of predictions.
 
@@ -44,7 +67,7 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
         raise block.wrong("view", f"The tokens view needs a model that predicts tokens, and {block.subject} {what}.")
     shown, tokens = texts(entry), sequences(entry, pretty=options.prettify_tokens)
     predicted, actual = entry.meta["predicted"], json_of(entry.blobs["predictions"])["actual"]
-    data = {
+    data: TokensFigure = {
         "view": "tokens",
         "theme": block.theme,
         "sequences": tokens,
@@ -52,7 +75,6 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
         "predicted": predicted,
         "predictions": {"blob": "predictions"},
         "initial": {"shade": options.shade, "selected": None},
-        "options": {},
     }
 
     def share(name: str, position: int) -> float:
@@ -89,5 +111,7 @@ VIEW = View(
     PREDICTIONS,
     draw,
     script=ALL_SCRIPT,
+    data=TokensFigure,
     state=("shade", "selected"),
+    checks={"selected": state_checks.position},
 )

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from mkdocs_attnviz.block.fields import Block, Options
 from mkdocs_attnviz.block.problem import BlockError, Problem, trace
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import Capture
-from mkdocs_attnviz.models.errors import said
+from mkdocs_attnviz.models.errors import error_message
 from mkdocs_attnviz.plugins import is_ours
 from mkdocs_attnviz.views.drawing import Drawing
+from mkdocs_attnviz.views.state_checks import Check
 
 ATTENTION_SCRIPT, ALL_SCRIPT = "mkdocs_attnviz:static/attnviz.js", "mkdocs_attnviz:static/attnviz-all.js"
 """The names of our own scripts. The second one contains everything in the first."""
@@ -40,8 +41,12 @@ class View(Generic[O]):
     script: str = ATTENTION_SCRIPT
     """The script that draws the view in the page: `package:path`, a file in an installed package. Another package's
     script is loaded after ours, and calls `attnviz.define({name: Class})`."""
+    data: type | None = None
+    """The typed dictionary that declares what `draw` writes for the script, or None if nothing declares it."""
     state: tuple[str, ...] | None = None
     """The parts of the state that a link or the block key `state` may set, or None if they are not checked."""
+    checks: Mapping[str, Check] = field(default_factory=dict)
+    """The checks of those parts of the state that are not keys of the block."""
 
     @property
     def draws_tensors(self) -> bool:
@@ -58,7 +63,7 @@ class View(Generic[O]):
             asked = block.inputs, block.options.parameters()
             json.dumps(asked)
         except Exception as error:
-            message = f"The options of view `{self.name}` cannot be asked for: {said(error)}."
+            message = f"The options of view `{self.name}` cannot be asked for: {error_message(error)}."
             raise block.told(Problem("block", "view", message, trace(error))) from error
         return asked
 
@@ -78,7 +83,7 @@ class View(Generic[O]):
         except Exception as error:
             if is_ours(getattr(self.draw, "__module__", "")):
                 raise
-            message = f"View `{self.name}` could not draw this: {said(error)}."
+            message = f"View `{self.name}` could not draw this: {error_message(error)}."
             raise block.told(Problem("block", "view", message, trace(error))) from error
 
     def _checked(self, drawing: Drawing) -> Drawing:

@@ -1,88 +1,32 @@
 import { oneOf } from "../checks.js";
-import { type Blob, expect, type Figure, type Sequence } from "../figure.js";
+import { expect, type Figure, type Sequence } from "../figure.js";
+import type { FirstState, LayerSource, Stack, AttentionFigure as Written } from "../figure-data.js";
+
+export type { LayerSource, Neurons, Preview, Stack } from "../figure-data.js";
+
+/** The ways of looking that only some views of attention offer; in the others all have their defaults. */
+type Ways =
+  | "across_layers"
+  | "across_heads"
+  | "value_weighted"
+  | "merge_words"
+  | "special_tokens"
+  | "contrast"
+  | "min_weight"
+  | "mass";
+
+/** The first state, and what the author has fixed. */
+export type Options = FirstState & Required<Pick<FirstState, Ways>>;
+export type Filter = Options["filter"];
+export type AcrossLayers = Options["across_layers"];
+export type AcrossHeads = Options["across_heads"];
 
 /** What views of attention find in `data-figure`. Everything past `attentionOf` may trust it. */
-export interface AttentionFigure extends Figure {
-  sequences: Record<string, Sequence>;
-  stacks: Record<string, Stack>;
+export interface AttentionFigure extends Written {
   options: Options;
 }
 
-/** The attention of one set of layers: tokens of `rows` attend to tokens of `cols`. */
-export interface Stack {
-  rows: string;
-  cols: string;
-  /** By construction no token attends to a later one. */
-  causal?: boolean;
-  layers: LayerSource[];
-  /** The largest weights of every head on a coarse grid. */
-  overview?: Blob;
-  /** The pattern of each head, nine bytes a head (`views/patterns.py`). */
-  patterns?: Blob;
-}
-
-/** The blob of a layer's weights, and those that belong to it. */
-export interface LayerSource extends Blob {
-  layer: number;
-  heads: number;
-  /** Scaled, (heads, cols): the norm of what a token's value adds through a head (Kobayashi et al. 2020). */
-  values?: Blob;
-  /** Weights of one head: attention rollout up to this layer. */
-  rollout?: Blob;
-  neurons?: Neurons;
-  /** What the first picture draws of a layer that is in a file. */
-  preview?: Preview;
-}
-
-/** Deflated: a count as uint32, so many offsets into the layer's bytes as uint32, and so many bytes. */
-export interface Preview extends Blob {
-  /** Of the weight in view. */
-  share: number;
-}
-
-/** Queries (heads · d, rows) and keys (kv_heads · d, cols), both scaled, and what else enters the scores. */
-export interface Neurons {
-  d: number;
-  kv_heads: number;
-  scale: number;
-  q: Blob;
-  k: Blob;
-  /** Scaled, (heads, rows · cols). */
-  terms: (Blob & { name: string })[];
-}
-
-export const FILTERS = ["all", "aa", "ab", "ba", "bb"] as const;
-export type Filter = (typeof FILTERS)[number];
-export type AcrossLayers = "mean" | "max" | "rollout" | null;
-export type AcrossHeads = "mean" | "max" | null;
-
-/** The first state, and what the author has fixed. */
-export interface Options {
-  stack: string;
-  layer: number;
-  heads: number[];
-  include_heads: number[] | null;
-  filter: Filter;
-  across_layers: AcrossLayers;
-  across_heads: AcrossHeads;
-  value_weighted: boolean;
-  merge_words: boolean;
-  /** Shown, or left out. */
-  special_tokens: boolean;
-  contrast: number;
-  /** Of these two at most one is set. */
-  min_weight: number | null;
-  /** The strongest weights of each row that together hold this share. */
-  mass: number | null;
-  /** Model view: the cell whose detail is open. */
-  open?: { layer: number; head: number } | null;
-  /** Model view: heads in rows of layers, or in groups by their patterns. */
-  order?: "layer" | "pattern";
-  /** Matrix: all cells in the width there is, or cells large enough to read. */
-  zoom?: "fit" | "cells";
-  /** Neuron: the token whose weights are taken apart at first. */
-  expanded?: number | null;
-}
+export const FILTERS = ["all", "aa", "ab", "ba", "bb"] as const satisfies Filter[];
 
 /** Figures of older builds leave out what was not thought of then. */
 function withDefaults(options: Partial<Options>, stacks: Record<string, Stack>): Options {

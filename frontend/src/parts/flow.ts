@@ -1,5 +1,5 @@
 import { levelsOf } from "../direction.js";
-import type { Sequence, TextFigure } from "../figure.js";
+import type { Sequence, Stretch, TextFigure } from "../figure.js";
 import { plainText, tokenElement } from "../token.js";
 import { focusByKey, moveTabStop, walkByKey, within } from "./keyboard.js";
 
@@ -42,14 +42,6 @@ export interface Strip {
 
 /** px of a token's text, below which a strip may begin. */
 export const TEXT = 22;
-
-/** A stretch of a sequence, as it is read. */
-export interface Stretch {
-  name: string;
-  heading: string;
-  start: number;
-  end: number;
-}
 
 /** The tokens of each stretch over their positions; `more` is what a view says of them beside, or in place of that. */
 export function groupsOf(

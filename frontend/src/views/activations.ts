@@ -1,6 +1,7 @@
 import { html, nothing, type TemplateResult, unsafeCSS } from "lit";
 import { oneOf, position } from "../checks.js";
-import { type Blob, type Figure, labelled, type Sequence, type TextFigure } from "../figure.js";
+import { type Figure, labelled, type Sequence } from "../figure.js";
+import type { ActivationsFigure, ActivationsState, LayerOfNeurons } from "../figure-data.js";
 import { json } from "../json-blob.js";
 import { memo } from "../memo.js";
 import { hexToRgba, PALETTES } from "../palette.js";
@@ -27,32 +28,6 @@ const [SIDE, WIDTH, ROW] = [120, 680, 20];
 const EXPONENT = 0.75;
 /** Of the kept neurons, the share whose largest activations all have the full colour: one may be far above the rest. */
 const SATURATED = 0.1;
-
-interface LayerOfNeurons {
-  stack: string;
-  layer: number;
-  /** What its tokens are called among the sequences. */
-  sequence: string;
-  neurons: number;
-  kept: number;
-  /** Scaled, (kept, T). */
-  values: Blob;
-  lists: Blob;
-}
-
-interface ActivationsFigure extends TextFigure {
-  layers: LayerOfNeurons[];
-  initial: ActivationsState;
-}
-
-interface ActivationsState {
-  stack: string;
-  layer: number;
-  order: keyof typeof ORDERS;
-  /** What is held: a token, and maybe a neuron. */
-  token: number | null;
-  neuron: number | null;
-}
 
 interface Lists {
   /** Numbers of those that are kept, the strongest first. */

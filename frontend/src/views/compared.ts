@@ -1,17 +1,10 @@
 import { html, nothing, type TemplateResult, unsafeCSS } from "lit";
 import type { Figure } from "../figure.js";
+import type { ComparedFigure } from "../figure-data.js";
 import type { Codecs } from "../link.js";
 import { SubHost } from "../sub-host.js";
 import { answer, type View, type ViewHost } from "../view.js";
 import css from "./compared.css";
-
-interface ComparedFigure extends Figure {
-  /** The change of the model, as it follows "the model": "without head 1 of layer 0". */
-  interventions: string;
-  /** Drawn of the changed model, and of the model as it is. */
-  of: Figure;
-  before: Figure;
-}
 
 type ComparedState = { before: boolean } & Record<string, unknown>;
 

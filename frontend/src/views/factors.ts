@@ -1,12 +1,13 @@
 import { html, nothing, type TemplateResult, unsafeCSS } from "lit";
 import { position } from "../checks.js";
-import type { Blob, Figure, Sequence, TextFigure } from "../figure.js";
+import type { Figure, Sequence } from "../figure.js";
+import type { FactorsFigure, FactorsState } from "../figure-data.js";
 import { json } from "../json-blob.js";
 import { memo } from "../memo.js";
 import { headColor } from "../palette.js";
 import { PanelView } from "../panel-view.js";
 import flowCss from "../parts/flow.css";
-import { type Bar, Flow, groupsOf, type Paint, type Stretch, type Strip } from "../parts/flow.js";
+import { type Bar, Flow, groupsOf, type Paint, type Strip } from "../parts/flow.js";
 import { flowSheet } from "../parts/flow-sheet.js";
 import { stepInList, walkByKey } from "../parts/keyboard.js";
 import { named, type Part, type Reading } from "../parts/reading.js";
@@ -18,22 +19,6 @@ import { inks } from "../save.js";
 import type { ViewHost } from "../view.js";
 import css from "./factors.css";
 import listCss from "./tokens.css";
-
-interface FactorsFigure extends TextFigure {
-  /** Stretches of what the neurons' layers read, text by text. */
-  texts: Stretch[];
-  about: { stack: string; layers: number[]; neurons: number; explained: number };
-  count: number;
-  factors: Blob;
-  initial: FactorsState;
-}
-
-interface FactorsState {
-  /** The factor that is shown alone, counted from 0. */
-  factor: number | null;
-  /** The token that is held. */
-  selected: number | null;
-}
 
 interface Factors {
   /** (factors, T) */

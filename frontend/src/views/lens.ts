@@ -1,6 +1,7 @@
 import { html, nothing, type TemplateResult, unsafeCSS } from "lit";
 import { oneOf, position } from "../checks.js";
-import type { Blob, Figure, Sequence, TextFigure } from "../figure.js";
+import type { Figure, Sequence } from "../figure.js";
+import type { LensFigure, LensState } from "../figure-data.js";
 import { json } from "../json-blob.js";
 import { memo } from "../memo.js";
 import { PanelView } from "../panel-view.js";
@@ -27,30 +28,6 @@ const WRITTEN: [string, string][] = [
 const [ROW, CHARACTER] = [26, 8];
 /** A ground paler than this says nothing. */
 const LEAST = 0.03;
-
-interface LensFigure extends TextFigure {
-  /** The sequence whose positions are the columns. */
-  read: string;
-  /** The token that follows each position; null where positions say what stands there. */
-  expected: (string | null)[] | null;
-  layers: number;
-  vocabulary: number;
-  watch: string[];
-  /** Without the final norm. */
-  raw: boolean;
-  top_k: number;
-  lens: Blob;
-  initial: LensState;
-}
-
-interface LensState {
-  show: keyof typeof SHOWS;
-  cells: (typeof CELLS)[number];
-  watched: number;
-  /** The cell that is held. Layer −1 is the embeddings. */
-  layer: number | null;
-  position: number | null;
-}
 
 type Ranked = [probability: number, rank: number];
 

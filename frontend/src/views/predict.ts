@@ -1,10 +1,11 @@
 import { html, type TemplateResult, unsafeCSS } from "lit";
 import { oneOf } from "../checks.js";
-import type { Blob, Figure, Sequence, TextFigure } from "../figure.js";
+import type { Figure, Sequence, Stretch } from "../figure.js";
+import type { PredictFigure, PredictState } from "../figure-data.js";
 import { memo } from "../memo.js";
 import { PanelView } from "../panel-view.js";
 import flowCss from "../parts/flow.css";
-import { Flow, type FlowGroup, groupsOf, type Stretch } from "../parts/flow.js";
+import { Flow, type FlowGroup, groupsOf } from "../parts/flow.js";
 import { type Predictions, predictionsOf, predictionTable, topAt } from "../parts/predictions.js";
 import type { Part, Reading } from "../parts/reading.js";
 import type { Sheet } from "../parts/svg.js";
@@ -16,21 +17,6 @@ import { inks } from "../save.js";
 import { plainText } from "../token.js";
 import type { ViewHost } from "../view.js";
 import css from "./predict.css";
-
-interface PredictFigure extends TextFigure {
-  texts: Stretch[];
-  task: "next" | "target" | "masked" | "classes" | "labels" | "answer";
-  predictions: Blob;
-  /** Of which sequence they are, and in which places. */
-  predicted: string;
-  positions: number[];
-  initial: PredictState;
-}
-
-interface PredictState {
-  /** In which token's place; for what follows the text, its length. */
-  position: number;
-}
 
 /** Tasks of which a text has one output, in no token's place. */
 const WHOLE = { classes: "Likeliest classes", answer: "Likeliest answers" } as Record<string, string>;

@@ -1,11 +1,12 @@
 import { type TemplateResult, unsafeCSS } from "lit";
 import { oneOf, position } from "../checks.js";
-import type { Blob, Figure, TextFigure } from "../figure.js";
+import type { Figure } from "../figure.js";
+import type { Output, SaliencyFigure, SaliencyState } from "../figure-data.js";
 import { memo } from "../memo.js";
 import { PanelView } from "../panel-view.js";
 import { choice } from "../parts/controls.js";
 import flowCss from "../parts/flow.css";
-import { type Bar, Flow, type FlowGroup, groupsOf, type Paint, type Stretch } from "../parts/flow.js";
+import { type Bar, Flow, type FlowGroup, groupsOf, type Paint } from "../parts/flow.js";
 import { flowSheet } from "../parts/flow-sheet.js";
 import { type Ramp, ramp } from "../parts/legend.js";
 import { named, type Part, type Reading } from "../parts/reading.js";
@@ -20,48 +21,6 @@ import { Scaled } from "../weights.js";
 import css from "./saliency.css";
 
 const STYLES = ["background", "bars"] as const;
-
-interface Output {
-  /** Where it stands among what is shown. */
-  name: string;
-  index: number;
-  position: number;
-  token: string;
-  probability: number;
-  value: number;
-  baseline: number | null;
-  delta: number | null;
-}
-
-interface SaliencyFigure extends TextFigure {
-  /** In the order of reading: what the model reads, and what it produces. */
-  texts: Stretch[];
-  outputs: Output[];
-  /** Inputs that have no part in the scale. */
-  ignored: number[];
-  /** Scaled, (outputs, inputs); the inputs are all tokens of the text, then those of the target. */
-  attributions: Blob;
-  method: {
-    method: string;
-    /** Whether the author named what is explained. */
-    token?: string;
-    norm: "sum" | "l2";
-    explain: string;
-    contrast: string | null;
-    steps?: number;
-    seed?: number;
-    baseline?: string;
-    layer?: number;
-    window?: number;
-  };
-  initial: SaliencyState;
-}
-
-interface SaliencyState {
-  style: (typeof STYLES)[number];
-  /** The output that is held; null: the one that is pointed at. */
-  selected: number | null;
-}
 
 /** What is shown of a token: which input it is, and which output. */
 interface Place {

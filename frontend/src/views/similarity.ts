@@ -1,6 +1,7 @@
 import { html, nothing, type TemplateResult, unsafeCSS } from "lit";
 import { oneOf, position } from "../checks.js";
-import type { Blob, Figure } from "../figure.js";
+import type { Figure } from "../figure.js";
+import type { Similar, SimilarityFigure, SimilarityState } from "../figure-data.js";
 import { PanelView } from "../panel-view.js";
 import { choice } from "../parts/controls.js";
 import { heatImage } from "../parts/heat.js";
@@ -16,35 +17,6 @@ import { Scaled } from "../weights.js";
 import css from "./similarity.css";
 
 const MEASURES = ["cka", "cca", "svcca", "pwcca"] as const;
-type Measure = (typeof MEASURES)[number];
-
-interface Similar {
-  /** The embeddings count as one. */
-  layers: number;
-  tokens: number;
-  width: number;
-  /** Scaled, (layers, layers or columns): rows compared with columns. */
-  measures: Record<Measure, Blob>;
-  /** Of two models: the other's layers, and what the two are compared over. */
-  columns?: number;
-  other_width?: number;
-  unit?: string;
-}
-
-interface SimilarityFigure extends Figure {
-  similar: Record<string, Similar>;
-  /** The rows' and the columns', where they are two. */
-  models?: [string, string];
-  initial: SimilarityState;
-}
-
-interface SimilarityState {
-  stack: string;
-  measure: Measure;
-  /** The cell that is held; the embeddings are 0. */
-  row: number | null;
-  col: number | null;
-}
 
 interface Cell {
   row: number;

@@ -1,11 +1,12 @@
 import { type TemplateResult, unsafeCSS } from "lit";
 import { oneOf, position } from "../checks.js";
-import type { Blob, Figure, Sequence, TextFigure } from "../figure.js";
+import type { Figure, Sequence } from "../figure.js";
+import type { TokensFigure, TokensState } from "../figure-data.js";
 import { memo } from "../memo.js";
 import { PanelView } from "../panel-view.js";
 import { choice } from "../parts/controls.js";
 import flowCss from "../parts/flow.css";
-import { Flow, groupsOf, type Paint, type Stretch } from "../parts/flow.js";
+import { Flow, groupsOf, type Paint } from "../parts/flow.js";
 import { flowSheet } from "../parts/flow-sheet.js";
 import { type Ramp, ramp } from "../parts/legend.js";
 import { type Predictions, predictionsOf, predictionTable, topAt } from "../parts/predictions.js";
@@ -21,25 +22,10 @@ import css from "./tokens.css";
 
 const SHADES = { probability: "probability", rank: "rank", none: "nothing" } as const;
 
-interface TokensFigure extends TextFigure {
-  /** In the order of reading: what the model reads, and what it is to produce. */
-  texts: Stretch[];
-  predictions: Blob;
-  /** Of which sequence they are. */
-  predicted: string;
-  initial: TokensState;
-}
-
 /** Where a token that is shown stands. */
 interface Place {
   name: string;
   index: number;
-}
-
-interface TokensState {
-  shade: keyof typeof SHADES;
-  /** The token that is held; counted through all that is shown. */
-  selected: number | null;
 }
 
 /** A text's tokens, each with what the model held likely in its place. */

@@ -53,13 +53,13 @@ def _entry(loaded: Loaded, example: Example, neurons: int) -> Entry:
     layers, blobs = [], {}
     for stack, values_of_layer in record_activations(loaded, example).items():
         for layer, values in values_of_layer.items():
-            kept = strongest(values, neurons)
+            chosen = strongest(values, neurons)
             name = f"{stack}.{layer}"
-            blobs[name] = scaled_blob(np.ascontiguousarray(values[:, kept].T))
+            blobs[name] = scaled_blob(np.ascontiguousarray(values[:, chosen].T))
             blobs[f"{name}.lists"] = json_blob(
-                {"neurons": kept, "cluster": cluster_order(values[:, kept].T)} | top(values)
+                {"neurons": chosen, "cluster": cluster_order(values[:, chosen].T)} | top(values)
             )
-            layers.append({"stack": stack, "layer": layer, "neurons": values.shape[1], "kept": len(kept)})
+            layers.append({"stack": stack, "layer": layer, "neurons": values.shape[1], "kept": len(chosen)})
     return Entry({"sequences": example.sequences(), "layers": layers}, blobs)
 
 

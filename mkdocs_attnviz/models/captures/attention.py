@@ -51,28 +51,30 @@ def capture(context: Context) -> list[Entry]:
         ValueError: the weights are no probabilities.
     """
     loaded, examples = context.loaded, context.examples
-    kept = store_calls(loaded, examples)
+    stored = store_calls(loaded, examples)
     attention_map = find_attention_map(loaded, examples[0])
     return entries(
-        attention_map, examples, lambda name, number: _stack(attention_map.stacks[name], examples[number], number, kept)
+        attention_map,
+        examples,
+        lambda name, number: _stack(attention_map.stacks[name], examples[number], number, stored),
     )
 
 
 def store_calls(loaded: Loaded, examples: Sequence[Example]) -> dict[int, StoredCall]:
     """Run the model once and return the stored data of each call that belongs to a layer."""
     attention_map = find_attention_map(loaded, examples[0])
-    kept: dict[int, StoredCall] = {}
+    stored: dict[int, StoredCall] = {}
     wanted = {layer.call: stack for stack in attention_map.stacks.values() for layer in stack.layers}
     count = 0
 
     def keep(call: Call) -> None:
         nonlocal count
         if count in wanted:
-            kept[count] = _store(call, attention_map.projections.get(count), sink=wanted[count].sink)
+            stored[count] = _store(call, attention_map.projections.get(count), sink=wanted[count].sink)
         count += 1
 
     forward(loaded, collate(loaded, examples), attention_map, keep, operands=bool(attention_map.projections))
-    return kept
+    return stored
 
 
 def _store(call: Call, projection: Projection | None, *, sink: bool) -> StoredCall:
@@ -93,7 +95,7 @@ def quantised(weights: torch.Tensor) -> torch.Tensor:
     """
     steps = weights.float().sqrt_()
     torch.add(torch.tensor(0.5, device=steps.device), steps, alpha=255, out=steps)
-    largest = float(steps.amax())  # NaN wins
+    largest = float(steps.amax())  # NaN if any weight is NaN
     if not largest < 256.5:
         raise WrongValue("text", "The model's attention weights are not numbers between 0 and 1 (NaN or out of range).")
     steps = steps.clamp_(max=255) if largest >= 256 else steps
@@ -151,17 +153,17 @@ def tokens(example: Example, sequence: str) -> Tokens:
     return example.text
 
 
-def _stack(stack: Stack, example: Example, number: int, kept: dict[int, StoredCall]) -> Stacked:
+def _stack(stack: Stack, example: Example, number: int, stored: dict[int, StoredCall]) -> Stacked:
     """Start to encode the blobs of one stack of one example."""
     rows, cols = (len(tokens(example, name).ids) for name in (stack.rows, stack.cols))
-    steps = [cut(kept[layer.call], number, rows, cols) for layer in stack.layers]
+    steps = [cut(stored[layer.call], number, rows, cols) for layer in stack.layers]
     square = stack.rows == stack.cols
     layers: list[dict[str, Any]] = []
     blobs: dict[str, PendingBlob] = {}
     for layer, steps_of_layer in zip(stack.layers, steps, strict=True):
         blobs[str(layer.layer)] = start_encoding(encoding.weights_blob, steps_of_layer)
         meta: dict[str, Any] = {"layer": layer.layer, "heads": layer.heads}
-        moved = kept[layer.call].norms
+        moved = stored[layer.call].norms
         if moved is not None:
             values = np.zeros((layer.heads, cols + stack.sink), np.float32)
             values[:, :cols] = moved[number, :, :cols].numpy()
@@ -172,12 +174,12 @@ def _stack(stack: Stack, example: Example, number: int, kept: dict[int, StoredCa
     return layers, blobs | (_rollout(stack, steps) if square else {})
 
 
-def cut(kept: StoredCall, number: int, rows: int, cols: int) -> encoding.Steps:
+def cut(stored: StoredCall, number: int, rows: int, cols: int) -> encoding.Steps:
     """Return the weights of one example, (heads, cols, rows), without padding; a sink has a last column of its own."""
-    steps = kept.steps[number, :, :rows, :cols].transpose(1, 2).numpy()
-    if kept.rest is None:
+    steps = stored.steps[number, :, :rows, :cols].transpose(1, 2).numpy()
+    if stored.rest is None:
         return np.ascontiguousarray(steps)
-    with_sink: encoding.Steps = np.concatenate([steps, kept.rest[number, :, None, :rows].numpy()], axis=1)
+    with_sink: encoding.Steps = np.concatenate([steps, stored.rest[number, :, None, :rows].numpy()], axis=1)
     return with_sink
 
 

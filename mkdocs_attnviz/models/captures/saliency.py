@@ -113,8 +113,8 @@ def explain_outputs(
     for output in _outputs(loaded, example, parameters.get("target")):
         with torch.no_grad():
             logits = output.choose(loaded.logits(collate(loaded, [output.reads])))[0]
-        given = output.token if wanted is None else wanted
-        token = int(logits.argmax()) if given is None else given
+        known = output.token if wanted is None else wanted
+        token = int(logits.argmax()) if known is None else known
         score = _score(loaded, output.choose, parameters["explain"], token, contrast)
         described.append(
             {
@@ -128,7 +128,7 @@ def explain_outputs(
     return described, attributions
 
 
-# What is explain_outputs
+# The number that is explained
 
 
 def _score(
@@ -176,57 +176,57 @@ def _name(loaded: Loaded, token: int, text: Tokens) -> str:
 
 def _contrast(loaded: Loaded, parameters: Mapping[str, Any], text: Tokens) -> tuple[int | None, str | None]:
     """Return the index and the name of the token or class to contrast with; None for both if there is none."""
-    given = parameters.get("contrast")
-    if given is None:
+    name = parameters.get("contrast")
+    if name is None:
         return None, None
-    index = _index_of(loaded, "contrast", given, text)
+    index = _index_of(loaded, "contrast", name, text)
     return index, _name(loaded, index, text)
 
 
-def _wanted_index(loaded: Loaded, given: str | None, text: Tokens) -> int | None:
+def _wanted_index(loaded: Loaded, name: str | None, text: Tokens) -> int | None:
     """Return the index of the token or label that is explained at every output; None if the block names none.
 
     Raises:
         ValueError: there is no such token, or the model predicts classes.
     """
-    if given is None:
+    if name is None:
         return None
     if loaded.task == "classes":
         raise WrongValue(
             "token", f"`token` is for models that predict tokens, and {loaded.ref.name!r} predicts classes: `target`."
         )
-    return _index_of(loaded, "token", given, text)
+    return _index_of(loaded, "token", name, text)
 
 
-def _index_of(loaded: Loaded, key: str, given: str, text: Tokens) -> int:
+def _index_of(loaded: Loaded, key: str, name: str, text: Tokens) -> int:
     """Return the index of an output that an author names.
 
     Raises:
         ValueError: there is none of that name.
     """
     if loaded.task in LABELLED:
-        return _class(loaded, key, given)
+        return _class(loaded, key, name)
     if loaded.task == "answer":
-        return _place(key, given, answers.allowed(text))
-    return token_of(loaded, key, given)
+        return _place(key, name, answers.allowed(text))
+    return token_of(loaded, key, name)
 
 
-def _place(key: str, given: str, positions: Sequence[int]) -> int:
+def _place(key: str, name: str, positions: Sequence[int]) -> int:
     """Return a position of the text that an author names.
 
     Raises:
         ValueError: no answer may begin or end there.
     """
-    if given not in map(str, positions):
+    if name not in map(str, positions):
         raise WrongValue(
             key,
-            f"`{key}` is {given!r}; it must be the position of a token that may be part of an answer: "
+            f"`{key}` is {name!r}; it must be the position of a token that may be part of an answer: "
             f"{positions[0]} to {positions[-1]}.",
         )
-    return int(given)
+    return int(name)
 
 
-def _class(loaded: Loaded, key: str, given: str) -> int:
+def _class(loaded: Loaded, key: str, name: str) -> int:
     """Return the index of a class, by its label or number.
 
     Raises:
@@ -234,13 +234,13 @@ def _class(loaded: Loaded, key: str, given: str) -> int:
     """
     labels = {int(number): str(label) for number, label in loaded.model.config.id2label.items()}
     for number, label in labels.items():
-        if given == label or given == str(number):
+        if name == label or name == str(number):
             return number
     allowed = ", ".join(f"{label} ({number})" for number, label in labels.items())
-    raise WrongValue(key, f"`{key}` is {given!r}; the classes of model {loaded.ref.name!r} are {allowed}.")
+    raise WrongValue(key, f"`{key}` is {name!r}; the classes of model {loaded.ref.name!r} are {allowed}.")
 
 
-# Which outputs there are
+# The outputs that a model has
 
 
 def _outputs(loaded: Loaded, example: Example, target: Sequence[str] | None) -> list[Output]:
@@ -345,11 +345,11 @@ def _masked(loaded: Loaded, text: Tokens, target: Sequence[str] | None) -> list[
 def _next_tokens(loaded: Loaded, text: Tokens, target: Sequence[str] | None) -> list[Output]:
     """Return the tokens that a decoder wrote after the text; if there are none, the token that it would write next."""
     length = len(text.ids)
-    given = list(range(1, length))
+    read = list(range(1, length))
     if target is None:
         wanted = [length] if text.generated is None else list(range(text.generated, length))
     else:
-        wanted = _positions(target, [*given, length], given)
+        wanted = _positions(target, [*read, length], read)
     if not wanted:
         raise WrongValue("text", f"Model {loaded.ref.name!r} has written nothing that could be explained.")
 

@@ -231,9 +231,9 @@ def _stack(stack: Stack, number: int, layers_by_call: dict[int, list[EncodedLaye
     layers: list[dict[str, Any]] = []
     blobs: dict[str, PendingBlob] = {}
     for layer in stack.layers:
-        meta, made = layers_by_call[layer.call][number]
+        meta, blobs_of_layer = layers_by_call[layer.call][number]
         layers.append({"layer": layer.layer, **meta})
-        blobs |= {f"{layer.layer}{end}": _finished(blob) for end, blob in made.items()}
+        blobs |= {f"{layer.layer}{end}": _finished(blob) for end, blob in blobs_of_layer.items()}
     return layers, blobs
 
 

@@ -253,7 +253,7 @@ def _canonical(between: Matrix, *, apart: bool) -> tuple[Matrix, Matrix]:
     if not apart:
         vectors, values, _ = np.linalg.svd(between, full_matrices=False)
         return vectors, values
-    squares, vectors = np.linalg.eigh(between @ between.T)  # rising
+    squares, vectors = np.linalg.eigh(between @ between.T)  # in ascending order
     count = min(between.shape)
     return vectors[:, -count:], np.sqrt(np.maximum(squares[-count:], 0))
 

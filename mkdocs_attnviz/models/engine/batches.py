@@ -1,6 +1,6 @@
-"""Texts through a model in batches: in smaller ones where memory runs out, one by one where a text is at fault.
+"""The batches of texts that a model runs: smaller ones if memory runs out, single texts if one of them fails.
 
-Free of torch itself: what runs the model is given.
+This module needs no torch, since it gets the functions that run the model.
 """
 
 from __future__ import annotations
@@ -21,16 +21,19 @@ if TYPE_CHECKING:
     from mkdocs_attnviz.models.inputs.tokens import Example
     from mkdocs_attnviz.models.loading.loaded import Loaded
 
-MATRIX_BUDGET = 1 << 21  # tokens² of one batch: bounds a batch's memory as texts get longer
+MATRIX_BUDGET = 1 << 21  # tokens² of one batch: limits a batch's memory as texts get longer
 BEYOND = re.compile(r"index (\d+ )?(is )?out of (range|bounds)|device-side assert", re.IGNORECASE)
 Message = tuple[dict[str, Any], bytes]
-"""To the build's end: an event, and an entry's bytes."""
-Take = Callable[["Loaded", Sequence["Example"]], Sequence[Entry]]
-"""A capture with its parameters: of a loaded model and examples."""
+"""A message to the build's end: an event, and an entry's bytes."""
+RunCapture = Callable[["Loaded", Sequence["Example"]], Sequence[Entry]]
+"""A capture with its parameters, as a function of a loaded model and examples."""
 
 
 def batches(examples: dict[int, Example], batch_size: int, loaded: Loaded) -> Iterator[dict[int, Example]]:
-    """Texts of like length together: padding is work for nothing. No larger than what has turned out to fit."""
+    """Yield batches of texts of similar length, since padding is wasted work.
+
+    No batch is larger than what has fitted into memory so far.
+    """
     batch: dict[int, Example] = {}
     longest = 0
     for index, example in sorted(examples.items(), key=lambda item: _length(item[1])):
@@ -45,62 +48,63 @@ def batches(examples: dict[int, Example], batch_size: int, loaded: Loaded) -> It
 
 
 def _length(example: Example) -> tuple[int, int]:
-    """Of its text and what is written, the longest where there are several."""
+    """Return the number of tokens of the text and of the target; the largest if there are several."""
     several = [example, *example.more]
-    return max(len(each.text.ids) for each in several), max(
-        len(each.target.ids) if each.target else 0 for each in several
-    )
+    texts = max(len(part.text.ids) for part in several)
+    return texts, max(len(part.target.ids) if part.target else 0 for part in several)
 
 
 @dataclass(frozen=True)
 class Failed:
-    """Why a text or a batch gave nothing. Not the exception itself, whose frames hold the tensors of the pass."""
+    """A text or batch that failed. The exception is not stored, since its frames hold tensors."""
 
     problem: Problem
     memory: bool = False
-    """Whether it ran out: then less at a time may do."""
+    """True if memory ran out, so that a smaller batch may succeed."""
 
 
-def run(shelf: Shelf, loaded: Loaded, take: Take, batch: dict[int, Example]) -> Iterator[Message]:
-    """One batch; in parts where the model cannot be trusted with padding, or the batch fails.
+def run(shelf: Shelf, loaded: Loaded, capture: RunCapture, batch: dict[int, Example]) -> Iterator[Message]:
+    """Yield the messages of one batch; it is split if the model must not see padding, or if the batch fails.
 
     Raises:
-        Unusable: it is not for its texts that the model fails.
+        Unusable: the model fails for another reason than its texts.
     """
     indices = list(batch)
     if loaded.isolation.varies:
         loaded.batches = False
     if len(batch) > 1 and loaded.batches is False:
         for index in indices:
-            yield from run(shelf, loaded, take, {index: batch[index]})
+            yield from run(shelf, loaded, capture, {index: batch[index]})
         return
     yield {"event": "running", "indices": indices}, b""
     start = time.perf_counter()
-    made = _made(shelf, loaded, take, batch)
-    if made is None:
-        yield from run(shelf, loaded, take, batch)
-    elif isinstance(made, Failed):
-        yield from _run_less(shelf, loaded, take, batch, made)
+    outcome = _entries_of(shelf, loaded, capture, batch)
+    if outcome is None:
+        yield from run(shelf, loaded, capture, batch)
+    elif isinstance(outcome, Failed):
+        yield from _run_less(shelf, loaded, capture, batch, outcome)
     else:
         seconds = (time.perf_counter() - start) / len(batch)
-        for index, entry in zip(indices, made, strict=True):
+        for index, entry in zip(indices, outcome, strict=True):
             entry = Entry({**entry.meta, "made_with": loaded.made_with}, entry.blobs)
             yield {"event": "captured", "index": index, "seconds": seconds}, entry.to_bytes()
 
 
-def _made(shelf: Shelf, loaded: Loaded, take: Take, batch: dict[int, Example]) -> Sequence[Entry] | Failed | None:
-    """A batch's entries; None if it turns out that this model's texts have to be run one by one.
+def _entries_of(
+    shelf: Shelf, loaded: Loaded, capture: RunCapture, batch: dict[int, Example]
+) -> Sequence[Entry] | Failed | None:
+    """Return a batch's entries; None if this model's texts turn out to need separate passes.
 
     Raises:
-        Unusable: as `run`.
+        Unusable: the model fails for another reason than its texts.
     """
     examples = list(batch.values())
     try:
-        entries = take(loaded, examples)
+        entries = capture(loaded, examples)
         if loaded.isolation.varies:
             loaded.batches = False
         if loaded.batches is None and "stacks" in entries[0].meta and (padded := _padded(batch)) is not None:
-            loaded.batches = _alike(entries[padded], take(loaded, [examples[padded]])[0])
+            loaded.batches = _same_weights(entries[padded], capture(loaded, [examples[padded]])[0])
         return None if loaded.batches is False and len(batch) > 1 else entries
     except shelf.load.Unusable:
         raise
@@ -110,13 +114,15 @@ def _made(shelf: Shelf, loaded: Loaded, take: Take, batch: dict[int, Example]) -
         return failure(shelf, loaded, examples[-1], error)
 
 
-def _run_less(shelf: Shelf, loaded: Loaded, take: Take, batch: dict[int, Example], failed: Failed) -> Iterator[Message]:
-    """A batch that has failed: in halves where memory ran out, and halves of these; else one by one."""
+def _run_less(
+    shelf: Shelf, loaded: Loaded, capture: RunCapture, batch: dict[int, Example], failed: Failed
+) -> Iterator[Message]:
+    """Run a failed batch again: in halves if memory ran out, otherwise text by text."""
     step = 1
     if failed.memory:
         shelf.memory.free()
-        if shelf.keep_needed():  # with more memory than before it may do as it is
-            yield from run(shelf, loaded, take, batch)
+        if shelf.keep_needed():  # the same batch may fit into the freed memory
+            yield from run(shelf, loaded, capture, batch)
             return
     if len(batch) == 1:
         yield refusal(next(iter(batch)), failed)
@@ -126,11 +132,11 @@ def _run_less(shelf: Shelf, loaded: Loaded, take: Take, batch: dict[int, Example
         half = step * max(max(_length(example)) for example in batch.values()) ** 2
         loaded.fits = min(half, loaded.fits or half)
     for part in batches(batch, step, loaded):
-        yield from run(shelf, loaded, take, part)
+        yield from run(shelf, loaded, capture, part)
 
 
 def costs_a_text(error: BaseException) -> bool:
-    """Whether one text is at fault, and the process is sound: also after a panic in Rust, which is no `Exception`."""
+    """Return whether one text is at fault and the process is sound, as after an `Exception` or a panic in Rust."""
     return isinstance(error, Exception) or panicked(error)
 
 
@@ -146,16 +152,19 @@ def failure(shelf: Shelf, loaded: Loaded, example: Example | None, error: BaseEx
 
 
 def _padded(batch: dict[int, Example]) -> int | None:
-    """Which of a batch is padded most, on both sides of an encoder–decoder if any is; None if none is."""
+    """Return the index of the text with most padding, or None if none has any.
+
+    In an encoder–decoder, a text with padding on both sides comes first.
+    """
     lengths = [_length(example) for example in batch.values()]
     most = [max(side) for side in zip(*lengths, strict=True)]
-    padding = [[long - short for long, short in zip(most, each, strict=True)] for each in lengths]
+    padding = [[long - short for long, short in zip(most, sides, strict=True)] for sides in lengths]
     chosen = max(range(len(padding)), key=lambda number: (min(padding[number]), sum(padding[number])))
     return chosen if any(padding[chosen]) else None
 
 
-def _alike(batched: Entry, single: Entry) -> bool:
-    """Whether a batch's text that is padded most came out as it does alone, to one step of 255."""
+def _same_weights(batched: Entry, single: Entry) -> bool:
+    """Return whether a padded text has the same weights in a batch as alone, within one step of 255."""
     weights = [f"{name}/{layer['layer']}" for name, stack in single.meta["stacks"].items() for layer in stack["layers"]]
     return all(_largest_step(batched.blobs[name], single.blobs[name]) <= 1 for name in weights)
 
@@ -168,17 +177,19 @@ def _largest_step(one: bytes, other: bytes) -> int:
 
 
 def problem_of(error: BaseException) -> Problem:
-    """Return the record of an exception that one text costs; of one that nobody foresaw, with its traceback."""
+    """Return the record of an exception that only one text causes; a traceback is added if the
+    exception is unforeseen.
+    """
     if isinstance(error, WrongValue):
         detail = "" if error.__cause__ is None else trace(error)
-        return Problem("text", error.key, f"{errors.said(error, longest=2000)}.", detail)
+        return Problem("text", error.key, f"{errors.error_message(error, longest=2000)}.", detail)
     return Problem("text", "text", _unforeseen(error), trace(error))
 
 
 def _unforeseen(error: BaseException) -> str:
-    """Return what the exception of a library tells an author, in one line without the names of Python's classes."""
+    """Return a sentence about a library's exception, on one line and without the names of Python's classes."""
     cause = "tokenizer" if panicked(error) else "model"
-    message = errors.said(error)
+    message = errors.error_message(error)
     if BEYOND.search(message):
         return (
             f"The {cause} failed on this text: one of its tokens, or of their positions, is beyond what the model has "

@@ -1,4 +1,4 @@
-"""One kind of entry: what is taken from a model's pass over a text. A view declares it, and a worker runs it."""
+"""A capture: what a view needs from a model's pass over a text. A view declares it, and a worker runs it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mkdocs_attnviz.models.errors import said
+from mkdocs_attnviz.models.errors import error_message
 from mkdocs_attnviz.plugins import is_ours, packages
 
 if TYPE_CHECKING:
@@ -16,37 +16,37 @@ if TYPE_CHECKING:
     from mkdocs_attnviz.models.captures.context import Context
 
 OURS = "mkdocs_attnviz.models.captures."
-"""The room that our own captures are in."""
+"""The package of our own captures."""
 
 
 @dataclass(frozen=True)
 class Capture:
-    """One kind of entry, and the function that makes it."""
+    """A kind of entry, with the function that makes it."""
 
     name: str
-    """A name that no other capture of its package has; it becomes a part of the cache key."""
+    """A name that no other capture of its package has; it is a part of the cache key."""
     version: int
-    """A number that goes up when the same input would give another entry: the old ones are then no longer found."""
+    """A number that is raised when the same input gives another entry, so that old entries are no longer found."""
     run: str
-    """`module:function`, from a `Context` to one entry for each of its examples. Only a worker imports it."""
+    """The function, as `module:function`, from a `Context` to one entry per example. Only a worker imports it."""
     head: bool = False
-    """Whether it needs the head that the model was trained with, which turns its last vectors into predictions."""
+    """True if it needs the head that the model was trained with, which turns its last vectors into predictions."""
     attention: bool = True
-    """Whether it needs attention weights, which not every model has."""
+    """True if it needs attention weights, which not every model has."""
 
     @property
     def identity(self) -> str:
-        """The name in cache keys: of another package's capture it begins with the package, so that two never meet."""
+        """The name in cache keys; that of another package's capture begins with the package, so that it is unique."""
         module = self.run.partition(":")[0]
         return self.name if is_ours(module) else f"{module.partition('.')[0]}/{self.name}"
 
 
 TENSORS = Capture("tensors", 1, run=f"{OURS}tensors:capture_file")
-"""The reading of an author's own file, for which no model runs; its function takes the file's path."""
+"""The reading of an author's own file, without a model; its function takes the file's path."""
 
 
 def function(run: str) -> Callable[[Context], Sequence[Entry]]:
-    """Return the function that `run` names as `module:function`, imported.
+    """Import the function that `run` names as `module:function`, and return it.
 
     Raises:
         ValueError: it is neither one of our captures nor in a package that has registered a view, or it cannot be
@@ -59,12 +59,12 @@ def function(run: str) -> Callable[[Context], Sequence[Entry]]:
     try:
         capture: Callable[[Context], Sequence[Entry]] = getattr(importlib.import_module(module), name)
     except Exception as error:
-        raise ValueError(f"The capture `{run}` cannot be imported: {said(error)}.") from error
+        raise ValueError(f"The capture `{run}` cannot be imported: {error_message(error)}.") from error
     return capture if is_ours(module) else _checked(capture, run)
 
 
 def _checked(capture: Callable[[Context], Sequence[Entry]], run: str) -> Callable[[Context], Sequence[Entry]]:
-    """Return another package's capture, which raises ValueError if it returns what cannot be kept."""
+    """Return another package's capture, wrapped so that it raises ValueError if its entries cannot be stored."""
     from mkdocs_attnviz.cache.entry import Entry
 
     def checked(context: Context) -> Sequence[Entry]:

@@ -1,8 +1,8 @@
 """The build's end of the worker process.
 
-The worker alone imports torch. It is started once a build, while pages still render, and stays warm under
-`serve`. When it dies, what it was working on is given again, one input at a time, to a new one; an input that
-kills a worker all by itself fails alone, with the reason, and the build goes on.
+Only the worker imports torch. It is started once per build, while pages are still rendered, and stays warm under
+`serve`. If it dies, a new worker gets its unfinished inputs one at a time. An input that kills a worker by itself fails
+alone, with the reason, and the build goes on.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from mkdocs_attnviz.models.engine.request import Request
 from mkdocs_attnviz.models.identity.reference import ModelRef
 
 LENGTHS = struct.Struct(">II")
-"""A message is two lengths, that much JSON, and that many bytes of an entry."""
+"""The header of a message: the length of its JSON and the length of an entry's bytes, both of which follow."""
 
 WORKER = """\
 import sys
@@ -37,23 +37,25 @@ sys.path[:] = [folder for folder in sys.path if folder]
 from mkdocs_attnviz.models.engine.worker import main
 main()
 """
-"""Not `-m`, which would import a `torch.py` that lies in the current folder."""
+"""The code of the worker process. With `-m`, it would import a `torch.py` in the current folder."""
 
 ALLOCATION = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(256 << 20)}
-"""For the worker's glibc: one layer's memory is kept for the next, not given back and asked for anew. Where a kernel is
-slow to hand out pages, that is up to a third of a capture of small layers over many tokens."""
+"""Settings of the worker's glibc that keep one layer's memory for the next instead of returning it to the system.
+
+If a kernel is slow to provide pages, this saves up to a third of the time for small layers over many tokens.
+"""
 
 
 RAISED = re.compile(r"^[\w.]*(?:Error|Exception): ")
-"""The name of an exception, which is not for authors, before what it says."""
-LONGEST_LINE = 10_000  # bytes of what a library prints that are kept together
+"""The name of an exception before its message; authors do not see it."""
+LONGEST_LINE = 10_000  # the number of bytes of one printed line that are stored
 
 Models = tuple[ModelRef, ...]
-"""Of a request: one, or one and another."""
+"""The models of a request: one, or one and another."""
 
 
 class WorkerDied(Exception):
-    """The worker process ended without being asked to; `detail` is what it printed last."""
+    """A worker process that ended unasked; `detail` is the end of its output."""
 
     def __init__(self, message: str, detail: str = "") -> None:
         super().__init__(message)
@@ -61,14 +63,14 @@ class WorkerDied(Exception):
 
 
 class WorkerLate(WorkerDied):
-    """The worker process was ended because it was silent for longer than `timeout` allows."""
+    """A worker process that was killed because it was silent for longer than `timeout` allows."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"it took longer than the {seconds:g} s that the setting `timeout` allows")
 
 
 class ModelFailed(Exception):
-    """A model cannot be used at all."""
+    """A model that cannot be used at all."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.sentences)
@@ -76,7 +78,7 @@ class ModelFailed(Exception):
 
 
 class EngineFailed(Exception):
-    """Nothing can be run at all, whatever the model; the message is a sentence."""
+    """An engine that cannot run any model; the message is a sentence."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class Captured:
     index: int
     entry: Entry
     seconds: float
-    """Its share of the time its batch took."""
+    """The entry's share of its batch's time, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -97,15 +99,15 @@ Answer = Captured | Refused
 
 
 class Engine(Protocol):
-    """What runs models: the worker process of this machine, or many machines."""
+    """An engine that runs models: the worker process of this machine, or many machines."""
 
     def capture(
         self, requests: Sequence[Request], *, device: str, batch_size: int, max_tokens: int
     ) -> Iterator[Answer]:
-        """Every request is answered once, in the order in which they are done; `index` is its place in `requests`.
+        """Yield one answer to every request, in the order of completion; `index` is the request's place in `requests`.
 
         Raises:
-            EngineFailed: what is not answered by then never is.
+            EngineFailed: nothing more can be run; the remaining requests get no answer.
         """
         ...
 
@@ -113,27 +115,29 @@ class Engine(Protocol):
 
 
 def by_model(requests: Iterable[Request]) -> list[dict[int, Request]]:
-    """Requests that the same models and one capture can answer, by their places, in the order of their first."""
+    """Return groups of requests with the same models and capture, by their places, in the order of the first of each
+    group.
+    """
     groups: dict[tuple[object, ...], dict[int, Request]] = {}
     for index, request in enumerate(requests):
-        groups.setdefault((nameless(request), asked(request)), {})[index] = request
+        groups.setdefault((nameless(request), run_settings(request)), {})[index] = request
     return list(groups.values())
 
 
-def asked(request: Request) -> str:
-    """What is asked of its models, and how they are run; whatever they are, and whatever they read."""
+def run_settings(request: Request) -> str:
+    """Return the capture and run settings of a request, as JSON; models and inputs are not part of it."""
     return json.dumps([request.capture.identity, request.capture.run, request.run()], sort_keys=True)
 
 
 def nameless(request: Request) -> Models:
-    """Its models, whatever blocks call them."""
+    """Return the request's models without the names that blocks give them."""
     return tuple(replace(model, name="") for model in request.models)
 
 
 def capture_job(
     requests: Mapping[int, Request], *, device: str, batch_size: int, max_tokens: int, timeout: float
 ) -> dict[str, Any]:
-    """What a worker process is asked for: one capture by one model, or by two, of inputs by their places."""
+    """Return the job for a worker process: one capture by one model or two, with inputs by their places."""
     first = next(iter(requests.values()))
     return {
         "op": "capture",
@@ -149,8 +153,8 @@ def capture_job(
     }
 
 
-def captured(message: Mapping[str, Any], data: bytes) -> Answer:
-    """Return the answer that a worker's event brings; an entry that no build could read later is refused now."""
+def answer_of(message: Mapping[str, Any], data: bytes) -> Answer:
+    """Return the answer in a worker's event. An entry that no build could read later is refused now."""
     try:
         return Captured(message["index"], Entry.from_bytes(data), message["seconds"])
     except DamagedEntry as error:
@@ -167,16 +171,16 @@ def write_message(stream: IO[bytes], message: dict[str, Any], data: bytes = b"")
 
 
 def read_message(stream: IO[bytes]) -> tuple[dict[str, Any], bytes]:
-    """The next message.
+    """Return the next message.
 
     Raises:
         EOFError: the other end is gone, perhaps in the middle of a message.
     """
-    header_size, data_size = LENGTHS.unpack(_exactly(stream, LENGTHS.size))
-    return json.loads(_exactly(stream, header_size)), _exactly(stream, data_size)
+    header_size, data_size = LENGTHS.unpack(_read_exactly(stream, LENGTHS.size))
+    return json.loads(_read_exactly(stream, header_size)), _read_exactly(stream, data_size)
 
 
-def _exactly(stream: IO[bytes], size: int) -> bytes:
+def _read_exactly(stream: IO[bytes], size: int) -> bytes:
     data = stream.read(size)
     if len(data) < size:
         raise EOFError
@@ -184,34 +188,34 @@ def _exactly(stream: IO[bytes], size: int) -> bytes:
 
 
 NOTES = ("loading", "downloading")
-"""Events that only say how far the worker process is with a model."""
+"""Events that only report a worker's progress with a model."""
 
 Tell = Callable[[str, str], None]
-"""Hears what a worker is at, and how far it is with that; the latter is empty where it is not known."""
+"""A function that gets the worker's current task and its progress ('' if unknown)."""
 
 
-def _in_silence(what: str, so_far: str) -> None:
-    """Tell nobody how far the worker process is."""
+def _ignore(what: str, so_far: str) -> None:
+    """Ignore the worker's progress."""
 
 
 class Worker:
-    """At most one worker process, started when it is first needed.
+    """A client of at most one worker process, which is started when it is first needed.
 
-    It is ended when it says nothing for `timeout` seconds, which it may need to load a model, to read a text, or to run
-    a batch; 0 is without limit. `tell` hears what it is at while nothing comes from it.
+    The process is killed if it is silent for `timeout` seconds while it loads a model, reads a text or runs a batch; 0
+    means no limit. `tell` gets its current task while there are no answers.
     """
 
-    def __init__(self, timeout: float = 0, tell: Tell = _in_silence) -> None:
+    def __init__(self, timeout: float = 0, tell: Tell = _ignore) -> None:
         self.timeout, self.tell = timeout, tell
         self._ready = False
-        """Whether the process has answered, and so has imported what it needs."""
+        """True once the process has answered, so that its imports are done."""
         self._process: subprocess.Popen[bytes] | None = None
         self._stderr: collections.deque[str] = collections.deque(maxlen=20)
 
     def start(self) -> None:
-        """Let a worker import torch while the caller does something else."""
+        """Start a worker, which imports torch while the caller does something else."""
         if self._process is None or self._process.poll() is not None:
-            with contextlib.suppress(WorkerDied):  # whoever needs it will hear of that
+            with contextlib.suppress(WorkerDied):  # the first job will raise it again
                 self._send({"op": "warm"}, self.timeout)
 
     def _start(self) -> None:
@@ -226,10 +230,10 @@ class Worker:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env=ALLOCATION | worker_environment(os.environ),
-                # Ctrl-C is for the build, which then closes the pipe; the worker ends by that.
+                # Ctrl-C is for the build. It then closes the pipe, which ends the worker.
                 start_new_session=os.name != "nt",
             )
-            threading.Thread(target=_keep, args=(self._process.stderr, self._stderr), daemon=True).start()
+            threading.Thread(target=_collect_lines, args=(self._process.stderr, self._stderr), daemon=True).start()
         except (OSError, RuntimeError) as error:  # too many processes, threads or open files; no memory
             self.close()
             raise WorkerDied(f"its process could not be started ({error.args[-1]})") from None
@@ -249,7 +253,7 @@ class Worker:
             process.wait()
 
     def hub_commit(self, model: ModelRef) -> str:
-        """Ask the hub which commit a model's revision is; this downloads its config.json.
+        """Return the commit of a model's revision, by asking the hub; its config.json is downloaded.
 
         Raises:
             ModelFailed: there is no such model or revision, or the hub cannot be reached.
@@ -267,9 +271,10 @@ class Worker:
     def capture(
         self, requests: Sequence[Request], *, device: str, batch_size: int, max_tokens: int
     ) -> Iterator[Answer]:
-        """As every `Engine`, one model after the other.
+        """Yield one answer to every request, one model after the other.
 
-        A caller who stops half-way stops the worker too: answers that nobody waits for must not meet the next job.
+        If the caller stops early, the worker is stopped, too, since its remaining answers must not be taken for those
+        of the next job.
         """
         for group in by_model(requests):
             places, waiting = list(group), set(group)
@@ -288,7 +293,7 @@ class Worker:
     def _capture(
         self, requests: Sequence[Request], *, device: str, batch_size: int, max_tokens: int
     ) -> Generator[Answer, None, None]:
-        """Requests for one capture with the same models.
+        """Yield the answers to requests for one capture with the same models.
 
         Raises:
             ModelFailed: the model cannot be loaded, or has nothing to capture.
@@ -311,11 +316,11 @@ class Worker:
                 finished = True
                 unfinished = [index for index in running if index in waiting]
                 deaths += not unfinished
-                # Once may have been in its sleep, killed between two builds; twice is the model.
+                # One death may be that of an idle process, killed between two builds; two are the model's fault.
                 if deaths > 1 or (not unfinished and isinstance(death, WorkerLate)):
                     why = f"{requests[0].called} could not be run: {death}."
                     raise ModelFailed(Problem("model", "model", why, death.detail)) from None
-                if unfinished and len(running) == 1:  # of several, the last may just not have been told yet
+                if unfinished and len(running) == 1:  # the answer of one of several may have been lost
                     del waiting[running[0]]
                     why = f"Running this text through the model failed: {death}."
                     yield Refused(running[0], Problem("text", "text", why, death.detail))
@@ -326,23 +331,23 @@ class Worker:
                     self.close()
 
     def _answers(self, job: dict[str, Any], running: list[int]) -> Iterator[Answer]:
-        """Answers until the job is done; `running` always holds the inputs that went into the model last."""
+        """Yield answers until the job is done; `running` always holds the inputs that went into the model last."""
         for message, data in self.messages(job):
             match message["event"]:
                 case "running":
                     running[:] = message["indices"]
                 case "captured":
-                    yield captured(message, data)
+                    yield answer_of(message, data)
                 case "refused":
                     yield Refused(message["index"], Problem.from_json(message["problem"]))
                 case "failed":
                     raise ModelFailed(Problem.from_json(message["problem"]))
 
     def messages(self, job: dict[str, Any]) -> Iterator[tuple[dict[str, Any], bytes]]:
-        """All that the process says about a `capture_job`, but for notes on how far it is.
+        """Yield all messages of the process about a `capture_job`, except notes on its progress.
 
         Raises:
-            WorkerDied: before the end.
+            WorkerDied: the process ended before the job was done.
         """
         self._send(job, job["timeout"])
         if not self._ready:
@@ -358,7 +363,7 @@ class Worker:
                 return
 
     def note(self, message: Mapping[str, Any]) -> None:
-        """Pass on how far the worker is with a model."""
+        """Pass on a worker's progress with a model."""
         size = message.get("bytes")
         so_far = "" if size is None else f"{byte_sizes.shown(size)} so far"
         self.tell(f"{message['event']} the model {message['name']}", so_far)
@@ -388,7 +393,7 @@ class Worker:
                 raise self._death(process, timeout if late.is_set() else None) from None
 
     def _death(self, process: subprocess.Popen[bytes], late: float | None) -> WorkerDied:
-        """Why the process has ended; `late` is the time in seconds after which it was ended here."""
+        """Return the reason why the process has ended; `late` is the time limit in seconds if it was killed here."""
         self._process = None
         code = process.wait()
         if late is not None:
@@ -408,7 +413,7 @@ class Worker:
 
 @contextlib.contextmanager
 def _killed_after(seconds: float, process: subprocess.Popen[bytes]) -> Iterator[threading.Event]:
-    """Kill the process, and set the event, if it takes longer than `seconds`, of which 0 means for ever."""
+    """Kill the process and set the event if the `with` block takes longer than `seconds`; 0 means no limit."""
     late = threading.Event()
 
     def give_up() -> None:
@@ -418,7 +423,7 @@ def _killed_after(seconds: float, process: subprocess.Popen[bytes]) -> Iterator[
     timer = threading.Timer(seconds, give_up)
     timer.daemon = True
     if seconds:
-        with contextlib.suppress(RuntimeError):  # too many threads: then without a limit
+        with contextlib.suppress(RuntimeError):  # too many threads: there is no limit then
             timer.start()
     try:
         yield late
@@ -426,10 +431,10 @@ def _killed_after(seconds: float, process: subprocess.Popen[bytes]) -> Iterator[
         timer.cancel()
 
 
-def _keep(stderr: IO[bytes] | None, lines: collections.deque[str]) -> None:
-    """Keep the last lines, each cut where it is endless.
+def _collect_lines(stderr: IO[bytes] | None, lines: collections.deque[str]) -> None:
+    """Keep the last lines of a worker's output, each cut at its maximum length.
 
-    A function of its own, since a thread that holds the worker would keep it for ever.
+    This is no method, since a thread with a reference to the worker would keep it alive.
     """
     while line := stderr.readline(LONGEST_LINE) if stderr else b"":
         lines.append(line.decode(errors="replace").rstrip())

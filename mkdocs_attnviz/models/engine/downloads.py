@@ -1,6 +1,6 @@
-"""Word from the worker while it loads a model: that it does, and how much of it has been downloaded.
+"""Messages about a model that is being loaded, with the bytes downloaded so far.
 
-A download may take longer than anything else, and is no silence while it goes on.
+A download may take longer than anything else, and these messages keep the worker from being silent meanwhile.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from mkdocs_attnviz.models.identity.reference import ModelRef
 EVERY = 5.0  # seconds
 
 Tell = Callable[[dict[str, Any]], None]
-"""Sends an event to the build's end."""
+"""A function that sends an event to the build's end."""
 
 
 @contextlib.contextmanager
 def loading(ref: ModelRef, tell: Tell) -> Iterator[None]:
-    """Tell that a model is being loaded, and while this lasts each time that more of it lies in the hub's cache."""
+    """Send that a model is being loaded and, inside the `with` block, each time that more of it was downloaded."""
     tell({"event": "loading", "name": ref.name})
     if ref.local:
         yield
@@ -33,7 +33,7 @@ def loading(ref: ModelRef, tell: Tell) -> Iterator[None]:
         yield
     finally:
         ended.set()
-        watch.join()  # what it tells must not get between other messages
+        watch.join()  # its messages must not get between others
 
 
 def _watch(ref: ModelRef, tell: Tell, ended: threading.Event) -> None:
@@ -50,8 +50,8 @@ def _watch(ref: ModelRef, tell: Tell, ended: threading.Event) -> None:
 
 
 def _size(folder: Path) -> int:
-    """The bytes of all files in a folder, those that are not whole yet included."""
+    """Return the size of all files in a folder in bytes, including incomplete ones."""
     try:
         return sum(file.stat().st_size for file in folder.iterdir())
-    except OSError:  # there is none yet, or a file is renamed just now
+    except OSError:  # there is no folder yet, or a file is being renamed
         return 0

@@ -1,8 +1,8 @@
-"""What a worker process gets to know of the build's environment: what running a model takes, and no secrets.
+"""The environment variables of a worker process: those that running a model needs, without secrets.
 
-A build has credentials for publishing, for the shared cache, for its hub. A model's own code, a template, or a link to
-`/proc/self/environ` could put into a figure whatever the worker has. So its variables are an allow-list. Of the hub's
-tokens a worker learns with the very job that needs them, by the pipe, and forgets them after it.
+A build has credentials for publishing, for the shared cache and for its hub. A model's own code, a template, or a link
+to `/proc/self/environ` could put everything that the worker has into a figure. So its variables are an allow-list. A
+worker gets the hub's tokens through the pipe with the job that needs them, and forgets them after it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NAMES = (
     "PROGRAMFILES PROGRAMFILES(X86) PROGRAMW6432 COMMONPROGRAMFILES COMMONPROGRAMFILES(X86) COMMONPROGRAMW6432 "
     "USERNAME USERPROFILE USERDOMAIN COMPUTERNAME HOMEDRIVE HOMEPATH NUMBER_OF_PROCESSORS "
 )
-"""Variables of systems, in capitals; their case does not matter."""
+"""Variables of operating systems, in capitals; their case does not matter."""
 BEGINNINGS = (
     *("LC_", "XDG_", "DYLD_", "NIX_", "PYTHON", "COVERAGE_", "COV_CORE_", "MALLOC_", "PROCESSOR_", "__CF_"),
     *("HF_", "HUGGINGFACE_", "TRANSFORMERS_", "TOKENIZERS_", "SAFETENSORS_", "ACCELERATE_", "BITSANDBYTES_", "BNB_"),
@@ -29,13 +29,13 @@ BEGINNINGS = (
     *("HSA_", "MIOPEN_", "ONEAPI_", "SYCL_", "ZE_", "OMP_", "GOMP_", "KMP_", "MKL_", "DNNL_", "ONEDNN_"),
     *("OPENBLAS_", "BLIS_", "VECLIB_", "NUMEXPR_", "RAYON_", "ATEN_"),
 )
-"""Variables of what runs models, and of the system."""
+"""Beginnings of the names of variables for the libraries that run models, and for the system."""
 SECRET = re.compile(
     r"(?i)(_|^)(TOKEN|SECRET|PASSWORD|PASSWD|PASS|CREDENTIALS?|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|AUTH)$"
 )
 HUB_TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 MORE = "ATTNVIZ_WORKER_ENV"
-"""The variable with further names, with commas between, for what needs them."""
+"""The variable with names of further variables to pass on, separated by commas."""
 
 
 def worker_environment(environment: Mapping[str, str]) -> dict[str, str]:
@@ -54,8 +54,8 @@ def hub_tokens(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def knowing(secrets: Mapping[str, str]) -> Iterator[None]:
-    """Let this process know `secrets` for a while."""
+def temporary_variables(secrets: Mapping[str, str]) -> Iterator[None]:
+    """Set the variables `secrets` inside the `with` block."""
     before = {name: os.environ.get(name) for name in secrets}
     os.environ.update(secrets)
     try:

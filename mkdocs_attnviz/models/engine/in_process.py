@@ -1,4 +1,4 @@
-"""Captures of a model that the caller has in memory, in the caller's own process: for notebooks."""
+"""Captures of a model that the caller has in memory, in the caller's own process, for notebooks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mkdocs_attnviz.models.probing.interventions import intervening
 
 
 def name(model: Any) -> str:
-    """What the model is called: as on the hub; a folder's path is nobody's business, its class then says more."""
+    """Return a model's name on the hub; the name of its class if it comes from a folder, whose path is private."""
     known = str(getattr(model, "name_or_path", "") or "")
     return type(model).__name__ if not known or Path(known).is_dir() else known
 
@@ -38,23 +38,24 @@ def entry(
     other: Any = None,
     other_tokenizer: Any = None,
 ) -> Entry:
-    """What `wanted` takes of one input, while the model runs with `interventions`, and an `other` without; both are
-    left as they were.
+    """Return the entry of one input, captured while the model runs with `interventions`.
+
+    An `other` model runs without them. Both models are restored afterwards.
 
     Raises:
-        ValueError: a model has nothing to show, or does not read such a text.
+        ValueError: a model has nothing to show, or cannot read the input.
     """
     if other is model and interventions:
         raise ValueError(
             "`other` is the model that `interventions` change; give a second copy of it, to stay as it is."
         )
-    if languages.has_languages(tokenizer):  # the caller's tokenizer speaks what the caller has set
+    if languages.has_languages(tokenizer):  # the caller has set the tokenizer's languages
         spoken = {key: getattr(tokenizer, key, None) for key in languages.KEYS}
         inputs = {key: code for key, code in spoken.items() if code is not None} | dict(inputs)
     try:
         with ExitStack() as stack:
-            loaded = _held(stack, "", model, tokenizer, wanted)
-            second = None if other is None else _held(stack, "other", other, other_tokenizer, wanted)
+            loaded = _load(stack, "", model, tokenizer, wanted)
+            second = None if other is None else _load(stack, "other", other, other_tokenizer, wanted)
             stack.enter_context(intervening(loaded, interventions, [inputs]))
             examples = [example(loaded, inputs, max_tokens, second)]
             return function(wanted.run)(Context(loaded, examples, parameters, second))[0]
@@ -62,8 +63,13 @@ def entry(
         raise ValueError(str(error)) from None
 
 
-def _held(stack: ExitStack, which: str, model: Any, tokenizer: Any, wanted: Capture) -> Loaded:
-    """As a worker has it, while the stack lasts; `which` of two. Raises: ValueError, Unusable."""
+def _load(stack: ExitStack, which: str, model: Any, tokenizer: Any, wanted: Capture) -> Loaded:
+    """Return the model as a worker would load it, until `stack` is closed. `which` is "" or "other", for messages.
+
+    Raises:
+        ValueError: it is no model of transformers, or the tokenizer is none.
+        Unusable: the model cannot show its attention.
+    """
     _check(which or "model", model, transformers.PreTrainedModel)
     _check(f"{which}_tokenizer".lstrip("_"), tokenizer, transformers.PreTrainedTokenizerBase)
     stack.enter_context(eager(model, attention=wanted.attention))
@@ -81,10 +87,10 @@ def _check(what: str, value: Any, kind: type) -> None:
 
 @contextmanager
 def eager(model: Any, *, attention: bool = True) -> Iterator[None]:
-    """While this lasts, the model computes its weights in full, and drops none of them at random.
+    """Compute attention weights in full inside the `with` block, without dropout.
 
     Raises:
-        Unusable: `attention` is wanted, and it has none, or was made to compute it in another way for good.
+        Unusable: `attention` is needed, and the model has none or computes it in another way that cannot be changed.
     """
     if attention:
         check_attention(name(model), model.config)
@@ -101,14 +107,14 @@ def eager(model: Any, *, attention: bool = True) -> Iterator[None]:
         model.eval()
         yield
     finally:
-        for config, implementation in before:  # its public counterpart would set that of all its parts, too
+        for config, implementation in before:  # the public setter would also set that of all parts
             config._attn_implementation_internal = implementation
         for module, was in training:
             module.training = was
 
 
 def _configs(model: Any) -> Iterator[Any]:
-    """The configurations of a model and of all its parts; some come twice."""
+    """Yield the configurations of a model and of all its parts, some of them twice."""
     waiting = [module.config for module in model.modules() if isinstance(module, transformers.PreTrainedModel)]
     while waiting:
         config = waiting.pop()

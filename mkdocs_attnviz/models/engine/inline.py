@@ -1,8 +1,7 @@
 """The worker's code in the build's own process, for a debugger: `ATTNVIZ_WORKER=inline`.
 
-It is what the worker process does, in the same order, from the same jobs: only the pipe is missing. What a process of
-its own is for is missing, too: a crash ends the build, no time limit holds, and a model's own code sees the whole
-environment.
+It runs the same code in the same order from the same jobs; only the pipe is missing. So the protection of a separate
+process is missing, too: a crash ends the build, no time limit holds, and a model's own code sees the whole environment.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ from mkdocs_attnviz.models.engine.client import ModelFailed, Worker
 from mkdocs_attnviz.models.identity.reference import ModelRef
 
 CHOICE = "ATTNVIZ_WORKER"
-"""The variable that says where models run: `inline`, or left out, in a process of their own."""
+"""The variable that chooses where models run: `inline`, or unset for a separate process."""
 
 
 def local_worker(timeout: float, environment: Mapping[str, str]) -> Worker:
-    """Return what runs models on this machine.
+    """Return the worker that runs models on this machine.
 
     Raises:
-        ValueError: the environment asks for something else than there is.
+        ValueError: the variable has any other value.
     """
     choice = environment.get(CHOICE, "")
     if choice not in ("", "inline"):
@@ -33,20 +32,20 @@ def local_worker(timeout: float, environment: Mapping[str, str]) -> Worker:
 
 
 class InlineWorker(Worker):
-    """A worker that is no process. Its models stay in memory until it is closed."""
+    """A worker without a process. Its models stay in memory until it is closed."""
 
     shelf: Any = None
-    """The models in memory, once the first was needed."""
+    """The models in memory; None until the first is needed."""
 
     def start(self) -> None:
-        """Start nothing: nobody could do something else meanwhile."""
+        """Do nothing: in the same process, nothing could be done meanwhile."""
 
     def close(self) -> None:
         """Forget the models."""
         self.shelf = None
 
     def hub_commit(self, model: ModelRef) -> str:
-        """Ask the hub, as `Worker.hub_commit`.
+        """Return the commit of a model, by asking the hub.
 
         Raises:
             ModelFailed: there is no such model or revision, or the hub cannot be reached.
@@ -57,11 +56,11 @@ class InlineWorker(Worker):
         return str(answer["commit"])
 
     def messages(self, job: dict[str, Any]) -> Iterator[tuple[dict[str, Any], bytes]]:
-        """Yield all that the worker's code says about a `capture_job`, but for notes on how far it is."""
+        """Yield all messages of the worker's code about a `capture_job`, except notes on its progress."""
         self.shelf = self.shelf or _end().Shelf(self.note)
-        yield from _end().capture(self.shelf, json.loads(json.dumps(job)))  # as it comes through a pipe
+        yield from _end().capture(self.shelf, json.loads(json.dumps(job)))  # in the form that it has after a pipe
 
 
 def _end() -> Any:
-    """The worker's end of the pipe, which imports torch when it is first asked for a model."""
+    """Return the worker's end of the pipe, which imports torch once a model is needed."""
     return importlib.import_module("mkdocs_attnviz.models.engine.worker")

@@ -1,4 +1,4 @@
-"""What a view may ask of a model. Torch-free: the build's process makes requests, the worker's process fulfils them."""
+"""Requests of views to models. This module needs no torch: the build makes requests, the worker fulfils them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mkdocs_attnviz.models.identity.reference import ModelRef
 
 
 def too_long(tokens: int, limit: int, what: str = "text") -> str:
-    """What is wrong with a text of so many tokens; '' if nothing is."""
+    """Return a sentence about a text with more tokens than the limit; '' if it has no more."""
     return f"The {what} has {tokens} tokens; `max_tokens` is {limit}." if tokens > limit else ""
 
 
@@ -25,15 +25,18 @@ class Request:
     capture: Capture
     model: ModelRef
     inputs: Mapping[str, Any]
-    """`text`, or `chat`; for a pair, `text_pair`; for an encoder–decoder that is to read a given output, `text_target`;
-    for a model that is to write, `generate`; for a view of several texts, `more_texts`; for a translator, `src_lang`
-    and `tgt_lang`; for a conversation, `chat_date`. Plain JSON."""
+    """The inputs as plain JSON.
+
+    Keys are `text` or `chat`; `text_pair` for a pair; `text_target` for an encoder–decoder that reads a given output;
+    `generate` for a model that writes; `more_texts` for a view of several texts; `src_lang` and `tgt_lang` for a
+    translator; `chat_date` for a conversation.
+    """
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    """What the capture itself lets choose. Plain JSON."""
+    """The parameters of the capture, as plain JSON."""
     interventions: Sequence[Mapping[str, Any]] = ()
-    """What is changed in the model while it runs. Plain JSON."""
+    """Changes of the model while it runs, as plain JSON."""
     other: ModelRef | None = None
-    """A second model, which reads the same and is left as it is: the capture compares the two."""
+    """A second, unchanged model that reads the same input and is compared with the first."""
 
     @property
     def models(self) -> tuple[ModelRef, ...]:
@@ -41,17 +44,17 @@ class Request:
 
     @property
     def called(self) -> str:
-        """Its models, at the beginning of a sentence."""
+        """The request's models in words, for the beginning of a sentence."""
         return f"Model{'s' * (self.other is not None)} {' and '.join(repr(model.name) for model in self.models)}"
 
     @property
     def known(self) -> bool:
-        """Whether all its models are, so that it has a key."""
+        """True if all its models have an identity, so that it has a key."""
         return all(model.identity is not None for model in self.models)
 
     @property
     def spread(self) -> bool:
-        """Whether it needs all of a machine's devices."""
+        """True if it needs all of a machine's devices."""
         return any(model.device_map for model in self.models)
 
     @property
@@ -59,7 +62,7 @@ class Request:
         return self.capture.head or "generate" in self.inputs
 
     def run(self) -> dict[str, Any]:
-        """How the model is loaded and run: what requests must share to be answered together."""
+        """Return the settings for loading and running the model. Only requests with equal settings share a batch."""
         return {
             "head": self.head,
             "attention": self.capture.attention,
@@ -72,14 +75,19 @@ class Request:
 
     @cached_property
     def key(self) -> str:
-        """The name of its entry in the cache. Raises: ValueError: a model of it is not known yet."""
+        """The name of its entry in the cache.
+
+        Raises:
+            ValueError: the identity of a model is not known yet.
+        """
         return entry_key(self.key_parts)
 
     @cached_property
     def key_parts(self) -> KeyParts:
         """Everything that can change the entry, and nothing else: no device, no page, no option of a view.
 
-        What came later than the first entries is left out where it is not given, so that those are still found.
+        Inputs that were added later are left out if they are not given, so that the keys of older entries stay the
+        same.
         """
         for model in self.models:
             if model.identity is None:

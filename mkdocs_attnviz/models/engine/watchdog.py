@@ -1,7 +1,8 @@
-"""A worker ends with its build, whatever it is doing then.
+"""A watchdog that ends a worker with its build, whatever the worker is doing.
 
-The build may have been killed, and the worker may be within native code for hours, where no thread of Python runs. So a
-process of its own watches: a fork of the worker before that imports anything, which sleeps until one of them has ended.
+The build may have been killed while the worker is in native code for hours, where no Python thread runs. So a separate
+process watches: a fork of the worker, made before the worker imports anything, that sleeps until one of the two has
+ended.
 """
 
 from __future__ import annotations
@@ -12,15 +13,15 @@ import select
 import signal
 from collections.abc import Iterator
 
-GRACE = 2_000  # milliseconds in which a worker ends by itself
-MANY = 1024  # more files than a process has open that has only just begun
+GRACE = 2_000  # the time in milliseconds in which a worker ends by itself
+MANY = 1024  # more files than a new process has open
 
 
 @contextlib.contextmanager
 def ends_with_build(pipe: int) -> Iterator[None]:
-    """While this lasts, this process is killed when the other end of `pipe`, which the build holds, is closed.
+    """Kill this process when the build closes its end of `pipe`, as long as the `with` block runs.
 
-    Where processes cannot be forked, a worker ends with the job it is at.
+    On systems that cannot fork, a worker ends with its current job.
     """
     if not hasattr(os, "fork") or not hasattr(select, "poll"):
         yield
@@ -29,7 +30,7 @@ def ends_with_build(pipe: int) -> Iterator[None]:
     worker = os.getpid()
     try:
         watchdog = os.fork()
-    except OSError:  # too many processes: the worker runs without
+    except OSError:  # too many processes: the worker runs without a watchdog
         watchdog = None
     if watchdog == 0:
         try:
@@ -46,8 +47,10 @@ def ends_with_build(pipe: int) -> Iterator[None]:
 
 
 def _watch(worker: int, build: int, alive: int) -> None:
-    """Sleep until the worker has ended, or the build; then end the worker, too. `alive` is a pipe that it holds."""
-    for number in range(MANY):  # else what waits for the worker's end would wait for ours
+    """Sleep until the worker or the build has ended, then kill the worker. `alive` is a pipe that the worker holds
+    open.
+    """
+    for number in range(MANY):  # otherwise a process that waits for the worker's end would wait for the watchdog's
         if number not in (build, alive):
             with contextlib.suppress(OSError):
                 os.close(number)
@@ -55,7 +58,7 @@ def _watch(worker: int, build: int, alive: int) -> None:
     ended.register(alive, 0)
     both = select.poll()
     both.register(alive, 0)
-    both.register(build, 0)  # for nothing but its end; what comes through it is for the worker
+    both.register(build, 0)  # only its end is watched; messages in it are for the worker
     if alive in dict(both.poll()) or ended.poll(GRACE):
         return
     if os.getppid() == worker:

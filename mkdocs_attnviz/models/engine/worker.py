@@ -1,6 +1,6 @@
-"""The worker process: reads jobs from its standard input, writes entries to its standard output, ends with its input.
+"""The worker process: it reads jobs from its standard input and writes entries to its standard output.
 
-The only module that is run by itself; `client` starts it and is its other end.
+It ends with its input. This is the only module that is run by itself; `client` starts it and is its other end.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from mkdocs_attnviz.models.engine import capture as captures
 from mkdocs_attnviz.models.engine.batches import (
     Failed,
     Message,
-    Take,
+    RunCapture,
     batches,
     costs_a_text,
     failure,
@@ -35,7 +35,7 @@ from mkdocs_attnviz.models.engine.batches import (
 from mkdocs_attnviz.models.engine.capture import TENSORS
 from mkdocs_attnviz.models.engine.client import read_message, write_message
 from mkdocs_attnviz.models.engine.downloads import Tell, loading
-from mkdocs_attnviz.models.engine.environment import knowing
+from mkdocs_attnviz.models.engine.environment import temporary_variables
 from mkdocs_attnviz.models.engine.watchdog import ends_with_build
 from mkdocs_attnviz.models.identity.reference import ModelRef
 
@@ -44,29 +44,29 @@ if TYPE_CHECKING:
     from mkdocs_attnviz.models.inputs.tokens import Example
     from mkdocs_attnviz.models.loading.loaded import Loaded
 
-KEPT = 2  # models that stay loaded under `serve`; as many as one job may need
+KEPT = 2  # the number of models that stay loaded under `serve`; one job may need two
 
 
 def main() -> None:
     output = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever a library prints must not get between our messages
+    os.dup2(2, 1)  # a library's output must not get between messages
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     with ends_with_build(sys.stdin.fileno()):
         serve(sys.stdin.buffer, output)
 
 
 def serve(jobs: IO[bytes], output: IO[bytes]) -> None:
-    """Answer jobs until the other end is closed. The hub is asked without torch, if nothing has needed that yet."""
+    """Answer jobs until the other end is closed. Asking the hub needs no torch."""
     shelf: Shelf | None = None
     try:
         while True:
             job, _ = read_message(jobs)
-            with knowing(job.pop("secrets", {})):
+            with temporary_variables(job.pop("secrets", {})):
                 if job["op"] == "resolve":
                     write_message(output, resolve(job))
                     continue
                 shelf = shelf or Shelf(functools.partial(write_message, output))
-                if job["op"] == "capture":  # else `warm`, which is no more than that
+                if job["op"] == "capture":  # a `warm` job only needs the imports
                     for message, data in capture(shelf, job):
                         write_message(output, message, data)
     except (EOFError, BrokenPipeError):
@@ -74,26 +74,26 @@ def serve(jobs: IO[bytes], output: IO[bytes]) -> None:
 
 
 class Copy(NamedTuple):
-    """A model as it is in memory."""
+    """A model in memory, by the way it was loaded."""
 
     ref: ModelRef
     device: str
     head: bool
-    """Whether with the head that it was trained with."""
+    """True if it has the head that it was trained with."""
     apart: bool
-    """Whether it is a second one of its kind, beside one that is changed."""
+    """True if it is a second copy of its kind, beside one that interventions change."""
 
 
 class Shelf:
-    """The models in memory, the one used last at the end. Imports torch when it is made."""
+    """The models in memory, the last used at the end. Creating it imports torch."""
 
     def __init__(self, tell: Tell = lambda _: None) -> None:
         self.tell = tell
         self.problem: Problem | None = None
-        """Why no model can run here."""
+        """The reason why no model can run here; None if models can."""
         self.loaded: OrderedDict[Copy, Loaded] = OrderedDict()
         self.needed: list[Copy] = []
-        """By the job at hand."""
+        """The models that the current job needs."""
         try:
             self.load = _quiet_import()
             self.memory = importlib.import_module("mkdocs_attnviz.models.loading.memory")
@@ -103,52 +103,58 @@ class Shelf:
                 "install them with `pip install 'mkdocs-attnviz[torch]'`, or build where the cache is complete."
             )
             self.problem = Problem("model", "model", why, trace(error))
-        except Exception as error:  # of whatever library they load
-            why = f"Running a model needs torch and transformers, which cannot be imported ({errors.said(error)})."
+        except Exception as error:  # any library that they import may raise anything
+            message = errors.error_message(error)
+            why = f"Running a model needs torch and transformers, which cannot be imported ({message})."
             self.problem = Problem("model", "model", why, trace(error))
 
     def get(
         self, refs: Mapping[str, ModelRef], device: str, *, head: bool, attention: bool, changed: bool
     ) -> dict[str, Loaded]:
-        """The models of a job by the keys that name them, all in memory at once; with their heads, or without.
+        """Return the models of a job, all in memory at once, by the keys that name them.
 
-        `attention` tells whether they must have some, `changed` whether the block's own is to be changed while it runs:
-        one that is compared with itself is then there twice.
+        `attention` tells whether they must have attention weights. `changed` tells whether the block's own model will
+        be changed while it runs: if it is compared with itself, it is loaded twice.
 
         Raises:
-            Unusable: with the key of the one that is at fault.
+            Unusable: a model cannot be loaded; its key is in the error.
         """
-        found: dict[str, Loaded] = {}
+        loaded_models: dict[str, Loaded] = {}
         self.needed = []
-        for key in sorted(refs, key=lambda key: bool(refs[key].device_map)):  # which takes all memory that is left
+        # a model with a `device_map` takes all memory that is left, so it comes last
+        for key in sorted(refs, key=lambda key: bool(refs[key].device_map)):
             apart = changed and key != "model" and refs[key] == refs["model"]
             try:
-                found[key] = self._get(Copy(refs[key], device, head, apart), attention)
+                loaded_models[key] = self._get(Copy(refs[key], device, head, apart), attention)
             except self.load.Unusable as error:
                 error.key = key
-                if found and isinstance(error, self.load.TooLarge):
-                    there = ", ".join(repr(loaded.ref.name) for loaded in found.values())
+                if loaded_models and isinstance(error, self.load.TooLarge):
+                    there = ", ".join(repr(loaded.ref.name) for loaded in loaded_models.values())
                     both = f"Models that are compared are in memory together, and {there} is there already."
                     error.args = (f"{error} {both}",)
                 raise
-        return found
+        return loaded_models
 
     def _get(self, copy: Copy, attention: bool) -> Loaded:
-        """Raises: Unusable."""
+        """Return one model, loading it if it is not in memory.
+
+        Raises:
+            Unusable: it cannot be loaded, or has no attention weights.
+        """
         self.needed.append(copy)
         if attention and copy in self.loaded:
             self.load.check_attention(copy.ref.name, self.loaded[copy].model.config)
         if copy not in self.loaded:
-            spare = [each for each in self.loaded if each not in self.needed]
+            spare = [other for other in self.loaded if other not in self.needed]
             if spare and len(self.loaded) >= KEPT:
                 del self.loaded[spare[0]]
                 self.memory.free()
-            if copy.ref.device_map:  # which is made for the memory that is free
+            if copy.ref.device_map:  # its map is made for the memory that is free
                 self.keep_needed()
             try:
                 self._load(copy, attention)
             except self.load.TooLarge:
-                if all(each in self.needed for each in self.loaded):
+                if all(other in self.needed for other in self.loaded):
                     raise
         if copy not in self.loaded:  # it does not fit beside others
             self.keep_needed()
@@ -157,13 +163,18 @@ class Shelf:
         return self.loaded[copy]
 
     def _load(self, copy: Copy, attention: bool) -> None:
-        """Raises: Unusable."""
-        source = replace(copy.ref.base or copy.ref, name=copy.ref.name)  # of an adapter, what may have to be downloaded
+        """Load one model.
+
+        Raises:
+            Unusable: it cannot be loaded.
+        """
+        # for an adapter, the base may have to be downloaded
+        source = replace(copy.ref.base or copy.ref, name=copy.ref.name)
         with loading(source, self.tell):
             self.loaded[copy] = self.load.load(copy.ref, copy.device, head=copy.head, attention=attention)
 
     def keep_needed(self) -> bool:
-        """Give back the memory of what the job at hand does not use; whether there was any."""
+        """Free the memory of models that the current job does not use; return whether there were any."""
         others = [copy for copy in self.loaded if copy not in self.needed]
         for copy in others:
             del self.loaded[copy]
@@ -180,7 +191,7 @@ def _quiet_import() -> ModuleType:
 
 
 def resolve(job: dict[str, Any]) -> dict[str, Any]:
-    """Return the commit of a hub's model, or the problem with it. Needs huggingface_hub alone."""
+    """Return the commit of a hub's model, or the problem with it. This needs only huggingface_hub."""
     ref = ModelRef.from_dict(job["model"])
     try:
         hub = importlib.import_module("mkdocs_attnviz.models.identity.hub")
@@ -197,7 +208,7 @@ def resolve(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def capture(shelf: Shelf, job: dict[str, Any]) -> Iterator[Message]:
-    """Yield all that there is to say about a `capture_job`; the last is `done` or `failed`."""
+    """Yield all messages about a `capture_job`; the last is `done` or `failed`."""
     if shelf.problem:
         yield _failed(shelf.problem)
         return
@@ -208,7 +219,7 @@ def capture(shelf: Shelf, job: dict[str, Any]) -> Iterator[Message]:
     try:
         capture = captures.function(job["run"])
     except Exception as error:
-        yield _failed(Problem("model", "view", f"{errors.said(error)}.", trace(error)))
+        yield _failed(Problem("model", "view", f"{errors.error_message(error)}.", trace(error)))
         return
     try:
         refs = {key: ModelRef.from_dict(model) for key, model in job["models"].items()}
@@ -216,10 +227,10 @@ def capture(shelf: Shelf, job: dict[str, Any]) -> Iterator[Message]:
         models = shelf.get(refs, job["device"], **needs, changed=bool(job["interventions"]))
         context = importlib.import_module("mkdocs_attnviz.models.captures.context").Context
 
-        def take(loaded: Loaded, examples: Sequence[Example]) -> Sequence[Entry]:
+        def run_capture(loaded: Loaded, examples: Sequence[Example]) -> Sequence[Entry]:
             return capture(context(loaded, examples, job["parameters"], models.get("other")))
 
-        yield from _captured(shelf, models, take, job)
+        yield from _captured(shelf, models, run_capture, job)
         yield {"event": "done"}, b""
     except shelf.load.Unusable as error:
         yield _failed(error.problem, loaded=bool(models) or isinstance(error, shelf.load.Lacking))
@@ -227,23 +238,29 @@ def capture(shelf: Shelf, job: dict[str, Any]) -> Iterator[Message]:
         if not costs_a_text(error):
             raise
         name = job["models"]["model"]["name"]
-        why = f"Model {name!r} cannot be used: a library that reads it failed ({errors.said(error)})."
+        why = f"Model {name!r} cannot be used: a library that reads it failed ({errors.error_message(error)})."
         yield _failed(Problem("model", "model", why, trace(error)), loaded=bool(models))
 
 
 def _failed(problem: Problem, *, loaded: bool = False) -> Message:
-    """The job's end: nothing more is answered of it. `loaded` tells that its models are, and may do for others."""
+    """Return the message that ends a failed job. `loaded` tells that its models are loaded and may serve other jobs."""
     return {"event": "failed", "problem": problem.to_json(), "loaded": loaded}, b""
 
 
-def _captured(shelf: Shelf, models: Mapping[str, Loaded], take: Take, job: dict[str, Any]) -> Iterator[Message]:
-    """With the job's interventions at work in the block's own model. Raises: Unusable."""
+def _captured(
+    shelf: Shelf, models: Mapping[str, Loaded], run_capture: RunCapture, job: dict[str, Any]
+) -> Iterator[Message]:
+    """Yield the messages of a job, with its interventions applied to the block's own model.
+
+    Raises:
+        Unusable: the model fails for another reason than its texts.
+    """
     loaded = models["model"]
     indices = [index for index, _ in job["inputs"]]
     with contextlib.ExitStack() as stack:
         if job["interventions"]:
             intervening = importlib.import_module("mkdocs_attnviz.models.probing.interventions").intervening
-            yield {"event": "running", "indices": indices[:1]}, b""  # on that, to find heads and neurons
+            yield {"event": "running", "indices": indices[:1]}, b""  # heads and neurons are found by running this input
             try:
                 stack.enter_context(intervening(loaded, job["interventions"], (inputs for _, inputs in job["inputs"])))
             except shelf.load.Unusable:
@@ -254,16 +271,22 @@ def _captured(shelf: Shelf, models: Mapping[str, Loaded], take: Take, job: dict[
                 failed = failure(shelf, loaded, None, error)
                 yield from (refusal(index, failed) for index in indices)
                 return
-        yield from _answers(shelf, models, take, job)
+        yield from _answers(shelf, models, run_capture, job)
 
 
-def _answers(shelf: Shelf, models: Mapping[str, Loaded], take: Take, job: dict[str, Any]) -> Iterator[Message]:
-    """Raises: Unusable."""
+def _answers(
+    shelf: Shelf, models: Mapping[str, Loaded], run_capture: RunCapture, job: dict[str, Any]
+) -> Iterator[Message]:
+    """Yield the messages about each of the job's inputs.
+
+    Raises:
+        Unusable: the model fails for another reason than its texts.
+    """
     loaded, other = models["model"], models.get("other")
     read = importlib.import_module("mkdocs_attnviz.models.inputs.examples").example
     examples: dict[int, Example] = {}
     for index, inputs in job["inputs"]:
-        yield {"event": "running", "indices": [index]}, b""  # a tokenizer may fail in ways that end this process
+        yield {"event": "running", "indices": [index]}, b""  # a tokenizer may crash the process
         try:
             examples[index] = read(loaded, inputs, job["max_tokens"], other)
         except BaseException as error:
@@ -276,11 +299,11 @@ def _answers(shelf: Shelf, models: Mapping[str, Loaded], take: Take, job: dict[s
             shelf.memory.free()
         yield refusal(index, failed)
     for batch in batches(examples, job["batch_size"], loaded):
-        yield from run(shelf, loaded, take, batch)
+        yield from run(shelf, loaded, run_capture, batch)
 
 
 def _read(job: dict[str, Any]) -> Iterator[Message]:
-    """An author's own file, which needs no model; several views of it are one input."""
+    """Yield the messages about an author's own file, which needs no model; several views of it share one input."""
     from mkdocs_attnviz.models.captures.tensors import capture_file
 
     for index, _ in job["inputs"]:

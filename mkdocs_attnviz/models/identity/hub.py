@@ -15,7 +15,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from mkdocs_attnviz.models.errors import said
+from mkdocs_attnviz.models.errors import error_message
 from mkdocs_attnviz.models.identity.reference import ModelRef
 
 
@@ -57,8 +57,8 @@ def sentence(ref: ModelRef, error: Exception) -> str:
                     f"Model {where} is neither an alias nor a directory, and the hub has no public model of that name."
                 )
             case EntryNotFoundError():
-                return f"Model {where} lacks a file on the hub: {said(cause)}."
+                return f"Model {where} lacks a file on the hub: {error_message(cause)}."
             case HfHubHTTPError():
-                return f"Model {where} could not be fetched from the hub: {said(cause)}."
+                return f"Model {where} could not be fetched from the hub: {error_message(cause)}."
         cause = cause.__cause__ or cause.__context__
-    return f"Model {where} cannot be loaded: {said(error)}."
+    return f"Model {where} cannot be loaded: {error_message(error)}."

@@ -51,7 +51,7 @@ class Registry:
         Raises:
             BlockError: there is no such model, or it cannot be identified here.
         """
-        return [self._get(block, each, ask_hub) for each in block.models]
+        return [self._get(block, named, ask_hub) for named in block.models]
 
     def _get(self, block: Block, named: Named, ask_hub: bool) -> ModelRef:
         called = named.revision_key if named.revision is not None else "revision"

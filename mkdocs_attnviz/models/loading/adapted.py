@@ -20,7 +20,7 @@ import torch
 import transformers
 from safetensors import safe_open
 
-from mkdocs_attnviz.models.errors import Unusable, said
+from mkdocs_attnviz.models.errors import Unusable, error_message
 from mkdocs_attnviz.models.identity import adapters
 from mkdocs_attnviz.models.identity.reference import ModelRef
 from mkdocs_attnviz.models.loading import missing_weights, model_class, trial
@@ -199,7 +199,7 @@ def _why(error: Exception) -> str:
     """Return the reason why an adapter does not fit its base; if weights have other shapes, the first of them."""
     mismatch = OTHER_SHAPE.search(" ".join(str(error).split()))
     if mismatch is None:
-        return said(error)
+        return error_message(error)
     return f"{mismatch[1]!r} is ({mismatch[2]}) in its file and ({mismatch[3]}) in its base"
 
 

@@ -170,19 +170,19 @@ class _State:
     """
 
     def __init__(self, model: torch.nn.Module) -> None:
-        self.kept: list[_Snapshot] = []
+        self.snapshots: list[_Snapshot] = []
         self.copies: list[tuple[MutableMapping[str, Any], str, int, torch.Tensor]] = []
         modules = list(model.modules())
         for module in modules:
-            self.kept.append(_snapshot(vars(module)))
-            self.kept.append(_snapshot(module._modules))
+            self.snapshots.append(_snapshot(vars(module)))
+            self.snapshots.append(_snapshot(module._modules))
             if hasattr(module, "_hf_hook"):  # accelerate moves such a module's weights in and out
                 continue
-            self.kept += [_snapshot(module._parameters), _snapshot(module._buffers)]
+            self.snapshots += [_snapshot(module._parameters), _snapshot(module._buffers)]
             for name, buffer in module._buffers.items():
                 if buffer is not None and buffer.is_floating_point() and buffer.numel() <= LARGEST:
                     self.copies.append((module._buffers, name, _version(buffer), buffer.clone()))
-        self.kept += [_snapshot(vars(config)) for config in _configurations(modules)]
+        self.snapshots += [_snapshot(vars(config)) for config in _configurations(modules)]
         self.weights = [(weight, _version(weight)) for weight in model.parameters()]
 
     def restore(self) -> bool:
@@ -194,8 +194,8 @@ class _State:
         if any(_version(weight) != version for weight, version in self.weights):
             return False
         changed = False
-        for each in self.kept:
-            changed = each.restore() or changed
+        for snapshot in self.snapshots:
+            changed = snapshot.restore() or changed
         for owner, name, version, copy in self.copies:
             if _version(owner[name]) != version:  # not in place: a graph may need the changed buffer
                 owner[name] = copy

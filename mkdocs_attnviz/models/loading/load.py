@@ -17,7 +17,7 @@ from mkdocs_attnviz.block.problem import trace
 from mkdocs_attnviz.models.errors import Lacking as Lacking
 from mkdocs_attnviz.models.errors import TooLarge as TooLarge
 from mkdocs_attnviz.models.errors import Unusable as Unusable
-from mkdocs_attnviz.models.errors import said
+from mkdocs_attnviz.models.errors import error_message
 from mkdocs_attnviz.models.identity import adapters, hub, other_formats
 from mkdocs_attnviz.models.identity.reference import ModelRef
 from mkdocs_attnviz.models.loading import adapted, memory, missing_weights, model_class, own_buffers, trial, vocabulary
@@ -229,7 +229,7 @@ def _to_device(ref: ModelRef, model: Any, tokenizer: Any, device: str, kind: Mod
         return Loaded(ref, placed_model, tokenizer, target, trained_for=kind.task)
     except Exception as error:
         if not memory.ran_out(error):
-            raise Unusable(f"Model {ref.name!r} cannot be put on device {device!r}: {said(error)}.") from error
+            raise Unusable(f"Model {ref.name!r} cannot be put on device {device!r}: {error_message(error)}.") from error
         full = memory.full(error, target)
     size = memory.size_of(model)
     del model
@@ -264,7 +264,7 @@ def _load_sentence(ref: ModelRef, error: Exception) -> str:
     if "trust_remote_code" in text:
         return model_class.needs_trust(ref)
     if isinstance(error, ImportError):
-        return f"Model {ref.name!r} needs a library that is not installed: {said(error)}."
+        return f"Model {ref.name!r} needs a library that is not installed: {error_message(error)}."
     if ref.local:
-        return f"Model {ref.name!r} cannot be loaded from {ref.path}: {said(error)}."
+        return f"Model {ref.name!r} cannot be loaded from {ref.path}: {error_message(error)}."
     return hub.sentence(ref, error)

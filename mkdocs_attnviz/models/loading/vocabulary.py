@@ -8,7 +8,7 @@ from typing import Any
 
 import transformers
 
-from mkdocs_attnviz.models.errors import Unusable, said
+from mkdocs_attnviz.models.errors import Unusable, error_message
 from mkdocs_attnviz.models.identity.reference import ModelRef
 
 FILES = ("tokenizer.json", "vocab*", "*.model", "*.spm", "*merges*", "*.tiktoken", "tekken.json", "*bpe*", "dict*.txt")
@@ -25,7 +25,7 @@ def tokenizer(ref: ModelRef, **where: Any) -> Any:
     try:
         tokenizer_found = transformers.AutoTokenizer.from_pretrained(ref.path, **where)
     except ImportError as error:
-        raise Unusable(f"The tokenizer of model {ref.name!r} needs a library: {said(error)}.") from error
+        raise Unusable(f"The tokenizer of model {ref.name!r} needs a library: {error_message(error)}.") from error
     except Exception as error:
         if not ref.local:
             raise
@@ -43,7 +43,7 @@ def _unread(ref: ModelRef, error: Exception) -> str:
         return _none(ref)
     if files == ["vocab.json"]:
         return f"Model {ref.name!r} has half a tokenizer: beside its vocab.json there is no merges.txt."
-    return f"The tokenizer of model {ref.name!r} cannot be read from {', '.join(files)}: {said(error)}."
+    return f"The tokenizer of model {ref.name!r} cannot be read from {', '.join(files)}: {error_message(error)}."
 
 
 def _none(ref: ModelRef) -> str:

@@ -46,7 +46,7 @@ def intervening(loaded: Loaded, interventions: Interventions, several: Iterable[
     """
     with ExitStack() as stack:
         if interventions:
-            _ = loaded.task  # running the unchanged model finds it
+            _ = loaded.task  # it is found by running the model, so before the model is changed
             read = _readable(loaded, several)
             heads = [intervention for intervention in interventions if intervention.get("heads") is not None]
             neurons = [intervention for intervention in interventions if intervention.get("neurons") is not None]

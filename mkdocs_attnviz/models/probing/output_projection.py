@@ -100,11 +100,11 @@ def _reproduced(call: Call) -> bool:
     return expected.shape == output.shape and torch.allclose(expected, output, atol=close)
 
 
-def _is(given: object, output: torch.Tensor) -> bool:
+def _is(inputs: object, output: torch.Tensor) -> bool:
     """Return whether a linear layer's input is that output, with its heads side by side."""
-    if not isinstance(given, torch.Tensor) or given.numel() != output.numel():
+    if not isinstance(inputs, torch.Tensor) or inputs.numel() != output.numel():
         return False
-    return given.shape[-1] == output.shape[2] * output.shape[3] and torch.equal(given.reshape(output.shape), output)
+    return inputs.shape[-1] == output.shape[2] * output.shape[3] and torch.equal(inputs.reshape(output.shape), output)
 
 
 def _dense(module: torch.nn.Module, width: int) -> bool:

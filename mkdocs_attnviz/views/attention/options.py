@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pydantic import ConfigDict, model_validator
 
@@ -15,8 +15,9 @@ from mkdocs_attnviz.block.values import Flag, Index, Indices, key, listed
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import TENSORS
 from mkdocs_attnviz.models.inputs import word_boundaries
+from mkdocs_attnviz.views.attention.figure_data import AttentionFigure, Filter, FirstState, LayerSource
+from mkdocs_attnviz.views.figure_data import TokenSequence
 
-Filter = Literal["all", "aa", "ab", "ba", "bb"]
 ONE_OF_TWO = {"head": "heads", "min_weight": "mass"}
 """The pairs of keys that exclude each other."""
 
@@ -26,7 +27,7 @@ class AttentionOptions(BlockOptions):
 
     stack: Literal["self", "encoder", "decoder", "cross"] | None = key(
         "self, encoder, decoder or cross",
-        "Of an encoder–decoder model: which attention is shown at first. Default: `encoder`.",
+        "For an encoder–decoder model: which attention is shown at first. Default: `encoder`.",
         default=None,
     )
     layer: Index | None = key(
@@ -48,7 +49,7 @@ class AttentionOptions(BlockOptions):
     )
     filter: Filter = key(
         "all, aa, ab, ba or bb",
-        "Of a sentence pair: which part is shown at first; `ab` is sentence A attending to sentence B.",
+        "For a sentence pair: which part is shown at first; `ab` is sentence A attending to sentence B.",
         default="all",
     )
     prettify_tokens: Flag = key(
@@ -64,7 +65,7 @@ class AttentionOptions(BlockOptions):
     )
 
     @model_validator(mode="after")
-    def _one_of_two(self) -> AttentionOptions:
+    def _check_exclusive_keys(self) -> AttentionOptions:
         for one, other in ONE_OF_TWO.items():
             if getattr(self, one, None) is not None and getattr(self, other, None) is not None:
                 raise WrongValue(one, f"`{one}` and `{other}` are both in the block; keep one of them.")
@@ -85,7 +86,7 @@ def side() -> Any:
     """Return the key `stack` of a view that shows the outputs of layers instead of attention."""
     return key(
         "self, encoder or decoder",
-        "Of an encoder–decoder model: whose layers are shown at first. Default: `encoder`.",
+        "For an encoder–decoder model: whose layers are shown at first. Default: `encoder`.",
         default=None,
     )
 
@@ -285,12 +286,19 @@ def numbered(what: str, numbers: list[int]) -> str:
 
 def data(
     view: str, block: Block, entry: Entry, selection: Selection, parts: Sequence[str] = ("values", "rollout")
-) -> dict[str, Any]:
+) -> AttentionFigure:
     """Return the data that every view of attention hands to the custom element. `parts` names the extra blobs of a
     layer that the view can use."""
     options, meta = selection.options, entry.meta["stacks"]
     used = dict.fromkeys(meta[name][side] for name in selection.stacks for side in ("rows", "cols"))
     initial = {name: getattr(options, name) for name in INITIAL if hasattr(options, name)}
+    shown: dict[str, Any] = {
+        "stack": selection.stack,
+        "layer": selection.layer,
+        "heads": selection.heads,
+        "include_heads": options.include_heads,
+        **initial,
+    }
     return {
         "view": view,
         "theme": block.theme,
@@ -304,29 +312,24 @@ def data(
             }
             for name, layers in selection.stacks.items()
         },
-        "options": {
-            "stack": selection.stack,
-            "layer": selection.layer,
-            "heads": selection.heads,
-            "include_heads": options.include_heads,
-            **initial,
-        },
+        "options": cast(FirstState, shown),
     }
 
 
-def _layer(stack: str, layer: Mapping[str, Any], parts: Sequence[str]) -> dict[str, Any]:
+def _layer(stack: str, layer: Mapping[str, Any], parts: Sequence[str]) -> LayerSource:
     """Return the data of one layer, with the names of its blobs."""
     number = layer["layer"]
+    source: LayerSource = {"layer": number, "heads": layer["heads"], "blob": f"{stack}/{number}"}
     more = {part: {"blob": f"{stack}/{number}/{part}"} for part in parts if layer.get(part)}
-    return {"layer": number, "heads": layer["heads"], "blob": f"{stack}/{number}"} | more
+    return cast(LayerSource, source | more)
 
 
-def sequence(entry: Entry, name: str, *, pretty: bool) -> dict[str, Any]:
+def sequence(entry: Entry, name: str, *, pretty: bool) -> TokenSequence:
     """Return the tokens of a sequence as the figure shows them. They are computed once for each entry."""
     known = entry.derived.get(("sequence", name, pretty))
     if known is None:
         known = entry.derived["sequence", name, pretty] = _sequence(entry, name, pretty=pretty)
-    return dict(known)
+    return cast(TokenSequence, dict(known))
 
 
 def _sequence(entry: Entry, name: str, *, pretty: bool) -> dict[str, Any]:

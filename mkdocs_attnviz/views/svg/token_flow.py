@@ -12,6 +12,7 @@ from mkdocs_attnviz.block.values import key
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.cache.entry_schema import LARGEST_JSON, inflated
 from mkdocs_attnviz.views.drawing import Picture
+from mkdocs_attnviz.views.figure_data import Stretch, TokenSequence
 from mkdocs_attnviz.views.svg.direction import is_right_to_left, levels, visual_order
 from mkdocs_attnviz.views.svg.document import CAP, document, escape, palette, styles, visible
 
@@ -55,7 +56,7 @@ def json_of(blob: bytes) -> Any:
     return json.loads(inflated(blob, LARGEST_JSON, most=True))
 
 
-def sequences(entry: Entry, *, pretty: bool) -> dict[str, dict[str, Any]]:
+def sequences(entry: Entry, *, pretty: bool) -> dict[str, TokenSequence]:
     """Return every sequence of the entry as the figure shows it."""
     return {
         name: {"tokens": meta["pretty" if pretty else "tokens"], "special": meta["special"], "sentence_b_start": None}
@@ -63,7 +64,7 @@ def sequences(entry: Entry, *, pretty: bool) -> dict[str, dict[str, Any]]:
     }
 
 
-def texts(entry: Entry) -> list[dict[str, Any]]:
+def texts(entry: Entry) -> list[Stretch]:
     """Return the parts of the texts that are shown, in reading order: the input of the model, and its output."""
     meta = entry.meta["sequences"]
     length, generated = len(meta["text"]["tokens"]), meta["text"].get("generated")
@@ -74,8 +75,11 @@ def texts(entry: Entry) -> list[dict[str, Any]]:
         parts = [("text", "Input", 0, generated), ("text", "Written by the model", generated, length)]
     else:
         parts = [("text", "", 0, length)]
-    names = ("name", "heading", "start", "end")
-    return [dict(zip(names, part, strict=True)) for part in parts if part[3] > part[2]]
+    return [
+        {"name": name, "heading": heading, "start": start, "end": end}
+        for name, heading, start, end in parts
+        if end > start
+    ]
 
 
 class Bars(NamedTuple):

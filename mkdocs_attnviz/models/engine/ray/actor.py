@@ -1,9 +1,10 @@
-"""What runs on each node of a cluster: a worker process like the local engine's, heard one message at a call.
+"""The actor on each node of a Ray cluster: it owns a worker process like the local engine's and returns one message per
+call.
 
 So the build knows which texts are in a model when a node is lost, and no answer waits for others. The process is not
-the actor itself, because Ray cannot tell how an actor ended, and we can tell how a process did.
+the actor itself, because Ray cannot tell how an actor ended, but we can tell how a process did.
 
-A node's model is the one that the key names: a commit of the hub, or a directory with the very same files.
+A node's model is the one that the key names: a commit of the hub, or a directory with exactly the same files.
 """
 
 from __future__ import annotations
@@ -32,15 +33,15 @@ def _code() -> str:
 
 
 VERSION = f"{__version__} (code {_code()})"
-"""Another version may write something else under the same key."""
+"""The version of the code; another one may make different entries under the same key."""
 LAST = ("absent", "died", "done", "failed")
-"""Events after which nothing more is said about a job."""
+"""Events after which no message about a job follows."""
 
 Message = tuple[dict[str, Any], bytes]
 
 
 class NodeWorker:
-    """Owns at most one worker process, started with the first job, and again after it died."""
+    """An actor that owns at most one worker process, which is started with the first job and again after it died."""
 
     def __init__(self) -> None:
         self._worker = Worker()
@@ -48,18 +49,18 @@ class NodeWorker:
         self._found: dict[ModelRef, Path | None] = {}
 
     def about(self) -> Message:
-        """Where this is, and whether models can run here."""
+        """Return the host name and version of this node, and whether models can run here."""
         able = all(importlib.util.find_spec(package) is not None for package in ("torch", "transformers"))
         return {"event": "ready", "node": socket.gethostname(), "version": VERSION, "able": able}, b""
 
     def begin(self, job: dict[str, Any], file: bytes | None) -> Message:
-        """The first message about a `capture_job`. `file` is the content of an author's own file."""
+        """Start a `capture_job` and return its first message. `file` is the content of an author's own file."""
         models = {key: ModelRef.from_dict(model) for key, model in job["models"].items()}
         self._messages = self._capture(job, models, file)
         return self.hear()
 
     def hear(self) -> Message:
-        """The next message: the worker process's own, or `absent` or `died`."""
+        """Return the next message: the worker process's own, or `absent` or `died`."""
         if self._messages is None:
             raise RuntimeError("There is no job.")
         message = next(self._messages)
@@ -73,25 +74,27 @@ class NodeWorker:
         here = {}
         with contextlib.ExitStack() as stack:
             for key, model in models.items():
-                found: ModelRef | None = model
+                model_here: ModelRef | None = model
                 if file is not None:
                     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="attnviz-"))
-                    path = Path(folder) / Path(model.path).name  # which messages name
+                    path = Path(folder) / Path(model.path).name  # the name appears in messages
                     path.write_bytes(file)
-                    found = replace(model, path=str(path))
+                    model_here = replace(model, path=str(path))
                 elif job["capture"] != TENSORS.name:
-                    found = self._found_here(model)
-                if found is None:
+                    model_here = self._found_here(model)
+                if model_here is None:
                     yield {"event": "absent", "name": model.name, "path": model.path, "key": key}, b""
                     return
-                here[key] = found.to_dict()
+                here[key] = model_here.to_dict()
             try:
                 yield from self._worker.messages(job | {"models": here})
             except WorkerDied as death:
                 yield {"event": "died", "why": str(death), "detail": death.detail}, b""
 
     def _found_here(self, model: ModelRef) -> ModelRef | None:
-        """Return the model, and of an adapter its base, with the paths of this node; None if it has not all files."""
+        """Return the model, and its base if it is an adapter, with the paths of this node; None if files
+        are missing.
+        """
         base = None if model.base is None else self._found_here(model.base)
         path = Path(model.path) if not model.local else self._directory(model)
         if path is None or (model.base is not None and base is None):
@@ -99,14 +102,14 @@ class NodeWorker:
         return replace(model, path=str(path) if model.local else model.path, base=base)
 
     def _directory(self, model: ModelRef) -> Path | None:
-        """Where this node has the model's files; looked for once."""
+        """Return the directory of the model's files on this node, or None; the result is stored."""
         if model not in self._found:
             self._found[model] = next((place for place in _places(model) if _holds(place, model)), None)
         return self._found[model]
 
 
 def _places(model: ModelRef) -> Iterator[Path]:
-    """The same path; a Python package may lie elsewhere here."""
+    """Yield the same path as on the build's machine; a Python package may also lie elsewhere here."""
     yield Path(model.path)
     if model.reference.startswith("package:"):
         with contextlib.suppress(BlockError):

@@ -1,7 +1,7 @@
-"""The workers of a Ray cluster while they capture: who does what, and what happens when one is lost.
+"""The coordinator of a Ray cluster's workers: it gives them work, and replaces workers that are lost.
 
-What is lost with a node or a process is done again elsewhere. The texts that were in the model at that moment are
-then run alone, and one that has ended three workers is refused.
+Work that is lost with a node or a process is done again elsewhere. The texts that were in the model at that moment then
+run alone, and a text that has ended three workers is refused.
 """
 
 from __future__ import annotations
@@ -20,64 +20,69 @@ from ray.exceptions import RayError, RayTaskError
 from mkdocs_attnviz.block.problem import Problem
 from mkdocs_attnviz.log import Log
 from mkdocs_attnviz.models.engine.capture import TENSORS
-from mkdocs_attnviz.models.engine.client import Answer, Models, Refused, capture_job, captured
+from mkdocs_attnviz.models.engine.client import Answer, Models, Refused, answer_of, capture_job
 from mkdocs_attnviz.models.engine.ray.actor import VERSION, NodeWorker
-from mkdocs_attnviz.models.engine.ray.schedule import Chunk, Waiting, Work
+from mkdocs_attnviz.models.engine.ray.schedule import Chunk, JobKind, Waiting
 
 TRIES = 3
-TICK = 5.0  # seconds after which the cluster is looked at again, though nothing was heard
+TICK = 5.0  # seconds without a message after which the cluster is checked again
 LOST = "the node was lost, or Ray ended what ran there"
 
 
 @dataclass(eq=False)
-class Hired:
+class WorkerHandle:
     """A worker somewhere in the cluster."""
 
     actor: Any
     node: str = ""
-    """Empty until it is up."""
+    """The host name of its node; empty until the worker is up."""
     able: bool = False
-    """One that is not keeps its place, or Ray would put the next one there."""
+    """True if it can run models. Otherwise it keeps its resources reserved, or Ray would start the next worker in its
+    place.
+    """
     models: Models | None = None
-    """Those it was given last."""
-    lacks: set[Work] = field(default_factory=set)
-    """What it could not run."""
+    """The models of the last chunk that it was given."""
+    lacks: set[JobKind] = field(default_factory=set)
+    """The kinds of job that it could not run."""
     chunk: Chunk | None = None
-    """What it has not answered yet; None when it is idle."""
+    """The rest of its chunk that it has not answered yet; None when it is idle."""
     running: list[int] = field(default_factory=list)
-    """The places of what is in the model just now."""
+    """The places of the texts in the model."""
 
 
-class Crew:
-    """Answers what is `waiting`, by at most `most` workers. Each holds one GPU; with `spread`, all of a node."""
+class Coordinator:
+    """A coordinator that gets the `waiting` chunks answered by at most `most` workers.
+
+    Each worker holds one GPU; with `spread`, all GPUs of a node.
+    """
 
     def __init__(
         self, waiting: Waiting, device: str, spread: bool, log: Log, patience: float, most: int | None = None
     ) -> None:
         self.waiting, self.device, self.spread, self.log, self.patience = waiting, device, spread, log, patience
         self.most = most
-        self.hired: list[Hired] = []
-        self.calls: dict[Any, Hired] = {}
-        """Those that something is to be heard from."""
+        self.workers: list[WorkerHandle] = []
+        self.calls: dict[Any, WorkerHandle] = {}
+        """Workers whose next message is awaited, by the pending Ray call."""
         self.futile = 0
-        """How many never came up since the last one that did."""
+        """The number of workers that failed to start since the last success."""
         self.reason = ""
-        """Why the last of those did not."""
+        """The reason why the last of them failed to start."""
         self.deaths: collections.Counter[int] = collections.Counter()
-        """Of workers, by the place of a text that was in the model."""
-        self.failures: collections.Counter[Work] = collections.Counter()
-        self.refusals: dict[Work, Problem] = {}
-        """Why it could not be done, by whoever tried it last."""
+        """The number of workers that ended while a text was in the model, by the text's place."""
+        self.failures: collections.Counter[JobKind] = collections.Counter()
+        self.refusals: dict[JobKind, Problem] = {}
+        """The last reason why a kind of job could not be run."""
 
     def answers(self, options: Mapping[str, Any]) -> Iterator[Answer]:
-        """Each text is answered once. `options`: `batch_size`, `max_tokens` and `timeout`."""
+        """Yield one answer to each text. `options` has `batch_size`, `max_tokens` and `timeout`."""
         heard = time.monotonic()
         while self.waiting or self._at_work():
             self._give(options)
             self._hire()
             if not self.calls or (not self._at_work() and time.monotonic() - heard > self.patience):
                 for chunk in self.waiting.drop():
-                    known = [self.refusals[work] for work in chunk.works if work in self.refusals]
+                    known = [self.refusals[kind] for kind in chunk.kinds if kind in self.refusals]
                     yield from self._refuse(chunk, known[-1] if known else self._nobody())
                 return
             done, _ = ray.wait(list(self.calls), timeout=TICK)
@@ -86,46 +91,49 @@ class Crew:
                 yield from self._hear(call)
 
     def close(self) -> None:
-        for worker in self.hired:
+        for worker in self.workers:
             _dismiss(worker)
 
     def _at_work(self) -> collections.Counter[Models]:
-        """How many workers are at each model, or at two."""
-        return collections.Counter(worker.chunk.models for worker in self.hired if worker.chunk)
+        """Return the number of busy workers for each model or pair of models."""
+        return collections.Counter(worker.chunk.models for worker in self.workers if worker.chunk)
 
     def _give(self, options: Mapping[str, Any]) -> None:
-        """Work for the idle."""
-        for worker in self.hired:
+        """Give chunks to idle workers."""
+        for worker in self.workers:
             if worker.able and worker.chunk is None:
                 chunk = self.waiting.take(worker.models, worker.lacks, self._at_work())
                 if chunk is not None:
                     self._begin(worker, chunk, options)
 
-    def _begin(self, worker: Hired, chunk: Chunk, options: Mapping[str, Any]) -> None:
+    def _begin(self, worker: WorkerHandle, chunk: Chunk, options: Mapping[str, Any]) -> None:
         worker.chunk, worker.models, worker.running = chunk, chunk.models, []
         options = {**options, "batch_size": 1} if chunk.alone else options
-        device = self.device.partition(":")[0]  # Ray shows a worker the GPUs that it holds, and no others
+        device = self.device.partition(":")[0]  # Ray shows a worker only the GPUs that it holds
         job = capture_job(chunk.requests, device=device, **options)
         self.calls[worker.actor.begin.remote(job, _file(chunk))] = worker
 
     def _hire(self) -> None:
-        """As many as there are chunks that nobody has, and places in the cluster; one even where there seem none."""
+        """Start workers, as many as there are chunks without one and free places in the cluster.
+
+        One is started even if there seems to be no place.
+        """
         places, holds = self._places()
         places = max(1, places if self.most is None else min(places, self.most))
-        coming = sum(not worker.node for worker in self.hired)
-        for _ in range(min(len(self.waiting) - coming, places - len(self.hired))):
+        coming = sum(not worker.node for worker in self.workers)
+        for _ in range(min(len(self.waiting) - coming, places - len(self.workers))):
             if self.futile < TRIES * places:
-                worker = Hired(ray.remote(NodeWorker).options(**holds).remote())
-                self.hired.append(worker)
+                worker = WorkerHandle(ray.remote(NodeWorker).options(**holds).remote())
+                self.workers.append(worker)
                 self.calls[worker.actor.about.remote()] = worker
 
     def _places(self) -> tuple[int, dict[str, int]]:
-        """How many workers the cluster has room for, and what each of them holds."""
+        """Return the number of workers that the cluster has room for, and the resources of each."""
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         gpus = [int(node.get("GPU", 0)) for node in nodes]
         if self.device.startswith("cuda") or (self.device == "auto" and any(gpus)):
-            each = max(1, *gpus) if self.spread else 1
-            return sum(count // each for count in gpus), {"num_cpus": 1, "num_gpus": each}
+            per_worker = max(1, *gpus) if self.spread else 1
+            return sum(count // per_worker for count in gpus), {"num_cpus": 1, "num_gpus": per_worker}
         return sum(int(node.get("CPU", 0)) for node in nodes), {"num_cpus": 1}
 
     def _hear(self, call: Any) -> Iterator[Answer]:
@@ -144,24 +152,24 @@ class Crew:
                 yield from self._again(worker, message["why"], message["detail"])
             case "done":
                 worker.chunk = None
-            case _:  # what comes next is asked for first: whoever takes this answer may take his time
+            case _:  # the next message is requested first, since the consumer of this answer may be slow
                 self.calls[worker.actor.hear.remote()] = worker
                 yield from self._answer(worker, message, data)
 
-    def _answer(self, worker: Hired, message: Mapping[str, Any], data: bytes) -> Iterator[Answer]:
+    def _answer(self, worker: WorkerHandle, message: Mapping[str, Any], data: bytes) -> Iterator[Answer]:
         if message["event"] == "running":
             worker.running = message["indices"]
             return
         place = message["index"]
-        worker.running = [each for each in worker.running if each != place]
+        worker.running = [other for other in worker.running if other != place]
         if worker.chunk is not None:
             worker.chunk = worker.chunk.without([place])
         if message["event"] == "captured":
-            yield captured(message, data)
+            yield answer_of(message, data)
         else:
             yield Refused(place, Problem.from_json(message["problem"]))
 
-    def _welcome(self, worker: Hired, about: Mapping[str, Any]) -> None:
+    def _welcome(self, worker: WorkerHandle, about: Mapping[str, Any]) -> None:
         worker.node, self.futile = about["node"], 0
         worker.able = about["able"] and about["version"] == VERSION
         if not worker.able:
@@ -170,30 +178,33 @@ class Crew:
             self.reason = f"Node {worker.node} {other if about['version'] != VERSION else lacking}."
             self.log.warning("%s It gets no work.", self.reason)
 
-    def _decline(self, worker: Hired, message: Mapping[str, Any]) -> Iterator[Answer]:
-        """A model that one node cannot run, another may; three that could not are enough. One that was loaded, and has
-        not what was asked of it, may have what others ask."""
+    def _decline(self, worker: WorkerHandle, message: Mapping[str, Any]) -> Iterator[Answer]:
+        """Record that a worker cannot run a chunk, and put the chunk back.
+
+        Another node may be able to run the model; after three failures it is refused. If the model was loaded but lacks
+        what this capture needs, only captures like this are counted.
+        """
         chunk, worker.chunk = worker.chunk, None
         if chunk is None or not chunk.requests:
             return
-        work = chunk.works[bool(message.get("loaded"))]
-        worker.lacks.add(work)
-        self.failures[work] += message["event"] == "failed"
-        self.refusals[work] = (
+        kind = chunk.kinds[bool(message.get("loaded"))]
+        worker.lacks.add(kind)
+        self.failures[kind] += message["event"] == "failed"
+        self.refusals[kind] = (
             _absent(message, worker.node) if message["event"] == "absent" else Problem.from_json(message["problem"])
         )
         yield from self._put_back(chunk)
 
     def _put_back(self, chunk: Chunk) -> Iterator[Answer]:
         self.waiting.put(chunk)
-        for work in chunk.works:
-            if self.failures[work] >= TRIES:
-                for each in self.waiting.drop(work):
-                    yield from self._refuse(each, self.refusals[work])
+        for kind in chunk.kinds:
+            if self.failures[kind] >= TRIES:
+                for dropped in self.waiting.drop(kind):
+                    yield from self._refuse(dropped, self.refusals[kind])
 
-    def _lose(self, worker: Hired, error: RayError) -> Iterator[Answer]:
-        """With the actor."""
-        self.hired.remove(worker)
+    def _lose(self, worker: WorkerHandle, error: RayError) -> Iterator[Answer]:
+        """Remove a lost actor and put its work back."""
+        self.workers.remove(worker)
         _dismiss(worker)
         why = _why(error)
         if not worker.node:
@@ -203,8 +214,8 @@ class Crew:
         self.log.info("a worker on node %s was lost (%s); texts to do again: %d", worker.node or "?", why, unfinished)
         yield from self._again(worker, why)
 
-    def _again(self, worker: Hired, why: str, detail: str = "") -> Iterator[Answer]:
-        """Without the worker process, or all of the worker: what it had not finished."""
+    def _again(self, worker: WorkerHandle, why: str, detail: str = "") -> Iterator[Answer]:
+        """Put back the unfinished work of a lost worker; texts that were in the model run alone from then on."""
         chunk, running = worker.chunk, worker.running
         worker.chunk, worker.running = None, []
         if chunk is None or not chunk.requests:
@@ -217,11 +228,11 @@ class Crew:
         if not running:
             chunk = replace(chunk, losses=chunk.losses + 1)
         if chunk.losses >= TRIES:
-            self.failures[chunk.works[0]] = TRIES
+            self.failures[chunk.kinds[0]] = TRIES
             sentence = (
                 f"{chunk.called} could not be run: {TRIES} workers ended before a text was in it, the last time: {why}."
             )
-            self.refusals[chunk.works[0]] = Problem("model", "model", sentence, detail)
+            self.refusals[chunk.kinds[0]] = Problem("model", "model", sentence, detail)
         suspects = {place: chunk.requests[place] for place in running if self.deaths[place] < TRIES}
         yield from self._put_back(chunk.without(running))
         yield from self._put_back(replace(chunk, requests=suspects, alone=True))
@@ -240,7 +251,7 @@ class Crew:
 
 
 def _absent(message: Mapping[str, Any], node: str) -> Problem:
-    """Return the record of a model whose files a node has not."""
+    """Return the record of a model whose files a node does not have."""
     why = (
         f"Model {message['name']!r} is the directory {message['path']}, which node {node} of the Ray cluster does not "
         "hold with the same files; it must lie at the same path on the nodes, or be on the hub."
@@ -248,23 +259,23 @@ def _absent(message: Mapping[str, Any], node: str) -> Problem:
     return Problem("model", message["key"], why)
 
 
-def _dismiss(worker: Hired) -> None:
-    with contextlib.suppress(Exception):  # it is gone, or the cluster is
+def _dismiss(worker: WorkerHandle) -> None:
+    with contextlib.suppress(Exception):  # the actor or the cluster is gone
         ray.kill(worker.actor)
 
 
 def _file(chunk: Chunk) -> bytes | None:
-    """An author's own file, which is on this machine alone."""
+    """Return the content of an author's own file, which is only on this machine; None for a model."""
     request = next(iter(chunk.requests.values()))
     if request.capture != TENSORS:
         return None
-    with contextlib.suppress(OSError):  # reading it there says the same of it as reading it here
+    with contextlib.suppress(OSError):  # reading it on the worker will report the same error
         return Path(request.model.path).read_bytes()
     return None
 
 
 def _why(error: RayError) -> str:
-    """In a few words; Ray tells a page."""
+    """Return the reason in a few words, since Ray's messages are a page long."""
     if isinstance(error, RayTaskError):
         return first_line(error.cause)
     if "creation task" in str(error):

@@ -1,6 +1,6 @@
-"""The engine `ray`: many machines.
+"""The engine `ray`, which runs models on many machines.
 
-    requests ─ schedule ─▶ chunks ─ crew ─▶ actors, one for each GPU or CPU ─ node ─▶ a worker process each
+    requests ─ schedule ─▶ chunks ─ coordinator ─▶ actors, one for each GPU or CPU ─▶ a worker process each
 
 This end needs neither torch nor transformers.
 """
@@ -22,20 +22,22 @@ from mkdocs_attnviz.models.engine.request import Request
 try:
     import ray
 
-    from mkdocs_attnviz.models.engine.ray.coordinator import Crew, first_line
+    from mkdocs_attnviz.models.engine.ray.coordinator import Coordinator, first_line
 except ImportError as error:
     raise ImportError(
         f"The engine `ray` needs Ray ({error}); install it with `pip install 'mkdocs-attnviz[ray]'`."
     ) from error
 
-PATIENCE = 300.0  # seconds in which a cluster may start a node
-REACH = 5.0  # seconds in which its head answers
+PATIENCE = 300.0  # the time in seconds in which a cluster may start a node
+REACH = 5.0  # the time in seconds in which its head must answer
 
 
 class RayEngine:
-    """An `Engine`. `address` is `HOST:6379` on a machine of the cluster, `ray://HOST:10001` elsewhere; left out, it is
-    the cluster that runs on this machine, or one is started here. `workers`: at most so many. `timeout` is each one's,
-    in seconds.
+    """An `Engine` on a Ray cluster.
+
+    `address` is `HOST:6379` on a machine of the cluster and `ray://HOST:10001` elsewhere; without one, the cluster on
+    this machine is used, or one is started. `workers` limits their number. `timeout` is the limit of each worker in
+    seconds.
     """
 
     def __init__(
@@ -54,18 +56,19 @@ class RayEngine:
     def capture(
         self, requests: Sequence[Request], *, device: str, batch_size: int, max_tokens: int
     ) -> Iterator[Answer]:
-        """As every `Engine`.
+        """Yield one answer to every request, in the order of completion.
 
         Raises:
-            EngineFailed: there is no cluster, or it is there no longer.
+            EngineFailed: there is no cluster, or the connection to it was lost.
         """
         self._connect()
-        for spread in (False, True):  # a model that is spread takes all GPUs of a node: nothing else may hold one
+        # a model with a `device_map` takes all GPUs of a node, so no other worker may hold one
+        for spread in (False, True):
             places = [place for place, request in enumerate(requests) if request.spread == spread]
             waiting = Waiting([requests[place] for place in places], batch_size)
-            crew = Crew(waiting, device, spread, self.log, self.patience, self.workers)
-            answers = crew.answers({"batch_size": batch_size, "max_tokens": max_tokens, "timeout": self.timeout})
-            with contextlib.closing(crew), _told_if_lost():
+            coordinator = Coordinator(waiting, device, spread, self.log, self.patience, self.workers)
+            answers = coordinator.answers({"batch_size": batch_size, "max_tokens": max_tokens, "timeout": self.timeout})
+            with contextlib.closing(coordinator), _raise_if_lost():
                 for answer in answers:
                     yield replace(answer, index=places[answer.index])
 
@@ -92,8 +95,8 @@ class RayEngine:
 
 
 @contextlib.contextmanager
-def _told_if_lost() -> Iterator[None]:
-    """Ray raises one thing or another where a connection by `ray://` breaks."""
+def _raise_if_lost() -> Iterator[None]:
+    """Raise EngineFailed if the connection breaks; with `ray://`, Ray raises one of several errors then."""
     try:
         yield
     except (ConnectionError, ValueError) as error:
@@ -103,10 +106,11 @@ def _told_if_lost() -> Iterator[None]:
 
 
 def _reach(address: str | None) -> None:
-    """Ray itself waits for minutes, and then ends the whole process.
+    """Check that the cluster can be reached. Ray itself would wait for minutes and then end the whole process.
 
     Raises:
-        OSError or ValueError: nobody listens there.
+        OSError: nothing listens there.
+        ValueError: the address has no port.
     """
     if address in (None, "", "auto", "local"):
         return

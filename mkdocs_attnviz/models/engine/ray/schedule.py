@@ -1,7 +1,7 @@
-"""Which texts a worker is given next, where there are many workers; torch-free, and knows nothing of Ray.
+"""The schedule of texts for many workers. It needs neither torch nor Ray.
 
-A chunk is one capture of one model, or of one and another, of so few texts that none waits long for the last and so
-many that a model is loaded for them. A model is thus loaded by no more workers than it has chunks.
+A chunk is one capture of one model, or of a model and another, for some texts: few enough that none waits long for the
+last, and enough to be worth loading a model. So no more workers load a model than it has chunks.
 """
 
 from __future__ import annotations
@@ -11,44 +11,44 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from mkdocs_attnviz.models.engine.client import Models, asked, by_model, nameless
+from mkdocs_attnviz.models.engine.client import Models, by_model, nameless, run_settings
 from mkdocs_attnviz.models.engine.request import Request
 
 BATCHES = 4
-"""Of a chunk, at most."""
+"""The largest number of batches in a chunk."""
 CHARACTERS = 32_000
-"""Of a chunk, about: batches of long texts are smaller, and take longer."""
+"""The approximate number of characters in a chunk: batches of long texts are smaller and take longer."""
 
 
-class Work(NamedTuple):
-    """What some chunks have in common."""
+class JobKind(NamedTuple):
+    """A kind of job that several chunks share: the models, and the capture with its settings."""
 
     models: Models
-    asked: str = ""
-    """Of these models, as `asked` tells it; empty for whatever may be."""
+    run_settings: str = ""
+    """The capture and run settings, as in `run_settings`; empty for any."""
 
 
 @dataclass(frozen=True)
 class Chunk:
     models: Models
-    """Without the names that a block gives them."""
-    asked: str
-    """Of these models."""
+    """The models, without the names that blocks give them."""
+    run_settings: str
+    """The capture and run settings, as in `run_settings`."""
     requests: Mapping[int, Request]
-    """By their places."""
+    """The requests by their places."""
     alone: bool = False
-    """One text at a time: one of them may have ended a worker."""
+    """True if texts run one at a time, because one of them may have killed a worker."""
     losses: int = 0
-    """How often its worker ended while the model was loaded."""
+    """The number of workers that ended while they loaded the model for this chunk."""
 
     @property
-    def works(self) -> tuple[Work, Work]:
-        """It is part of the work of its models, and of that of what is asked of them."""
-        return Work(self.models), Work(self.models, self.asked)
+    def kinds(self) -> tuple[JobKind, JobKind]:
+        """The kinds of job it belongs to: any job of its models, and its own capture of them."""
+        return JobKind(self.models), JobKind(self.models, self.run_settings)
 
     @property
     def called(self) -> str:
-        """Its models as a block names them, at the beginning of a sentence."""
+        """The models as a block names them, for the beginning of a sentence."""
         return next(iter(self.requests.values())).called
 
     @property
@@ -56,20 +56,22 @@ class Chunk:
         return sum(map(_size, self.requests.values()))
 
     def without(self, places: Collection[int]) -> Chunk:
-        return replace(self, requests={place: each for place, each in self.requests.items() if place not in places})
+        return replace(
+            self, requests={place: request for place, request in self.requests.items() if place not in places}
+        )
 
 
 def _size(request: Request) -> int:
-    """Characters; a text that has none is work, too."""
+    """Return the number of characters in a request, plus one, since an empty text is work, too."""
     return 1 + sum(len(str(value)) for value in request.inputs.values())
 
 
 def chunks(requests: Sequence[Request], batch_size: int) -> Iterator[Chunk]:
-    """Texts of like length together, the longest first, so that the last chunks are short."""
+    """Yield chunks of texts of similar length, the longest first, so that the last chunks are short."""
     for group in by_model(requests):
         chunk: dict[int, Request] = {}
         first = next(iter(group.values()))
-        models, question, size = nameless(first), asked(first), 0
+        models, question, size = nameless(first), run_settings(first), 0
         for place, request in sorted(group.items(), key=lambda item: -_size(item[1])):
             size += _size(request)
             if chunk and (len(chunk) == BATCHES * batch_size or size > CHARACTERS):
@@ -80,7 +82,7 @@ def chunks(requests: Sequence[Request], batch_size: int) -> Iterator[Chunk]:
 
 
 class Waiting:
-    """The chunks that no worker has, by their models."""
+    """A queue of chunks without a worker, by their models."""
 
     def __init__(self, requests: Sequence[Request], batch_size: int) -> None:
         self._queues: dict[Models, deque[Chunk]] = {}
@@ -91,18 +93,20 @@ class Waiting:
         return sum(map(len, self._queues.values()))
 
     def put(self, chunk: Chunk) -> None:
-        """To the end: what is done again may fail again, and others need not wait for that."""
+        """Append a chunk. A repeated chunk may fail again, so others do not wait for it."""
         if chunk.requests:
             self._queues.setdefault(chunk.models, deque()).append(chunk)
 
-    def take(self, loaded: Models | None, lacks: Collection[Work], workers: Mapping[Models, int]) -> Chunk | None:
-        """For a worker: of the models it has `loaded`, else of those with the most waiting work for each of their
-        `workers` and one more; None if there is nothing but work that it `lacks` the means for.
+    def take(self, loaded: Models | None, lacks: Collection[JobKind], workers: Mapping[Models, int]) -> Chunk | None:
+        """Remove and return a chunk for a worker, or None if it `lacks` the means for all of them.
+
+        Chunks of the models that it has `loaded` come first. Otherwise the models are chosen with the most waiting work
+        per worker, counting one more worker than their present `workers`.
         """
         choice = {
             models: chunk
             for models, queue in self._queues.items()
-            if (chunk := next((each for each in queue if not set(each.works) & set(lacks)), None)) is not None
+            if (chunk := next((waiting for waiting in queue if not set(waiting.kinds) & set(lacks)), None)) is not None
         }
         if not choice:
             return None
@@ -114,9 +118,9 @@ class Waiting:
     def _work(self, models: Models) -> int:
         return sum(chunk.size for chunk in self._queues[models])
 
-    def drop(self, work: Work | None = None) -> list[Chunk]:
-        """All chunks, or those of one work, which wait no longer."""
-        dropped = [chunk for queue in self._queues.values() for chunk in queue if work is None or work in chunk.works]
+    def drop(self, kind: JobKind | None = None) -> list[Chunk]:
+        """Remove and return all chunks, or those of one kind of job."""
+        dropped = [chunk for queue in self._queues.values() for chunk in queue if kind is None or kind in chunk.kinds]
         for chunk in dropped:
             self._queues[chunk.models].remove(chunk)
         return dropped

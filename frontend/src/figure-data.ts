@@ -1,0 +1,343 @@
+/** Written by `python tests/figure_types.py` from what `mkdocs_attnviz/views/` declares: do not edit. */
+
+/** Deflated bytes: as base64, or as the script that holds it. */
+export interface Blob {
+  data?: string;
+  file?: string;
+  /** The index among the parts of the script; 0 if absent. */
+  part?: number;
+}
+
+/** The data that every figure has in its page; each view declares what it adds. */
+export interface Figure {
+  view: string;
+  theme: "auto" | "light" | "dark";
+  /** One sentence that says what is to be seen: the figure's accessible name. */
+  label: string;
+  /** Model and text, shortened: "minilm: The cat sat on the mat". */
+  source?: string;
+  /** The state that the author chose to begin with, in the form of a link. */
+  state?: string;
+}
+
+/** A figure of a changed model, and of the model as it is. */
+export interface ComparedFigure extends Figure {
+  /** The change of the model, as it follows "the model": "without head 1 of layer 0". */
+  interventions: string;
+  of: Figure;
+  before: Figure;
+}
+
+/** The tokens of a text that a model reads or writes. */
+export interface TokenSequence {
+  tokens: string[];
+  special: number[];
+  sentence_b_start: number | null;
+  /** The number of the word that each token is a piece of; null for special tokens and where it is unknown. */
+  words?: (number | null)[];
+  /** The text of a word by its first token, where it is not that of its tokens one after another. */
+  joined?: Record<number, string>;
+  /** The token that a decoder is to produce at each of its tokens. */
+  next?: string[];
+}
+
+/** A figure that shows tokens. */
+export interface TextFigure extends Figure {
+  sequences: Record<string, TokenSequence>;
+}
+
+/** A layer's feed-forward neurons. */
+export interface LayerOfNeurons {
+  stack: string;
+  layer: number;
+  neurons: number;
+  kept: number;
+  /** The name of its tokens among the sequences. */
+  sequence: string;
+  /** Scaled, (kept, T). */
+  values: Blob;
+  lists: Blob;
+}
+
+/** The part of the figure's state that a reader chooses. */
+export interface ActivationsState {
+  stack: string;
+  layer: number;
+  order: "cluster" | "strength" | "number";
+  /** The token that is held, and maybe a neuron. */
+  token: number | null;
+  neuron: number | null;
+}
+
+/** A layer's neurons, and how active each is at each token. */
+export interface ActivationsFigure extends TextFigure {
+  layers: LayerOfNeurons[];
+  initial: ActivationsState;
+}
+
+/** A stretch of a sequence, as it is read. */
+export interface Stretch {
+  name: string;
+  heading: string;
+  start: number;
+  end: number;
+  /** The position in the model of the first token, where the figure counts its own. */
+  offset?: number;
+}
+
+/** A description of the neurons that were factorised. */
+export interface AboutFactors {
+  stack: string;
+  layers: number[];
+  neurons: number;
+  explained: number;
+}
+
+/** The part of the figure's state that a reader chooses. */
+export interface FactorsState {
+  /** The factor that is shown alone, counted from 0. */
+  factor: number | null;
+  /** The token that is held. */
+  selected: number | null;
+}
+
+/** Groups of neurons, and where each is active. */
+export interface FactorsFigure extends TextFigure {
+  /** Stretches of what the neurons' layers read, text by text. */
+  texts: Stretch[];
+  about: AboutFactors;
+  count: number;
+  factors: Blob;
+  initial: FactorsState;
+}
+
+/** A term of the scores, scaled, (heads, rows · cols). */
+export interface Term extends Blob {
+  name: string;
+}
+
+/** Queries (heads · d, rows) and keys (kv_heads · d, cols), both scaled, and what else enters the scores. */
+export interface Neurons {
+  d: number;
+  kv_heads: number;
+  scale: number;
+  q: Blob;
+  k: Blob;
+  terms: Term[];
+}
+
+/** The lines of the first picture, deflated: a count as uint32, that many offsets as uint32, that many bytes. */
+export interface Preview extends Blob {
+  /** The share of the weight in view that they hold. */
+  share: number;
+}
+
+/** The blob of a layer's weights, and those that belong to it. */
+export interface LayerSource extends Blob {
+  layer: number;
+  heads: number;
+  /** Scaled, (heads, cols): the norm of what a token's value adds through a head (Kobayashi et al. 2020). */
+  values?: Blob;
+  /** Weights of one head: attention rollout up to this layer. */
+  rollout?: Blob;
+  neurons?: Neurons;
+  /** The lines of the first picture of a layer that is in a file. */
+  preview?: Preview;
+}
+
+/** The attention of one set of layers: tokens of `rows` attend to tokens of `cols`. */
+export interface Stack {
+  rows: string;
+  cols: string;
+  /** True if no token can attend to a later one. */
+  causal?: boolean;
+  layers: LayerSource[];
+  /** The largest weights of every head on a coarse grid. */
+  overview?: Blob;
+  /** The pattern of each head, nine bytes a head (`views/attention/patterns.py`). */
+  patterns?: Blob;
+}
+
+/** One head. */
+export interface HeadOfLayer {
+  layer: number;
+  head: number;
+}
+
+/** The first state, and what the author has fixed. */
+export interface FirstState {
+  stack: string;
+  layer: number;
+  heads: number[];
+  include_heads: number[] | null;
+  filter: "all" | "aa" | "ab" | "ba" | "bb";
+  /** This and what follows: of views in which a reader may look at weights in more than one way. */
+  across_layers?: "mean" | "max" | "rollout" | null;
+  across_heads?: "mean" | "max" | null;
+  value_weighted?: boolean;
+  merge_words?: boolean;
+  /** Shown, or left out. */
+  special_tokens?: boolean;
+  contrast?: number;
+  /** The least weight that is drawn. Of this and `mass` at most one is set. */
+  min_weight?: number | null;
+  /** The share that the strongest weights of each row together hold. */
+  mass?: number | null;
+  /** Model view: the cell whose detail is open. */
+  open?: HeadOfLayer | null;
+  /** Model view: heads in rows of layers, or in groups by their patterns. */
+  order?: "layer" | "pattern";
+  /** Matrix: all cells in the width there is, or cells large enough to read. */
+  zoom?: "fit" | "cells";
+  /** Neuron: the token whose weights are taken apart at first. */
+  expanded?: number | null;
+}
+
+/** The data of a view of attention in `data-figure`. */
+export interface AttentionFigure extends TextFigure {
+  stacks: Record<string, Stack>;
+  options: FirstState;
+}
+
+/** The part of the figure's state that a reader chooses. */
+export interface LensState {
+  show: "probability" | "rank" | "entropy" | "kl";
+  cells: "top" | "actual" | "watch";
+  watched: number;
+  /** The layer of the cell that is held; −1 is the embeddings. */
+  layer: number | null;
+  position: number | null;
+}
+
+/** Layers × positions: what the model would say if a layer were its last. */
+export interface LensFigure extends TextFigure {
+  /** The sequence whose positions are the columns. */
+  read: string;
+  /** The token that follows each position; null where positions say what stands there. */
+  expected: (string | null)[] | null;
+  layers: number;
+  vocabulary: number;
+  watch: string[];
+  /** True if the final norm is left out. */
+  raw: boolean;
+  top_k: number;
+  lens: Blob;
+  initial: LensState;
+}
+
+/** The part of the figure's state that a reader chooses. */
+export interface PredictState {
+  /** The place of the token that is predicted; for what follows the text, its length. */
+  position: number;
+}
+
+/** The data of the tokens that a model held likely in one place. */
+export interface PredictFigure extends TextFigure {
+  task: "next" | "target" | "masked" | "classes" | "labels" | "answer";
+  texts: Stretch[];
+  /** The sequence that the predictions are of. */
+  predicted: string;
+  /** The places in it that are predicted. */
+  positions: number[];
+  predictions: Blob;
+  initial: PredictState;
+}
+
+/** A token that the model produced, and what was attributed. */
+export interface Output {
+  /** The sequence, among those that are shown, in which it stands. */
+  name: string;
+  index: number;
+  position: number;
+  token: string;
+  probability: number;
+  value: number;
+  baseline: number | null;
+  delta: number | null;
+}
+
+/** The method by which the attributions were computed, with its parameters. */
+export interface Method {
+  method: string;
+  norm: "sum" | "l2";
+  explain: string;
+  contrast: string | null;
+  /** The token that is explained, if the author named it. */
+  token?: string;
+  target?: string[];
+  steps?: number;
+  seed?: number;
+  baseline?: string;
+  layer?: number;
+  window?: number;
+}
+
+/** The part of the figure's state that a reader chooses. */
+export interface SaliencyState {
+  style: "background" | "bars";
+  /** The output that is held; null: the one that is pointed at. */
+  selected: number | null;
+}
+
+/** A text's tokens, each with what it adds to an output. */
+export interface SaliencyFigure extends TextFigure {
+  /** The parts of the texts in reading order: the input of the model, and its output. */
+  texts: Stretch[];
+  outputs: Output[];
+  /** Inputs that have no part in the scale. */
+  ignored: number[];
+  /** Scaled, (outputs, inputs); the inputs are all tokens of the text, then those of the target. */
+  attributions: Blob;
+  method: Method;
+  initial: SaliencyState;
+}
+
+/** A description of the layers of one stack that are compared. */
+export interface Similar {
+  /** The number of layers; the embeddings count as one. */
+  layers: number;
+  tokens: number;
+  width: number;
+  /** Scaled, (layers, layers or columns): rows compared with columns. */
+  measures: Record<"cka" | "cca" | "svcca" | "pwcca", Blob>;
+  other_stack?: string;
+  /** The other model's layers, where there are two. */
+  columns?: number;
+  other_width?: number;
+  /** The unit of the samples over which two models are compared, in a word. */
+  unit?: string;
+}
+
+/** The part of the figure's state that a reader chooses. */
+export interface SimilarityState {
+  stack: string;
+  measure: "cka" | "cca" | "svcca" | "pwcca";
+  /** The row of the cell that is held; the embeddings are 0. */
+  row: number | null;
+  col: number | null;
+}
+
+/** The data of a comparison of layers over the tokens of a text. */
+export interface SimilarityFigure extends Figure {
+  similar: Record<string, Similar>;
+  /** The rows' and the columns', where they are two. */
+  models?: [string, string];
+  initial: SimilarityState;
+}
+
+/** The part of the figure's state that a reader chooses. */
+export interface TokensState {
+  shade: "probability" | "rank" | "none";
+  /** The token that is held; counted through all that is shown. */
+  selected: number | null;
+}
+
+/** A text's tokens, each with what the model held likely in its place. */
+export interface TokensFigure extends TextFigure {
+  /** The parts of the texts in reading order: the input of the model, and the output it is to produce. */
+  texts: Stretch[];
+  /** The sequence that the predictions are of. */
+  predicted: string;
+  predictions: Blob;
+  initial: TokensState;
+}
