@@ -117,7 +117,8 @@ export class FactorsView extends PanelView<FactorsState, FactorsFigure> {
 
   protected override controls(): unknown {
     const { neurons, explained } = this.figure.about;
-    return html`<span class="how">${this.where}: ${neurons} neurons, ${Math.round(100 * explained)}% explained</span>`;
+    const how = `${this.where}: ${neurons} neurons, ${Math.round(100 * explained)}% explained`;
+    return html`<span class="how">${how}</span>`;
   }
 
   protected legend(): string {
