@@ -114,7 +114,7 @@ def _known(name: str) -> list[Meaning]:
     for view, options in OPTIONS.items():
         if name in options.model_fields:
             views.setdefault(_meaning(options.model_fields[name]), []).append(view)
-    first, *others = sorted(views, key=lambda meaning: -len(views[meaning]))
+    first, *others = sorted(views, key=lambda meaning: (-len(views[meaning]), views[meaning]))
     return [first, *(_for(views[other], other, first) for other in others)]
 
 

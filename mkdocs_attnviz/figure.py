@@ -276,7 +276,7 @@ class Figure:
             f'<figure class="attnviz" id="{html.escape(id)}" style="{FIGURE_STYLE}">\n'
             f'<div style="{PLACE_STYLE}">'
             f"<attn-viz data-figure='{_in_single_quotes(_json(self._data(assets)))}' "
-            f'style="display:block;--attnviz-height:{self._reserved()};min-height:var(--attnviz-height){self._more()}">'
+            f'style="display:block;--attnviz-height:{self._reserved()};min-height:var(--attnviz-height){self._switch_style()}">'
             f'<img src="{_data_url(picture.svg)}" alt="{sentence}" '
             f'width="{picture.width}" height="{picture.height}" '
             f'style="max-width:100%;height:auto;{scheme}">'
@@ -289,14 +289,14 @@ class Figure:
         around = self.drawing.around + (LEGEND if self.drawing.legend else 0)
         return f"calc({self.drawing.height} + {around}px{line})"
 
-    def _more(self) -> str:
+    def _switch_style(self) -> str:
         """Return the CSS of the line that switches to the unchanged model; views do not include it in their height."""
         return "" if self.before is None else f";box-sizing:content-box;padding-bottom:{SWITCH}px"
 
     def _data(self, assets: Assets) -> dict[str, Any]:
         """Return the view's data; with interventions, the data of both drawings."""
         state = {} if self.block.state is None else {"state": self.block.state}
-        shown = self._one(self.drawing, self.entry, assets) | state
+        shown = self._drawing_data(self.drawing, self.entry, assets) | state
         if self.before is None:
             return shown
         return {
@@ -306,14 +306,14 @@ class Figure:
             "theme": self.block.theme,
             "interventions": self._changed,
             "of": shown,
-            "before": self._one(*self.before, assets),
+            "before": self._drawing_data(*self.before, assets),
         }
 
-    def _one(self, drawing: Drawing, entry: Entry, assets: Assets) -> dict[str, Any]:
+    def _drawing_data(self, drawing: Drawing, entry: Entry, assets: Assets) -> dict[str, Any]:
         """Return a drawing's data, with bytes or a file in place of each blob's name."""
         here: Parts = []
         elsewhere: Parts = here if assets.keeps_inline(drawing, entry) else []
-        shipped: dict[str, Any] = self._shipped(drawing.data, entry, here, elsewhere)
+        shipped: dict[str, Any] = self._without_bytes(drawing.data, entry, here, elsewhere)
         for place, parts in ((Assets().place, here), (assets.place, elsewhere if elsewhere is not here else [])):
             for (part, _), place_of_part in zip(parts, place([blob for _, blob in parts]), strict=True):
                 part.update(place_of_part)
@@ -330,11 +330,11 @@ class Figure:
         text = text if len(text) <= LONGEST_SOURCE else f"{text[:LONGEST_SOURCE]}…"
         return printable(f"{self.block.names}{text and f': {text}'}")
 
-    def _shipped(self, value: Any, entry: Entry, here: Parts, elsewhere: Parts) -> Any:
+    def _without_bytes(self, value: Any, entry: Entry, here: Parts, elsewhere: Parts) -> Any:
         """Return a copy of the value without bytes. Each part that needs bytes is added to one of the lists."""
         if isinstance(value, list):
             return [
-                self._shipped(part, entry, here, elsewhere) if isinstance(part, (dict, list)) else part
+                self._without_bytes(part, entry, here, elsewhere) if isinstance(part, (dict, list)) else part
                 for part in value
             ]
         if not isinstance(value, dict):
@@ -346,7 +346,7 @@ class Figure:
         for name, part in value.items():
             needless = here is elsewhere and isinstance(part, dict) and "ahead" in part
             if name not in ("blob", "content", "ahead") and not needless:
-                copy[name] = self._shipped(part, entry, here, elsewhere)
+                copy[name] = self._without_bytes(part, entry, here, elsewhere)
         return copy
 
 
@@ -426,16 +426,16 @@ def _in_a_line(text: str) -> str:
 def ids_to_come(text: str) -> set[str]:
     """Return the ids that the figures of the page's placeholders will have, unless something else on the page has
     them."""
-    wanted_ids = (match[2] for match in _waiting(text) if _source(match[1]))
+    wanted_ids = (match[2] for match in _placeholders(text) if _source(match[1]))
     return {id or f"attnviz-{number}" for number, id in enumerate(wanted_ids, 1)}
 
 
 def sources(text: str) -> list[Source]:
     """Return the sources of the placeholders in a piece of HTML, in order. Placeholders in comments do not count."""
-    return [source for match in _waiting(text) if (source := _source(match[1]))]
+    return [source for match in _placeholders(text) if (source := _source(match[1]))]
 
 
-def _waiting(text: str) -> Iterator[re.Match[str]]:
+def _placeholders(text: str) -> Iterator[re.Match[str]]:
     """Yield the placeholders outside comments, in time linear in the length of the text. A comment without an end does
     not count as a comment."""
     if MARK not in text:
@@ -460,7 +460,7 @@ def fill(
     """
     page = _Page(text, rendered, assets, alert)
     pieces, place = list[str](), 0
-    for match in _waiting(text):
+    for match in _placeholders(text):
         pieces += (text[place : match.start()], page.put(match))
         place = match.end()
     return "".join([*pieces, text[place:]])
@@ -477,7 +477,7 @@ class _Page:
         alert: Callable[[Source, Exception], Alert],
     ) -> None:
         self.assets, self.alert = assets, alert
-        waiting = list(_waiting(text))
+        waiting = list(_placeholders(text))
         self.taken = _ids(_without(text, waiting))
         self.number = 0
         waiting_sources = {match[1]: _source(match[1]) for match in waiting}

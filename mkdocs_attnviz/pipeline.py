@@ -142,7 +142,7 @@ class Build:
             command=self.command,
             earlier={} if after is None else after.entries.outcomes,
         )
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
         """The messages that were logged already."""
         self.alerts: list[Alert] = []
         """The blocks that could not be drawn in this build, each once."""
@@ -416,8 +416,8 @@ class Build:
         excerpts, print pages)."""
         text = kind + json.dumps([source.body, dict(source.header)])
         whole = kind + source.to_json()
-        known = whole in self._told or (source.page is None and text in self._told)
-        self._told |= {whole, text}
+        known = whole in self._logged or (source.page is None and text in self._logged)
+        self._logged |= {whole, text}
         return not known
 
 

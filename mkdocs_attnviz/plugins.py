@@ -11,9 +11,9 @@ GROUP = "attnviz.views"
 
 @cache
 def registered() -> Mapping[str, list[EntryPoint]]:
-    """Return the entry points for each view name, ours first. There are several if packages disagree."""
+    """Return the entry points for each view name, ours first, by name. There are several if packages disagree."""
     points_by_name: dict[str, list[EntryPoint]] = {}
-    for point in sorted(entry_points(group=GROUP), key=lambda point: not is_ours(point.module)):
+    for point in sorted(entry_points(group=GROUP), key=lambda point: (not is_ours(point.module), point.name)):
         if point not in points_by_name.setdefault(point.name, []):  # an editable install may be listed twice
             points_by_name[point.name].append(point)
     return points_by_name

@@ -19,18 +19,12 @@ FOLDER = Path(__file__).parent / "accessibility"
 COMMAND = "python tests/test_accessibility.py"
 TEXT = "the cat saw the dog and the cat"
 ABOUT = f"model: induction\ntext: {TEXT}\n"
-FIGURES = {
+FIGURES = {view: f"{ABOUT}view: {view}" for view in VIEWS} | {
     "head": f"{ABOUT}view: head\nlayer: 1",
     "matrix": f"{ABOUT}view: matrix\nlayer: 1",
-    "model": f"{ABOUT}view: model",
     "neuron": f"{ABOUT}view: neuron\nlayer: 1",
-    "tokens": f"{ABOUT}view: tokens",
-    "predict": f"{ABOUT}view: predict",
-    "saliency": f"{ABOUT}view: saliency",
-    "lens": f"{ABOUT}view: lens",
     "activations": f"{ABOUT}view: activations\nlayer: 0",
     "factors": f"{ABOUT}view: factors\nn_components: 3",
-    "similarity": f"{ABOUT}view: similarity",
     "compared": f"{ABOUT}view: predict\ninterventions: [{{layer: 1, heads: [0, 1]}}]",
 }
 FIRST = {

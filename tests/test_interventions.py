@@ -28,7 +28,7 @@ from mkdocs_attnviz.models.engine.request import Request
 from mkdocs_attnviz.models.inputs.examples import collate, example
 from mkdocs_attnviz.models.loading.load import load
 from mkdocs_attnviz.models.probing.interventions import intervening
-from mkdocs_attnviz.views import OPTIONS
+from mkdocs_attnviz.views import OPTIONS, VIEWS
 from mkdocs_attnviz.views.attention.capture import ATTENTION
 from mkdocs_attnviz.views.predict import PREDICTIONS
 
@@ -370,7 +370,7 @@ def test_without_the_head_below_the_induction_head_is_lost(built, open_page):
     assert max(changed) < 0.1
 
 
-EVERY = ("tokens", "predict", "saliency", "lens", "activations", "factors", "similarity")
+EVERY = [name for name, view in VIEWS.items() if not view.capture.attention]
 CHANGE = "interventions: [{layer: 0, heads: [1, 2], neurons: [3, 5]}]"
 
 

@@ -33,8 +33,6 @@ def forget():
     """Forget the views that have been imported."""
     views._view.cache_clear()
     views._parsed.cache_clear()
-    for table in (VIEWS, OPTIONS):
-        table._known.clear()
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@
 export interface Blob {
   data?: string;
   file?: string;
-  /** Which of those in the script; the first if absent. */
+  /** The index among the parts of the script; 0 if absent. */
   part?: number;
 }
 
-/** What every figure has in its page; each view declares what it has beside this. */
+/** The data that every figure has in its page; each view declares what it adds. */
 export interface Figure {
   view: string;
   theme: "auto" | "light" | "dark";
@@ -33,11 +33,11 @@ export interface TokenSequence {
   tokens: string[];
   special: number[];
   sentence_b_start: number | null;
-  /** For each token the number of the word it is a piece of; null for special tokens and where it is unknown. */
+  /** The number of the word that each token is a piece of; null for special tokens and where it is unknown. */
   words?: (number | null)[];
   /** The text of a word by its first token, where it is not that of its tokens one after another. */
   joined?: Record<number, string>;
-  /** For each token of a decoder the one that it is to produce. */
+  /** The token that a decoder is to produce at each of its tokens. */
   next?: string[];
 }
 
@@ -59,7 +59,7 @@ export interface LayerOfNeurons {
   lists: Blob;
 }
 
-/** What a reader chooses. */
+/** The part of the figure's state that a reader chooses. */
 export interface ActivationsState {
   stack: string;
   layer: number;
@@ -85,7 +85,7 @@ export interface Stretch {
   offset?: number;
 }
 
-/** What was put together. */
+/** A description of the neurons that were factorised. */
 export interface AboutFactors {
   stack: string;
   layers: number[];
@@ -93,7 +93,7 @@ export interface AboutFactors {
   explained: number;
 }
 
-/** What a reader chooses. */
+/** The part of the figure's state that a reader chooses. */
 export interface FactorsState {
   /** The factor that is shown alone, counted from 0. */
   factor: number | null;
@@ -126,7 +126,7 @@ export interface Neurons {
   terms: Term[];
 }
 
-/** What the first picture draws, deflated: a count as uint32, so many offsets as uint32, and so many bytes. */
+/** The lines of the first picture, deflated: a count as uint32, that many offsets as uint32, that many bytes. */
 export interface Preview extends Blob {
   /** The share of the weight in view that they hold. */
   share: number;
@@ -141,7 +141,7 @@ export interface LayerSource extends Blob {
   /** Weights of one head: attention rollout up to this layer. */
   rollout?: Blob;
   neurons?: Neurons;
-  /** What the first picture draws of a layer that is in a file. */
+  /** The lines of the first picture of a layer that is in a file. */
   preview?: Preview;
 }
 
@@ -149,7 +149,7 @@ export interface LayerSource extends Blob {
 export interface Stack {
   rows: string;
   cols: string;
-  /** By construction no token attends to a later one. */
+  /** True if no token can attend to a later one. */
   causal?: boolean;
   layers: LayerSource[];
   /** The largest weights of every head on a coarse grid. */
@@ -193,13 +193,13 @@ export interface FirstState {
   expanded?: number | null;
 }
 
-/** What views of attention find in `data-figure`. */
+/** The data of a view of attention in `data-figure`. */
 export interface AttentionFigure extends TextFigure {
   stacks: Record<string, Stack>;
   options: FirstState;
 }
 
-/** What a reader chooses. */
+/** The part of the figure's state that a reader chooses. */
 export interface LensState {
   show: "probability" | "rank" | "entropy" | "kl";
   cells: "top" | "actual" | "watch";
@@ -218,20 +218,20 @@ export interface LensFigure extends TextFigure {
   layers: number;
   vocabulary: number;
   watch: string[];
-  /** Whether the final norm is left out. */
+  /** True if the final norm is left out. */
   raw: boolean;
   top_k: number;
   lens: Blob;
   initial: LensState;
 }
 
-/** What a reader chooses. */
+/** The part of the figure's state that a reader chooses. */
 export interface PredictState {
   /** The place of the token that is predicted; for what follows the text, its length. */
   position: number;
 }
 
-/** What a model held likely in one place. */
+/** The data of the tokens that a model held likely in one place. */
 export interface PredictFigure extends TextFigure {
   task: "next" | "target" | "masked" | "classes" | "labels" | "answer";
   texts: Stretch[];
@@ -256,13 +256,13 @@ export interface Output {
   delta: number | null;
 }
 
-/** How the attributions were computed. */
+/** The method by which the attributions were computed, with its parameters. */
 export interface Method {
   method: string;
   norm: "sum" | "l2";
   explain: string;
   contrast: string | null;
-  /** What is explained, if the author named it. */
+  /** The token that is explained, if the author named it. */
   token?: string;
   target?: string[];
   steps?: number;
@@ -272,7 +272,7 @@ export interface Method {
   window?: number;
 }
 
-/** What a reader chooses. */
+/** The part of the figure's state that a reader chooses. */
 export interface SaliencyState {
   style: "background" | "bars";
   /** The output that is held; null: the one that is pointed at. */
@@ -281,7 +281,7 @@ export interface SaliencyState {
 
 /** A text's tokens, each with what it adds to an output. */
 export interface SaliencyFigure extends TextFigure {
-  /** In the order of reading: what the model reads, and what it produces. */
+  /** The parts of the texts in reading order: the input of the model, and its output. */
   texts: Stretch[];
   outputs: Output[];
   /** Inputs that have no part in the scale. */
@@ -292,9 +292,9 @@ export interface SaliencyFigure extends TextFigure {
   initial: SaliencyState;
 }
 
-/** How alike the layers of one stack are. */
+/** A description of the layers of one stack that are compared. */
 export interface Similar {
-  /** How many there are; the embeddings count as one. */
+  /** The number of layers; the embeddings count as one. */
   layers: number;
   tokens: number;
   width: number;
@@ -304,11 +304,11 @@ export interface Similar {
   /** The other model's layers, where there are two. */
   columns?: number;
   other_width?: number;
-  /** What two models are compared over. */
+  /** The unit of the samples over which two models are compared, in a word. */
   unit?: string;
 }
 
-/** What a reader chooses. */
+/** The part of the figure's state that a reader chooses. */
 export interface SimilarityState {
   stack: string;
   measure: "cka" | "cca" | "svcca" | "pwcca";
@@ -317,7 +317,7 @@ export interface SimilarityState {
   col: number | null;
 }
 
-/** How alike layers hold the tokens of a text. */
+/** The data of a comparison of layers over the tokens of a text. */
 export interface SimilarityFigure extends Figure {
   similar: Record<string, Similar>;
   /** The rows' and the columns', where they are two. */
@@ -325,7 +325,7 @@ export interface SimilarityFigure extends Figure {
   initial: SimilarityState;
 }
 
-/** What a reader chooses. */
+/** The part of the figure's state that a reader chooses. */
 export interface TokensState {
   shade: "probability" | "rank" | "none";
   /** The token that is held; counted through all that is shown. */
@@ -334,7 +334,7 @@ export interface TokensState {
 
 /** A text's tokens, each with what the model held likely in its place. */
 export interface TokensFigure extends TextFigure {
-  /** In the order of reading: what the model reads, and what it is to produce. */
+  /** The parts of the texts in reading order: the input of the model, and the output it is to produce. */
   texts: Stretch[];
   /** The sequence that the predictions are of. */
   predicted: string;

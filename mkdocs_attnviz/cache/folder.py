@@ -68,13 +68,13 @@ class Cache:
         again."""
         self._failed: set[str] = set()
         """The names of the methods of the store that have failed in this build: `fetch`, `put`."""
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
         """The messages that this build has logged already."""
 
     def begin(self) -> None:
         """Start a new build: try the store again, and log every message again."""
         self._failed.clear()
-        self._told.clear()
+        self._logged.clear()
         self._bad.clear()
 
     def path(self, key: str) -> Path:
@@ -101,14 +101,14 @@ class Cache:
             return None
         except (DamagedEntry, OSError) as error:
             why = error.strerror if isinstance(error, OSError) and error.strerror else error
-            self._tell_once(f"Cache entry {self.path(key)} is not used: {why}.")
+            self._log_once(f"Cache entry {self.path(key)} is not used: {why}.")
             return None
 
     def discard(self, key: str) -> None:
         """Treat an intact entry that cannot be drawn as missing."""
         self._unwritten.pop(key, None)
         self._bad.add(key)
-        self._tell_once(f"Cache entry {self.path(key)} is not used: its parts do not fit together.")
+        self._log_once(f"Cache entry {self.path(key)} is not used: its parts do not fit together.")
 
     def put(self, key: str, parts: KeyParts, entry: Entry) -> Entry:
         """Store an entry, also in the shared cache if `push` is set, and return it with its key."""
@@ -120,7 +120,7 @@ class Cache:
                 self.store.put(key, content)
             except StoreError as error:
                 self._failed.add("put")
-                self._tell_once(f"{error} New entries stay in the folder of this machine.", logging.WARNING)
+                self._log_once(f"{error} New entries stay in the folder of this machine.", logging.WARNING)
         return entry
 
     def fetch(self, wanted: Mapping[str, KeyParts]) -> set[str]:
@@ -134,10 +134,10 @@ class Cache:
                     self._write(key, self._checked(content, wanted[key]), content)
                     fetched.add(key)
                 except DamagedEntry as error:
-                    self._tell_once(f"Entry {file_name(key)} of the shared cache is not used: {error}.")
+                    self._log_once(f"Entry {file_name(key)} of the shared cache is not used: {error}.")
         except StoreError as error:
             self._failed.add("fetch")
-            self._tell_once(str(error), logging.WARNING)
+            self._log_once(str(error), logging.WARNING)
         return fetched
 
     def _write(self, key: str, entry: Entry, content: bytes) -> None:
@@ -150,7 +150,7 @@ class Cache:
             self._bad.discard(key)
         except OSError as error:
             self._unwritten[key] = entry
-            self._tell_once(
+            self._log_once(
                 f"The cache {self.folder} cannot be written ({error.strerror}); what is computed is not kept."
             )
 
@@ -175,8 +175,8 @@ class Cache:
             raise DamagedEntry(why)
         return entry
 
-    def _tell_once(self, message: str, level: int = logging.INFO) -> None:
+    def _log_once(self, message: str, level: int = logging.INFO) -> None:
         """Log a message unless this build has logged it already."""
-        if message not in self._told:
-            self._told.add(message)
+        if message not in self._logged:
+            self._logged.add(message)
             self.log.log(level, message)

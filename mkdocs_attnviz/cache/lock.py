@@ -61,7 +61,7 @@ class Lock:
     def read(self) -> None:
         """Read the file again, because it may have changed since the last build."""
         self.known, self.moved, self.problem = {}, {}, ""
-        self.known = self._there()
+        self.known = self._read_file()
         self._saved = dict(self.known)
 
     def get(self, reference: str) -> Locked | None:
@@ -88,8 +88,8 @@ class Lock:
         if not new or self.problem:
             return
         try:
-            with _alone(self.path.parent):
-                self._write(self._there() | new)
+            with _exclusive(self.path.parent):
+                self._write(self._read_file() | new)
             self._saved = dict(self.known)
         except OSError as error:
             self.log.info("The lock file %s cannot be written (%s).", self.path, error.strerror)
@@ -102,15 +102,15 @@ class Lock:
         """
         if self.problem:
             return
-        with _alone(self.path.parent):
-            recorded = self._there()
+        with _exclusive(self.path.parent):
+            recorded = self._read_file()
             kept = {name: locked for name, locked in recorded.items() if name not in references}
             if kept != recorded:
                 self._write(kept)
         self.known = {name: locked for name, locked in self.known.items() if name not in references}
         self._saved = {name: locked for name, locked in self._saved.items() if name not in references}
 
-    def _there(self) -> dict[str, Locked]:
+    def _read_file(self) -> dict[str, Locked]:
         """Return the records in the file. If it cannot be read, log a warning and return no records."""
         try:
             return _read(read_regular(self.path, LARGEST).decode())
@@ -132,7 +132,7 @@ class Lock:
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _exclusive(folder: Path) -> Iterator[None]:
     """Hold a lock on `folder`, so that no other build of this user reads and writes the same file in between.
 
     The operating system releases the lock when the process ends. If the lock is not available in time, the build

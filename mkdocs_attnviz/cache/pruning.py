@@ -52,7 +52,7 @@ def unused(build: Build, sources: Sequence[Source], *, shared: bool = False) -> 
     requests = [request for plan in plans for request in plan.requests]
     keys = {request.key for request in requests}
     models = {part.reference for request in requests for model in request.models for part in model.parts}
-    files = [*_entries(build.cache.folder, keys), *_left(build.cache.folder)]
+    files = [*_entries(build.cache.folder, keys), *_left_over(build.cache.folder)]
     within = build.settings.cache_dir
     items = [replace(each, name=f"{within}/{each.name}") for each in files]
     if shared and build.settings.cache_url is not None:
@@ -97,7 +97,7 @@ def _entries(folder: Path, used: set[str]) -> Iterator[Unused]:
             yield _file("entry", folder, path)
 
 
-def _left(folder: Path) -> Iterator[Unused]:
+def _left_over(folder: Path) -> Iterator[Unused]:
     """Yield temporary files of interrupted builds. Recent files are skipped, because a running build may still write
     them."""
     for path in sorted([*folder.glob(".*.tmp"), *folder.glob("??/.*.tmp")]):

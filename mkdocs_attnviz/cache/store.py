@@ -58,10 +58,10 @@ class Store:
             StoreError: if too many tries in a row have failed.
         """
         waiting = {self._path(key): key for key in keys}
-        with self._told("read"):
+        with self._store_errors("read"):
             while waiting:
-                for path, content in self._tried(self._fetch_some, waiting).items():
-                    whole = content if len(content) <= PIECE else self._tried(self._whole, path)
+                for path, content in self._with_retries(self._fetch_some, waiting).items():
+                    whole = content if len(content) <= PIECE else self._with_retries(self._whole, path)
                     if whole is not None:
                         yield path.rpartition("/")[2].removesuffix(SUFFIX), whole
 
@@ -115,8 +115,8 @@ class Store:
             StoreError: if the last try fails.
         """
         path = self._path(key)
-        with self._told("written"):
-            self._tried(self._put, path, content)
+        with self._store_errors("written"):
+            self._with_retries(self._put, path, content)
 
     def _put(self, path: str, content: bytes) -> None:
         """Write one entry, without another try."""
@@ -142,7 +142,7 @@ class Store:
         Raises:
             StoreError: if the last try fails.
         """
-        with self._told("listed"):
+        with self._store_errors("listed"):
             self._files().invalidate_cache()
             listed = {each["name"].rpartition("/")[2]: each["size"] for each in self._listed()}
         return {name.removesuffix(SUFFIX): size for name, size in listed.items() if name.endswith(SUFFIX)}
@@ -162,7 +162,7 @@ class Store:
     def _about(self, listing: Callable[[], Iterable[dict[str, Any]]]) -> list[dict[str, Any]]:
         """Return the result of a listing; it is empty if the folder does not exist."""
         with contextlib.suppress(*NOT_THERE):
-            return list(self._tried(listing))
+            return list(self._with_retries(listing))
         return []
 
     def remove(self, key: str) -> None:
@@ -172,8 +172,8 @@ class Store:
             StoreError: if the last try fails.
         """
         path = self._path(key)
-        with self._told("written"), contextlib.suppress(*NOT_THERE):
-            self._tried(self._files().rm_file, path)
+        with self._store_errors("written"), contextlib.suppress(*NOT_THERE):
+            self._with_retries(self._files().rm_file, path)
 
     def _files(self) -> Any:
         """Return the filesystem."""
@@ -189,16 +189,16 @@ class Store:
         if self._opened is None:
             from fsspec.core import url_to_fs
 
-            self._opened = _in_time(url_to_fs, self.url)
+            self._opened = _with_deadline(url_to_fs, self.url)
         opened: tuple[Any, str] = self._opened
         return opened
 
     def _path(self, key: str) -> str:
         """Return the path of an entry."""
-        with self._told("opened"):
+        with self._store_errors("opened"):
             return f"{self._root().rstrip('/')}/{file_name(key)}"
 
-    def _tried(self, call: Callable[..., Result], *arguments: Any, **options: Any) -> Result:
+    def _with_retries(self, call: Callable[..., Result], *arguments: Any, **options: Any) -> Result:
         """Return the result of the call after as many tries as it needs, or raise the error of the last one."""
         from tenacity import Retrying, retry_if_not_exception_type, stop_after_attempt, wait_exponential, wait_random
 
@@ -208,11 +208,11 @@ class Store:
             retry=retry_if_not_exception_type(FINAL),
             reraise=True,
         )
-        result: Result = again(_in_time, call, *arguments, **options)
+        result: Result = again(_with_deadline, call, *arguments, **options)
         return result
 
     @contextlib.contextmanager
-    def _told(self, done: str) -> Iterator[None]:
+    def _store_errors(self, done: str) -> Iterator[None]:
         """Turn any error of a filesystem into a StoreError, because every filesystem raises different ones."""
         try:
             yield
@@ -232,7 +232,7 @@ class Store:
             raise StoreError(f"The shared cache {self.url} cannot be {done} ({reason}).") from None
 
 
-def _in_time(call: Callable[..., Result], *arguments: Any, **options: Any) -> Result:
+def _with_deadline(call: Callable[..., Result], *arguments: Any, **options: Any) -> Result:
     """Return the result of the call or raise its error. A call that exceeds the deadline is left running in its thread.
 
     Raises:

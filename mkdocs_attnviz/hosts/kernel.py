@@ -121,10 +121,10 @@ def _watch(publisher: Any) -> None:
     """Make a publisher of outputs report `clear_output` to us, once."""
     if publisher not in _watched:
         _watched.add(publisher)
-        publisher.register_hook(_hear)
+        publisher.register_hook(_on_message)
 
 
-def _hear(message: dict[str, Any]) -> dict[str, Any]:
+def _on_message(message: dict[str, Any]) -> dict[str, Any]:
     """Return a message to the frontend unchanged, after recording `clear_output`."""
     if message["header"]["msg_type"] == "clear_output":
         OUTPUTS.cleared(message["parent_header"].get("msg_id", ""))

@@ -123,7 +123,7 @@ class Host:
         if not app.builder.format:  # builders that only check or collect
             return []
         pages = _blocks(env)
-        self._leave_word(env)
+        self._record_pages(env)
         keys = iter(self.build.keys([source for blocks in pages.values() for source in blocks]))
         self._check_links(env)
         self.build.worker.close()  # other processes are forked from here
@@ -140,7 +140,7 @@ class Host:
                     message = "The link to `#%s~%s` cannot be followed: %s"
                     log.warning(message, link.id, link.state, problem, location=where, type="attnviz", subtype="link")
 
-    def _leave_word(self, env: BuildEnvironment) -> None:
+    def _record_pages(self, env: BuildEnvironment) -> None:
         """Record which pages have blocks. The command cannot read a Jupyter Book or a project without conf.py
         itself."""
         assert self.build is not None  # noqa: S101 — for the type checker

@@ -12,6 +12,7 @@ from mkdocs_attnviz.block.fields import Options as BlockOptions
 from mkdocs_attnviz.block.values import Index, Indices, key, listed
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import Capture
+from mkdocs_attnviz.views import state_checks
 from mkdocs_attnviz.views.attention.options import Side, shared, side
 from mkdocs_attnviz.views.attention.weights import scaled
 from mkdocs_attnviz.views.drawing import Drawing, Picture
@@ -72,7 +73,7 @@ class LayerOfNeurons(TypedDict):
 
 
 class ActivationsState(TypedDict):
-    """What a reader chooses."""
+    """The part of the figure's state that a reader chooses."""
 
     stack: str
     layer: int
@@ -226,4 +227,5 @@ VIEW = View(
     script=ALL_SCRIPT,
     data=ActivationsFigure,
     state=("stack", "layer", "order", "token", "neuron"),
+    checks={"token": state_checks.position, "neuron": state_checks.number},
 )

@@ -15,6 +15,7 @@ from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.block.values import Index, Texts, key
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import Capture
+from mkdocs_attnviz.views import state_checks
 from mkdocs_attnviz.views.attention.options import Side, shared, side
 from mkdocs_attnviz.views.drawing import Drawing, Picture
 from mkdocs_attnviz.views.figure_data import Blob, Stretch, TextFigure
@@ -87,7 +88,7 @@ class Options(BlockOptions):
         return {} if self.more_texts is None else {"more_texts": list(self.more_texts)}
 
     @model_validator(mode="after")
-    def _in_order(self) -> Options:
+    def _check_layer_order(self) -> Options:
         if self.from_layer is not None and self.to_layer is not None and self.from_layer > self.to_layer:
             raise WrongValue(
                 "from_layer", f"`from_layer` is {self.from_layer}, which is more than `to_layer`, {self.to_layer}."
@@ -96,7 +97,7 @@ class Options(BlockOptions):
 
 
 class AboutFactors(TypedDict):
-    """What was put together."""
+    """A description of the neurons that were factorised."""
 
     stack: str
     layers: list[int]
@@ -105,7 +106,7 @@ class AboutFactors(TypedDict):
 
 
 class FactorsState(TypedDict):
-    """What a reader chooses."""
+    """The part of the figure's state that a reader chooses."""
 
     factor: int | None
     """The factor that is shown alone, counted from 0."""
@@ -303,4 +304,5 @@ VIEW = View(
     script=ALL_SCRIPT,
     data=FactorsFigure,
     state=("factor", "selected"),
+    checks={"factor": state_checks.number, "selected": state_checks.position},
 )

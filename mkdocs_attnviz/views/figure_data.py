@@ -21,24 +21,24 @@ class Blob(TypedDict, total=False):
     data: str
     file: str
     part: int
-    """Which of those in the script; the first if absent."""
+    """The index among the parts of the script; 0 if absent."""
     blob: Annotated[str, UNSHIPPED]
     """The name of the bytes in the entry."""
     content: Annotated[bytes, UNSHIPPED]
     """The bytes themselves."""
     ahead: Annotated[bool, UNSHIPPED]
-    """Whether they go into the page, to be drawn before what is in files."""
+    """True if the bytes go into the page, to be drawn before the data in files."""
 
 
 class Drawn(TypedDict):
-    """What a view writes for its script; each view adds its own part."""
+    """The data that a view writes for its script; each view adds its own part."""
 
     view: str
     theme: Theme
 
 
 class Figure(Drawn):
-    """What every figure has in its page; each view declares what it has beside this."""
+    """The data that every figure has in its page; each view declares what it adds."""
 
     label: str
     """One sentence that says what is to be seen: the figure's accessible name."""
@@ -55,11 +55,11 @@ class TokenSequence(TypedDict):
     special: list[int]
     sentence_b_start: int | None
     words: NotRequired[list[int | None]]
-    """For each token the number of the word it is a piece of; null for special tokens and where it is unknown."""
+    """The number of the word that each token is a piece of; null for special tokens and where it is unknown."""
     joined: NotRequired[dict[int, str]]
     """The text of a word by its first token, where it is not that of its tokens one after another."""
     next: NotRequired[list[str]]
-    """For each token of a decoder the one that it is to produce."""
+    """The token that a decoder is to produce at each of its tokens."""
 
 
 class TextFigure(Drawn):

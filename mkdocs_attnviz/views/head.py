@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.views.attention import state_checks
 from mkdocs_attnviz.views.attention.capture import ATTENTION
 from mkdocs_attnviz.views.attention.figure_data import AttentionFigure
 from mkdocs_attnviz.views.attention.options import WEIGHTS_STATE, Selection, WeightOptions, data, select
@@ -36,7 +37,7 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
         BlockError: if the options do not fit the model.
     """
     selection = select(block, options, entry)
-    other = _beside(block, options, selection)
+    other = _second_head(block, options, selection)
     selection = selection if other is None else replace(selection, heads=selection.heads[:1])
     first = window(block, entry, selection)
     figure_data = data("head", block, entry, selection)
@@ -55,7 +56,7 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     return Drawing(figure_data, stacked(both), description, room, wraps=False)
 
 
-def _beside(block: Block, options: Options, selection: Selection) -> Selection | None:
+def _second_head(block: Block, options: Options, selection: Selection) -> Selection | None:
     """Return the head that the block's `state` shows beside the first one, or None."""
     parts = dict(part.partition("=")[::2] for part in (block.state or "").split("&"))
     layer, _, head = parts.get("beside", "").partition(",")
@@ -88,4 +89,5 @@ VIEW = View(
     script=ATTENTION_SCRIPT,
     data=AttentionFigure,
     state=(*WEIGHTS_STATE, "selected", "beside"),
+    checks={"selected": state_checks.selected, "beside": state_checks.beside},
 )

@@ -16,6 +16,7 @@ from mkdocs_attnviz.block.fields import Options as BlockOptions
 from mkdocs_attnviz.block.values import Flag, Texts, key
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import Capture
+from mkdocs_attnviz.views import state_checks
 from mkdocs_attnviz.views.drawing import Drawing, Picture
 from mkdocs_attnviz.views.figure_data import Blob, TextFigure
 from mkdocs_attnviz.views.svg.document import capped, document, escape, palette, styles, visible
@@ -71,7 +72,7 @@ class Options(BlockOptions):
 
 
 class LensState(TypedDict):
-    """What a reader chooses."""
+    """The part of the figure's state that a reader chooses."""
 
     show: Literal["probability", "rank", "entropy", "kl"]
     cells: Literal["top", "actual", "watch"]
@@ -92,7 +93,7 @@ class LensFigure(TextFigure):
     vocabulary: int
     watch: list[str]
     raw: bool
-    """Whether the final norm is left out."""
+    """True if the final norm is left out."""
     top_k: int
     lens: Blob
     initial: LensState
@@ -224,4 +225,5 @@ VIEW = View(
     script=ALL_SCRIPT,
     data=LensFigure,
     state=("show", "cells", "watched", "layer", "position"),
+    checks={"watched": state_checks.number, "layer": state_checks.number, "position": state_checks.position},
 )

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.views.attention import state_checks
 from mkdocs_attnviz.views.attention.capture import ATTENTION
 from mkdocs_attnviz.views.attention.figure_data import AttentionFigure
 from mkdocs_attnviz.views.attention.options import WEIGHTS_STATE, Selection, WeightOptions, data, select, sequence
@@ -14,6 +15,7 @@ from mkdocs_attnviz.views.attention.overview import Overview, split
 from mkdocs_attnviz.views.attention.sentence import is_plain, sentence
 from mkdocs_attnviz.views.attention.window import TOKENS, Side, Window, window
 from mkdocs_attnviz.views.drawing import Drawing, Picture
+from mkdocs_attnviz.views.state_checks import one_of
 from mkdocs_attnviz.views.svg.document import CAP
 from mkdocs_attnviz.views.svg.heatmap import heat_map, levels
 from mkdocs_attnviz.views.view import ATTENTION_SCRIPT, View
@@ -105,4 +107,5 @@ VIEW = View(
     script=ATTENTION_SCRIPT,
     data=AttentionFigure,
     state=(*WEIGHTS_STATE, "cell", "zoom"),
+    checks={"cell": state_checks.cell, "zoom": one_of("fit", "cells")},
 )

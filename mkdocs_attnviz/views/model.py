@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.views.attention import state_checks
 from mkdocs_attnviz.views.attention.capture import ATTENTION
 from mkdocs_attnviz.views.attention.figure_data import AttentionFigure, HeadOfLayer
 from mkdocs_attnviz.views.attention.options import WEIGHTS_STATE, Selection, WeightOptions, data, offered, select
@@ -20,6 +21,7 @@ from mkdocs_attnviz.views.attention.patterns import COLUMN, RECORD, patterns
 from mkdocs_attnviz.views.attention.sentence import STACKS
 from mkdocs_attnviz.views.attention.weights import Layer
 from mkdocs_attnviz.views.drawing import Drawing, Picture
+from mkdocs_attnviz.views.state_checks import one_of
 from mkdocs_attnviz.views.svg.document import CAP, height_of
 from mkdocs_attnviz.views.svg.heatmap import small_multiples
 from mkdocs_attnviz.views.view import ATTENTION_SCRIPT, View
@@ -143,4 +145,5 @@ VIEW = View(
     script=ATTENTION_SCRIPT,
     data=AttentionFigure,
     state=(*WEIGHTS_STATE, "selected", "open", "order"),
+    checks={"selected": state_checks.selected, "order": one_of("layer", "pattern")},
 )

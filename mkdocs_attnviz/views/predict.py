@@ -15,6 +15,7 @@ from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.block.values import Index, key
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import Capture
+from mkdocs_attnviz.views import state_checks
 from mkdocs_attnviz.views.drawing import Drawing, Picture
 from mkdocs_attnviz.views.figure_data import Blob, Stretch, TextFigure
 from mkdocs_attnviz.views.svg.document import ROW, called, document, escape, escape_words, palette, styles, visible
@@ -43,14 +44,14 @@ class Options(Likeliest):
 
 
 class PredictState(TypedDict):
-    """What a reader chooses."""
+    """The part of the figure's state that a reader chooses."""
 
     position: int
     """The place of the token that is predicted; for what follows the text, its length."""
 
 
 class PredictFigure(TextFigure):
-    """What a model held likely in one place."""
+    """The data of the tokens that a model held likely in one place."""
 
     task: Literal["next", "target", "masked", "classes", "labels", "answer"]
     texts: list[Stretch]
@@ -194,4 +195,5 @@ VIEW = View(
     script=ALL_SCRIPT,
     data=PredictFigure,
     state=("position",),
+    checks={"position": state_checks.position},
 )

@@ -18,6 +18,7 @@ from mkdocs_attnviz.block.values import Flag, Index, Texts, key
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import Capture
 from mkdocs_attnviz.models.inputs.word_boundaries import characters_of
+from mkdocs_attnviz.views import state_checks
 from mkdocs_attnviz.views.attention.weights import scaled
 from mkdocs_attnviz.views.drawing import Drawing
 from mkdocs_attnviz.views.figure_data import Blob, Stretch, TextFigure
@@ -133,7 +134,7 @@ class Options(BlockOptions):
     )
 
     @model_validator(mode="after")
-    def _known_to_the_method(self) -> Options:
+    def _check_method_keys(self) -> Options:
         for name, methods in BELONGS.items():
             if getattr(self, name) is not None and self.method not in methods:
                 raise WrongValue(name, f"`{name}` belongs to `method` {' and '.join(methods)}, not to {self.method}.")
@@ -147,9 +148,9 @@ class Options(BlockOptions):
                 values[name] = value
         if self.target is not None:
             values["target"] = list(self.target)
-        return values | self._of_the_method()
+        return values | self._method_parameters()
 
-    def _of_the_method(self) -> dict[str, Any]:
+    def _method_parameters(self) -> dict[str, Any]:
         """Return the values of the keys that the chosen method uses."""
         values = {name: getattr(self, name) for name, methods in BELONGS.items() if self.method in methods}
         return {name: DEFAULTS[name] if value is None else value for name, value in values.items()}
@@ -170,14 +171,14 @@ class Output(TypedDict):
 
 
 class Method(TypedDict):
-    """How the attributions were computed."""
+    """The method by which the attributions were computed, with its parameters."""
 
     method: str
     norm: Literal["sum", "l2"]
     explain: str
     contrast: str | None
     token: NotRequired[str]
-    """What is explained, if the author named it."""
+    """The token that is explained, if the author named it."""
     target: NotRequired[list[str]]
     steps: NotRequired[int]
     seed: NotRequired[int]
@@ -187,7 +188,7 @@ class Method(TypedDict):
 
 
 class SaliencyState(TypedDict):
-    """What a reader chooses."""
+    """The part of the figure's state that a reader chooses."""
 
     style: Literal["background", "bars"]
     selected: int | None
@@ -198,7 +199,7 @@ class SaliencyFigure(TextFigure):
     """A text's tokens, each with what it adds to an output."""
 
     texts: list[Stretch]
-    """In the order of reading: what the model reads, and what it produces."""
+    """The parts of the texts in reading order: the input of the model, and its output."""
     outputs: list[Output]
     ignored: list[int]
     """Inputs that have no part in the scale."""
@@ -358,4 +359,5 @@ VIEW = View(
     script=ALL_SCRIPT,
     data=SaliencyFigure,
     state=("style", "selected"),
+    checks={"selected": state_checks.position},
 )

@@ -19,6 +19,7 @@ from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.block.values import key
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import Capture
+from mkdocs_attnviz.views import state_checks
 from mkdocs_attnviz.views.attention.options import Side, side
 from mkdocs_attnviz.views.attention.weights import scaled
 from mkdocs_attnviz.views.drawing import Drawing, Picture
@@ -70,7 +71,7 @@ class Options(BlockOptions):
     )
 
     @model_validator(mode="after")
-    def _revision_of_what(self) -> Options:
+    def _check_other_revision(self) -> Options:
         if self.other_revision is not None and self.other is None:
             raise WrongValue(
                 "other_revision", f"`other_revision` is {self.other_revision!r}, but the block has no `other` model."
@@ -82,10 +83,10 @@ class Options(BlockOptions):
 
 
 class Similar(TypedDict):
-    """How alike the layers of one stack are."""
+    """A description of the layers of one stack that are compared."""
 
     layers: int
-    """How many there are; the embeddings count as one."""
+    """The number of layers; the embeddings count as one."""
     tokens: int
     width: int
     measures: dict[Literal["cka", "cca", "svcca", "pwcca"], Blob]
@@ -95,11 +96,11 @@ class Similar(TypedDict):
     """The other model's layers, where there are two."""
     other_width: NotRequired[int]
     unit: NotRequired[str]
-    """What two models are compared over."""
+    """The unit of the samples over which two models are compared, in a word."""
 
 
 class SimilarityState(TypedDict):
-    """What a reader chooses."""
+    """The part of the figure's state that a reader chooses."""
 
     stack: str
     measure: Literal["cka", "cca", "svcca", "pwcca"]
@@ -109,7 +110,7 @@ class SimilarityState(TypedDict):
 
 
 class SimilarityFigure(Drawn):
-    """How alike layers hold the tokens of a text."""
+    """The data of a comparison of layers over the tokens of a text."""
 
     similar: dict[str, Similar]
     models: NotRequired[tuple[str, str]]
@@ -348,4 +349,5 @@ VIEW = View(
     script=ALL_SCRIPT,
     data=SimilarityFigure,
     state=("stack", "measure", "row", "col"),
+    checks={"row": state_checks.number, "col": state_checks.number},
 )

@@ -12,6 +12,7 @@ from typing_extensions import TypedDict
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.block.values import Flag, key
 from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.views import state_checks
 from mkdocs_attnviz.views.drawing import Drawing
 from mkdocs_attnviz.views.figure_data import Blob, Stretch, TextFigure
 from mkdocs_attnviz.views.predict import PREDICTIONS
@@ -38,7 +39,7 @@ class Options(Likeliest):
 
 
 class TokensState(TypedDict):
-    """What a reader chooses."""
+    """The part of the figure's state that a reader chooses."""
 
     shade: Literal["probability", "rank", "none"]
     selected: int | None
@@ -49,7 +50,7 @@ class TokensFigure(TextFigure):
     """A text's tokens, each with what the model held likely in its place."""
 
     texts: list[Stretch]
-    """In the order of reading: what the model reads, and what it is to produce."""
+    """The parts of the texts in reading order: the input of the model, and the output it is to produce."""
     predicted: str
     """The sequence that the predictions are of."""
     predictions: Blob
@@ -112,4 +113,5 @@ VIEW = View(
     script=ALL_SCRIPT,
     data=TokensFigure,
     state=("shade", "selected"),
+    checks={"selected": state_checks.position},
 )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from mkdocs_attnviz.block.fields import Block, Options
@@ -14,6 +14,7 @@ from mkdocs_attnviz.models.engine.capture import Capture
 from mkdocs_attnviz.models.errors import error_message
 from mkdocs_attnviz.plugins import is_ours
 from mkdocs_attnviz.views.drawing import Drawing
+from mkdocs_attnviz.views.state_checks import Check
 
 ATTENTION_SCRIPT, ALL_SCRIPT = "mkdocs_attnviz:static/attnviz.js", "mkdocs_attnviz:static/attnviz-all.js"
 """The names of our own scripts. The second one contains everything in the first."""
@@ -44,6 +45,8 @@ class View(Generic[O]):
     """The typed dictionary that declares what `draw` writes for the script, or None if nothing declares it."""
     state: tuple[str, ...] | None = None
     """The parts of the state that a link or the block key `state` may set, or None if they are not checked."""
+    checks: Mapping[str, Check] = field(default_factory=dict)
+    """The checks of those parts of the state that are not keys of the block."""
 
     @property
     def draws_tensors(self) -> bool:

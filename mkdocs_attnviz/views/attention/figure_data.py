@@ -14,7 +14,7 @@ AcrossHeads = Literal["mean", "max"] | None
 
 
 class Preview(Blob):
-    """What the first picture draws, deflated: a count as uint32, so many offsets as uint32, and so many bytes."""
+    """The lines of the first picture, deflated: a count as uint32, that many offsets as uint32, that many bytes."""
 
     share: float
     """The share of the weight in view that they hold."""
@@ -48,7 +48,7 @@ class LayerSource(Blob):
     """Weights of one head: attention rollout up to this layer."""
     neurons: NotRequired[Neurons]
     preview: NotRequired[Preview]
-    """What the first picture draws of a layer that is in a file."""
+    """The lines of the first picture of a layer that is in a file."""
 
 
 class Stack(TypedDict):
@@ -57,7 +57,7 @@ class Stack(TypedDict):
     rows: str
     cols: str
     causal: NotRequired[bool]
-    """By construction no token attends to a later one."""
+    """True if no token can attend to a later one."""
     layers: list[LayerSource]
     overview: NotRequired[Blob]
     """The largest weights of every head on a coarse grid."""
@@ -103,7 +103,7 @@ class FirstState(TypedDict):
 
 
 class AttentionFigure(TextFigure):
-    """What views of attention find in `data-figure`."""
+    """The data of a view of attention in `data-figure`."""
 
     stacks: dict[str, Stack]
     options: FirstState

@@ -65,7 +65,7 @@ class AttentionOptions(BlockOptions):
     )
 
     @model_validator(mode="after")
-    def _one_of_two(self) -> AttentionOptions:
+    def _check_exclusive_keys(self) -> AttentionOptions:
         for one, other in ONE_OF_TWO.items():
             if getattr(self, one, None) is not None and getattr(self, other, None) is not None:
                 raise WrongValue(one, f"`{one}` and `{other}` are both in the block; keep one of them.")

@@ -56,7 +56,7 @@ def _strongest(entry: Entry, selection: Selection, window: Window) -> str:
     if weight is None or any(side.total > len(side.texts) for side in (window.rows, window.cols)):
         return ""
     row, col = window.rows.texts[weight.row], window.cols.texts[weight.col]
-    return f" The strongest weight is {_told(weight.value, row, col, window.heads[weight.head])}."
+    return f" The strongest weight is {_described(weight.value, row, col, window.heads[weight.head])}."
 
 
 def is_plain(options: AttentionOptions) -> bool:
@@ -104,7 +104,7 @@ def _strongest_of_layer(entry: Entry, selection: Selection) -> str:
         weight = layer.strongest(selection.heads, {*forced, *without_rows}, without_cols)
         if weight is None:
             return None, ""
-        return weight, _told(weight.value, rows["tokens"][weight.row], cols["tokens"][weight.col], weight.head)
+        return weight, _described(weight.value, rows["tokens"][weight.row], cols["tokens"][weight.col], weight.head)
 
     strongest, description = strongest_outside((), ())
     if strongest is None:
@@ -114,7 +114,7 @@ def _strongest_of_layer(entry: Entry, selection: Selection) -> str:
     return f" The strongest weight is {description}{more}."
 
 
-def _told(value: float, row: str, col: str, head: int | None) -> str:
+def _described(value: float, row: str, col: str, head: int | None) -> str:
     """Return the description of a weight."""
     one, other = map(called, (row, col))
     return f"{value:.2f}, from “{one}” to “{other}”" + ("" if head is None else f" in head {head}")
