@@ -317,7 +317,7 @@ class Figure:
         for place, parts in ((Assets().place, here), (assets.place, elsewhere if elsewhere is not here else [])):
             for (part, _), place_of_part in zip(parts, place([blob for _, blob in parts]), strict=True):
                 part.update(place_of_part)
-        for name, value in (("view", self.block.view), ("theme", self.block.theme), ("options", {})):
+        for name, value in (("view", self.block.view), ("theme", self.block.theme)):
             shipped.setdefault(name, value)
         return {**shipped, "label": drawing.sentence + self._notes, "source": self._source(entry)}
 

@@ -44,7 +44,7 @@ class Named(NamedTuple):
     """A model as a block names it."""
 
     key: str
-    """Of the block."""
+    """The block key that names this model: `model`, `tensors` or `other`."""
     name: str
     revision: str | None = None
 
@@ -59,11 +59,11 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True, allow_inf_nan=False)
 
     def parameters(self) -> dict[str, Any]:
-        """What the capture has to know, as plain JSON; it becomes a part of the key."""
+        """Return the parameters of the capture, as plain JSON. They become a part of the cache key."""
         return {}
 
     def inputs(self) -> dict[str, Any]:
-        """What the model reads beside the block's own texts, as plain JSON."""
+        """Return the inputs of the model beside the block's own texts, as plain JSON."""
         return {}
 
     def second(self) -> Named | None:
@@ -175,16 +175,16 @@ class Block(BaseModel):
     )
     options: Options = Field(exclude=True)
     lines: Mapping[str, int] = Field(default_factory=dict, exclude=True)
-    """Where each key stands, counted from 0 within the body, for what is found wrong later."""
+    """The line of each key, counted from 0 within the body, for mistakes that are found later."""
 
     @property
     def subject(self) -> str:
-        """What the weights are of, for messages: `model 'minilm'`."""
+        """The model or file that the figure is drawn from, as messages name it: `model 'minilm'`."""
         return f"model {self.model!r}" if self.tensors is None else f"file {self.tensors!r}"
 
     @property
     def models(self) -> list[Named]:
-        """What the figure is drawn from: a model, the one that it is compared with if there is one; or a file."""
+        """The models that the figure is drawn from: one, or one and the model it is compared with; or a file."""
         if self.tensors is not None:
             return [Named("tensors", self.tensors)]
         second = self.options.second()
@@ -192,12 +192,12 @@ class Block(BaseModel):
 
     @property
     def names(self) -> str:
-        """Of the models, as a part of a sentence."""
+        """The names of the models, as a part of a sentence."""
         return " and ".join(each.name for each in self.models)
 
     @property
     def inputs(self) -> dict[str, Any]:
-        """What the model reads and how it writes, in plain JSON, without what is not given or is implied anyway."""
+        """The inputs of the model and its settings of generation, as plain JSON, without those that are implied."""
         inputs = {
             "text": self.text if self.chat is None else None,
             "text_pair": self.text_pair,
@@ -212,7 +212,7 @@ class Block(BaseModel):
 
     @property
     def changes(self) -> list[dict[str, Any]]:
-        """What is changed in the model, in plain JSON: the same for all interventions that change the same."""
+        """The changes of the model, as plain JSON, in one form for all interventions that change the same."""
         return combined(self.interventions or ())
 
     def wrong(self, name: str, message: str) -> BlockError:

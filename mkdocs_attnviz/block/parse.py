@@ -30,7 +30,7 @@ from mkdocs_attnviz.block.values import Part, expected
 
 MAX_BODY = 100_000  # characters; a block is a few lines, anything like this is a mistake or an attack
 NULL = ("", "~", "null")
-"""How YAML writes that there is nothing, where no text is wanted."""
+"""The scalars that YAML reads as null, where no text is wanted."""
 Fields = Mapping[str, FieldInfo]
 
 

@@ -1,4 +1,4 @@
-"""What is wrong, as a record: it crosses the worker's pipe, the pipeline, the hosts and the command as it is.
+"""A record of a mistake, which crosses the worker's pipe, the pipeline, the hosts and the command unchanged.
 
 Its sentences are for people. Nothing reads a fact back out of them: what a program needs to know has a field.
 """
@@ -24,11 +24,11 @@ class Problem:
     key: str
     """The key of the block that is at fault; empty for the block as a whole."""
     message: str
-    """What is wrong, in a sentence."""
+    """The mistake, in a sentence."""
     detail: str = ""
     """The traceback, or the last words of a process that has died; for whoever asks for more (`-v`)."""
     advice: str = ""
-    """What can be done about it, in a sentence; empty if the message says it all."""
+    """A sentence that tells the author what to do; empty if the message says it all."""
 
     @property
     def sentences(self) -> str:
@@ -58,7 +58,7 @@ class BlockError(Exception):
 
     @property
     def message(self) -> str:
-        """What is wrong, for the author."""
+        """The sentences for the author."""
         return self.problem.sentences
 
 

@@ -22,7 +22,7 @@ class Source:
     line: int | None = None
     """Line of the opening fence in the page's file, counted from 1."""
     problem: str | None = None
-    """What is wrong with the fence itself, as a sentence."""
+    """The mistake in the fence itself, as a sentence, or None."""
     object: str | None = None
     """Full name of the object whose docstring the fence stands in; `line` then counts in the docstring."""
     cell: int | None = None

@@ -33,7 +33,7 @@ def expected(info: FieldInfo) -> str:
 
 
 class Expects(str):
-    """What a key has for `expected`, at the place where pydantic keeps what an application knows of a field."""
+    """A description of the values that a key accepts, kept where pydantic keeps an application's data of a field."""
 
     __slots__ = ()
 
@@ -73,7 +73,7 @@ Indices = Annotated[
     ),
 ]
 TEXT = ["string", "number", "boolean"]
-"""What JSON Schema calls that which an author may write for a text: 12 and true are texts, too."""
+"""The JSON Schema types of a text in YAML: 12 and true are texts, too."""
 Texts = Annotated[
     tuple[str, ...],
     BeforeValidator(_as_tuple),
@@ -114,9 +114,9 @@ class Part(BaseModel):
 TODAY = "2024-07-26"
 """The day that chat templates are given where a block has no `chat_date`; Llama 3's template falls back to the same."""
 IMPLIED = {"temperature": 1.0, "top_k": 50, "top_p": 1.0, "num_beams": 1, "repetition_penalty": 1.0, "seed": 0}
-"""What a model writes with where `generate` does not say it: a block that says it asks for nothing else."""
+"""The settings of generation that apply if `generate` does not name them. A block that names them asks for the same."""
 SAMPLING = ("temperature", "top_k", "top_p", "seed")
-"""What says how tokens are drawn, which nothing does without `do_sample`."""
+"""The settings of sampling, which have no effect without `do_sample`."""
 
 
 class Generate(Part):
