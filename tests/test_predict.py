@@ -423,7 +423,7 @@ def test_hovering_a_token_reads_it_out(show):
     before = element.evaluate("e => e.offsetHeight")
     token(element, 12).hover()
     expected = known[12]
-    assert re.match(rf"{expected['token'].strip()}: [\d.]+ %, rank {expected['rank']}", readout(element))
+    assert re.match(rf"{expected['token'].strip()}: [\d.]+%, rank {expected['rank']}", readout(element))
     assert [name.strip("· ") for name, _ in bars(element)] == [name.strip() for name in expected["top"]["tokens"]]
     assert element.evaluate("e => e.offsetHeight") == before, "nothing below moves"
     token(element, 0).hover()
