@@ -2,7 +2,7 @@
 
 `python tests/figure_values.py HEAD~3` compares the site as it is with itself under the scripts of that revision;
 `python tests/figure_values.py FOLDER` with another build of it. Of each figure are compared: its state, the state that
-each of some links brings and the link that leads there again, what is told of a key that turns the layer, and the
+each of some links brings, what is told of a key that turns the layer, and the
 numbers of `weights()`, `neurons()` and `values()`.
 """
 
