@@ -59,9 +59,9 @@ def test_nothing_is_said_twice(page):
 
 
 SAID = {
-    "tokens": (".flow [role=option]", r"(Tokens: )?\S+.*: \d.* %, rank \d+\. \S+ \d[\d.]* %; \S+ \d[\d.]* %; \S+ .*"),
-    "predict": (".flow [role=option][tabindex='0']", r".*these 10 together: .* %.*\. \S+ \d[\d.]* %; .*"),
-    "lens": ("td", r"(Logit lens: )?layer \d, after 1 cat.*\. \S+ [\d.]+ %; .*"),
+    "tokens": (".flow [role=option]", r"(Tokens: )?\S+.*: \d.*%, rank \d+\. \S+ \d[\d.]*%; \S+ \d[\d.]*%; \S+ .*"),
+    "predict": (".flow [role=option][tabindex='0']", r".*these 10 together: .*%.*\. \S+ \d[\d.]*%; .*"),
+    "lens": ("td", r"(Logit lens: )?layer \d, after 1 cat.*\. \S+ [\d.]+%; .*"),
     "activations": (".neuron-map", r"(Layer 0: )?.*: neuron \d+, −?[\d.]+\. neuron \d+, −?[\d.]+; neuron .*"),
     "factors": (".flow [role=option]", r"(Factors.*: )?.*: factor \d, [\d.]+\. factor \d, [\d.]+; .*"),
 }
