@@ -53,7 +53,7 @@ def ref(model, **changes):
 
 def captured(loaded, read):
     """Return the blobs of both captures by their names."""
-    entries = [take.capture(loaded, [read])[0] for take in (attention, scores)]
+    entries = [module.capture(Context(loaded, [read]))[0] for module in (attention, scores)]
     return [(entry.meta, entry.blobs) for entry in entries]
 
 
