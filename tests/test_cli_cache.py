@@ -463,7 +463,7 @@ def unreadable_page(project):
 
 REFUSED = {
     misspell: "Error: Nothing is pruned, because it is not known what 1 block may use. index.md:5: `tekst` is not",
-    unknown_commit: "what 1 block may use is not known. two.md:1: no commit of its model is known here; "
+    unknown_commit: "it is not known what 1 block may use. two.md:1: no commit of its model is known here; "
     f"{RUN} asks the hub.",
     damage_lock: "Error: Nothing is pruned. The lock file ",
     unreadable_page: "Error: Nothing is pruned, because pages may use entries that are not known here: "
