@@ -65,7 +65,7 @@ def url(request, tmp_path):
     }[request.param]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # fsspec keeps its connections, and those would be to a server that has gone
 def s3_server():
     from moto.server import ThreadedMotoServer
 
