@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { stepped, walkByKey } from "../src/controls/keyboard.js";
 
-/** What a key does: where it leads, or "chosen", and whether the browser is kept from it. */
+/** Return the effects of a key: the places it leads to, or "chosen", and "kept" if the browser is kept from it. */
 function pressed(key: string, more: Partial<KeyboardEvent> = {}, pages = false): unknown[] {
   const done: unknown[] = [];
   const event = {

@@ -4,14 +4,14 @@ import type { ViewHost } from "../element/view.js";
 import { type AttentionFigure, type Filter, findStack, type Stack } from "./figure.js";
 import { WeightSource } from "./weight-source.js";
 
-/** What every view of attention lets choose. */
+/** The choices that every view of attention offers. */
 export interface Chosen {
   stack: string;
   layer: number;
   filter: Filter;
 }
 
-/** What a stack is called; of one alone nobody asks. */
+/** The names of the stacks in the controls of a figure that has several. */
 export const STACKS: Record<string, string> = { self: "Self", encoder: "Encoder", decoder: "Decoder", cross: "Cross" };
 
 /** A reader's choices among the weights of a figure. */

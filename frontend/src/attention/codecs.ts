@@ -11,7 +11,7 @@ const pair = <A extends string, B extends string>(a: A, b: B): Codec => ({
   },
 });
 
-/** How links write the parts of the state that views of attention have: `heads=3,5&selected=left,1`. */
+/** The codecs for the parts of the state that views of attention have: `heads=3,5&selected=left,1`. */
 export const CODECS: Codecs = {
   heads: { write: (heads: number[]) => heads.join(), read: numbers },
   cell: pair("row", "col"),

@@ -21,7 +21,7 @@ export type Filter = Options["filter"];
 export type AcrossLayers = Options["across_layers"];
 export type AcrossHeads = Options["across_heads"];
 
-/** What views of attention find in `data-figure`. Everything past `attentionOf` may trust it. */
+/** The `data-figure` of a view of attention. Everything past `attentionOf` may trust it. */
 export interface AttentionFigure extends Written {
   options: Options;
 }

@@ -27,7 +27,7 @@ export class HeadPicture {
   private readonly pointing: Pointing;
   private readonly readout = document.createElement("div");
   private readonly share = document.createElement("span");
-  /** What the lines' looks stand for. */
+  /** The line that explains the colour and opacity of the lines. */
   readonly legendLine = Object.assign(document.createElement("p"), { className: "legend" });
   /** The picture of another head of the same tokens, where both point at what is pointed at in one. */
   twin: HeadPicture | null = null;

@@ -25,7 +25,7 @@ const ENLARGED: Size = [40, 24];
 /** A cell that has room for its value: so wide for each digit after the point, and so high, with the usual letters. */
 const ROOMY = { digit: 7, rest: 16, height: 17 };
 const USUAL_FONT = 12; // px, of labels
-/** What the names of the axes take, above and to the left of the cells; as in `views/matrix.py`. */
+/** The space in px for the names of the axes, to the left of the cells and above them; `views/matrix.py` has the same. */
 const AXIS: Size = [56, 18];
 /** Cells that are large enough have a gap between them. */
 const GAPPED = 10;
@@ -108,7 +108,7 @@ export class HeatMap {
     return this.element.clientWidth > 0;
   }
 
-  /** Whether all cells that fit in can be read. */
+  /** Return whether cells that all fit in are large enough to be read. */
   fits(width: number, height: number): boolean {
     return this.fitting(width, height).every((size, i) => size >= (ENLARGED[i] as number));
   }
@@ -215,7 +215,7 @@ export class HeatMap {
     for (let at = y; at < height; at += tall) context.clearRect(0, at - 0.5, width, 1);
   }
 
-  /** Whether cells have room for their values. */
+  /** True if cells have room for their values. */
   get roomy(): boolean {
     const { heat, size, scale } = this;
     const width = ROOMY.rest + ROOMY.digit * (heat ? digitsOf(heat.scale) : 0);

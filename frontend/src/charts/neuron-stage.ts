@@ -233,7 +233,7 @@ export class NeuronStage {
     if (there) this.choices.host.drawn();
   }
 
-  /** What colours and opacity stand for; of an expanded token's neurons their headings have scales. */
+  /** The meaning of colours and opacity. The neurons of an expanded token have scales in their headings. */
   get legend(): Legend {
     const scene = this.scene();
     const ramp = scene && linesRamp(scene, this.choices.host.scheme);

@@ -31,9 +31,9 @@ export interface GridEvents {
 const SMALLEST = 24;
 const FITTING = 20;
 const LARGEST = 56;
-/** Of pictures with a label, "11·10", below them. */
+/** The least size in px of a picture with a label, "11·10", below it. */
 const LABELLED = 34;
-/** What sorted heads take at most, where the page has room for it, in px. */
+/** The greatest height in px of sorted heads, if the page has room for it. */
 const SORTED_HEIGHT = 720;
 /** Of a canvas; a phone's may not be larger. */
 const MOST_PIXELS = 4096;
@@ -49,7 +49,7 @@ export class Thumbnails {
   private tabStop: HTMLElement | undefined;
   private pitch = SMALLEST;
   private sorted = false;
-  /** What stands where. */
+  /** A text that names the layers, heads and order that are arranged now. */
   arranged = "";
 
   constructor(private readonly events: GridEvents) {
@@ -97,7 +97,7 @@ export class Thumbnails {
     this.fill(rows);
   }
 
-  /** Whether what is to stand here is anything else than what does. */
+  /** Start an arrangement, and return whether it differs from the present one. */
   private begin(arranged: string, layers: number[], heads: number[], sorted: boolean): boolean {
     if (arranged === this.arranged) return false;
     Object.assign(this, { arranged, layers, heads, sorted });
@@ -272,7 +272,7 @@ export class Thumbnails {
     );
   }
 
-  /** Where a step leads from a cell: along its line, or to what is nearest on the line above or below. */
+  /** Return the cell that a step leads to: along the line, or the nearest one on the line above or below. */
   private beside(from: HTMLElement, down: number, right: number): HTMLElement {
     const cells = [...this.cells.values()];
     const { offsetTop: top, offsetLeft: left } = from;

@@ -19,7 +19,7 @@ export interface Legend {
   ramp?: Ramp | null;
   /** Heads whose colours a file explains; on the page their squares do. */
   heads?: number[];
-  /** How the numbers came about: on the page behind the options. */
+  /** A text about the way the numbers were computed; on the page it stands behind the options. */
   notes?: string;
 }
 

@@ -58,9 +58,9 @@ export abstract class PanelView<State extends object, Shown extends Figure = Fig
 
   /** Throws a RangeError that names what cannot be. */
   protected abstract check(next: State): void;
-  /** What is shown, in a few words: the title of a saved picture, and what is announced first. */
+  /** A name for the shown part of the figure: the title of a saved picture, and the first words announced. */
   protected abstract get where(): string;
-  /** What the state says of it beside this, for the figure's name. */
+  /** Further parts of the state that belong to the figure's accessible name. */
   protected get how(): string[] {
     return [];
   }

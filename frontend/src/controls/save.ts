@@ -5,14 +5,14 @@ import { hexToRgba, PALETTES } from "../lib/palette.js";
 import { type Legend, writeHeads, writeRamp } from "./legend.js";
 import type { Choices } from "./view-state.js";
 
-/** What a file needs to know of a reader's choices. */
+/** The part of a reader's choices that a saved file needs. */
 type Saved = Pick<Choices<object>, "host" | "figure" | "title" | "note">;
 
 const MARGIN = 16;
 const TITLE_HEIGHT = 32;
 const LEGEND_HEIGHT = 28;
 const LINE_HEIGHT = 18;
-/** Of a character of the title, and of smaller lines: fonts differ, so there is some to spare. */
+/** The widths in px of a character in the title and in smaller lines. Fonts differ, so there is some to spare. */
 const [TITLE_WIDTH, LINE_WIDTH] = [9, 7];
 const PNG_SCALE = 2;
 

@@ -4,7 +4,7 @@ import type { ViewHost } from "../element/view.js";
 const ANNOUNCE_MS = 300;
 const NOTE_MS = 4000;
 
-/** What a reader has chosen, and what is said of it. `merged` makes of a state and a change another state, or throws. */
+/** The choices of a reader, and their announcements. `merged` returns the state after a change, or throws. */
 export abstract class Choices<State extends object, Change = Partial<State>> {
   /** Which parts of the interface are open; no part of the state. */
   readonly open = { options: false, table: false };
@@ -87,7 +87,7 @@ export abstract class Choices<State extends object, Change = Partial<State>> {
     }, NOTE_MS);
   }
 
-  /** What is shown, in a few words. */
+  /** A name for the shown part of the figure, in a few words. */
   abstract get where(): string;
 
   /** The title of a saved picture. */

@@ -296,7 +296,7 @@ export class AttnViz extends LitElement implements ViewHost {
     return this.ask("weights", request);
   }
 
-  /** What the weights of one head come of. Rejects where a figure has no queries and keys: all but the neuron view. */
+  /** Return the queries, keys and scores behind one head's weights. Rejects in every view but the neuron view. */
   async neurons(request: object): Promise<object> {
     return this.ask("neurons", request);
   }

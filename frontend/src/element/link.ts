@@ -1,6 +1,6 @@
 import type { Choices } from "../controls/view-state.js";
 
-/** How a link writes a part of the state, and reads it. */
+/** A pair of functions by which a link writes a part of the state and reads it. */
 export interface Codec {
   // biome-ignore lint/suspicious/noExplicitAny: each part has its own type, which its view knows
   write(value: any): string;
@@ -37,7 +37,7 @@ export function decodeState(text: string, codecs: Codecs = {}): object {
   );
 }
 
-/** What can be linked to is the figure, or the element itself. */
+/** Return the id that links use: that of the figure around the element, or the element's own. */
 export function idOf(element: Element): string {
   return element.closest("figure[id]")?.id ?? element.id;
 }
@@ -61,7 +61,7 @@ export function linkTo({ element, encoded }: Choices<object, never>["host"]): st
   return `${location.href.replace(/#.*/, "")}#${encodeURIComponent(idOf(element))}~${encoded}`;
 }
 
-/** Where the clipboard is closed to us, the link goes to the address bar. */
+/** Copy the link. If the clipboard is closed to us, put it into the address bar. */
 export async function copyLink<State extends object>(reader: Choices<State, never>): Promise<void> {
   const link = linkTo(reader.host);
   try {

@@ -4,7 +4,7 @@ import type { Codecs } from "./link.js";
 import type { Scheme } from "./scheme.js";
 import type { Decode } from "./store.js";
 
-/** What a view may ask of the element it lives in. */
+/** The element that a view lives in, as the view sees it. */
 export interface ViewHost extends ReactiveControllerHost {
   /** The element in the page. */
   readonly element: HTMLElement;
@@ -13,13 +13,13 @@ export interface ViewHost extends ReactiveControllerHost {
   readonly about: string;
   /** The state of the whole figure, as a link to it has it. */
   readonly encoded: string;
-  /** Whether the first picture is drawn. */
+  /** True once the first picture is drawn. */
   readonly isDrawn: boolean;
   /** Return what a blob holds, or undefined while it loads; the host renders again when it has come. Decoded once. */
   blob<T>(blob: Blob, decode: Decode<T>): T | undefined;
   /** Return the same for a program, which waits for it; a hidden figure's, too. */
   load<T>(blob: Blob, decode: Decode<T>): Promise<T>;
-  /** What to say in place of a picture whose blobs are not all there: that `what` loads, or that it cannot be loaded. */
+  /** Return the text in place of a picture whose blobs are not all there: `what` loads, or cannot be loaded. */
   notice(what: string, blobs: readonly Blob[]): TemplateResult;
   /** Return the view that draws a figure, made to live in `host`. Throws if there is none. */
   make(figure: Figure, host: ViewHost): View;
@@ -29,7 +29,7 @@ export interface ViewHost extends ReactiveControllerHost {
   changed(): void;
 }
 
-/** What a view tells a program: numbers of attention, what these come of, or numbers of anything else. */
+/** The answers of a view to programs: attention weights, the queries and keys behind them, or other numbers. */
 export interface Answers {
   weights?(request: object): Promise<object>;
   neurons?(request: object): Promise<object>;
@@ -43,11 +43,11 @@ export interface Answers {
 export interface View extends ReactiveController, Answers {
   /** Reading gives a copy. Writing merges; a bad value throws a RangeError that names it. */
   state: object;
-  /** How a link has the parts of the state that are more than a text, a number, true or false, or null. */
+  /** The codecs of those parts of the state that are more than a text, a number, true or false, or null. */
   readonly codecs?: Codecs;
   /** A name for what is shown in the present state; without one, the figure's sentence is its name in every state. */
   readonly label?: string;
-  /** What Lit can render: a template, or a node. */
+  /** Return what Lit can render: a template, or a node. */
   render(): unknown;
 }
 

@@ -38,7 +38,7 @@ function decodeBase64(base64: string): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-/** As many bytes as are inflated where nobody knows how many there are. */
+/** The most bytes that are inflated if the true size is unknown. */
 const MOST = 1 << 26;
 
 /**

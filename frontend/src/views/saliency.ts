@@ -86,7 +86,7 @@ export class SaliencyView extends PanelView<SaliencyState, SaliencyFigure> {
     return `${style === "bars" ? "Bar" : "Colour"} = share of the attribution${signs}`;
   }
 
-  /** Whether no input can speak against an output. */
+  /** True if no input can count against an output. */
   private get unsigned(): boolean {
     return this.figure.method.norm === "l2";
   }

@@ -24,7 +24,7 @@ interface Cell {
 }
 
 const [SIZE, EDGE, LARGEST, WRITTEN, LINE, NAMES] = [360, 40, 48, 30, 18, 24];
-/** Of the full colour, where layers are least alike. */
+/** The share of the full colour that the least similar layers have. */
 const PALEST = 0.06;
 /** Values that differ by less are not spread over all colours, and this is said. */
 const NARROW = 0.05;
@@ -32,14 +32,14 @@ const label = (layer: number): string => (layer ? String(layer - 1) : "emb");
 const shape = ({ layers, columns = layers }: Similar): [number, number] => [layers, columns];
 const called = (layer: number): string => (layer ? `layer ${layer - 1}` : "embeddings");
 
-/** What the colours stand for, from the palest to the deepest; and the values' own range where that is narrow. */
+/** The values of the palest and the deepest colour, and the range of the values if it is narrow. */
 interface Span {
   low: number;
   high: number;
   narrow: [number, number] | null;
 }
 
-/** Of one model the diagonal says nothing: each layer is like itself. Of two all cells count. */
+/** Return the range of the colours. The diagonal counts only between two models: within one, each layer is like itself. */
 function spanOf(values: number[][], isOfOne: boolean): Span {
   const counted = values.flatMap((line, row) => line.filter((_, col) => !isOfOne || row !== col));
   if (counted.length < 3) return { low: 0, high: 1, narrow: null };
