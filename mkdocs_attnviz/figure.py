@@ -219,10 +219,10 @@ class Figure:
     def scripts(self) -> tuple[str, ...]:
         """The names of the scripts that the figure needs, in the order in which they are loaded."""
         own = VIEWS[self.block.view].script
-        if own.startswith(OURS) and self.before is None:
-            return (own,)
-        ours = ATTENTION_SCRIPT if self.before is None else ALL_SCRIPT
-        return (ours,) if own.startswith(OURS) else (ours, own)
+        bases = (ATTENTION_SCRIPT, ALL_SCRIPT)
+        attention = self.before is None and (own == ATTENTION_SCRIPT or not own.startswith(OURS))
+        base = ATTENTION_SCRIPT if attention else ALL_SCRIPT
+        return (base,) if own in bases else (base, own)
 
     def check_scripts(self) -> None:
         """Read the scripts, so that one that is missing costs no other figure of its page anything.

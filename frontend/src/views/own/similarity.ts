@@ -1,19 +1,19 @@
 import { html, nothing, type TemplateResult, unsafeCSS } from "lit";
-import { choice } from "../attention/controls.js";
-import { heatImage } from "../charts/heat.js";
-import type { Sheet } from "../charts/svg.js";
-import { accent, DEEPEST, ground, tint } from "../charts/tint.js";
-import { stepped, walkByKey } from "../controls/keyboard.js";
-import { type Ramp, ramp } from "../controls/legend.js";
-import { PanelView } from "../controls/panel-view.js";
-import { hint, type Reading } from "../controls/reading.js";
-import { largest, type Table } from "../controls/table.js";
-import type { Figure } from "../element/figure.js";
-import type { Similar, SimilarityFigure, SimilarityState } from "../element/figure-data.js";
-import type { ViewHost } from "../element/view.js";
-import { oneOf, position } from "../lib/checks.js";
-import type { Range } from "../lib/geometry.js";
-import { Scaled } from "../lib/packed.js";
+import { choice } from "../../attention/controls.js";
+import { heatImage } from "../../charts/heat.js";
+import type { Sheet } from "../../charts/svg.js";
+import { accent, DEEPEST, ground, tint } from "../../charts/tint.js";
+import { stepped, walkByKey } from "../../controls/keyboard.js";
+import { type Ramp, ramp } from "../../controls/legend.js";
+import { PanelView } from "../../controls/panel-view.js";
+import { hint, type Reading } from "../../controls/reading.js";
+import { largest, type Table } from "../../controls/table.js";
+import type { Figure } from "../../element/figure.js";
+import type { Similar, SimilarityFigure, SimilarityState } from "../../element/figure-data.js";
+import type { ViewHost } from "../../element/view.js";
+import { oneOf, position } from "../../lib/checks.js";
+import type { Range } from "../../lib/geometry.js";
+import { Scaled } from "../../lib/packed.js";
 import css from "./similarity.css";
 
 const MEASURES = ["cka", "cca", "svcca", "pwcca"] as const;
@@ -57,7 +57,7 @@ function narrowText({ narrow }: Span): string {
 }
 
 /** How alike layers hold the tokens of a text, as a matrix: of one model, or of one in rows and another in columns. */
-export class SimilarityView extends PanelView<SimilarityState, SimilarityFigure> {
+export default class SimilarityView extends PanelView<SimilarityState, SimilarityFigure> {
   static readonly styles = unsafeCSS(css);
 
   private readonly grid = document.createElement("div");
