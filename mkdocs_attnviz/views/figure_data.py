@@ -37,6 +37,16 @@ class Drawn(TypedDict):
     theme: Theme
 
 
+class ClaimData(TypedDict):
+    """A claim of the author's about the figure, tested when the page was built."""
+
+    text: str
+    """The claim in words: "In head 8 of layer 2, the weight from “the” to “cat” is at least 0.5"."""
+    holds: bool
+    value: str
+    """The true value: "0.75"."""
+
+
 class Figure(Drawn):
     """The data that every figure has in its page; each view declares what it adds."""
 
@@ -46,6 +56,8 @@ class Figure(Drawn):
     """Model and text, shortened: "minilm: The cat sat on the mat"."""
     state: NotRequired[str]
     """The state that the author chose to begin with, in the form of a link."""
+    claims: NotRequired[list[ClaimData]]
+    """What the author claims of the figure (`expect`), in the block's order; absent if nothing is claimed."""
 
 
 class TokenSequence(TypedDict):

@@ -8,6 +8,15 @@ export interface Blob {
   part?: number;
 }
 
+/** A claim of the author's about the figure, tested when the page was built. */
+export interface ClaimData {
+  /** The claim in words: "In head 8 of layer 2, the weight from “the” to “cat” is at least 0.5". */
+  text: string;
+  holds: boolean;
+  /** The true value: "0.75". */
+  value: string;
+}
+
 /** The data that every figure has in its page; each view declares what it adds. */
 export interface Figure {
   view: string;
@@ -18,6 +27,8 @@ export interface Figure {
   source?: string;
   /** The state that the author chose to begin with, in the form of a link. */
   state?: string;
+  /** What the author claims of the figure (`expect`), in the block's order; absent if nothing is claimed. */
+  claims?: ClaimData[];
 }
 
 /** A figure of a changed model, and of the model as it is. */
