@@ -63,6 +63,16 @@ class Provenance(TypedDict):
     """The precision of the stored numbers."""
 
 
+class ClaimData(TypedDict):
+    """A claim of the author's about the figure, tested when the page was built."""
+
+    text: str
+    """The claim in words: "In head 8 of layer 2, the weight from “the” to “cat” is at least 0.5"."""
+    holds: bool
+    value: str
+    """The true value: "0.75"."""
+
+
 class Figure(Drawn):
     """The data that every figure has in its page; each view declares what it adds."""
 
@@ -74,6 +84,8 @@ class Figure(Drawn):
     """The state that the author chose to begin with, in the form of a link."""
     provenance: NotRequired[Provenance]
     """The origin of the figure; the two figures within a compared one have none of their own."""
+    claims: NotRequired[list[ClaimData]]
+    """What the author claims of the figure (`expect`), in the block's order; absent if nothing is claimed."""
 
 
 class TokenSequence(TypedDict):

@@ -32,6 +32,15 @@ export interface Provenance {
   stored?: string;
 }
 
+/** A claim of the author's about the figure, tested when the page was built. */
+export interface ClaimData {
+  /** The claim in words: "In head 8 of layer 2, the weight from “the” to “cat” is at least 0.5". */
+  text: string;
+  holds: boolean;
+  /** The true value: "0.75". */
+  value: string;
+}
+
 /** The data that every figure has in its page; each view declares what it adds. */
 export interface Figure {
   view: string;
@@ -44,6 +53,8 @@ export interface Figure {
   state?: string;
   /** The origin of the figure; the two figures within a compared one have none of their own. */
   provenance?: Provenance;
+  /** What the author claims of the figure (`expect`), in the block's order; absent if nothing is claimed. */
+  claims?: ClaimData[];
 }
 
 /** A figure of a changed model, and of the model as it is. */
