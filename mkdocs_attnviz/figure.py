@@ -28,9 +28,11 @@ from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.cache.files import write_atomically
+from mkdocs_attnviz.provenance import provenance
 from mkdocs_attnviz.publishing import printable
 from mkdocs_attnviz.views import VIEWS, block_of
 from mkdocs_attnviz.views.drawing import Drawing, Picture, bytes_of, fits_page
+from mkdocs_attnviz.views.figure_data import Provenance
 from mkdocs_attnviz.views.svg.document import titled
 from mkdocs_attnviz.views.view import ALL_SCRIPT, ATTENTION_SCRIPT
 
@@ -245,6 +247,11 @@ class Figure:
         return f"{changed}: {self.drawing.sentence} As it is: {as_it_is}{self._notes}"
 
     @property
+    def provenance(self) -> Provenance:
+        """The origin of the figure: models, versions, precision, citation."""
+        return provenance(self.block, [self.entry] if self.before is None else [self.entry, self.before[1]])
+
+    @property
     def _notes(self) -> str:
         """Sentences about the input of the model: the fixed date in a chat template, or a text longer than the model
         was trained on."""
@@ -300,12 +307,13 @@ class Figure:
         state = {} if self.block.state is None else {"state": self.block.state}
         shown = self._drawing_data(self.drawing, self.entry, assets) | state
         if self.before is None:
-            return shown
+            return {**shown, "provenance": self.provenance}
         return {
             "view": "compared",
             **state,
             "label": self.sentence,
             "theme": self.block.theme,
+            "provenance": self.provenance,
             "interventions": self._changed,
             "of": shown,
             "before": self._drawing_data(*self.before, assets),
