@@ -57,7 +57,7 @@ class Figure(Drawn):
     state: NotRequired[str]
     """The state that the author chose to begin with, in the form of a link."""
     claims: NotRequired[list[ClaimData]]
-    """What the author claims of the figure (`expect`), in the block's order; absent if nothing is claimed."""
+    """The claims of the block key `expect`, in the block's order; absent if it has none."""
 
 
 class TokenSequence(TypedDict):

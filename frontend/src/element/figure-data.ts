@@ -27,7 +27,7 @@ export interface Figure {
   source?: string;
   /** The state that the author chose to begin with, in the form of a link. */
   state?: string;
-  /** What the author claims of the figure (`expect`), in the block's order; absent if nothing is claimed. */
+  /** The claims of the block key `expect`, in the block's order; absent if it has none. */
   claims?: ClaimData[];
 }
 
