@@ -31,6 +31,7 @@ from mkdocs_attnviz.cache.files import write_atomically
 from mkdocs_attnviz.provenance import provenance
 from mkdocs_attnviz.publishing import printable
 from mkdocs_attnviz.views import VIEWS, block_of
+from mkdocs_attnviz.views.claims import Tested
 from mkdocs_attnviz.views.drawing import Drawing, Picture, bytes_of, fits_page
 from mkdocs_attnviz.views.figure_data import Provenance
 from mkdocs_attnviz.views.svg.document import titled
@@ -213,6 +214,8 @@ class Figure:
     drawing: Drawing
     entry: Entry
     before: tuple[Drawing, Entry] | None = None
+    claims: tuple[Tested, ...] = ()
+    """The claims of the block's author, tested on these entries."""
 
     @property
     def wanted_id(self) -> str | None:
@@ -239,6 +242,11 @@ class Figure:
 
     @property
     def sentence(self) -> str:
+        """The description of the picture, and the claims that do not hold."""
+        return " ".join([self._description, *(each.sentence for each in self.claims if not each.holds)])
+
+    @property
+    def _description(self) -> str:
         """The description of the picture. With interventions it describes the changed model and the unchanged model."""
         if self.before is None:
             return self.drawing.sentence + self._notes
@@ -304,14 +312,16 @@ class Figure:
 
     def _data(self, assets: Assets) -> dict[str, Any]:
         """Return the view's data; with interventions, the data of both drawings."""
-        state = {} if self.block.state is None else {"state": self.block.state}
-        shown = self._drawing_data(self.drawing, self.entry, assets) | state
+        more: dict[str, Any] = {} if self.block.state is None else {"state": self.block.state}
+        shown = self._drawing_data(self.drawing, self.entry, assets) | more
+        if self.claims:
+            more["claims"] = [each.data for each in self.claims]
         if self.before is None:
-            return {**shown, "provenance": self.provenance}
+            return {**shown, **more, "provenance": self.provenance}
         return {
             "view": "compared",
-            **state,
-            "label": self.sentence,
+            **more,
+            "label": self._description,
             "theme": self.block.theme,
             "provenance": self.provenance,
             "interventions": self._changed,
@@ -361,21 +371,27 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Alert:
-    """The message in the page in place of a block that could not be drawn."""
+class Warned:
+    """A warning about a block, with its place: a claim that does not hold, or an alert."""
 
     source: Source
     error: BlockError
-    wanted_id: str | None = None
-    scripts: tuple[str, ...] = ()
-    published: str = ""
-    """The message without private information, for the page; empty if it is the message itself."""
 
     @property
     def message(self) -> str:
         """The message, after the place of the error."""
         where = self.source.where(self.error)
         return f"{where}: {self.error.message}" if where else self.error.message
+
+
+@dataclass(frozen=True)
+class Alert(Warned):
+    """The message in the page in place of a block that could not be drawn."""
+
+    wanted_id: str | None = None
+    scripts: tuple[str, ...] = ()
+    published: str = ""
+    """The message without private information, for the page; empty if it is the message itself."""
 
     @property
     def shown(self) -> str:
