@@ -22,6 +22,7 @@ from mkdocs_attnviz.views import state_checks
 from mkdocs_attnviz.views.attention.weights import scaled
 from mkdocs_attnviz.views.drawing import Drawing
 from mkdocs_attnviz.views.figure_data import Blob, Stretch, TextFigure
+from mkdocs_attnviz.views.measures.saliency import MEASURES
 from mkdocs_attnviz.views.svg.document import called
 from mkdocs_attnviz.views.svg.token_flow import NOTED, PANEL, STRIP, Bars, height, picture, sequences, texts
 from mkdocs_attnviz.views.view import ALL_SCRIPT, View
@@ -367,4 +368,5 @@ VIEW = View(
     data=SaliencyFigure,
     state=("style", "selected"),
     checks={"selected": state_checks.position},
+    measures=MEASURES,
 )
