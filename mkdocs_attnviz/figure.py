@@ -13,9 +13,9 @@ import html
 import json
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from importlib import resources
 from pathlib import Path
@@ -32,7 +32,7 @@ from mkdocs_attnviz.provenance import provenance
 from mkdocs_attnviz.publishing import printable
 from mkdocs_attnviz.views import VIEWS, block_of
 from mkdocs_attnviz.views.drawing import Drawing, Picture, bytes_of, fits_page
-from mkdocs_attnviz.views.figure_data import Provenance
+from mkdocs_attnviz.views.figure_data import ClaimData, Provenance
 from mkdocs_attnviz.views.svg.document import titled
 from mkdocs_attnviz.views.view import ALL_SCRIPT, ATTENTION_SCRIPT
 
@@ -40,6 +40,7 @@ TINY = 1_000  # bytes of deflated data; a smaller part costs less inside the pag
 FILE = 64_000  # bytes of data in one file: a third of a second at 1.6 Mbit/s, and half as many files as with 32,000
 SWITCH = 32  # px: the line that switches between the changed and the unchanged model
 LEGEND = 24  # px: the line that explains the colours
+ABOUT = 24  # px: the line below another package's view that opens what the figure says of itself
 SECOND_LINE = 36  # px: the second line of controls in a narrow figure
 MARK = 'data-attnviz-source="'
 """The beginning of the attribute that contains a block's source."""
@@ -67,6 +68,7 @@ PLACE_STYLE = "container-type:inline-size;contain-intrinsic-inline-size:560px;wi
 """The style of the picture's container. The figure's height depends on its width, and its width never depends on what
 it has drawn."""
 CAPTION_STYLE = "margin-inline:0;max-width:44em;text-align:start"
+MARK_STYLE = "border-inline-start:.25rem solid #b45309;padding-inline-start:.75rem;margin:.5em 0;max-width:44em"
 ERROR_STYLE = "border-inline-start:.25rem solid #d32f2f;padding:.75rem 1rem;margin:1em 0;overflow-wrap:anywhere"
 
 
@@ -211,6 +213,8 @@ class Figure:
     drawing: Drawing
     entry: Entry
     before: tuple[Drawing, Entry] | None = None
+    claims: Sequence[ClaimData] = field(default=(), kw_only=True)
+    """The claims of the author, each with whether it holds."""
 
     @property
     def wanted_id(self) -> str | None:
@@ -287,13 +291,24 @@ class Figure:
             f'<img src="{_data_url(picture.svg)}" alt="{sentence}" '
             f'width="{picture.width}" height="{picture.height}" '
             f'style="max-width:100%;height:auto;{scheme}">'
-            f'<noscript><p dir="ltr">{sentence}</p></noscript></attn-viz></div>{caption}\n</figure>'
+            f'<noscript><p dir="ltr">{sentence}</p></noscript></attn-viz></div>{self._marks()}{caption}\n</figure>'
+        )
+
+    def _marks(self) -> str:
+        """Return a note below the picture for each claim that does not hold. It needs no script, and is printed."""
+        return "".join(
+            f'\n<p class="attnviz-claim" role="note" dir="ltr" style="{MARK_STYLE}"><span aria-hidden="true">⚠ </span>'
+            f"<strong>This claim does not hold:</strong> {html.escape(printable(claim['text']))}. "
+            f"The value is {html.escape(printable(claim['value']))}.</p>"
+            for claim in self.claims
+            if not claim["holds"]
         )
 
     def _reserved(self) -> str:
         """Return the CSS height that is reserved for the figure until it is drawn, so that the page does not jump."""
         line = f" + clamp(0px,(600px - 100cqw)*99,{SECOND_LINE}px)" if self.drawing.wraps else ""
         around = self.drawing.around + (LEGEND if self.drawing.legend else 0)
+        around += 0 if VIEWS[self.block.view].script.startswith(OURS) else ABOUT
         return f"calc({self.drawing.height} + {around}px{line})"
 
     def _switch_style(self) -> str:
@@ -303,15 +318,16 @@ class Figure:
     def _data(self, assets: Assets) -> dict[str, Any]:
         """Return the view's data; with interventions, the data of both drawings."""
         state = {} if self.block.state is None else {"state": self.block.state}
+        about = {"provenance": self.provenance} | ({"claims": list(self.claims)} if self.claims else {})
         shown = self._drawing_data(self.drawing, self.entry, assets) | state
         if self.before is None:
-            return {**shown, "provenance": self.provenance}
+            return shown | about
         return {
             "view": "compared",
             **state,
+            **about,
             "label": self.sentence,
             "theme": self.block.theme,
-            "provenance": self.provenance,
             "interventions": self._changed,
             "of": shown,
             "before": self._drawing_data(*self.before, assets),
