@@ -56,6 +56,8 @@ ID = re.compile(r'id="([^"]*)"')
 SCRIPT_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 OURS = "mkdocs_attnviz:"
 """The beginning of the names of our own scripts."""
+WAITING = "(run=>globalThis.attnviz?run():(globalThis.attnvizWaiting??=[]).push(run))(()=>{%s\n});\n"
+"""A script of another package waits for ours, since instant navigation may run a page's scripts in any order."""
 END_OF_SCRIPT = re.compile(r"</script|<!--", re.IGNORECASE)
 DATA_FILE = re.compile(r"[0-9a-f]{64}\.js")
 PART_OF_NAME = re.compile(r"[\w-]")
@@ -621,6 +623,8 @@ def _script(name: str) -> tuple[str, bytes]:
         raise BlockError(f"The script {name} has a file name with other characters than letters, digits, - and _.")
     if not name.startswith(OURS) and END_OF_SCRIPT.search(text):
         raise BlockError(f"The script {name} holds `</script` or `<!--`, which would end it inside of a page.")
+    if not name.startswith(OURS):
+        content = (WAITING % text).encode()
     _SCRIPTS.add(name)
     return f"{stem}-{hashlib.sha256(content).hexdigest()[:10]}.js", content
 

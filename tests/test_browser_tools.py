@@ -427,7 +427,7 @@ def test_what_is_saved_says_what_it_shows(page):
     assert root.find(f"{SVG}title").text == texts[0]
     assert re.fullmatch(r"\d+% of the weight drawn", texts[-2]), texts
     assert re.fullmatch(r"sha256:[0-9a-f]{12}", texts[-1]), texts
-    assert texts[-2].startswith("Opacity = weight")
+    assert texts[-3].startswith("Opacity = weight")
 
 
 @pytest.mark.parametrize("focus", [None, 105])
