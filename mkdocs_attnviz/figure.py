@@ -13,9 +13,9 @@ import html
 import json
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib import resources
 from pathlib import Path
@@ -31,8 +31,9 @@ from mkdocs_attnviz.cache.files import write_atomically
 from mkdocs_attnviz.provenance import provenance
 from mkdocs_attnviz.publishing import printable
 from mkdocs_attnviz.views import VIEWS, block_of
+from mkdocs_attnviz.views.claims import Tested
 from mkdocs_attnviz.views.drawing import Drawing, Picture, bytes_of, fits_page
-from mkdocs_attnviz.views.figure_data import ClaimData, Provenance
+from mkdocs_attnviz.views.figure_data import Provenance
 from mkdocs_attnviz.views.svg.document import titled
 from mkdocs_attnviz.views.view import ALL_SCRIPT, ATTENTION_SCRIPT
 
@@ -215,8 +216,8 @@ class Figure:
     drawing: Drawing
     entry: Entry
     before: tuple[Drawing, Entry] | None = None
-    claims: Sequence[ClaimData] = field(default=(), kw_only=True)
-    """The claims of the author, each with whether it holds."""
+    claims: tuple[Tested, ...] = ()
+    """The claims of the block's author, tested on these entries."""
 
     @property
     def wanted_id(self) -> str | None:
@@ -243,6 +244,11 @@ class Figure:
 
     @property
     def sentence(self) -> str:
+        """The description of the picture, and the claims that do not hold."""
+        return " ".join([self._description, *(each.sentence for each in self.claims if not each.holds)])
+
+    @property
+    def _description(self) -> str:
         """The description of the picture. With interventions it describes the changed model and the unchanged model."""
         if self.before is None:
             return self.drawing.sentence + self._notes
@@ -279,7 +285,7 @@ class Figure:
 
     def html(self, id: str, assets: Assets) -> str:
         """Return the HTML of the figure, with its static picture inside."""
-        picture, sentence = self.picture, html.escape(self.sentence)
+        picture, sentence = self.picture, html.escape(self._description)  # claims that do not hold stand below it
         # An image follows the colour scheme of its element, which inherits the page's unless the block forces one.
         scheme = "" if self.block.theme == "auto" else f"color-scheme:{self.block.theme}"
         caption = ""
@@ -300,10 +306,9 @@ class Figure:
         """Return a note below the picture for each claim that does not hold. It needs no script, and is printed."""
         return "".join(
             f'\n<p class="attnviz-claim" role="note" dir="ltr" style="{MARK_STYLE}"><span aria-hidden="true">⚠ </span>'
-            f"<strong>This claim does not hold:</strong> {html.escape(printable(claim['text']))}. "
-            f"The value is {html.escape(printable(claim['value']))}.</p>"
+            f"<strong>A claim does not hold.</strong> {html.escape(printable(claim.sentence))}</p>"
             for claim in self.claims
-            if not claim["holds"]
+            if not claim.holds
         )
 
     def _reserved(self) -> str:
@@ -320,7 +325,9 @@ class Figure:
     def _data(self, assets: Assets) -> dict[str, Any]:
         """Return the view's data; with interventions, the data of both drawings."""
         state = {} if self.block.state is None else {"state": self.block.state}
-        about = {"provenance": self.provenance} | ({"claims": list(self.claims)} if self.claims else {})
+        about: dict[str, Any] = {"provenance": self.provenance}
+        if self.claims:
+            about["claims"] = [claim.data for claim in self.claims]
         shown = self._drawing_data(self.drawing, self.entry, assets) | state
         if self.before is None:
             return shown | about
@@ -328,7 +335,7 @@ class Figure:
             "view": "compared",
             **state,
             **about,
-            "label": self.sentence,
+            "label": self._description,
             "theme": self.block.theme,
             "interventions": self._changed,
             "of": shown,
@@ -377,21 +384,27 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Alert:
-    """The message in the page in place of a block that could not be drawn."""
+class Warned:
+    """A warning about a block, with its place: a claim that does not hold, or an alert."""
 
     source: Source
     error: BlockError
-    wanted_id: str | None = None
-    scripts: tuple[str, ...] = ()
-    published: str = ""
-    """The message without private information, for the page; empty if it is the message itself."""
 
     @property
     def message(self) -> str:
         """The message, after the place of the error."""
         where = self.source.where(self.error)
         return f"{where}: {self.error.message}" if where else self.error.message
+
+
+@dataclass(frozen=True)
+class Alert(Warned):
+    """The message in the page in place of a block that could not be drawn."""
+
+    wanted_id: str | None = None
+    scripts: tuple[str, ...] = ()
+    published: str = ""
+    """The message without private information, for the page; empty if it is the message itself."""
 
     @property
     def shown(self) -> str:

@@ -18,6 +18,7 @@ from mkdocs_attnviz.models.captures.own_arrays import LayerTensors, TokenRow, en
 from mkdocs_attnviz.models.identity.citation import LONGEST, citation
 from mkdocs_attnviz.provenance import provenance
 from mkdocs_attnviz.views import VIEWS, block_of
+from mkdocs_attnviz.views.claims import Tested as Claim
 
 DIGEST, COMMIT = f"sha256:{'b' * 64}", f"commit:org/name@{'a' * 40}"
 FACTS = {"torch": "2.14.0", "transformers": "5.23.0", "tokenizers": "0.22.0", "mkdocs-attnviz": "0.1.0"}
@@ -214,10 +215,10 @@ def test_an_entry_records_how_it_was_made(site):
 
 # ---- in the page
 
-CLAIMS = [
-    {"text": "The weight from “b” to “a” is at least 0.4", "holds": True, "value": "0.50"},
-    {"text": "The strongest weight from <b> is to “b”", "holds": False, "value": "a (0.50)"},
-]
+CLAIMS = (
+    Claim(0, "The weight from “b” to “a” is at least 0.4", True, "0.50"),
+    Claim(1, "What <b> attends to most is “b”", False, "“a”"),
+)
 
 
 @pytest.fixture
@@ -253,7 +254,7 @@ def test_the_menu_tells_it_to_the_keyboard(shown):
     assert rows["Cite"] == f"{OURS} 0.1.0"
     claims = text.locator("dd").all_inner_texts()[:2]
     assert claims[0] == "The weight from “b” to “a” is at least 0.4 · holds: 0.50"
-    assert claims[1] == "The strongest weight from <b> is to “b” · ⚠ does not hold: a (0.50)"
+    assert claims[1] == "What <b> attends to most is “b” · ⚠ does not hold: “a”"
     page.keyboard.press("Escape")
     expect(text).to_be_hidden()
     expect(line).to_be_focused()
@@ -270,9 +271,7 @@ def test_a_claim_that_fails_is_marked_and_nothing_moves(shown, javascript):
     if javascript:
         draw_all(page)
         settle(page)
-    expect(mark).to_have_text(
-        "⚠ This claim does not hold: The strongest weight from <b> is to “b”. The value is a (0.50)."
-    )
+    expect(mark).to_have_text("⚠ A claim does not hold. Claimed: What <b> attends to most is “b”; it is “a”.")
     assert mark.bounding_box() == before
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     page.emulate_media(media="print")

@@ -85,7 +85,7 @@ class Figure(Drawn):
     provenance: NotRequired[Provenance]
     """The origin of the figure; the two figures within a compared one have none of their own."""
     claims: NotRequired[list[ClaimData]]
-    """What the author claims of the figure (`expect`), in the block's order; absent if nothing is claimed."""
+    """The claims of the block key `expect`, in the block's order; absent if it has none."""
 
 
 class TokenSequence(TypedDict):

@@ -53,7 +53,7 @@ export interface Figure {
   state?: string;
   /** The origin of the figure; the two figures within a compared one have none of their own. */
   provenance?: Provenance;
-  /** What the author claims of the figure (`expect`), in the block's order; absent if nothing is claimed. */
+  /** The claims of the block key `expect`, in the block's order; absent if it has none. */
   claims?: ClaimData[];
 }
 
