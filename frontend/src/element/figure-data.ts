@@ -12,13 +12,13 @@ export interface Blob {
 export interface ModelProvenance {
   /** The name that the author gives it. */
   name: string;
-  /** The weights: `commit:MODEL@COMMIT` of a hub, or `sha256:DIGEST` of a directory or file. */
-  identity?: string;
   /** The class of transformers that ran it, which names the task head: `BertForMaskedLM`. */
   architecture?: string;
   dtype?: string;
   /** The kind of device: `cpu`, `cuda`. */
   device?: string;
+  /** The weights: `commit:MODEL@COMMIT` of a hub, or `sha256:DIGEST` of a directory or file. */
+  identity?: string;
 }
 
 /** The origin of a figure, as far as its entry records it. */
