@@ -25,7 +25,8 @@ PLAIN |= {types.NoneType: "null"}
 def declarations() -> str:
     """Return the whole file."""
     wanted: list[type] = [Blob, Figure, ComparedFigure]
-    wanted += [view.data for view in VIEWS.values() if view.data is not None]
+    for view in VIEWS.values():
+        wanted += get_args(view.data) or [view.data] * (view.data is not None)
     found: dict[str, str] = {}
     for each in wanted:
         declare(each, found)
