@@ -24,7 +24,14 @@ from mkdocs_attnviz.views.svg.document import called
 from mkdocs_attnviz.views.svg.token_flow import NOTED, PANEL, STRIP, Bars, height, picture, sequences, texts
 from mkdocs_attnviz.views.view import View, own_script
 
-SALIENCY = Capture("saliency", 2, run="mkdocs_attnviz.models.captures.saliency:capture", head=True, attention=False)
+SALIENCY = Capture(
+    "saliency",
+    2,
+    run="mkdocs_attnviz.models.captures.saliency:capture",
+    head=True,
+    attention=False,
+    stored="attributions in 16 bits, scaled by output or method",
+)
 
 
 class Output(TypedDict):
