@@ -538,7 +538,7 @@ def test_a_token_reads_all_methods_by_mouse_and_keyboard(figure):
         page.keyboard.press("ArrowDown")
     page.keyboard.press("End")
     assert readout.inner_text().startswith("[SEP] for positive")
-    assert "integrated gradients, baseline zeros, 50 steps · completeness error" in readout.inner_text()
+    assert ", baseline zeros, 50 steps · completeness error" in readout.inner_text()
     assert texts(element, ".comparison .read > th[scope=row]") == ["6 integrated gradients"]
     page.keyboard.press("Enter")
     assert element.evaluate("element => element.state.selected") == 12

@@ -85,7 +85,7 @@ class Spreads(TypedDict):
 
 
 class Faithfulness(TypedDict):
-    """What comes of taking tokens out, or putting them back, in the order of one strip."""
+    """The effect of taking tokens out, or putting them back, in the order of one strip."""
 
     deletion: list[float]
     """The output's probability at each of `counts`."""
@@ -108,7 +108,7 @@ class RandomOrders(TypedDict):
 
 
 class Replacement(TypedDict):
-    """What stands in the place of a token that is taken out."""
+    """The substitute for a token that is taken out."""
 
     kind: Literal["mask", "pad", "unk", "remove"]
     token: str | None
@@ -118,7 +118,7 @@ class Curves(TypedDict):
     """The probability of the output of texts without some of the compared tokens."""
 
     counts: list[int]
-    """How many tokens are taken out, or put back, at each point of a curve."""
+    """The number of tokens that are taken out, or put back, at each point of a curve."""
     full: float
     empty: float
     methods: list[Faithfulness]

@@ -369,7 +369,7 @@ export interface Groups {
   marked: number[];
 }
 
-/** What comes of taking tokens out, or putting them back, in the order of one strip. */
+/** The effect of taking tokens out, or putting them back, in the order of one strip. */
 export interface Faithfulness {
   /** The output's probability at each of `counts`. */
   deletion: number[];
@@ -402,7 +402,7 @@ export interface RandomOrders {
   sufficiency: Spread;
 }
 
-/** What stands in the place of a token that is taken out. */
+/** The substitute for a token that is taken out. */
 export interface Replacement {
   kind: "mask" | "pad" | "unk" | "remove";
   token: string | null;
@@ -410,7 +410,7 @@ export interface Replacement {
 
 /** The probability of the output of texts without some of the compared tokens. */
 export interface Curves {
-  /** How many tokens are taken out, or put back, at each point of a curve. */
+  /** The number of tokens that are taken out, or put back, at each point of a curve. */
   counts: number[];
   full: number;
   empty: number;

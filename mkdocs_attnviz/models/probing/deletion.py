@@ -25,7 +25,7 @@ REMOVED = "remove"
 
 @dataclass(frozen=True)
 class Replacement:
-    """What stands in the place of a token that is taken out."""
+    """The substitute for a token that is taken out."""
 
     kind: str
     """One of `REPLACEMENTS`, or `remove` if the token is removed and the text becomes shorter."""

@@ -39,7 +39,7 @@ export function agreementTable(
     )}</tr></thead>
     <tbody>${figure.methods.map(
       ({ method }, row) =>
-        html`<tr class=${row === pointed ? "read" : ""}><th scope="row"><small>${row + 1}</small> ${methodName(method)}</th>${values[
+        html`<tr class=${row === pointed ? "read" : ""}><th scope="row"><small aria-hidden="true">${row + 1}</small> ${methodName(method)}</th>${values[
           row
         ]?.map((value, col) => cell(value, row === col))}</tr>`,
     )}</tbody></table>`;

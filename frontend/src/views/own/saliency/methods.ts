@@ -153,7 +153,7 @@ export class MethodsView extends PanelView<MethodsState, MethodsFigure> {
     const { kind, token } = curves.replacement;
     return [
       `the ${output.explain.replace("_", "-")} of “${plainText(output.token)}”${than}`,
-      ...methods.map(about),
+      ...methods.map((strip) => `${methodName(strip.method)}${about(strip)}`),
       `agreement and curves: ${compared.length} tokens that can be taken out, in the order of their numbers, the largest first`,
       kind === "remove" ? "tokens that are taken out make the text shorter" : `in the place of a token: ${token}`,
       "curves: the output’s probability",
@@ -248,15 +248,16 @@ export class MethodsView extends PanelView<MethodsState, MethodsFigure> {
       ({ method }, row) => `${methodName(method)} ${percentOf(shown[row]?.[col] ?? Number.NaN)}`,
     );
     return {
-      lines: [[named(texts, col), " for ", of], [said.join(" · ")], [this.ofStrip()]],
+      lines: [[named(texts, col), " for ", of], [said.join(" · ")], [this.ofStrip(said)]],
     };
   }
 
   /** What is known of a strip as a whole. */
-  private ofStrip(): string {
-    const strip = this.figure.methods[this.pointed?.row ?? -1];
+  private ofStrip(said: string[]): string {
+    const row = this.pointed?.row ?? -1;
+    const strip = this.figure.methods[row];
     if (!strip) return "";
-    return `${about(strip)}${strip.delta === undefined ? "" : completeness({ ...strip, method: "" })}`;
+    return `${said[row]}${about(strip)}${strip.delta === undefined ? "" : completeness({ ...strip, method: "" })}`;
   }
 
   protected override get locked(): number | null {
@@ -330,13 +331,10 @@ function completeness({ method, value = 0, baseline = 0, delta }: Strip): string
 
 const percentOf = (share: number): string => (Number.isNaN(share) ? "–" : signed(share));
 
-/** A method in a few words, with its parameters. */
-function about({ method, norm, rows, from_baseline, steps, layer, window }: Strip): string {
-  const weight =
-    norm === "weight" ? `from position ${rows && rows.length > 3 ? "of every token" : rows?.join(", ")}` : "";
+/** What is to be known of a method's numbers, after its name. */
+function about({ norm, rows, from_baseline, steps, layer, window }: Strip): string {
   return [
-    `${methodName(method)}${norm === "weight" ? " (weights)" : ""}`,
-    weight,
+    norm === "weight" && `weights from ${rows && rows.length > 3 ? "all positions" : `position ${rows?.join(", ")}`}`,
     norm === "l2" && "L2 norm over the embedding",
     from_baseline && `baseline ${from_baseline === "zero" ? "zeros" : "padding"}`,
     steps && `${steps} steps`,
@@ -344,5 +342,6 @@ function about({ method, norm, rows, from_baseline, steps, layer, window }: Stri
     window && window > 1 && `${window} tokens at a time`,
   ]
     .filter(Boolean)
-    .join(", ");
+    .map((part) => `, ${part}`)
+    .join("");
 }
