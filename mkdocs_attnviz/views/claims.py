@@ -242,14 +242,21 @@ def _nearest(measured: Measured, low: float, high: float) -> str:
         """Return the order of preference: what fits, what is near, what is far within the bounds."""
         other, value = pair
         if not low <= value <= high:
-            return (1, max(low - value, value - high), other.distance)
+            return (1, _misses(value, low, high), other.distance)
         inside = value if low == -math.inf else -value if high == math.inf else abs(value - (low + high) / 2)
         return (0, other.distance, inside)
 
     best, value = min(others, key=worse)
     if low <= value <= high:
         return f"; {best.where} has {_shown(value, low, high)}"
-    return f"; nothing else fits, the nearest is {best.where} with {_shown(value, low, high)}"
+    if isinstance(measured.value, float | int) and _misses(value, low, high) < _misses(measured.value, low, high):
+        return f"; nothing fits, the nearest is {best.where} with {_shown(value, low, high)}"
+    return "; nothing comes nearer"
+
+
+def _misses(value: float, low: float, high: float) -> float:
+    """Return by how much a value is outside of the bounds."""
+    return max(low - value, value - high, 0.0)
 
 
 def _possible(measured: Measured) -> tuple[float, float]:
