@@ -185,7 +185,7 @@ MEASURES: dict[str, Measure[Any]] = {
         "The same as a share of the absolute values of all attributions together.",
         partial(_share, of="all"),
         needs=("token",),
-        takes=("position",),
+        takes=("position", "method"),
     ),
     "of_largest": Measure(
         "The same as a share of what the token adds that adds most.",
