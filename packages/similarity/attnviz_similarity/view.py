@@ -26,12 +26,12 @@ from mkdocs_attnviz.views.drawing import Drawing, Picture
 from mkdocs_attnviz.views.figure_data import Blob, Drawn
 from mkdocs_attnviz.views.svg.document import document, escape_words, palette, styles
 from mkdocs_attnviz.views.svg.token_flow import PANEL
-from mkdocs_attnviz.views.view import View, own_script
+from mkdocs_attnviz.views.view import View
 
 SIMILARITY = Capture(
     "similarity",
     1,
-    run="mkdocs_attnviz.models.captures.similarity:capture",
+    run="attnviz_similarity.capture:capture",
     attention=False,
     stored="similarities in 16 bits, scaled by layer",
 )
@@ -352,7 +352,7 @@ VIEW = View(
     Options,
     SIMILARITY,
     draw,
-    script=own_script("similarity"),
+    script="attnviz_similarity:similarity.js",
     data=SimilarityFigure,
     state=("stack", "measure", "row", "col"),
     checks={"row": state_checks.number, "col": state_checks.number},
