@@ -13,9 +13,6 @@ import pytest
 import test_capture
 import torch
 import transformers
-from attnviz_similarity import capture as similarity
-from attnviz_similarity.capture import MEASURES, Representation, cca, cka, pwcca, svcca, tables
-from attnviz_similarity.view import SIMILARITY, Span
 from conftest import INDUCTION, MINILM, ROOT, Site, draw_all
 from hypothesis import strategies as st
 from playwright.sync_api import expect
@@ -23,7 +20,9 @@ from test_capture import ARCHITECTURES, ref
 
 import mkdocs_attnviz
 from mkdocs_attnviz.block.source import Source
+from mkdocs_attnviz.models.captures import similarity
 from mkdocs_attnviz.models.captures.context import Context
+from mkdocs_attnviz.models.captures.similarity import MEASURES, Representation, cca, cka, pwcca, svcca, tables
 from mkdocs_attnviz.models.engine.client import Worker
 from mkdocs_attnviz.models.engine.request import Request
 from mkdocs_attnviz.models.identity.reference import resolve
@@ -34,6 +33,7 @@ from mkdocs_attnviz.models.loading.load import load
 from mkdocs_attnviz.pipeline import Pipeline
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views.attention.weights import scaled
+from mkdocs_attnviz.views.similarity import SIMILARITY, Span
 
 EN_DE, DATES = (str(ROOT / "example_site" / "models" / name) for name in ("en-de", "dates"))
 make_model, tokenizer_folder = test_capture.make_model, test_capture.tokenizer_folder

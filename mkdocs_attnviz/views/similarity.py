@@ -26,12 +26,12 @@ from mkdocs_attnviz.views.drawing import Drawing, Picture
 from mkdocs_attnviz.views.figure_data import Blob, Drawn
 from mkdocs_attnviz.views.svg.document import document, escape_words, palette, styles
 from mkdocs_attnviz.views.svg.token_flow import PANEL
-from mkdocs_attnviz.views.view import View
+from mkdocs_attnviz.views.view import View, own_script
 
 SIMILARITY = Capture(
     "similarity",
     1,
-    run="attnviz_similarity.capture:capture",
+    run="mkdocs_attnviz.models.captures.similarity:capture",
     attention=False,
     stored="similarities in 16 bits, scaled by layer",
 )
@@ -352,7 +352,7 @@ VIEW = View(
     Options,
     SIMILARITY,
     draw,
-    script="attnviz_similarity:similarity.js",
+    script=own_script("similarity"),
     data=SimilarityFigure,
     state=("stack", "measure", "row", "col"),
     checks={"row": state_checks.number, "col": state_checks.number},

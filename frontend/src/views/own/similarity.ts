@@ -1,19 +1,19 @@
 import { html, nothing, type TemplateResult, unsafeCSS } from "lit";
-import { choice } from "../../frontend/src/attention/controls.js";
-import { heatImage } from "../../frontend/src/charts/heat.js";
-import type { Sheet } from "../../frontend/src/charts/svg.js";
-import { accent, DEEPEST, ground, tint } from "../../frontend/src/charts/tint.js";
-import { stepped, walkByKey } from "../../frontend/src/controls/keyboard.js";
-import { type Ramp, ramp } from "../../frontend/src/controls/legend.js";
-import { PanelView } from "../../frontend/src/controls/panel-view.js";
-import { hint, type Reading } from "../../frontend/src/controls/reading.js";
-import { largest, type Table } from "../../frontend/src/controls/table.js";
-import type { Figure } from "../../frontend/src/element/figure.js";
-import type { Similar, SimilarityFigure, SimilarityState } from "../../frontend/src/element/figure-data.js";
-import type { ViewHost } from "../../frontend/src/element/view.js";
-import { oneOf, position } from "../../frontend/src/lib/checks.js";
-import type { Range } from "../../frontend/src/lib/geometry.js";
-import { Scaled } from "../../frontend/src/lib/packed.js";
+import { choice } from "../../attention/controls.js";
+import { heatImage } from "../../charts/heat.js";
+import type { Sheet } from "../../charts/svg.js";
+import { accent, DEEPEST, ground, tint } from "../../charts/tint.js";
+import { stepped, walkByKey } from "../../controls/keyboard.js";
+import { type Ramp, ramp } from "../../controls/legend.js";
+import { PanelView } from "../../controls/panel-view.js";
+import { hint, type Reading } from "../../controls/reading.js";
+import { largest, type Table } from "../../controls/table.js";
+import type { Figure } from "../../element/figure.js";
+import type { Similar, SimilarityFigure, SimilarityState } from "../../element/figure-data.js";
+import type { ViewHost } from "../../element/view.js";
+import { oneOf, position } from "../../lib/checks.js";
+import type { Range } from "../../lib/geometry.js";
+import { Scaled } from "../../lib/packed.js";
 import css from "./similarity.css";
 
 const MEASURES = ["cka", "cca", "svcca", "pwcca"] as const;
@@ -356,5 +356,3 @@ export default class SimilarityView extends PanelView<SimilarityState, Similarit
     return { stack, measure, layers: rows, ...other, values: rows?.map((_, row) => [...found.row(row)]) };
   }
 }
-
-attnviz.define({ similarity: SimilarityView });
