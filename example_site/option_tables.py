@@ -101,9 +101,11 @@ def _measures(page: str) -> Iterator[str]:
     for view in VIEWS.values():
         for name, measure in view.measures.items():
             views.setdefault((name, measure.signature, measure.says), []).append(view.name)
+    before: list[str] = []
     for (name, signature, says), names in sorted(views.items(), key=lambda item: list(VIEWS).index(item[1][0])):
-        links = ", ".join(f"[{view}]({_from(page, f'guide/views/{view}.md')})" for view in names)
+        links = ", ".join(f"[{view}]({_from(page, f'guide/views/{view}.md')})" for view in names if names != before)
         yield f"| {links} | `{name}` | {_cell(signature)} | {_cell(says)} |"
+        before = names
 
 
 def _row(name: str, meanings: list[Meaning], page: str) -> list[str]:

@@ -117,14 +117,13 @@ def _here(build: Build, source: Source) -> BlockStatus:
         return replace(status, state="missing", lacking=tuple(lacking), problem=Problem("missing", "", NOT_HELD))
     try:
         figure = build.figure(plan, entries)
-        status = replace(status, provenance=figure.provenance)
     except DamagedEntry as error:
         name = f"{build.settings.cache_dir}/{file_name(plan.request.key)}"
         problem = _damaged(f"Nothing can be drawn from its cache entry {name}.", trace(error))
         return replace(status, state="damaged", problem=problem)
     except BlockError as error:
         return replace(status, state="bad", where=source.where(error), problem=error.problem)
-    return replace(status, claims=figure.claims)
+    return replace(status, claims=figure.claims, provenance=figure.provenance)
 
 
 def _without_plan(alert: Alert) -> BlockStatus:

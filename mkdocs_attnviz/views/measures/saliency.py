@@ -8,13 +8,30 @@ from typing import Any, Literal
 
 from mkdocs_attnviz.block.claims import Selectors
 from mkdocs_attnviz.block.fields import Block
+from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.views.attention.weights import scaled
 from mkdocs_attnviz.views.measure import STRONGEST, Answer, Measure, Measured, Other, Untestable
 from mkdocs_attnviz.views.measures.predictions import LAST
 from mkdocs_attnviz.views.measures.rounding import in_row
+from mkdocs_attnviz.views.saliency_options import ATTENTION
 from mkdocs_attnviz.views.svg.document import called
 from mkdocs_attnviz.views.token_places import joined, place, places, same_text, token
+
+
+def method_of(entry: Entry, written: str | None, key: str) -> int:
+    """Return the number of a method that a claim names; of a figure with one method, it need not be named.
+
+    Raises:
+        WrongValue: the figure has no such method, or several and none is named.
+    """
+    known = [str(each["method"]) for each in entry.meta["methods"]]
+    if written is None and len(known) == 1:
+        return 0
+    if written not in known:
+        told = "is not given" if written is None else f"is {written!r:.60}"
+        raise WrongValue("expect", f"`{key}` {told}; the methods of this figure are {', '.join(known)}.")
+    return known.index(written)
 
 
 class Attributions:
@@ -25,6 +42,7 @@ class Attributions:
 
         Raises:
             Untestable: there is no such output.
+            WrongValue: there is no such method.
         """
         self.outputs = entry.meta["outputs"]
         number = self._output(chosen.position)
@@ -33,6 +51,18 @@ class Attributions:
         names = [name for name in ("text", "target") if name in sequences]
         self.sequence: Mapping[str, Any] = joined([sequences[name] for name in names])
         inputs = [(name, position) for name in names for position in range(len(sequences[name]["tokens"]))]
+        self.method = None if "methods" not in entry.meta else method_of(entry, chosen.method, "method")
+        """The number of the method, if the figure compares several."""
+        if self.method is not None:
+            methods = entry.meta["methods"]
+            self.way = str(methods[self.method]["method"])
+            self.values = scaled(entry.blobs["attributions"], len(methods), len(inputs))[self.method]
+            self.read = list(range(methods[self.method]["known"]))
+            self.explain = options.explain.replace("_", "-")
+            return
+        if chosen.method is not None:
+            raise WrongValue("expect", f"`method` is {chosen.method}, and the figure has one method: {options.method}.")
+        self.way = str(options.method)
         self.values = scaled(entry.blobs["attributions"], len(self.outputs), len(inputs))[number]
         read = {"next": {"text": self.output["index"]}, "target": {"target": self.output["index"]}}
         limits = read.get(entry.meta["task"], {})
@@ -69,10 +99,13 @@ class Attributions:
         """The sum of the absolute values of all attributions."""
         return sum(abs(self.values[number]) for number in self.read) or 1.0
 
-    @property
-    def to_output(self) -> str:
-        """The output in words, as the end of a phrase."""
-        return f"to the {self.explain} of “{called(self.output['token'])}”"
+    def told(self, name: str) -> str:
+        """Return what the number of a token is, in words. Attention is a weight, which adds nothing."""
+        output = f"“{called(self.output['token'])}”"
+        if self.way in ATTENTION:
+            return f"the {self.way.replace('_', '-')} weight of {name} for {output}"
+        by = "" if self.method is None else f" by {self.way}"
+        return f"what {name} adds to the {self.explain} of {output}{by}"
 
     def name(self, number: int) -> str:
         """Return a token as sentences quote it."""
@@ -93,7 +126,7 @@ def _attribution(_: Block, options: Any, entry: Entry, chosen: Selectors) -> Mea
             if number not in it.positions:
                 yield Other(found.name(number), found.values[number])
 
-    return Measured(f"what {it.name} adds {found.to_output}", value, value - half, value + half, others=others)
+    return Measured(found.told(it.name), value, value - half, value + half, others=others)
 
 
 def _share(_: Block, options: Any, entry: Entry, chosen: Selectors, of: Literal["all", "largest"]) -> Measured:
@@ -112,7 +145,7 @@ def _share(_: Block, options: Any, entry: Entry, chosen: Selectors, of: Literal[
                 yield Other(found.name(number), found.values[number] / whole)
 
     named = "the share" if of == "all" else "the share of the largest"
-    subject = f"{named} that {it.name} adds {found.to_output}"
+    subject = f"{named} of {found.told(it.name)}"
     return Measured(subject, value / whole, (value - half) / whole, (value + half) / whole, others=others)
 
 
@@ -128,7 +161,7 @@ def _rank(_: Block, options: Any, entry: Entry, chosen: Selectors) -> Measured:
             if other != number:
                 yield Other(found.name(other), rank)
 
-    subject = f"the rank of what {name} adds {found.to_output}"
+    subject = f"the rank of {found.told(name)}"
     return Measured(subject, ranked.index(number) + 1, others=others)
 
 
@@ -138,7 +171,7 @@ def _strongest(_: Block, options: Any, entry: Entry, chosen: Selectors) -> Measu
     best = found.ranked[0]
     is_named = lambda written: any(best in each.positions for each in places(found.sequence, written, "is"))  # noqa: E731
     answer = Answer(found.name(best), is_named, found.values[best])
-    return Measured(f"what adds most {found.to_output}", answer)
+    return Measured(f"the largest of {found.told('each token')}", answer)
 
 
 MEASURES: dict[str, Measure[Any]] = {
@@ -146,21 +179,21 @@ MEASURES: dict[str, Measure[Any]] = {
         "What `token` adds to the output at `position` (default: the first); of a word of several tokens, the sum.",
         _attribution,
         needs=("token",),
-        takes=("position",),
+        takes=("position", "method"),
     ),
     "share": Measure(
         "The same as a share of the absolute values of all attributions together.",
         partial(_share, of="all"),
         needs=("token",),
-        takes=("position",),
+        takes=("position", "method"),
     ),
     "of_largest": Measure(
         "The same as a share of what the token adds that adds most.",
         partial(_share, of="largest"),
         needs=("token",),
-        takes=("position",),
+        takes=("position", "method"),
     ),
-    "rank": Measure("The rank of `token`: 1 is what adds most.", _rank, needs=("token",), takes=("position",)),
-    STRONGEST: Measure("The token that adds most.", _strongest, takes=("position",), answers=True),
+    "rank": Measure("The rank of `token`: 1 is what adds most.", _rank, needs=("token",), takes=("position", "method")),
+    STRONGEST: Measure("The token that adds most.", _strongest, takes=("position", "method"), answers=True),
 }
 """The measures of the saliency view."""
