@@ -121,7 +121,7 @@ def test_a_claim_that_does_not_hold(name, tmp_path, shared_cache):
     assert built.returncode == 0, built.log
     [figure] = built.page().select("figure.attnviz attn-viz")
     assert [claim["holds"] for claim in json.loads(figure["data-figure"])["claims"]] == [True, False]
-    assert "in head 8 of layer 2 is 0.9; it is 0.75." in figure.noscript.get_text()
+    assert "in head 8 of layer 2 is 0.9; it is 0.75." in built.page().select_one("figure.attnviz").get_text()
 
     built = host.build(strict=True)
     assert built.returncode != 0
