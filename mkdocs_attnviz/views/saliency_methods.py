@@ -32,9 +32,8 @@ BANDS = 3
 DEEPEST = 0.75
 """The opacity of the largest number of a strip."""
 CELLS, LINE, ONE_LINE = 26, 24, 4
-"""The heights in px of a row of the strips in the page, and of a row of what is below them or a line of the read-out; and
-the number of methods that a line of the read-out has room for. The scripts in `frontend/src/views/own/saliency/` have the
-same."""
+"""The heights in px of a row of the strips in the page, and of a row of what is below them or a line of the read-out,
+and the number of methods that a line of the read-out has room for; as in `frontend/src/views/own/saliency/`."""
 BESIDE, PLOT = 612, 200
 """The width in px from which a plot stands beside its numbers, and its height above them."""
 
