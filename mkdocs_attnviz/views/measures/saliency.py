@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 from mkdocs_attnviz.block.claims import Selectors
 from mkdocs_attnviz.block.fields import Block
@@ -128,12 +129,13 @@ def _attribution(_: Block, options: Any, entry: Entry, chosen: Selectors) -> Mea
     return Measured(found.told(it.name), value, value - half, value + half, others=others)
 
 
-def _share(_: Block, options: Any, entry: Entry, chosen: Selectors) -> Measured:
-    """Return an attribution as a share of the sum of all absolute values."""
+def _share(_: Block, options: Any, entry: Entry, chosen: Selectors, of: Literal["all", "largest"]) -> Measured:
+    """Return an attribution as a share of the sum of all absolute values, or of the attribution that is the largest."""
     found = Attributions(options, entry, chosen)
     it = place(found.sequence, chosen.token or "", "token")
     found.check_read(it.positions, chosen.token or "")
-    value, whole = sum(found.values[number] for number in it.positions), found.whole
+    value = sum(found.values[number] for number in it.positions)
+    whole = found.whole if of == "all" else abs(found.values[found.ranked[0]]) or 1.0
     low, high = in_row(value, found.values)
     half = (high - low) / 2 * len(it.positions)
 
@@ -142,7 +144,8 @@ def _share(_: Block, options: Any, entry: Entry, chosen: Selectors) -> Measured:
             if number not in it.positions:
                 yield Other(found.name(number), found.values[number] / whole)
 
-    subject = f"the share of {found.told(it.name)}"
+    named = "the share" if of == "all" else "the share of the largest"
+    subject = f"{named} of {found.told(it.name)}"
     return Measured(subject, value / whole, (value - half) / whole, (value + half) / whole, others=others)
 
 
@@ -180,7 +183,13 @@ MEASURES: dict[str, Measure[Any]] = {
     ),
     "share": Measure(
         "The same as a share of the absolute values of all attributions together.",
-        _share,
+        partial(_share, of="all"),
+        needs=("token",),
+        takes=("position", "method"),
+    ),
+    "of_largest": Measure(
+        "The same as a share of what the token adds that adds most.",
+        partial(_share, of="largest"),
         needs=("token",),
         takes=("position", "method"),
     ),
