@@ -28,9 +28,12 @@ from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.cache.files import write_atomically
+from mkdocs_attnviz.provenance import provenance
 from mkdocs_attnviz.publishing import printable
 from mkdocs_attnviz.views import VIEWS, block_of
+from mkdocs_attnviz.views.claims import Tested
 from mkdocs_attnviz.views.drawing import Drawing, Picture, bytes_of, fits_page
+from mkdocs_attnviz.views.figure_data import Provenance
 from mkdocs_attnviz.views.svg.document import titled
 from mkdocs_attnviz.views.view import ALL_SCRIPT, ATTENTION_SCRIPT
 
@@ -53,6 +56,8 @@ ID = re.compile(r'id="([^"]*)"')
 SCRIPT_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 OURS = "mkdocs_attnviz:"
 """The beginning of the names of our own scripts."""
+WAITING = "(run=>globalThis.attnviz?run():(globalThis.attnvizWaiting??=[]).push(run))(()=>{%s\n});\n"
+"""A script of another package waits for ours, since instant navigation may run a page's scripts in any order."""
 END_OF_SCRIPT = re.compile(r"</script|<!--", re.IGNORECASE)
 DATA_FILE = re.compile(r"[0-9a-f]{64}\.js")
 PART_OF_NAME = re.compile(r"[\w-]")
@@ -209,6 +214,8 @@ class Figure:
     drawing: Drawing
     entry: Entry
     before: tuple[Drawing, Entry] | None = None
+    claims: tuple[Tested, ...] = ()
+    """The claims of the block's author, tested on these entries."""
 
     @property
     def wanted_id(self) -> str | None:
@@ -235,12 +242,22 @@ class Figure:
 
     @property
     def sentence(self) -> str:
+        """The description of the picture, and the claims that do not hold."""
+        return " ".join([self._description, *(each.sentence for each in self.claims if not each.holds)])
+
+    @property
+    def _description(self) -> str:
         """The description of the picture. With interventions it describes the changed model and the unchanged model."""
         if self.before is None:
             return self.drawing.sentence + self._notes
         as_it_is = self.before[0].sentence
         changed = self._changed[0].upper() + self._changed[1:]
         return f"{changed}: {self.drawing.sentence} As it is: {as_it_is}{self._notes}"
+
+    @property
+    def provenance(self) -> Provenance:
+        """The origin of the figure: models, versions, precision, citation."""
+        return provenance(self.block, [self.entry] if self.before is None else [self.entry, self.before[1]])
 
     @property
     def _notes(self) -> str:
@@ -295,15 +312,18 @@ class Figure:
 
     def _data(self, assets: Assets) -> dict[str, Any]:
         """Return the view's data; with interventions, the data of both drawings."""
-        state = {} if self.block.state is None else {"state": self.block.state}
-        shown = self._drawing_data(self.drawing, self.entry, assets) | state
+        more: dict[str, Any] = {} if self.block.state is None else {"state": self.block.state}
+        shown = self._drawing_data(self.drawing, self.entry, assets) | more
+        if self.claims:
+            more["claims"] = [each.data for each in self.claims]
         if self.before is None:
-            return shown
+            return {**shown, **more, "provenance": self.provenance}
         return {
             "view": "compared",
-            **state,
-            "label": self.sentence,
+            **more,
+            "label": self._description,
             "theme": self.block.theme,
+            "provenance": self.provenance,
             "interventions": self._changed,
             "of": shown,
             "before": self._drawing_data(*self.before, assets),
@@ -351,21 +371,27 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Alert:
-    """The message in the page in place of a block that could not be drawn."""
+class Warned:
+    """A warning about a block, with its place: a claim that does not hold, or an alert."""
 
     source: Source
     error: BlockError
-    wanted_id: str | None = None
-    scripts: tuple[str, ...] = ()
-    published: str = ""
-    """The message without private information, for the page; empty if it is the message itself."""
 
     @property
     def message(self) -> str:
         """The message, after the place of the error."""
         where = self.source.where(self.error)
         return f"{where}: {self.error.message}" if where else self.error.message
+
+
+@dataclass(frozen=True)
+class Alert(Warned):
+    """The message in the page in place of a block that could not be drawn."""
+
+    wanted_id: str | None = None
+    scripts: tuple[str, ...] = ()
+    published: str = ""
+    """The message without private information, for the page; empty if it is the message itself."""
 
     @property
     def shown(self) -> str:
@@ -597,6 +623,8 @@ def _script(name: str) -> tuple[str, bytes]:
         raise BlockError(f"The script {name} has a file name with other characters than letters, digits, - and _.")
     if not name.startswith(OURS) and END_OF_SCRIPT.search(text):
         raise BlockError(f"The script {name} holds `</script` or `<!--`, which would end it inside of a page.")
+    if not name.startswith(OURS):
+        content = (WAITING % text).encode()
     _SCRIPTS.add(name)
     return f"{stem}-{hashlib.sha256(content).hexdigest()[:10]}.js", content
 

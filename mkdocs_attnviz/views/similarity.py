@@ -28,7 +28,13 @@ from mkdocs_attnviz.views.svg.document import document, escape_words, palette, s
 from mkdocs_attnviz.views.svg.token_flow import PANEL
 from mkdocs_attnviz.views.view import View, own_script
 
-SIMILARITY = Capture("similarity", 1, run="mkdocs_attnviz.models.captures.similarity:capture", attention=False)
+SIMILARITY = Capture(
+    "similarity",
+    1,
+    run="mkdocs_attnviz.models.captures.similarity:capture",
+    attention=False,
+    stored="similarities in 16 bits, scaled by layer",
+)
 NAMES: Mapping[str, str] = {"cka": "CKA", "cca": "CCA", "svcca": "SVCCA", "pwcca": "PWCCA"}
 """The names of the measures."""
 SIZE, EDGE, LARGEST, LINE, NAMED = 360, 40, 48, 18, 24
