@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from mkdocs_attnviz.block.fields import Block
-from mkdocs_attnviz.block.parse import parse
 from mkdocs_attnviz.block.problem import BlockError, Problem, trace
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.cache.entry import DamagedEntry, Entry
@@ -23,8 +22,8 @@ from mkdocs_attnviz.figure import Alert
 from mkdocs_attnviz.models.engine.client import ModelFailed
 from mkdocs_attnviz.models.identity.reference import ModelRef, moved, resolve
 from mkdocs_attnviz.pipeline import Build
-from mkdocs_attnviz.views import OPTIONS
-from mkdocs_attnviz.views.claims import Tested
+from mkdocs_attnviz.views import block_of
+from mkdocs_attnviz.views.claims import Verdict
 from mkdocs_attnviz.views.figure_data import Provenance
 
 State = Literal["cached", "shared", "missing", "damaged", "bad"]
@@ -60,7 +59,7 @@ class BlockStatus:
     """The origin of the figure, or None if it cannot be drawn from entries on this machine."""
     problem: Problem | None = None
     """The reason why no figure can be drawn, or None if it can be drawn."""
-    claims: tuple[Tested, ...] = ()
+    claims: tuple[Verdict, ...] = ()
     """The claims about the figure, tested; empty if it cannot be drawn from entries on this machine."""
 
 
@@ -117,14 +116,13 @@ def _here(build: Build, source: Source) -> BlockStatus:
         return replace(status, state="missing", lacking=tuple(lacking), problem=Problem("missing", "", NOT_HELD))
     try:
         figure = build.figure(plan, entries)
-        status = replace(status, provenance=figure.provenance)
     except DamagedEntry as error:
         name = f"{build.settings.cache_dir}/{file_name(plan.request.key)}"
         problem = _damaged(f"Nothing can be drawn from its cache entry {name}.", trace(error))
         return replace(status, state="damaged", problem=problem)
     except BlockError as error:
         return replace(status, state="bad", where=source.where(error), problem=error.problem)
-    return replace(status, claims=figure.claims)
+    return replace(status, claims=figure.claims, provenance=figure.provenance)
 
 
 def _without_plan(alert: Alert) -> BlockStatus:
@@ -132,7 +130,7 @@ def _without_plan(alert: Alert) -> BlockStatus:
     source, error = alert.source, alert.error
     block = None
     with contextlib.suppress(BlockError):
-        block = parse(source, OPTIONS)
+        block = block_of(source)
     if error.problem.kind != "missing" or block is None:
         return BlockStatus(source, source.where(error), "bad", block, problem=error.problem)
     problem = replace(error.problem, advice="")  # this command never looks models up, so the advice does not apply

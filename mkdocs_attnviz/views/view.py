@@ -42,8 +42,9 @@ class View(Generic[O]):
     script: str = ATTENTION_SCRIPT
     """The script that draws the view in the page: `package:path`, a file in an installed package. Another package's
     script is loaded after ours, and calls `attnviz.define({name: Class})`."""
-    data: type | None = None
-    """The typed dictionary that declares what `draw` writes for the script, or None if nothing declares it."""
+    data: Any = None
+    """The typed dictionary that declares what `draw` writes for the script, a union of several, or None if nothing
+    declares it."""
     state: tuple[str, ...] | None = None
     """The parts of the state that a link or the block key `state` may set, or None if they are not checked."""
     checks: Mapping[str, Check] = field(default_factory=dict)
@@ -65,7 +66,8 @@ class View(Generic[O]):
         """
         try:
             asked = block.inputs, block.options.parameters()
-            json.dumps(asked)
+            if not is_ours(self.options.__module__):
+                json.dumps(asked)
         except Exception as error:
             message = f"The options of view `{self.name}` cannot be asked for: {error_message(error)}."
             raise block.told(Problem("block", "view", message, trace(error))) from error
