@@ -290,7 +290,7 @@ def test_a_capture_that_fails(register, monkeypatch):
 
 def test_what_a_capture_returns_is_looked_at(register, monkeypatch):
     module = register("extra", extra())
-    context = types.SimpleNamespace(examples=[1])
+    context = types.SimpleNamespace(examples=[1], corpus=None)
 
     def told(value):
         module.capture = lambda _: value
