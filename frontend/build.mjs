@@ -1,9 +1,14 @@
 // Bundles the classic scripts that pages load. Same sources and lock file, same bytes.
-import { readFile, writeFile } from "node:fs/promises";
+import { readdir, readFile, writeFile } from "node:fs/promises";
+import { relative } from "node:path";
 import { build, transform } from "esbuild";
 import { minify } from "terser";
 
-/** Style sheets are imported as minified strings. */
+const folder = process.argv[2] ?? "../mkdocs_attnviz/static";
+const banner =
+  "/*! mkdocs-attnviz, MIT. Contains Lit, (c) Google LLC, BSD-3-Clause. Generated from frontend/: do not edit. */";
+
+/** Imports a style sheet as a minified string. */
 const cssAsText = {
   name: "css-as-text",
   setup({ onLoad }) {
@@ -14,30 +19,52 @@ const cssAsText = {
   },
 };
 
-const folder = process.argv[2] ?? "../mkdocs_attnviz/static";
-const banner =
-  "/*! mkdocs-attnviz, MIT. Contains Lit, (c) Google LLC, BSD-3-Clause. Generated from frontend/: do not edit. */";
+/**
+ * Takes modules that `attnviz-all.js` has from there, by the global `attnviz.shared`, and notes in `used` which they
+ * are: the name in `shared` → the path.
+ */
+function sharing(inAll, used) {
+  return {
+    name: "sharing",
+    setup(bundle) {
+      bundle.onResolve({ filter: /^(lit$|\.)/ }, async ({ path, importer, kind, resolveDir, pluginData }) => {
+        if (kind === "entry-point" || pluginData === "resolved") return;
+        const found = await bundle.resolve(path, { importer, kind, resolveDir, pluginData: "resolved" });
+        const module = relative(".", found.path);
+        if (!inAll.has(module)) return found;
+        const name = path === "lit" ? path : module.replace(/^src\/|\.ts$/g, "");
+        used.set(name, path === "lit" ? path : `./${module}`);
+        return { path: name, namespace: "shared" };
+      });
+      bundle.onLoad({ filter: /./, namespace: "shared" }, ({ path }) => ({
+        contents: `module.exports = { __esModule: true, ...attnviz.shared[${JSON.stringify(path)}] };`,
+      }));
+    },
+  };
+}
 
-// A page loads one of them: the first where all of its figures show attention, else the second.
-for (const [entry, name] of [
-  ["main", "attnviz"],
-  ["main-all", "attnviz-all"],
-]) {
-  const { outputFiles } = await build({
-    entryPoints: [`src/${entry}.ts`],
+/** Bundles a script without writing it. `entry` is a file, or the text of one. */
+async function bundled(entry, plugins = []) {
+  const source = entry.endsWith(".ts") ? { entryPoints: [entry] } : { stdin: { contents: entry, resolveDir: "." } };
+  return build({
+    ...source,
     write: false,
+    metafile: true,
     bundle: true,
     format: "iife",
     target: "es2021",
     minify: true,
     legalComments: "none",
     conditions: ["production"],
-    plugins: [cssAsText],
+    plugins: [cssAsText, ...plugins],
     logLevel: "warning",
   });
+}
+
+async function write(name, { outputFiles }, frame = (text) => text) {
   // Line breaks before an indentation stand in templates, where one space does as well; others are meant ("\n" in a
   // script is written as one).
-  const bundled = outputFiles[0].text.trim().replace(/\n +/g, " ");
+  const text = frame(outputFiles[0].text.trim().replace(/\n +/g, " "));
   // What esbuild leaves: a further 3% of what readers load.
   const compress = {
     passes: 3,
@@ -47,6 +74,38 @@ for (const [entry, name] of [
     keep_fargs: false,
     lhs_constants: false,
   };
-  const { code } = await minify(bundled, { ecma: 2020, compress, mangle: true });
+  const { code } = await minify(text, { ecma: 2020, compress, mangle: true });
   await writeFile(`${folder}/${name}.js`, `${banner}\n${code}\n`);
 }
+
+/** Returns a script that waits for `attnviz.shared`; instant navigation may run a page's scripts in any order. */
+function waiting(script) {
+  return `(() => {
+    const run = () => {
+      if (!globalThis.attnviz?.shared) (globalThis.attnvizWaiting ??= []).push(run);
+      else { ${script} }
+    };
+    run();
+  })();`;
+}
+
+// A page loads `attnviz.js` if all its figures show attention, else `attnviz-all.js`, followed by the own scripts of the
+// views in `views/own/` that it has.
+await write("attnviz", await bundled("src/main.ts"));
+const inAll = new Set(Object.keys((await bundled("src/main-all.ts")).metafile.inputs));
+const used = new Map();
+const files = (await readdir("src/views/own")).filter((file) => file.endsWith(".ts")).sort();
+for (const file of files) {
+  const view = file.replace(".ts", "");
+  const entry = `import View from "./src/views/own/${view}.js"; attnviz.define({ ${view}: View });`;
+  await write(`attnviz-${view}`, await bundled(entry, [sharing(inAll, used)]), waiting);
+}
+const shared = [...used].sort(([one], [other]) => (one < other ? -1 : 1));
+const imports = shared.map(([, path], number) => `import * as shared${number} from ${JSON.stringify(path)};`);
+const names = shared.map(([name], number) => `${JSON.stringify(name)}: shared${number}`);
+const sharesModules = `
+  import { runWaiting, tools } from "./src/element/public.js";
+  ${imports.join("\n")}
+  Object.assign(attnviz, Object.assign(tools, { shared: { ${names.join(", ")} } }));
+  runWaiting();`;
+await write("attnviz-all", await bundled(`import "./src/main-all.js"; ${sharesModules}`));

@@ -28,9 +28,11 @@ from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.cache.files import write_atomically
+from mkdocs_attnviz.provenance import provenance
 from mkdocs_attnviz.publishing import printable
 from mkdocs_attnviz.views import VIEWS, block_of
 from mkdocs_attnviz.views.drawing import Drawing, Picture, bytes_of, fits_page
+from mkdocs_attnviz.views.figure_data import Provenance
 from mkdocs_attnviz.views.svg.document import titled
 from mkdocs_attnviz.views.view import ALL_SCRIPT, ATTENTION_SCRIPT
 
@@ -53,6 +55,8 @@ ID = re.compile(r'id="([^"]*)"')
 SCRIPT_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 OURS = "mkdocs_attnviz:"
 """The beginning of the names of our own scripts."""
+WAITING = "(run=>globalThis.attnviz?run():(globalThis.attnvizWaiting??=[]).push(run))(()=>{%s\n});\n"
+"""A script of another package waits for ours, since instant navigation may run a page's scripts in any order."""
 END_OF_SCRIPT = re.compile(r"</script|<!--", re.IGNORECASE)
 DATA_FILE = re.compile(r"[0-9a-f]{64}\.js")
 PART_OF_NAME = re.compile(r"[\w-]")
@@ -219,10 +223,10 @@ class Figure:
     def scripts(self) -> tuple[str, ...]:
         """The names of the scripts that the figure needs, in the order in which they are loaded."""
         own = VIEWS[self.block.view].script
-        if own.startswith(OURS) and self.before is None:
-            return (own,)
-        ours = ATTENTION_SCRIPT if self.before is None else ALL_SCRIPT
-        return (ours,) if own.startswith(OURS) else (ours, own)
+        bases = (ATTENTION_SCRIPT, ALL_SCRIPT)
+        attention = self.before is None and (own == ATTENTION_SCRIPT or not own.startswith(OURS))
+        base = ATTENTION_SCRIPT if attention else ALL_SCRIPT
+        return (base,) if own in bases else (base, own)
 
     def check_scripts(self) -> None:
         """Read the scripts, so that one that is missing costs no other figure of its page anything.
@@ -241,6 +245,11 @@ class Figure:
         as_it_is = self.before[0].sentence
         changed = self._changed[0].upper() + self._changed[1:]
         return f"{changed}: {self.drawing.sentence} As it is: {as_it_is}{self._notes}"
+
+    @property
+    def provenance(self) -> Provenance:
+        """The origin of the figure: models, versions, precision, citation."""
+        return provenance(self.block, [self.entry] if self.before is None else [self.entry, self.before[1]])
 
     @property
     def _notes(self) -> str:
@@ -298,12 +307,13 @@ class Figure:
         state = {} if self.block.state is None else {"state": self.block.state}
         shown = self._drawing_data(self.drawing, self.entry, assets) | state
         if self.before is None:
-            return shown
+            return {**shown, "provenance": self.provenance}
         return {
             "view": "compared",
             **state,
             "label": self.sentence,
             "theme": self.block.theme,
+            "provenance": self.provenance,
             "interventions": self._changed,
             "of": shown,
             "before": self._drawing_data(*self.before, assets),
@@ -597,6 +607,8 @@ def _script(name: str) -> tuple[str, bytes]:
         raise BlockError(f"The script {name} has a file name with other characters than letters, digits, - and _.")
     if not name.startswith(OURS) and END_OF_SCRIPT.search(text):
         raise BlockError(f"The script {name} holds `</script` or `<!--`, which would end it inside of a page.")
+    if not name.startswith(OURS):
+        content = (WAITING % text).encode()
     _SCRIPTS.add(name)
     return f"{stem}-{hashlib.sha256(content).hexdigest()[:10]}.js", content
 

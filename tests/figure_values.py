@@ -102,10 +102,11 @@ def with_scripts_of(revision: str, site: Path, folder: Path) -> Path:
     copy = folder / "site"
     shutil.copytree(site, copy)
     for path in (copy / "assets" / "attnviz").glob("attnviz-*.js"):
-        name = "attnviz-all.js" if path.name.startswith("attnviz-all") else "attnviz.js"
+        name = f"{path.stem.rpartition('-')[0]}.js"
         script = f"{revision}:{STATIC}/{name}"
         command = ["git", "show", script] if revision != "." else ["cat", f"{STATIC}/{name}"]
-        path.write_bytes(subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout)
+        content = subprocess.run(command, cwd=ROOT, check=False, capture_output=True).stdout
+        path.write_bytes(content)  # empty if that revision has the view in another script
     return copy
 
 

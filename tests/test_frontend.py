@@ -9,11 +9,14 @@ from conftest import ROOT
 
 STATIC = ROOT / "mkdocs_attnviz" / "static"
 MOST = {"attnviz.js": 54_000, "attnviz-all.js": 76_000}
-"""Gzipped bytes of what a page loads: one for views of attention, one for all views."""
+"""Gzipped bytes of what a page loads: one script for views of attention, one for most views."""
+MOST |= dict.fromkeys((f"attnviz-{path.stem}.js" for path in (ROOT / "frontend/src/views/own").glob("*.ts")), 14_000)
+"""And the script of each view that has its own, which a page loads after the second one."""
 
 
 def test_the_bundles_are_up_to_date(tmp_path):
     subprocess.run(["node", "build.mjs", str(tmp_path)], cwd=ROOT / "frontend", check=True)
+    assert {path.name for path in STATIC.glob("*.js")} == MOST.keys(), "run `make bundle`; remove scripts of no view"
     for name in MOST:
         assert (tmp_path / name).read_bytes() == (STATIC / name).read_bytes(), "run `make bundle`"
 

@@ -10,9 +10,10 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
+from mkdocs_attnviz.block.defaults import TODAY
 from mkdocs_attnviz.block.interventions import Intervention, combined
 from mkdocs_attnviz.block.problem import BlockError, Problem
-from mkdocs_attnviz.block.values import TODAY, Day, Generate, Message, Part, key
+from mkdocs_attnviz.block.values import Day, Generate, Message, Part, key
 from mkdocs_attnviz.publishing import printable
 
 MAX_ID = 100  # characters

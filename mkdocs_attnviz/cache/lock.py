@@ -14,7 +14,7 @@ import hashlib
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -154,10 +154,10 @@ def _changes(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {before[name]}, now {now[name]}" for name in changed)
 
 
-def known_versions(made_with: object) -> dict[str, str]:
-    """Return the package versions in an entry's `made_with`, without anything that cannot be a version."""
+def known_versions(made_with: object, packages: Iterable[str] = PACKAGES) -> dict[str, str]:
+    """Return the versions of these packages in an entry's `made_with`, without anything that cannot be a version."""
     mapping = made_with if isinstance(made_with, Mapping) else {}
-    versions = {name: mapping[name] for name in PACKAGES if isinstance(mapping.get(name), str)}
+    versions = {name: mapping[name] for name in packages if isinstance(mapping.get(name), str)}
     return {name: version for name, version in versions.items() if PACKAGE_VERSION.fullmatch(version)}
 
 

@@ -24,6 +24,7 @@ from mkdocs_attnviz.models.engine.client import ModelFailed
 from mkdocs_attnviz.models.identity.reference import ModelRef, moved, resolve
 from mkdocs_attnviz.pipeline import Build
 from mkdocs_attnviz.views import OPTIONS
+from mkdocs_attnviz.views.figure_data import Provenance
 
 State = Literal["cached", "shared", "missing", "damaged", "bad"]
 """The status of a block. `shared`: the entry is only in the shared cache. `bad`: the block itself has an error."""
@@ -54,6 +55,8 @@ class BlockStatus:
     lacking: tuple[str, ...] = ()
     """The keys of entries that are not on this machine. A block with interventions needs two: one of the changed model
     and one of the unchanged model."""
+    provenance: Provenance | None = None
+    """The origin of the figure, or None if it cannot be drawn from entries on this machine."""
     problem: Problem | None = None
     """The reason why no figure can be drawn, or None if it can be drawn."""
 
@@ -110,7 +113,7 @@ def _here(build: Build, source: Source) -> BlockStatus:
     if lacking:
         return replace(status, state="missing", lacking=tuple(lacking), problem=Problem("missing", "", NOT_HELD))
     try:
-        build.figure(plan, entries)
+        status = replace(status, provenance=build.figure(plan, entries).provenance)
     except DamagedEntry as error:
         name = f"{build.settings.cache_dir}/{file_name(plan.request.key)}"
         problem = _damaged(f"Nothing can be drawn from its cache entry {name}.", trace(error))

@@ -110,6 +110,7 @@ def _as_json(block_status: BlockStatus) -> dict[str, Any]:
         "key": block_status.key,
         "size": block_status.size,
         "age": None if seconds is None else int(seconds),
+        "provenance": block_status.provenance,
         "problem": block_status.problem.sentences if block_status.problem else "",
     }
 

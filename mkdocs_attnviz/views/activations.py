@@ -21,7 +21,13 @@ from mkdocs_attnviz.views.svg.document import called, capped, document, escape, 
 from mkdocs_attnviz.views.svg.token_flow import LIST, PANEL, json_of, sequences
 from mkdocs_attnviz.views.view import ALL_SCRIPT, View
 
-ACTIVATIONS = Capture("activations", 1, run="mkdocs_attnviz.models.captures.activations:capture", attention=False)
+ACTIVATIONS = Capture(
+    "activations",
+    1,
+    run="mkdocs_attnviz.models.captures.activations:capture",
+    attention=False,
+    stored="activations in 16 bits, scaled by neuron",
+)
 WIDTH, SIDE, ROW = 680, 120, 20
 SATURATED = 0.1
 """The fraction of the neurons whose largest activation gets the full colour. Without it, one very active neuron would

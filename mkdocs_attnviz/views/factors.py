@@ -23,7 +23,13 @@ from mkdocs_attnviz.views.svg.document import HEADS, called, document, escape, p
 from mkdocs_attnviz.views.svg.token_flow import LIST, PANEL, height, json_of, lines, sequences, texts
 from mkdocs_attnviz.views.view import ALL_SCRIPT, View
 
-FACTORS = Capture("factors", 1, run="mkdocs_attnviz.models.captures.factors:capture", attention=False)
+FACTORS = Capture(
+    "factors",
+    1,
+    run="mkdocs_attnviz.models.captures.factors:capture",
+    attention=False,
+    stored="strengths with 5 digits",
+)
 WIDTH, LINE, ROW = 680, 28, 30
 STRIP, LEAST, MOST = 88, 4, 12
 """The heights in px of the bars above a token: all bars together, one bar at least, and one bar at most."""

@@ -23,7 +23,14 @@ from mkdocs_attnviz.views.svg.document import capped, document, escape, palette,
 from mkdocs_attnviz.views.svg.token_flow import PANEL, json_of, sequences
 from mkdocs_attnviz.views.view import ALL_SCRIPT, View
 
-LENS = Capture("lens", 2, run="mkdocs_attnviz.models.captures.lens:capture", head=True, attention=False)
+LENS = Capture(
+    "lens",
+    2,
+    run="mkdocs_attnviz.models.captures.lens:capture",
+    head=True,
+    attention=False,
+    stored="probabilities with 5 digits",
+)
 WIDTH, ROW, CHARACTER, SIDE = 680, 26, 8, 84
 POSITIONS, LAYERS, LONGEST = 10, 14, 12
 """The limits of a static picture: columns, rows, and characters in a cell."""

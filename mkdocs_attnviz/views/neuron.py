@@ -12,7 +12,7 @@ from typing import Any
 
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.cache.entry import Entry
-from mkdocs_attnviz.models.engine.capture import Capture
+from mkdocs_attnviz.models.engine.capture import WEIGHTS, Capture
 from mkdocs_attnviz.views.attention import state_checks
 from mkdocs_attnviz.views.attention.figure_data import AttentionFigure, Neurons, Term
 from mkdocs_attnviz.views.attention.options import AttentionOptions, data, select
@@ -25,7 +25,12 @@ from mkdocs_attnviz.views.svg.lines import picture as lines
 from mkdocs_attnviz.views.svg.neuron import expansion, picture
 from mkdocs_attnviz.views.view import ATTENTION_SCRIPT, View
 
-SCORES = Capture("scores", 2, run="mkdocs_attnviz.models.captures.scores:capture")
+SCORES = Capture(
+    "scores",
+    2,
+    run="mkdocs_attnviz.models.captures.scores:capture",
+    stored=f"{WEIGHTS}; queries and keys in 16 bits, scaled by dimension",
+)
 
 
 class Options(AttentionOptions):

@@ -23,7 +23,12 @@ from mkdocs_attnviz.views.svg.token_flow import PANEL, Likeliest, height, json_o
 from mkdocs_attnviz.views.view import ALL_SCRIPT, View
 
 PREDICTIONS = Capture(
-    "predictions", 2, run="mkdocs_attnviz.models.captures.predictions:capture", head=True, attention=False
+    "predictions",
+    2,
+    run="mkdocs_attnviz.models.captures.predictions:capture",
+    head=True,
+    attention=False,
+    stored="probabilities with 5 digits",
 )
 BARS = 12
 """The number of bars that are visible without scrolling."""

@@ -26,7 +26,14 @@ from mkdocs_attnviz.views.svg.document import called
 from mkdocs_attnviz.views.svg.token_flow import NOTED, PANEL, STRIP, Bars, height, picture, sequences, texts
 from mkdocs_attnviz.views.view import ALL_SCRIPT, View
 
-SALIENCY = Capture("saliency", 2, run="mkdocs_attnviz.models.captures.saliency:capture", head=True, attention=False)
+SALIENCY = Capture(
+    "saliency",
+    2,
+    run="mkdocs_attnviz.models.captures.saliency:capture",
+    head=True,
+    attention=False,
+    stored="attributions in 16 bits, scaled by output",
+)
 
 COMPARED = ("integrated_gradients", "deep_lift", "gradient_shap", "occlusion", "feature_ablation")
 """The methods that compare with a baseline."""

@@ -26,9 +26,15 @@ from mkdocs_attnviz.views.drawing import Drawing, Picture
 from mkdocs_attnviz.views.figure_data import Blob, Drawn
 from mkdocs_attnviz.views.svg.document import document, escape_words, palette, styles
 from mkdocs_attnviz.views.svg.token_flow import PANEL
-from mkdocs_attnviz.views.view import ALL_SCRIPT, View
+from mkdocs_attnviz.views.view import View, own_script
 
-SIMILARITY = Capture("similarity", 1, run="mkdocs_attnviz.models.captures.similarity:capture", attention=False)
+SIMILARITY = Capture(
+    "similarity",
+    1,
+    run="mkdocs_attnviz.models.captures.similarity:capture",
+    attention=False,
+    stored="similarities in 16 bits, scaled by layer",
+)
 NAMES: Mapping[str, str] = {"cka": "CKA", "cca": "CCA", "svcca": "SVCCA", "pwcca": "PWCCA"}
 """The names of the measures."""
 SIZE, EDGE, LARGEST, LINE, NAMED = 360, 40, 48, 18, 24
@@ -346,7 +352,7 @@ VIEW = View(
     Options,
     SIMILARITY,
     draw,
-    script=ALL_SCRIPT,
+    script=own_script("similarity"),
     data=SimilarityFigure,
     state=("stack", "measure", "row", "col"),
     checks={"row": state_checks.number, "col": state_checks.number},

@@ -17,7 +17,7 @@ from mkdocs_attnviz.views.drawing import Drawing
 from mkdocs_attnviz.views.state_checks import Check
 
 ATTENTION_SCRIPT, ALL_SCRIPT = "mkdocs_attnviz:static/attnviz.js", "mkdocs_attnviz:static/attnviz-all.js"
-"""The names of our own scripts. The second one contains everything in the first."""
+"""The names of our own scripts for several views. The second one contains everything in the first."""
 
 O = TypeVar("O", bound=Options)  # noqa: E741
 
@@ -90,6 +90,11 @@ class View(Generic[O]):
         if not isinstance(drawing, Drawing):
             raise TypeError("what its `draw` returns is no Drawing")
         return drawing
+
+
+def own_script(name: str) -> str:
+    """Return the name of the script that only our view of this name needs; `frontend/src/views/own/` has its source."""
+    return f"mkdocs_attnviz:static/attnviz-{name}.js"
 
 
 AnyView = View[Any]

@@ -5,7 +5,7 @@ import { type AcrossLayers, FILTERS, type Filter } from "./figure.js";
 import { isPair, offeredHeads } from "./state.js";
 import type { WeightsController } from "./weights-controller.js";
 
-/** Until a layer that the reader turns to is there: the one after it is to wait. */
+/** Milliseconds after a turn to another layer until the one after it is fetched, too: the first is to come first. */
 const TURNED_MS = 300;
 
 /** A view's choices, whatever else it lets choose. */
@@ -59,12 +59,12 @@ export function layerSelect(reader: Chooser): TemplateResult | typeof nothing {
   return choice("Layer", layer, numbers(layers), turn, () => fetchBeside(reader));
 }
 
-/** What the other controls do not say. */
+/** A note of what the other controls do not say. */
 export function howText({ how }: WeightsController): TemplateResult | typeof nothing {
   return how ? html`<span class="how">${how}</span>` : nothing;
 }
 
-/** For views of one head. */
+/** The control that chooses one head. */
 export function headSelect(reader: WeightsController): TemplateResult | typeof nothing {
   const { across_heads, across_layers, heads, layer } = reader.state;
   if (across_heads || across_layers === "rollout") return nothing;

@@ -8,13 +8,13 @@ import { choice } from "./controls.js";
 import { type Change, CONTRAST, offers } from "./state.js";
 import type { WeightsController } from "./weights-controller.js";
 
-/** What a view adds to the options that all views share. */
+/** The options that a view adds to those that all views share. */
 export interface OptionsOf {
-  /** Whether there are several heads to put together. */
+  /** True if there are several heads to put together. */
   heads: boolean;
-  /** Whether tokens can be locked. */
+  /** True if tokens can be locked. */
   tokens: boolean;
-  /** Whether there are only small pictures to see. */
+  /** True if only small pictures are shown. */
   coarse?: boolean;
   /** Switches of its own. */
   more?: unknown;
@@ -131,7 +131,7 @@ const THRESHOLDS = [
   ["min_weight", "weights of at least"],
   ["mass", "the strongest of each row"],
 ] as const;
-/** What a threshold begins with. */
+/** The initial values of the thresholds. */
 const FIRST = { min_weight: 0.1, mass: 0.8 };
 
 function threshold(reader: WeightsController): TemplateResult {

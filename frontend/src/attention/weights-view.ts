@@ -15,7 +15,7 @@ import { WeightsController } from "./weights-controller.js";
 /** Pixels of the legend below a picture, as `LEGEND` in `figure.py` has them. */
 const LEGEND = 24;
 
-/** Where the rows begin and end, and where the columns do. */
+/** The first and last position of the rows, and of the columns. */
 type Ends = [number, number, number, number];
 
 /** Closes the options if they are open; the keyboard, if it was in there, comes back to their button. */
@@ -27,7 +27,7 @@ export function closeOptions(choices: Pick<Choices<object>, "open" | "toggle">, 
   return true;
 }
 
-/** What the views of weights share: a reader's state, one line of controls, options, a table, keys. */
+/** The base of all views of weights: a reader's state, one line of controls, options, a table, keys. */
 export abstract class WeightsView extends AttentionView<State, Change> {
   protected readonly reader: WeightsController;
   private readonly weightsTable = memo(
@@ -47,11 +47,11 @@ export abstract class WeightsView extends AttentionView<State, Change> {
     host.addController(this);
   }
 
-  /** What follows the choice of a stack. */
+  /** The controls that follow the choice of a stack. */
   protected abstract controls(): unknown;
   protected abstract options(): OptionsOf;
   protected abstract body(): unknown;
-  /** What is announced after a change. */
+  /** The sentence that is announced after a change. */
   protected abstract summary(): string[];
   /** Frees what is locked. Returns false if there is nothing. */
   protected abstract free(): boolean;
@@ -59,7 +59,7 @@ export abstract class WeightsView extends AttentionView<State, Change> {
   protected at(_: Event): WeightsController {
     return this.reader;
   }
-  /** Whether brackets turn to another layer. */
+  /** True if the keys [ and ] turn to another layer. */
   protected turns = (): boolean => true;
 
   render(): TemplateResult {

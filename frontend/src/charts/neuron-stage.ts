@@ -111,7 +111,7 @@ export class NeuronStage {
     return pointed?.side === "left" ? pointed.index : this.offered;
   }
 
-  // What the reader does
+  // The reader's actions
 
   private select(token: TokenRef | null): void {
     this.strips.leave();
@@ -144,7 +144,7 @@ export class NeuronStage {
     if (announce) this.choices.announce();
   }
 
-  // What is shown
+  // The parts of the picture
 
   render(): TemplateResult {
     const { state } = this.choices;

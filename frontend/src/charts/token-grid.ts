@@ -9,7 +9,7 @@ export interface GridPlace {
 }
 
 export interface Grid {
-  /** From top to bottom. */
+  /** The rows from top to bottom. */
   rows: string[];
   /** Above the columns, under a name of their own; null where there is nothing to say. */
   above: { name: string; tokens: (string | null)[] } | null;

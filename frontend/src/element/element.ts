@@ -5,7 +5,7 @@ import css from "./element.css";
 import { type Blob, type Figure, parseFigure } from "./figure.js";
 import { installReceiver } from "./files.js";
 import { asked, decodeState, encodeState } from "./link.js";
-import { tools } from "./public.js";
+import { runWaiting, tools } from "./public.js";
 import { reveal } from "./reveal.js";
 import { palest, type Scheme, SchemeController } from "./scheme.js";
 import { type Decode, Store } from "./store.js";
@@ -44,6 +44,7 @@ export class AttnViz extends LitElement implements ViewHost {
     globalThis.attnviz = { define: (more) => AttnViz.define(more), ...tools };
     (known ?? AttnViz).add(views);
     if (!known) customElements.define("attn-viz", AttnViz);
+    runWaiting();
   }
 
   private static add(views: Record<string, ViewClass>): void {

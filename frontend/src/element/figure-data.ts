@@ -8,6 +8,39 @@ export interface Blob {
   part?: number;
 }
 
+/** A model that a figure is drawn from. */
+export interface ModelProvenance {
+  /** The name that the author gives it. */
+  name: string;
+  /** The weights: `commit:MODEL@COMMIT` of a hub, or `sha256:DIGEST` of a directory or file. */
+  identity?: string;
+  /** The class of transformers that ran it, which names the task head: `BertForMaskedLM`. */
+  architecture?: string;
+  dtype?: string;
+  /** The kind of device: `cpu`, `cuda`. */
+  device?: string;
+}
+
+/** The origin of a figure, as far as its entry records it. */
+export interface Provenance {
+  models: ModelProvenance[];
+  /** Citations of this package and, where their files have one, of the models. */
+  cite: string[];
+  /** The versions of packages; two if the compared models were run by different ones. */
+  versions?: Record<string, string>[];
+  /** The precision of the stored numbers. */
+  stored?: string;
+}
+
+/** A claim of the author's about the figure, tested when the page was built. */
+export interface ClaimData {
+  /** The claim in words: "In head 8 of layer 2, the weight from “the” to “cat” is at least 0.5". */
+  text: string;
+  holds: boolean;
+  /** The true value: "0.75". */
+  value: string;
+}
+
 /** The data that every figure has in its page; each view declares what it adds. */
 export interface Figure {
   view: string;
@@ -18,6 +51,10 @@ export interface Figure {
   source?: string;
   /** The state that the author chose to begin with, in the form of a link. */
   state?: string;
+  /** The origin of the figure; the two figures within a compared one have none of their own. */
+  provenance?: Provenance;
+  /** What the author claims of the figure (`expect`), in the block's order; absent if nothing is claimed. */
+  claims?: ClaimData[];
 }
 
 /** A figure of a changed model, and of the model as it is. */

@@ -6,10 +6,9 @@ import { attention } from "./index.js";
 import { LensView } from "./lens.js";
 import { PredictView } from "./predict.js";
 import { SaliencyView } from "./saliency.js";
-import { SimilarityView } from "./similarity.js";
 import { TokensView } from "./tokens.js";
 
-/** One line for each file in this folder. */
+/** One line for each file in this folder; those in `own/` have scripts of their own. */
 export const all: Record<string, ViewClass> = {
   ...attention,
   tokens: TokensView,
@@ -18,6 +17,5 @@ export const all: Record<string, ViewClass> = {
   lens: LensView,
   activations: ActivationsView,
   factors: FactorsView,
-  similarity: SimilarityView,
   compared: ComparedView,
 };

@@ -66,7 +66,7 @@ export class ComparedView implements View {
     }
   }
 
-  /** What the reader has chosen holds on the other side, as far as it is there. */
+  /** Applies the reader's choices to the other side, as far as it has them. */
   private turn(before: boolean): void {
     if (before === this.before) return;
     const { shown, host } = this;

@@ -31,7 +31,7 @@ const LEAST = 0.03;
 
 type Ranked = [probability: number, rank: number];
 
-/** By row, of which 0 is the embeddings, and position. */
+/** The cells by row and position; row 0 is the embeddings. */
 interface Lens {
   vocabulary: string[];
   top: number[][][];
@@ -169,7 +169,7 @@ export class LensView extends PanelView<LensState, LensFigure> {
     this.grid.mark(this.read, this.locked);
   }
 
-  /** Of what the cells tell: the actual token, or the watched one. */
+  /** The token whose probability or rank the cells show: the actual one, or the watched one. */
   private ranked(lens: Lens, row: number, col: number): Ranked | null {
     const { cells, watched } = this.choices.state;
     return (cells === "watch" ? lens.watched[row]?.[col]?.[watched] : lens.actual[row]?.[col]) ?? null;
@@ -282,7 +282,7 @@ export class LensView extends PanelView<LensState, LensFigure> {
     return largest(table, sure, "surest positions");
   }
 
-  /** Of one cell, of all positions of a layer, or of all layers, the embeddings first. */
+  /** Returns the values of one cell, of all positions of a layer, or of all layers, the embeddings first. */
   async values({ layer, position: at }: { layer?: number; position?: number } = {}): Promise<object> {
     const lens = await this.loaded("lens", () => this.lens);
     const { state } = this.choices;

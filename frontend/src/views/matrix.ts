@@ -145,7 +145,7 @@ export class MatrixView extends WeightsView {
     return reading ? detail(reading) : detail(hint("a cell to read its weight"), true);
   }
 
-  /** What the cell that is read says; null if there is none. */
+  /** The reading of the cell that is pointed at or locked; null if there is none. */
   private reading({ layer, head }: Heat): Part[] | null {
     const { cell } = this.map;
     const { left, right } = this.reader.tokensOfBoth();

@@ -22,7 +22,7 @@ import css from "./model.css";
 
 /** Controls and readout, which the page has kept room for as well. */
 const AROUND = 40 + 24 + 40;
-/** Of what has opened: its title. */
+/** Returns the title of what has opened. */
 const LEAST_SEEN = 32;
 
 /** The overview, what stands where, width, pitch and pixel ratio, parts of rows and of columns, scheme, contrast. */
@@ -153,7 +153,7 @@ export class ModelView extends WeightsView {
     if (open) this.grid.focus(open);
   }
 
-  /** What has opened below the grid may be below the screen as well; but nothing moves below the pointer without need. */
+  /** Scrolls to what has opened below the grid if it is off the screen; else nothing moves under the pointer. */
   private reveal(keys: boolean): void {
     const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
     const opened = this.detail.picture.element.closest(".opened");

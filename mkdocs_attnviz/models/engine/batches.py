@@ -86,7 +86,6 @@ def run(shelf: Shelf, loaded: Loaded, capture: RunCapture, batch: dict[int, Exam
     else:
         seconds = (time.perf_counter() - start) / len(batch)
         for index, entry in zip(indices, outcome, strict=True):
-            entry = Entry({**entry.meta, "made_with": loaded.made_with}, entry.blobs)
             yield {"event": "captured", "index": index, "seconds": seconds}, entry.to_bytes()
 
 

@@ -33,6 +33,8 @@ class Capture:
     """True if it needs the head that the model was trained with, which turns its last vectors into predictions."""
     attention: bool = True
     """True if it needs attention weights, which not every model has."""
+    stored: str = ""
+    """The precision of its stored numbers, in a few words for readers; empty if that is not known."""
 
     @property
     def identity(self) -> str:
@@ -41,7 +43,9 @@ class Capture:
         return self.name if is_ours(module) else f"{module.partition('.')[0]}/{self.name}"
 
 
-TENSORS = Capture("tensors", 1, run=f"{OURS}tensors:capture_file")
+WEIGHTS = "weights in 8 bits on a square-root scale, within 0.004"
+"""The precision of stored attention weights, in words."""
+TENSORS = Capture("tensors", 1, run=f"{OURS}tensors:capture_file", stored=WEIGHTS)
 """The reading of an author's own file, without a model; its function takes the file's path."""
 
 

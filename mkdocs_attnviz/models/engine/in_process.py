@@ -18,6 +18,7 @@ from mkdocs_attnviz.models.inputs import languages
 from mkdocs_attnviz.models.inputs.examples import example
 from mkdocs_attnviz.models.loading.load import Unusable, check_attention, input_device
 from mkdocs_attnviz.models.loading.loaded import Loaded
+from mkdocs_attnviz.models.loading.made_with import made_with, with_facts
 from mkdocs_attnviz.models.probing.interventions import intervening
 
 
@@ -58,7 +59,8 @@ def entry(
             second = None if other is None else _load(stack, "other", other, other_tokenizer, wanted)
             stack.enter_context(intervening(loaded, interventions, [inputs]))
             examples = [example(loaded, inputs, max_tokens, second)]
-            return function(wanted.run)(Context(loaded, examples, parameters, second))[0]
+            entries = function(wanted.run)(Context(loaded, examples, parameters, second))
+            return with_facts(entries, made_with(loaded, second))[0]
     except Unusable as error:
         raise ValueError(str(error)) from None
 

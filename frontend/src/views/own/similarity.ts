@@ -1,19 +1,19 @@
 import { html, nothing, type TemplateResult, unsafeCSS } from "lit";
-import { choice } from "../attention/controls.js";
-import { heatImage } from "../charts/heat.js";
-import type { Sheet } from "../charts/svg.js";
-import { accent, DEEPEST, ground, tint } from "../charts/tint.js";
-import { stepped, walkByKey } from "../controls/keyboard.js";
-import { type Ramp, ramp } from "../controls/legend.js";
-import { PanelView } from "../controls/panel-view.js";
-import { hint, type Reading } from "../controls/reading.js";
-import { largest, type Table } from "../controls/table.js";
-import type { Figure } from "../element/figure.js";
-import type { Similar, SimilarityFigure, SimilarityState } from "../element/figure-data.js";
-import type { ViewHost } from "../element/view.js";
-import { oneOf, position } from "../lib/checks.js";
-import type { Range } from "../lib/geometry.js";
-import { Scaled } from "../lib/packed.js";
+import { choice } from "../../attention/controls.js";
+import { heatImage } from "../../charts/heat.js";
+import type { Sheet } from "../../charts/svg.js";
+import { accent, DEEPEST, ground, tint } from "../../charts/tint.js";
+import { stepped, walkByKey } from "../../controls/keyboard.js";
+import { type Ramp, ramp } from "../../controls/legend.js";
+import { PanelView } from "../../controls/panel-view.js";
+import { hint, type Reading } from "../../controls/reading.js";
+import { largest, type Table } from "../../controls/table.js";
+import type { Figure } from "../../element/figure.js";
+import type { Similar, SimilarityFigure, SimilarityState } from "../../element/figure-data.js";
+import type { ViewHost } from "../../element/view.js";
+import { oneOf, position } from "../../lib/checks.js";
+import type { Range } from "../../lib/geometry.js";
+import { Scaled } from "../../lib/packed.js";
 import css from "./similarity.css";
 
 const MEASURES = ["cka", "cca", "svcca", "pwcca"] as const;
@@ -56,8 +56,8 @@ function narrowText({ narrow }: Span): string {
   return narrow ? `narrow range: ${least === most ? `all ${most}` : `${least} to ${most}`} · ` : "";
 }
 
-/** How alike layers hold the tokens of a text, as a matrix: of one model, or of one in rows and another in columns. */
-export class SimilarityView extends PanelView<SimilarityState, SimilarityFigure> {
+/** The similarity of layers' representations of a text, as a matrix: of one model, or of two, in rows and columns. */
+export default class SimilarityView extends PanelView<SimilarityState, SimilarityFigure> {
   static readonly styles = unsafeCSS(css);
 
   private readonly grid = document.createElement("div");
@@ -104,7 +104,7 @@ export class SimilarityView extends PanelView<SimilarityState, SimilarityFigure>
     return Math.max(2, Math.min(LARGEST, Math.floor(room / Math.max(...shape(this.similar)))));
   }
 
-  /** Where cells begin: below the labels, and the names of two models. */
+  /** The corner at which cells begin: below the labels, and the names of two models. */
   private get top(): number {
     return EDGE + (this.headings.length && NAMES);
   }
@@ -340,8 +340,8 @@ export class SimilarityView extends PanelView<SimilarityState, SimilarityFigure>
   }
 
   /**
-   * Of `stack` and `measure`, or of what is shown: rows compared with columns, embeddings first. The columns are the
-   * rows' layers, or with `models` the other's.
+   * Returns the values of `stack` and `measure`, by default of those shown: rows compared with columns, embeddings
+   * first. The columns are the rows' layers, or with `models` the other's.
    */
   async values(request: Partial<SimilarityState>): Promise<object> {
     const { stack, measure } = { ...this.choices.state, ...request };
