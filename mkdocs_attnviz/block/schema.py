@@ -45,6 +45,8 @@ def json_schema(views: Mapping[str, type[Options]]) -> dict[str, Any]:
     parts = common["$defs"]
     for own in schemas.values():
         parts |= own.get("$defs", {})
+    sources = [source for options in views.values() for source in options.sources]
+    no_source = dict.fromkeys(sources, False)
     return {
         "$schema": GenerateJsonSchema.schema_dialect,
         "title": "attention block",
@@ -53,9 +55,13 @@ def json_schema(views: Mapping[str, type[Options]]) -> dict[str, Any]:
         "properties": properties,
         "dependentSchemas": {name: {"properties": dict.fromkeys(others, False)} for name, others in EITHER.items()},
         "oneOf": [
-            {"required": ["model", "text"], "properties": {"tensors": False, "chat": False}},
-            {"required": ["model", "chat"], "properties": {"tensors": False}},
-            {"required": ["tensors"], "properties": dict.fromkeys(BY_MODEL, False)},
+            {"required": ["model", "text"], "properties": {"tensors": False, "chat": False} | no_source},
+            {"required": ["model", "chat"], "properties": {"tensors": False} | no_source},
+            {"required": ["tensors"], "properties": dict.fromkeys(BY_MODEL, False) | no_source},
+            *(
+                {"required": [source], "properties": dict.fromkeys((*BY_MODEL, "tensors"), False)}
+                for source in sources
+            ),
         ],
         "allOf": [{"if": _is_view(name), "then": _rules(own)} for name, own in schemas.items()],
         "unevaluatedProperties": False,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -73,6 +74,8 @@ class Sublayers:
     """The number of connections that lead around several sublayers, which the units do not show."""
     between: int = 0
     """The number of places where a model transforms its stream between two units, by matrices of weights."""
+    post_norm: bool = False
+    """True if a norm follows each addition, so that it stays where a sublayer is left out."""
 
     def __iter__(self) -> Iterator[tuple[str, Unit, Sublayer]]:
         for stack, units in self.units.items():
@@ -81,11 +84,14 @@ class Sublayers:
                     yield stack, unit, sublayer
 
 
-def run(loaded: Loaded, inputs: dict[str, torch.Tensor]) -> torch.Tensor | None:
-    """Run the whole model without a cache of earlier tokens, and return its logits if it has any."""
+def run(loaded: Loaded, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Run the whole model without a cache of earlier tokens, and return its logits."""
+    return loaded.checked_values(loaded.logits_of(_outputs(loaded, inputs)))
+
+
+def _outputs(loaded: Loaded, inputs: dict[str, torch.Tensor]) -> Any:
     once = {"use_cache": False} if "use_cache" in accepted_arguments(loaded.model) else {}
-    outputs = loaded.model(**inputs, **once, return_dict=True)
-    return None if loaded.task is None else loaded.checked_values(loaded.logits_of(outputs))
+    return loaded.model(**inputs, **once, return_dict=True)
 
 
 def find_sublayers(loaded: Loaded, example: Example) -> Sublayers:
@@ -105,9 +111,8 @@ def find_sublayers(loaded: Loaded, example: Example) -> Sublayers:
 def _found(loaded: Loaded, example: Example) -> Sublayers:
     record = Record()
     inputs = collate(loaded, [example])
-    once = {"use_cache": False} if "use_cache" in accepted_arguments(loaded.model) else {}
     with torch.no_grad(), recording(record):
-        loaded.model(**inputs, **once, return_dict=True)
+        _outputs(loaded, inputs)
     lengths = {value for tensor in inputs.values() for value in tensor.shape[1:]}
     search = _Search(loaded, record, lengths)
     chains = {name: chain for name, end in search.ends() if (chain := search.chain(end))}
@@ -256,13 +261,13 @@ class _Described:
         self.covered: set[int] = set()
         """The operations that lead from the stream to a sublayer's branch."""
         self.seen: set[int] = set()
-        self.between = 0
+        self.between = self.norms = 0
 
     def sublayers(self) -> Sublayers:
         ends = dict(self.search.ends())
         units = {stack: self._units(chain, ends[stack]) for stack, chain in self.chains.items()}
         self._check_attention(ends)
-        return Sublayers(units, self.outer, self.search.skips, self.between)
+        return Sublayers(units, self.outer, self.search.skips, self.between, self.norms > 1)
 
     def _check_attention(self, ends: Mapping[str, int]) -> None:
         """Check that the sublayers hold all attention that leads to the last hidden states.
@@ -304,6 +309,7 @@ class _Described:
         if any(map(self.kinds.multiplies, norm)):
             self.between += 1
         else:
+            self.norms += bool(norm)
             sublayers[-1].parameters += sum(self._count(operation, counted) for operation in norm)
         return Unit(sublayers, self._key(group[0].origin), self._key(end))
 
