@@ -106,7 +106,7 @@ def _check_subject(tree: TextTree, allowed: Fields, sources: Sequence[str]) -> N
         if source in values:
             for name in (*BY_MODEL, "tensors"):
                 if name in values:
-                    message = f"`{source}` is drawn as it stands, without a model, so `{name}` does not belong in the block."
+                    message = f"`{source}` stands in place of a model, so `{name}` does not belong in the block."
                     raise tree.wrong((name,), message)
             return
     if "tensors" in values:

@@ -58,10 +58,7 @@ def json_schema(views: Mapping[str, type[Options]]) -> dict[str, Any]:
             {"required": ["model", "text"], "properties": {"tensors": False, "chat": False} | no_source},
             {"required": ["model", "chat"], "properties": {"tensors": False} | no_source},
             {"required": ["tensors"], "properties": dict.fromkeys(BY_MODEL, False) | no_source},
-            *(
-                {"required": [source], "properties": dict.fromkeys((*BY_MODEL, "tensors"), False)}
-                for source in sources
-            ),
+            *({"required": [source], "properties": dict.fromkeys((*BY_MODEL, "tensors"), False)} for source in sources),
         ],
         "allOf": [{"if": _is_view(name), "then": _rules(own)} for name, own in schemas.items()],
         "unevaluatedProperties": False,

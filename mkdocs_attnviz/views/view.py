@@ -71,7 +71,7 @@ class View(Generic[O]):
 
     def own_entry(self, block: Block) -> Entry | None:
         """Return the entry of a block that is drawn from a key of its own, without a model; None for any other."""
-        if self.entry is None or block.options.source() is None:
+        if self.entry is None or block.options.source() is None or not isinstance(block.options, self.options):
             return None
         return self.entry(block.options)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -125,7 +126,7 @@ class Losses:
 
     def _neighbours(self) -> Iterator[tuple[str, int, Unit, Unit]]:
         for stack, units in self.sublayers.units.items():
-            for number, (first, second) in enumerate(zip(units, units[1:], strict=False)):
+            for number, (first, second) in enumerate(pairwise(units)):
                 yield stack, number, first, second
 
     def _exchanged(self, batch: Batch, notes: Notes, first: Unit, second: Unit) -> float | None:

@@ -135,9 +135,8 @@ class _Recorder(TorchFunctionMode):
         self._busy = False
 
     def _note_output(self, call: ModuleCall, args: Any, tensors: list[torch.Tensor]) -> None:
-        unknown = [
-            tensor for tensor in tensors if id(tensor) not in self._made_by and not isinstance(tensor, torch.nn.Parameter)
-        ]
+        made = [tensor for tensor in tensors if not isinstance(tensor, torch.nn.Parameter)]
+        unknown = [tensor for tensor in made if id(tensor) not in self._made_by]
         if unknown:  # computed where no function can be seen, as by a script or a kernel
             self._add(type(call.module).__name__, Key(id(call.module), call.use, WHOLE), _tensors(args), unknown)
         known = next((each for each in tensors if each.is_floating_point() and id(each) in self._made_by), None)

@@ -78,8 +78,12 @@ class Notes:
         stream = _shaped(stream, self.values[start])
         steps = self._needed(self.position(unit.start), self.position(unit.end), end)
         values: dict[int, torch.Tensor] = {start: stream}
+
+        def value(leaf: Any) -> Any:
+            return self._value(leaf, values)
+
         for step in steps:
-            args, kwargs = tree_map(lambda leaf: self._value(leaf, values), step.inputs)
+            args, kwargs = tree_map(value, step.inputs)
             if step.in_place:
                 args = (args[0].clone(), *args[1:])
             result = step.function(*args, **kwargs)
@@ -153,11 +157,11 @@ class _Outside(TorchFunctionMode):
         finally:
             self._busy = False
 
-    def before(self, key: Key, name: str, args: Any) -> Any:
+    def before(self, key: Key, name: str, args: Any) -> Any:  # noqa: ARG002
         """Return the arguments of a function that is about to be called."""
         return args
 
-    def called(self, key: Key, function: Callable[..., Any], inputs: Any, output: Any) -> Any:
+    def called(self, key: Key, function: Callable[..., Any], inputs: Any, output: Any) -> Any:  # noqa: ARG002
         """Take note of a call, and return what is to be its output; None leaves it as it is."""
         return None
 
@@ -186,7 +190,7 @@ class _Note(_Outside):
         self.notes = Notes()
         self._numbers: dict[int, int] = {}
 
-    def before(self, key: Key, name: str, args: Any) -> Any:
+    def before(self, key: Key, name: str, args: Any) -> Any:  # noqa: ARG002
         if args and changes(name) and isinstance(args[0], torch.Tensor) and id(args[0]) in self._numbers:
             number = self._numbers[id(args[0])]
             self.notes.values[number] = self.notes.values[number].clone()
@@ -220,7 +224,7 @@ class _Replace(_Outside):
         super().__init__(outer)
         self.streams, self.done = streams, set[Key]()
 
-    def called(self, key: Key, function: Callable[..., Any], inputs: Any, output: Any) -> Any:
+    def called(self, key: Key, function: Callable[..., Any], inputs: Any, output: Any) -> Any:  # noqa: ARG002
         stream = self.streams.get(key)
         if stream is None:
             return None

@@ -118,8 +118,8 @@ def _found(loaded: Loaded, example: Example) -> Sublayers:
     chains = {name: chain for name, end in search.ends() if (chain := search.chain(end))}
     if not chains:
         raise Unusable(
-            f"The sublayers of model {loaded.ref.name!r} ({loaded.model.config.model_type}) cannot be told: no residual "
-            "additions lead to its last hidden state."
+            f"The sublayers of model {loaded.ref.name!r} ({loaded.model.config.model_type}) cannot be told: no "
+            "residual additions lead to its last hidden state."
         )
     return _Described(search, chains).sublayers()
 
