@@ -25,7 +25,7 @@ from mkdocs_attnviz.cache.lock import Lock
 from mkdocs_attnviz.cache.store import Store
 from mkdocs_attnviz.cache.token_version import outdated
 from mkdocs_attnviz.entries import Entries, Outcome
-from mkdocs_attnviz.figure import Alert, Assets, Figure, Rendered, fill, sources
+from mkdocs_attnviz.figure import Alert, Assets, Figure, Rendered, Warned, fill, sources
 from mkdocs_attnviz.log import MORE, Log
 from mkdocs_attnviz.models.engine.capture import TENSORS
 from mkdocs_attnviz.models.engine.client import Engine
@@ -35,6 +35,7 @@ from mkdocs_attnviz.models.identity.registry import Registry
 from mkdocs_attnviz.publishing import without_folders
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views import VIEWS, block_of, state
+from mkdocs_attnviz.views.claims import check_grammar, tested
 from mkdocs_attnviz.views.drawing import with_short_tokens
 
 GONE = Problem("fault", "", "Its cache entry was written and is gone again, twice in this build.")
@@ -71,7 +72,8 @@ class Plan:
 class Pipeline:
     """The objects that all builds of one site share. `base` is the folder that relative directories start from.
 
-    `warn` is called with each block that cannot be drawn; without it, `log` gets a warning with page and line. `fatal`
+    `warn` is called with each block that cannot be drawn, and each claim that does not hold; without it, `log` gets a
+    warning with page and line. `fatal`
     makes a host's own error from a sentence. `command` is the command that computes missing entries on a machine that
     can run models. `engine` runs models and belongs to the caller; without it, a process on this machine runs them.
     With `update`, hubs are asked where their branches are now. `more` is the option that shows tracebacks, as it begins
@@ -83,7 +85,7 @@ class Pipeline:
         settings: Settings,
         base: Path,
         log: Log,
-        warn: Callable[[Alert], None] | None = None,
+        warn: Callable[[Warned], None] | None = None,
         *,
         fatal: Callable[[str], BaseException] = Missing,
         command: str = "attnviz run",
@@ -93,7 +95,7 @@ class Pipeline:
     ) -> None:
         self.settings, self.base, self.log, self.fatal, self.command = settings, base, log, fatal, command
         self.more = more
-        self.warn = warn or (lambda alert: log.warning(alert.message))
+        self.warn = warn or (lambda warned: log.warning(warned.message))
         store = Store(settings.cache_url, log) if settings.cache_url else None
         try:
             key = signing_key(os.environ)
@@ -154,6 +156,8 @@ class Build:
         """The messages that were logged already."""
         self.alerts: list[Alert] = []
         """The blocks that could not be drawn in this build, each once."""
+        self.untrue: list[Warned] = []
+        """The claims that do not hold in this build, each once."""
         self._ended = False
 
     def end(self) -> None:
@@ -228,10 +232,13 @@ class Build:
             for entry in entries:
                 self._check_length(plan.block, entry)
             entries = [with_short_tokens(entry) for entry in entries]
-            drawings = [VIEWS[plan.block.view].drawing(plan.block, entry) for entry in entries]
+            view = VIEWS[plan.block.view]
+            drawings = [view.drawing(plan.block, entry) for entry in entries]
             if plan.block.state is not None:
                 state.check_key(plan.block, entries[0])
-            figure = Figure(plan.block, drawings[0], entries[0], *zip(drawings[1:], entries[1:], strict=True))
+            before = next(zip(drawings[1:], entries[1:], strict=True), None)
+            claims = tuple(tested(plan.block, view, entries))
+            figure = Figure(plan.block, drawings[0], entries[0], before, claims)
             figure.check_scripts()
             return figure
         except BlockError:
@@ -332,6 +339,7 @@ class Build:
         """Raises: whatever the block, its view or its model is wrong with."""
         block = block_of(source)
         view = VIEWS[block.view]
+        check_grammar(block, view)
         own = view.own_entry(block)
         if own is not None:
             return Plan(source, block, None, entry=own)
@@ -359,6 +367,7 @@ class Build:
         except Exception as error:
             return self.failed(plan.source, error)
         self._tell(plan, entries[0][1])
+        self._warn_of_claims(plan, figure)
         return figure
 
     def _entries(self, plan: Plan) -> list[tuple[Entry, str]]:
@@ -421,6 +430,14 @@ class Build:
         if self._first_time("drawn", plan.source):
             where, block = plan.source.where() or "block", plan.block
             self.log.info("%s: %s, %s view: %s", where, block.names, block.view, note)
+
+    def _warn_of_claims(self, plan: Plan, figure: Figure) -> None:
+        """Report each claim of a figure that does not hold, once."""
+        warnings = [Warned(plan.source, each.warning(plan.block)) for each in figure.claims if not each.holds]
+        if warnings and self._first_time("claims", plan.source):
+            self.untrue += warnings
+            for warned in warnings:
+                self.warn(warned)
 
     def _alert(self, alert: Alert) -> Alert:
         """Report an alert once, and return it as it may be published."""

@@ -112,6 +112,7 @@ def _as_json(block_status: BlockStatus) -> dict[str, Any]:
         "age": None if seconds is None else int(seconds),
         "provenance": block_status.provenance,
         "problem": block_status.problem.sentences if block_status.problem else "",
+        "claims": [dict(claim.data) for claim in block_status.claims],
     }
 
 
@@ -146,12 +147,12 @@ def _blocks(pages: Pages) -> str:
 def check(
     paths: tuple[Path, ...], config: Path | None, hub: bool, recompute: bool, sample: int | None, as_json: bool
 ) -> None:
-    """Fail unless every figure can be drawn from the cache, with the models in the lock file.
+    """Fail unless every figure can be drawn from the cache, with the models in the lock file, and every claim holds.
 
     Use it in continuous integration and pre-commit. PATHS as for `run`. The exit status is 1 if an entry is missing or
-    damaged, a block is bad, a model has changed or moved, or the lock file lacks a model. Each problem is printed on
-    standard error. With --recompute, the exit status is also 1 if an entry differs from what its model computes, or
-    its model cannot run here.
+    damaged, a block is bad, a claim does not hold, a model has changed or moved, or the lock file lacks a model. Each
+    problem is printed on standard error. With --recompute, the exit status is also 1 if an entry differs from what its
+    model computes, or its model cannot run here.
 
     \b
     Examples:
@@ -166,7 +167,8 @@ def check(
     pages = collect(config, paths, log)
     with looking(pages.site, config) as build:
         statuses = block_statuses(build, pages.blocks)
-        problems = _blocks_problems(statuses, remedy(config)) + _lock_problems(build, statuses, hub)
+        problems = _blocks_problems(statuses, remedy(config)) + _untrue_claims(statuses)
+        problems += _lock_problems(build, statuses, hub)
         again = recomputed(build, statuses, sample, build.worker) if recompute else []
     problems += [
         {"where": result.source.where(), **place(result.source), "kind": "untrue", "key": ""}
@@ -202,6 +204,20 @@ def _blocks_problems(statuses: list[BlockStatus], command: str) -> list[dict[str
         for block_status in statuses
         if block_status.problem is not None
     ]
+
+
+def _untrue_claims(statuses: list[BlockStatus]) -> list[dict[str, Any]]:
+    """Return the claims that do not hold for JSON; `line` is that of the block, as for other problems."""
+    found = []
+    for block_status in statuses:
+        for claim in block_status.claims:
+            if block_status.block is not None and claim.problem is not None:
+                where = block_status.source.where(claim.warning(block_status.block))
+                found.append(
+                    {"where": where, **place(block_status.source), "kind": "claim", "key": claim.problem.key}
+                    | {"message": claim.problem.sentences, "detail": ""}
+                )
+    return found
 
 
 def _lock_problems(build: Build, statuses: list[BlockStatus], hub: bool) -> list[dict[str, Any]]:

@@ -61,7 +61,9 @@ class MarkdownSettings(Settings):
         "",
         description="URL of that folder, as pages refer to it; in Zensical a relative one starts at the site's root.",
     )
-    strict: bool = Field(False, description="Raise an exception for a block that cannot be drawn.")
+    strict: bool = Field(
+        False, description="Raise an exception for a block that cannot be drawn, or a claim that does not hold."
+    )
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> MarkdownSettings:
@@ -211,7 +213,8 @@ class FillPlaceholders(Postprocessor):
         there = _files(assets)
         with _shared(settings, str(base.resolve()), around.log).build() as build:
             unfilled, text = text, build.fill(text, assets)
-            problems = [*(alert.message for alert in build.alerts), *self._wrong_links(unfilled, build, around)]
+            warned = [*build.alerts, *build.untrue]
+            problems = [*(each.message for each in warned), *self._wrong_links(unfilled, build, around)]
         if around.is_site and there != _files(assets):
             log.warning(LATE, self.settings.assets_dir)
         if self.settings.strict and problems:

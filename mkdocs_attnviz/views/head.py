@@ -19,6 +19,7 @@ from mkdocs_attnviz.views.attention.sentence import is_plain, sentence
 from mkdocs_attnviz.views.attention.weights import Layer
 from mkdocs_attnviz.views.attention.window import window
 from mkdocs_attnviz.views.drawing import Drawing, fits_page
+from mkdocs_attnviz.views.measures.attention import WEIGHT_MEASURES
 from mkdocs_attnviz.views.svg.document import height_of, stacked, titled
 from mkdocs_attnviz.views.svg.lines import picture
 from mkdocs_attnviz.views.view import ATTENTION_SCRIPT, View
@@ -90,4 +91,5 @@ VIEW = View(
     data=AttentionFigure,
     state=(*WEIGHTS_STATE, "selected", "beside"),
     checks={"selected": state_checks.selected, "beside": state_checks.beside},
+    measures=WEIGHT_MEASURES,
 )

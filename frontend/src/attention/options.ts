@@ -1,5 +1,6 @@
 import { html, nothing, type TemplateResult } from "lit";
 import type { Sheet } from "../charts/svg.js";
+import { aboutText } from "../controls/about.js";
 import type { Legend } from "../controls/legend.js";
 import { copiesImages, copyImage, savePng, saveSvg } from "../controls/save.js";
 import type { Choices } from "../controls/view-state.js";
@@ -37,7 +38,7 @@ export function optionsButton(reader: Pick<Choices<object>, "open" | "toggle">):
 export function optionsPanel(reader: WeightsController, view: OptionsOf): TemplateResult | typeof nothing {
   if (!reader.open.options) return nothing;
   return html`<div class="options" role="group" aria-label="Options">
-    ${view.coarse ? nothing : [across(reader, view), switches(reader, view), threshold(reader)]}${contrast(reader)}${actions(reader, view)}
+    ${view.coarse ? nothing : [across(reader, view), switches(reader, view), threshold(reader)]}${contrast(reader)}${files(reader, view)}
   </div>`;
 }
 
@@ -159,11 +160,7 @@ function contrast(reader: WeightsController): TemplateResult {
   return slider("Contrast", [-most, most, 0.25], Math.log2(contrast), `× ${contrast}`, change);
 }
 
-function actions(reader: WeightsController, view: OptionsOf): TemplateResult {
-  return html`<span class="actions">${files(reader, view)}</span>`;
-}
-
-/** Return the buttons that every view has: its table, its picture as a file, a link. */
+/** Return what every view has: buttons for its table, its picture as a file and a link, and what is to be known of it. */
 export function files<State extends object, Change>(
   reader: Choices<State, Change>,
   { sheet, legend }: Pick<OptionsOf, "sheet" | "legend">,
@@ -172,10 +169,10 @@ export function files<State extends object, Change>(
     const made = sheet();
     if (made) write(made, reader, legend);
   };
-  return html`<button aria-pressed=${reader.open.table} @click=${() => reader.toggle("table")}>Table</button>
+  return html`<span class="actions"><button aria-pressed=${reader.open.table} @click=${() => reader.toggle("table")}>Table</button>
     <button @click=${() => save(saveSvg)}>Save SVG</button>
     <button @click=${() => save(savePng)}>Save PNG</button>
     ${copiesImages() ? html`<button @click=${() => save(copyImage)}>Copy as image</button>` : nothing}
     <button @click=${() => copyLink(reader)}>Copy link</button>
-    <span class="pale">${reader.noted}</span>`;
+    <span class="pale">${reader.noted}</span></span>${aboutText(reader.host.whole)}`;
 }

@@ -7,6 +7,7 @@ import type { Weights, WeightsRequest } from "./weight-source.js";
 /** A view of weights: it has a state that the reader chooses, a name for it, and answers to programs. */
 export abstract class AttentionView<State extends Chosen, Change> implements View {
   readonly codecs = CODECS;
+  readonly hasMenu = true;
   protected abstract readonly reader: AttentionChoices<State, Change>;
 
   get state(): State {

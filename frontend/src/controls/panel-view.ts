@@ -28,6 +28,7 @@ export abstract class PanelView<State extends object, Shown extends Figure = Fig
 
   private readonly resizes = new ResizeObserver(() => this.resized());
   private unseen = false;
+  readonly hasMenu = true;
 
   constructor(
     protected readonly host: ViewHost,
@@ -166,7 +167,7 @@ export abstract class PanelView<State extends object, Shown extends Figure = Fig
     if (!this.choices.open.options) return nothing;
     const notes = this.notes();
     return html`<div class="options" role="group" aria-label="Options">
-      ${this.more()}<span class="actions">${files(this.choices, { sheet: () => this.sheet(), legend: this.keyToColors() })}</span>
+      ${this.more()}${files(this.choices, { sheet: () => this.sheet(), legend: this.keyToColors() })}
       ${notes ? html`<p class="notes">${notes}</p>` : nothing}
     </div>`;
   }

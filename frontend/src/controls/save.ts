@@ -2,6 +2,7 @@ import { escapeXml, type Sheet, SvgPen } from "../charts/svg.js";
 import { idOf } from "../element/link.js";
 import { over, type Rgba } from "../lib/color.js";
 import { hexToRgba, PALETTES } from "../lib/palette.js";
+import { identities } from "./about.js";
 import { type Legend, writeHeads, writeRamp } from "./legend.js";
 import type { Choices } from "./view-state.js";
 
@@ -41,7 +42,7 @@ export function svgOf(sheet: Sheet, { host, figure, title }: Saved, legend: Lege
   const squares = heads.length > 0 ? writeHeads(pen, heads, first, host.scheme.dark, pale) : 0;
   const below = first + (squares > 0 ? LINE_HEIGHT : 0);
   const scale = ramp ? writeRamp(pen, ramp, below, pale) : 0;
-  const lines = [legend.text, legend.notes, host.about, ...(sheet.notes ?? [])].filter(
+  const lines = [legend.text, legend.notes, host.about, ...(sheet.notes ?? []), identities(host.whole)].filter(
     (line): line is string => !!line,
   );
   const left = (i: number) => (i === 0 ? scale : 0);

@@ -1,4 +1,5 @@
 import { adoptStyles, html, LitElement, nothing, type TemplateResult, unsafeCSS } from "lit";
+import { aboutText } from "../controls/about.js";
 import { showTips } from "../controls/tip.js";
 import { hexToRgba, PALETTES } from "../lib/palette.js";
 import css from "./element.css";
@@ -210,7 +211,7 @@ export class AttnViz extends LitElement implements ViewHost {
       ${
         shown
           ? html`<div class="figure ${scheme.dark ? "dark" : "light"} ${forced}" hidden dir="ltr" role="group" aria-label=${label} .style=${style}>
-              ${shown}
+              ${shown}${view.hasMenu ? nothing : aboutText(figure)}
             </div>`
           : nothing
       }`;
@@ -226,6 +227,10 @@ export class AttnViz extends LitElement implements ViewHost {
   }
 
   // What a view may ask
+
+  get whole(): Figure {
+    return this.figure as Figure;
+  }
 
   get scheme(): Scheme {
     const theme = this.figure?.theme ?? "auto";

@@ -47,6 +47,10 @@ export class SubHost implements ViewHost {
     return this.parent.element;
   }
 
+  get whole() {
+    return this.parent.whole;
+  }
+
   get scheme() {
     return this.parent.scheme;
   }

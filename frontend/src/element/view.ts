@@ -11,6 +11,8 @@ export interface ViewHost extends ReactiveControllerHost {
   readonly scheme: Scheme;
   /** The model that is shown, for saved pictures of a figure that has two. */
   readonly about: string;
+  /** The data of the whole figure, of which a view within another has a part only. */
+  readonly whole: Figure;
   /** The state of the whole figure, as a link to it has it. */
   readonly encoded: string;
   /** True once the first picture is drawn. */
@@ -47,6 +49,8 @@ export interface View extends ReactiveController, Answers {
   readonly codecs?: Codecs;
   /** A name for what is shown in the present state; without one, the figure's sentence is its name in every state. */
   readonly label?: string;
+  /** True if the view's own menu has "About this figure"; the element shows it below any other view. */
+  readonly hasMenu?: boolean;
   /** Return what Lit can render: a template, or a node. */
   render(): unknown;
 }

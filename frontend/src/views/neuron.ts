@@ -76,7 +76,7 @@ export class NeuronView extends AttentionView<NeuronState, NeuronChange> {
     const { reader: choices } = this;
     if (!choices.open.options) return nothing;
     return html`<div class="options" role="group" aria-label="Options">
-      <span class="actions">${files(choices, { sheet: () => this.stage.sheet(), legend: this.stage.legend })}</span>
+      ${files(choices, { sheet: () => this.stage.sheet(), legend: this.stage.legend })}
     </div>`;
   }
 

@@ -52,7 +52,7 @@ class _Number:
 
 @dataclass
 class Notes:
-    """What the code of models, stacks and layers called in one pass."""
+    """The calls that the code of models, stacks and layers made in one pass."""
 
     steps: list[_Step] = field(default_factory=list)
     values: list[torch.Tensor] = field(default_factory=list)

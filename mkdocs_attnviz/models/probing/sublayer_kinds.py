@@ -1,4 +1,4 @@
-"""What a sublayer does, told from the functions that its branch calls and the classes of its modules.
+"""The kind of a sublayer, told from the functions that its branch calls and the classes of its modules.
 
 The letters s, f and c are those of Press et al. 2020 (https://aclanthology.org/2020.acl-main.270/); m and e stand for
 what came later. A branch that is none of them is called `OTHER`, and never guessed.
@@ -47,7 +47,7 @@ class Kinds:
         inside = [self.record.operations[number] for number in self.inside(branch, origin)]
         called = {id(call.module): call.module for operation in inside for call in operation.calls}
         modules = [module for number, module in called.items() if number not in self.outer]
-        names = [type(module).__name__ for module in modules]
+        names = [name for module in modules if "Norm" not in (name := type(module).__name__)]
         recurrent, attention = any(map(RECURRENT.search, names)), any(map(is_attention, modules))
         functions = {operation.name for operation in inside}
         if any(map(self.attends, inside)):

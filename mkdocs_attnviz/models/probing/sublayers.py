@@ -135,7 +135,7 @@ class Addition:
     origin: int
     """The last operation that both the stream and the branch were computed from."""
     operand: int
-    """Which operand the branch is, 0 or 1."""
+    """The place of the branch among the operands, 0 or 1."""
     parallel: bool = False
     """True if its branch does not know of the addition before it."""
     places: list[tuple[int, Place]] = field(default_factory=list)

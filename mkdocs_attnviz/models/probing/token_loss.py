@@ -28,7 +28,7 @@ NOT_COUNTED = -100
 
 @dataclass(frozen=True)
 class Batch:
-    """What a model reads at once, and the tokens that it is to predict."""
+    """An input of a model, and the tokens that it is to predict."""
 
     inputs: dict[str, torch.Tensor]
     labels: torch.Tensor

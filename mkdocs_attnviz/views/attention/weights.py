@@ -64,6 +64,10 @@ class Layer:
         start = head * self.rows * self.cols + row
         return list(map(WEIGHT.__getitem__, self._steps[start : start + self.rows * self.cols : self.rows]))
 
+    def step(self, head: int, row: int, col: int) -> int:
+        """Return the stored byte of one weight."""
+        return self._steps[(head * self.cols + col) * self.rows + row]
+
     def diagonal(self, head: int, offset: int) -> bytes:
         """Return the stored bytes from each token to the token `offset` positions later, where both exist."""
         first = max(0, -offset)
