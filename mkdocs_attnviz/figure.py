@@ -31,8 +31,8 @@ from mkdocs_attnviz.cache.files import write_atomically
 from mkdocs_attnviz.provenance import provenance
 from mkdocs_attnviz.publishing import printable
 from mkdocs_attnviz.views import VIEWS, block_of
-from mkdocs_attnviz.views.claims import Tested
-from mkdocs_attnviz.views.drawing import Drawing, Picture, bytes_of, fits_page
+from mkdocs_attnviz.views.claims import Verdict
+from mkdocs_attnviz.views.drawing import Drawing, Picture, bytes_of, fits_page, is_flat
 from mkdocs_attnviz.views.figure_data import Provenance
 from mkdocs_attnviz.views.svg.document import titled
 from mkdocs_attnviz.views.view import ALL_SCRIPT, ATTENTION_SCRIPT
@@ -216,7 +216,7 @@ class Figure:
     drawing: Drawing
     entry: Entry
     before: tuple[Drawing, Entry] | None = None
-    claims: tuple[Tested, ...] = ()
+    claims: tuple[Verdict, ...] = ()
     """The claims of the block's author, tested on these entries."""
 
     @property
@@ -366,10 +366,14 @@ class Figure:
     def _without_bytes(self, value: Any, entry: Entry, here: Parts, elsewhere: Parts) -> Any:
         """Return a copy of the value without bytes. Each part that needs bytes is added to one of the lists."""
         if isinstance(value, list):
-            return [
-                self._without_bytes(part, entry, here, elsewhere) if isinstance(part, (dict, list)) else part
-                for part in value
-            ]
+            return (
+                value
+                if is_flat(value)
+                else [
+                    self._without_bytes(part, entry, here, elsewhere) if isinstance(part, (dict, list)) else part
+                    for part in value
+                ]
+            )
         if not isinstance(value, dict):
             return value
         copy: dict[str, Any] = {}

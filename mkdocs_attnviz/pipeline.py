@@ -35,7 +35,7 @@ from mkdocs_attnviz.models.identity.registry import Registry
 from mkdocs_attnviz.publishing import without_folders
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views import VIEWS, block_of, state
-from mkdocs_attnviz.views.claims import check_grammar, tested
+from mkdocs_attnviz.views.claims import check_grammar, judge
 from mkdocs_attnviz.views.drawing import with_short_tokens
 
 GONE = Problem("fault", "", "Its cache entry was written and is gone again, twice in this build.")
@@ -156,7 +156,7 @@ class Build:
         """The messages that were logged already."""
         self.alerts: list[Alert] = []
         """The blocks that could not be drawn in this build, each once."""
-        self.untrue: list[Warned] = []
+        self.failed_claims: list[Warned] = []
         """The claims that do not hold in this build, each once."""
         self._ended = False
 
@@ -237,7 +237,7 @@ class Build:
             if plan.block.state is not None:
                 state.check_key(plan.block, entries[0])
             before = next(zip(drawings[1:], entries[1:], strict=True), None)
-            claims = tuple(tested(plan.block, view, entries))
+            claims = tuple(judge(plan.block, view, entries))
             figure = Figure(plan.block, drawings[0], entries[0], before, claims)
             figure.check_scripts()
             return figure
@@ -435,7 +435,7 @@ class Build:
         """Report each claim of a figure that does not hold, once."""
         warnings = [Warned(plan.source, each.warning(plan.block)) for each in figure.claims if not each.holds]
         if warnings and self._first_time("claims", plan.source):
-            self.untrue += warnings
+            self.failed_claims += warnings
             for warned in warnings:
                 self.warn(warned)
 

@@ -134,7 +134,7 @@ def test_a_claim_that_does_not_hold_is_told_with_what_does():
         "0.80",
         "that the weight from “the” (0) to “the” (0) in head 0 of layer 0 is at most 0.3; it is 0.90; head 0 of layer "
         "0 from “the” (0) to “saw” has 0",
-        "that the weight from “saw” to “cat” in head 1 of layer 0 is 0.75; it is 0; nothing else fits, the nearest is "
+        "that the weight from “saw” to “cat” in head 1 of layer 0 is 0.75; it is 0; nothing fits, the nearest is "
         "head 0 of layer 0 with 0.60",
         "that what “dog” attends to most in head 0 of layer 0 is “cat”; it is “dog” (0.50); in head 1 of layer 0 it is "
         "“cat” (0.80)",

@@ -93,6 +93,13 @@ def _undrawn(message: str) -> Undrawn:
     return error
 
 
+@cache
+def _options() -> list[tuple[str, Any, str | None]]:
+    """Return name, default and description of each setting. MkDocs makes an extension for each page."""
+    fields = MarkdownSettings.model_fields.items()
+    return [(name, info.get_default(call_default_factory=True), info.description) for name, info in fields]
+
+
 class AttnvizExtension(Extension):
     """The Markdown extension. Its settings are those of `MarkdownSettings`.
 
@@ -101,10 +108,7 @@ class AttnvizExtension(Extension):
     """
 
     def __init__(self, **kwargs: Any) -> None:
-        self.config = {
-            name: [info.get_default(call_default_factory=True), info.description]
-            for name, info in MarkdownSettings.model_fields.items()
-        }
+        self.config = {name: [default, description] for name, default, description in _options()}
         super().__init__()
         self.settings = MarkdownSettings.of(kwargs)
         for name, value in kwargs.items():  # setConfig would turn texts into booleans if the default is a boolean
@@ -213,7 +217,7 @@ class FillPlaceholders(Postprocessor):
         there = _files(assets)
         with _shared(settings, str(base.resolve()), around.log).build() as build:
             unfilled, text = text, build.fill(text, assets)
-            warned = [*build.alerts, *build.untrue]
+            warned = [*build.alerts, *build.failed_claims]
             problems = [*(each.message for each in warned), *self._wrong_links(unfilled, build, around)]
         if around.is_site and there != _files(assets):
             log.warning(LATE, self.settings.assets_dir)
