@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import re
 from itertools import pairwise
 
 import jsonschema
@@ -405,3 +406,15 @@ def test_strips_stand_in_the_same_places_in_the_picture_and_in_the_page():
 
 def _unit(sublayers):
     return {"sublayers": [{"kind": kind, "parameters": size, "layer": layer} for kind, size, layer in sublayers]}
+
+
+def test_the_page_has_the_losses_of_the_sweep():
+    folder = ROOT / "example_site"
+    runs = json.loads((folder / "models" / "sandwich" / "results.json").read_text("utf-8"))["runs"]
+    page = (folder / "docs" / "learn" / "papers" / "press.md").read_text("utf-8")
+    text = re.search(r"```attention\n([^`]*id: sweep\n[^`]*)```", page)[1]
+    orders = block(text).options.sublayers
+    assert [(order.order, list(order.losses)) for order in orders] == [(run["order"], run["losses"]) for run in runs]
+    means = [sum(run["losses"]) / len(run["losses"]) for run in runs]
+    assert all(f"{mean:.3f}" in page for mean in (means[0], means[1], means[5]))
+    assert means[0] == min(means)
