@@ -279,7 +279,7 @@ def test_a_capture_that_fails(register, monkeypatch):
     refused, done = [message for message, _ in worker.capture(worker.Shelf(), job)][-2:]
     assert said
     assert done["event"] == "done"
-    assert refused["problem"]["message"] == "The model failed on this text: there is no 'width'."
+    assert refused["problem"]["message"] == f"The capture `{run}` failed on this text: there is no 'width'."
     assert 'return {}["width"]' in refused["problem"]["detail"]
 
 

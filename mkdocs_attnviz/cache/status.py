@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from mkdocs_attnviz.block.fields import Block
-from mkdocs_attnviz.block.parse import parse
 from mkdocs_attnviz.block.problem import BlockError, Problem, trace
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.cache.entry import DamagedEntry, Entry
@@ -23,7 +22,7 @@ from mkdocs_attnviz.figure import Alert
 from mkdocs_attnviz.models.engine.client import ModelFailed
 from mkdocs_attnviz.models.identity.reference import ModelRef, moved, resolve
 from mkdocs_attnviz.pipeline import Build
-from mkdocs_attnviz.views import OPTIONS
+from mkdocs_attnviz.views import block_of
 from mkdocs_attnviz.views.claims import Verdict
 from mkdocs_attnviz.views.figure_data import Provenance
 
@@ -132,7 +131,7 @@ def _without_plan(alert: Alert) -> BlockStatus:
     source, error = alert.source, alert.error
     block = None
     with contextlib.suppress(BlockError):
-        block = parse(source, OPTIONS)
+        block = block_of(source)
     if error.problem.kind != "missing" or block is None:
         return BlockStatus(source, source.where(error), "bad", block, problem=error.problem)
     problem = replace(error.problem, advice="")  # this command never looks models up, so the advice does not apply

@@ -187,7 +187,7 @@ def problem_of(error: BaseException) -> Problem:
 
 def _unforeseen(error: BaseException) -> str:
     """Return a sentence about a library's exception, on one line and without the names of Python's classes."""
-    cause = "tokenizer" if panicked(error) else "model"
+    cause = errors.blamed(error) or ("tokenizer" if panicked(error) else "model")
     message = errors.error_message(error)
     if BEYOND.search(message):
         return (

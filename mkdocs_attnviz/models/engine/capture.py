@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mkdocs_attnviz.models.errors import error_message
+from mkdocs_attnviz.models.errors import blame, error_message
 from mkdocs_attnviz.plugins import is_ours, packages
 
 if TYPE_CHECKING:
@@ -74,7 +74,11 @@ def _checked(capture: Callable[[Context], Sequence[Entry]], run: str) -> Callabl
     from mkdocs_attnviz.cache.entry import Entry
 
     def checked(context: Context) -> Sequence[Entry]:
-        entries = capture(context)
+        try:
+            entries = capture(context)
+        except Exception as error:
+            blame(error, f"capture `{run}`")
+            raise
         count, wanted = len(entries), len(context.examples)
         if count != wanted:
             raise ValueError(f"{run} returned {count} entries for {wanted} examples")
