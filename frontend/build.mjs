@@ -12,7 +12,7 @@ const banner =
 const cssAsText = {
   name: "css-as-text",
   setup({ onLoad }) {
-    onLoad({ filter: /\.css$/ }, async ({ path }) => {
+    onLoad({ filter: /\.css$/, namespace: "file" }, async ({ path }) => {
       const css = await transform(await readFile(path, "utf8"), { loader: "css", minify: true, charset: "utf8" });
       return { contents: css.code, loader: "text" };
     });
@@ -61,10 +61,10 @@ async function bundled(entry, plugins = []) {
   });
 }
 
-async function write(name, { outputFiles }) {
+async function write(name, { outputFiles }, frame = (text) => text) {
   // Line breaks before an indentation stand in templates, where one space does as well; others are meant ("\n" in a
   // script is written as one).
-  const text = outputFiles[0].text.trim().replace(/\n +/g, " ");
+  const text = frame(outputFiles[0].text.trim().replace(/\n +/g, " "));
   // What esbuild leaves: a further 3% of what readers load.
   const compress = {
     passes: 3,
@@ -78,6 +78,17 @@ async function write(name, { outputFiles }) {
   await writeFile(`${folder}/${name}.js`, `${banner}\n${code}\n`);
 }
 
+/** Returns a script that waits for `attnviz.shared`; instant navigation may run a page's scripts in any order. */
+function waiting(script) {
+  return `(() => {
+    const run = () => {
+      if (!globalThis.attnviz?.shared) (globalThis.attnvizWaiting ??= []).push(run);
+      else { ${script} }
+    };
+    run();
+  })();`;
+}
+
 // A page loads `attnviz.js` if all its figures show attention, else `attnviz-all.js`, followed by the own scripts of the
 // views in `views/own/` that it has.
 await write("attnviz", await bundled("src/main.ts"));
@@ -87,13 +98,14 @@ const files = (await readdir("src/views/own")).filter((file) => file.endsWith(".
 for (const file of files) {
   const view = file.replace(".ts", "");
   const entry = `import View from "./src/views/own/${view}.js"; attnviz.define({ ${view}: View });`;
-  await write(`attnviz-${view}`, await bundled(entry, [sharing(inAll, used)]));
+  await write(`attnviz-${view}`, await bundled(entry, [sharing(inAll, used)]), waiting);
 }
 const shared = [...used].sort(([one], [other]) => (one < other ? -1 : 1));
 const imports = shared.map(([, path], number) => `import * as shared${number} from ${JSON.stringify(path)};`);
 const names = shared.map(([name], number) => `${JSON.stringify(name)}: shared${number}`);
 const sharesModules = `
-  import { tools } from "./src/element/public.js";
+  import { runWaiting, tools } from "./src/element/public.js";
   ${imports.join("\n")}
-  Object.assign(attnviz, Object.assign(tools, { shared: { ${names.join(", ")} } }));`;
+  Object.assign(attnviz, Object.assign(tools, { shared: { ${names.join(", ")} } }));
+  runWaiting();`;
 await write("attnviz-all", await bundled(`import "./src/main-all.js"; ${sharesModules}`));

@@ -26,7 +26,7 @@ from mkdocs_attnviz.cache.store import Store
 from mkdocs_attnviz.cache.token_version import outdated
 from mkdocs_attnviz.corpora import Corpora
 from mkdocs_attnviz.entries import Entries, Outcome
-from mkdocs_attnviz.figure import Alert, Assets, Figure, Rendered, fill, sources
+from mkdocs_attnviz.figure import Alert, Assets, Figure, Rendered, Warned, fill, sources
 from mkdocs_attnviz.log import MORE, Log
 from mkdocs_attnviz.models.engine.capture import TENSORS
 from mkdocs_attnviz.models.engine.client import Engine
@@ -36,6 +36,7 @@ from mkdocs_attnviz.models.identity.registry import Registry
 from mkdocs_attnviz.publishing import without_folders
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views import VIEWS, block_of, state
+from mkdocs_attnviz.views.claims import check_grammar, judge
 from mkdocs_attnviz.views.drawing import with_short_tokens
 
 GONE = Problem("fault", "", "Its cache entry was written and is gone again, twice in this build.")
@@ -51,20 +52,29 @@ class Plan:
 
     source: Source
     block: Block
-    request: Request
+    request: Request | None
+    """The block's own request, or None if it is drawn from a key of its own, without a model."""
     before: Request | None = None
     """The request without the block's interventions, to compare with, or None."""
+    entry: Entry | None = None
+    """The entry of a block without a request."""
 
     @property
     def requests(self) -> list[Request]:
         """All requests of the block, its own first."""
-        return [self.request] if self.before is None else [self.request, self.before]
+        return [request for request in (self.request, self.before) if request is not None]
+
+    @property
+    def known(self) -> bool:
+        """True if all models have an identity."""
+        return all(request.known for request in self.requests)
 
 
 class Pipeline:
     """The objects that all builds of one site share. `base` is the folder that relative directories start from.
 
-    `warn` is called with each block that cannot be drawn; without it, `log` gets a warning with page and line. `fatal`
+    `warn` is called with each block that cannot be drawn, and each claim that does not hold; without it, `log` gets a
+    warning with page and line. `fatal`
     makes a host's own error from a sentence. `command` is the command that computes missing entries on a machine that
     can run models. `engine` runs models and belongs to the caller; without it, a process on this machine runs them.
     With `update`, hubs are asked where their branches are now. `more` is the option that shows tracebacks, as it begins
@@ -76,7 +86,7 @@ class Pipeline:
         settings: Settings,
         base: Path,
         log: Log,
-        warn: Callable[[Alert], None] | None = None,
+        warn: Callable[[Warned], None] | None = None,
         *,
         fatal: Callable[[str], BaseException] = Missing,
         command: str = "attnviz run",
@@ -86,7 +96,7 @@ class Pipeline:
     ) -> None:
         self.settings, self.base, self.log, self.fatal, self.command = settings, base, log, fatal, command
         self.more = more
-        self.warn = warn or (lambda alert: log.warning(alert.message))
+        self.warn = warn or (lambda warned: log.warning(warned.message))
         store = Store(settings.cache_url, log) if settings.cache_url else None
         try:
             key = signing_key(os.environ)
@@ -148,6 +158,8 @@ class Build:
         """The messages that were logged already."""
         self.alerts: list[Alert] = []
         """The blocks that could not be drawn in this build, each once."""
+        self.failed_claims: list[Warned] = []
+        """The claims that do not hold in this build, each once."""
         self._ended = False
 
     def end(self) -> None:
@@ -222,10 +234,13 @@ class Build:
             for entry in entries:
                 self._check_length(plan.block, entry)
             entries = [with_short_tokens(entry) for entry in entries]
-            drawings = [VIEWS[plan.block.view].drawing(plan.block, entry) for entry in entries]
+            view = VIEWS[plan.block.view]
+            drawings = [view.drawing(plan.block, entry) for entry in entries]
             if plan.block.state is not None:
                 state.check_key(plan.block, entries[0])
-            figure = Figure(plan.block, drawings[0], entries[0], *zip(drawings[1:], entries[1:], strict=True))
+            before = next(zip(drawings[1:], entries[1:], strict=True), None)
+            claims = tuple(judge(plan.block, view, entries))
+            figure = Figure(plan.block, drawings[0], entries[0], before, claims)
             figure.check_scripts()
             return figure
         except BlockError:
@@ -251,7 +266,9 @@ class Build:
             return "" if f"id: {id}" in source.body else None
         if plan.block.id != id:
             return None
-        entry = self.cache.get(plan.request.key, plan.request.key_parts) if plan.request.known else None
+        entry = plan.entry
+        if plan.request is not None and plan.request.known:
+            entry = self.cache.get(plan.request.key, plan.request.key_parts)
         if entry is None:
             return ""
         try:
@@ -309,7 +326,7 @@ class Build:
         if key in self._plans:
             return self._plans[key]
         plan = self._new_plan(source, ask_hub)
-        if isinstance(plan, Alert) or plan.request.known:
+        if isinstance(plan, Alert) or plan.known:
             self._plans[key] = plan
         return plan
 
@@ -323,8 +340,12 @@ class Build:
     def _made_plan(self, source: Source, ask_hub: bool) -> Plan:
         """Raises: whatever the block, its view or its model is wrong with."""
         block = block_of(source)
-        model, *others = self.registry.get(block, ask_hub=ask_hub)
         view = VIEWS[block.view]
+        check_grammar(block, view)
+        own = view.own_entry(block)
+        if own is not None:
+            return Plan(source, block, None, entry=own)
+        model, *others = self.registry.get(block, ask_hub=ask_hub)
         if block.tensors is not None:
             if not view.draws_tensors:
                 message = f"`tensors` holds attention, which the {block.view} view does not show; it needs a `model`."
@@ -343,7 +364,7 @@ class Build:
     def _draw(self, plan: Plan) -> Rendered:
         """Return the figure of a plan, or an alert."""
         try:
-            entries = [self._entry(plan.block, request) for request in plan.requests]
+            entries = self._entries(plan)
             try:
                 figure = self.figure(plan, [entry for entry, _ in entries])
             except DamagedEntry as error:
@@ -354,7 +375,17 @@ class Build:
         except Exception as error:
             return self.failed(plan.source, error)
         self._tell(plan, entries[0][1])
+        self._warn_of_claims(plan, figure)
         return figure
+
+    def _entries(self, plan: Plan) -> list[tuple[Entry, str]]:
+        """Return the entries of a plan, and how each was obtained.
+
+        Raises:
+            BlockError: if there is none.
+        """
+        own = [] if plan.entry is None else [(plan.entry, "as it stands")]
+        return own + [self._entry(plan.block, request) for request in plan.requests]
 
     def _computed_anew(self, plan: Plan, error: DamagedEntry) -> list[tuple[Entry, str]]:
         """Return entries computed again, in place of intact ones that cannot be drawn.
@@ -407,6 +438,14 @@ class Build:
         if self._first_time("drawn", plan.source):
             where, block = plan.source.where() or "block", plan.block
             self.log.info("%s: %s, %s view: %s", where, block.names, block.view, note)
+
+    def _warn_of_claims(self, plan: Plan, figure: Figure) -> None:
+        """Report each claim of a figure that does not hold, once."""
+        warnings = [Warned(plan.source, each.warning(plan.block)) for each in figure.claims if not each.holds]
+        if warnings and self._first_time("claims", plan.source):
+            self.failed_claims += warnings
+            for warned in warnings:
+                self.warn(warned)
 
     def _alert(self, alert: Alert) -> Alert:
         """Report an alert once, and return it as it may be published."""

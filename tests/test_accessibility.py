@@ -25,16 +25,22 @@ FIGURES = {view: f"{ABOUT}view: {view}" for view in VIEWS} | {
     "neuron": f"{ABOUT}view: neuron\nlayer: 1",
     "activations": f"{ABOUT}view: activations\nlayer: 0",
     "factors": f"{ABOUT}view: factors\nn_components: 3",
+    "sublayers": f"{ABOUT}view: sublayers\nablate: [zero, swap]",
     "compared": f"{ABOUT}view: predict\ninterventions: [{{layer: 1, heads: [0, 1]}}]",
+    "methods": f"{ABOUT}view: saliency\nmethod: [attention, rollout, integrated_gradients, occlusion]\nby: word",
 }
+SECOND = {"methods": "saliency"}
+"""Figures of a view that draws two kinds, with its name."""
 FIRST = {
     "head": ".left [role=option]",
     "matrix": ".heat-map",
     "model": ".cell",
     "neuron": ".left [role=option]",
     "lens": "td",
+    "methods": "td",
     "activations": ".neuron-map",
     "similarity": ".similar",
+    "sublayers": ".strips",
 }
 """Where the keyboard goes first in a figure; in the others to the first token of their text."""
 TEXT_PIECE = 'StaticText "'
@@ -135,7 +141,9 @@ CHANGED = {
     "activations": {"layer": 1, "order": "strength"},
     "factors": {"factor": 1},
     "similarity": {"measure": "cca"},
+    "sublayers": {"change": "swap"},
     "compared": {"position": 3, "before": True},
+    "methods": {"by": "sentence", "compare": "deletion", "selected": None},
 }
 """A state of each figure that is not its first."""
 NAMED_IN = """async state => {
@@ -193,7 +201,7 @@ def test_the_accessibility_tree_is_as_it_was_read(every_view, open_page, view):
 
 
 def test_each_view_has_a_text():
-    assert set(FIGURES) == {*VIEWS, "compared"} == {path.stem for path in FOLDER.glob("*.txt")}
+    assert set(FIGURES) == {*VIEWS, "compared", *SECOND} == {path.stem for path in FOLDER.glob("*.txt")}
 
 
 def write():

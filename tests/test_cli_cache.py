@@ -18,6 +18,8 @@ import pytest
 import yaml
 from conftest import INDUCTION
 
+from mkdocs_attnviz.cache.entry import Entry
+
 TEXT = "the rabbit hopped"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 ELSEWHERE = COMMIT[::-1]
@@ -147,6 +149,8 @@ def test_status_as_json(project):
     age, key = block.pop("age"), block.pop("key")
     entry = project.cache / key[:2] / f"{key}.attnviz"
     assert 0 <= age < 3600
+    (model,) = block.pop("provenance")["models"]
+    assert ["model", model["identity"]] in Entry.from_bytes(entry.read_bytes()).meta["key"]
     assert block == {
         "page": "index.md",
         "line": 3,
@@ -156,6 +160,7 @@ def test_status_as_json(project):
         "state": "cached",
         "size": entry.stat().st_size,
         "problem": "",
+        "claims": [],
     }
     states = {"cached": 1, "shared": 0, "missing": 0, "damaged": 0, "bad": 0}
     assert found["totals"] == {"blocks": 1, "pages": 1, **states, "size": entry.stat().st_size}

@@ -12,10 +12,11 @@ import transformers
 from conftest import INDUCTION, ROOT
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from mkdocs_attnviz.block.defaults import IMPLIED, TODAY
 from mkdocs_attnviz.block.parse import parse
 from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.block.source import Source
-from mkdocs_attnviz.block.values import IMPLIED, SAMPLING, TODAY
+from mkdocs_attnviz.block.values import SAMPLING
 from mkdocs_attnviz.models.captures import attention
 from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.identity.reference import resolve

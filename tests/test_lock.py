@@ -267,7 +267,7 @@ def test_a_build_says_what_its_figures_are_drawn_from(build, path):
     versions = {name: metadata.version(name).partition("+")[0] for name in ("torch", "transformers", "tokenizers")}
     identity = resolve("models/mine", None, Settings(), path.parent).identity
     assert opened(path).known == {"models/mine": Locked(identity, versions)}
-    assert figures[0].entry.meta["made_with"] == versions
+    assert figures[0].entry.meta["made_with"].items() >= versions.items()
     path.unlink()
     drawn(build(CAT))
     assert opened(path).known == {"models/mine": Locked(identity, versions)}, "also where nothing had to be computed"

@@ -111,6 +111,10 @@ def test_the_figure_is_drawn(built, open_page):
     settle(page)
     element = page.locator("#norms attn-viz")
     table = element.locator("table.norms-view")
+    reserved, drawn = (
+        f"each => {each}" for each in ("parseFloat(getComputedStyle(each).minHeight)", "each.clientHeight")
+    )
+    assert element.evaluate(drawn) == pytest.approx(element.evaluate(reserved), abs=1), "with the line about the figure"
     values = element.evaluate("each => each.values()")
     norms = hidden_states(INDUCTION)
     assert np.array(values["norms"]) == pytest.approx(norms, rel=1e-4)
@@ -128,6 +132,15 @@ def test_the_figure_is_drawn(built, open_page):
     with pytest.raises(Exception, match="layer 9: no such layer"):
         element.evaluate("each => { each.state = { layer: 9 }; }")
     assert page.locator("#head attn-viz").evaluate("each => each.state.layer") == 0
+
+
+def test_its_script_may_run_before_ours(built, open_page):
+    """Instant navigation runs a page's scripts as they come."""
+    file = built / "MkDocs" / "site" / "index.html"
+    ours, own = re.findall(r'<script defer src="[^"]*attnviz/[^"]*"></script>', text := file.read_text())
+    turned = file.with_name("turned.html")
+    turned.write_text(text.replace(own, "").replace(ours, own + ours))
+    draw_all(open_page(turned))
 
 
 def test_its_scripts_and_pictures(built):

@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cache
-from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
+from mkdocs_attnviz.block.claims import Claim
+from mkdocs_attnviz.block.defaults import TODAY
 from mkdocs_attnviz.block.interventions import Intervention, combined
 from mkdocs_attnviz.block.problem import BlockError, Problem
-from mkdocs_attnviz.block.values import TODAY, Day, Generate, Message, Part, key
+from mkdocs_attnviz.block.values import Day, Generate, Message, Part, key
 from mkdocs_attnviz.publishing import printable
 
 MAX_ID = 100  # characters
@@ -63,6 +65,13 @@ class Options(BaseModel):
     """The keys that one view adds to the block. Each view declares a subclass."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True, allow_inf_nan=False)
+
+    sources: ClassVar[tuple[str, ...]] = ()
+    """The keys that stand in place of a model and a text: the figure is drawn from their value alone."""
+
+    def source(self) -> str | None:
+        """Return what the figure is called that is drawn from such a key, or None if the block has none."""
+        return None
 
     def parameters(self) -> dict[str, Any]:
         """Return the parameters of the capture, as plain JSON. They become a part of the cache key."""
@@ -199,18 +208,32 @@ class Block(BaseModel):
         pattern=ID,
         max_length=MAX_ID,
     )
+    expect: tuple[Claim, ...] | None = key(
+        "a list of claims, like [{layer: 2, head: 8, from: the, to: cat, at_least: 0.5}]",
+        "Claims about the figure. Each build tests them; one that does not hold is a warning.",
+        default=None,
+        min_length=1,
+        max_length=1000,
+    )
     options: Options = Field(exclude=True)
     lines: Mapping[str, int] = Field(default_factory=dict, exclude=True)
-    """The line of each key, counted from 0 within the body, for mistakes that are found later."""
+    """The line of each key and of each mapping in a list (`expect.0`), counted from 0 within the body, for mistakes
+    that are found later."""
 
     @property
     def subject(self) -> str:
         """The model or file that the figure is drawn from, as messages name it: `model 'minilm'`."""
+        source = self.options.source()
+        if source is not None:
+            return source
         return f"model {self.model!r}" if self.tensors is None else f"file {self.tensors!r}"
 
     @property
     def models(self) -> list[Named]:
-        """The models that the figure is drawn from: one, or one and the model it is compared with; or a file."""
+        """The models that the figure is drawn from: one, or one and the model it is compared with; or a file; or none,
+        if the block's own key is drawn."""
+        if self.options.source() is not None:
+            return []
         if self.tensors is not None:
             return [Named("tensors", self.tensors)]
         second = self.options.second()
@@ -219,7 +242,7 @@ class Block(BaseModel):
     @property
     def names(self) -> str:
         """The names of the models, as a part of a sentence."""
-        return " and ".join(each.name for each in self.models)
+        return " and ".join(each.name for each in self.models) or self.subject
 
     @property
     def inputs(self) -> dict[str, Any]:
@@ -245,9 +268,10 @@ class Block(BaseModel):
         """Return the error of a mistake in the value of key `name` that only the model could tell."""
         return self.told(Problem("block", name, message))
 
-    def told(self, problem: Problem) -> BlockError:
-        """Return the error of a problem, with the line of the key that is at fault."""
-        return BlockError(problem, self.lines.get(problem.key))
+    def told(self, problem: Problem, number: int | None = None) -> BlockError:
+        """Return the error of a problem, with the line of the key that is at fault, or of one `number` in its list."""
+        line = self.lines.get(problem.key)
+        return BlockError(problem, line if number is None else self.lines.get(f"{problem.key}.{number}", line))
 
 
 def is_id(text: str) -> bool:
@@ -268,6 +292,11 @@ def wants_text(annotation: Any) -> bool:
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return False
     return annotation is str or origin is Literal or any(map(wants_text, get_args(annotation)))
+
+
+def keys_of(part: type[Part]) -> dict[str, FieldInfo]:
+    """Return the keys of a part of the block, by the names that an author writes."""
+    return {info.alias or name: info for name, info in part.model_fields.items()}
 
 
 def part_of(annotation: Any) -> type[Part] | None:

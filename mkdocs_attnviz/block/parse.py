@@ -14,7 +14,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import getitem
 from typing import Any
@@ -22,7 +22,17 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from mkdocs_attnviz.block.fields import BESIDE, BY_MODEL, EITHER, Block, Options, fields_of, part_of, wants_text
+from mkdocs_attnviz.block.fields import (
+    BESIDE,
+    BY_MODEL,
+    EITHER,
+    Block,
+    Options,
+    fields_of,
+    keys_of,
+    part_of,
+    wants_text,
+)
 from mkdocs_attnviz.block.problem import BlockError, WrongValue
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.block.text_tree import Path, TextTree
@@ -54,8 +64,8 @@ def parse(source: Source, views: Mapping[str, type[Options]]) -> Block:
     for name in source.header:
         if not wants_text(allowed[name].annotation):
             _read_header(tree, name, allowed)
-    _check_subject(tree, allowed)
-    lines = {str(place[0]): line for place, line in tree.lines.items() if len(place) == 1 and line is not None}
+    _check_subject(tree, allowed, its_options.sources)
+    lines = {".".join(map(str, place)): line for place, line in tree.lines.items() if place and line is not None}
     try:
         options = its_options(**{name: value for name, value in values.items() if name in own})
         common = {name: value for name, value in values.items() if name not in own}
@@ -95,12 +105,20 @@ def _read_header(tree: TextTree, name: str, allowed: Fields) -> None:
     tree.lines |= {(name, *place): None for place in value.lines}
 
 
-def _check_subject(tree: TextTree, allowed: Fields) -> None:
-    """Refuse what is empty, and hold the keys against each other: a model and a text, or tensors in their place."""
+def _check_subject(tree: TextTree, allowed: Fields, sources: Sequence[str]) -> None:
+    """Refuse what is empty, and hold the keys against each other: a model and a text, or what stands in their place:
+    tensors, or one of the view's `sources`."""
     values = tree.root
     for name, value in values.items():
         if _is_null(value, allowed[name]) or (isinstance(value, str) and not value.strip()):
             raise tree.wrong((name,), f"`{name}` is empty; it must be {expected(allowed[name])}.")
+    for source in sources:
+        if source in values:
+            for name in (*BY_MODEL, "tensors"):
+                if name in values:
+                    message = f"`{source}` stands in place of a model, so `{name}` does not belong in the block."
+                    raise tree.wrong((name,), message)
+            return
     if "tensors" in values:
         for name in BY_MODEL:
             if name in values:
@@ -116,7 +134,8 @@ def _check_subject(tree: TextTree, allowed: Fields) -> None:
             raise tree.wrong((name,), f"`{name}` is in the block, and no `{other}` that it could be about.")
     for name in ("model", "text"):
         if name not in values and not (name == "text" and ("chat" in values or "corpus" in values)):
-            raise tree.wrong((name,), f"The block has no `{name}`; it must be {expected(allowed[name])}.")
+            instead = "".join(f", or `{source}` in its place" for source in sources if name == "model")
+            raise tree.wrong((name,), f"The block has no `{name}`; it must be {expected(allowed[name])}{instead}.")
 
 
 def _view(tree: TextTree, views: Mapping[str, type[Options]]) -> tuple[str, type[Options]]:
@@ -150,6 +169,8 @@ def _twice(tree: TextTree, place: Path, allowed: Fields) -> BlockError:
 
 def _called(part: type[Part]) -> str:
     """Return what a part is called in a sentence: `Generate` → "`generate`", `Message` → "a message"."""
+    if part.called:
+        return part.called
     name = part.__name__.lower()
     return f"`{name}`" if name in Block.model_fields else f"{'an' if name[0] in 'aeio' else 'a'} {name}"
 
@@ -165,10 +186,10 @@ def _sentence(error: ValidationError, tree: TextTree, allowed: Fields) -> BlockE
     called, info, known = str(place[0]), allowed[str(place[0])], 1
     for number, step in enumerate(place[1:], 2):
         part = part_of(info.annotation)
-        if part is not None and step in part.model_fields:
-            called, info, known = f"{called}.{step}", part.model_fields[str(step)], number
+        if part is not None and step in keys_of(part):
+            called, info, known = f"{called}.{step}", keys_of(part)[str(step)], number
     if detail["type"] == "extra_forbidden" and part is not None:
-        near = _nearest(str(place[-1]), part.model_fields) or f"; there are {', '.join(part.model_fields)}"
+        near = _nearest(str(place[-1]), keys_of(part)) or f"; there are {', '.join(keys_of(part))}"
         return tree.wrong(place, f"`{_short(str(place[-1]))}` is not a key of {_called(part)}{near}.")
     if detail["type"] == "missing" and known == len(place):
         whole = "The block" if len(place) == 1 else f"`{place[0]}`"

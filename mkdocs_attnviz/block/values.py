@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import date
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import (
     AfterValidator,
@@ -18,6 +18,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
+from mkdocs_attnviz.block.defaults import IMPLIED
 from mkdocs_attnviz.block.problem import WrongValue
 
 
@@ -104,6 +105,9 @@ Day = Annotated[str, AfterValidator(_day), WithJsonSchema({"type": TEXT, "format
 class Part(BaseModel):
     """A mapping within a block."""
 
+    called: ClassVar[str] = ""
+    """The name of the part in a sentence; by default it is made of the name of the class."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True, allow_inf_nan=False)
 
     def to_dict(self) -> dict[str, Any]:
@@ -111,10 +115,6 @@ class Part(BaseModel):
         return self.model_dump(mode="json", exclude_none=True)
 
 
-TODAY = "2024-07-26"
-"""The day that chat templates are given where a block has no `chat_date`; Llama 3's template falls back to the same."""
-IMPLIED = {"temperature": 1.0, "top_k": 50, "top_p": 1.0, "num_beams": 1, "repetition_penalty": 1.0, "seed": 0}
-"""The settings of generation that apply if `generate` does not name them. A block that names them asks for the same."""
 SAMPLING = ("temperature", "top_k", "top_p", "seed")
 """The settings of sampling, which have no effect without `do_sample`."""
 

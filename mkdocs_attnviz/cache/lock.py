@@ -14,13 +14,12 @@ import hashlib
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
-from filelock import FileLock
 
 from mkdocs_attnviz.block.plain_yaml import plain_yaml
 from mkdocs_attnviz.block.problem import BlockError, Problem
@@ -138,6 +137,8 @@ def _exclusive(folder: Path) -> Iterator[None]:
     The operating system releases the lock when the process ends. If the lock is not available in time, the build
     continues without it.
     """
+    from filelock import FileLock  # imported late, because a build whose cache is full writes nothing
+
     folder.mkdir(parents=True, exist_ok=True)
     place = user_folder() / "locks"
     name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()
@@ -154,10 +155,10 @@ def _changes(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {before[name]}, now {now[name]}" for name in changed)
 
 
-def known_versions(made_with: object) -> dict[str, str]:
-    """Return the package versions in an entry's `made_with`, without anything that cannot be a version."""
+def known_versions(made_with: object, packages: Iterable[str] = PACKAGES) -> dict[str, str]:
+    """Return the versions of these packages in an entry's `made_with`, without anything that cannot be a version."""
     mapping = made_with if isinstance(made_with, Mapping) else {}
-    versions = {name: mapping[name] for name in PACKAGES if isinstance(mapping.get(name), str)}
+    versions = {name: mapping[name] for name in packages if isinstance(mapping.get(name), str)}
     return {name: version for name, version in versions.items() if PACKAGE_VERSION.fullmatch(version)}
 
 

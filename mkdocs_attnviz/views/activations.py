@@ -17,11 +17,18 @@ from mkdocs_attnviz.views.attention.options import Side, shared, side
 from mkdocs_attnviz.views.attention.weights import scaled
 from mkdocs_attnviz.views.drawing import Drawing, Picture
 from mkdocs_attnviz.views.figure_data import Blob, TextFigure
+from mkdocs_attnviz.views.measures.activations import MEASURES
 from mkdocs_attnviz.views.svg.document import called, capped, document, escape, palette, styles
 from mkdocs_attnviz.views.svg.token_flow import LIST, PANEL, json_of, sequences
 from mkdocs_attnviz.views.view import ALL_SCRIPT, View
 
-ACTIVATIONS = Capture("activations", 1, run="mkdocs_attnviz.models.captures.activations:capture", attention=False)
+ACTIVATIONS = Capture(
+    "activations",
+    1,
+    run="mkdocs_attnviz.models.captures.activations:capture",
+    attention=False,
+    stored="activations in 16 bits, scaled by neuron",
+)
 WIDTH, SIDE, ROW = 680, 120, 20
 SATURATED = 0.1
 """The fraction of the neurons whose largest activation gets the full colour. Without it, one very active neuron would
@@ -228,4 +235,5 @@ VIEW = View(
     data=ActivationsFigure,
     state=("stack", "layer", "order", "token", "neuron"),
     checks={"token": state_checks.position, "neuron": state_checks.number},
+    measures=MEASURES,
 )

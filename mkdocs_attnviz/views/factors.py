@@ -19,11 +19,18 @@ from mkdocs_attnviz.views import state_checks
 from mkdocs_attnviz.views.attention.options import Side, shared, side
 from mkdocs_attnviz.views.drawing import Drawing, Picture
 from mkdocs_attnviz.views.figure_data import Blob, Stretch, TextFigure
+from mkdocs_attnviz.views.measures.factors import MEASURES
 from mkdocs_attnviz.views.svg.document import HEADS, called, document, escape, palette, styles
 from mkdocs_attnviz.views.svg.token_flow import LIST, PANEL, height, json_of, lines, sequences, texts
 from mkdocs_attnviz.views.view import ALL_SCRIPT, View
 
-FACTORS = Capture("factors", 1, run="mkdocs_attnviz.models.captures.factors:capture", attention=False)
+FACTORS = Capture(
+    "factors",
+    1,
+    run="mkdocs_attnviz.models.captures.factors:capture",
+    attention=False,
+    stored="strengths with 5 digits",
+)
 WIDTH, LINE, ROW = 680, 28, 30
 STRIP, LEAST, MOST = 88, 4, 12
 """The heights in px of the bars above a token: all bars together, one bar at least, and one bar at most."""
@@ -305,4 +312,5 @@ VIEW = View(
     data=FactorsFigure,
     state=("factor", "selected"),
     checks={"factor": state_checks.number, "selected": state_checks.position},
+    measures=MEASURES,
 )

@@ -37,6 +37,42 @@ class Drawn(TypedDict):
     theme: Theme
 
 
+class ModelProvenance(TypedDict):
+    """A model that a figure is drawn from."""
+
+    name: str
+    """The name that the author gives it."""
+    architecture: NotRequired[str]
+    """The class of transformers that ran it, which names the task head: `BertForMaskedLM`."""
+    dtype: NotRequired[str]
+    device: NotRequired[str]
+    """The kind of device: `cpu`, `cuda`."""
+    identity: NotRequired[str]
+    """The weights: `commit:MODEL@COMMIT` of a hub, or `sha256:DIGEST` of a directory or file."""
+
+
+class Provenance(TypedDict):
+    """The origin of a figure, as far as its entry records it."""
+
+    models: list[ModelProvenance]
+    cite: list[str]
+    """Citations of this package and, where their files have one, of the models."""
+    versions: NotRequired[list[dict[str, str]]]
+    """The versions of packages; two if the compared models were run by different ones."""
+    stored: NotRequired[str]
+    """The precision of the stored numbers."""
+
+
+class ClaimData(TypedDict):
+    """A claim of the author's about the figure, tested when the page was built."""
+
+    text: str
+    """The claim in words: "In head 8 of layer 2, the weight from “the” to “cat” is at least 0.5"."""
+    holds: bool
+    value: str
+    """The true value: "0.75"."""
+
+
 class Figure(Drawn):
     """The data that every figure has in its page; each view declares what it adds."""
 
@@ -46,6 +82,10 @@ class Figure(Drawn):
     """Model and text, shortened: "minilm: The cat sat on the mat"."""
     state: NotRequired[str]
     """The state that the author chose to begin with, in the form of a link."""
+    provenance: NotRequired[Provenance]
+    """The origin of the figure; the two figures within a compared one have none of their own."""
+    claims: NotRequired[list[ClaimData]]
+    """The claims of the block key `expect`, in the block's order; absent if it has none."""
 
 
 class TokenSequence(TypedDict):

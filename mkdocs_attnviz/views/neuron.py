@@ -12,20 +12,26 @@ from typing import Any
 
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.cache.entry import Entry
-from mkdocs_attnviz.models.engine.capture import Capture
+from mkdocs_attnviz.models.engine.capture import WEIGHTS, Capture
 from mkdocs_attnviz.views.attention import state_checks
 from mkdocs_attnviz.views.attention.figure_data import AttentionFigure, Neurons, Term
 from mkdocs_attnviz.views.attention.options import AttentionOptions, data, select
 from mkdocs_attnviz.views.attention.sentence import sentence
 from mkdocs_attnviz.views.attention.window import Window, window
 from mkdocs_attnviz.views.drawing import Drawing
+from mkdocs_attnviz.views.measures.attention import MEASURES
 from mkdocs_attnviz.views.state_checks import position
 from mkdocs_attnviz.views.svg.document import height_of, visible
 from mkdocs_attnviz.views.svg.lines import picture as lines
 from mkdocs_attnviz.views.svg.neuron import expansion, picture
 from mkdocs_attnviz.views.view import ATTENTION_SCRIPT, View
 
-SCORES = Capture("scores", 2, run="mkdocs_attnviz.models.captures.scores:capture")
+SCORES = Capture(
+    "scores",
+    2,
+    run="mkdocs_attnviz.models.captures.scores:capture",
+    stored=f"{WEIGHTS}; queries and keys in 16 bits, scaled by dimension",
+)
 
 
 class Options(AttentionOptions):
@@ -111,4 +117,5 @@ VIEW = View(
     data=AttentionFigure,
     state=("stack", "layer", "head", "filter", "expanded", "selected"),
     checks={"expanded": position, "selected": state_checks.selected},
+    measures=MEASURES,
 )

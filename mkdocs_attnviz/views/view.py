@@ -14,6 +14,7 @@ from mkdocs_attnviz.models.engine.capture import Capture
 from mkdocs_attnviz.models.errors import error_message
 from mkdocs_attnviz.plugins import is_ours
 from mkdocs_attnviz.views.drawing import Drawing
+from mkdocs_attnviz.views.measure import Measure
 from mkdocs_attnviz.views.state_checks import Check
 
 ATTENTION_SCRIPT, ALL_SCRIPT = "mkdocs_attnviz:static/attnviz.js", "mkdocs_attnviz:static/attnviz-all.js"
@@ -41,12 +42,18 @@ class View(Generic[O]):
     script: str = ATTENTION_SCRIPT
     """The script that draws the view in the page: `package:path`, a file in an installed package. Another package's
     script is loaded after ours, and calls `attnviz.define({name: Class})`."""
-    data: type | None = None
-    """The typed dictionary that declares what `draw` writes for the script, or None if nothing declares it."""
+    data: Any = None
+    """The typed dictionary that declares what `draw` writes for the script, a union of several, or None if nothing
+    declares it."""
     state: tuple[str, ...] | None = None
     """The parts of the state that a link or the block key `state` may set, or None if they are not checked."""
     checks: Mapping[str, Check] = field(default_factory=dict)
     """The checks of those parts of the state that are not keys of the block."""
+    entry: Callable[[O], Entry] | None = None
+    """The function that makes an entry of the options alone, for a block with one of their `sources`."""
+    measures: Mapping[str, Measure[O]] = field(default_factory=dict)
+    """The measures that claims (`expect`) can be about, by name. A claim that names none is about the first one that
+    its selectors fit."""
 
     @property
     def draws_tensors(self) -> bool:
@@ -61,11 +68,18 @@ class View(Generic[O]):
         """
         try:
             asked = block.inputs, block.options.parameters()
-            json.dumps(asked)
+            if not is_ours(self.options.__module__):
+                json.dumps(asked)
         except Exception as error:
             message = f"The options of view `{self.name}` cannot be asked for: {error_message(error)}."
             raise block.told(Problem("block", "view", message, trace(error))) from error
         return asked
+
+    def own_entry(self, block: Block) -> Entry | None:
+        """Return the entry of a block that is drawn from a key of its own, without a model; None for any other."""
+        if self.entry is None or block.options.source() is None or not isinstance(block.options, self.options):
+            return None
+        return self.entry(block.options)
 
     def drawing(self, block: Block, entry: Entry) -> Drawing:
         """Return the drawing of a block that has this view.

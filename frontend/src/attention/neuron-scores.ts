@@ -50,13 +50,13 @@ export function neuronLayer(
   return { d, kv_heads, scale, heads, rows, cols, causal, q: q as Scaled, k: k as Scaled, terms: named };
 }
 
-/** How one token's weights come about; each array has a number for each token it may attend to. */
+/** The steps from one token's scores to its weights; each array has one number per token that it may attend to. */
 export interface ScoreRow {
   /** q·k·scale */
   dots: Float64Array;
   /** −∞ where it is masked. */
   terms: Float64Array[];
-  /** What goes into the softmax; −∞ where it is masked. */
+  /** The input of the softmax; −∞ where it is masked. */
   scores: Float64Array;
   weights: Float64Array;
 }
@@ -129,13 +129,13 @@ export function softmax(scores: Float64Array): Float64Array {
   return powers.map((power) => power / sum);
 }
 
-/** What a program gets: plain arrays, −Infinity where it is masked. */
+/** The same for a program: plain arrays, with −Infinity where it is masked. */
 export interface HeadNeurons {
   /** (rows, d) and (cols, d) */
   query: number[][];
   key: number[][];
   scale: number;
-  /** What goes into the softmax, (rows, cols): q·k·scale and all terms. */
+  /** The input of the softmax, (rows, cols): q·k·scale plus all other terms. */
   scores: number[][];
   terms: { name: string; values: number[][] }[];
 }

@@ -21,7 +21,7 @@ export interface NeuronState {
   selected: TokenRef | null;
 }
 
-/** In links tokens are `indices`, as in the head view. */
+/** A link writes tokens as `indices`, as in the head view. */
 export type NeuronChange = Partial<Omit<NeuronState, "selected">> & {
   selected?: { side: Side; index?: number; indices?: number[] } | null;
 };

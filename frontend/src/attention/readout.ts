@@ -60,7 +60,7 @@ export function pairText(scene: Scene, focus: Focus, partner: number, rows: stri
 
 export const percentText = (share: number): string => `${share > 0.995 ? "> 99" : (share * 100).toFixed(0)}%`;
 
-/** What is left out of the picture is always said. */
+/** The read-out always says what the picture leaves out. */
 export function shareText(share: number): TemplateResult | typeof nothing {
   if (share === 1) return nothing;
   return html`${percentText(share)}<span class="wide"> of the weight</span> drawn`;

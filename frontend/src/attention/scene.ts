@@ -1,7 +1,7 @@
 import { type Focus, focused, opposite, type Range } from "../lib/geometry.js";
 import type { Layer } from "./weights.js";
 
-/** What is to be drawn. */
+/** The weights to draw, and how. */
 export interface Scene {
   layer: Layer;
   /** The active heads and, in the same order, their colours. */
@@ -13,7 +13,7 @@ export interface Scene {
   focus: Focus | null;
   /** … and of these only the one to this token of the other side in full strength. */
   partner: number | null;
-  /** What has made one of several heads, and of several layers. */
+  /** The way in which several heads, and several layers, were made one. */
   combined?: string | null;
   across?: string | null;
   /** Above one weak weights are paler, below one they are stronger. */
@@ -29,7 +29,7 @@ export function weightsWith({ layer, heads, focus }: Scene, other: number): numb
   );
 }
 
-/** Whether any weight between them is drawn, or too weak for it. */
+/** Tells if a weight between them is drawn, or if all are too weak. */
 export function isDrawn({ layer, heads, focus }: Scene, other: number): boolean {
   const left = focus?.side === "left";
   return heads.some((head) =>

@@ -20,10 +20,10 @@ export interface Selection {
   indices: number[];
 }
 
-/** What may be set: one token, or several. */
+/** The value that may be set: one token, or several. */
 export type SelectionChange = { side: Side; index?: number; indices?: number[] };
 
-/** What a reader has chosen, beginning with what the author has. */
+/** The reader's choices; they begin with the author's. */
 export interface State extends Omit<Options, "include_heads"> {
   selected: Selection | null;
   /** Matrix: in place of `selected`, positions as in the model's input. */
@@ -51,7 +51,7 @@ export function isPair(figure: AttentionFigure, stack: Stack): boolean {
   return sequences(figure, stack).every(({ sentence_b_start }) => sentence_b_start != null);
 }
 
-/** What can be done with a stack at all. */
+/** The choices that a stack allows. */
 export function offers(
   figure: AttentionFigure,
   stack: Stack,

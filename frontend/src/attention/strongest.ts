@@ -3,7 +3,7 @@ import type { Range } from "../lib/geometry.js";
 import { mean } from "./scene.js";
 import type { Layer } from "./weights.js";
 
-/** How many weights of a head are told. */
+/** The number of a head's weights that are told. */
 const TOLD = 3;
 
 /** Weights of some heads, from a range of one sequence's tokens to a range of another's. */

@@ -4,9 +4,9 @@ import type { Filter } from "./figure.js";
 
 /** The tokens of one side as they are shown: words may be put together, special tokens left out. */
 export interface Tokens extends Sequence {
-  /** For each of them the positions that it stands for. */
+  /** The positions that each shown token stands for. */
   groups: number[][];
-  /** Where each position has gone; −1: it is left out. */
+  /** The index among the shown tokens of each position; −1 if it is left out. */
   slots: number[];
   /** The positions that are left out. */
   hidden: number[][];
@@ -61,7 +61,7 @@ export function arrange(sequence: Sequence, merge: boolean, specials: boolean): 
   };
 }
 
-/** What the pair filter lets through. */
+/** The rows and columns that the pair filter lets through. */
 export function filtered(
   { tokens, sentence_b_start }: Pick<Tokens, "tokens" | "sentence_b_start">,
   filter: Filter,

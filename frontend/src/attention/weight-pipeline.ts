@@ -14,15 +14,15 @@ import { valueWeighted } from "./transforms/value-weighted.js";
 import type { WeightSource } from "./weight-source.js";
 import { Layer } from "./weights.js";
 
-/** What is to be drawn, after all that the reader has asked for. */
+/** The weights to draw, after all changes that the reader has asked for. */
 export interface Shown {
   layer: Layer;
   /** Heads of `layer` that are drawn, and their colours. */
   heads: number[];
   colors: string[];
-  /** What has made one of several heads. */
+  /** The way in which several heads were made one. */
   combined: string | null;
-  /** Of the weight from the rows in view to the columns let through, hidden ones too: the share that is left. */
+  /** The share that is left of the weight from the visible rows to the permitted columns, hidden ones included. */
   kept: number;
   /** Columns of `layer` that are let through and hidden: what is left out is part of the whole. */
   rest: number[];
@@ -31,7 +31,7 @@ export interface Shown {
 const singletons = (groups: number[][], length: number) =>
   groups.length === length && groups.every((g) => g.length === 1);
 
-/** From the stored weights to those that are shown: layers, values, words, heads, threshold, in this order. */
+/** Turns the stored weights into those that are shown: layers, values, words, heads, threshold, in this order. */
 export class WeightPipeline {
   private readonly weighted = new Map<LayerSource, (layer: Layer, norms: Scaled) => Layer>();
   private readonly sides = { left: memo(arrange), right: memo(arrange) };
@@ -151,7 +151,7 @@ export class WeightPipeline {
     return { layer: kept.layer, heads: combined ? [0] : heads, colors, combined, kept: kept.share, rest };
   }
 
-  /** What makes one of several heads. */
+  /** The way in which several heads are made one. */
   combined(state: State): string | null {
     if (state.across_layers === "rollout") return "rollout";
     return this.headsOf(state).length > 1 ? state.across_heads : null;
@@ -180,7 +180,7 @@ export class WeightPipeline {
   }
 }
 
-/** Whether the weights are shown as they are stored. */
+/** True if the weights are shown as they are stored. */
 function isPlain(state: State): boolean {
   const { across_layers, across_heads, min_weight, mass } = state;
   const limited = [across_layers, across_heads, min_weight, mass].some((value) => value !== null);

@@ -1,15 +1,15 @@
 import type { ViewHost } from "../element/view.js";
 import type { Range, Side } from "../lib/geometry.js";
-import { AttentionChoices } from "./choices.js";
 import type { AttentionFigure } from "./figure.js";
 import { type Change, initialState, mergeState, offeredHeads, offers, type Selection, type State } from "./state.js";
 import type { Tokens } from "./tokens.js";
+import { AttentionViewState } from "./view-state.js";
 import { type Shown, WeightPipeline } from "./weight-pipeline.js";
 
 const OF = { mean: "Mean", max: "Maximum" };
 
-/** What the reader has chosen, and what is to be shown for it. Views and their controls share it. */
-export class WeightsController extends AttentionChoices<State, Change> {
+/** The reader's choices, and the weights that they ask for. A view and its controls share one. */
+export class WeightsController extends AttentionViewState<State, Change> {
   /** Taps add to the selection. */
   several = false;
   private readonly pipeline: WeightPipeline;
@@ -35,7 +35,7 @@ export class WeightsController extends AttentionChoices<State, Change> {
     return this.pipeline.shown(this.state, this.host.scheme.dark);
   }
 
-  /** Where the selected tokens stand in the picture. */
+  /** The positions of the selected tokens in the picture. */
   selected(): Selection | null {
     const { selected } = this.state;
     if (!selected) return null;
@@ -63,7 +63,7 @@ export class WeightsController extends AttentionChoices<State, Change> {
     this.choose({ selected: indices.length > 0 ? { side: token.side, indices } : null });
   }
 
-  /** What stands in place of the picture while it loads. */
+  /** The template that stands in place of the picture while it loads. */
   notice() {
     const { layer, across_layers } = this.state;
     const blobs = this.pipeline.blobs(this.state);
@@ -84,7 +84,7 @@ export class WeightsController extends AttentionChoices<State, Change> {
     return heads.length > 1 ? several : `head ${heads[0]}`;
   }
 
-  /** What is shown, and whether the controls say so. */
+  /** Sentences about what is shown, each with whether the controls say the same. */
   private parts(): [text: string, said: boolean][] {
     const { state, pipeline } = this;
     if (state.open === null) return [["All heads shown", true]];
@@ -109,7 +109,7 @@ export class WeightsController extends AttentionChoices<State, Change> {
       .join(", ");
   }
 
-  /** What of it the controls do not say. */
+  /** The sentences of `notes` that the controls do not say. */
   get how(): string {
     return this.parts()
       .flatMap(([text, said]) => (said ? [] : text))

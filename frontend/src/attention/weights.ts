@@ -4,7 +4,7 @@ export const WEIGHT = Float64Array.from({ length: 256 }, (_, byte) => (byte / 25
 /** The attention weights of one layer, shape (heads, cols, rows): as stored, one byte each; where computed, exact too. */
 export class Layer {
   constructor(
-    /** What is drawn; a zero is not. */
+    /** The weights that are drawn, as bytes; a zero is not drawn. */
     readonly bytes: Uint8Array,
     readonly heads: number,
     readonly cols: number,
@@ -16,7 +16,7 @@ export class Layer {
       throw new Error(`${bytes.length} bytes are not ${heads} × ${cols} × ${rows} weights`);
   }
 
-  /** Of the weight in view; less than 1 in a preview. */
+  /** The share of the visible weight that these lines hold; less than 1 in a preview. */
   share = 1;
 
   /** The strongest weights alone, from a preview's bytes. */

@@ -3,7 +3,7 @@ import type { Sequence } from "../element/figure.js";
 import { inRange, type Range, ROW_HEIGHT, type Side, sameRange } from "../lib/geometry.js";
 import { plainText, tokenElement } from "../lib/token.js";
 
-/** Of longer columns only what is visible is in the page. */
+/** The length from which only the visible tokens of a column are in the page. */
 const ALL_ROWS = 160;
 const NOTHING: Range = { start: 0, end: 0 };
 
@@ -13,7 +13,7 @@ const NOTHING: Range = { start: 0, end: 0 };
  */
 export class Column {
   readonly element = document.createElement("div");
-  /** Whether `fill` will be called, as a long column is scrolled. */
+  /** True if `fill` will be called, as a long column is scrolled. */
   windowed = false;
   private rows = new Map<number, HTMLElement>();
   private range = NOTHING;
@@ -97,7 +97,7 @@ export class Column {
     return row;
   }
 
-  /** What a decoder is to produce here. */
+  /** The token that a decoder is to produce here. */
   private nextOf(index: number): HTMLElement[] {
     const next = this.side === "left" ? this.sequence.next?.[index] : undefined;
     if (!next) return [];

@@ -7,7 +7,7 @@ import { plainText, tokenElement } from "../lib/token.js";
 export interface FlowToken {
   text: string;
   special: boolean;
-  /** What stands small below it; its position, where nothing else is to be said. */
+  /** The small text below it; its position, if there is nothing else to say. */
   note: string;
   /** Cannot be chosen. */
   inactive?: boolean;
@@ -27,7 +27,7 @@ export interface Bar {
   width?: number;
 }
 
-/** How a token looks: as CSS. `ink` is the colour of its text, where the background asks for one. */
+/** The look of a token, as CSS. `ink` is the colour of its text, where the background asks for one. */
 export interface Paint {
   background?: string;
   ink?: string;

@@ -6,7 +6,7 @@ import { plainText, tokenElement } from "../lib/token.js";
 const PITCH = 15;
 const WIDEST = 112;
 
-/** What is visible of one side, and the one that is read. */
+/** The visible tokens of one side, and the one that is read. */
 export interface Axis {
   sequence: Sequence;
   /** All that could be scrolled to, and what is in view. */
@@ -15,11 +15,11 @@ export interface Axis {
   size: number;
   offset: number;
   pointed: number | undefined;
-  /** How much larger than usual the reader's letters are. */
+  /** The reader's letter size as a multiple of the usual one. */
   scale: number;
 }
 
-/** Which tokens have a label: every so many, and the one that is read in place of its neighbours. */
+/** Returns the tokens that have a label: every so many, and the one that is read in place of its neighbours. */
 export function labelled({ range, inView, size, pointed, scale }: Omit<Axis, "sequence" | "offset">): number[] {
   const every = Math.ceil((PITCH * scale) / size);
   const read = pointed !== undefined && inRange(pointed, inView) ? pointed : null;

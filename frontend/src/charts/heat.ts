@@ -13,7 +13,7 @@ export interface Heat {
   rows: Range;
   cols: Range;
   scale: Scale;
-  /** For each stored weight an ink that can be read on its shade; none where the page's own can. */
+  /** An ink for each stored weight that can be read on its shade; none where the page's own can. */
   inks: (string | undefined)[];
 }
 
@@ -64,12 +64,12 @@ export function toCanvas(image: ImageData): HTMLCanvasElement {
 }
 
 export interface Scale {
-  /** What the full colour stands for, and whether some weights are larger. */
+  /** The weight that the full colour stands for, and whether some weights are larger. */
   most: number;
   exceeded: boolean;
 }
 
-/** Of so many rows the scale ends with the largest weight; of more, most rows' largest would be lost beside a few. */
+/** The number of rows up to which the scale ends with the largest weight; of more, most rows' largest would be lost. */
 const FEW_ROWS = 24;
 const NOT_EXCEEDED = 0.9;
 
@@ -85,7 +85,7 @@ export function scaleOf(layer: Layer, head: number, rows: Range, cols: Range): S
   return { most, exceeded: most < (largest[last] ?? 0) };
 }
 
-/** So many cells `across` and `down` share a pixel; the strongest is seen. */
+/** Reduces a picture in which `across` × `down` cells share a pixel; the strongest is seen. */
 export function heatPicture(
   { layer, head, color, contrast, scale }: Heat,
   rows: Range,

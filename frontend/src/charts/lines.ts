@@ -3,7 +3,7 @@ import { ROW_HEIGHT } from "../lib/geometry.js";
 import { type Marks, opacities } from "./marks.js";
 import type { Pen } from "./svg.js";
 
-/** Where it is to be drawn, in CSS pixels: line ends at x = left and right; the canvas shows a window of the rows. */
+/** The place of the drawing in CSS pixels: line ends at x = left and right; the canvas shows a window of the rows. */
 export interface Frame {
   left: number;
   right: number;
@@ -14,7 +14,7 @@ export interface Frame {
 /** The strongest lines are wider: two side by side, because without a graphics processor one takes longer than these. */
 const WIDE_LINES = 80;
 const ASIDE = 0.35;
-/** How far a curve bends, as a share of its width. */
+/** The bend of a curve, as a share of its width. */
 const BEND = 0.225;
 const UNFOCUSED = 0.3;
 
@@ -23,7 +23,7 @@ function lane(slot: number, heads: number): number {
   return (slot - (heads - 1) / 2) * Math.min(1.75, 14 / heads);
 }
 
-/** Of two parabolas: to rasterise a cubic curve takes half as long again. */
+/** Draws a line as two parabolas: to rasterise a cubic curve takes half as long again. */
 export function addCurve(pen: Pen, left: number, from: number, right: number, to: number): void {
   const bend = (right - left) * BEND;
   pen.moveTo(left, from);

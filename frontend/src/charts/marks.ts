@@ -20,7 +20,7 @@ const MAX_LINES = 1300;
 const MAX_LINES_PER_ROW = 50;
 const MAX_FOCUSED_LINES = 800;
 const MIN_OPACITY = 0.01;
-/** In longer texts weights are spread thinner; they are scaled to what they would be among so many tokens. */
+/** The number of tokens that weights of longer texts, which are spread thinner, are scaled to. */
 const USUAL_TOKENS = 64;
 
 /**
@@ -67,7 +67,7 @@ function histogram(scene: Scene, view: InView): Uint32Array {
 }
 
 interface Cutoff {
-  /** Of each `every[byte]` lines of a byte one is drawn; of Infinity none. */
+  /** One of each `every[byte]` lines of a byte is drawn; none if it is Infinity. */
   every: Float64Array;
   share: number;
 }

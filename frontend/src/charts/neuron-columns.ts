@@ -28,7 +28,7 @@ export const STRIPS = {
 export function numberColumns({ layer }: NeuronHead, row: ScoreRow): NumberColumn[] {
   const { scale, terms } = layer;
   const summed = terms.length > 0;
-  // What is masked counts for neither digits nor bars.
+  // Masked scores count for neither digits nor bars.
   const unmasked = (values: Float64Array) =>
     values.map((value, col) => (row.scores[col] === Number.NEGATIVE_INFINITY ? Number.NaN : value));
   return [
@@ -59,7 +59,7 @@ export function numberColumns({ layer }: NeuronHead, row: ScoreRow): NumberColum
   ];
 }
 
-/** As many digits as tell the numbers of a column apart, and a true minus sign. */
+/** Formats with as many digits as tell the numbers of a column apart, and a true minus sign. */
 export function formatNumbers(values: ArrayLike<number>): (value: number) => string {
   const largest = Array.from(values).reduce(
     (most, value) => (Number.isFinite(value) ? Math.max(most, Math.abs(value)) : most),

@@ -138,7 +138,7 @@ function drawStrips(pen: Pen, put: PutStrip, expansion: Expansion, layout: Neuro
   }
 }
 
-/** What is masked takes no part in the sum. */
+/** Masked tokens take no part in the sum. */
 function hatch(pen: Pen, left: number, top: number, width: number, color: string): void {
   pen.globalAlpha = 0.25;
   pen.strokeStyle = color;

@@ -1,4 +1,4 @@
-/** Where the parts of an expanded token stand, in CSS pixels from the left edge of what scrolls sideways. */
+/** The places of an expanded token's parts, in CSS pixels from the left edge of what scrolls sideways. */
 export interface NeuronLayout {
   /** Width of one neuron's cell and of a whole strip. */
   cell: number;
@@ -16,7 +16,7 @@ export interface NeuronLayout {
 export const STRIP_HEIGHT = 16;
 const NUMBER = 48;
 const MARGIN = 6;
-/** From the query a line fans out to each key. */
+/** The least width in px in which lines fan out from the query to each key. */
 const FAN = 24;
 const WIDEST_FAN = 72;
 export const GAP = 10;

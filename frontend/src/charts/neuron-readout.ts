@@ -34,7 +34,7 @@ export interface Names {
   cols: string[];
 }
 
-/** How a token's weights come about, as a table: a row for each token it may attend to. */
+/** Writes the steps to a token's weights as a table: a row for each token that it may attend to. */
 export function scoreTable(head: NeuronHead, { rows, cols }: Names, row: number, to: Range, where: string): Table {
   const scores = head.row(row);
   const columns = numberColumns(head, scores).map((column) => ({ ...column, format: formatNumbers(column.values) }));

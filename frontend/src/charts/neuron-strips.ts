@@ -19,7 +19,7 @@ export interface StripsEvents {
 
 const NOWHERE: Spot = { col: null, neuron: null };
 
-/** What stands between the columns of tokens while one is expanded: strips on a canvas, and columns of numbers. */
+/** The strips on a canvas and columns of numbers that stand between the columns of tokens while one is expanded. */
 export class NeuronStrips {
   readonly element = document.createElement("div");
   readonly sheet = document.createElement("div");
@@ -136,7 +136,7 @@ export class NeuronStrips {
     cursor.addEventListener("keydown", (event) => this.keydown(event));
   }
 
-  /** Where to begin: the neuron that says most about the token attended to most. */
+  /** Returns the neuron to begin with: the one that says most about the token attended to most. */
   private strongest(): Spot {
     if (!this.expansion) return NOWHERE;
     const { head, row, cols, col } = this.expansion;

@@ -47,7 +47,7 @@ export class Picture {
     this.request = 0;
   }
 
-  /** Whether it scrolls, and gives a scrollbar room. */
+  /** True if it scrolls, and gives a scrollbar room. */
   get long(): boolean {
     return Object.values(this.columns).some(({ shown }) => shown.end - shown.start > RESERVED_ROWS);
   }
@@ -84,7 +84,7 @@ export class Picture {
     });
   }
 
-  /** Whether what is visible, and a margin around it, is drawn. */
+  /** True if the visible part, with a margin around it, is drawn. */
   private covers(margin: number): boolean {
     const { scrollTop, clientHeight } = this.element;
     const { top, height } = this.window;

@@ -5,7 +5,7 @@ import type { ViewHost } from "../element/view.js";
 import { json } from "../lib/json-blob.js";
 import { percent, type Top, topLines } from "./top.js";
 
-/** For each position of the predicted sequence; null where nothing predicts its token. */
+/** The predictions by position of the predicted sequence; null where nothing predicts its token. */
 export interface Predictions {
   vocabulary: string[];
   top: (number[] | null)[];
@@ -23,10 +23,10 @@ export function topAt({ vocabulary, top, probabilities }: Predictions, position:
   return ids && values ? { tokens: ids.map((id) => vocabulary[id] as string), probabilities: values } : null;
 }
 
-/** How many of the likeliest stand in a table's cell. */
+/** The number of likely tokens in a cell of a table. */
 const LIKELIEST = 3;
 
-/** In each of some positions what stands there, how likely it was, and the likeliest. */
+/** A table of some positions: the token there, its probability, and the likeliest. */
 export function predictionTable(found: Predictions, tokens: string[], positions: number[], caption: string): Table {
   const rows = positions.map((at): Part[] => {
     const [actual, entropy, top] = [found.actual[at], found.entropy[at], topAt(found, at)];

@@ -3,7 +3,7 @@ import type { Scene } from "../attention/scene.js";
 import { focused, indices, type Range, sameRange } from "../lib/geometry.js";
 import { collect } from "./marks.js";
 
-/** What a picture of lines says below: which tokens it shows, and how much of their weight. */
+/** Returns the note below a saved picture of lines: the tokens it shows, and the share of their weight. */
 export function savedNotes(whole: Scene, saved: Scene, hidden: number[], kept: number): string[] {
   const notes = windowNotes(whole, saved);
   if (notes.length > 0 && saved.layer.share < 1) return notes; // a preview has not all weights
@@ -12,7 +12,7 @@ export function savedNotes(whole: Scene, saved: Scene, hidden: number[], kept: n
   return share < 1 ? [...notes, `${percentText(share)} of the weight drawn`] : notes;
 }
 
-/** Which tokens a picture shows, where they are not all. */
+/** Returns a note of the tokens that a picture shows, if they are not all. */
 export function windowNotes(
   whole: Pick<Scene, "rows" | "cols">,
   { rows, cols }: Pick<Scene, "rows" | "cols">,

@@ -5,7 +5,7 @@ import { plainText } from "../lib/token.js";
 import type { Column } from "./column.js";
 import type { SvgPen } from "./svg.js";
 
-/** Of longer texts only what is visible is saved. */
+/** The number of tokens up to which a whole text is saved; of longer ones the visible part is. */
 export const SAVED_ROWS = 128;
 const LONGEST = 40;
 

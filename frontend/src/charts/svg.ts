@@ -1,4 +1,4 @@
-/** What pictures are drawn with: a canvas, or an SVG that is to be saved. */
+/** The surface of a picture: a canvas, or an SVG that is to be saved. */
 export type Pen = Pick<
   CanvasRenderingContext2D,
   | "globalAlpha"
@@ -16,13 +16,13 @@ export type Pen = Pick<
 export interface Sheet {
   width: number;
   height: number;
-  /** What is said below the legend: the part that is shown, and how much of the weight. */
+  /** The note below the legend: the part that is shown, and how much of the weight. */
   notes?: string[];
   draw(pen: SvgPen): void;
 }
 
 const XML: Record<string, string> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
-/** What XML has no place for, lone halves of characters too. */
+/** The characters that XML cannot hold, lone surrogates included. */
 const FORBIDDEN = /[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]/gu;
 
 export function escapeXml(text: string): string {

@@ -13,7 +13,7 @@ export interface Cell {
   head: number;
 }
 
-/** What the small pictures show. */
+/** The heads that the small pictures show. */
 export interface Thumbs {
   overview: Overview;
   rows: Range;
@@ -35,7 +35,7 @@ const LARGEST = 56;
 const LABELLED = 34;
 /** The greatest height in px of sorted heads, if the page has room for it. */
 const SORTED_HEIGHT = 720;
-/** Of a canvas; a phone's may not be larger. */
+/** The longest side of a canvas in device pixels; a phone allows no more. */
 const MOST_PIXELS = 4096;
 
 /** Layers × heads, or groups of heads: one canvas, and over it a grid of cells to walk and click. It scrolls within itself. */

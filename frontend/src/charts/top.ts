@@ -2,7 +2,7 @@ import { html, type TemplateResult } from "lit";
 import type { Part } from "../controls/reading.js";
 import { tokenElement } from "../lib/token.js";
 
-/** What a model holds likely, the likeliest first. */
+/** The tokens that a model holds likely, the likeliest first. */
 export interface Top {
   tokens: string[];
   probabilities: number[];

@@ -10,7 +10,7 @@ export function signed(value: number): string {
   return value < 0 ? `−${text}` : text;
 }
 
-/** What a value is of. Without a colour, that of its sign. */
+/** The thing that a value belongs to. Without a colour it has that of its sign. */
 export interface Line {
   name: string;
   value: number;

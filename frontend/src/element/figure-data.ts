@@ -8,6 +8,39 @@ export interface Blob {
   part?: number;
 }
 
+/** A model that a figure is drawn from. */
+export interface ModelProvenance {
+  /** The name that the author gives it. */
+  name: string;
+  /** The class of transformers that ran it, which names the task head: `BertForMaskedLM`. */
+  architecture?: string;
+  dtype?: string;
+  /** The kind of device: `cpu`, `cuda`. */
+  device?: string;
+  /** The weights: `commit:MODEL@COMMIT` of a hub, or `sha256:DIGEST` of a directory or file. */
+  identity?: string;
+}
+
+/** The origin of a figure, as far as its entry records it. */
+export interface Provenance {
+  models: ModelProvenance[];
+  /** Citations of this package and, where their files have one, of the models. */
+  cite: string[];
+  /** The versions of packages; two if the compared models were run by different ones. */
+  versions?: Record<string, string>[];
+  /** The precision of the stored numbers. */
+  stored?: string;
+}
+
+/** A claim of the author's about the figure, tested when the page was built. */
+export interface ClaimData {
+  /** The claim in words: "In head 8 of layer 2, the weight from “the” to “cat” is at least 0.5". */
+  text: string;
+  holds: boolean;
+  /** The true value: "0.75". */
+  value: string;
+}
+
 /** The data that every figure has in its page; each view declares what it adds. */
 export interface Figure {
   view: string;
@@ -18,6 +51,10 @@ export interface Figure {
   source?: string;
   /** The state that the author chose to begin with, in the form of a link. */
   state?: string;
+  /** The origin of the figure; the two figures within a compared one have none of their own. */
+  provenance?: Provenance;
+  /** The claims of the block key `expect`, in the block's order; absent if it has none. */
+  claims?: ClaimData[];
 }
 
 /** A figure of a changed model, and of the model as it is. */
@@ -292,6 +329,126 @@ export interface SaliencyFigure extends TextFigure {
   initial: SaliencyState;
 }
 
+/** The output that all methods are asked about. */
+export interface Explained {
+  token: string;
+  probability: number;
+  position: number;
+  explain: string;
+  contrast: string | null;
+}
+
+/** One method, with its parameters, and what it says of the output as a whole. */
+export interface Strip {
+  method: string;
+  /** `sum` has a sign; `l2` is a length, `weight` is attention. */
+  norm: "sum" | "l2" | "weight";
+  /** The number of tokens that have a number; they come before those that have none. */
+  known: number;
+  steps?: number;
+  seed?: number;
+  from_baseline?: string;
+  layer?: number;
+  window?: number;
+  /** The score that is explained. */
+  value?: number;
+  baseline?: number;
+  /** The completeness error: the sum of the strip less the difference of the score from that of the baseline. */
+  delta?: number;
+  /** The positions whose attention is shown: those that the output is predicted from. */
+  rows?: number[];
+}
+
+/** Groups of consecutive tokens. */
+export interface Groups {
+  /** The first token of each group; a group ends where the next one begins. */
+  starts: number[];
+  /** The texts of groups of several tokens, by the group's number; long ones lack their middle. */
+  texts: Record<number, string>;
+  /** The groups that the author has marked, by number; with sentences and words there are none. */
+  marked: number[];
+}
+
+/** The effect of taking tokens out, or putting them back, in the order of one strip. */
+export interface Faithfulness {
+  /** The output's probability at each of `counts`. */
+  deletion: number[];
+  insertion: number[];
+  deletion_area: number;
+  insertion_area: number;
+  comprehensiveness: number;
+  sufficiency: number;
+}
+
+/** Numbers of a curve over random orders. */
+export interface Spreads {
+  mean: number[];
+  sd: number[];
+}
+
+/** A number over random orders. */
+export interface Spread {
+  mean: number;
+  sd: number;
+}
+
+/** The same for random orders. */
+export interface RandomOrders {
+  deletion: Spreads;
+  insertion: Spreads;
+  deletion_area: Spread;
+  insertion_area: Spread;
+  comprehensiveness: Spread;
+  sufficiency: Spread;
+}
+
+/** The substitute for a token that is taken out. */
+export interface Replacement {
+  kind: "mask" | "pad" | "unk" | "remove";
+  token: string | null;
+}
+
+/** The probability of the output of texts without some of the compared tokens. */
+export interface Curves {
+  /** The number of tokens that are taken out, or put back, at each point of a curve. */
+  counts: number[];
+  full: number;
+  empty: number;
+  methods: Faithfulness[];
+  random: RandomOrders;
+  orders: number;
+  seed: number;
+  replacement: Replacement;
+}
+
+/** The part of the figure's state that a reader chooses. */
+export interface MethodsState {
+  by: "token" | "word" | "sentence" | "span";
+  compare: "agreement" | "top_k" | "deletion" | "insertion" | "nothing";
+  /** The token, or group of tokens, that is held. */
+  selected: number | null;
+}
+
+/** Several methods that say which tokens led to one output. */
+export interface MethodsFigure extends TextFigure {
+  output: Explained;
+  methods: Strip[];
+  /** Scaled, (methods, inputs); the inputs are all tokens of the text, then those of the target. */
+  attributions: Blob;
+  groups: Record<"word" | "sentence" | "span", Groups>;
+  /** Inputs that have no part in the scale. */
+  ignored: number[];
+  /** The inputs that agreement and curves are about. */
+  compared: number[];
+  /** The numbers of the compared inputs, counted from 0, in the order of each strip: the largest value first. */
+  orders: number[][];
+  /** Kendall's τ-b of each pair of strips; null if it is not defined. */
+  agreement: (number | null)[][];
+  top_k: number;
+  curves: Curves;
+  initial: MethodsState;
+}
+
 /** A description of the layers of one stack that are compared. */
 export interface Similar {
   /** The number of layers; the embeddings count as one. */
@@ -323,6 +480,61 @@ export interface SimilarityFigure extends Figure {
   /** The rows' and the columns', where they are two. */
   models?: [string, string];
   initial: SimilarityState;
+}
+
+/** One sublayer. */
+export interface SublayerData {
+  kind: "s" | "f" | "c" | "m" | "e" | "o";
+  layer: number | null;
+  /** The names of its modules in the model, those with most parameters first. */
+  names: string[];
+  parameters: number;
+  /** True if an earlier sublayer has the same weights. */
+  shared: boolean;
+  /** The change of the loss without it, in nats for a token. */
+  zero?: number;
+}
+
+/** Sublayers that stand side by side. */
+export interface UnitData {
+  sublayers: SublayerData[];
+  /** The change of the loss if it changes places with the next unit; null if the two cannot. */
+  swap?: number | null;
+}
+
+/** The sublayers of a model, of one of its stacks, or of an order that an author has written down. */
+export interface StripData {
+  name: string;
+  units: UnitData[];
+  /** The losses of models that were trained with this order. */
+  losses?: number[];
+}
+
+/** The loss of the unchanged model. */
+export interface LossData {
+  /** Nats for a token. */
+  value: number;
+  tokens: number;
+  task: "next" | "masked" | "target";
+}
+
+/** The part of the figure's state that a reader chooses. */
+export interface SublayersState {
+  /** The sublayer that is held, counted over all strips. */
+  selected: number | null;
+  change: "zero" | "swap";
+}
+
+/** Strips of sublayers. */
+export interface SublayersFigure extends Figure {
+  strips: StripData[];
+  /** True if parameters are in units of d², since there is no model. */
+  symbolic: boolean;
+  loss: LossData | null;
+  loss_label: string;
+  changes: ("zero" | "swap")[];
+  notes: string[];
+  initial: SublayersState;
 }
 
 /** The part of the figure's state that a reader chooses. */

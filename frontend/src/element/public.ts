@@ -16,3 +16,13 @@ export const tools: Omit<Attnviz, "define"> = {
   },
   tint: (share, scheme) => tint(accent(scheme), DEEPEST * share, scheme),
 };
+
+declare global {
+  /** The scripts of views that ran before the script they need, as functions; see `runWaiting`. */
+  var attnvizWaiting: (() => void)[] | undefined;
+}
+
+/** Run the views' scripts that came too early: instant navigation may run a page's scripts in any order. */
+export function runWaiting(): void {
+  for (const run of globalThis.attnvizWaiting?.splice(0) ?? []) run();
+}

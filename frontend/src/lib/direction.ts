@@ -1,5 +1,5 @@
 /**
- * In which order the tokens of a text stand on a line. It is the Unicode bidirectional algorithm (UAX 9) with tokens in
+ * The order of a text's tokens on a line. It is the Unicode bidirectional algorithm (UAX 9) with tokens in
  * place of characters: a browser orders characters, but takes boxes with a background for what has no direction.
  */
 const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\u{10800}-\u{10fff}\u{1e800}-\u{1efff}]/u;
@@ -41,7 +41,7 @@ export function levelsOf(tokens: { text: string; special: boolean }[]): { base: 
   return { base, levels };
 }
 
-/** For each token the last one before it that has a direction; at the beginning that of the text. */
+/** Returns for each token the direction of the last one before it that has one; at the beginning that of the text. */
 function neighbours(kinds: Kind[], base: number): Kind[] {
   let last: Kind = base ? "R" : "L";
   return kinds.map((kind) => {

@@ -1,4 +1,4 @@
-/** Where a token stands in a picture of two columns: left ones attend, right ones are attended to. */
+/** The place of a token in a picture of two columns: left ones attend, right ones are attended to. */
 export interface TokenRef {
   side: Side;
   index: number;

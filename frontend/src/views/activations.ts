@@ -26,24 +26,24 @@ const STACKS: Record<string, string> = { encoder: "Encoder", decoder: "Decoder" 
 const [SIDE, WIDTH, ROW] = [120, 680, 20];
 /** Below 1, weak activations can be seen beside strong ones. */
 const EXPONENT = 0.75;
-/** Of the kept neurons, the share whose largest activations all have the full colour: one may be far above the rest. */
+/** The share of the kept neurons whose largest activations all have the full colour: one may be far above the rest. */
 const SATURATED = 0.1;
 
 interface Lists {
   /** Numbers of those that are kept, the strongest first. */
   neurons: number[];
-  /** Where in that list each column's neuron is. */
+  /** The index in that list of each column's neuron. */
   cluster: number[];
-  /** For each token its most active neurons. */
+  /** The most active neurons of each token. */
   top: number[][];
   values: number[][];
 }
 
 interface Shown {
   lists: Lists;
-  /** Of each kept neuron its activation at each token. */
+  /** The activation of each kept neuron at each token. */
   values: Scaled;
-  /** What the full colour stands for, and whether some |activations| are larger. */
+  /** The value that the full colour stands for, and whether some |activations| are larger. */
   most: number;
   exceeded: boolean;
 }
@@ -176,7 +176,7 @@ export class ActivationsView extends PanelView<ActivationsState, ActivationsFigu
     return found !== undefined;
   }
 
-  /** Where the neuron that is held stands. */
+  /** The column of the locked neuron. */
   private column({ lists }: Shown): number | null {
     return this.columnOf(lists, this.choices.state.neuron);
   }
@@ -279,7 +279,7 @@ export class ActivationsView extends PanelView<ActivationsState, ActivationsFigu
     return largest(table, sizes, "most active tokens");
   }
 
-  /** Of one layer, by default the one that is shown: the kept neurons, the strongest first, and each token's strongest. */
+  /** Returns the kept neurons of one layer (the one shown), the strongest first, and each token's strongest. */
   async values(request: { stack?: string; layer?: number } = {}): Promise<object> {
     const layer = this.find(request.stack ?? this.choices.state.stack, request.layer ?? this.choices.state.layer);
     const { lists, values } = await this.loaded("activations", () => this.load(layer));
@@ -297,7 +297,7 @@ export class ActivationsView extends PanelView<ActivationsState, ActivationsFigu
 const numbersOf = (layers: LayerOfNeurons[], stack: string): number[] =>
   layers.filter((each) => each.stack === stack).map((each) => each.layer);
 
-/** Which of the kept neurons each column has. */
+/** Returns which of the kept neurons each column shows. */
 function columnsOf({ neurons, cluster }: Lists, order: keyof typeof ORDERS): number[] {
   if (order === "cluster") return cluster;
   const kept = neurons.map((_, at) => at);

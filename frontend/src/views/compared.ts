@@ -45,6 +45,10 @@ export class ComparedView implements View {
     return this.shown.view.codecs ?? {};
   }
 
+  get hasMenu(): boolean {
+    return Boolean(this.shown.view.hasMenu);
+  }
+
   get label(): string {
     const { about, view } = this.shown;
     return `${about}. ${view.label ?? (this.before ? this.figure.before : this.figure.of).label}`;
@@ -66,7 +70,7 @@ export class ComparedView implements View {
     }
   }
 
-  /** What the reader has chosen holds on the other side, as far as it is there. */
+  /** Applies the reader's choices to the other side, as far as it has them. */
   private turn(before: boolean): void {
     if (before === this.before) return;
     const { shown, host } = this;

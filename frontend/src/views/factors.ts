@@ -23,19 +23,19 @@ import listCss from "./tokens.css";
 interface Factors {
   /** (factors, T) */
   strengths: number[][];
-  /** Of each factor its strongest neurons. */
+  /** The strongest neurons of each factor. */
   neurons: [layer: number, neuron: number, weight: number][][];
 }
 
 const LINE = 28;
 const OPACITY = 0.85;
-/** How many of a factor's neurons stand in the table. */
+/** The number of a factor's neurons in the table. */
 const NEURONS = 3;
 /** Shares below this leave a token as it is. */
 const FAINT = 0.02;
 /** px of the factors' bars above a token: of all together, and of one at least and at most. */
 const [STRIP, LEAST, MOST] = [88, 4, 12];
-/** From so many tokens on, which do not fit a window, each factor is a line over the whole text as well. */
+/** The number of tokens from which each factor is also a line over the whole text, which no longer fits a window. */
 const LONG = 100;
 
 /**
@@ -71,12 +71,12 @@ export class FactorsView extends PanelView<FactorsState, FactorsFigure> {
     position("selected", selected, this.tokens.length);
   }
 
-  /** Of all texts, one after the other. */
+  /** The tokens of all texts, one after the other. */
   private get tokens(): string[] {
     return this.words(this.figure);
   }
 
-  /** Where each text begins among the tokens of all. */
+  /** The index of each text's first token among the tokens of all. */
   private get starts(): number[] {
     let at = 0;
     return this.figure.texts.flatMap(({ start, end }) => {
@@ -85,7 +85,7 @@ export class FactorsView extends PanelView<FactorsState, FactorsFigure> {
     });
   }
 
-  /** Which text a token stands in, where there are several. */
+  /** Returns the number of the text that a token stands in, if there are several. */
   private within(index: number): string {
     const { starts } = this;
     return starts.length > 1 ? ` in text ${starts.filter((start) => start <= index).length}` : "";
@@ -202,7 +202,7 @@ export class FactorsView extends PanelView<FactorsState, FactorsFigure> {
     return true;
   }
 
-  /** By the token's strongest factor; of one alone by that, of its own maximum. */
+  /** Colours a token by its strongest factor; if one factor is chosen, by its value as a share of its own maximum. */
   private paint(index: number, factors: Factors): Paint {
     const { alone } = this;
     const { strengths } = factors;

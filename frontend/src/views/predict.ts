@@ -23,7 +23,7 @@ const WHOLE = { classes: "Likeliest classes", answer: "Likeliest answers" } as R
 const [ROW, NAMES, LENGTH, NUMBER] = [24, 180, 420, 80];
 const PALE = "color-mix(in srgb, currentColor var(--pale), transparent)";
 
-/** What a model held likely in one place, as bars; which place is chosen in the text above. */
+/** The tokens that a model held likely in one place, as bars; the place is chosen in the text above. */
 export class PredictView extends PanelView<PredictState, PredictFigure> {
   static readonly styles = [unsafeCSS(flowCss), unsafeCSS(topCss), unsafeCSS(css)];
 
@@ -55,7 +55,7 @@ export class PredictView extends PanelView<PredictState, PredictFigure> {
     );
   }
 
-  /** What is shown: the place that is pointed at, else the one that is chosen. */
+  /** The place that is shown: the one pointed at, else the one that is chosen. */
   private get shown(): number {
     return (this.pointed === null ? null : this.places[this.pointed]) ?? this.choices.state.position;
   }
@@ -99,7 +99,7 @@ export class PredictView extends PanelView<PredictState, PredictFigure> {
     return html`${this.flow.element}<div class="asked" ?hidden=${!predictions}>${bars}</div>`;
   }
 
-  /** What stands there, where the model was not asked to fill it in. */
+  /** The actual token there; none if the model was asked to fill it in. */
   private given(position: number): string | undefined {
     return this.predictions?.actual[position] ? this.token(position) : undefined;
   }
@@ -165,7 +165,7 @@ export class PredictView extends PanelView<PredictState, PredictFigure> {
     };
   }
 
-  /** Of one place all that is likely there; of several the likeliest in each. */
+  /** The table of all likely tokens of one place, or of the likeliest in each of several. */
   protected table(): Table | null {
     const { predictions, figure, where } = this;
     const { positions, sequences, predicted } = figure;
@@ -182,7 +182,7 @@ export class PredictView extends PanelView<PredictState, PredictFigure> {
     return { caption: where, columns: ["likeliest", "probability"], rows };
   }
 
-  /** What was held likely in the place of `position`; left out, of the one that is chosen. */
+  /** Returns the likely tokens in the place of `position`, by default of the one that is chosen. */
   async values({ position = this.choices.state.position }: Partial<PredictState>): Promise<object> {
     this.check({ position });
     const predictions = await this.loaded("predictions", () => this.predictions);
@@ -193,7 +193,7 @@ export class PredictView extends PanelView<PredictState, PredictFigure> {
   }
 }
 
-/** Of so many equally likely ones the entropy would be this (perplexity). */
+/** Returns the number of equally likely tokens that would have this entropy (perplexity). */
 function equally(entropy: number): string {
   const many = Math.exp(entropy);
   return many < 100 ? many.toFixed(1) : Math.round(many).toLocaleString("en");

@@ -22,7 +22,7 @@ import css from "./tokens.css";
 
 const SHADES = { probability: "probability", rank: "rank", none: "nothing" } as const;
 
-/** Where a token that is shown stands. */
+/** The place of a shown token. */
 interface Place {
   name: string;
   index: number;
@@ -182,7 +182,7 @@ export class TokensView extends PanelView<TokensState, TokensFigure> {
     return predictions ? predictionTable(predictions, tokens, at, "How likely the model held each token") : null;
   }
 
-  /** For each token of the predicted sequence its probability, rank and entropy, and the likeliest in its place. */
+  /** Returns the probability, rank and entropy of each token of the predicted sequence, and the likeliest token. */
   async values(): Promise<object> {
     const predictions = await this.loaded("predictions", () => this.predictions);
     const { tokens } = this.figure.sequences[this.figure.predicted] as Sequence;

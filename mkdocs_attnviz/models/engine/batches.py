@@ -86,12 +86,11 @@ def run(shelf: Shelf, loaded: Loaded, capture: RunCapture, batch: dict[int, Exam
     else:
         seconds = (time.perf_counter() - start) / len(batch)
         for index, entry in zip(indices, outcome, strict=True):
-            yield captured(loaded, index, entry, seconds)
+            yield captured(index, entry, seconds)
 
 
-def captured(loaded: Loaded, index: int, entry: Entry, seconds: float) -> Message:
+def captured(index: int, entry: Entry, seconds: float) -> Message:
     """Return the message of an entry that took some seconds."""
-    entry = Entry({**entry.meta, "made_with": loaded.made_with}, entry.blobs)
     return {"event": "captured", "index": index, "seconds": seconds}, entry.to_bytes()
 
 
@@ -193,7 +192,7 @@ def problem_of(error: BaseException) -> Problem:
 
 def _unforeseen(error: BaseException) -> str:
     """Return a sentence about a library's exception, on one line and without the names of Python's classes."""
-    cause = "tokenizer" if panicked(error) else "model"
+    cause = errors.blamed(error) or ("tokenizer" if panicked(error) else "model")
     message = errors.error_message(error)
     if BEYOND.search(message):
         return (

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mkdocs_attnviz.models.errors import error_message
+from mkdocs_attnviz.models.errors import blame, error_message
 from mkdocs_attnviz.plugins import is_ours, packages
 
 if TYPE_CHECKING:
@@ -31,8 +31,12 @@ class Capture:
     """The function, as `module:function`, from a `Context` to one entry per example. Only a worker imports it."""
     head: bool = False
     """True if it needs the head that the model was trained with, which turns its last vectors into predictions."""
+    head_for: tuple[str, ...] = ()
+    """The parameters with any of which it needs that head."""
     attention: bool = True
     """True if it needs attention weights, which not every model has."""
+    stored: str = ""
+    """The precision of its stored numbers, in a few words for readers; empty if that is not known."""
     corpus: bool = False
     """True if it reads many texts (`Context.corpus`) and returns one entry for all of them. A block of its view may
     then have `corpus` in place of `text`; a single text is a corpus of one."""
@@ -44,7 +48,9 @@ class Capture:
         return self.name if is_ours(module) else f"{module.partition('.')[0]}/{self.name}"
 
 
-TENSORS = Capture("tensors", 1, run=f"{OURS}tensors:capture_file")
+WEIGHTS = "weights in 8 bits on a square-root scale, within 0.004"
+"""The precision of stored attention weights, in words."""
+TENSORS = Capture("tensors", 1, run=f"{OURS}tensors:capture_file", stored=WEIGHTS)
 """The reading of an author's own file, without a model; its function takes the file's path."""
 
 
@@ -71,7 +77,11 @@ def _checked(capture: Callable[[Context], Sequence[Entry]], run: str) -> Callabl
     from mkdocs_attnviz.cache.entry import Entry
 
     def checked(context: Context) -> Sequence[Entry]:
-        entries = capture(context)
+        try:
+            entries = capture(context)
+        except Exception as error:
+            blame(error, f"capture `{run}`")
+            raise
         count, wanted = len(entries), len(context.examples) if context.corpus is None else 1
         if count != wanted:
             what = "a corpus" if context.corpus is not None else f"{wanted} examples"

@@ -20,6 +20,7 @@ from mkdocs_attnviz.models.inputs.corpus_text import first_text
 from mkdocs_attnviz.models.inputs.examples import example
 from mkdocs_attnviz.models.loading.load import Unusable, check_attention, input_device
 from mkdocs_attnviz.models.loading.loaded import Loaded
+from mkdocs_attnviz.models.loading.made_with import made_with, with_facts
 from mkdocs_attnviz.models.probing.interventions import intervening
 
 BATCH_SIZE = 8
@@ -66,7 +67,8 @@ def entry(
                 corpus = Corpus(loaded, inputs, max_tokens, BATCH_SIZE, other=second, attention=wanted.attention)
                 return function(wanted.run)(Context(loaded, (), parameters, second, corpus))[0]
             examples = [example(loaded, inputs, max_tokens, second)]
-            return function(wanted.run)(Context(loaded, examples, parameters, second))[0]
+            entries = function(wanted.run)(Context(loaded, examples, parameters, second))
+            return with_facts(entries, made_with(loaded, second))[0]
     except Unusable as error:
         raise ValueError(str(error)) from None
 

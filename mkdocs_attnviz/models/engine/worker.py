@@ -229,9 +229,13 @@ def capture(shelf: Shelf, job: dict[str, Any]) -> Iterator[Message]:
         needs = {name: job[name] for name in ("head", "attention")}
         models = shelf.get(refs, job["device"], **needs, changed=bool(job["interventions"]))
         context = importlib.import_module("mkdocs_attnviz.models.captures.context").Context
+        recording = importlib.import_module("mkdocs_attnviz.models.loading.made_with")
+        facts = recording.made_with(models["model"], models.get("other"))
 
         def run_capture(loaded: Loaded, examples: Sequence[Example], corpus: Corpus | None = None) -> Sequence[Entry]:
-            return capture(context(loaded, examples, job["parameters"], models.get("other"), corpus))
+            entries = capture(context(loaded, examples, job["parameters"], models.get("other"), corpus))
+            recorded: Sequence[Entry] = recording.with_facts(entries, facts)
+            return recorded
 
         yield from _captured(shelf, models, run_capture, job)
         yield {"event": "done"}, b""
@@ -339,7 +343,7 @@ def _corpora(
                 raise
             failed = failure(shelf, loaded, None, error)
         else:
-            yield captured(loaded, index, entry, time.perf_counter() - start)
+            yield captured(index, entry, time.perf_counter() - start)
             continue
         if failed.memory:
             shelf.memory.free()

@@ -37,6 +37,7 @@ READ_BY_CODE = ("*.yaml", "*.yml", "*.toml", "*.cfg", "*.ini", "*.lock", "*.dvc"
 TEMPLATES = "additional_chat_templates"
 VOCABULARIES = ("tokenizer.json", "vocab.json", "added_tokens.json")
 """JSON files whose texts are tokens, not names of files."""
+LARGEST_TEXT = 1 << 20  # bytes of a file of texts for people
 LARGEST_JSON = 32 << 20  # bytes; the index of ten thousand shards has one million
 LONGEST_NAME = 1000
 LFS_POINTER = re.compile(
@@ -162,6 +163,16 @@ def _is_read(folder: Path, name: str, links: bool) -> bool:
     if not stat.S_ISREG(mode):
         raise UnreadableFile(f"has {name}, which is no regular file.")
     return True
+
+
+def text_of(folder: Path, name: str) -> str:
+    """Return the text of a directory's file; '' if there is none, or it is too long or must not be read."""
+    try:
+        if not _is_read(folder, name, links=False) or (folder / name).stat().st_size > LARGEST_TEXT:
+            return ""
+        return (folder / name).read_bytes().decode("utf-8", "replace")
+    except (OSError, UnreadableFile):
+        return ""
 
 
 def _check_inside(folder: Path, name: str, *, links: bool) -> None:

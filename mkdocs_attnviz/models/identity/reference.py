@@ -430,6 +430,13 @@ def hub_commit(model: str, revision: str) -> str | None:
     return commit if COMMIT.fullmatch(commit) else None
 
 
+def own_folder(ref: ModelRef) -> Path:
+    """Return the directory of a model's files; for a hub's model, its place in this machine's hub cache."""
+    if ref.local:
+        return Path(ref.path)
+    return _hub_cache() / f"models--{ref.path.replace('/', '--')}" / "snapshots" / (ref.revision or "main")
+
+
 def _hub_cache() -> Path:
     """Return huggingface_hub's cache folder, read from its environment variables because importing it
     takes a second.

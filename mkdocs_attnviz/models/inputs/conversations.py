@@ -10,8 +10,7 @@ from typing import Any
 
 from transformers.utils import chat_template_utils
 
-TODAY = "2024-07-26"
-"""The date that templates get if a block has no `chat_date`; Llama 3's template falls back to the same."""
+from mkdocs_attnviz.block.defaults import TODAY
 
 
 def apply_chat_template(tokenizer: Any, inputs: Mapping[str, Any]) -> tuple[str, str | None]:

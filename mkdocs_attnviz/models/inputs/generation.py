@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from transformers import GenerationConfig
 
+from mkdocs_attnviz.block.defaults import IMPLIED
 from mkdocs_attnviz.models.loading.loaded import Loaded
 
 DECIDING = {
@@ -32,8 +33,8 @@ def generate(
     with its `seed`.
     """
     options = {name: value for name, value in how.items() if name != "seed"}
-    options = {"do_sample": False, "num_beams": 1} | options | dict(more)
-    seed = how.get("seed") or 0
+    options = {"do_sample": False, "num_beams": IMPLIED["num_beams"]} | options | dict(more)
+    seed = int(how.get("seed", IMPLIED["seed"]))
     with torch.inference_mode(), loaded.isolation.together(loaded.model, seed), _own_settings_ignored(loaded.model):
         ids = loaded.model.generate(**inputs, **options)
     ids_of_one: list[int] = ids[0].tolist()

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-import tokenizers
 import torch
-import transformers
 from transformers.models.auto import modeling_auto
 
 from mkdocs_attnviz.block.problem import WrongValue
@@ -27,14 +25,6 @@ if TYPE_CHECKING:
     from mkdocs_attnviz.models.probing.attention_map import AttentionMap
 
 
-VERSIONS = {
-    "torch": torch.__version__.partition("+")[0],  # without the device it was built for
-    "transformers": transformers.__version__,
-    "tokenizers": tokenizers.__version__,
-}
-"""The versions of libraries that a capture may depend on."""
-
-
 @dataclass
 class Loaded:
     ref: ModelRef
@@ -43,8 +33,6 @@ class Loaded:
     device: torch.device
     batches: bool | None = None
     """True if a padded batch gives the same numbers as single texts; None until it was tried."""
-    made_with: Mapping[str, str] = field(default_factory=lambda: VERSIONS)
-    """The versions of the libraries that ran the model."""
     attention_map: AttentionMap | None = None
     """The map from the model's attention calls to layers; None until a text was run."""
     fits: int | None = None

@@ -1,5 +1,5 @@
 """The capture that all views of attention weights draw from."""
 
-from mkdocs_attnviz.models.engine.capture import Capture
+from mkdocs_attnviz.models.engine.capture import WEIGHTS, Capture
 
-ATTENTION = Capture("attention", 3, run="mkdocs_attnviz.models.captures.attention:capture")
+ATTENTION = Capture("attention", 3, run="mkdocs_attnviz.models.captures.attention:capture", stored=WEIGHTS)

@@ -9,7 +9,7 @@ export interface Threshold {
 
 export interface Kept {
   layer: Layer;
-  /** Of the weight in range and in hidden columns. */
+  /** The share of the weight, hidden columns included, that passes the threshold. */
   share: number;
 }
 
@@ -23,7 +23,7 @@ function each(layer: Layer, head: number, { rows, cols }: InRange, visit: (at: n
   }
 }
 
-/** For each row the smallest byte that is still needed to hold the mass. */
+/** Returns for each row the smallest byte that is still needed to hold the mass. */
 function lastBytes(layer: Layer, head: number, range: InRange, mass: number): Uint8Array {
   const masses = new Float64Array(layer.rows * 256);
   each(layer, head, range, (at, row) => {

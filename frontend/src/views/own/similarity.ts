@@ -56,7 +56,7 @@ function narrowText({ narrow }: Span): string {
   return narrow ? `narrow range: ${least === most ? `all ${most}` : `${least} to ${most}`} · ` : "";
 }
 
-/** How alike layers hold the tokens of a text, as a matrix: of one model, or of one in rows and another in columns. */
+/** The similarity of layers' representations of a text, as a matrix: of one model, or of two, in rows and columns. */
 export default class SimilarityView extends PanelView<SimilarityState, SimilarityFigure> {
   static readonly styles = unsafeCSS(css);
 
@@ -104,7 +104,7 @@ export default class SimilarityView extends PanelView<SimilarityState, Similarit
     return Math.max(2, Math.min(LARGEST, Math.floor(room / Math.max(...shape(this.similar)))));
   }
 
-  /** Where cells begin: below the labels, and the names of two models. */
+  /** The corner at which cells begin: below the labels, and the names of two models. */
   private get top(): number {
     return EDGE + (this.headings.length && NAMES);
   }
@@ -340,8 +340,8 @@ export default class SimilarityView extends PanelView<SimilarityState, Similarit
   }
 
   /**
-   * Of `stack` and `measure`, or of what is shown: rows compared with columns, embeddings first. The columns are the
-   * rows' layers, or with `models` the other's.
+   * Returns the values of `stack` and `measure`, by default of those shown: rows compared with columns, embeddings
+   * first. The columns are the rows' layers, or with `models` the other's.
    */
   async values(request: Partial<SimilarityState>): Promise<object> {
     const { stack, measure } = { ...this.choices.state, ...request };
