@@ -375,6 +375,9 @@ def test_batch_size_does_not_change_an_entry(minilm, treebank):
     one, other = (captured(minilm, inputs, size).meta["heads"]["stacks"]["self"] for size in (1, 3))
     assert one["telling"] == other["telling"]
     assert one["relations"] == other["relations"]
+    words = {"text": ".", "line": 30, "parse": {"words": [(0, 1)], "heads": [0], "relations": ["root"]}}
+    more = {"corpus": {"digest": "", "texts": [*inputs["corpus"]["texts"], words]}}  # in which no word counts
+    assert captured(minilm, more, 1).meta["heads"]["stacks"]["self"]["relations"]["det"]["count"] == 4
     assert np.abs(np.array(one["measures"]["entropy"]) - other["measures"]["entropy"]).max() < 1e-5
 
 

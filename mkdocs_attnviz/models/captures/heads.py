@@ -34,6 +34,8 @@ from mkdocs_attnviz.models.probing.attention_map import AttentionMap, Layer, Sta
 
 DIGITS = 6
 """The number of significant digits of a stored number."""
+TOGETHER = 64
+"""The number of texts that are added to the sums at once."""
 MAP_TEXTS = 200
 """The number of texts, from the first, over which heads are compared: all pairs of heads cost more than the model."""
 ANNOTATED = ("self", "encoder")
@@ -63,8 +65,36 @@ class BatchSums:
     found: npt.NDArray[np.bool_] | None = None
     counts: list[int] = field(default_factory=list)
     """The number of words of each text."""
-    features: Features | None = None
+    features: list[Features] = field(default_factory=list)
     """The features of the sentences that train the probe, if there is one."""
+
+
+def _merged(batches: Sequence[BatchSums]) -> BatchSums:
+    """Return several batches of a stack as one."""
+    first = batches[0]
+    if len(batches) == 1:
+        return first
+    words = found = None
+    if any(part.words is not None for part in batches):
+        nothing = np.zeros((2, 0, len(first.distances)), bool)  # of a batch without a word that counts
+        scored = [np.zeros((0, 4), np.int64) if part.words is None else part.words.scored for part in batches]
+        starts = np.cumsum([0, *(len(part.numbers) for part in batches[:-1])])
+        shifted = [rows + np.array([start, 0, 0, 0]) for start, rows in zip(starts, scored, strict=True)]
+        words = Words(torch.empty(0), torch.empty(0), np.concatenate(shifted))
+        found = np.concatenate([nothing if part.found is None else part.found for part in batches], 1)
+    return BatchSums(
+        [number for part in batches for number in part.numbers],
+        [size for part in batches for size in part.sizes],
+        [value for part in batches for value in part.uniform],
+        {name: np.concatenate([part.values[name] for part in batches]) for name in first.values},
+        {name: np.concatenate([part.known[name] for part in batches]) for name in first.known},
+        sum(part.compared for part in batches),
+        np.sum([part.distances for part in batches], axis=0),
+        words,
+        found,
+        [count for part in batches for count in part.counts],
+        [some for part in batches for some in part.features],
+    )
 
 
 class StackSums:
@@ -73,6 +103,7 @@ class StackSums:
     def __init__(self, stack: Stack, relations: dict[str, int]) -> None:
         self.layers = stack.layers
         self.heads = sum(layer.heads for layer in stack.layers)
+        self.waiting: list[BatchSums] = []
         self.texts, self.uniform = 0, 0.0
         self.sums: dict[str, Numbers] = {}
         self.counts: dict[str, int] = {}
@@ -85,7 +116,18 @@ class StackSums:
         self.clearest = Clearest(len(PATTERNS) + 2 * len(relations), self.heads)
 
     def add(self, batch: BatchSums) -> None:
-        """Add a batch of texts."""
+        """Add a batch of texts; some batches wait until they are added together, which takes less time."""
+        self.waiting.append(batch)
+        if sum(len(some.numbers) for some in self.waiting) >= TOGETHER:
+            self.flush()
+
+    def flush(self) -> None:
+        """Add the batches that wait."""
+        if self.waiting:
+            self._add(_merged(self.waiting))
+        self.waiting = []
+
+    def _add(self, batch: BatchSums) -> None:
         self.texts += len(batch.numbers)
         self.uniform += sum(batch.uniform)
         for name, values in batch.values.items():
@@ -94,8 +136,8 @@ class StackSums:
             self.counts[name] = self.counts.get(name, 0) + int(known.sum())
         self.distances += batch.distances
         self.map_texts += batch.compared
-        if batch.features is not None:
-            self.probe.add(batch.features)
+        for features_of_batch in batch.features:
+            self.probe.add(features_of_batch)
         self.clearest.add(np.concatenate(self._clarity(batch)), batch.numbers, batch.sizes)
 
     def _clarity(self, batch: BatchSums) -> list[Numbers]:
@@ -155,6 +197,8 @@ def capture(context: Context) -> list[Entry]:
             if name not in stacks:
                 stacks[name] = StackSums(attention_map.stacks[name], relations if name in ANNOTATED else {})
             stacks[name].add(part)
+    for sums_of_stack in stacks.values():
+        sums_of_stack.flush()
     _test_probes(corpus, loaded, stacks)
     telling = _telling(corpus, stacks)
     numbers = sorted({number for heads in telling.values() for texts in heads for number in texts})
@@ -211,7 +255,7 @@ def measured(
             words if found[name] else None,
             np.concatenate(found[name], 2) if found[name] else None,
             [len(reading.source.parse.words) if reading.source.parse else 0 for reading in batch],
-            features(batch, words, clean_layers[name]).some(learned) if words and clean_layers[name] else None,
+            [features(batch, words, clean_layers[name]).some(learned)] if words and clean_layers[name] else [],
         )
     return attention_map, sum(len(reading.example.text.ids) for reading in batch), sums
 
