@@ -47,6 +47,7 @@ def json_schema(views: Mapping[str, type[Options]]) -> dict[str, Any]:
         parts |= own.get("$defs", {})
     sources = [source for options in views.values() for source in options.sources]
     no_source = dict.fromkeys(sources, False)
+    no_other_text = dict.fromkeys(("tensors", "chat", "corpus"), False)
     return {
         "$schema": GenerateJsonSchema.schema_dialect,
         "title": "attention block",
