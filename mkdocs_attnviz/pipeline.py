@@ -24,6 +24,7 @@ from mkdocs_attnviz.cache.folder import Cache
 from mkdocs_attnviz.cache.lock import Lock
 from mkdocs_attnviz.cache.store import Store
 from mkdocs_attnviz.cache.token_version import outdated
+from mkdocs_attnviz.corpora import Corpora
 from mkdocs_attnviz.entries import Entries, Outcome
 from mkdocs_attnviz.figure import Alert, Assets, Figure, Rendered, Warned, fill, sources
 from mkdocs_attnviz.log import MORE, Log
@@ -35,7 +36,7 @@ from mkdocs_attnviz.models.identity.registry import Registry
 from mkdocs_attnviz.publishing import without_folders
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views import VIEWS, block_of, state
-from mkdocs_attnviz.views.claims import check_grammar, tested
+from mkdocs_attnviz.views.claims import check_grammar, judge
 from mkdocs_attnviz.views.drawing import with_short_tokens
 
 GONE = Problem("fault", "", "Its cache entry was written and is gone again, twice in this build.")
@@ -134,6 +135,7 @@ class Build:
         self.cache, self.lock, self.registry = pipeline.cache, pipeline.lock, pipeline.registry
         self.worker, self.engine = pipeline.worker, pipeline.engine
         self._plans: dict[str, Plan | Alert] = {}
+        self._corpora = Corpora(self.settings, self.base)
         self.entries: Entries = Entries(
             self.settings,
             self.cache,
@@ -148,7 +150,7 @@ class Build:
         """The messages that were logged already."""
         self.alerts: list[Alert] = []
         """The blocks that could not be drawn in this build, each once."""
-        self.untrue: list[Warned] = []
+        self.failed_claims: list[Warned] = []
         """The claims that do not hold in this build, each once."""
         self._ended = False
 
@@ -229,7 +231,7 @@ class Build:
             if plan.block.state is not None:
                 state.check_key(plan.block, entries[0])
             before = next(zip(drawings[1:], entries[1:], strict=True), None)
-            claims = tuple(tested(plan.block, view, entries))
+            claims = tuple(judge(plan.block, view, entries))
             figure = Figure(plan.block, drawings[0], entries[0], before, claims)
             figure.check_scripts()
             return figure
@@ -337,6 +339,12 @@ class Build:
                 raise block.wrong("tensors", message)
             return Plan(source, block, Request(TENSORS, model, block.inputs))
         inputs, parameters = view.asked(block)
+        if block.corpus is not None:
+            if not view.capture.corpus:
+                able = ", ".join(name for name, other in VIEWS.items() if other.capture.corpus)
+                message = f"`corpus` is for views of many texts ({able}); the {block.view} view shows one `text`."
+                raise block.wrong("corpus", message)
+            inputs |= {"corpus": self._corpora.of(block)}
         request = Request(view.capture, model, inputs, parameters, block.changes, *others)
         return Plan(source, block, request, request.without_interventions() if block.changes else None)
 
@@ -413,7 +421,7 @@ class Build:
         """Report each claim of a figure that does not hold, once."""
         warnings = [Warned(plan.source, each.warning(plan.block)) for each in figure.claims if not each.holds]
         if warnings and self._first_time("claims", plan.source):
-            self.untrue += warnings
+            self.failed_claims += warnings
             for warned in warnings:
                 self.warn(warned)
 
@@ -442,7 +450,8 @@ def _placed(block: Block, problem: Problem) -> Problem:
     """Return the problem with a key that is in the block."""
     if block.tensors is not None:
         return replace(problem, key="tensors")
-    return replace(problem, key="text") if problem.kind == "text" and problem.key not in block.lines else problem
+    key = "text" if block.corpus is None else "corpus"
+    return replace(problem, key=key) if problem.kind == "text" and problem.key not in block.lines else problem
 
 
 def _described(plan: Plan | Alert) -> str:

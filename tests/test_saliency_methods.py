@@ -30,6 +30,8 @@ from mkdocs_attnviz.models.probing import faithfulness
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views import OPTIONS, VIEWS
 from mkdocs_attnviz.views.attention.weights import scaled
+from mkdocs_attnviz.views.claims import check_grammar
+from mkdocs_attnviz.views.claims import tested as compare
 from mkdocs_attnviz.views.saliency_options import Options
 from mkdocs_attnviz.views.token_groups import passages, sentences, words
 
@@ -594,3 +596,45 @@ def test_a_narrow_page(figure, state):
     assert element.locator(".token-grid").evaluate(
         "grid => grid.scrollWidth > grid.clientWidth && grid.clientHeight > 100"
     )
+
+
+# ---- claims
+
+
+def claimed(captured, *claims, method=ALL):
+    """Return how the claims of a figure of the reviews are told: whether each holds, and its true value."""
+    body = f"model: reviews\ntext: {CASES['reviews'][0]['text']!r}\nview: saliency\nmethod: [{', '.join(method)}]\n"
+    body += "expect:\n" + "".join(f"  - {claim}\n" for claim in claims)
+    block = parse(Source(body), OPTIONS)
+    check_grammar(block, VIEWS["saliency"])
+    return compare(block, VIEWS["saliency"], [captured("reviews", method)])
+
+
+def test_claims_of_several_methods(captured):
+    """Each holds with the number of its independent source, and not with another one."""
+    entry = captured("reviews")
+    agreement, curves = entry.meta["agreement"], entry.meta["curves"]
+    first = [{*order[:3]} for order in entry.meta["orders"]]
+    shares = strips(entry)["attention"]
+    values = {
+        "{method: attention, token: superb, measure: share, %s}": shares[10] / shares.sum(),
+        "{method: attention, other_method: occlusion, %s}": agreement[0][6],
+        "{measure: overlap, method: rollout, other_method: occlusion, %s}": len(first[1] & first[6]) / 3,
+        "{measure: comprehensiveness, method: occlusion, %s}": curves["methods"][6]["comprehensiveness"],
+        "{measure: deletion_area, method: random, %s}": curves["random"]["deletion_area"]["mean"],
+        "{measure: completeness_error, method: integrated_gradients, %s}": 0.00919 / 2.98554,
+    }
+    true = [claim % f"between: [{value - 0.002:.4f}, {value + 0.002:.4f}]" for claim, value in values.items()]
+    false = [claim % f"between: [{value + 0.01:.4f}, {value + 0.02:.4f}]" for claim, value in values.items()]
+    true += ["{strongest: {method: rollout}, is: superb}", "{method: occlusion, token: superb, measure: rank, is: 1}"]
+    false += ["{strongest: {method: occlusion}, is: dull}"]
+    gain = curves["methods"][6]["comprehensiveness"] - curves["random"]["comprehensiveness"]["mean"]
+    beats = "{measure: comprehensiveness, method: occlusion, beats_baseline_by: %.3f}"
+    true.append(beats % (gain - 0.01))
+    false.append(beats % (gain + 0.01))
+    assert [each.holds for each in claimed(captured, *true)] == [True] * len(true)
+    assert [each.holds for each in claimed(captured, *false)] == [False] * len(false)
+    with pytest.raises(BlockError, match="`method` is not given; the methods of this figure are attention, rollout"):
+        claimed(captured, "{token: superb, measure: share, at_least: 0}")
+    with pytest.raises(BlockError, match="`other_method` is 'lime'; the methods of this figure are"):
+        claimed(captured, "{method: rollout, other_method: lime, at_least: 0}")

@@ -85,6 +85,14 @@ class Selectors(Part):
     )
     neuron: Index | None = key("a neuron's number, counted from 0", "The neuron.", default=None)
     factor: int | None = key("a factor's number, counted from 1 as in the figure", "The factor.", default=None, ge=1)
+    method: Name | None = key(
+        "a method of the figure, or random",
+        "The method of a figure that compares several; `random` stands for random orders.",
+        default=None,
+    )
+    other_method: Name | None = key(
+        "a method of the figure", "The method that `method` is compared with.", default=None
+    )
     relation: str | None = key("the name of a relation, like det", "The grammatical relation.", default=None)
     unchanged: Flag = key(
         "true or false", "With `interventions`: measured in the model as it is, not as it is changed.", default=False

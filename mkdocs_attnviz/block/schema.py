@@ -14,7 +14,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import CoreSchema
 from pydantic_core.core_schema import NullableSchema, StringSchema, WithDefaultSchema
 
-from mkdocs_attnviz.block.fields import BY_MODEL, EITHER, Block, Options
+from mkdocs_attnviz.block.fields import BESIDE, BY_MODEL, EITHER, Block, Options
 from mkdocs_attnviz.block.values import TEXT
 
 
@@ -52,9 +52,11 @@ def json_schema(views: Mapping[str, type[Options]]) -> dict[str, Any]:
         "type": "object",
         "properties": properties,
         "dependentSchemas": {name: {"properties": dict.fromkeys(others, False)} for name, others in EITHER.items()},
+        "dependentRequired": {name: [other] for name, other in BESIDE.items()},
         "oneOf": [
-            {"required": ["model", "text"], "properties": {"tensors": False, "chat": False}},
-            {"required": ["model", "chat"], "properties": {"tensors": False}},
+            {"required": ["model", "text"], "properties": {"tensors": False, "chat": False, "corpus": False}},
+            {"required": ["model", "chat"], "properties": {"tensors": False, "corpus": False}},
+            {"required": ["model", "corpus"], "properties": {"tensors": False}},
             {"required": ["tensors"], "properties": dict.fromkeys(BY_MODEL, False)},
         ],
         "allOf": [{"if": _is_view(name), "then": _rules(own)} for name, own in schemas.items()],

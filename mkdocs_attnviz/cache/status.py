@@ -23,7 +23,7 @@ from mkdocs_attnviz.models.engine.client import ModelFailed
 from mkdocs_attnviz.models.identity.reference import ModelRef, moved, resolve
 from mkdocs_attnviz.pipeline import Build
 from mkdocs_attnviz.views import block_of
-from mkdocs_attnviz.views.claims import Tested
+from mkdocs_attnviz.views.claims import Verdict
 from mkdocs_attnviz.views.figure_data import Provenance
 
 State = Literal["cached", "shared", "missing", "damaged", "bad"]
@@ -59,7 +59,7 @@ class BlockStatus:
     """The origin of the figure, or None if it cannot be drawn from entries on this machine."""
     problem: Problem | None = None
     """The reason why no figure can be drawn, or None if it can be drawn."""
-    claims: tuple[Tested, ...] = ()
+    claims: tuple[Verdict, ...] = ()
     """The claims about the figure, tested; empty if it cannot be drawn from entries on this machine."""
 
 

@@ -20,12 +20,12 @@ from mkdocs_attnviz.cli import table
 from mkdocs_attnviz.cli.arguments import (
     configured,
     log,
-    looking,
+    log_detail,
+    log_to_stderr,
     place,
     print_json,
-    remedy,
-    speak,
-    tell_detail,
+    read_only_build,
+    run_command,
     with_config,
     with_json,
     with_paths,
@@ -56,10 +56,10 @@ def status(paths: tuple[Path, ...], config: Path | None, as_json: bool) -> None:
       attnviz status
       attnviz status -f docs/conf.py --json
     """
-    speak(logging.INFO)
+    log_to_stderr(logging.INFO)
     config = configured(config)
     pages = collect(config, paths, log)
-    with looking(pages.site, config) as build:
+    with read_only_build(pages.site, config) as build:
         statuses = block_statuses(build, pages.blocks)
     if build.lock.problem:
         log.warning(build.lock.problem)
@@ -73,7 +73,7 @@ def status(paths: tuple[Path, ...], config: Path | None, as_json: bool) -> None:
     click.echo(_total_line(pages, statuses))
     for block_status in statuses:
         if block_status.problem is not None:
-            tell_detail(block_status.problem.detail)
+            log_detail(block_status.problem.detail)
 
 
 HEADINGS = ("block", "model", "view", "state", "size", "age")
@@ -128,7 +128,9 @@ def _total_line(pages: Pages, statuses: list[BlockStatus]) -> str:
     """Return the line with the totals."""
     totals = _totals(pages, statuses)
     states = ", ".join(f"{totals[state]} {state}" for state in STATES)
-    return f"{_blocks(pages)}: {states}; {table.size(totals['size'])}"
+    failed = sum(not claim.holds for block_status in statuses for claim in block_status.claims)
+    claims = f"; {table.count(failed, 'failed claim')}" if failed else ""
+    return f"{_blocks(pages)}: {states}; {table.size(totals['size'])}{claims}"
 
 
 def _blocks(pages: Pages) -> str:
@@ -160,14 +162,14 @@ def check(
       attnviz check -f docs/conf.py --hub
       attnviz check --recompute --sample 5
     """
-    speak(logging.INFO)
+    log_to_stderr(logging.INFO)
     if sample is not None and not recompute:
         raise SiteError("`--sample` is the number of entries to compute again; it needs `--recompute`.")
     config = configured(config)
     pages = collect(config, paths, log)
-    with looking(pages.site, config) as build:
+    with read_only_build(pages.site, config) as build:
         statuses = block_statuses(build, pages.blocks)
-        problems = _blocks_problems(statuses, remedy(config)) + _untrue_claims(statuses)
+        problems = _blocks_problems(statuses, run_command(config)) + _untrue_claims(statuses)
         problems += _lock_problems(build, statuses, hub)
         again = recomputed(build, statuses, sample, build.worker) if recompute else []
     problems += [
@@ -178,7 +180,7 @@ def check(
     ]
     for problem in problems:
         click.echo(f"{problem['where']}: {problem['message']}", err=True)
-        tell_detail(problem["detail"])
+        log_detail(problem["detail"])
     if as_json:
         numbers = {"blocks": len(statuses), "pages": len(pages.html)} | (
             {"recomputed": len(again)} if recompute else {}
@@ -230,8 +232,8 @@ def _lock_problems(build: Build, statuses: list[BlockStatus], hub: bool) -> list
     moves = list(dict.fromkeys(lock.moved.values()))
     moves += [how for how in (moved_on_hub(build, statuses) if hub else ()) if how not in moves]
     for how in moves:
-        remedy = f" `{command}` computes its figures again." if how.kind == "changed" else ""
-        problems.append(("moved", how.sentences + remedy, how.detail))
+        advice = f" `{command}` computes its figures again." if how.kind == "changed" else ""
+        problems.append(("moved", how.sentences + advice, how.detail))
     nowhere = {"where": build.settings.lock_file, "page": None, "line": None}
     return [nowhere | {"kind": kind, "key": "", "message": text, "detail": more} for kind, text, more in problems]
 
@@ -254,14 +256,14 @@ def prune(config: Path | None, delete: bool, shared: bool, as_json: bool) -> Non
       attnviz prune
       attnviz prune --delete
     """
-    speak(logging.INFO)
+    log_to_stderr(logging.INFO)
     config = configured(config)
     pages = collect(config, (), log)
     if pages.doubt:
         raise SiteError(f"Nothing is pruned, because pages may use entries that are not known here: {pages.doubt}.")
     if shared and pages.site.settings.cache_url is None:
         raise SiteError("There is no shared cache; set `cache_url`.")
-    with looking(pages.site, config) as build:
+    with read_only_build(pages.site, config) as build:
         try:
             items = unused(build, pages.blocks, shared=shared)
             if delete:

@@ -24,7 +24,7 @@ COMPARED = 5000
 
 
 @dataclass(frozen=True)
-class Tested:
+class Verdict:
     """A claim that was tested."""
 
     number: int
@@ -68,7 +68,7 @@ def check_grammar(block: Block, view: AnyView) -> None:
             raise _wrong(block, number, str(error)) from None
 
 
-def tested(block: Block, view: AnyView, entries: Sequence[Entry]) -> list[Tested]:
+def judge(block: Block, view: AnyView, entries: Sequence[Entry]) -> list[Verdict]:
     """Return the block's claims with their true values. `entries` are the figure's own entry, and with interventions
     also that of the unchanged model.
 
@@ -79,8 +79,7 @@ def tested(block: Block, view: AnyView, entries: Sequence[Entry]) -> list[Tested
     for number, claim in enumerate(block.expect or ()):
         entry = entries[-1] if claim.unchanged or claim.selectors.unchanged else entries[0]
         try:
-            name, measure = _measure(claim, block, view)
-            found.append(_tested(number, claim, _measured(block, view, name, measure, entry, claim)))
+            found.append(_judged(number, claim, block, view, entry))
         except WrongValue as error:
             raise _wrong(block, number, str(error)) from None
         except Untestable as error:
@@ -101,6 +100,7 @@ def _measure(claim: Claim, block: Block, view: AnyView) -> tuple[str, AnyMeasure
     given = list(claim.selectors.given())
     if claim.strongest is not None:
         name = STRONGEST
+        given += ["measure"] if claim.strongest.measure is not None else []
     elif claim.selectors.measure is not None:
         name = claim.selectors.measure
     elif claim.rank is not None:
@@ -142,49 +142,52 @@ def _check_bound(claim: Claim, name: str, measure: AnyMeasure) -> None:
         raise WrongValue("expect", f"`{name}` is no number; a claim says with `is` what it is.")
     if not measure.answers and claim.is_ is not None and number_of(claim.is_) is None:
         raise WrongValue("expect", f"`is` is {claim.is_!r:.80}; `{name}` is a number. Did you mean `strongest`?")
+    if claim.rank is not None and name != "rank":
+        raise WrongValue("expect", f"`rank` is the value of the measure rank, not of `{name}`.")
     if claim.bound == "beats_baseline_by" and not measure.has_baseline:
         raise WrongValue("expect", f"`beats_baseline_by` does not fit `{name}`, which has no baseline.")
 
 
-def _measured(block: Block, view: AnyView, name: str, measure: AnyMeasure, entry: Entry, claim: Claim) -> Measured:
-    """Return the true value.
+def _judged(number: int, claim: Claim, block: Block, view: AnyView, entry: Entry) -> Verdict:
+    """Return a claim with its true value.
 
     Raises:
         WrongValue, Untestable: as the measure raises them.
         BlockError: another package's measure has failed.
     """
+    name, measure = _measure(claim, block, view)
     try:
-        return measure.take(block, block.options, entry, claim.selectors)
+        return _verdict(number, claim, measure.take(block, block.options, entry, claim.selectors))
     except (BlockError, WrongValue, Untestable):
         raise
     except Exception as error:
-        if is_ours(getattr(measure.take, "__module__", "")):
+        if is_ours(getattr(measure.take, "func", measure.take).__module__):  # `func` of a partial function
             raise
         message = f"Measure `{name}` of view `{view.name}` has failed: {error_message(error)}."
-        raise block.told(Problem("block", "expect", message, trace(error))) from error
+        raise block.told(Problem("block", "expect", message, trace(error)), number) from error
 
 
-def _untestable(number: int, claim: Claim, why: str) -> Tested:
+def _untestable(number: int, claim: Claim, why: str) -> Verdict:
     """Return a claim that cannot be tested, which counts as one that does not hold."""
     reason = why.removesuffix(".")
     problem = Problem("claim", "expect", f"`expect` claims {claim.written}, which cannot be tested: {reason}.")
-    return Tested(number, claim.written, holds=False, value=reason, is_measured=False, problem=problem)
+    return Verdict(number, claim.written, holds=False, value=reason, is_measured=False, problem=problem)
 
 
-def _untrue(number: int, said: str, true: str, instead: str) -> Tested:
+def _untrue(number: int, said: str, true: str, instead: str) -> Verdict:
     """Return a claim that does not hold. `instead` is the end of the warning: what holds elsewhere."""
     problem = Problem("claim", "expect", f"`expect` claims that {said}; it is {true}{instead}.")
-    return Tested(number, _capital(said), holds=False, value=true, problem=problem)
+    return Verdict(number, _capital(said), holds=False, value=true, problem=problem)
 
 
 def _capital(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}"
 
 
-def _tested(number: int, claim: Claim, measured: Measured) -> Tested:
+def _verdict(number: int, claim: Claim, measured: Measured) -> Verdict:
     """Return the claim with its true value."""
     if isinstance(measured.value, Answer):
-        return _tested_answer(number, claim, measured, measured.value)
+        return _verdict_on_answer(number, claim, measured, measured.value)
     low, high = _interval(claim, measured)
     least, most = _possible(measured)
     is_possible = low <= most and least <= high
@@ -195,11 +198,11 @@ def _tested(number: int, claim: Claim, measured: Measured) -> Tested:
         if is_possible and not (low <= least and most <= high):
             return _untestable(number, claim, f"{measured.subject} is {true}. {measured.advice}".strip())
     if is_possible:
-        return Tested(number, _capital(said), holds=True, value=true if measured.beyond else _rounded(measured.value))
+        return Verdict(number, _capital(said), holds=True, value=true if measured.beyond else _rounded(measured.value))
     return _untrue(number, said, true, _nearest(measured, low, high))
 
 
-def _tested_answer(number: int, claim: Claim, measured: Measured, answer: Answer) -> Tested:
+def _verdict_on_answer(number: int, claim: Claim, measured: Measured, answer: Answer) -> Verdict:
     """Return a claim about what is the strongest, with the true answer."""
     wanted = claim.is_ or ""
     quoted = wanted if wanted.isdecimal() else f"“{wanted}”"
@@ -207,7 +210,7 @@ def _tested_answer(number: int, claim: Claim, measured: Measured, answer: Answer
     true = answer.name if answer.value is None else f"{answer.name} ({_rounded(answer.value)})"
     try:
         if answer.is_named(wanted):
-            return Tested(number, _capital(said), holds=True, value=true)
+            return Verdict(number, _capital(said), holds=True, value=true)
     except Untestable as error:
         return _untrue(number, said, true, f". {_capital(str(error).removesuffix('.'))}")
     return _untrue(number, said, true, _elsewhere(measured, wanted, quoted))
@@ -242,14 +245,21 @@ def _nearest(measured: Measured, low: float, high: float) -> str:
         """Return the order of preference: what fits, what is near, what is far within the bounds."""
         other, value = pair
         if not low <= value <= high:
-            return (1, max(low - value, value - high), other.distance)
+            return (1, _misses(value, low, high), other.distance)
         inside = value if low == -math.inf else -value if high == math.inf else abs(value - (low + high) / 2)
         return (0, other.distance, inside)
 
     best, value = min(others, key=worse)
     if low <= value <= high:
         return f"; {best.where} has {_shown(value, low, high)}"
-    return f"; nothing else fits, the nearest is {best.where} with {_shown(value, low, high)}"
+    if isinstance(measured.value, float | int) and _misses(value, low, high) < _misses(measured.value, low, high):
+        return f"; nothing fits, the nearest is {best.where} with {_shown(value, low, high)}"
+    return "; nothing comes nearer"
+
+
+def _misses(value: float, low: float, high: float) -> float:
+    """Return by how much a value is outside of the bounds."""
+    return max(low - value, value - high, 0.0)
 
 
 def _possible(measured: Measured) -> tuple[float, float]:

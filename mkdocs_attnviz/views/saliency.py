@@ -18,6 +18,8 @@ from mkdocs_attnviz.views.attention.weights import scaled
 from mkdocs_attnviz.views.drawing import Drawing
 from mkdocs_attnviz.views.figure_data import Blob, Stretch, TextFigure
 from mkdocs_attnviz.views.ignored_tokens import ignored_tokens
+from mkdocs_attnviz.views.measures.saliency import MEASURES
+from mkdocs_attnviz.views.measures.saliency_methods import METHODS_MEASURES
 from mkdocs_attnviz.views.saliency_methods import MethodsFigure, draw_methods
 from mkdocs_attnviz.views.saliency_options import Options as Options
 from mkdocs_attnviz.views.svg.document import called
@@ -226,4 +228,5 @@ VIEW = View(
     data=SaliencyFigure | MethodsFigure,
     state=("style", "selected", "by", "compare"),
     checks={"selected": state_checks.position},
+    measures=MEASURES | METHODS_MEASURES,
 )

@@ -88,6 +88,23 @@ def token(sequence: Sequence, written: str, key: str) -> tuple[int, str]:
     return found.positions[0], found.name
 
 
+def joined(sequences: list[Sequence]) -> Sequence:
+    """Return several sequences one after the other as one; their words stay apart."""
+    if len(sequences) == 1:
+        return sequences[0]
+    whole: dict[str, Any] = {"tokens": [], "pretty": [], "special": [], "words": [], "texts": {}}
+    whole["sentence_b_start"] = None
+    for sequence in sequences:
+        start = len(whole["tokens"])
+        first = 1 + max((word for word in whole["words"] if word is not None), default=-1)
+        whole["words"] += [None if word is None else word + first for word in word_boundaries.split(sequence)]
+        whole["special"] += [start + position for position in sequence["special"]]
+        whole["texts"] |= {str(start + int(n)): text for n, text in sequence.get("texts", {}).items()}
+        for name in ("tokens", "pretty"):
+            whole[name] += sequence[name]
+    return whole
+
+
 def same_text(written: str, name: str) -> bool:
     """Return whether a text of an author's means a token of the vocabulary that is named so."""
     return written in (name, name.strip()) or _plain(written) == _plain(name.strip())

@@ -1,7 +1,7 @@
 import { html, nothing, type TemplateResult } from "lit";
 import type { Figure } from "../element/figure.js";
 
-/** Escape closes the text, and the keyboard comes back to the line that opens it. */
+/** Close the text at Escape, and focus the line that opens it. */
 function close(event: KeyboardEvent): void {
   const about = event.currentTarget as HTMLDetailsElement;
   if (event.key !== "Escape" || !about.open) return;

@@ -7,7 +7,7 @@ import { LensView } from "./lens.js";
 import { PredictView } from "./predict.js";
 import { TokensView } from "./tokens.js";
 
-/** One line for each file in this folder; those in `own/` have scripts of their own. */
+/** The views of the files in this folder; those in `own/` have scripts of their own. */
 export const all: Record<string, ViewClass> = {
   ...attention,
   tokens: TokensView,
