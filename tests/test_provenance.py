@@ -56,6 +56,17 @@ def test_an_older_entry_says_what_it_knows():
     assert "versions" not in of("", made({}))
 
 
+def test_numbers_of_ones_own_are_stored_as_their_file_was_read():
+    block = block_of(Source("tensors: own.safetensors\nview: neuron"))
+
+    def read_by(capture):
+        return provenance(block, [made({}, (("capture", capture), ("model", DIGEST)))])
+
+    assert read_by("tensors")["stored"] == of()["stored"]
+    assert read_by("tensors")["models"] == [{"name": "own.safetensors", "identity": DIGEST}]
+    assert "stored" not in read_by("a capture of which nothing is known")
+
+
 def test_what_an_entry_says_is_fit_for_a_page():
     hostile = made(FACTS | {"torch": "<b>2</b>", "device": "c\x00pu", "citation": "x" * 9999, "dtype": ["float32"]})
     found = of("", hostile)
