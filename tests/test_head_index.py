@@ -404,3 +404,24 @@ def test_the_key_has_the_digest_and_not_the_texts():
     assert parts["corpus"] == '"sha256:0"'
     assert "A cat sat" not in str(parts)
     assert "corpus" not in dict(Request(HEADS, model, {"text": "A cat sat."}).key_parts)
+
+
+def test_a_probe_finds_what_the_heads_know_together(minilm, tmp_path):
+    """It parses sentences that it has not seen, of a grammar that MiniLM's attention tells apart."""
+    nouns, verbs, adjectives = ("cat", "dog", "bird", "farmer"), ("sees", "likes", "feeds"), ("old", "small", "red")
+    rows = []
+    for number in range(48):
+        subject, verb, thing = nouns[number % 4], verbs[number % 3], nouns[(number * 3 + 1) % 4]
+        words = [("the", 3, "det"), (adjectives[number % 3], 3, "amod"), (subject, 4, "nsubj"), (verb, 0, "root")]
+        words += [("a", 6, "det"), (thing, 4, "obj"), (".", 4, "punct")]
+        rows += [
+            f"{at}\t{word}\t_\t_\t_\t_\t{head}\t{relation}\t_\t_" for at, (word, head, relation) in enumerate(words, 1)
+        ]
+        rows.append("")
+    (tmp_path / "grammar.conllu").write_text("\n".join(rows))
+    inputs = {"corpus": read_corpus("grammar.conllu", tmp_path / "grammar.conllu")}
+    stack = captured(minilm, inputs, 16, parameters={"probe": True}).meta["heads"]["stacks"]["self"]
+    assert stack["probe"]["sentences"] == 24
+    assert stack["probe"]["baseline"] == pytest.approx(3 / 6)  # amod, nsubj and the second det
+    assert stack["probe"]["uas"] > 0.95
+    assert captured(minilm, inputs, 16).meta["heads"]["stacks"]["self"]["probe"] is None

@@ -28,7 +28,7 @@ WAITING = 128
 SHORTEST, LONGEST = 8, 40
 """The numbers of tokens of a text that is easily read beside a figure."""
 BEATS, LEAST = 0.2, 20
-"""How much more accurate than the best offset a head must be at a relation, and how often that must occur."""
+"""The least gain of accuracy over the best offset that makes a relation a head's pattern, and its least count."""
 LABELS = {"next": 0.5, "previous": 0.5, "cls": 0.6, "sep": 0.6, "punctuation": 0.6, "first": 0.6}
 SCORES = {"induction": 0.3, "duplicate": 0.3, "entropy": 3.8}
 SHARES = ("self", "previous", "next", "first", "special", "punctuation")

@@ -1,4 +1,4 @@
-"""What each head looks at in a text: shares of its attention, entropy, distance, and scores of repeated tokens.
+"""Measures of what each head looks at: shares of its attention, entropy, distance, and scores of repeated tokens.
 
 Shares, entropy and distance follow Clark, Khandelwal, Levy and Manning (2019), "What Does BERT Look At?", and the
 authors' code. A share is Σ(A ∘ mask) / n for n rows; entropy is of 0.9999·A + 0.0001/n, the mean over rows, in nats;
@@ -58,7 +58,7 @@ class Masks:
         self.pairs = self.rows[:, :, None] & self.cols[:, None]
         self.padded = not bool(self.pairs.all())
         self.known: dict[str, torch.Tensor] = {}
-        """Whether each text has a measure, (B), by the measure's name."""
+        """The texts that have a measure, (B) of booleans, by the measure's name."""
         masks = self._columns()
         if sides.square:
             masks |= self._diagonals(row) | self._repeated(row)
