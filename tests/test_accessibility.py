@@ -39,6 +39,7 @@ FIRST = {
     "methods": "td",
     "activations": ".neuron-map",
     "similarity": ".similar",
+    "heads": ".head-stage",
 }
 """Where the keyboard goes first in a figure; in the others to the first token of their text."""
 TEXT_PIECE = 'StaticText "'
@@ -139,6 +140,7 @@ CHANGED = {
     "activations": {"layer": 1, "order": "strength"},
     "factors": {"factor": 1},
     "similarity": {"measure": "cca"},
+    "heads": {"show": "grid", "color": "entropy"},
     "compared": {"position": 3, "before": True},
     "methods": {"by": "sentence", "compare": "deletion", "selected": None},
 }
