@@ -66,6 +66,7 @@ class Request:
         return {
             "head": self.head,
             "attention": self.capture.attention,
+            "reads_file": self.capture.reads_file,
             "parameters": dict(self.parameters),
             "interventions": list(self.interventions),
         }
