@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from mkdocs.exceptions import PluginError
 from pydantic.fields import FieldInfo
 
-from mkdocs_attnviz.block.fields import Block, fields_of, part_of
+from mkdocs_attnviz.block.fields import Block, fields_of, keys_of, part_of
 from mkdocs_attnviz.block.values import expected
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views import OPTIONS
@@ -152,7 +152,7 @@ def _fields() -> dict[str, FieldInfo]:
 
 def _within(name: str) -> dict[str, FieldInfo]:
     part = part_of(_fields()[name].annotation)
-    return {} if part is None else dict(part.model_fields)
+    return {} if part is None else keys_of(part)
 
 
 def _all_within() -> Iterator[str]:

@@ -12,7 +12,7 @@ const banner =
 const cssAsText = {
   name: "css-as-text",
   setup({ onLoad }) {
-    onLoad({ filter: /\.css$/ }, async ({ path }) => {
+    onLoad({ filter: /\.css$/, namespace: "file" }, async ({ path }) => {
       const css = await transform(await readFile(path, "utf8"), { loader: "css", minify: true, charset: "utf8" });
       return { contents: css.code, loader: "text" };
     });

@@ -31,7 +31,8 @@ from mkdocs_attnviz.cache.files import write_atomically
 from mkdocs_attnviz.provenance import provenance
 from mkdocs_attnviz.publishing import printable
 from mkdocs_attnviz.views import VIEWS, block_of
-from mkdocs_attnviz.views.drawing import Drawing, Picture, bytes_of, fits_page
+from mkdocs_attnviz.views.claims import Tested
+from mkdocs_attnviz.views.drawing import Drawing, Picture, bytes_of, fits_page, is_flat
 from mkdocs_attnviz.views.figure_data import Provenance
 from mkdocs_attnviz.views.svg.document import titled
 from mkdocs_attnviz.views.view import ALL_SCRIPT, ATTENTION_SCRIPT
@@ -40,6 +41,7 @@ TINY = 1_000  # bytes of deflated data; a smaller part costs less inside the pag
 FILE = 64_000  # bytes of data in one file: a third of a second at 1.6 Mbit/s, and half as many files as with 32,000
 SWITCH = 32  # px: the line that switches between the changed and the unchanged model
 LEGEND = 24  # px: the line that explains the colours
+ABOUT = 24  # px: the line below another package's view that opens what the figure says of itself
 SECOND_LINE = 36  # px: the second line of controls in a narrow figure
 MARK = 'data-attnviz-source="'
 """The beginning of the attribute that contains a block's source."""
@@ -69,6 +71,7 @@ PLACE_STYLE = "container-type:inline-size;contain-intrinsic-inline-size:560px;wi
 """The style of the picture's container. The figure's height depends on its width, and its width never depends on what
 it has drawn."""
 CAPTION_STYLE = "margin-inline:0;max-width:44em;text-align:start"
+MARK_STYLE = "border-inline-start:.25rem solid #b45309;padding-inline-start:.75rem;margin:.5em 0;max-width:44em"
 ERROR_STYLE = "border-inline-start:.25rem solid #d32f2f;padding:.75rem 1rem;margin:1em 0;overflow-wrap:anywhere"
 
 
@@ -213,6 +216,8 @@ class Figure:
     drawing: Drawing
     entry: Entry
     before: tuple[Drawing, Entry] | None = None
+    claims: tuple[Tested, ...] = ()
+    """The claims of the block's author, tested on these entries."""
 
     @property
     def wanted_id(self) -> str | None:
@@ -239,6 +244,11 @@ class Figure:
 
     @property
     def sentence(self) -> str:
+        """The description of the picture, and the claims that do not hold."""
+        return " ".join([self._description, *(each.sentence for each in self.claims if not each.holds)])
+
+    @property
+    def _description(self) -> str:
         """The description of the picture. With interventions it describes the changed model and the unchanged model."""
         if self.before is None:
             return self.drawing.sentence + self._notes
@@ -275,7 +285,7 @@ class Figure:
 
     def html(self, id: str, assets: Assets) -> str:
         """Return the HTML of the figure, with its static picture inside."""
-        picture, sentence = self.picture, html.escape(self.sentence)
+        picture, sentence = self.picture, html.escape(self._description)  # claims that do not hold stand below it
         # An image follows the colour scheme of its element, which inherits the page's unless the block forces one.
         scheme = "" if self.block.theme == "auto" else f"color-scheme:{self.block.theme}"
         caption = ""
@@ -289,13 +299,23 @@ class Figure:
             f'<img src="{_data_url(picture.svg)}" alt="{sentence}" '
             f'width="{picture.width}" height="{picture.height}" '
             f'style="max-width:100%;height:auto;{scheme}">'
-            f'<noscript><p dir="ltr">{sentence}</p></noscript></attn-viz></div>{caption}\n</figure>'
+            f'<noscript><p dir="ltr">{sentence}</p></noscript></attn-viz></div>{self._marks()}{caption}\n</figure>'
+        )
+
+    def _marks(self) -> str:
+        """Return a note below the picture for each claim that does not hold. It needs no script, and is printed."""
+        return "".join(
+            f'\n<p class="attnviz-claim" role="note" dir="ltr" style="{MARK_STYLE}"><span aria-hidden="true">⚠ </span>'
+            f"<strong>A claim does not hold.</strong> {html.escape(printable(claim.sentence))}</p>"
+            for claim in self.claims
+            if not claim.holds
         )
 
     def _reserved(self) -> str:
         """Return the CSS height that is reserved for the figure until it is drawn, so that the page does not jump."""
         line = f" + clamp(0px,(600px - 100cqw)*99,{SECOND_LINE}px)" if self.drawing.wraps else ""
         around = self.drawing.around + (LEGEND if self.drawing.legend else 0)
+        around += 0 if VIEWS[self.block.view].script.startswith(OURS) else ABOUT
         return f"calc({self.drawing.height} + {around}px{line})"
 
     def _switch_style(self) -> str:
@@ -305,15 +325,18 @@ class Figure:
     def _data(self, assets: Assets) -> dict[str, Any]:
         """Return the view's data; with interventions, the data of both drawings."""
         state = {} if self.block.state is None else {"state": self.block.state}
+        about: dict[str, Any] = {"provenance": self.provenance}
+        if self.claims:
+            about["claims"] = [claim.data for claim in self.claims]
         shown = self._drawing_data(self.drawing, self.entry, assets) | state
         if self.before is None:
-            return {**shown, "provenance": self.provenance}
+            return shown | about
         return {
             "view": "compared",
             **state,
-            "label": self.sentence,
+            **about,
+            "label": self._description,
             "theme": self.block.theme,
-            "provenance": self.provenance,
             "interventions": self._changed,
             "of": shown,
             "before": self._drawing_data(*self.before, assets),
@@ -343,10 +366,14 @@ class Figure:
     def _without_bytes(self, value: Any, entry: Entry, here: Parts, elsewhere: Parts) -> Any:
         """Return a copy of the value without bytes. Each part that needs bytes is added to one of the lists."""
         if isinstance(value, list):
-            return [
-                self._without_bytes(part, entry, here, elsewhere) if isinstance(part, (dict, list)) else part
-                for part in value
-            ]
+            return (
+                value
+                if is_flat(value)
+                else [
+                    self._without_bytes(part, entry, here, elsewhere) if isinstance(part, (dict, list)) else part
+                    for part in value
+                ]
+            )
         if not isinstance(value, dict):
             return value
         copy: dict[str, Any] = {}
@@ -361,21 +388,27 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Alert:
-    """The message in the page in place of a block that could not be drawn."""
+class Warned:
+    """A warning about a block, with its place: a claim that does not hold, or an alert."""
 
     source: Source
     error: BlockError
-    wanted_id: str | None = None
-    scripts: tuple[str, ...] = ()
-    published: str = ""
-    """The message without private information, for the page; empty if it is the message itself."""
 
     @property
     def message(self) -> str:
         """The message, after the place of the error."""
         where = self.source.where(self.error)
         return f"{where}: {self.error.message}" if where else self.error.message
+
+
+@dataclass(frozen=True)
+class Alert(Warned):
+    """The message in the page in place of a block that could not be drawn."""
+
+    wanted_id: str | None = None
+    scripts: tuple[str, ...] = ()
+    published: str = ""
+    """The message without private information, for the page; empty if it is the message itself."""
 
     @property
     def shown(self) -> str:

@@ -25,7 +25,7 @@ from mkdocs_attnviz.cache.lock import Lock
 from mkdocs_attnviz.cache.store import Store
 from mkdocs_attnviz.cache.token_version import outdated
 from mkdocs_attnviz.entries import Entries, Outcome
-from mkdocs_attnviz.figure import Alert, Assets, Figure, Rendered, fill, sources
+from mkdocs_attnviz.figure import Alert, Assets, Figure, Rendered, Warned, fill, sources
 from mkdocs_attnviz.log import MORE, Log
 from mkdocs_attnviz.models.engine.client import Engine
 from mkdocs_attnviz.models.engine.inline import local_worker
@@ -34,6 +34,7 @@ from mkdocs_attnviz.models.identity.registry import Registry
 from mkdocs_attnviz.publishing import without_folders
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views import VIEWS, block_of, state
+from mkdocs_attnviz.views.claims import check_grammar, tested
 from mkdocs_attnviz.views.drawing import with_short_tokens
 
 GONE = Problem("fault", "", "Its cache entry was written and is gone again, twice in this build.")
@@ -62,7 +63,8 @@ class Plan:
 class Pipeline:
     """The objects that all builds of one site share. `base` is the folder that relative directories start from.
 
-    `warn` is called with each block that cannot be drawn; without it, `log` gets a warning with page and line. `fatal`
+    `warn` is called with each block that cannot be drawn, and each claim that does not hold; without it, `log` gets a
+    warning with page and line. `fatal`
     makes a host's own error from a sentence. `command` is the command that computes missing entries on a machine that
     can run models. `engine` runs models and belongs to the caller; without it, a process on this machine runs them.
     With `update`, hubs are asked where their branches are now. `more` is the option that shows tracebacks, as it begins
@@ -74,7 +76,7 @@ class Pipeline:
         settings: Settings,
         base: Path,
         log: Log,
-        warn: Callable[[Alert], None] | None = None,
+        warn: Callable[[Warned], None] | None = None,
         *,
         fatal: Callable[[str], BaseException] = Missing,
         command: str = "attnviz run",
@@ -84,7 +86,7 @@ class Pipeline:
     ) -> None:
         self.settings, self.base, self.log, self.fatal, self.command = settings, base, log, fatal, command
         self.more = more
-        self.warn = warn or (lambda alert: log.warning(alert.message))
+        self.warn = warn or (lambda warned: log.warning(warned.message))
         store = Store(settings.cache_url, log) if settings.cache_url else None
         try:
             key = signing_key(os.environ)
@@ -145,6 +147,8 @@ class Build:
         """The messages that were logged already."""
         self.alerts: list[Alert] = []
         """The blocks that could not be drawn in this build, each once."""
+        self.untrue: list[Warned] = []
+        """The claims that do not hold in this build, each once."""
         self._ended = False
 
     def end(self) -> None:
@@ -219,10 +223,13 @@ class Build:
             for entry in entries:
                 self._check_length(plan.block, entry)
             entries = [with_short_tokens(entry) for entry in entries]
-            drawings = [VIEWS[plan.block.view].drawing(plan.block, entry) for entry in entries]
+            view = VIEWS[plan.block.view]
+            drawings = [view.drawing(plan.block, entry) for entry in entries]
             if plan.block.state is not None:
                 state.check_key(plan.block, entries[0])
-            figure = Figure(plan.block, drawings[0], entries[0], *zip(drawings[1:], entries[1:], strict=True))
+            before = next(zip(drawings[1:], entries[1:], strict=True), None)
+            claims = tuple(tested(plan.block, view, entries))
+            figure = Figure(plan.block, drawings[0], entries[0], before, claims)
             figure.check_scripts()
             return figure
         except BlockError:
@@ -322,6 +329,7 @@ class Build:
         block = block_of(source)
         model, *others = self.registry.get(block, ask_hub=ask_hub)
         view = VIEWS[block.view]
+        check_grammar(block, view)
         if block.tensors is not None:
             if view.reads_tensors is None:
                 message = f"`tensors` holds attention, which the {block.view} view does not show; it needs a `model`."
@@ -346,6 +354,7 @@ class Build:
         except Exception as error:
             return self.failed(plan.source, error)
         self._tell(plan, entries[0][1])
+        self._warn_of_claims(plan, figure)
         return figure
 
     def _computed_anew(self, plan: Plan, error: DamagedEntry) -> list[tuple[Entry, str]]:
@@ -399,6 +408,14 @@ class Build:
         if self._first_time("drawn", plan.source):
             where, block = plan.source.where() or "block", plan.block
             self.log.info("%s: %s, %s view: %s", where, block.names, block.view, note)
+
+    def _warn_of_claims(self, plan: Plan, figure: Figure) -> None:
+        """Report each claim of a figure that does not hold, once."""
+        warnings = [Warned(plan.source, each.warning(plan.block)) for each in figure.claims if not each.holds]
+        if warnings and self._first_time("claims", plan.source):
+            self.untrue += warnings
+            for warned in warnings:
+                self.warn(warned)
 
     def _alert(self, alert: Alert) -> Alert:
         """Report an alert once, and return it as it may be published."""

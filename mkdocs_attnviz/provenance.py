@@ -59,8 +59,8 @@ def _models(block: Block, entries: Sequence[Entry], facts: Sequence[Mapping[str,
     for entry, one in zip(entries, facts, strict=True):
         key = _key(entry)
         for named, prefix, part in zip(block.models, ("", "other_"), ("model", "other"), strict=False):
-            known = {"identity": key.get(part)}
-            known |= {fact: one.get(f"{prefix}{fact}") for fact in ("architecture", "dtype", "device")}
+            known = {fact: one.get(f"{prefix}{fact}") for fact in ("architecture", "dtype", "device")}
+            known["identity"] = key.get(part)
             yield cast("ModelProvenance", {"name": _name(named)} | {fact: of for fact, of in known.items() if of})
 
 

@@ -5,6 +5,7 @@
 
 import ast
 import inspect
+import re
 import sys
 import textwrap
 import types
@@ -25,7 +26,8 @@ PLAIN |= {types.NoneType: "null"}
 def declarations() -> str:
     """Return the whole file."""
     wanted: list[type] = [Blob, Figure, ComparedFigure]
-    wanted += [view.data for view in VIEWS.values() if view.data is not None]
+    for view in VIEWS.values():
+        wanted += get_args(view.data) or [view.data] * (view.data is not None)
     found: dict[str, str] = {}
     for each in wanted:
         declare(each, found)
@@ -76,7 +78,7 @@ def written(kind: Any, found: dict[str, str]) -> str:
         return " | ".join(written(each, found) for each in inside)
     if origin is list:
         item = written(inside[0], found)
-        return f"({item})[]" if " | " in item else f"{item}[]"
+        return f"({item})[]" if " | " in re.sub(r"\(.*\)", "", item) else f"{item}[]"
     if origin is tuple:
         return f"[{', '.join(written(each, found) for each in inside)}]"
     if origin is dict:

@@ -26,13 +26,17 @@ FIGURES = {view: f"{ABOUT}view: {view}" for view in VIEWS} | {
     "activations": f"{ABOUT}view: activations\nlayer: 0",
     "factors": f"{ABOUT}view: factors\nn_components: 3",
     "compared": f"{ABOUT}view: predict\ninterventions: [{{layer: 1, heads: [0, 1]}}]",
+    "methods": f"{ABOUT}view: saliency\nmethod: [attention, rollout, integrated_gradients, occlusion]\nby: word",
 }
+SECOND = {"methods": "saliency"}
+"""Figures of a view that draws two kinds, with its name."""
 FIRST = {
     "head": ".left [role=option]",
     "matrix": ".heat-map",
     "model": ".cell",
     "neuron": ".left [role=option]",
     "lens": "td",
+    "methods": "td",
     "activations": ".neuron-map",
     "similarity": ".similar",
 }
@@ -136,6 +140,7 @@ CHANGED = {
     "factors": {"factor": 1},
     "similarity": {"measure": "cca"},
     "compared": {"position": 3, "before": True},
+    "methods": {"by": "sentence", "compare": "deletion", "selected": None},
 }
 """A state of each figure that is not its first."""
 NAMED_IN = """async state => {
@@ -193,7 +198,7 @@ def test_the_accessibility_tree_is_as_it_was_read(every_view, open_page, view):
 
 
 def test_each_view_has_a_text():
-    assert set(FIGURES) == {*VIEWS, "compared"} == {path.stem for path in FOLDER.glob("*.txt")}
+    assert set(FIGURES) == {*VIEWS, "compared", *SECOND} == {path.stem for path in FOLDER.glob("*.txt")}
 
 
 def write():

@@ -425,8 +425,9 @@ def test_what_is_saved_says_what_it_shows(page):
     texts = [text.text for text in root.iter(f"{SVG}text")]
     assert texts[0] == "Layer 3, 2 heads, value-weighted, whole words, sentence A → B"
     assert root.find(f"{SVG}title").text == texts[0]
-    assert re.fullmatch(r"\d+% of the weight drawn", texts[-1]), texts
-    assert texts[-2].startswith("Opacity = weight")
+    assert re.fullmatch(r"\d+% of the weight drawn", texts[-2]), texts
+    assert re.fullmatch(r"sha256:[0-9a-f]{12}", texts[-1]), texts
+    assert texts[-3].startswith("Opacity = weight")
 
 
 @pytest.mark.parametrize("focus", [None, 105])

@@ -160,6 +160,7 @@ def test_status_as_json(project):
         "state": "cached",
         "size": entry.stat().st_size,
         "problem": "",
+        "claims": [],
     }
     states = {"cached": 1, "shared": 0, "missing": 0, "damaged": 0, "bad": 0}
     assert found["totals"] == {"blocks": 1, "pages": 1, **states, "size": entry.stat().st_size}

@@ -36,8 +36,8 @@ from mkdocs_attnviz.models.loading.load import Unusable, load
 from mkdocs_attnviz.models.loading.loaded import Loaded
 from mkdocs_attnviz.models.probing.attention_discovery import find_attention_map
 from mkdocs_attnviz.settings import Settings
+from mkdocs_attnviz.views import VIEWS
 from mkdocs_attnviz.views.attention.capture import ATTENTION
-from mkdocs_attnviz.views.similarity import SIMILARITY
 
 torch.set_num_threads(1)
 pytestmark = pytest.mark.usefixtures("cold_workers")
@@ -411,7 +411,7 @@ def test_two_models_must_fit_together(limited, wide, heavy):
     """An unused model gives up its memory, the one that is compared does not."""
 
     def compared(one, other):
-        request = Request(SIMILARITY, ref(one), {"text": "the fox sat"}, other=ref(other))
+        request = Request(VIEWS["similarity"].capture, ref(one), {"text": "the fox sat"}, other=ref(other))
         (answer,) = limited.capture([request], device="cpu", batch_size=8, max_tokens=2048)
         return answer
 

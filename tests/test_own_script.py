@@ -92,6 +92,11 @@ def test_a_script_brings_a_view(page_with, open_page):
     assert page.locator("attn-viz i").inner_text() == "turned"
     assert page.locator("attn-viz i").evaluate("each => getComputedStyle(each).backgroundColor") != "rgba(0, 0, 0, 0)"
     assert page.evaluate("told") == {"turned": True}
+    about = page.locator("attn-viz .figure > .about")
+    about.get_by_text("About this figure").click()
+    assert "minilm" in about.locator("dl").inner_text(), "the element tells it, where a view has no menu for it"
+    page.keyboard.press("Escape")
+    assert not about.locator("dl").is_visible()
     read = "each => each.values().then(({ label }) => label === JSON.parse(each.dataset.figure).label)"
     assert page.locator("attn-viz").evaluate(read)
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import yaml
 from bs4 import BeautifulSoup
-from conftest import INDUCTION, ROOT
+from conftest import INDUCTION, ROOT, draw_all, settle
+from playwright.sync_api import expect
 
 import mkdocs_attnviz
 from mkdocs_attnviz.block.source import Source
@@ -17,6 +18,7 @@ from mkdocs_attnviz.models.captures.own_arrays import LayerTensors, TokenRow, en
 from mkdocs_attnviz.models.identity.citation import LONGEST, citation
 from mkdocs_attnviz.provenance import provenance
 from mkdocs_attnviz.views import VIEWS, block_of
+from mkdocs_attnviz.views.claims import Tested as Claim
 
 DIGEST, COMMIT = f"sha256:{'b' * 64}", f"commit:org/name@{'a' * 40}"
 FACTS = {"torch": "2.14.0", "transformers": "5.23.0", "tokenizers": "0.22.0", "mkdocs-attnviz": "0.1.0"}
@@ -209,3 +211,101 @@ def test_an_entry_records_how_it_was_made(site):
     (versions,) = found["versions"]
     assert versions.pop("mkdocs-attnviz") == mkdocs_attnviz.__version__
     assert versions == {name: metadata.version(name).partition("+")[0] for name in ("torch", "transformers")}
+
+
+# ---- in the page
+
+CLAIMS = (
+    Claim(0, "The weight from “b” to “a” is at least 0.4", True, "0.50"),
+    Claim(1, "What <b> attends to most is “b”", False, "“a”"),
+)
+
+
+@pytest.fixture
+def shown(tmp_path, open_page):
+    """`shown(block, claims, …)` opens a page with this figure."""
+
+    def shown(more="", claims=(), **how):
+        block, whole = block_of(Source(f"model: minilm\ntext: a b\nid: it\n{more}")), made()
+        figure = Figure(block, VIEWS[block.view].drawing(block, whole), whole, claims=claims)
+        scripts = "".join(Assets().script(name) for name in figure.scripts)
+        head = "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+        page_text = f"<title>A page</title><main><h1>A page</h1>{figure.html('it', Assets())}</main>{scripts}"
+        (tmp_path / "page.html").write_text(head + page_text, "utf-8")
+        return open_page(tmp_path / "page.html", **how)
+
+    return shown
+
+
+def test_the_menu_tells_it_to_the_keyboard(shown):
+    page = shown(claims=CLAIMS)
+    draw_all(page)
+    page.get_by_role("button", name="Options", exact=True).focus()
+    page.keyboard.press("Enter")
+    line = page.get_by_text("About this figure")
+    while not line.evaluate("each => each.matches(':focus')"):
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    text = page.locator("attn-viz .about dl")
+    expect(text).to_be_visible()
+    rows = dict(zip(text.locator("dt").all_inner_texts(), text.locator("dd").all_inner_texts(), strict=True))
+    assert rows["Model"] == f"minilm · BertModel · float32 · cpu · {DIGEST}"
+    assert rows["Computed with"] == "mkdocs-attnviz 0.1.0, torch 2.14.0, transformers 5.23.0"
+    assert rows["Cite"] == f"{OURS} 0.1.0"
+    claims = text.locator("dd").all_inner_texts()[:2]
+    assert claims[0] == "The weight from “b” to “a” is at least 0.4 · holds: 0.50"
+    assert claims[1] == "What <b> attends to most is “b” · ⚠ does not hold: “a”"
+    page.keyboard.press("Escape")
+    expect(text).to_be_hidden()
+    expect(line).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(line).to_have_count(0)
+    expect(page.get_by_role("button", name="Options", exact=True)).to_be_focused()
+
+
+@pytest.mark.parametrize("javascript", [True, False])
+def test_a_claim_that_fails_is_marked_and_nothing_moves(shown, javascript):
+    page = shown("caption: A caption.", CLAIMS, javascript=javascript, width=360)
+    mark = page.get_by_role("note")
+    before = mark.bounding_box()
+    if javascript:
+        draw_all(page)
+        settle(page)
+    expect(mark).to_have_text("⚠ A claim does not hold. Claimed: What <b> attends to most is “b”; it is “a”.")
+    assert mark.bounding_box() == before
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.emulate_media(media="print")
+    expect(mark).to_be_visible()
+
+
+def test_figures_without_failing_claims_have_no_mark(shown):
+    page = shown(claims=CLAIMS[:1])
+    expect(page.get_by_role("note")).to_have_count(0)
+
+
+def test_axe_finds_nothing(shown):
+    for dark in (False, True):
+        page = shown(f"theme: {'dark' if dark else 'light'}", CLAIMS, dark=dark)
+        draw_all(page)
+        page.get_by_role("button", name="Options", exact=True).click()
+        page.get_by_text("About this figure").click()
+        page.add_script_tag(path=ROOT / "frontend" / "node_modules" / "axe-core" / "axe.min.js")
+        assert page.evaluate("axe.run('main').then(found => found.violations.map(each => each.id))") == []
+
+
+@pytest.mark.parametrize("view", [*VIEWS, "compared"])
+def test_every_view_has_it_in_its_menu(every_view, open_page, view):
+    page = open_page(every_view / view / "index.html")
+    draw_all(page)
+    expect(page.locator("attn-viz .about")).to_have_count(0)
+    page.get_by_role("button", name="Options", exact=True).first.click()
+    expect(page.locator("attn-viz .options .about")).to_have_count(1)
+
+
+def test_a_saved_picture_names_the_weights(shown):
+    page = shown()
+    draw_all(page)
+    page.get_by_role("button", name="Options", exact=True).click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save SVG").click()
+    assert f">{DIGEST[:19]}<" in download.value.path().read_text("utf-8")

@@ -38,9 +38,9 @@ from mkdocs_attnviz.models.engine.request import Request
 from mkdocs_attnviz.models.identity.reference import resolve, resolve_tensors
 from mkdocs_attnviz.pipeline import Pipeline
 from mkdocs_attnviz.settings import Settings
+from mkdocs_attnviz.views import VIEWS
 from mkdocs_attnviz.views.attention.capture import ATTENTION
 from mkdocs_attnviz.views.predict import PREDICTIONS
-from mkdocs_attnviz.views.similarity import SIMILARITY
 
 EN_DE = str(ROOT / "example_site" / "models" / "en-de")
 NODE = {"num_cpus": 1, "object_store_memory": 80 << 20}
@@ -258,12 +258,18 @@ def answered(cluster, tmp_path_factory):
         "other files": Request(ATTENTION, replace(ref(INDUCTION), identity="sha256:0123"), {"text": "a cat"}),
         "no attention": Request(ATTENTION, ref(folder), {"text": "a cat"}),
         "good": Request(ATTENTION, ref(INDUCTION), {"text": "a cat"}),
-        "two": Request(SIMILARITY, ref(INDUCTION), {"text": "the old cat sat"}, other=ref(EN_DE)),
+        "two": Request(VIEWS["similarity"].capture, ref(INDUCTION), {"text": "the old cat sat"}, other=ref(EN_DE)),
         "two, other files": Request(
-            SIMILARITY, ref(INDUCTION), {"text": "a cat"}, other=replace(ref(EN_DE), identity="sha256:0123")
+            VIEWS["similarity"].capture,
+            ref(INDUCTION),
+            {"text": "a cat"},
+            other=replace(ref(EN_DE), identity="sha256:0123"),
         ),
         "two, not to be loaded": Request(
-            SIMILARITY, ref(INDUCTION), {"text": "a cat"}, other=replace(ref(EN_DE), path="/none", local=False)
+            VIEWS["similarity"].capture,
+            ref(INDUCTION),
+            {"text": "a cat"},
+            other=replace(ref(EN_DE), path="/none", local=False),
         ),
     }
     with closing(RayEngine(cluster.address, log)) as engine:
@@ -377,7 +383,9 @@ def test_a_model_that_has_not_what_one_view_wants_may_have_what_another_does():
 def test_two_models_are_given_together():
     """A worker that has one of them is none that has both, and what compares other models is another chunk."""
     one, two, three = ref(INDUCTION), ref(MINILM), ref(EN_DE)
-    requests = [Request(SIMILARITY, one, {"text": "a cat"}, other=other) for other in (two, three, two, None)]
+    requests = [
+        Request(VIEWS["similarity"].capture, one, {"text": "a cat"}, other=other) for other in (two, three, two, None)
+    ]
     assert [list(chunk.requests) for chunk in chunks(requests, 8)] == [[0, 2], [1], [3]]
     waiting = Waiting(requests, batch_size=8)
     assert taken(waiting, 3) == {f"{INDUCTION}+{two.path}": 1, f"{INDUCTION}+{EN_DE}": 1, INDUCTION: 1}

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import subprocess
+import sys
+from itertools import product
 from types import SimpleNamespace
 
 import pytest
+import regex
 import torch
 import transformers
 import vocabularies
@@ -32,6 +35,7 @@ from mkdocs_attnviz.settings import Settings
 
 EOT = AddedToken("<|eot_id|>", special=True, normalized=False)
 TOOL = AddedToken("<|tool|>", special=False, normalized=False)
+BOUNDARY = regex.compile(r"(?w)\b")
 
 
 def words(told):
@@ -269,8 +273,17 @@ def test_word_boundaries_are_those_of_a_browser():
     run = subprocess.run(["node", "-e", script, json.dumps(SENTENCES)], capture_output=True, text=True, check=True)
     for text, utf16 in zip(SENTENCES, json.loads(run.stdout), strict=True):
         expected = {len(text.encode("utf-16-le")[: 2 * index].decode("utf-16-le")) for index in utf16}
-        found = {match.start() for match in word_boundaries.BOUNDARY.finditer(text)}
+        found = word_boundaries.boundaries(text)
         assert found - {len(text)} == expected - {len(text)}, text
+
+
+def test_plain_words_need_no_tables_of_unicode():
+    """What is told of ASCII words without the package `regex` is what it tells, and the import is spared."""
+    pairs = map("".join, product(map(chr, range(128)), repeat=2))
+    for text in [*pairs, *map("".join, product(" ab9_.'", repeat=4))]:
+        assert word_boundaries.boundaries(text) == {match.start() for match in BOUNDARY.finditer(text)}, text
+    code = "import sys; from mkdocs_attnviz.models.inputs.word_boundaries import boundaries; boundaries(' cat')"
+    subprocess.run([sys.executable, "-c", f"{code}; assert 'regex' not in sys.modules"], check=True)
 
 
 def test_words_that_an_author_gives_are_kept(tmp_path):

@@ -111,6 +111,10 @@ def test_the_figure_is_drawn(built, open_page):
     settle(page)
     element = page.locator("#norms attn-viz")
     table = element.locator("table.norms-view")
+    reserved, drawn = (
+        f"each => {each}" for each in ("parseFloat(getComputedStyle(each).minHeight)", "each.clientHeight")
+    )
+    assert element.evaluate(drawn) == pytest.approx(element.evaluate(reserved), abs=1), "with the line about the figure"
     values = element.evaluate("each => each.values()")
     norms = hidden_states(INDUCTION)
     assert np.array(values["norms"]) == pytest.approx(norms, rel=1e-4)

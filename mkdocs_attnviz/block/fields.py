@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
+from mkdocs_attnviz.block.claims import Claim
 from mkdocs_attnviz.block.defaults import TODAY
 from mkdocs_attnviz.block.interventions import Intervention, combined
 from mkdocs_attnviz.block.problem import BlockError, Problem
@@ -174,9 +175,17 @@ class Block(BaseModel):
         pattern=ID,
         max_length=MAX_ID,
     )
+    expect: tuple[Claim, ...] | None = key(
+        "a list of claims, like [{layer: 2, head: 8, from: the, to: cat, at_least: 0.5}]",
+        "Claims about the figure. Each build tests them; one that does not hold is a warning.",
+        default=None,
+        min_length=1,
+        max_length=1000,
+    )
     options: Options = Field(exclude=True)
     lines: Mapping[str, int] = Field(default_factory=dict, exclude=True)
-    """The line of each key, counted from 0 within the body, for mistakes that are found later."""
+    """The line of each key and of each mapping in a list (`expect.0`), counted from 0 within the body, for mistakes
+    that are found later."""
 
     @property
     def subject(self) -> str:
@@ -220,9 +229,10 @@ class Block(BaseModel):
         """Return the error of a mistake in the value of key `name` that only the model could tell."""
         return self.told(Problem("block", name, message))
 
-    def told(self, problem: Problem) -> BlockError:
-        """Return the error of a problem, with the line of the key that is at fault."""
-        return BlockError(problem, self.lines.get(problem.key))
+    def told(self, problem: Problem, number: int | None = None) -> BlockError:
+        """Return the error of a problem, with the line of the key that is at fault, or of one `number` in its list."""
+        line = self.lines.get(problem.key)
+        return BlockError(problem, line if number is None else self.lines.get(f"{problem.key}.{number}", line))
 
 
 def is_id(text: str) -> bool:
@@ -243,6 +253,11 @@ def wants_text(annotation: Any) -> bool:
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return False
     return annotation is str or origin is Literal or any(map(wants_text, get_args(annotation)))
+
+
+def keys_of(part: type[Part]) -> dict[str, FieldInfo]:
+    """Return the keys of a part of the block, by the names that an author writes."""
+    return {info.alias or name: info for name, info in part.model_fields.items()}
 
 
 def part_of(annotation: Any) -> type[Part] | None:

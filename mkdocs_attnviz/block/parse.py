@@ -22,7 +22,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from mkdocs_attnviz.block.fields import BY_MODEL, EITHER, Block, Options, fields_of, part_of, wants_text
+from mkdocs_attnviz.block.fields import BY_MODEL, EITHER, Block, Options, fields_of, keys_of, part_of, wants_text
 from mkdocs_attnviz.block.problem import BlockError, WrongValue
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.block.text_tree import Path, TextTree
@@ -55,7 +55,7 @@ def parse(source: Source, views: Mapping[str, type[Options]]) -> Block:
         if not wants_text(allowed[name].annotation):
             _read_header(tree, name, allowed)
     _check_subject(tree, allowed)
-    lines = {str(place[0]): line for place, line in tree.lines.items() if len(place) == 1 and line is not None}
+    lines = {".".join(map(str, place)): line for place, line in tree.lines.items() if place and line is not None}
     try:
         options = its_options(**{name: value for name, value in values.items() if name in own})
         common = {name: value for name, value in values.items() if name not in own}
@@ -147,6 +147,8 @@ def _twice(tree: TextTree, place: Path, allowed: Fields) -> BlockError:
 
 def _called(part: type[Part]) -> str:
     """Return what a part is called in a sentence: `Generate` → "`generate`", `Message` → "a message"."""
+    if part.called:
+        return part.called
     name = part.__name__.lower()
     return f"`{name}`" if name in Block.model_fields else f"{'an' if name[0] in 'aeio' else 'a'} {name}"
 
@@ -162,10 +164,10 @@ def _sentence(error: ValidationError, tree: TextTree, allowed: Fields) -> BlockE
     called, info, known = str(place[0]), allowed[str(place[0])], 1
     for number, step in enumerate(place[1:], 2):
         part = part_of(info.annotation)
-        if part is not None and step in part.model_fields:
-            called, info, known = f"{called}.{step}", part.model_fields[str(step)], number
+        if part is not None and step in keys_of(part):
+            called, info, known = f"{called}.{step}", keys_of(part)[str(step)], number
     if detail["type"] == "extra_forbidden" and part is not None:
-        near = _nearest(str(place[-1]), part.model_fields) or f"; there are {', '.join(part.model_fields)}"
+        near = _nearest(str(place[-1]), keys_of(part)) or f"; there are {', '.join(keys_of(part))}"
         return tree.wrong(place, f"`{_short(str(place[-1]))}` is not a key of {_called(part)}{near}.")
     if detail["type"] == "missing" and known == len(place):
         whole = "The block" if len(place) == 1 else f"`{place[0]}`"

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-Kind = Literal["block", "text", "model", "missing", "fault", "changed", "moved"]
-"""`block`: the block itself is wrong. `text`: the model does not read what the block gives it, or fails on it.
-`model`: a model is of no use. `missing`: nothing is wrong, but the cache lacks the tensors and no model may run here.
-`fault`: attnviz has failed. `changed`, `moved`: a directory or a branch is not what the lock file says."""
+Kind = Literal["block", "claim", "text", "model", "missing", "fault", "changed", "moved"]
+"""`block`: the block itself is wrong. `claim`: what the block claims of its figure does not hold. `text`: the model
+does not read what the block gives it, or fails on it. `model`: a model is of no use. `missing`: nothing is wrong, but
+the cache lacks the tensors and no model may run here. `fault`: attnviz has failed. `changed`, `moved`: a directory or a
+branch is not what the lock file says."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import date
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import (
     AfterValidator,
@@ -104,6 +104,9 @@ Day = Annotated[str, AfterValidator(_day), WithJsonSchema({"type": TEXT, "format
 
 class Part(BaseModel):
     """A mapping within a block."""
+
+    called: ClassVar[str] = ""
+    """The name of the part in a sentence; by default it is made of the name of the class."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True, allow_inf_nan=False)
 

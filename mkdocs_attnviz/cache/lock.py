@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from filelock import FileLock
 
 from mkdocs_attnviz.block.plain_yaml import plain_yaml
 from mkdocs_attnviz.block.problem import BlockError, Problem
@@ -138,6 +137,8 @@ def _exclusive(folder: Path) -> Iterator[None]:
     The operating system releases the lock when the process ends. If the lock is not available in time, the build
     continues without it.
     """
+    from filelock import FileLock  # imported late, because a build whose cache is full writes nothing
+
     folder.mkdir(parents=True, exist_ok=True)
     place = user_folder() / "locks"
     name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()

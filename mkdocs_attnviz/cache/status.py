@@ -24,6 +24,7 @@ from mkdocs_attnviz.models.engine.client import ModelFailed
 from mkdocs_attnviz.models.identity.reference import ModelRef, moved, resolve
 from mkdocs_attnviz.pipeline import Build
 from mkdocs_attnviz.views import OPTIONS
+from mkdocs_attnviz.views.claims import Tested
 from mkdocs_attnviz.views.figure_data import Provenance
 
 State = Literal["cached", "shared", "missing", "damaged", "bad"]
@@ -59,6 +60,8 @@ class BlockStatus:
     """The origin of the figure, or None if it cannot be drawn from entries on this machine."""
     problem: Problem | None = None
     """The reason why no figure can be drawn, or None if it can be drawn."""
+    claims: tuple[Tested, ...] = ()
+    """The claims about the figure, tested; empty if it cannot be drawn from entries on this machine."""
 
 
 def block_statuses(build: Build, sources: Sequence[Source]) -> list[BlockStatus]:
@@ -113,14 +116,14 @@ def _here(build: Build, source: Source) -> BlockStatus:
     if lacking:
         return replace(status, state="missing", lacking=tuple(lacking), problem=Problem("missing", "", NOT_HELD))
     try:
-        status = replace(status, provenance=build.figure(plan, entries).provenance)
+        figure = build.figure(plan, entries)
     except DamagedEntry as error:
         name = f"{build.settings.cache_dir}/{file_name(plan.request.key)}"
         problem = _damaged(f"Nothing can be drawn from its cache entry {name}.", trace(error))
         return replace(status, state="damaged", problem=problem)
     except BlockError as error:
         return replace(status, state="bad", where=source.where(error), problem=error.problem)
-    return status
+    return replace(status, claims=figure.claims, provenance=figure.provenance)
 
 
 def _without_plan(alert: Alert) -> BlockStatus:

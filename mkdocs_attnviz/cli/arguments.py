@@ -68,14 +68,14 @@ def with_verbose(command: Any) -> Any:
     )(command)
 
 
-def speak(level: int) -> None:
+def log_to_stderr(level: int) -> None:
     """Log to standard error from now on, from `level` up, or from lower levels with `-v`."""
     log.handlers, log.propagate = [logging.StreamHandler()], False
     times = click.get_current_context().meta.get(VERBOSE, 0)
     log.setLevel((level, MORE, logging.DEBUG)[min(times, 2)])
 
 
-def tell_detail(detail: str) -> None:
+def log_detail(detail: str) -> None:
     """Log a problem's traceback, if it has one, for users of `-v`."""
     if detail:
         log.log(MORE, "%s", detail)
@@ -86,16 +86,16 @@ def configured(config: Path | None) -> Path | None:
     return config or sites.find(Path())
 
 
-def remedy(config: Path | None) -> str:
+def run_command(config: Path | None) -> str:
     """Return the command that computes missing entries, as a user would type it here."""
     return f"attnviz run -f {shlex.quote(str(config))}" if config else "attnviz run"
 
 
 @contextmanager
-def looking(site: Site, config: Path | None) -> Iterator[Build]:
+def read_only_build(site: Site, config: Path | None) -> Iterator[Build]:
     """Begin a build that runs no model, asks no hub and writes nothing."""
     settings = site.settings.model_copy(update={"on_missing": "warn", "cache_push": False})
-    with Pipeline(settings, base(site), quiet, fatal=SiteError, command=remedy(config)).build() as build:
+    with Pipeline(settings, base(site), quiet, fatal=SiteError, command=run_command(config)).build() as build:
         yield build
 
 

@@ -20,12 +20,12 @@ from mkdocs_attnviz.cli import table
 from mkdocs_attnviz.cli.arguments import (
     configured,
     log,
-    looking,
+    log_detail,
+    log_to_stderr,
     place,
     print_json,
-    remedy,
-    speak,
-    tell_detail,
+    read_only_build,
+    run_command,
     with_config,
     with_json,
     with_paths,
@@ -56,10 +56,10 @@ def status(paths: tuple[Path, ...], config: Path | None, as_json: bool) -> None:
       attnviz status
       attnviz status -f docs/conf.py --json
     """
-    speak(logging.INFO)
+    log_to_stderr(logging.INFO)
     config = configured(config)
     pages = collect(config, paths, log)
-    with looking(pages.site, config) as build:
+    with read_only_build(pages.site, config) as build:
         statuses = block_statuses(build, pages.blocks)
     if build.lock.problem:
         log.warning(build.lock.problem)
@@ -73,7 +73,7 @@ def status(paths: tuple[Path, ...], config: Path | None, as_json: bool) -> None:
     click.echo(_total_line(pages, statuses))
     for block_status in statuses:
         if block_status.problem is not None:
-            tell_detail(block_status.problem.detail)
+            log_detail(block_status.problem.detail)
 
 
 HEADINGS = ("block", "model", "view", "state", "size", "age")
@@ -112,6 +112,7 @@ def _as_json(block_status: BlockStatus) -> dict[str, Any]:
         "age": None if seconds is None else int(seconds),
         "provenance": block_status.provenance,
         "problem": block_status.problem.sentences if block_status.problem else "",
+        "claims": [dict(claim.data) for claim in block_status.claims],
     }
 
 
@@ -146,12 +147,12 @@ def _blocks(pages: Pages) -> str:
 def check(
     paths: tuple[Path, ...], config: Path | None, hub: bool, recompute: bool, sample: int | None, as_json: bool
 ) -> None:
-    """Fail unless every figure can be drawn from the cache, with the models in the lock file.
+    """Fail unless every figure can be drawn from the cache, with the models in the lock file, and every claim holds.
 
     Use it in continuous integration and pre-commit. PATHS as for `run`. The exit status is 1 if an entry is missing or
-    damaged, a block is bad, a model has changed or moved, or the lock file lacks a model. Each problem is printed on
-    standard error. With --recompute, the exit status is also 1 if an entry differs from what its model computes, or
-    its model cannot run here.
+    damaged, a block is bad, a claim does not hold, a model has changed or moved, or the lock file lacks a model. Each
+    problem is printed on standard error. With --recompute, the exit status is also 1 if an entry differs from what its
+    model computes, or its model cannot run here.
 
     \b
     Examples:
@@ -159,14 +160,15 @@ def check(
       attnviz check -f docs/conf.py --hub
       attnviz check --recompute --sample 5
     """
-    speak(logging.INFO)
+    log_to_stderr(logging.INFO)
     if sample is not None and not recompute:
         raise SiteError("`--sample` is the number of entries to compute again; it needs `--recompute`.")
     config = configured(config)
     pages = collect(config, paths, log)
-    with looking(pages.site, config) as build:
+    with read_only_build(pages.site, config) as build:
         statuses = block_statuses(build, pages.blocks)
-        problems = _blocks_problems(statuses, remedy(config)) + _lock_problems(build, statuses, hub)
+        problems = _blocks_problems(statuses, run_command(config)) + _untrue_claims(statuses)
+        problems += _lock_problems(build, statuses, hub)
         again = recomputed(build, statuses, sample, build.worker) if recompute else []
     problems += [
         {"where": result.source.where(), **place(result.source), "kind": "untrue", "key": ""}
@@ -176,7 +178,7 @@ def check(
     ]
     for problem in problems:
         click.echo(f"{problem['where']}: {problem['message']}", err=True)
-        tell_detail(problem["detail"])
+        log_detail(problem["detail"])
     if as_json:
         numbers = {"blocks": len(statuses), "pages": len(pages.html)} | (
             {"recomputed": len(again)} if recompute else {}
@@ -204,6 +206,20 @@ def _blocks_problems(statuses: list[BlockStatus], command: str) -> list[dict[str
     ]
 
 
+def _untrue_claims(statuses: list[BlockStatus]) -> list[dict[str, Any]]:
+    """Return the claims that do not hold for JSON; `line` is that of the block, as for other problems."""
+    found = []
+    for block_status in statuses:
+        for claim in block_status.claims:
+            if block_status.block is not None and claim.problem is not None:
+                where = block_status.source.where(claim.warning(block_status.block))
+                found.append(
+                    {"where": where, **place(block_status.source), "kind": "claim", "key": claim.problem.key}
+                    | {"message": claim.problem.sentences, "detail": ""}
+                )
+    return found
+
+
 def _lock_problems(build: Build, statuses: list[BlockStatus], hub: bool) -> list[dict[str, Any]]:
     """Return the problems of the lock file for JSON. With `hub`, hubs are asked where their branches are."""
     lock, command = build.lock, build.command
@@ -214,8 +230,8 @@ def _lock_problems(build: Build, statuses: list[BlockStatus], hub: bool) -> list
     moves = list(dict.fromkeys(lock.moved.values()))
     moves += [how for how in (moved_on_hub(build, statuses) if hub else ()) if how not in moves]
     for how in moves:
-        remedy = f" `{command}` computes its figures again." if how.kind == "changed" else ""
-        problems.append(("moved", how.sentences + remedy, how.detail))
+        advice = f" `{command}` computes its figures again." if how.kind == "changed" else ""
+        problems.append(("moved", how.sentences + advice, how.detail))
     nowhere = {"where": build.settings.lock_file, "page": None, "line": None}
     return [nowhere | {"kind": kind, "key": "", "message": text, "detail": more} for kind, text, more in problems]
 
@@ -238,14 +254,14 @@ def prune(config: Path | None, delete: bool, shared: bool, as_json: bool) -> Non
       attnviz prune
       attnviz prune --delete
     """
-    speak(logging.INFO)
+    log_to_stderr(logging.INFO)
     config = configured(config)
     pages = collect(config, (), log)
     if pages.doubt:
         raise SiteError(f"Nothing is pruned, because pages may use entries that are not known here: {pages.doubt}.")
     if shared and pages.site.settings.cache_url is None:
         raise SiteError("There is no shared cache; set `cache_url`.")
-    with looking(pages.site, config) as build:
+    with read_only_build(pages.site, config) as build:
         try:
             items = unused(build, pages.blocks, shared=shared)
             if delete:

@@ -30,9 +30,9 @@ from mkdocs_attnviz.cli.arguments import (
     base,
     configured,
     log,
+    log_to_stderr,
     print_json,
-    remedy,
-    speak,
+    run_command,
     with_config,
     with_json,
     with_paths,
@@ -110,7 +110,7 @@ def run(
       attnviz run -f docs/conf.py --push
       attnviz run --engine ray --address ray://head:10001
     """
-    speak(logging.INFO)
+    log_to_stderr(logging.INFO)
     if address is not None and engine != "ray":
         raise SiteError("`--address` is the address of a Ray cluster; it needs `--engine ray`.")
     config = configured(config)
@@ -123,7 +123,7 @@ def run(
     )  # even if the site's own build may not run models
     settings = pages.site.settings.model_copy(update=changed)
     pipeline = Pipeline(
-        settings, base(pages.site), log, fatal=SiteError, command=remedy(config), engine=runs, update=update
+        settings, base(pages.site), log, fatal=SiteError, command=run_command(config), engine=runs, update=update
     )
     with nullcontext() if runs is None else closing(runs), pipeline.build() as build:
         drawn = draw(build, pages, Assets())
@@ -170,7 +170,7 @@ def assets(paths: tuple[Path, ...], config: Path | None, output: Path | None) ->
     Example, before `zensical build`:
       attnviz assets -o docs/assets/attnviz
     """
-    speak(logging.INFO)
+    log_to_stderr(logging.INFO)
     config = configured(config)
     if config is not None and config.name in sites.SPHINX:
         raise SiteError("Sphinx writes script and data itself, when it builds; `attnviz run` computes what is missing.")
@@ -201,7 +201,7 @@ def export(page: str, config: Path | None, output: str, lang: str) -> None:
       attnviz export page.md -o page.html
       printf 'model: gpt2\\ntext: The cat sat on the mat' | attnviz export - -o cat.html
     """
-    speak(logging.WARNING)
+    log_to_stderr(logging.WARNING)
     config = configured(config)
     site = Site() if config is None else sites.read(config)
     try:
@@ -245,7 +245,7 @@ def completion(shell: str) -> None:
 
 def _pipeline(site: Site, config: Path | None) -> Pipeline:
     """Return the pipeline of a site."""
-    return Pipeline(site.settings, base(site), log, fatal=SiteError, command=remedy(config))
+    return Pipeline(site.settings, base(site), log, fatal=SiteError, command=run_command(config))
 
 
 def _body(site: Site, page: str, text: str) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from mkdocs_attnviz.cli.arguments import log, place
 from mkdocs_attnviz.cli.site import SiteError
 from mkdocs_attnviz.cli.site_blocks import Pages
 from mkdocs_attnviz.cli.table import count
-from mkdocs_attnviz.figure import Alert, Assets
+from mkdocs_attnviz.figure import Alert, Assets, Warned
 from mkdocs_attnviz.pipeline import Build, Plan
 
 
@@ -33,20 +33,23 @@ class Drawn:
     """The number of blocks whose entries came from the shared cache."""
     bad: tuple[Alert, ...]
     """The alerts of blocks that could not be drawn."""
+    untrue: tuple[Warned, ...] = ()
+    """The warnings about claims that do not hold."""
 
     def line(self) -> str:
         """Return the report as one line."""
         fetched = f", {self.fetched} fetched" if self.fetched else ""
+        untrue = f"; {count(len(self.untrue), 'claim')} untrue" if self.untrue else ""
         return (
             f"{count(self.blocks, 'block')} on {count(self.pages, 'page')}: "
-            f"{self.computed} computed, {self.cached} cached, {len(self.bad)} bad{fetched}"
+            f"{self.computed} computed, {self.cached} cached, {len(self.bad)} bad{fetched}{untrue}"
         )
 
     def to_json(self) -> dict[str, Any]:
         """Return the report for JSON."""
         numbers = {name: getattr(self, name) for name in ("blocks", "pages", "computed", "cached", "fetched")}
-        problems = [place(alert.source) | _as_json(alert.error.problem) for alert in self.bad]
-        return numbers | {"bad": len(self.bad), "problems": problems}
+        problems = [place(warned.source) | _as_json(warned.error.problem) for warned in (*self.bad, *self.untrue)]
+        return numbers | {"bad": len(self.bad), "untrue": len(self.untrue), "problems": problems}
 
 
 def _as_json(problem: Problem) -> dict[str, str]:
@@ -63,7 +66,7 @@ def draw(build: Build, pages: Pages, assets: Assets) -> Drawn:
     alerts = {alert.source.to_json(): alert for alert in build.alerts}
     done = Counter(_done(build, block) for block in blocks if block.to_json() not in alerts)
     numbers = (len(blocks), len(pages.html), done["computed"], done["cached"], done["fetched"])
-    return Drawn(*numbers, tuple(alerts.values()))
+    return Drawn(*numbers, tuple(alerts.values()), tuple(build.untrue))
 
 
 def _done(build: Build, block: Source) -> str:

@@ -61,7 +61,9 @@ class MarkdownSettings(Settings):
         "",
         description="URL of that folder, as pages refer to it; in Zensical a relative one starts at the site's root.",
     )
-    strict: bool = Field(False, description="Raise an exception for a block that cannot be drawn.")
+    strict: bool = Field(
+        False, description="Raise an exception for a block that cannot be drawn, or a claim that does not hold."
+    )
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> MarkdownSettings:
@@ -91,6 +93,13 @@ def _undrawn(message: str) -> Undrawn:
     return error
 
 
+@cache
+def _options() -> list[tuple[str, Any, str | None]]:
+    """Return name, default and description of each setting. MkDocs makes an extension for each page."""
+    fields = MarkdownSettings.model_fields.items()
+    return [(name, info.get_default(call_default_factory=True), info.description) for name, info in fields]
+
+
 class AttnvizExtension(Extension):
     """The Markdown extension. Its settings are those of `MarkdownSettings`.
 
@@ -99,10 +108,7 @@ class AttnvizExtension(Extension):
     """
 
     def __init__(self, **kwargs: Any) -> None:
-        self.config = {
-            name: [info.get_default(call_default_factory=True), info.description]
-            for name, info in MarkdownSettings.model_fields.items()
-        }
+        self.config = {name: [default, description] for name, default, description in _options()}
         super().__init__()
         self.settings = MarkdownSettings.of(kwargs)
         for name, value in kwargs.items():  # setConfig would turn texts into booleans if the default is a boolean
@@ -211,7 +217,8 @@ class FillPlaceholders(Postprocessor):
         there = _files(assets)
         with _shared(settings, str(base.resolve()), around.log).build() as build:
             unfilled, text = text, build.fill(text, assets)
-            problems = [*(alert.message for alert in build.alerts), *self._wrong_links(unfilled, build, around)]
+            warned = [*build.alerts, *build.untrue]
+            problems = [*(each.message for each in warned), *self._wrong_links(unfilled, build, around)]
         if around.is_site and there != _files(assets):
             log.warning(LATE, self.settings.assets_dir)
         if self.settings.strict and problems:

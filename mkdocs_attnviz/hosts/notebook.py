@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,7 @@ from mkdocs_attnviz.figure import Assets, Figure
 from mkdocs_attnviz.hosts import kernel
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views import OPTIONS, VIEWS
+from mkdocs_attnviz.views.claims import check_grammar, tested
 from mkdocs_attnviz.views.view import ALL_SCRIPT, ATTENTION_SCRIPT
 
 Attention = Sequence[Any]
@@ -344,10 +346,17 @@ def _shown(keys: Mapping[str, Any], captured: Callable[[Block], list[Entry]], ht
     body = {name: value for name, value in keys.items() if value is not None}
     try:
         block = parse(Source(json.dumps(body, default=_as_number)), OPTIONS)
-        (shown, *before) = [(VIEWS[block.view].drawing(block, entry), entry) for entry in captured(block)]
-        html = _html(Figure(block, *shown, *before))
+        view = VIEWS[block.view]
+        check_grammar(block, view)
+        entries = captured(block)
+        (shown, *before) = [(view.drawing(block, entry), entry) for entry in entries]
+        figure = Figure(block, *shown, next(iter(before), None), tuple(tested(block, view, entries)))
+        html = _html(figure)
     except BlockError as error:
         raise ValueError(error.message) from None
+    for claim in figure.claims:
+        if claim.problem is not None:
+            warnings.warn(claim.problem.message, stacklevel=4)
     if html_action == "return":
         return html
     importlib.import_module("IPython.display").display(html)
@@ -373,5 +382,7 @@ def _covering(script: str) -> str:
 
 
 def _as_number(value: Any) -> Any:
-    """Return a NumPy integer as an integer, and a range or tuple as a list."""
-    return list(value) if isinstance(value, Iterable) else int(value)
+    """Return a NumPy number as a number, and a range or tuple as a list."""
+    if isinstance(value, Iterable):
+        return list(value)
+    return int(value) if hasattr(value, "__index__") else float(value)

@@ -57,7 +57,7 @@ class Record:
         page = self.pages.get(name)
         if page is None or page["digest"] != _digest(Path(self.docs, name)):
             return None
-        return [Source.from_json(block) for block in page["blocks"]]
+        return _blocks(page)
 
     def leaves_out(self, file: Path) -> bool:
         """Return whether the tool has seen this file in the folder of pages but did not use it as a page."""
@@ -66,6 +66,15 @@ class Record:
         return file.resolve().relative_to(self.docs).as_posix() not in self.pages and (
             file.stat().st_mtime < self.written
         )
+
+
+def _blocks(page: Mapping[str, Any]) -> list[Source]:
+    """Return the recorded blocks of a page.
+
+    Raises:
+        ValueError, TypeError, KeyError: if the record is not in our form.
+    """
+    return [Source.from_json(block) for block in page["blocks"]]
 
 
 def _digest(file: Path) -> str | None:
@@ -87,8 +96,8 @@ def read(folder: Path) -> Record | None:
     try:
         record = Record(**json.loads(_file(folder).read_text("utf-8")))
         Settings.model_validate(record.settings)
-        for name in record.pages:
-            record.blocks(name)
+        for page in record.pages.values():
+            _blocks(page)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
     return record

@@ -49,7 +49,7 @@ from mkdocs_attnviz.block.parse import parse
 from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.cache.files import write_atomically
-from mkdocs_attnviz.figure import Alert, AssetFolder, Figure, Rendered, mend, placeholder
+from mkdocs_attnviz.figure import Alert, AssetFolder, Figure, Rendered, Warned, mend, placeholder
 from mkdocs_attnviz.hosts import record
 from mkdocs_attnviz.hosts.fences import NAME, WITH_QUOTES
 from mkdocs_attnviz.hosts.page import OPENING
@@ -159,15 +159,15 @@ class Host:
     @contextmanager
     def recording(self, page: str) -> Iterator[Build]:
         """Draw a page in this context; its cache keys are then recorded for the next build. They are not recorded if
-        there was an alert, so that the next build shows it again.
+        there was an alert or a claim that does not hold, so that the next build warns again.
 
         There is a file for each page and output, because several processes write pages, and not always all of them.
         """
         assert self.build is not None  # noqa: S101 — for the type checker
-        alerts = len(self.build.alerts)
+        before = len(self.build.alerts), len(self.build.untrue)
         yield self.build
         with suppress(OSError):  # a page without a record is drawn again
-            if page in self.drawn_from and len(self.build.alerts) == alerts:
+            if page in self.drawn_from and (len(self.build.alerts), len(self.build.untrue)) == before:
                 write_atomically(self._file(page), json.dumps(self.drawn_from[page]).encode())
             else:
                 self._file(page).unlink(missing_ok=True)
@@ -201,14 +201,15 @@ class Host:
                     self.records, ignore_errors=True
                 )  # so that the next build writes the pages and their files again
 
-    def _warn(self, alert: Alert) -> None:
-        """Log a block that cannot be drawn, with its place."""
-        source, where = alert.source, alert.source.where(alert.error)
+    def _warn(self, warned: Warned) -> None:
+        """Log a block that cannot be drawn, or a claim that does not hold, with its place."""
+        source, where = warned.source, warned.source.where(warned.error)
         full = f"{self.app.srcdir}{os.sep}{where}"
         location = full if source.line is not None else self.app.env.path2doc(where)
         if source.object is not None:  # the form in which Sphinx names docstrings
             location = f"{self.app.srcdir}{os.sep}{source.page}{DOCSTRING}{source.object}"
-        log.warning("%s", alert.error.message, location=location, type="attnviz", subtype="block")
+        subtype = "claim" if warned.error.problem.kind == "claim" else "block"
+        log.warning("%s", warned.error.message, location=location, type="attnviz", subtype=subtype)
 
 
 class Blocks(EnvironmentCollector):

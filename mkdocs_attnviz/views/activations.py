@@ -17,6 +17,7 @@ from mkdocs_attnviz.views.attention.options import Side, shared, side
 from mkdocs_attnviz.views.attention.weights import scaled
 from mkdocs_attnviz.views.drawing import Drawing, Picture
 from mkdocs_attnviz.views.figure_data import Blob, TextFigure
+from mkdocs_attnviz.views.measures.activations import MEASURES
 from mkdocs_attnviz.views.svg.document import called, capped, document, escape, palette, styles
 from mkdocs_attnviz.views.svg.token_flow import LIST, PANEL, json_of, sequences
 from mkdocs_attnviz.views.view import ALL_SCRIPT, View
@@ -234,4 +235,5 @@ VIEW = View(
     data=ActivationsFigure,
     state=("stack", "layer", "order", "token", "neuron"),
     checks={"token": state_checks.position, "neuron": state_checks.number},
+    measures=MEASURES,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,8 +63,19 @@ def _short(value: Any) -> Any:
     if isinstance(value, str):
         return value if len(value) <= LONGEST else f"{value[: LONGEST // 2]}…{value[-LONGEST // 4 :]}"
     if isinstance(value, list):
+        if is_flat(value) and all(len(part) <= LONGEST for part in value if type(part) is str):
+            return value
         return [part if _is_short(part) else _short(part) for part in value]
     return {name: part if _is_short(part) else _short(part) for name, part in value.items()}
+
+
+LEAVES = frozenset((str, int, float, bool, type(None)))
+
+
+def is_flat(values: Iterable[Any]) -> bool:
+    """Return whether values have no parts, as tokens and numbers. A figure has thousands of them, which this tests
+    without a call for each."""
+    return LEAVES.issuperset(map(type, values))
 
 
 def bytes_of(part: Mapping[str, Any], entry: Entry) -> bytes | None:
@@ -85,4 +96,6 @@ def _size(value: Any, entry: Entry) -> int:
         if "ahead" not in value and (content := bytes_of(value, entry)) is not None:
             size = len(content)
         value = value.values()
+    elif is_flat(value):
+        return 0
     return size + sum(_size(part, entry) for part in value if isinstance(part, (dict, list)))

@@ -19,6 +19,7 @@ from mkdocs_attnviz.views import state_checks
 from mkdocs_attnviz.views.attention.options import Side, shared, side
 from mkdocs_attnviz.views.drawing import Drawing, Picture
 from mkdocs_attnviz.views.figure_data import Blob, Stretch, TextFigure
+from mkdocs_attnviz.views.measures.factors import MEASURES
 from mkdocs_attnviz.views.svg.document import HEADS, called, document, escape, palette, styles
 from mkdocs_attnviz.views.svg.token_flow import LIST, PANEL, height, json_of, lines, sequences, texts
 from mkdocs_attnviz.views.view import ALL_SCRIPT, View
@@ -311,4 +312,5 @@ VIEW = View(
     data=FactorsFigure,
     state=("factor", "selected"),
     checks={"factor": state_checks.number, "selected": state_checks.position},
+    measures=MEASURES,
 )

@@ -42,13 +42,13 @@ class ModelProvenance(TypedDict):
 
     name: str
     """The name that the author gives it."""
-    identity: NotRequired[str]
-    """The weights: `commit:MODEL@COMMIT` of a hub, or `sha256:DIGEST` of a directory or file."""
     architecture: NotRequired[str]
     """The class of transformers that ran it, which names the task head: `BertForMaskedLM`."""
     dtype: NotRequired[str]
     device: NotRequired[str]
     """The kind of device: `cpu`, `cuda`."""
+    identity: NotRequired[str]
+    """The weights: `commit:MODEL@COMMIT` of a hub, or `sha256:DIGEST` of a directory or file."""
 
 
 class Provenance(TypedDict):
@@ -85,7 +85,7 @@ class Figure(Drawn):
     provenance: NotRequired[Provenance]
     """The origin of the figure; the two figures within a compared one have none of their own."""
     claims: NotRequired[list[ClaimData]]
-    """What the author claims of the figure (`expect`), in the block's order; absent if nothing is claimed."""
+    """The claims of the block key `expect`, in the block's order; absent if it has none."""
 
 
 class TokenSequence(TypedDict):

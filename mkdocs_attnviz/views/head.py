@@ -19,6 +19,7 @@ from mkdocs_attnviz.views.attention.sentence import is_plain, sentence
 from mkdocs_attnviz.views.attention.weights import Layer
 from mkdocs_attnviz.views.attention.window import window
 from mkdocs_attnviz.views.drawing import Drawing, fits_page
+from mkdocs_attnviz.views.measures.attention import WEIGHT_MEASURES
 from mkdocs_attnviz.views.svg.document import height_of, stacked, titled
 from mkdocs_attnviz.views.svg.lines import picture
 from mkdocs_attnviz.views.view import ATTENTION_SCRIPT, View
@@ -41,7 +42,8 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     selection = selection if other is None else replace(selection, heads=selection.heads[:1])
     first = window(block, entry, selection)
     figure_data = data("head", block, entry, selection)
-    _add_preview(options, entry, selection, figure_data)
+    if first.layer is not None:
+        _add_preview(options, entry, selection, figure_data, first.layer)
     height = height_of(max(first.rows.total, first.cols.total))
     description = sentence(block, entry, selection, first)
     if other is None:
@@ -66,19 +68,17 @@ def _second_head(block: Block, options: Options, selection: Selection) -> Select
     return replace(selection, layer=int(layer), heads=[int(head)]) if int(head) < heads else None
 
 
-def _add_preview(options: Options, entry: Entry, selection: Selection, figure_data: AttentionFigure) -> None:
+def _add_preview(
+    options: Options, entry: Entry, selection: Selection, figure_data: AttentionFigure, layer: Layer
+) -> None:
     """Add the lines of the first picture to `figure_data`, so that they are drawn before the layer's file arrives. This
     is done only if the weights are drawn unchanged and the layer is in a file."""
     if fits_page(figure_data, entry) or not is_plain(options) or options.min_weight or options.mass:
         return
+    lines, share = preview(layer, selection.heads)
     stack = figure_data["stacks"][selection.stack]
-    rows, cols = (len(figure_data["sequences"][stack[side]]["tokens"]) for side in ("rows", "cols"))
-    heads = selection.stacks[selection.stack][selection.layer]
-    lines, share = preview(
-        Layer(entry.blobs[f"{selection.stack}/{selection.layer}"], rows, cols, heads), selection.heads
-    )
-    layer = next(layer for layer in stack["layers"] if layer["layer"] == selection.layer)
-    layer["preview"] = {"ahead": True, "content": lines, "share": round(share, 4)}
+    shown = next(layer for layer in stack["layers"] if layer["layer"] == selection.layer)
+    shown["preview"] = {"ahead": True, "content": lines, "share": round(share, 4)}
 
 
 VIEW = View(
@@ -90,4 +90,5 @@ VIEW = View(
     data=AttentionFigure,
     state=(*WEIGHTS_STATE, "selected", "beside"),
     checks={"selected": state_checks.selected, "beside": state_checks.beside},
+    measures=WEIGHT_MEASURES,
 )

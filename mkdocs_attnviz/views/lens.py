@@ -19,6 +19,7 @@ from mkdocs_attnviz.models.engine.capture import Capture
 from mkdocs_attnviz.views import state_checks
 from mkdocs_attnviz.views.drawing import Drawing, Picture
 from mkdocs_attnviz.views.figure_data import Blob, TextFigure
+from mkdocs_attnviz.views.measures.lens import MEASURES
 from mkdocs_attnviz.views.svg.document import capped, document, escape, palette, styles, visible
 from mkdocs_attnviz.views.svg.token_flow import PANEL, json_of, sequences
 from mkdocs_attnviz.views.view import ALL_SCRIPT, View
@@ -233,4 +234,5 @@ VIEW = View(
     data=LensFigure,
     state=("show", "cells", "watched", "layer", "position"),
     checks={"watched": state_checks.number, "layer": state_checks.number, "position": state_checks.position},
+    measures=MEASURES,
 )

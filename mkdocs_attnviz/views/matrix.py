@@ -15,6 +15,7 @@ from mkdocs_attnviz.views.attention.overview import Overview, split
 from mkdocs_attnviz.views.attention.sentence import is_plain, sentence
 from mkdocs_attnviz.views.attention.window import TOKENS, Side, Window, window
 from mkdocs_attnviz.views.drawing import Drawing, Picture
+from mkdocs_attnviz.views.measures.attention import WEIGHT_MEASURES
 from mkdocs_attnviz.views.state_checks import one_of
 from mkdocs_attnviz.views.svg.document import CAP
 from mkdocs_attnviz.views.svg.heatmap import heat_map, levels
@@ -108,4 +109,5 @@ VIEW = View(
     data=AttentionFigure,
     state=(*WEIGHTS_STATE, "cell", "zoom"),
     checks={"cell": state_checks.cell, "zoom": one_of("fit", "cells")},
+    measures=WEIGHT_MEASURES,
 )

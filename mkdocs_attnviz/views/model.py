@@ -21,6 +21,7 @@ from mkdocs_attnviz.views.attention.patterns import COLUMN, RECORD, patterns
 from mkdocs_attnviz.views.attention.sentence import STACKS
 from mkdocs_attnviz.views.attention.weights import Layer
 from mkdocs_attnviz.views.drawing import Drawing, Picture
+from mkdocs_attnviz.views.measures.attention import WEIGHT_MEASURES
 from mkdocs_attnviz.views.state_checks import one_of
 from mkdocs_attnviz.views.svg.document import CAP, height_of
 from mkdocs_attnviz.views.svg.heatmap import small_multiples
@@ -146,4 +147,5 @@ VIEW = View(
     data=AttentionFigure,
     state=(*WEIGHTS_STATE, "selected", "open", "order"),
     checks={"selected": state_checks.selected, "order": one_of("layer", "pattern")},
+    measures=WEIGHT_MEASURES,
 )

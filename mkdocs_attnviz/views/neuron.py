@@ -19,6 +19,7 @@ from mkdocs_attnviz.views.attention.options import AttentionOptions, data, selec
 from mkdocs_attnviz.views.attention.sentence import sentence
 from mkdocs_attnviz.views.attention.window import Window, window
 from mkdocs_attnviz.views.drawing import Drawing
+from mkdocs_attnviz.views.measures.attention import MEASURES
 from mkdocs_attnviz.views.state_checks import position
 from mkdocs_attnviz.views.svg.document import height_of, visible
 from mkdocs_attnviz.views.svg.lines import picture as lines
@@ -116,4 +117,5 @@ VIEW = View(
     data=AttentionFigure,
     state=("stack", "layer", "head", "filter", "expanded", "selected"),
     checks={"expanded": position, "selected": state_checks.selected},
+    measures=MEASURES,
 )

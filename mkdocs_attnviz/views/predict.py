@@ -6,11 +6,11 @@ predicts the class; a token classifier predicts a token's label; a question answ
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any, Literal
 
 from typing_extensions import TypedDict
 
+from mkdocs_attnviz.block.claims import Selectors
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.block.values import Index, key
 from mkdocs_attnviz.cache.entry import Entry
@@ -18,6 +18,7 @@ from mkdocs_attnviz.models.engine.capture import Capture
 from mkdocs_attnviz.views import state_checks
 from mkdocs_attnviz.views.drawing import Drawing, Picture
 from mkdocs_attnviz.views.figure_data import Blob, Stretch, TextFigure
+from mkdocs_attnviz.views.measures.predictions import Predictions, measures, ranges
 from mkdocs_attnviz.views.svg.document import ROW, called, document, escape, escape_words, palette, styles, visible
 from mkdocs_attnviz.views.svg.token_flow import PANEL, Likeliest, height, json_of, sequences, texts
 from mkdocs_attnviz.views.view import ALL_SCRIPT, View
@@ -113,16 +114,15 @@ def _position(block: Block, positions: list[int], actual: list[Any], wanted: int
     if wanted is None:
         return next((position for position in positions if actual[position] is None), positions[-1])
     if wanted not in positions:
-        message = f"`position` is {wanted}; {block.subject} predicts what stands at {_ranges(positions)}."
+        message = f"`position` is {wanted}; {block.subject} predicts what stands at {ranges(positions)}."
         raise block.wrong("position", message)
     return wanted
 
 
-def _ranges(positions: list[int]) -> str:
-    """Return positions as text: [1, 2, 3, 7] gives `1 to 3, 7`."""
-    gaps = [(one, later) for one, later in pairwise(positions) if later > one + 1]
-    starts, ends = [positions[0], *(later for _, later in gaps)], [*(one for one, _ in gaps), positions[-1]]
-    return ", ".join(f"{one}" if one == last else f"{one} to {last}" for one, last in zip(starts, ends, strict=True))
+def _shown_position(block: Block, options: Options, predictions: Predictions, chosen: Selectors) -> tuple[int, str]:
+    """Return the position that the figure shows at first, and the text of a claim's token."""
+    position = _position(block, predictions.positions, predictions.lists["actual"], options.position)
+    return position, chosen.token or ""
 
 
 def _top(predictions: dict[str, Any], position: int) -> list[tuple[str, float]]:
@@ -201,4 +201,5 @@ VIEW = View(
     data=PredictFigure,
     state=("position",),
     checks={"position": state_checks.position},
+    measures=measures(_shown_position),
 )

@@ -8,23 +8,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
 
-from pydantic import model_validator
 from typing_extensions import NotRequired, TypedDict
 
 from mkdocs_attnviz.block.fields import Block
-from mkdocs_attnviz.block.fields import Options as BlockOptions
-from mkdocs_attnviz.block.problem import WrongValue
-from mkdocs_attnviz.block.values import Flag, Index, Texts, key
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import Capture
-from mkdocs_attnviz.models.inputs.word_boundaries import characters_of
 from mkdocs_attnviz.views import state_checks
 from mkdocs_attnviz.views.attention.weights import scaled
 from mkdocs_attnviz.views.drawing import Drawing
 from mkdocs_attnviz.views.figure_data import Blob, Stretch, TextFigure
+from mkdocs_attnviz.views.ignored_tokens import ignored_tokens
+from mkdocs_attnviz.views.measures.saliency import MEASURES
+from mkdocs_attnviz.views.measures.saliency_methods import METHODS_MEASURES
+from mkdocs_attnviz.views.saliency_methods import MethodsFigure, draw_methods
+from mkdocs_attnviz.views.saliency_options import Options as Options
 from mkdocs_attnviz.views.svg.document import called
 from mkdocs_attnviz.views.svg.token_flow import NOTED, PANEL, STRIP, Bars, height, picture, sequences, texts
-from mkdocs_attnviz.views.view import ALL_SCRIPT, View
+from mkdocs_attnviz.views.view import View, own_script
 
 SALIENCY = Capture(
     "saliency",
@@ -32,135 +32,8 @@ SALIENCY = Capture(
     run="mkdocs_attnviz.models.captures.saliency:capture",
     head=True,
     attention=False,
-    stored="attributions in 16 bits, scaled by output",
+    stored="attributions in 16 bits, scaled by output or method",
 )
-
-COMPARED = ("integrated_gradients", "deep_lift", "gradient_shap", "occlusion", "feature_ablation")
-"""The methods that compare with a baseline."""
-GRADIENTS = ("saliency", "guided_backprop", "deconvolution")
-"""The methods that give plain gradients. Their sum is meaningless: if a layer norm follows the embedding, it is 0."""
-BELONGS = {
-    "steps": ("integrated_gradients", "gradient_shap"),
-    "seed": ("gradient_shap",),
-    "baseline": COMPARED,
-    "layer": ("layer_gradient_x_activation",),
-    "window": ("occlusion",),
-}
-"""The methods that use each of these keys."""
-DEFAULTS: dict[str, Any] = {"steps": 50, "seed": 0, "baseline": "zero", "layer": 0, "window": 1}
-"""The default value of each key that only some methods use."""
-SPECIAL = "special"
-
-
-class Options(BlockOptions):
-    """The block keys of the saliency view."""
-
-    method: Literal[
-        "saliency",
-        "input_x_gradient",
-        "integrated_gradients",
-        "deep_lift",
-        "gradient_shap",
-        "guided_backprop",
-        "deconvolution",
-        "layer_gradient_x_activation",
-        "occlusion",
-        "feature_ablation",
-    ] = key(
-        "saliency, input_x_gradient, integrated_gradients, deep_lift, gradient_shap, guided_backprop, deconvolution, "
-        "layer_gradient_x_activation, occlusion or feature_ablation",
-        "The method, by its name in Captum.",
-        default="input_x_gradient",
-    )
-    norm: Literal["sum", "l2"] | None = key(
-        "sum or l2",
-        "How a token's embedding becomes one number: the signed sum over its dimensions, or its length. Default: l2 "
-        "for saliency, guided_backprop and deconvolution, sum for the others.",
-        default=None,
-    )
-    explain: Literal["logit", "log_probability", "probability"] = key(
-        "logit, log_probability or probability", "The number of an output that is explained.", default="logit"
-    )
-    token: str | None = key(
-        "a token",
-        "Explain this token's score, in place of the one that the model has produced or holds likeliest.",
-        default=None,
-        min_length=1,
-    )
-    contrast: str | None = key(
-        "a token or a class",
-        "Explain why the model produced its output rather than this one: the difference of the two.",
-        default=None,
-        min_length=1,
-    )
-    target: Texts | None = key(
-        "all, or a list of positions or classes",
-        "Which outputs are explained. Default: all that a model has produced; the next token after a text; the first "
-        "masked one; the likeliest class; the first token with a label; start and end of an answer.",
-        default=None,
-    )
-    steps: int | None = key(
-        "a number from 1 to 1000",
-        "Points on the path of integrated gradients, samples of gradient_shap. Default: 50.",
-        default=None,
-        ge=1,
-        le=1000,
-    )
-    seed: int | None = key(
-        "a whole number", "For `gradient_shap`: the same seed draws the same samples.", default=None, ge=0, lt=2**32
-    )
-    baseline: Literal["zero", "pad"] | None = key(
-        "zero or pad",
-        "What an embedding is compared with: zeros, or the padding token's. Default: zero.",
-        default=None,
-    )
-    layer: Index | None = key(
-        "a layer's number, counted from 0",
-        "For `layer_gradient_x_activation`: the layer at whose output it is computed. Default: 0.",
-        default=None,
-    )
-    window: int | None = key(
-        "a number from 1 to 100",
-        "For `occlusion`: how many tokens in a row are taken out together. Default: 1.",
-        default=None,
-        ge=1,
-        le=100,
-    )
-    style: Literal["background", "bars"] = key(
-        "background or bars", "How attributions are shown at first.", default="background"
-    )
-    ignore_tokens: Texts | None = key(
-        "a list of tokens, or special",
-        "Tokens that are left out of the colours' scale; `special` stands for all special tokens.",
-        default=None,
-    )
-    prettify_tokens: Flag = key(
-        "true or false",
-        "Show a vocabulary's marks of word boundaries (`Ġ`, `▁`, `</w>`) as the spaces they stand for.",
-        default=True,
-    )
-
-    @model_validator(mode="after")
-    def _check_method_keys(self) -> Options:
-        for name, methods in BELONGS.items():
-            if getattr(self, name) is not None and self.method not in methods:
-                raise WrongValue(name, f"`{name}` belongs to `method` {' and '.join(methods)}, not to {self.method}.")
-        return self
-
-    def parameters(self) -> dict[str, Any]:
-        norm = self.norm or ("l2" if self.method in GRADIENTS else "sum")
-        values: dict[str, Any] = {"method": self.method, "norm": norm, "explain": self.explain}
-        for name in ("token", "contrast"):
-            if (value := getattr(self, name)) is not None:
-                values[name] = value
-        if self.target is not None:
-            values["target"] = list(self.target)
-        return values | self._method_parameters()
-
-    def _method_parameters(self) -> dict[str, Any]:
-        """Return the values of the keys that the chosen method uses."""
-        values = {name: getattr(self, name) for name, methods in BELONGS.items() if self.method in methods}
-        return {name: DEFAULTS[name] if value is None else value for name, value in values.items()}
 
 
 class Output(TypedDict):
@@ -217,14 +90,16 @@ class SaliencyFigure(TextFigure):
 
 
 def draw(block: Block, options: Options, entry: Entry) -> Drawing:
-    """Return the drawing of an entry of attributions."""
+    """Return the drawing of an entry of attributions by one method, or of several methods compared."""
+    if options.methods is not None:
+        return draw_methods(block, options, entry)
     outputs = entry.meta["outputs"]
     tokens = dict(sorted(sequences(entry, pretty=options.prettify_tokens).items(), key=lambda part: part[0] != "text"))
     inputs = [(name, position) for name, part in tokens.items() for position in range(len(part["tokens"]))]
     extra = [output["token"] for output in outputs if output["name"] == "outputs"]
     tokens["outputs"] = {"tokens": extra, "special": [], "sentence_b_start": None}
     shown = _texts(entry, len(extra))
-    ignored, placed = _ignored(options, entry, inputs), _placed(outputs)
+    ignored, placed = ignored_tokens(options.ignore_tokens or (), entry, inputs), _placed(outputs)
     data: SaliencyFigure = {
         "view": "saliency",
         "theme": block.theme,
@@ -323,20 +198,6 @@ def _placed(outputs: Sequence[Mapping[str, Any]]) -> list[Output]:
     return placed
 
 
-def _ignored(options: Options, entry: Entry, inputs: Sequence[Place]) -> list[int]:
-    """Return the indices of the inputs that are left out of the colour scale."""
-    wanted = set(options.ignore_tokens or ())
-
-    def is_ignored(name: str, position: int) -> bool:
-        """Return whether the token at this position is one of the ignored tokens."""
-        meta = entry.meta["sequences"][name]
-        token, pretty, whole = meta["tokens"][position], meta["pretty"][position], characters_of(meta, position)
-        is_special = SPECIAL in wanted and position in meta["special"]
-        return is_special or not wanted.isdisjoint((token, pretty, pretty.strip(), whole, whole.strip()))
-
-    return [number for number, place in enumerate(inputs) if is_ignored(*place)]
-
-
 def _sentence(block: Block, options: Options, entry: Entry, attributions: Sequence[tuple[str, str, int, float]]) -> str:
     """Return a sentence with the largest attributions to the first output."""
     outputs = entry.meta["outputs"]
@@ -363,8 +224,9 @@ VIEW = View(
     Options,
     SALIENCY,
     draw,
-    script=ALL_SCRIPT,
-    data=SaliencyFigure,
-    state=("style", "selected"),
+    script=own_script("saliency"),
+    data=SaliencyFigure | MethodsFigure,
+    state=("style", "selected", "by", "compare"),
     checks={"selected": state_checks.position},
+    measures=MEASURES | METHODS_MEASURES,
 )

@@ -24,6 +24,7 @@ from mkdocs_attnviz.views.attention.options import Side, side
 from mkdocs_attnviz.views.attention.weights import scaled
 from mkdocs_attnviz.views.drawing import Drawing, Picture
 from mkdocs_attnviz.views.figure_data import Blob, Drawn
+from mkdocs_attnviz.views.measures.similarity import MEASURES
 from mkdocs_attnviz.views.svg.document import document, escape_words, palette, styles
 from mkdocs_attnviz.views.svg.token_flow import PANEL
 from mkdocs_attnviz.views.view import View, own_script
@@ -356,4 +357,5 @@ VIEW = View(
     data=SimilarityFigure,
     state=("stack", "measure", "row", "col"),
     checks={"row": state_checks.number, "col": state_checks.number},
+    measures=MEASURES,
 )

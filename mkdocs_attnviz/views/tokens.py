@@ -15,6 +15,7 @@ from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.views import state_checks
 from mkdocs_attnviz.views.drawing import Drawing
 from mkdocs_attnviz.views.figure_data import Blob, Stretch, TextFigure
+from mkdocs_attnviz.views.measures.predictions import measures, where_it_stands
 from mkdocs_attnviz.views.predict import PREDICTIONS
 from mkdocs_attnviz.views.svg.token_flow import PANEL, Likeliest, height, json_of, picture, sequences, texts
 from mkdocs_attnviz.views.view import ALL_SCRIPT, View
@@ -114,4 +115,5 @@ VIEW = View(
     data=TokensFigure,
     state=("shade", "selected"),
     checks={"selected": state_checks.position},
+    measures=measures(where_it_stands),
 )

@@ -14,6 +14,7 @@ from mkdocs_attnviz.models.engine.capture import TENSORS, Capture
 from mkdocs_attnviz.models.errors import error_message
 from mkdocs_attnviz.plugins import is_ours
 from mkdocs_attnviz.views.drawing import Drawing
+from mkdocs_attnviz.views.measure import Measure
 from mkdocs_attnviz.views.state_checks import Check
 
 ATTENTION_SCRIPT, ALL_SCRIPT = "mkdocs_attnviz:static/attnviz.js", "mkdocs_attnviz:static/attnviz-all.js"
@@ -41,12 +42,16 @@ class View(Generic[O]):
     script: str = ATTENTION_SCRIPT
     """The script that draws the view in the page: `package:path`, a file in an installed package. Another package's
     script is loaded after ours, and calls `attnviz.define({name: Class})`."""
-    data: type | None = None
-    """The typed dictionary that declares what `draw` writes for the script, or None if nothing declares it."""
+    data: Any = None
+    """The typed dictionary that declares what `draw` writes for the script, a union of several, or None if nothing
+    declares it."""
     state: tuple[str, ...] | None = None
     """The parts of the state that a link or the block key `state` may set, or None if they are not checked."""
     checks: Mapping[str, Check] = field(default_factory=dict)
     """The checks of those parts of the state that are not keys of the block."""
+    measures: Mapping[str, Measure[O]] = field(default_factory=dict)
+    """The measures that claims (`expect`) can be about, by name. A claim that names none is about the first one that
+    its selectors fit."""
 
     file_capture: Capture | None = None
     """The capture that reads an author's own numbers for this view, if they are others than attention weights."""

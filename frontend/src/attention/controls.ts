@@ -1,15 +1,15 @@
 import { html, nothing, type TemplateResult } from "lit";
 import { fetchAhead } from "../element/files.js";
-import { type AttentionChoices, type Chosen, STACKS } from "./choices.js";
 import { type AcrossLayers, FILTERS, type Filter } from "./figure.js";
 import { isPair, offeredHeads } from "./state.js";
+import { type AttentionViewState, type Chosen, STACKS } from "./view-state.js";
 import type { WeightsController } from "./weights-controller.js";
 
 /** Milliseconds after a turn to another layer until the one after it is fetched, too: the first is to come first. */
 const TURNED_MS = 300;
 
 /** A view's choices, whatever else it lets choose. */
-type Chooser = Pick<AttentionChoices<Chosen, Partial<Chosen>>, "figure" | "stack" | "state" | "choose">;
+type Chooser = Pick<AttentionViewState<Chosen, Partial<Chosen>>, "figure" | "stack" | "state" | "choose">;
 
 const FILTER_NAMES: Record<Filter, string> = {
   all: "All",
@@ -38,11 +38,11 @@ export function choice<T extends string | number>(
 
 export const numbers = (values: number[]) => values.map((value) => [value, String(value)] as const);
 
-export function stackSelect(reader: Chooser): TemplateResult | typeof nothing {
-  const names = Object.keys(reader.figure.stacks);
+export function stackSelect(choices: Chooser): TemplateResult | typeof nothing {
+  const names = Object.keys(choices.figure.stacks);
   if (names.length < 2) return nothing;
   const options = names.map((name) => [name, STACKS[name] ?? name] as const);
-  return choice("Attention", reader.state.stack, options, (stack) => reader.choose({ stack }));
+  return choice("Attention", choices.state.stack, options, (stack) => choices.choose({ stack }));
 }
 
 /** The layer after this one, or before it, is fetched: who comes to the control, or turns the pages, wants it next. */
@@ -51,12 +51,12 @@ function fetchBeside({ stack: { layers }, state }: Chooser, by = 1): void {
 }
 
 /** Not there where all layers are shown as one. */
-export function layerSelect(reader: Chooser): TemplateResult | typeof nothing {
-  const { across_layers, layer } = reader.state as Chosen & { across_layers?: AcrossLayers };
+export function layerSelect(choices: Chooser): TemplateResult | typeof nothing {
+  const { across_layers, layer } = choices.state as Chosen & { across_layers?: AcrossLayers };
   if (across_layers === "mean" || across_layers === "max") return nothing;
-  const layers = reader.stack.layers.map((source) => source.layer);
-  const turn = (layer: number) => reader.choose({ layer });
-  return choice("Layer", layer, numbers(layers), turn, () => fetchBeside(reader));
+  const layers = choices.stack.layers.map((source) => source.layer);
+  const turn = (layer: number) => choices.choose({ layer });
+  return choice("Layer", layer, numbers(layers), turn, () => fetchBeside(choices));
 }
 
 /** A note of what the other controls do not say. */
@@ -65,17 +65,17 @@ export function howText({ how }: WeightsController): TemplateResult | typeof not
 }
 
 /** The control that chooses one head. */
-export function headSelect(reader: WeightsController): TemplateResult | typeof nothing {
-  const { across_heads, across_layers, heads, layer } = reader.state;
+export function headSelect(choices: WeightsController): TemplateResult | typeof nothing {
+  const { across_heads, across_layers, heads, layer } = choices.state;
   if (across_heads || across_layers === "rollout") return nothing;
-  const offered = offeredHeads(reader.figure, reader.stack, layer);
-  return choice("Head", heads[0] as number, numbers(offered), (head) => reader.choose({ heads: [head] }));
+  const offered = offeredHeads(choices.figure, choices.stack, layer);
+  return choice("Head", heads[0] as number, numbers(offered), (head) => choices.choose({ heads: [head] }));
 }
 
-export function pairSelect(reader: Chooser): TemplateResult | typeof nothing {
-  if (!isPair(reader.figure, reader.stack)) return nothing;
+export function pairSelect(choices: Chooser): TemplateResult | typeof nothing {
+  if (!isPair(choices.figure, choices.stack)) return nothing;
   const options = FILTERS.map((filter) => [filter, FILTER_NAMES[filter]] as const);
-  return choice("Pairs", reader.state.filter, options, (filter) => reader.choose({ filter }));
+  return choice("Pairs", choices.state.filter, options, (filter) => choices.choose({ filter }));
 }
 
 /** The browser's own, like Ctrl+PageUp or ⌘[; but AltGr, which some keyboards need for a bracket, is Ctrl and Alt. */
@@ -83,15 +83,15 @@ const isBrowsers = ({ metaKey, ctrlKey, altKey }: KeyboardEvent) => metaKey || c
 const STEPS: Record<string, number> = { "[": -1, "]": 1 };
 
 /** Brackets turn to the next layer. Returns whether the key meant one. */
-export function layerKey(reader: Chooser, event: KeyboardEvent): boolean {
+export function layerKey(choices: Chooser, event: KeyboardEvent): boolean {
   const by = STEPS[event.key];
   const taken = isBrowsers(event) || (event.target as Element).matches("select, input, .table");
   if (taken || by === undefined) return false;
-  const layers = reader.stack.layers.map((source) => source.layer);
-  const next = layers[layers.indexOf(reader.state.layer) + by];
+  const layers = choices.stack.layers.map((source) => source.layer);
+  const next = layers[layers.indexOf(choices.state.layer) + by];
   if (next !== undefined) {
-    reader.choose({ layer: next });
-    setTimeout(fetchBeside, TURNED_MS, reader, by);
+    choices.choose({ layer: next });
+    setTimeout(fetchBeside, TURNED_MS, choices, by);
   }
   event.preventDefault();
   return true;

@@ -1,8 +1,9 @@
 import { html, nothing, type TemplateResult } from "lit";
 import type { Sheet } from "../charts/svg.js";
+import { aboutText } from "../controls/about.js";
 import type { Legend } from "../controls/legend.js";
 import { copiesImages, copyImage, savePng, saveSvg } from "../controls/save.js";
-import type { Choices } from "../controls/view-state.js";
+import type { ViewState } from "../controls/view-state.js";
 import { copyLink } from "../element/link.js";
 import { choice } from "./controls.js";
 import { type Change, CONTRAST, offers } from "./state.js";
@@ -23,28 +24,28 @@ export interface OptionsOf {
   sheet(): Sheet | null;
 }
 
-export function optionsButton(reader: Pick<Choices<object>, "open" | "toggle">): TemplateResult {
+export function optionsButton(choices: Pick<ViewState<object>, "open" | "toggle">): TemplateResult {
   return html`<button
     class="more"
-    aria-expanded=${reader.open.options}
+    aria-expanded=${choices.open.options}
     aria-label="Options"
     data-tip="Options"
-    @click=${() => reader.toggle("options")}
+    @click=${() => choices.toggle("options")}
   >⋯</button>`;
 }
 
 /** Everything that is not needed at first. What cannot apply to this figure is not there. */
-export function optionsPanel(reader: WeightsController, view: OptionsOf): TemplateResult | typeof nothing {
-  if (!reader.open.options) return nothing;
+export function optionsPanel(choices: WeightsController, view: OptionsOf): TemplateResult | typeof nothing {
+  if (!choices.open.options) return nothing;
   return html`<div class="options" role="group" aria-label="Options">
-    ${view.coarse ? nothing : [across(reader, view), switches(reader, view), threshold(reader)]}${contrast(reader)}${actions(reader, view)}
+    ${view.coarse ? nothing : [across(choices, view), switches(choices, view), threshold(choices)]}${contrast(choices)}${files(choices, view)}
   </div>`;
 }
 
-function across(reader: WeightsController, view: OptionsOf): TemplateResult {
-  const { state, stack } = reader;
+function across(choices: WeightsController, view: OptionsOf): TemplateResult {
+  const { state, stack } = choices;
   const { length } = stack.layers;
-  const rollout = offers(reader.figure, stack).rollout ? ([["rollout", "rollout"]] as const) : [];
+  const rollout = offers(choices.figure, stack).rollout ? ([["rollout", "rollout"]] as const) : [];
   const layers = [[null, "one"], ["mean", `mean of ${length}`], ["max", `maximum of ${length}`], ...rollout] as const;
   const heads = [
     [null, "each"],
@@ -58,13 +59,13 @@ function across(reader: WeightsController, view: OptionsOf): TemplateResult {
   return html`${
     several
       ? choice("Layers", String(state.across_layers), of(layers), (text) =>
-          reader.choose({ across_layers: pick(layers, text) }),
+          choices.choose({ across_layers: pick(layers, text) }),
         )
       : nothing
   }${
     view.heads && state.across_layers !== "rollout"
       ? choice("Heads", String(state.across_heads), of(heads), (text) =>
-          reader.choose({ across_heads: pick(heads, text) }),
+          choices.choose({ across_heads: pick(heads, text) }),
         )
       : nothing
   }`;
@@ -72,14 +73,14 @@ function across(reader: WeightsController, view: OptionsOf): TemplateResult {
 
 type Switch = "value_weighted" | "merge_words" | "special_tokens";
 
-function switches(reader: WeightsController, view: OptionsOf): TemplateResult {
-  const { values, words, special } = offers(reader.figure, reader.stack);
-  const { state } = reader;
+function switches(choices: WeightsController, view: OptionsOf): TemplateResult {
+  const { values, words, special } = offers(choices.figure, choices.stack);
+  const { state } = choices;
   const tick = (name: Switch, label: string, title: string) =>
-    check(label, title, state[name], (on) => reader.choose({ [name]: on }));
+    check(label, title, state[name], (on) => choices.choose({ [name]: on }));
   const several = (on: boolean) => {
-    reader.several = on;
-    reader.host.requestUpdate();
+    choices.several = on;
+    choices.host.requestUpdate();
   };
   return html`${
     values && state.across_layers !== "rollout"
@@ -92,7 +93,7 @@ function switches(reader: WeightsController, view: OptionsOf): TemplateResult {
       ? check(
           "Select several",
           "Taps add to the locked tokens, as Ctrl or Shift with a click does",
-          reader.several,
+          choices.several,
           several,
         )
       : nothing
@@ -134,48 +135,44 @@ const THRESHOLDS = [
 /** The initial values of the thresholds. */
 const FIRST = { min_weight: 0.1, mass: 0.8 };
 
-function threshold(reader: WeightsController): TemplateResult {
-  const { min_weight, mass } = reader.state;
+function threshold(choices: WeightsController): TemplateResult {
+  const { min_weight, mass } = choices.state;
   const kind = min_weight !== null ? "min_weight" : mass !== null ? "mass" : ALL;
   const pick = (kind: (typeof THRESHOLDS)[number][0]) => {
     const change: Change = kind === ALL ? { min_weight: null, mass: null } : { [kind]: FIRST[kind] };
-    reader.choose(change);
+    choices.choose(change);
   };
   const percent = `${Math.round((mass ?? 0) * 100)}%`;
   return html`<span class="together">${choice("Show", kind, THRESHOLDS, pick)}${
     min_weight !== null
-      ? slider("", [0, 0.5, 0.01], min_weight, min_weight.toFixed(2), (value) => reader.choose({ min_weight: value }))
+      ? slider("", [0, 0.5, 0.01], min_weight, min_weight.toFixed(2), (value) => choices.choose({ min_weight: value }))
       : mass !== null
-        ? slider("", [0.05, 1, 0.05], mass, percent, (value) => reader.choose({ mass: value }))
+        ? slider("", [0.05, 1, 0.05], mass, percent, (value) => choices.choose({ mass: value }))
         : nothing
   }</span>`;
 }
 
 /** The slider is even in the logarithm, so that its middle is "as is". */
-function contrast(reader: WeightsController): TemplateResult {
-  const { contrast } = reader.state;
+function contrast(choices: WeightsController): TemplateResult {
+  const { contrast } = choices.state;
   const most = Math.log2(CONTRAST.most);
-  const change = (power: number) => reader.choose({ contrast: Math.round(2 ** power * 100) / 100 });
+  const change = (power: number) => choices.choose({ contrast: Math.round(2 ** power * 100) / 100 });
   return slider("Contrast", [-most, most, 0.25], Math.log2(contrast), `× ${contrast}`, change);
 }
 
-function actions(reader: WeightsController, view: OptionsOf): TemplateResult {
-  return html`<span class="actions">${files(reader, view)}</span>`;
-}
-
-/** Return the buttons that every view has: its table, its picture as a file, a link. */
+/** Return what every view has: buttons for its table, its picture as a file and a link, and what is to be known of it. */
 export function files<State extends object, Change>(
-  reader: Choices<State, Change>,
+  choices: ViewState<State, Change>,
   { sheet, legend }: Pick<OptionsOf, "sheet" | "legend">,
 ): TemplateResult {
   const save = (write: typeof saveSvg | typeof savePng) => {
     const made = sheet();
-    if (made) write(made, reader, legend);
+    if (made) write(made, choices, legend);
   };
-  return html`<button aria-pressed=${reader.open.table} @click=${() => reader.toggle("table")}>Table</button>
+  return html`<span class="actions"><button aria-pressed=${choices.open.table} @click=${() => choices.toggle("table")}>Table</button>
     <button @click=${() => save(saveSvg)}>Save SVG</button>
     <button @click=${() => save(savePng)}>Save PNG</button>
     ${copiesImages() ? html`<button @click=${() => save(copyImage)}>Copy as image</button>` : nothing}
-    <button @click=${() => copyLink(reader)}>Copy link</button>
-    <span class="pale">${reader.noted}</span>`;
+    <button @click=${() => copyLink(choices)}>Copy link</button>
+    <span class="pale">${choices.noted}</span></span>${aboutText(choices.host.whole)}`;
 }

@@ -1,38 +1,39 @@
 import type { View } from "../element/view.js";
-import type { AttentionChoices, Chosen } from "./choices.js";
 import { CODECS } from "./codecs.js";
 import type { HeadNeurons } from "./neuron-scores.js";
+import type { AttentionViewState, Chosen } from "./view-state.js";
 import type { Weights, WeightsRequest } from "./weight-source.js";
 
 /** A view of weights: it has a state that the reader chooses, a name for it, and answers to programs. */
 export abstract class AttentionView<State extends Chosen, Change> implements View {
   readonly codecs = CODECS;
-  protected abstract readonly reader: AttentionChoices<State, Change>;
+  readonly hasMenu = true;
+  protected abstract readonly choices: AttentionViewState<State, Change>;
 
   get state(): State {
-    return structuredClone(this.reader.state);
+    return structuredClone(this.choices.state);
   }
 
   set state(change: Change) {
-    this.reader.merge(change);
+    this.choices.merge(change);
   }
 
   get label(): string {
-    return this.reader.label;
+    return this.choices.label;
   }
 
   weights(request: WeightsRequest): Promise<Weights> {
-    return this.reader.source.weights(request);
+    return this.choices.source.weights(request);
   }
 
   neurons(request: WeightsRequest): Promise<HeadNeurons> {
-    return this.reader.source.neurons(request);
+    return this.choices.source.neurons(request);
   }
 
   abstract hostConnected(): void;
 
   hostDisconnected(): void {
-    this.reader.disconnect();
+    this.choices.disconnect();
   }
 
   abstract render(): unknown;

@@ -1,15 +1,15 @@
 import type { ViewHost } from "../element/view.js";
 import type { Range, Side } from "../lib/geometry.js";
-import { AttentionChoices } from "./choices.js";
 import type { AttentionFigure } from "./figure.js";
 import { type Change, initialState, mergeState, offeredHeads, offers, type Selection, type State } from "./state.js";
 import type { Tokens } from "./tokens.js";
+import { AttentionViewState } from "./view-state.js";
 import { type Shown, WeightPipeline } from "./weight-pipeline.js";
 
 const OF = { mean: "Mean", max: "Maximum" };
 
 /** The reader's choices, and the weights that they ask for. A view and its controls share one. */
-export class WeightsController extends AttentionChoices<State, Change> {
+export class WeightsController extends AttentionViewState<State, Change> {
   /** Taps add to the selection. */
   several = false;
   private readonly pipeline: WeightPipeline;

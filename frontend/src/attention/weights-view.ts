@@ -1,6 +1,6 @@
 import { html, nothing, type TemplateResult } from "lit";
 import { tableText, weightTable } from "../controls/table.js";
-import type { Choices } from "../controls/view-state.js";
+import type { ViewState } from "../controls/view-state.js";
 import type { Figure } from "../element/figure.js";
 import type { ViewHost } from "../element/view.js";
 import { memo } from "../lib/memo.js";
@@ -19,7 +19,7 @@ const LEGEND = 24;
 type Ends = [number, number, number, number];
 
 /** Closes the options if they are open; the keyboard, if it was in there, comes back to their button. */
-export function closeOptions(choices: Pick<Choices<object>, "open" | "toggle">, event: KeyboardEvent): boolean {
+export function closeOptions(choices: Pick<ViewState<object>, "open" | "toggle">, event: KeyboardEvent): boolean {
   if (!choices.open.options) return false;
   choices.toggle("options");
   if ((event.target as Element).closest(".options"))
@@ -29,7 +29,7 @@ export function closeOptions(choices: Pick<Choices<object>, "open" | "toggle">, 
 
 /** The base of all views of weights: a reader's state, one line of controls, options, a table, keys. */
 export abstract class WeightsView extends AttentionView<State, Change> {
-  protected readonly reader: WeightsController;
+  protected readonly choices: WeightsController;
   private readonly weightsTable = memo(
     (where: string, layer: Weighing["layer"], heads: number[], rows: string[], cols: string[], ...[a, b, c, d]: Ends) =>
       weightTable({ layer, heads, rows, cols, from: { start: a, end: b }, to: { start: c, end: d } }, where),
@@ -43,7 +43,7 @@ export abstract class WeightsView extends AttentionView<State, Change> {
   ) {
     super();
     this.figure = attentionOf(figure);
-    this.reader = new WeightsController(host, this.figure, () => this.summary());
+    this.choices = new WeightsController(host, this.figure, () => this.summary());
     host.addController(this);
   }
 
@@ -57,35 +57,35 @@ export abstract class WeightsView extends AttentionView<State, Change> {
   protected abstract free(): boolean;
   /** Return whose layer a key turns. */
   protected at(_: Event): WeightsController {
-    return this.reader;
+    return this.choices;
   }
   /** True if the keys [ and ] turn to another layer. */
   protected turns = (): boolean => true;
 
   render(): TemplateResult {
-    const { reader } = this;
+    const { choices } = this;
     return html`<div class="view ${this.figure.view}-view" @keydown=${this.keydown}>
-      <div class="controls">${stackSelect(reader)}${this.controls()}${optionsButton(reader)}</div>
-      ${optionsPanel(reader, this.options())}${this.body()}${reader.live}
+      <div class="controls">${stackSelect(choices)}${this.controls()}${optionsButton(choices)}</div>
+      ${optionsPanel(choices, this.options())}${this.body()}${choices.live}
     </div>`;
   }
 
   /** The weights that are shown as numbers, if the reader wants them. */
-  protected table(reader = this.reader, label = "Weights as a table"): unknown {
-    const found = this.weighing(reader); // asks for the weights
-    if (!this.reader.open.table || !found) return nothing;
+  protected table(choices = this.choices, label = "Weights as a table"): unknown {
+    const found = this.weighing(choices); // asks for the weights
+    if (!this.choices.open.table || !found) return nothing;
     const { layer, heads, rows, cols, from, to } = found;
-    const table = this.weightsTable(reader.what, layer, heads, rows, cols, from.start, from.end, to.start, to.end);
+    const table = this.weightsTable(choices.what, layer, heads, rows, cols, from.start, from.end, to.start, to.end);
     return tableText(table, label);
   }
 
   /** The weights that are shown; a preview has no numbers to read. */
-  protected weighing(reader = this.reader): Weighing | null {
-    const shown = reader.shown();
+  protected weighing(choices = this.choices): Weighing | null {
+    const shown = choices.shown();
     if (!shown || shown.layer.share < 1) return null;
     const { layer, heads } = shown;
-    const [rows, cols] = [reader.tokens("left").tokens, reader.tokens("right").tokens];
-    return { layer, heads, rows, cols, from: reader.range("left"), to: reader.range("right") };
+    const [rows, cols] = [choices.tokens("left").tokens, choices.tokens("right").tokens];
+    return { layer, heads, rows, cols, from: choices.range("left"), to: choices.range("right") };
   }
 
   /** The height that the page has kept, less what stands around the picture. */
@@ -96,6 +96,6 @@ export abstract class WeightsView extends AttentionView<State, Change> {
 
   private readonly keydown = (event: KeyboardEvent): void => {
     if ((this.turns() && layerKey(this.at(event), event)) || event.key !== "Escape") return;
-    if (this.free() || closeOptions(this.reader, event)) event.preventDefault();
+    if (this.free() || closeOptions(this.choices, event)) event.preventDefault();
   };
 }

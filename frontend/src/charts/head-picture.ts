@@ -35,15 +35,15 @@ export class HeadPicture {
   private loadingTimer = 0;
   private request = 0;
 
-  constructor(private readonly reader: WeightsController) {
+  constructor(private readonly choices: WeightsController) {
     this.columns = {
-      left: new Column("left", reader.tokens("left"), "Tokens that attend"),
-      right: new Column("right", reader.tokens("right"), "Tokens attended to"),
+      left: new Column("left", choices.tokens("left"), "Tokens that attend"),
+      right: new Column("right", choices.tokens("right"), "Tokens attended to"),
     };
     this.picture = new Picture(this.columns, () => this.refresh());
     this.pointing = new Pointing(this.picture.element, this.columns, {
       point: (announce) => this.point(announce),
-      select: (token, add) => reader.select(token, add),
+      select: (token, add) => choices.select(token, add),
     });
     this.readout.className = "readout";
     this.share.className = "share";
@@ -63,15 +63,15 @@ export class HeadPicture {
   }
 
   private readonly freeFromOutside = (event: Event): void => {
-    if (!this.reader.state.selected || event.composedPath().includes(this.reader.host.element)) return;
+    if (!this.choices.state.selected || event.composedPath().includes(this.choices.host.element)) return;
     this.pointing.reset();
-    this.reader.choose({ selected: null });
+    this.choices.choose({ selected: null });
   };
 
   /** `legend`: where the key stands; a picture that opens below another one needs none. */
   render(legend: unknown = this.legendLine): TemplateResult {
-    const { filter } = this.reader.state;
-    const { left, right } = this.reader.tokensOfBoth();
+    const { filter } = this.choices.state;
+    const { left, right } = this.choices.tokensOfBoth();
     const widths = `--left:${this.widths.left(left.tokens, left.next)};--right:${this.widths.right(right.tokens)}`;
     return html`<div class="head-picture" .style=${widths}>
       <div class="headings columns ${this.picture.long ? "long" : ""}">
@@ -84,13 +84,13 @@ export class HeadPicture {
   }
 
   get legend(): Legend {
-    const { rows, cols } = this.reader.stack;
+    const { rows, cols } = this.choices.stack;
     const scene = this.scene();
     const colors = [...(scene?.colors ?? []), ...(this.twin?.shown?.colors ?? [])];
     const sides = rows === cols ? "left attends to right" : "left (target) attends to right (source)";
     return {
       text: `Opacity = weight${colors.length > 1 ? " · colour = head" : ""} · ${sides}`,
-      ramp: scene && linesRamp({ ...scene, colors }, this.reader.host.scheme),
+      ramp: scene && linesRamp({ ...scene, colors }, this.choices.host.scheme),
       heads: scene && !scene.combined && !this.twin ? scene.heads : [],
     };
   }
@@ -105,20 +105,20 @@ export class HeadPicture {
   /** After each rendering: tokens and selection follow the state. */
   updated(): void {
     if (!this.picture.element.isConnected) return;
-    const selected = this.reader.selected();
+    const selected = this.choices.selected();
     for (const side of SIDES) {
-      if (this.columns[side].show(this.reader.range(side), this.reader.tokens(side))) this.pointing.reset();
+      if (this.columns[side].show(this.choices.range(side), this.choices.tokens(side))) this.pointing.reset();
       this.columns[side].select(selected?.side === side ? selected.indices : null);
     }
     this.pointing.selected = selected;
-    this.pointing.several = this.reader.several;
+    this.pointing.several = this.choices.several;
     this.refresh();
   }
 
   /** Draws at once if the weights are there; else keeps the last picture for a moment, so that nothing flickers. */
   private refresh(): void {
     if (!this.picture.visible) return;
-    this.shown = this.reader.shown();
+    this.shown = this.choices.shown();
     clearTimeout(this.loadingTimer);
     if (this.shown) this.draw();
     else this.loadingTimer = window.setTimeout(() => this.draw(), LOADING_MS);
@@ -131,8 +131,8 @@ export class HeadPicture {
     for (const side of SIDES) this.columns[side].point(pointed?.side === side ? pointed.index : null);
     render(shareText(share), this.share);
     render(legendText(this.legend), this.legendLine);
-    render(scene ? this.readoutText(scene) : this.reader.notice(), this.readout);
-    if (scene) this.reader.host.drawn();
+    render(scene ? this.readoutText(scene) : this.choices.notice(), this.readout);
+    if (scene) this.choices.host.drawn();
   }
 
   private scene(): Scene | null {
@@ -140,19 +140,19 @@ export class HeadPicture {
     if (!shown) return null;
     // A preview has no numbers to read.
     const { focus, partner } = shown.layer.share < 1 ? { focus: null, partner: null } : this.pointing;
-    const { contrast, across_layers } = this.reader.state;
+    const { contrast, across_layers } = this.choices.state;
     const across = across_layers === "rollout" ? null : across_layers;
     return { ...shown, across, rows: columns.left.shown, cols: columns.right.shown, focus, partner, contrast };
   }
 
   private readoutText(scene: Scene): TemplateResult {
-    if (scene.layer.share < 1) return this.reader.notice();
+    if (scene.layer.share < 1) return this.choices.notice();
     if (!scene.focus) return detail(hint("a token to read its weights"), true);
     return detail(this.reading(scene, scene.focus));
   }
 
   private reading(scene: Scene, focus: Focus): Part[] {
-    const { left, right } = this.reader.tokensOfBoth();
+    const { left, right } = this.choices.tokensOfBoth();
     if (scene.partner === null) return previewText(scene, focus, left.tokens, right.tokens);
     return pairText(scene, focus, scene.partner, left.tokens, right.tokens);
   }
@@ -164,7 +164,7 @@ export class HeadPicture {
       twin.schedule();
     }
     this.schedule();
-    if (announce) this.reader.announce();
+    if (announce) this.choices.announce();
   }
 
   private schedule(): void {
@@ -189,7 +189,7 @@ export class HeadPicture {
       notes: savedNotes(scene, saved, this.shown?.rest ?? [], this.shown?.kept ?? 1),
       draw: (pen) => {
         this.picture.drawSheet(pen, saved, frame, right);
-        const { scheme } = this.reader.host;
+        const { scheme } = this.choices.host;
         writeTokens(pen, this.columns.left, rows, left - 8, scheme);
         writeTokens(pen, this.columns.right, cols, frame.right + 8, scheme);
       },

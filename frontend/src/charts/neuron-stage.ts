@@ -1,11 +1,11 @@
 import { html, render, type TemplateResult } from "lit";
-import type { AttentionChoices } from "../attention/choices.js";
 import { findLayer, findSequence, type LayerSource, type Stack } from "../attention/figure.js";
 import { NeuronHead, neuronBlobs, neuronLayer } from "../attention/neuron-scores.js";
 import type { NeuronChange, NeuronState } from "../attention/neuron-state.js";
 import { pairText, previewText, shareText } from "../attention/readout.js";
 import type { Scene } from "../attention/scene.js";
 import { visibleRange } from "../attention/state.js";
+import type { AttentionViewState } from "../attention/view-state.js";
 import type { Layer } from "../attention/weights.js";
 import { type Legend, legendText, linesRamp } from "../controls/legend.js";
 import { Pointing } from "../controls/pointing.js";
@@ -49,7 +49,7 @@ export class NeuronStage {
   private loadingTimer = 0;
   private request = 0;
 
-  constructor(private readonly choices: AttentionChoices<NeuronState, NeuronChange>) {
+  constructor(private readonly choices: AttentionViewState<NeuronState, NeuronChange>) {
     const { figure, stack, state } = choices;
     this.name = state.stack;
     this.stack = stack;

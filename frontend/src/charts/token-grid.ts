@@ -12,9 +12,13 @@ export interface Grid {
   /** The rows from top to bottom. */
   rows: string[];
   /** Above the columns, under a name of their own; null where there is nothing to say. */
-  above: { name: string; tokens: (string | null)[] } | null;
-  below: { name: string; tokens: string[]; special: number[] };
+  above: { name: string; tokens: (string | null)[]; special?: number[] } | null;
+  /** Below the columns, with their positions; null if the tokens above name them. */
+  below: { name: string; tokens: string[]; special: number[] } | null;
 }
+
+/** The tokens that name the columns. */
+export const columnsOf = ({ above, below }: Grid): (string | null)[] => below?.tokens ?? above?.tokens ?? [];
 
 export interface GridCell extends Paint {
   text: string;
@@ -66,22 +70,23 @@ export class TokenGrid {
     const table = document.createElement("table");
     table.setAttribute("role", "grid");
     table.setAttribute("aria-label", this.label);
-    this.heads = below.tokens.map(() => []);
+    const columns = columnsOf(grid);
+    this.heads = columns.map(() => []);
     this.cells = rows.map(() => []);
     this.texts = rows.map(() => []);
-    if (above) this.line(table.createTHead(), above.name, above.tokens, []);
+    if (above) this.line(table.createTHead(), above.name, above.tokens, above.special ?? []);
     const body = table.createTBody();
     rows.forEach((name, row) => {
       const line = body.insertRow();
       line.append(header(name, "row"));
-      below.tokens.forEach((_, col) => {
+      columns.forEach((_, col) => {
         const cell = line.insertCell();
         cell.tabIndex = -1;
         Object.assign(cell.dataset, { row, col });
         this.cells[row]?.push(cell);
       });
     });
-    this.line(table.createTFoot(), below.name, below.tokens, below.special, true);
+    if (below) this.line(table.createTFoot(), below.name, below.tokens, below.special, true);
     this.element.replaceChildren(table);
     this.turnTo({ row: 0, col: 0 });
   }

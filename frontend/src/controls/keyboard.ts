@@ -1,6 +1,6 @@
 import type { Range } from "../lib/geometry.js";
 
-/** Lines down and places to the right; infinite where a key leads to the end. */
+/** Lines down and places to the right, for each key; infinite if the key leads to the end. */
 const STEPS: Record<string, [down: number, right: number]> = {
   ArrowUp: [-1, 0],
   ArrowDown: [1, 0],
@@ -19,12 +19,12 @@ interface Cell {
   col: number;
 }
 
-/** Focus an element because a key was pressed. Without the option WebKit takes it for the mouse's work after a click. */
+/** Focus an element because a key was pressed. Without the option, WebKit shows no focus ring after a click. */
 export function focusByKey(element: HTMLElement | undefined): void {
   element?.focus({ focusVisible: true });
 }
 
-/** Have Tab come to another element of a group than it did. */
+/** Make another element of a group the one that Tab reaches. */
 export function moveTabStop<T extends HTMLElement>(from: T | undefined, to: T | undefined): T | undefined {
   if (from) from.tabIndex = -1;
   if (to) to.tabIndex = 0;

@@ -6,7 +6,7 @@ import { ground } from "../charts/tint.js";
 import type { Scheme } from "../element/scheme.js";
 import { headColor, neutral } from "../lib/palette.js";
 
-/** Evenly spaced colours as CSS, and what the first and the last stand for. */
+/** Evenly spaced colours as CSS, and the values of the first and the last. */
 export interface Ramp {
   colors: string[];
   ends: [string, string];
@@ -24,7 +24,7 @@ export interface Legend {
 }
 
 const STEPS = 24;
-/** In files: px of a square, of a ramp's cell, between pieces, and of a character, with some to spare. */
+/** Widths in a file, in px: a square, a cell of a ramp, a gap, and a character with some to spare. */
 const [SQUARE, CELL, SPACE, CHARACTER, SIZE] = [12, 3, 8, 7, 12];
 
 /** Return a ramp, from the colour of each share of the way. */
@@ -32,7 +32,7 @@ export function ramp(ends: [string, string], color: (share: number) => string): 
   return { ends, colors: Array.from({ length: STEPS }, (_, i) => color(i / (STEPS - 1))) };
 }
 
-/** Return what the opacity of lines stands for. Of several heads it holds for each colour, so that none of them has it. */
+/** Return the ramp of the lines' opacity. It is grey for several heads, because it holds for each of their colours. */
 export function linesRamp(scene: Scene, scheme: Scheme): Ramp {
   const [first = "", ...others] = scene.colors;
   const color = others.length > 0 ? neutral(scheme.dark) : first;

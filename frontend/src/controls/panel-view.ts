@@ -8,26 +8,27 @@ import { partsOf } from "../lib/checks.js";
 import { type Legend, legendText, type Ramp } from "./legend.js";
 import { type Reading, readingText, sentences } from "./reading.js";
 import { type Table, tableText } from "./table.js";
-import { Choices } from "./view-state.js";
+import { ViewState } from "./view-state.js";
 
-/** `key: value` pairs that are checked before they become the state; throws a RangeError that names the bad value. */
+/** A function that checks a state before it is taken; it throws a RangeError that names the bad value. */
 export type Check<State> = (next: State) => void;
 
-class PanelChoices<State extends object> extends Choices<State> {
+class PanelViewState<State extends object> extends ViewState<State> {
   where = "";
 }
 
 /**
- * What views of other things than attention share: one line of controls, options behind a button, a body, a read-out
+ * The base of views of other things than attention: one line of controls, options behind a button, a body, a read-out
  * below it, keys. A state is flat: texts, numbers, true or false, and null.
  */
 export abstract class PanelView<State extends object, Shown extends Figure = Figure> implements View {
-  protected readonly choices: PanelChoices<State>;
+  protected readonly choices: PanelViewState<State>;
   protected readonly readout = Object.assign(document.createElement("div"), { className: "panel-readout" });
   private readonly legendLine = Object.assign(document.createElement("p"), { className: "legend" });
 
   private readonly resizes = new ResizeObserver(() => this.resized());
   private unseen = false;
+  readonly hasMenu = true;
 
   constructor(
     protected readonly host: ViewHost,
@@ -40,7 +41,7 @@ export abstract class PanelView<State extends object, Shown extends Figure = Fig
       this.check(next);
       return next;
     };
-    this.choices = new PanelChoices(host, figure, initial, merged, () => this.summary());
+    this.choices = new PanelViewState(host, figure, initial, merged, () => this.summary());
     host.addController(this);
   }
 
@@ -56,7 +57,7 @@ export abstract class PanelView<State extends object, Shown extends Figure = Fig
     return labelled([this.where, ...this.how].join(", "), this.figure);
   }
 
-  /** Throws a RangeError that names what cannot be. */
+  /** Check a state; throw a RangeError that names a bad value. */
   protected abstract check(next: State): void;
   /** A name for the shown part of the figure: the title of a saved picture, and the first words announced. */
   protected abstract get where(): string;
@@ -64,30 +65,30 @@ export abstract class PanelView<State extends object, Shown extends Figure = Fig
   protected get how(): string[] {
     return [];
   }
-  /** What stands in the line of controls; may be nothing. */
+  /** Return the content of the line of controls; it may be nothing. */
   protected controls(): unknown {
     return nothing;
   }
-  /** What stands behind the button beside the files. */
+  /** Return the options of this view, which stand beside the files; there may be none. */
   protected more(): unknown {
     return nothing;
   }
-  /** Return what the colours stand for, in parts between " · ", the most important first; "" where they say nothing. */
+  /** Return the meaning of the colours, in parts between " · ", the most important first; "" if they have none. */
   protected abstract legend(): string;
-  /** Return the scale of the colours, where there is one. */
+  /** Return the scale of the colours, or null if there is none. */
   protected ramp(): Ramp | null {
     return null;
   }
-  /** Return what else is to be known of the numbers: it stands behind the options. */
+  /** Return a text about how the numbers were computed, which stands behind the options. */
   protected notes(): string {
     return "";
   }
   protected abstract body(): unknown;
-  /** Draws after each rendering; false while something is still to come. */
+  /** Draw after each rendering. Return false while data are still missing. */
   protected abstract draw(): boolean;
   /** Return the reading of the mark that is pointed at, or else of the one that says most; null while data load. */
   protected abstract reading(): Reading | null;
-  /** Return the text that stands in its place until then. */
+  /** Return the text in place of the reading while data load. */
   protected abstract notice(): TemplateResult;
   protected abstract sheet(): Sheet | null;
   /** Return the figure's numbers as a table; null while data load. */
@@ -96,14 +97,14 @@ export abstract class PanelView<State extends object, Shown extends Figure = Fig
   protected get locked(): unknown {
     return null;
   }
-  /** Frees what is locked; false if there is nothing. */
+  /** Free the locked mark. Return false if there is none. */
   protected free(): boolean {
     return false;
   }
 
   abstract values(request: object): Promise<object>;
 
-  /** What `read` gives once it is there; reading asks for it. Rejects where it cannot be loaded. */
+  /** Return what `read` gives once it is loaded; reading asks for it. Rejects if it cannot be loaded. */
   protected async loaded<T>(what: string, read: () => T | undefined): Promise<T> {
     if (!read()) await this.host.updateComplete;
     const found = read();
@@ -120,7 +121,7 @@ export abstract class PanelView<State extends object, Shown extends Figure = Fig
     this.choices.disconnect();
   }
 
-  /** The width is another, or there is one at last: what was changed meanwhile, in a hidden tab, is drawn. */
+  /** Draw changes that were made while the figure had no width, in a hidden tab. */
   protected resized(): void {
     if (this.unseen) this.host.requestUpdate();
   }
@@ -137,7 +138,7 @@ export abstract class PanelView<State extends object, Shown extends Figure = Fig
     }
   }
 
-  /** The read-out follows what is pointed at. */
+  /** Write the read-out anew, after something else is pointed at. */
   protected tell(announce = false): void {
     const reading = this.reading();
     render(reading ? readingText(reading) : this.notice(), this.readout);
@@ -166,7 +167,7 @@ export abstract class PanelView<State extends object, Shown extends Figure = Fig
     if (!this.choices.open.options) return nothing;
     const notes = this.notes();
     return html`<div class="options" role="group" aria-label="Options">
-      ${this.more()}<span class="actions">${files(this.choices, { sheet: () => this.sheet(), legend: this.keyToColors() })}</span>
+      ${this.more()}${files(this.choices, { sheet: () => this.sheet(), legend: this.keyToColors() })}
       ${notes ? html`<p class="notes">${notes}</p>` : nothing}
     </div>`;
   }

@@ -3,16 +3,16 @@ import { type Focus, focused, opposite, type Side, type TokenRef } from "../lib/
 import { focusByKey, walkByKey, within } from "./keyboard.js";
 
 export interface PointingEvents {
-  /** Another token is pointed at. What the keyboard does is announced, what the mouse does is not. */
+  /** Tell that another token is pointed at; `announce` if the keyboard did it, and not the mouse. */
   point(announce: boolean): void;
-  /** `add`: to those that are locked on its side. */
+  /** Lock a token, or free all; `add` keeps those that are locked on its side. */
   select(token: TokenRef | null, add: boolean): void;
 }
 
-/** Turns what mouse, finger and keyboard do over two columns of tokens into previews and a locked token. */
+/** Turns events of mouse, finger and keyboard over two columns of tokens into previews and locked tokens. */
 export class Pointing {
   selected: Focus | null = null;
-  /** Taps add. */
+  /** True if each tap adds a token to the locked ones. */
   several = false;
   /** The token that is pointed at in another picture of the same tokens. */
   elsewhere: TokenRef | null = null;
@@ -39,7 +39,7 @@ export class Pointing {
     return this.selected ?? this.pointed;
   }
 
-  /** While a token is locked: the one of the other side that is pointed at. */
+  /** The index of the token pointed at on the other side while one is locked, or null. */
   get partner(): number | null {
     const other = this.pointed;
     return this.selected && other && other.side !== this.selected.side ? other.index : null;
@@ -53,7 +53,7 @@ export class Pointing {
     return this.hovered ?? this.focused;
   }
 
-  /** Forgets tokens that are no longer there. */
+  /** Forget the tokens that were pointed at, because the columns have changed. */
   reset(): void {
     this.hovered = this.focused = this.elsewhere = null;
   }
@@ -114,7 +114,7 @@ export class Pointing {
     } else walkByKey(event, (down, right) => this.walk(token, down, right));
   }
 
-  /** Up and down a column, or across to the other one. */
+  /** Walk up and down a column, or across to the other one. */
   private walk({ side, index }: TokenRef, down: number, right: number): boolean {
     const across = Math.abs(right) === 1;
     if (across && right > 0 !== (side === "left")) return false;

@@ -1,7 +1,7 @@
 import { html, nothing, type TemplateResult } from "lit";
 import { plainText } from "../lib/token.js";
 
-/** A token that is spoken of; `at` is its position where the same one occurs again. */
+/** A token in a sentence; `at` is its position if the same token occurs again, or null. */
 export interface Named {
   token: string;
   at: number | null;
@@ -13,14 +13,14 @@ export type Part = string | Named | Part[];
 /** The reading of a mark as data, from which both the read-out and the announcement are made. */
 export interface Reading {
   lines: Part[][];
-  /** Nothing is pointed at. */
+  /** True if nothing is pointed at. */
   hint?: boolean;
-  /** What stands below as a list, and the first of it in words. */
+  /** The list below the lines, and its first items in words. */
   list?: TemplateResult;
   listed?: Part[][];
 }
 
-/** How many of a list are spoken. */
+/** The number of a list's items that are announced. */
 const SPOKEN = 3;
 
 export function named(tokens: readonly string[], index: number): Named {
@@ -28,7 +28,7 @@ export function named(tokens: readonly string[], index: number): Named {
   return { token, at: tokens.indexOf(token) === tokens.lastIndexOf(token) ? null : index };
 }
 
-/** What a reader can do: "Point at a token to read its weights". */
+/** Return what a reader can do: "Point at a token to read its weights". */
 export function hint(what: string): Part[] {
   return [`${matchMedia("(hover: none)").matches ? "Tap" : "Point at"} ${what}`];
 }

@@ -2,11 +2,12 @@ import { escapeXml, type Sheet, SvgPen } from "../charts/svg.js";
 import { idOf } from "../element/link.js";
 import { over, type Rgba } from "../lib/color.js";
 import { hexToRgba, PALETTES } from "../lib/palette.js";
+import { identities } from "./about.js";
 import { type Legend, writeHeads, writeRamp } from "./legend.js";
-import type { Choices } from "./view-state.js";
+import type { ViewState } from "./view-state.js";
 
 /** The part of a reader's choices that a saved file needs. */
-type Saved = Pick<Choices<object>, "host" | "figure" | "title" | "note">;
+type Saved = Pick<ViewState<object>, "host" | "figure" | "title" | "note">;
 
 const MARGIN = 16;
 const TITLE_HEIGHT = 32;
@@ -16,7 +17,7 @@ const LINE_HEIGHT = 18;
 const [TITLE_WIDTH, LINE_WIDTH] = [9, 7];
 const PNG_SCALE = 2;
 
-/** Colours of the present scheme, plain enough for any program. */
+/** Return the colours of the present scheme in a form that any program reads. */
 export function inks(dark: boolean, pale: number): { ink: string; pale: string; background: string } {
   const { text, background } = dark ? PALETTES.dark : PALETTES.light;
   const [r, g, b]: Rgba = hexToRgba(text);
@@ -41,7 +42,7 @@ export function svgOf(sheet: Sheet, { host, figure, title }: Saved, legend: Lege
   const squares = heads.length > 0 ? writeHeads(pen, heads, first, host.scheme.dark, pale) : 0;
   const below = first + (squares > 0 ? LINE_HEIGHT : 0);
   const scale = ramp ? writeRamp(pen, ramp, below, pale) : 0;
-  const lines = [legend.text, legend.notes, host.about, ...(sheet.notes ?? [])].filter(
+  const lines = [legend.text, legend.notes, host.about, ...(sheet.notes ?? []), identities(host.whole)].filter(
     (line): line is string => !!line,
   );
   const left = (i: number) => (i === 0 ? scale : 0);
@@ -61,23 +62,23 @@ ${pen}
 `;
 }
 
-function download(blob: Blob, reader: Saved, extension: string): void {
+function download(blob: Blob, choices: Saved, extension: string): void {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
-  link.download = `${idOf(reader.host.element) || "attention"}.${extension}`;
+  link.download = `${idOf(choices.host.element) || "attention"}.${extension}`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-  reader.note(`${link.download} saved`);
+  choices.note(`${link.download} saved`);
 }
 
-export function saveSvg(sheet: Sheet, reader: Saved, legend: Legend): void {
-  download(new Blob([svgOf(sheet, reader, legend)], { type: "image/svg+xml" }), reader, "svg");
+export function saveSvg(sheet: Sheet, choices: Saved, legend: Legend): void {
+  download(new Blob([svgOf(sheet, choices, legend)], { type: "image/svg+xml" }), choices, "svg");
 }
 
-/** Rejects where the browser has no canvas as large as this. */
-async function png(sheet: Sheet, reader: Saved, legend: Legend): Promise<Blob> {
+/** Return the picture as a PNG. Rejects if the browser has no canvas as large as this. */
+async function png(sheet: Sheet, choices: Saved, legend: Legend): Promise<Blob> {
   const image = new Image();
-  image.src = `data:image/svg+xml,${encodeURIComponent(svgOf(sheet, reader, legend))}`;
+  image.src = `data:image/svg+xml,${encodeURIComponent(svgOf(sheet, choices, legend))}`;
   await image.decode();
   const canvas = document.createElement("canvas");
   Object.assign(canvas, { width: image.width * PNG_SCALE, height: image.height * PNG_SCALE });
@@ -87,11 +88,11 @@ async function png(sheet: Sheet, reader: Saved, legend: Legend): Promise<Blob> {
   });
 }
 
-export async function savePng(sheet: Sheet, reader: Saved, legend: Legend): Promise<void> {
+export async function savePng(sheet: Sheet, choices: Saved, legend: Legend): Promise<void> {
   try {
-    download(await png(sheet, reader, legend), reader, "png");
+    download(await png(sheet, choices, legend), choices, "png");
   } catch {
-    reader.note("Too large for a PNG here; an SVG can be saved");
+    choices.note("Too large for a PNG here; an SVG can be saved");
   }
 }
 
@@ -99,11 +100,11 @@ export async function savePng(sheet: Sheet, reader: Saved, legend: Legend): Prom
 export const copiesImages = (): boolean => Boolean(navigator.clipboard?.write) && "ClipboardItem" in window;
 
 /** Put the picture on the clipboard. Some browsers want to be asked before it is made. */
-export async function copyImage(sheet: Sheet, reader: Saved, legend: Legend): Promise<void> {
+export async function copyImage(sheet: Sheet, choices: Saved, legend: Legend): Promise<void> {
   try {
-    await navigator.clipboard.write([new ClipboardItem({ "image/png": png(sheet, reader, legend) })]);
-    reader.note("Image copied");
+    await navigator.clipboard.write([new ClipboardItem({ "image/png": png(sheet, choices, legend) })]);
+    choices.note("Image copied");
   } catch {
-    reader.note("The image could not be copied; it can be saved");
+    choices.note("The image could not be copied; it can be saved");
   }
 }

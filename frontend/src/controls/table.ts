@@ -4,19 +4,19 @@ import type { Weighing } from "../attention/strongest.js";
 import { indices, type Range } from "../lib/geometry.js";
 import { named, type Part, seen } from "./reading.js";
 
-/** The most cells of a table; of a larger one a part is shown. */
+/** The largest number of cells in a table; a larger one is shown in part. */
 const MOST_CELLS = 2000;
-/** Of larger matrices, so many weights of each row. */
+/** The number of weights of each row that the table of a larger matrix shows. */
 const STRONGEST = 5;
 
-/** A view's numbers as data. A row's first cell is its heading; without a heading of its own, so is the first column. */
+/** A view's numbers as data. A row's first cell is its heading; that column may have no heading of its own. */
 export interface Table {
   caption: string;
   columns: Part[];
   rows: Part[][];
 }
 
-/** As many rows as there is room for: of more, those with the largest `sizes`, which the caption calls `these`. */
+/** Return a table of as many rows as fit: those with the largest `sizes`, which the caption calls `these`. */
 export function largest(table: Table, sizes: ArrayLike<number>, these: string): Table {
   const { caption, columns, rows } = table;
   const room = Math.max(1, Math.floor(MOST_CELLS / columns.length));
@@ -31,13 +31,13 @@ export function largest(table: Table, sizes: ArrayLike<number>, these: string): 
   return { caption: said, columns, rows: kept.map((row) => rows[row] as Part[]) };
 }
 
-/** A token that occurs twice has its position beside it. */
+/** Return a token's text, with its position if it occurs twice. */
 function placed(part: Part): unknown {
   if (Array.isArray(part)) return part.map(placed);
   return typeof part === "string" || part.at === null ? seen(part) : [seen(part), ` ${part.at}`];
 }
 
-/** A table that scrolls within itself. */
+/** Return a table that scrolls within itself. */
 export function tableText(table: Table | null, label = "Numbers as a table"): TemplateResult | typeof nothing {
   if (!table) return nothing;
   const { caption, columns, rows } = table;
@@ -52,7 +52,7 @@ export function tableText(table: Table | null, label = "Numbers as a table"): Te
   </div>`;
 }
 
-/** The weights between two ranges of tokens: of several heads their mean. */
+/** Return the weights between two ranges of tokens; for several heads, their mean. */
 export function weightTable({ layer, heads, rows, cols, from, to }: Weighing, where: string): Table {
   const caption = `${where}${heads.length > 1 ? ", their mean" : ""}: each row attends to the columns`;
   const value = (row: number, col: number) => mean(heads.map((head) => layer.weight(head, row, col)));

@@ -1,6 +1,6 @@
 /**
- * Shows what `data-tip` says as a tooltip while a pointer is there. A `title` that stays would be told by screen readers
- * besides the same text that is the element's name.
+ * Show the text of `data-tip` as a tooltip while a pointer is there. With a permanent `title`, screen readers would read
+ * the text twice, since it is also the element's name.
  */
 export function showTips(root: Node): void {
   const tipped = (event: Event) => (event.target as Element).closest<HTMLElement>("[data-tip]");

@@ -4,9 +4,9 @@ import type { ViewHost } from "../element/view.js";
 const ANNOUNCE_MS = 300;
 const NOTE_MS = 4000;
 
-/** The choices of a reader, and their announcements. `merged` returns the state after a change, or throws. */
-export abstract class Choices<State extends object, Change = Partial<State>> {
-  /** Which parts of the interface are open; no part of the state. */
+/** The state of a view as its reader has chosen it, and the announcements of changes. */
+export abstract class ViewState<State extends object, Change = Partial<State>> {
+  /** The parts of the interface that are open; they do not belong to the state. */
   readonly open = { options: false, table: false };
   noted = "";
   readonly live = document.createElement("div");
@@ -20,12 +20,12 @@ export abstract class Choices<State extends object, Change = Partial<State>> {
     readonly figure: Figure,
     readonly initial: State,
     private readonly merged: (old: State, change: Change) => State,
-    /** Sentences about what is shown, each in a place of its own. */
+    /** Returns the sentences about the shown state, the first about where it is; each has a fixed place. */
     private readonly summary: () => string[],
   ) {
     this.current = initial;
     host.element.addEventListener("focusout", () => {
-      this.told = []; // who comes back hears all of it
+      this.told = []; // a reader who comes back hears everything
     });
     this.live.className = "unseen";
     this.live.setAttribute("aria-live", "polite");
@@ -40,13 +40,13 @@ export abstract class Choices<State extends object, Change = Partial<State>> {
     return this.current;
   }
 
-  /** What a program does. */
+  /** Change the state for a program. */
   merge(change: Change): void {
     this.current = this.merged(this.current, change);
     this.host.requestUpdate();
   }
 
-  /** What the reader does. */
+  /** Change the state for the reader: the change is reported and announced. */
   choose(change: Change): void {
     this.merge(change);
     this.host.changed();
@@ -58,7 +58,7 @@ export abstract class Choices<State extends object, Change = Partial<State>> {
     this.host.requestUpdate();
   }
 
-  /** Says what of that which is shown is new, once the reader pauses and it is there. */
+  /** Announce the new sentences, once the reader pauses and the data are loaded. */
   announce(): void {
     clearTimeout(this.announceTimer);
     this.announceTimer = window.setTimeout(async () => {
@@ -75,7 +75,7 @@ export abstract class Choices<State extends object, Change = Partial<State>> {
     this.live.textContent = text;
   }
 
-  /** Says what was done, for ears and eyes. */
+  /** Announce and show for a moment what was done. */
   note(text: string): void {
     this.noted = text;
     this.say(text);
@@ -87,7 +87,7 @@ export abstract class Choices<State extends object, Change = Partial<State>> {
     }, NOTE_MS);
   }
 
-  /** A name for the shown part of the figure, in a few words. */
+  /** The name of the shown part of the figure, in a few words. */
   abstract get where(): string;
 
   /** The title of a saved picture. */

@@ -1,4 +1,5 @@
 import { adoptStyles, html, LitElement, nothing, type TemplateResult, unsafeCSS } from "lit";
+import { aboutText } from "../controls/about.js";
 import { showTips } from "../controls/tip.js";
 import { hexToRgba, PALETTES } from "../lib/palette.js";
 import css from "./element.css";
@@ -11,7 +12,7 @@ import { palest, type Scheme, SchemeController } from "./scheme.js";
 import { type Decode, Store } from "./store.js";
 import { type Answers, answer, type View, type ViewClass, type ViewHost } from "./view.js";
 
-/** How far from the screen a figure begins to load, in screens. */
+/** The distance from the screen at which a figure begins to load, in screen heights. */
 const NEAR = "100% 0px";
 
 function forced(dark: boolean): Scheme {
@@ -21,13 +22,13 @@ function forced(dark: boolean): Scheme {
 
 const FORCED: Record<"light" | "dark", Scheme> = { light: forced(false), dark: forced(true) };
 
-/** As the observer would say, but at once: the first picture is not to wait for it. */
+/** Return what the observer would report, but at once: the first picture does not wait for it. */
 function isNear(element: Element): boolean {
   const { top, bottom, width } = element.getBoundingClientRect();
   return width > 0 && top < 2 * innerHeight && bottom > -innerHeight;
 }
 
-/** A figure whose view comes with a script that is still on its way. */
+/** The error of a figure whose view comes with a script that has not run yet. */
 class Awaited extends Error {}
 
 /** `<attn-viz>`: reads its figure, waits until the reader comes near, then lets a view draw. */
@@ -35,8 +36,9 @@ export class AttnViz extends LitElement implements ViewHost {
   private static readonly views: Record<string, ViewClass> = {};
 
   /**
-   * Instant navigation may run this script again on the same page, or another that has more views. The global is
-   * assigned whatever it was: an element of that name or id would hide it from other scripts.
+   * Make views known, and the element when this is called first. Instant navigation may run this script again on the
+   * same page, or another that has more views. The global is assigned whatever it was: an element of that name or id
+   * would hide it from other scripts.
    */
   static define(views: Record<string, ViewClass>): void {
     const known = customElements.get("attn-viz") as typeof AttnViz | undefined;
@@ -55,14 +57,14 @@ export class AttnViz extends LitElement implements ViewHost {
     for (const figure of document.querySelectorAll<AttnViz>("attn-viz")) figure.retry?.();
   }
 
-  /** The first picture is drawn. Rejects if the figure's data cannot be read or fetched; a new try makes it anew. */
+  /** Fulfilled when the first picture is drawn. Rejects if the data cannot be read or fetched; a retry renews it. */
   ready!: Promise<void>;
 
   private resolveReady!: () => void;
   private rejectReady!: (reason: unknown) => void;
   private figure: Figure | undefined;
   private readonly store = new Store();
-  /** How to read what is to be fetched again. */
+  /** The decoders of the blobs that were asked for, to fetch failed ones again. */
   private readonly decoders = new Map<Blob, Decode<unknown>>();
   private view: View | undefined;
   private initial = {};
@@ -81,7 +83,7 @@ export class AttnViz extends LitElement implements ViewHost {
 
   private renewReady(): void {
     this.ready = new Promise((resolve, reject) => Object.assign(this, { resolveReady: resolve, rejectReady: reject }));
-    this.ready.catch(() => {}); // whoever awaits it still hears of it
+    this.ready.catch(() => {}); // callers who await it still get the rejection
   }
 
   override connectedCallback(): void {
@@ -90,7 +92,7 @@ export class AttnViz extends LitElement implements ViewHost {
     super.connectedCallback();
     addEventListener("hashchange", this.follow);
     this.follow();
-    // The script that makes tabs may only come with the rest of the page.
+    // The script that makes tabs may be loaded only with the rest of the page.
     if (document.readyState !== "complete") addEventListener("load", this.follow, { once: true });
     this.near ||= isNear(this);
     if (this.near) this.requestUpdate();
@@ -103,7 +105,7 @@ export class AttnViz extends LitElement implements ViewHost {
     return root;
   }
 
-  /** Styles that the page has for the figure, where its Content-Security-Policy lets none stand in attributes. */
+  /** Set the figure's styles again by script: a Content-Security-Policy may have blocked the attributes. */
   private restoreStyles(): void {
     const figure = this.closest("figure") ?? this;
     for (const element of [figure, ...figure.querySelectorAll<HTMLElement>("[style]")])
@@ -116,7 +118,7 @@ export class AttnViz extends LitElement implements ViewHost {
     this.approach.disconnect();
   }
 
-  /** A script has brought more views; this figure's may be among them. */
+  /** Try to draw again after a script has brought more views, since this figure's may be among them. */
   private retry(): void {
     if (this.view || !this.isConnected) return;
     adoptStyles(this.renderRoot as ShadowRoot, AttnViz.elementStyles);
@@ -144,23 +146,23 @@ export class AttnViz extends LitElement implements ViewHost {
     return new ViewOfFigure(host, figure);
   }
 
-  /** The author's choice of what is selected at first. */
+  /** Set the state that the author chose to begin with. */
   private begin(view: View, state: string): void {
     try {
       view.state = decodeState(state, view.codecs);
     } catch {
-      // of a figure that was built for another version
+      // the figure was built for another version
     }
   }
 
-  /** A link to this figure brings its state with it, as changes of the first one; a bad link changes nothing. */
+  /** Take the state from a link to this figure, as changes of the first state; a bad link changes nothing. */
   private readonly follow = (): void => {
     const { view } = this;
     const change = asked(this);
     if (change === null || !view) return;
     const hidden = reveal(this);
     if (location.hash.includes("~")) this.turnTo(view, change);
-    else if (!hidden) return; // the browser has been there
+    else if (!hidden) return; // the browser has scrolled there already
     requestAnimationFrame(() => this.scrollIntoView({ block: "nearest" }));
   };
 
@@ -170,7 +172,7 @@ export class AttnViz extends LitElement implements ViewHost {
       view.state = this.initial;
       if (change) view.state = decodeState(change, view.codecs);
     } catch {
-      view.state = old; // a link of another build, or mistyped
+      view.state = old; // the link is of another build, or mistyped
     }
   }
 
@@ -203,29 +205,33 @@ export class AttnViz extends LitElement implements ViewHost {
   private picture(figure: Figure, view: View, shown: unknown): TemplateResult {
     const { scheme } = this;
     const forced = figure.theme === "auto" ? "" : "forced";
-    // What is said of the first state holds for no other.
+    // The figure's sentence describes the first state only.
     const label = (this.encoded && view.label) || figure.label;
     const style = `--pale:${scheme.pale * 100}%;--page:${scheme.background}`;
     return html`<div class="static ${this.near ? "" : "waiting"}"><slot></slot><p hidden dir="ltr">${figure.label}</p></div>
       ${
         shown
           ? html`<div class="figure ${scheme.dark ? "dark" : "light"} ${forced}" hidden dir="ltr" role="group" aria-label=${label} .style=${style}>
-              ${shown}
+              ${shown}${view.hasMenu ? nothing : aboutText(figure)}
             </div>`
           : nothing
       }`;
   }
 
-  /** Resolves when all is drawn that the present state shows: what is fetched for it, and the frame it is drawn in. */
+  /** Resolve when everything in the present state is drawn, including fetched data and the frame that shows it. */
   protected override async getUpdateComplete(before = 0): Promise<boolean> {
     const complete = await super.getUpdateComplete();
     const asked = await this.store.settled();
-    if (asked > before) return this.getUpdateComplete(asked); // what has come may ask for more
+    if (asked > before) return this.getUpdateComplete(asked); // the loaded data may need more
     await new Promise<unknown>((drawn) => (document.hidden ? drawn(0) : requestAnimationFrame(drawn)));
     return complete;
   }
 
-  // What a view may ask
+  // The methods of `ViewHost`, for views
+
+  get whole(): Figure {
+    return this.figure as Figure;
+  }
 
   get scheme(): Scheme {
     const theme = this.figure?.theme ?? "auto";
@@ -273,7 +279,7 @@ export class AttnViz extends LitElement implements ViewHost {
     this.resolveReady();
     if (this.isDrawn) return;
     this.isDrawn = true;
-    // Once the picture is on the screen, what a preview stands for is fetched.
+    // The full data behind a preview are fetched once the picture is on the screen.
     setTimeout(() => this.requestUpdate(), 200);
   }
 
@@ -281,9 +287,9 @@ export class AttnViz extends LitElement implements ViewHost {
     this.dispatchEvent(new CustomEvent("attnviz-change", { bubbles: true, composed: true, detail: this.state }));
   }
 
-  // What a program may ask
+  // The public methods, for scripts in the page
 
-  /** What the reader sees. Setting merges; a bad value throws a RangeError that names it. */
+  /** The state that the reader sees. Setting merges; a bad value throws a RangeError that names it. */
   get state(): object {
     return this.opened().state;
   }
@@ -292,7 +298,7 @@ export class AttnViz extends LitElement implements ViewHost {
     this.opened().state = change;
   }
 
-  /** The weights of one head, `{stack, layer, head}`, as stored: within 0.004 of the model's. For hidden figures, too. */
+  /** Return one head's weights, `{stack, layer, head}`, within 0.004 of the model's. It works for hidden figures, too. */
   async weights(request: object): Promise<object> {
     return this.ask("weights", request);
   }
@@ -302,7 +308,7 @@ export class AttnViz extends LitElement implements ViewHost {
     return this.ask("neurons", request);
   }
 
-  /** What the figure shows, as numbers; `request` says of what, where there is a choice. For views of other things. */
+  /** Return the numbers of a view that shows no attention; `request` selects a part where there is a choice. */
   async values(request: object = {}): Promise<object> {
     return this.ask("values", request);
   }

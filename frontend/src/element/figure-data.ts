@@ -12,13 +12,13 @@ export interface Blob {
 export interface ModelProvenance {
   /** The name that the author gives it. */
   name: string;
-  /** The weights: `commit:MODEL@COMMIT` of a hub, or `sha256:DIGEST` of a directory or file. */
-  identity?: string;
   /** The class of transformers that ran it, which names the task head: `BertForMaskedLM`. */
   architecture?: string;
   dtype?: string;
   /** The kind of device: `cpu`, `cuda`. */
   device?: string;
+  /** The weights: `commit:MODEL@COMMIT` of a hub, or `sha256:DIGEST` of a directory or file. */
+  identity?: string;
 }
 
 /** The origin of a figure, as far as its entry records it. */
@@ -53,7 +53,7 @@ export interface Figure {
   state?: string;
   /** The origin of the figure; the two figures within a compared one have none of their own. */
   provenance?: Provenance;
-  /** What the author claims of the figure (`expect`), in the block's order; absent if nothing is claimed. */
+  /** The claims of the block key `expect`, in the block's order; absent if it has none. */
   claims?: ClaimData[];
 }
 
@@ -389,6 +389,126 @@ export interface SaliencyFigure extends TextFigure {
   attributions: Blob;
   method: Method;
   initial: SaliencyState;
+}
+
+/** The output that all methods are asked about. */
+export interface Explained {
+  token: string;
+  probability: number;
+  position: number;
+  explain: string;
+  contrast: string | null;
+}
+
+/** One method, with its parameters, and what it says of the output as a whole. */
+export interface Strip {
+  method: string;
+  /** `sum` has a sign; `l2` is a length, `weight` is attention. */
+  norm: "sum" | "l2" | "weight";
+  /** The number of tokens that have a number; they come before those that have none. */
+  known: number;
+  steps?: number;
+  seed?: number;
+  from_baseline?: string;
+  layer?: number;
+  window?: number;
+  /** The score that is explained. */
+  value?: number;
+  baseline?: number;
+  /** The completeness error: the sum of the strip less the difference of the score from that of the baseline. */
+  delta?: number;
+  /** The positions whose attention is shown: those that the output is predicted from. */
+  rows?: number[];
+}
+
+/** Groups of consecutive tokens. */
+export interface Groups {
+  /** The first token of each group; a group ends where the next one begins. */
+  starts: number[];
+  /** The texts of groups of several tokens, by the group's number; long ones lack their middle. */
+  texts: Record<number, string>;
+  /** The groups that the author has marked, by number; with sentences and words there are none. */
+  marked: number[];
+}
+
+/** The effect of taking tokens out, or putting them back, in the order of one strip. */
+export interface Faithfulness {
+  /** The output's probability at each of `counts`. */
+  deletion: number[];
+  insertion: number[];
+  deletion_area: number;
+  insertion_area: number;
+  comprehensiveness: number;
+  sufficiency: number;
+}
+
+/** Numbers of a curve over random orders. */
+export interface Spreads {
+  mean: number[];
+  sd: number[];
+}
+
+/** A number over random orders. */
+export interface Spread {
+  mean: number;
+  sd: number;
+}
+
+/** The same for random orders. */
+export interface RandomOrders {
+  deletion: Spreads;
+  insertion: Spreads;
+  deletion_area: Spread;
+  insertion_area: Spread;
+  comprehensiveness: Spread;
+  sufficiency: Spread;
+}
+
+/** The substitute for a token that is taken out. */
+export interface Replacement {
+  kind: "mask" | "pad" | "unk" | "remove";
+  token: string | null;
+}
+
+/** The probability of the output of texts without some of the compared tokens. */
+export interface Curves {
+  /** The number of tokens that are taken out, or put back, at each point of a curve. */
+  counts: number[];
+  full: number;
+  empty: number;
+  methods: Faithfulness[];
+  random: RandomOrders;
+  orders: number;
+  seed: number;
+  replacement: Replacement;
+}
+
+/** The part of the figure's state that a reader chooses. */
+export interface MethodsState {
+  by: "token" | "word" | "sentence" | "span";
+  compare: "agreement" | "top_k" | "deletion" | "insertion" | "nothing";
+  /** The token, or group of tokens, that is held. */
+  selected: number | null;
+}
+
+/** Several methods that say which tokens led to one output. */
+export interface MethodsFigure extends TextFigure {
+  output: Explained;
+  methods: Strip[];
+  /** Scaled, (methods, inputs); the inputs are all tokens of the text, then those of the target. */
+  attributions: Blob;
+  groups: Record<"word" | "sentence" | "span", Groups>;
+  /** Inputs that have no part in the scale. */
+  ignored: number[];
+  /** The inputs that agreement and curves are about. */
+  compared: number[];
+  /** The numbers of the compared inputs, counted from 0, in the order of each strip: the largest value first. */
+  orders: number[][];
+  /** Kendall's τ-b of each pair of strips; null if it is not defined. */
+  agreement: (number | null)[][];
+  top_k: number;
+  curves: Curves;
+  initial: MethodsState;
 }
 
 /** A description of the layers of one stack that are compared. */

@@ -39,13 +39,13 @@ function checkedUrl(name: string): string {
   return new URL(name, folder).href;
 }
 
-/** `checkedUrl` by a policy named `attnviz`, as pages under Trusted Types want it. */
+/** Return `checkedUrl` made by a policy named `attnviz`, which pages under Trusted Types need. */
 function scriptUrl(name: string): string {
   policy ??= globalThis.trustedTypes?.createPolicy("attnviz", rules) ?? rules;
   return policy.createScriptURL(name);
 }
 
-/** The digest that a browser holds the file against. Browsers cannot check files from disk, nor from most other hosts. */
+/** Return the digest for the browser's integrity check; "" for files from disk or other hosts, where it would fail. */
 function integrity(name: string): string {
   if (folder.origin !== location.origin || !folder.protocol.startsWith("http")) return "";
   return `sha256-${btoa(name.slice(0, 64).replace(/../g, (byte) => String.fromCharCode(Number.parseInt(byte, 16))))}`;
@@ -82,7 +82,7 @@ export function fetchAhead(name: string | undefined): void {
   if (name && !connection?.saveData) loadFile(name).catch(() => {});
 }
 
-/** A damaged file is to be fetched anew on the next attempt. */
+/** Forget a damaged file, so that the next attempt fetches it again. */
 export function forgetFile(name: string): void {
   loading.delete(name);
 }

@@ -1,4 +1,4 @@
-import type { Choices } from "../controls/view-state.js";
+import type { ViewState } from "../controls/view-state.js";
 
 /** A pair of functions by which a link writes a part of the state and reads it. */
 export interface Codec {
@@ -17,7 +17,7 @@ function plain(text: string): unknown {
   return text === "" || Number.isNaN(Number(text)) ? text : Number(text);
 }
 
-/** The address of a figure's state: `#figure~layer=2&heads=3,5`. Only what differs from the first state is in it. */
+/** Return a state as a link writes it, `layer=2&heads=3,5`: only the parts that differ from the first state. */
 export function encodeState<State extends object>(state: State, initial: State, codecs: Codecs = {}): string {
   const changed = Object.entries(state).filter(
     ([key, value]) => JSON.stringify(value) !== JSON.stringify(initial[key as keyof State]),
@@ -27,7 +27,7 @@ export function encodeState<State extends object>(state: State, initial: State, 
   return changed.map(([key, value]) => `${key}=${written(key, value)}`).join("&");
 }
 
-/** Throws where a part cannot be read; the view checks the rest. */
+/** Return the change of state in a link. Throws if a part cannot be read; the view checks the values. */
 export function decodeState(text: string, codecs: Codecs = {}): object {
   return Object.fromEntries(
     text.split("&").map((part) => {
@@ -57,18 +57,18 @@ function decoded(text: string): string {
   }
 }
 
-export function linkTo({ element, encoded }: Choices<object, never>["host"]): string {
+export function linkTo({ element, encoded }: ViewState<object, never>["host"]): string {
   return `${location.href.replace(/#.*/, "")}#${encodeURIComponent(idOf(element))}~${encoded}`;
 }
 
 /** Copy the link. If the clipboard is closed to us, put it into the address bar. */
-export async function copyLink<State extends object>(reader: Choices<State, never>): Promise<void> {
-  const link = linkTo(reader.host);
+export async function copyLink<State extends object>(choices: ViewState<State, never>): Promise<void> {
+  const link = linkTo(choices.host);
   try {
     await navigator.clipboard.writeText(link);
-    reader.note("Link copied");
+    choices.note("Link copied");
   } catch {
     history.replaceState(history.state, "", link);
-    reader.note("The link is in the address bar");
+    choices.note("The link is in the address bar");
   }
 }

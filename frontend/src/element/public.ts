@@ -18,11 +18,11 @@ export const tools: Omit<Attnviz, "define"> = {
 };
 
 declare global {
-  /** The scripts of views that have run before the script that they need, as functions; see `runWaiting`. */
+  /** The scripts of views that ran before the script they need, as functions; see `runWaiting`. */
   var attnvizWaiting: (() => void)[] | undefined;
 }
 
-/** Runs the views' scripts that have come too early: instant navigation may run a page's scripts in any order. */
+/** Run the views' scripts that came too early: instant navigation may run a page's scripts in any order. */
 export function runWaiting(): void {
   for (const run of globalThis.attnvizWaiting?.splice(0) ?? []) run();
 }

@@ -1,6 +1,6 @@
 /**
- * Opens what hides an element that a link leads to: closed `<details>`, and tabs in all the ways in which pages make
- * them. Returns whether anything was hidden.
+ * Open everything that hides the target of a link: closed `<details>`, and tabs in all the ways in which pages make
+ * them. Return whether anything was hidden.
  */
 export function reveal(element: Element): boolean {
   let opened = false;
@@ -31,7 +31,7 @@ function open(panel: Element): boolean {
   return !isHidden(panel);
 }
 
-/** Radio buttons side by side with their panels (sphinx-design, sphinx-inline-tabs), or all before all (Material). */
+/** Return a panel's radio button: beside it (sphinx-design, sphinx-inline-tabs), or before all panels (Material). */
 function inputOf(panel: Element): HTMLElement | null | undefined {
   const siblings = [...(panel.parentElement?.children ?? [])];
   const outside = [...(panel.parentElement?.parentElement?.children ?? [])].filter(isInput);
@@ -42,7 +42,7 @@ function inputOf(panel: Element): HTMLElement | null | undefined {
 
 const isInput = (element: Element): boolean => element.matches("input[type=radio], input[type=checkbox]");
 
-/** What says of itself that it opens the panel: ARIA, Bootstrap, a label or a link. */
+/** Return the element that declares that it opens the panel, by ARIA, Bootstrap, a label or a link. */
 function controlOf(panel: Element): HTMLElement | null {
   const root = panel.getRootNode() as Document | ShadowRoot;
   const named = panel.getAttribute("aria-labelledby")?.split(" ")[0];
@@ -53,5 +53,5 @@ function controlOf(panel: Element): HTMLElement | null {
   return root.querySelector<HTMLElement>(ways.join());
 }
 
-/** A button that stands inside (sphinx-togglebutton). */
+/** Return the button inside a panel's parent that opens it (sphinx-togglebutton). */
 const toggleIn = (panel: Element) => panel.parentElement?.querySelector<HTMLElement>(".toggle-button");

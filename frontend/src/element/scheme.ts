@@ -1,12 +1,12 @@
 import type { ReactiveController, ReactiveControllerHost } from "lit";
 import { contrast, luminance, over, type Rgba, toRgba } from "../lib/color.js";
 
-/** What the page around the figure looks like. */
+/** The colours of the page around the figure. */
 export interface Scheme {
   dark: boolean;
-  /** Opacity of pale text: as pale as can be with a contrast of 4.5:1. */
+  /** The opacity of pale text: the smallest that has a contrast of 4.5:1. */
   pale: number;
-  /** What is behind the figure, as CSS. */
+  /** The colour behind the figure, as CSS. */
   background: string;
 }
 
@@ -33,7 +33,7 @@ export function palest(text: Rgba, background: Rgba): number {
   return 1;
 }
 
-/** Light or dark is read off the colours themselves, so it holds for every theme and however it switches. */
+/** Return the scheme around an element, judged by the colours themselves, so that it fits every theme and switch. */
 export function schemeOf(element: Element): Scheme {
   const text = toRgba(getComputedStyle(element).color);
   const found = backgroundOf(element);
@@ -43,7 +43,7 @@ export function schemeOf(element: Element): Scheme {
   return { dark, pale: palest(text, background), background: `rgb(${background.slice(0, 3).join(" ")})` };
 }
 
-/** Follows the scheme of the docs theme live. */
+/** A controller that follows the scheme of the docs theme live. */
 export class SchemeController implements ReactiveController {
   current: Scheme = { dark: false, pale: 0.75, background: "Canvas" };
   private readonly themeAttributes = new MutationObserver(() => this.refresh());

@@ -2,10 +2,10 @@ import { inflate } from "../lib/packed.js";
 import type { Blob } from "./figure.js";
 import { forgetFile, loadFile } from "./files.js";
 
-/** Makes of a blob's bytes what a view reads. Throws if they do not fit. */
+/** A function that turns a blob's bytes into what a view reads. It throws if they do not fit. */
 export interface Decode<T> {
   (bytes: Uint8Array): T;
-  /** How many bytes there are at most, where that is known. */
+  /** The largest number of inflated bytes, where that is known. */
   most?: number;
 }
 
@@ -23,12 +23,12 @@ export class Store {
     return this.failed.has(blob);
   }
 
-  /** How much has been asked for, once all of it is here or has failed. */
+  /** Return the number of blobs asked for, once each of them has come or failed. */
   async settled(): Promise<number> {
     return (await Promise.allSettled(this.pending.values())).length;
   }
 
-  /** Also tries again what has failed before. */
+  /** Return a decoded blob. One that has failed before is tried again. */
   load<T>(blob: Blob, decode: Decode<T>): Promise<T> {
     const running = this.pending.get(blob);
     if (running) return running as Promise<T>;

@@ -2,7 +2,7 @@ import type { ReactiveController } from "lit";
 import type { Figure } from "./figure.js";
 import type { View, ViewHost } from "./view.js";
 
-/** A host within a host: a view's place in a figure that has several, with a life of its own. */
+/** A host within a host, for a view in a figure that has several; it is connected and disconnected by itself. */
 export class SubHost implements ViewHost {
   readonly view: View;
   private readonly controllers = new Set<ReactiveController>();
@@ -45,6 +45,10 @@ export class SubHost implements ViewHost {
 
   get element() {
     return this.parent.element;
+  }
+
+  get whole() {
+    return this.parent.whole;
   }
 
   get scheme() {

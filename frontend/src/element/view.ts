@@ -9,8 +9,10 @@ export interface ViewHost extends ReactiveControllerHost {
   /** The element in the page. */
   readonly element: HTMLElement;
   readonly scheme: Scheme;
-  /** The model that is shown, for saved pictures of a figure that has two. */
+  /** The description of the shown model, for saved pictures of a figure that has two; empty if it has one. */
   readonly about: string;
+  /** The data of the whole figure; a view within another view gets only a part of them. */
+  readonly whole: Figure;
   /** The state of the whole figure, as a link to it has it. */
   readonly encoded: string;
   /** True once the first picture is drawn. */
@@ -23,9 +25,9 @@ export interface ViewHost extends ReactiveControllerHost {
   notice(what: string, blobs: readonly Blob[]): TemplateResult;
   /** Return the view that draws a figure, made to live in `host`. Throws if there is none. */
   make(figure: Figure, host: ViewHost): View;
-  /** The first picture is drawn. */
+  /** Tell the host that the first picture is drawn. */
   drawn(): void;
-  /** The reader, not a program, has changed the state. */
+  /** Tell the host that the reader, not a program, has changed the state. */
   changed(): void;
 }
 
@@ -41,12 +43,14 @@ export interface Answers {
  * declared in `mkdocs_attnviz/static/attnviz.d.ts`; `test/public-types.ts` holds the two against each other.
  */
 export interface View extends ReactiveController, Answers {
-  /** Reading gives a copy. Writing merges; a bad value throws a RangeError that names it. */
+  /** The present state. Reading gives a copy. Writing merges; a bad value throws a RangeError that names it. */
   state: object;
   /** The codecs of those parts of the state that are more than a text, a number, true or false, or null. */
   readonly codecs?: Codecs;
   /** A name for what is shown in the present state; without one, the figure's sentence is its name in every state. */
   readonly label?: string;
+  /** True if the view's own menu has "About this figure"; the element shows it below any other view. */
+  readonly hasMenu?: boolean;
   /** Return what Lit can render: a template, or a node. */
   render(): unknown;
 }

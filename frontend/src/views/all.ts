@@ -5,15 +5,13 @@ import { FactorsView } from "./factors.js";
 import { attention } from "./index.js";
 import { LensView } from "./lens.js";
 import { PredictView } from "./predict.js";
-import { SaliencyView } from "./saliency.js";
 import { TokensView } from "./tokens.js";
 
-/** One line for each file in this folder; those in `own/` have scripts of their own. */
+/** The views of the files in this folder; those in `own/` have scripts of their own. */
 export const all: Record<string, ViewClass> = {
   ...attention,
   tokens: TokensView,
   predict: PredictView,
-  saliency: SaliencyView,
   lens: LensView,
   activations: ActivationsView,
   factors: FactorsView,

@@ -45,6 +45,10 @@ export class ComparedView implements View {
     return this.shown.view.codecs ?? {};
   }
 
+  get hasMenu(): boolean {
+    return Boolean(this.shown.view.hasMenu);
+  }
+
   get label(): string {
     const { about, view } = this.shown;
     return `${about}. ${view.label ?? (this.before ? this.figure.before : this.figure.of).label}`;

@@ -21,8 +21,8 @@ const nameOf = ({ state: { across_layers, layer, heads } }: WeightsController): 
 export class HeadView extends WeightsView {
   static readonly styles = [unsafeCSS(pictureCss), unsafeCSS(controlsCss), unsafeCSS(css)];
 
-  private readonly picture = new HeadPicture(this.reader);
-  private readonly besideReader = new BesideController(this.reader);
+  private readonly picture = new HeadPicture(this.choices);
+  private readonly besideChoices = new BesideController(this.choices);
   /** Made once it is wanted. */
   private other: HeadPicture | undefined;
 
@@ -38,33 +38,33 @@ export class HeadView extends WeightsView {
   }
 
   hostUpdated(): void {
-    this.besideReader.several = this.reader.several;
+    this.besideChoices.several = this.choices.several;
     this.beside?.updated();
     this.picture.updated();
   }
 
   /** The second picture, if there is one. */
   private get beside(): HeadPicture | null {
-    if (this.reader.state.beside && !this.other) {
-      this.other = new HeadPicture(this.besideReader);
+    if (this.choices.state.beside && !this.other) {
+      this.other = new HeadPicture(this.besideChoices);
       this.other.connect();
     }
-    const shown = this.reader.state.beside ? (this.other as HeadPicture) : null;
+    const shown = this.choices.state.beside ? (this.other as HeadPicture) : null;
     this.picture.twin = shown;
     if (shown) shown.twin = this.picture;
     return shown;
   }
 
   protected controls(): unknown {
-    const { reader } = this;
-    if (reader.state.beside) return [pairSelect(reader), howText(reader)];
-    return [layerSelect(reader), pairSelect(reader), this.squares(), howText(reader)];
+    const { choices } = this;
+    if (choices.state.beside) return [pairSelect(choices), howText(choices)];
+    return [layerSelect(choices), pairSelect(choices), this.squares(), howText(choices)];
   }
 
   protected options(): OptionsOf {
-    const { reader, picture } = this;
-    const { beside, across_layers } = reader.state;
-    const pair = (on: boolean) => (on ? reader.choose({ beside: this.nextHead() }) : this.close(true));
+    const { choices, picture } = this;
+    const { beside, across_layers } = choices.state;
+    const pair = (on: boolean) => (on ? choices.choose({ beside: this.nextHead() }) : this.close(true));
     const more = check("Two heads side by side", "Each with a picture of its own", Boolean(beside), pair);
     return {
       heads: !beside,
@@ -77,39 +77,39 @@ export class HeadView extends WeightsView {
 
   /** The head to begin with: the second one that is on, or the next one. */
   private nextHead(): { layer: number; head: number } {
-    const { layer, heads } = this.reader.state;
+    const { layer, heads } = this.choices.state;
     const [first = 0, second] = heads;
-    const offered = offeredHeads(this.figure, this.reader.stack, layer);
+    const offered = offeredHeads(this.figure, this.choices.stack, layer);
     return { layer, head: second ?? offered[(offered.indexOf(first) + 1) % offered.length] ?? first };
   }
 
   protected body(): unknown {
-    const { reader, besideReader, picture, beside } = this;
+    const { choices, besideChoices, picture, beside } = this;
     const table = this.table(); // asks for the weights, so they are fetched while the tokens are laid out
     if (!beside) return [picture.render(), table];
     return [
-      html`<div class="pair">${this.one(reader, picture)}${this.one(besideReader, beside)}</div>`,
+      html`<div class="pair">${this.one(choices, picture)}${this.one(besideChoices, beside)}</div>`,
       picture.legendLine,
       table,
-      this.table(besideReader, "Weights beside as a table"),
+      this.table(besideChoices, "Weights beside as a table"),
     ];
   }
 
   /** One of two pictures, with its own layer and head. */
-  private one(reader: WeightsController, picture: HeadPicture): TemplateResult {
-    const color = headColor(reader.state.heads[0] as number, this.host.scheme.dark);
-    const close = () => this.close(reader !== this.reader);
-    return html`<section class="one" aria-label=${reader.what}>
-      <p class="heading"><i .style="background:${color}"></i><b>${nameOf(reader)}</b>${layerSelect(reader)}${headSelect(reader)}
-        <button aria-label="Close ${nameOf(reader)}" data-tip="Close" @click=${close}>×</button></p>
+  private one(choices: WeightsController, picture: HeadPicture): TemplateResult {
+    const color = headColor(choices.state.heads[0] as number, this.host.scheme.dark);
+    const close = () => this.close(choices !== this.choices);
+    return html`<section class="one" aria-label=${choices.what}>
+      <p class="heading"><i .style="background:${color}"></i><b>${nameOf(choices)}</b>${layerSelect(choices)}${headSelect(choices)}
+        <button aria-label="Close ${nameOf(choices)}" data-tip="Close" @click=${close}>×</button></p>
       ${picture.render(nothing)}
     </section>`;
   }
 
   /** Leaves one head alone: the first, or the one beside it. */
   private close(first: boolean): void {
-    const { layer, heads } = first ? this.reader.state : this.besideReader.state;
-    this.reader.choose({ layer, heads, beside: null });
+    const { layer, heads } = first ? this.choices.state : this.besideChoices.state;
+    this.choices.choose({ layer, heads, beside: null });
     this.host.updateComplete.then(() => {
       this.host.element.shadowRoot?.querySelector<HTMLElement>(".square[aria-pressed=true]")?.focus();
     });
@@ -117,46 +117,46 @@ export class HeadView extends WeightsView {
 
   protected override at(event: Event): WeightsController {
     const section = (event.target as Element).closest(".one");
-    return section?.previousElementSibling ? this.besideReader : this.reader;
+    return section?.previousElementSibling ? this.besideChoices : this.choices;
   }
 
   private sheet(): Sheet | null {
-    const { reader, besideReader, picture, beside } = this;
+    const { choices, besideChoices, picture, beside } = this;
     if (!beside) return picture.sheet();
     const { dark } = this.host.scheme;
-    const titled = (reader: WeightsController, picture: HeadPicture) => ({
-      title: nameOf(reader),
-      color: headColor(reader.state.heads[0] as number, dark),
+    const titled = (choices: WeightsController, picture: HeadPicture) => ({
+      title: nameOf(choices),
+      color: headColor(choices.state.heads[0] as number, dark),
       sheet: picture.sheet(),
     });
-    return sideBySide(titled(reader, picture), titled(besideReader, beside));
+    return sideBySide(titled(choices, picture), titled(besideChoices, beside));
   }
 
   private squares(): unknown {
-    const { reader, host } = this;
-    const { layer, heads, across_layers } = reader.state;
+    const { choices, host } = this;
+    const { layer, heads, across_layers } = choices.state;
     if (across_layers === "rollout") return "";
-    const offered = offeredHeads(this.figure, reader.stack, layer);
+    const offered = offeredHeads(this.figure, choices.stack, layer);
     return headSquares({
       offered,
       active: heads,
       dark: host.scheme.dark,
-      toggle: (head) => reader.choose({ heads: toggleHead(reader.state.heads, head) }),
-      isolate: (head) => reader.choose({ heads: isolateHead(reader.state.heads, head, offered) }),
+      toggle: (head) => choices.choose({ heads: toggleHead(choices.state.heads, head) }),
+      isolate: (head) => choices.choose({ heads: isolateHead(choices.state.heads, head, offered) }),
     });
   }
 
   protected free(): boolean {
-    const locked = this.reader.state.selected !== null;
-    if (locked) this.reader.choose({ selected: null });
+    const locked = this.choices.state.selected !== null;
+    if (locked) this.choices.choose({ selected: null });
     return locked;
   }
 
   protected summary(): string[] {
-    const { reader, besideReader, picture, beside } = this;
-    const where = `${reader.where}${reader.state.selected ? ", locked" : ""}`;
+    const { choices, besideChoices, picture, beside } = this;
+    const where = `${choices.where}${choices.state.selected ? ", locked" : ""}`;
     if (!beside) return [where, picture.text];
-    const told = (reader: WeightsController, { text }: HeadPicture) => (text ? `${nameOf(reader)}: ${text}` : "");
-    return [where, told(reader, picture), told(besideReader, beside)];
+    const told = (choices: WeightsController, { text }: HeadPicture) => (text ? `${nameOf(choices)}: ${text}` : "");
+    return [where, told(choices, picture), told(besideChoices, beside)];
   }
 }

@@ -4,7 +4,7 @@ import { MatrixView } from "./matrix.js";
 import { ModelView } from "./model.js";
 import { NeuronView } from "./neuron.js";
 
-/** Views of attention: the script of pages that have no others. */
+/** The views of attention: all that the script of a page without others needs. */
 export const attention: Record<string, ViewClass> = {
   head: HeadView,
   matrix: MatrixView,

@@ -2,7 +2,9 @@ import { html, nothing, type TemplateResult, unsafeCSS } from "lit";
 import { choice } from "../attention/controls.js";
 import type { Sheet } from "../charts/svg.js";
 import { accent, DEEPEST, ground, tint } from "../charts/tint.js";
+import gridCss from "../charts/token-grid.css";
 import { type Grid, type GridCell, type GridPlace, TokenGrid } from "../charts/token-grid.js";
+import { gridSheet } from "../charts/token-grid-sheet.js";
 import { percent, type Top, topLines, topList } from "../charts/top.js";
 import { type Ramp, ramp } from "../controls/legend.js";
 import { PanelView } from "../controls/panel-view.js";
@@ -15,7 +17,7 @@ import type { ViewHost } from "../element/view.js";
 import { oneOf, position } from "../lib/checks.js";
 import { json } from "../lib/json-blob.js";
 import { memo } from "../lib/memo.js";
-import { pieces, plainText } from "../lib/token.js";
+import { plainText } from "../lib/token.js";
 import css from "./lens.css";
 import topCss from "./tokens.css";
 
@@ -25,7 +27,6 @@ const WRITTEN: [string, string][] = [
   ["top", "top token"],
   ["actual", "rank of the actual token"],
 ];
-const [ROW, CHARACTER] = [26, 8];
 /** A ground paler than this says nothing. */
 const LEAST = 0.03;
 
@@ -44,7 +45,7 @@ interface Lens {
 
 /** Layers × positions: what the model would say if a layer were its last. */
 export class LensView extends PanelView<LensState, LensFigure> {
-  static readonly styles = [unsafeCSS(topCss), unsafeCSS(css)];
+  static readonly styles = [unsafeCSS(topCss), unsafeCSS(gridCss), unsafeCSS(css)];
 
   private pointed: GridPlace | null = null;
   private readonly grid = new TokenGrid("Logit lens: layers by positions, the last layer on top", {
@@ -315,43 +316,5 @@ function gridOf({ layers, expected, sequences, read }: LensFigure): Grid {
     rows: Array.from({ length: layers + 1 }, (_, i) => layerName(layers - i)),
     above: expected && { name: "actual", tokens: expected },
     below: { name: "input", tokens, special },
-  };
-}
-
-/** A grid of tokens for a file. */
-function gridSheet(
-  { rows, above, below }: Grid,
-  cell: (place: GridPlace) => GridCell,
-  { ink, pale }: { ink: string; pale: string },
-): Sheet {
-  const shown = (token: string | null | undefined) =>
-    pieces(token ?? " ")
-      .map(({ text }) => text)
-      .join("");
-  const lines = [
-    ...(above ? [{ name: above.name, cells: above.tokens.map((token): GridCell => ({ text: token ?? "" })) }] : []),
-    ...rows.map((name, row) => ({ name, cells: below.tokens.map((_, col) => cell({ row, col })) })),
-    { name: below.name, cells: below.tokens.map((text): GridCell => ({ text })) },
-  ];
-  const widths = below.tokens.map((_, col) =>
-    Math.max(32, ...lines.map(({ cells }) => CHARACTER * shown(cells[col]?.text).length + 12)),
-  );
-  const starts = widths.map((_, col) => widths.slice(0, col).reduce((sum, width) => sum + width, 96));
-  return {
-    width: widths.reduce((sum, width) => sum + width, 96),
-    height: ROW * lines.length,
-    draw: (pen) =>
-      lines.forEach(({ name, cells }, line) => {
-        const y = ROW * line;
-        pen.text(name, 0, y + 18, { color: pale });
-        cells.forEach(({ text, background, ink: own }, col) => {
-          const [x, width] = [starts[col] as number, widths[col] as number];
-          if (background) {
-            pen.fillStyle = background;
-            pen.fillRect(x + 1, y + 1, width - 2, ROW - 2);
-          }
-          if (text !== "") pen.text(shown(text), x + width / 2, y + 18, { anchor: "middle", color: own || ink });
-        });
-      }),
   };
 }

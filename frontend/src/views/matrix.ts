@@ -46,8 +46,8 @@ export class MatrixView extends WeightsView {
   }
 
   protected controls(): unknown {
-    const { reader } = this;
-    return [layerSelect(reader), headSelect(reader), pairSelect(reader), howText(reader), this.zoomButton()];
+    const { choices } = this;
+    return [layerSelect(choices), headSelect(choices), pairSelect(choices), howText(choices), this.zoomButton()];
   }
 
   protected options(): OptionsOf {
@@ -63,34 +63,34 @@ export class MatrixView extends WeightsView {
   protected summary(): string[] {
     const heat = this.heat();
     const reading = heat && this.reading(heat);
-    const locked = this.reader.state.cell ? ", locked" : "";
-    return [`${this.reader.where}${locked}`, reading ? spoken(reading) : ""];
+    const locked = this.choices.state.cell ? ", locked" : "";
+    return [`${this.choices.where}${locked}`, reading ? spoken(reading) : ""];
   }
 
   protected free(): boolean {
-    const locked = this.reader.state.cell != null;
-    if (locked) this.reader.choose({ cell: null });
+    const locked = this.choices.state.cell != null;
+    if (locked) this.choices.choose({ cell: null });
     return locked;
   }
 
   private zoomButton(): TemplateResult | typeof nothing {
-    const { zoom } = this.reader.state;
+    const { zoom } = this.choices.state;
     const { element } = this.map;
     const needless = element.clientWidth > 0 && this.map.fits(element.clientWidth, this.room(AROUND));
     if (needless && zoom === "fit") return nothing;
     const enlarged = zoom === "cells";
-    const change = () => this.reader.choose({ zoom: enlarged ? "fit" : "cells" });
+    const change = () => this.choices.choose({ zoom: enlarged ? "fit" : "cells" });
     return html`<button aria-pressed=${enlarged} @click=${change}>Zoom</button>`;
   }
 
   hostUpdated(): void {
     if (!this.map.element.isConnected) return;
-    const { reader } = this;
-    const { left, right } = reader.tokensOfBoth();
-    const { cell, filter } = reader.state;
+    const { choices } = this;
+    const { left, right } = choices.tokensOfBoth();
+    const { cell, filter } = choices.state;
     const [from, to] = filter === "all" ? ["", ""] : [...filter.toUpperCase()].map((name) => ` ${name}`);
     const names = [`from${from} ↓`, `attends to${to} →`];
-    this.map.arrange(left, right, reader.range("left"), reader.range("right"), names);
+    this.map.arrange(left, right, choices.range("left"), choices.range("right"), names);
     const [row, col] = [left.slots[cell?.row ?? -1] ?? -1, right.slots[cell?.col ?? -1] ?? -1];
     this.map.locked = row >= 0 && col >= 0 ? { row, col } : null;
     this.refresh();
@@ -98,7 +98,7 @@ export class MatrixView extends WeightsView {
 
   private refresh(): void {
     if (!this.map.visible) return;
-    this.shown = this.reader.shown();
+    this.shown = this.choices.shown();
     clearTimeout(this.loadingTimer);
     if (this.shown) this.draw();
     else this.loadingTimer = window.setTimeout(() => this.draw(), LOADING_MS);
@@ -106,7 +106,7 @@ export class MatrixView extends WeightsView {
 
   private draw(): void {
     const heat = this.heat();
-    this.map.show(heat, this.reader.state.zoom === "cells", this.room(AROUND));
+    this.map.show(heat, this.choices.state.zoom === "cells", this.room(AROUND));
     if (heat) render(legendText(this.legend(heat)), this.legendLine);
     this.tell(heat);
     if (heat) this.host.drawn();
@@ -118,26 +118,26 @@ export class MatrixView extends WeightsView {
     const { rows, cols } = this.map.layout;
     const [head = 0, color = "#000000"] = [shown.heads[0], shown.colors[0]];
     const scale = this.scaled(shown.layer, head, rows, cols);
-    const { contrast } = this.reader.state;
+    const { contrast } = this.choices.state;
     const inks = this.inked(color, scale.most, contrast, this.host.scheme);
     return { layer: shown.layer, head, color, contrast, rows, cols, scale, inks };
   }
 
   private toggle({ row, col }: MatrixCell): void {
-    const { left, right } = this.reader.tokensOfBoth();
+    const { left, right } = this.choices.tokensOfBoth();
     const { locked } = this.map;
     const same = locked?.row === row && locked.col === col;
     const cell = { row: left.groups[row]?.[0] as number, col: right.groups[col]?.[0] as number };
-    this.reader.choose({ cell: same ? null : cell });
+    this.choices.choose({ cell: same ? null : cell });
   }
 
   private point(announce: boolean): void {
     this.tell(this.heat());
-    if (announce) this.reader.announce();
+    if (announce) this.choices.announce();
   }
 
   private tell(heat: Heat | null): void {
-    render(heat ? this.detail(heat) : this.reader.notice(), this.readout);
+    render(heat ? this.detail(heat) : this.choices.notice(), this.readout);
   }
 
   private detail(heat: Heat): TemplateResult {
@@ -148,7 +148,7 @@ export class MatrixView extends WeightsView {
   /** The reading of the cell that is pointed at or locked; null if there is none. */
   private reading({ layer, head }: Heat): Part[] | null {
     const { cell } = this.map;
-    const { left, right } = this.reader.tokensOfBoth();
+    const { left, right } = this.choices.tokensOfBoth();
     if (!cell || cell.row >= left.tokens.length || cell.col >= right.tokens.length) return null;
     const weight = layer.weight(head, cell.row, cell.col);
     return [named(left.tokens, cell.row), " → ", named(right.tokens, cell.col), `: ${weight.toFixed(3)}`];
@@ -200,7 +200,7 @@ export class MatrixView extends WeightsView {
   private writeTokens(pen: SvgPen): void {
     const { size, margin, rows, cols, names } = this.map.layout;
     const [wide, tall] = size;
-    const { left, right } = this.reader.tokensOfBoth();
+    const { left, right } = this.choices.tokensOfBoth();
     const { ink, pale } = inks(this.host.scheme.dark, this.host.scheme.pale);
     const every = Math.ceil(12 / tall);
     const color = (special: number[], index: number) => (special.includes(index) ? pale : ink);

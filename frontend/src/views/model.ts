@@ -41,7 +41,7 @@ export class ModelView extends WeightsView {
     point: (cell) => this.point(cell),
     toggle: (cell, keys) => this.toggle(cell, keys),
   });
-  private readonly detail = new HeadPicture(this.reader);
+  private readonly detail = new HeadPicture(this.choices);
   private readonly readout = Object.assign(document.createElement("div"), { className: "readout" });
   private readonly resizes = new ResizeObserver(() => this.layOut());
   /** Paints anew only if what it shows, and how large, has changed. */
@@ -66,7 +66,7 @@ export class ModelView extends WeightsView {
   }
 
   private overview(): Overview | undefined {
-    const { stack } = this.reader;
+    const { stack } = this.choices;
     const [rows, cols] = [stack.rows, stack.cols].map((name) => findSequence(this.figure, name).tokens.length);
     return (
       stack.overview &&
@@ -75,7 +75,7 @@ export class ModelView extends WeightsView {
   }
 
   private patterns(): Patterns | undefined {
-    const { stack } = this.reader;
+    const { stack } = this.choices;
     const [rows, cols] = [stack.rows, stack.cols].map((name) => findSequence(this.figure, name).tokens);
     return (
       stack.patterns &&
@@ -83,15 +83,15 @@ export class ModelView extends WeightsView {
     );
   }
 
-  protected override turns = (): boolean => this.reader.state.open != null;
+  protected override turns = (): boolean => this.choices.state.open != null;
 
   protected controls(): unknown {
-    const { reader } = this;
+    const { choices } = this;
     const sort = () =>
-      choice("Sort by", reader.state.order as string, ORDERS, (order) =>
-        reader.choose({ order: order as NonNullable<State["order"]> }),
+      choice("Sort by", choices.state.order as string, ORDERS, (order) =>
+        choices.choose({ order: order as NonNullable<State["order"]> }),
       );
-    return [pairSelect(reader), reader.stack.patterns ? sort() : nothing];
+    return [pairSelect(choices), choices.stack.patterns ? sort() : nothing];
   }
 
   protected options(): OptionsOf {
@@ -106,10 +106,10 @@ export class ModelView extends WeightsView {
   }
 
   private legend(): Legend {
-    const { host, reader } = this;
+    const { host, choices } = this;
     const text = "Opacity = weight · colour = head · rows of a small picture attend to its columns";
     const color = (share: number) =>
-      ground(neutral(host.scheme.dark), shade(share, 1, reader.state.contrast), host.scheme);
+      ground(neutral(host.scheme.dark), shade(share, 1, choices.state.contrast), host.scheme);
     return { text, ramp: ramp(["0", "1"], color) };
   }
 
@@ -124,9 +124,9 @@ export class ModelView extends WeightsView {
   }
 
   private opened(): TemplateResult | null {
-    const { open } = this.reader.state;
+    const { open } = this.choices.state;
     if (!open) return null;
-    const title = this.reader.where;
+    const title = this.choices.where;
     return html`<section class="opened" aria-label=${title}>
       <p class="title">${title} <button aria-label="Close" data-tip="Close" @click=${() => this.close()}>×</button></p>
       ${this.detail.render(nothing)}${this.table()}
@@ -136,20 +136,20 @@ export class ModelView extends WeightsView {
   /** While none is open: what is told of each head, as a table. */
   private heads(): unknown {
     const patterns = this.patterns();
-    if (!this.reader.open.table || !patterns) return nothing;
-    return tableText(this.patternTable(this.figure, this.reader.stack, patterns));
+    if (!this.choices.open.table || !patterns) return nothing;
+    return tableText(this.patternTable(this.figure, this.choices.stack, patterns));
   }
 
   private toggle(cell: Cell, keys: boolean): void {
-    const { open } = this.reader.state;
+    const { open } = this.choices.state;
     const same = open?.layer === cell.layer && open.head === cell.head;
-    this.reader.choose({ open: same ? null : cell });
+    this.choices.choose({ open: same ? null : cell });
     if (!same) this.host.updateComplete.then(() => this.reveal(keys));
   }
 
   private close(): void {
-    const { open } = this.reader.state;
-    this.reader.choose({ open: null });
+    const { open } = this.choices.state;
+    this.choices.choose({ open: null });
     if (open) this.grid.focus(open);
   }
 
@@ -162,26 +162,26 @@ export class ModelView extends WeightsView {
   }
 
   protected free(): boolean {
-    const { selected, open } = this.reader.state;
-    if (selected) this.reader.choose({ selected: null });
+    const { selected, open } = this.choices.state;
+    if (selected) this.choices.choose({ selected: null });
     else if (open) this.close();
     return Boolean(selected ?? open);
   }
 
   hostUpdated(): void {
     if (!this.grid.element.isConnected) return;
-    const { figure, reader } = this;
-    const { stack } = reader;
+    const { figure, choices } = this;
+    const { stack } = choices;
     const offered = new Map(stack.layers.map(({ layer }) => [layer, offeredHeads(figure, stack, layer)]));
     const heads = [...new Set([...offered.values()].flat())].sort((a, b) => a - b);
     const patterns = this.patterns();
-    if (patterns && reader.state.order === "pattern") {
+    if (patterns && choices.state.order === "pattern") {
       const cells = [...offered].flatMap(([layer, found]) => found.map((head) => ({ layer, head })));
       this.grid.group([...offered.keys()], heads, patterns.groups(cells));
     } else {
       this.grid.arrange([...offered.keys()], heads, ({ layer, head }) => offered.get(layer)?.includes(head) ?? false);
     }
-    this.grid.mark(reader.state.open ?? null);
+    this.grid.mark(choices.state.open ?? null);
     if (patterns) this.describe(patterns, this.grid.arranged);
     this.layOut();
     this.detail.updated();
@@ -216,7 +216,7 @@ export class ModelView extends WeightsView {
   private thumbs(): Thumbs | undefined {
     const overview = this.overview();
     if (!overview) return undefined;
-    const { stack, state } = this.reader;
+    const { stack, state } = this.choices;
     const [rows, cols] = [stack.rows, stack.cols].map((name, i) =>
       filteredParts(findSequence(this.figure, name), state.filter, i === 0),
     );
@@ -231,7 +231,7 @@ export class ModelView extends WeightsView {
 
   private tell(): void {
     const { pointed: cell } = this;
-    const { overview } = this.reader.stack;
+    const { overview } = this.choices.stack;
     const found = this.patterns();
     const hint = html`<span class="detail pale">Choose a head to see it in full</span>`;
     const empty = overview && !this.overview() ? this.host.notice("the overview", [overview]) : hint;
@@ -246,17 +246,17 @@ export class ModelView extends WeightsView {
   }
 
   private sheet(): Sheet | null {
-    if (this.reader.state.open) return this.detail.sheet();
+    if (this.choices.state.open) return this.detail.sheet();
     const { dark, pale } = this.host.scheme;
     return this.overview() ? this.grid.sheet(inks(dark, pale).pale) : null;
   }
 
   protected summary(): string[] {
-    const { open, selected, order } = this.reader.state;
-    if (!open) return [this.reader.where, `sorted by ${new Map<string, string>(ORDERS).get(order as string)}`];
-    if (selected) return [`${this.reader.where}, locked`, this.detail.text];
+    const { open, selected, order } = this.choices.state;
+    if (!open) return [this.choices.where, `sorted by ${new Map<string, string>(ORDERS).get(order as string)}`];
+    if (selected) return [`${this.choices.where}, locked`, this.detail.text];
     const weighing = this.weighing();
-    const strongest = weighing && spoken(strongestWeights(weighing, this.reader.stack.causal ?? false));
+    const strongest = weighing && spoken(strongestWeights(weighing, this.choices.stack.causal ?? false));
     const pattern = this.patterns()?.pattern(open.layer, open.head) ?? "open";
     return [`Layer ${open.layer}, head ${open.head}`, [pattern, strongest].filter(Boolean).join("; ")];
   }

@@ -1,11 +1,11 @@
 import { html, nothing, type TemplateResult, unsafeCSS } from "lit";
-import { AttentionChoices } from "../attention/choices.js";
 import { choice, layerKey, layerSelect, numbers, pairSelect, stackSelect } from "../attention/controls.js";
 import { attentionOf } from "../attention/figure.js";
 import { initialState, mergeState, type NeuronChange, type NeuronState } from "../attention/neuron-state.js";
 import { files, optionsButton } from "../attention/options.js";
 import { offeredHeads } from "../attention/state.js";
 import { AttentionView } from "../attention/view.js";
+import { AttentionViewState } from "../attention/view-state.js";
 import { closeOptions } from "../attention/weights-view.js";
 import { NeuronStage } from "../charts/neuron-stage.js";
 import { tableText } from "../controls/table.js";
@@ -13,7 +13,7 @@ import type { Figure } from "../element/figure.js";
 import type { ViewHost } from "../element/view.js";
 import css from "./neuron.css";
 
-class NeuronChoices extends AttentionChoices<NeuronState, NeuronChange> {
+class NeuronViewState extends AttentionViewState<NeuronState, NeuronChange> {
   override get where(): string {
     return `${super.where}, head ${this.state.head}`;
   }
@@ -23,14 +23,14 @@ class NeuronChoices extends AttentionChoices<NeuronState, NeuronChange> {
 export class NeuronView extends AttentionView<NeuronState, NeuronChange> {
   static readonly styles = [unsafeCSS(css)];
 
-  protected readonly reader: NeuronChoices;
+  protected readonly choices: NeuronViewState;
   private stage: NeuronStage;
 
   constructor(host: ViewHost, given: Figure) {
     super();
     const figure = attentionOf(given);
-    this.reader = new NeuronChoices(host, figure, initialState(figure), mergeState, () => this.summary());
-    this.stage = new NeuronStage(this.reader);
+    this.choices = new NeuronViewState(host, figure, initialState(figure), mergeState, () => this.summary());
+    this.stage = new NeuronStage(this.choices);
     host.addController(this);
   }
 
@@ -48,7 +48,7 @@ export class NeuronView extends AttentionView<NeuronState, NeuronChange> {
   }
 
   render(): TemplateResult {
-    const { reader: choices } = this;
+    const { choices } = this;
     if (choices.state.stack !== this.stage.name) this.changeStage();
     return html`<div class="view neuron-view" @keydown=${this.keydown}>
       <div class="controls">
@@ -62,26 +62,26 @@ export class NeuronView extends AttentionView<NeuronState, NeuronChange> {
 
   private changeStage(): void {
     this.stage.disconnect();
-    this.stage = new NeuronStage(this.reader);
+    this.stage = new NeuronStage(this.choices);
     this.stage.connect();
   }
 
   private headSelect(): TemplateResult {
-    const { figure, stack, state } = this.reader;
+    const { figure, stack, state } = this.choices;
     const offered = numbers(offeredHeads(figure, stack, state.layer));
-    return choice("Head", state.head, offered, (head) => this.reader.choose({ head }));
+    return choice("Head", state.head, offered, (head) => this.choices.choose({ head }));
   }
 
   private options(): TemplateResult | typeof nothing {
-    const { reader: choices } = this;
+    const { choices } = this;
     if (!choices.open.options) return nothing;
     return html`<div class="options" role="group" aria-label="Options">
-      <span class="actions">${files(choices, { sheet: () => this.stage.sheet(), legend: this.stage.legend })}</span>
+      ${files(choices, { sheet: () => this.stage.sheet(), legend: this.stage.legend })}
     </div>`;
   }
 
   private readonly keydown = (event: KeyboardEvent): void => {
-    const { reader: choices } = this;
+    const { choices } = this;
     const { selected, expanded } = choices.state;
     if (layerKey(choices, event) || event.ctrlKey || event.metaKey) return;
     const away = event.key === "Escape";
@@ -95,12 +95,12 @@ export class NeuronView extends AttentionView<NeuronState, NeuronChange> {
   };
 
   private expand(expanded: number): void {
-    this.reader.choose({ expanded, selected: null });
+    this.choices.choose({ expanded, selected: null });
   }
 
   private summary(): string[] {
-    const { selected, expanded } = this.reader.state;
+    const { selected, expanded } = this.choices.state;
     const how = expanded === null ? (selected ? ", locked" : "") : ", expanded";
-    return [`${this.reader.where}${how}`, this.stage.text];
+    return [`${this.choices.where}${how}`, this.stage.text];
   }
 }

@@ -51,7 +51,7 @@ def _length(entry: Entry, selection: Selection) -> str:
 def _strongest(entry: Entry, selection: Selection, window: Window) -> str:
     """Return a sentence about the strongest weight that the window shows."""
     if is_plain(selection.options):
-        return _strongest_of_layer(entry, selection)
+        return _strongest_of_layer(entry, selection, window.layer)
     weight = window.strongest(rows_without_choice(entry, selection.stack, window.rows.groups, window.cols.groups))
     if weight is None or any(side.total > len(side.texts) for side in (window.rows, window.cols)):
         return ""
@@ -88,13 +88,15 @@ def rows_without_choice(
     return [number for number, _ in takewhile(lambda each: is_without(each[1]), enumerate(rows))]
 
 
-def _strongest_of_layer(entry: Entry, selection: Selection) -> str:
-    """Return a sentence about the strongest weight of all tokens and the strongest weight between words."""
+def _strongest_of_layer(entry: Entry, selection: Selection, layer: Layer | None) -> str:
+    """Return a sentence about the strongest weight of all tokens and the strongest weight between words. The `layer`
+    is read from the entry unless the window has it."""
     options = selection.options
     stack = entry.meta["stacks"][selection.stack]
     rows, cols = (sequence(entry, stack[side], pretty=options.prettify_tokens) for side in ("rows", "cols"))
     heads = selection.stacks[selection.stack][selection.layer]
-    layer = Layer(entry.blobs[f"{selection.stack}/{selection.layer}"], len(rows["tokens"]), len(cols["tokens"]), heads)
+    blob = entry.blobs[f"{selection.stack}/{selection.layer}"]
+    layer = layer or Layer(blob, len(rows["tokens"]), len(cols["tokens"]), heads)
 
     tokens = ([[position] for position in range(len(side["tokens"]))] for side in (rows, cols))
     forced = rows_without_choice(entry, selection.stack, *tokens)

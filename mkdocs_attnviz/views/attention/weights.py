@@ -64,6 +64,10 @@ class Layer:
         start = head * self.rows * self.cols + row
         return list(map(WEIGHT.__getitem__, self._steps[start : start + self.rows * self.cols : self.rows]))
 
+    def step(self, head: int, row: int, col: int) -> int:
+        """Return the stored byte of one weight."""
+        return self._steps[(head * self.cols + col) * self.rows + row]
+
     def diagonal(self, head: int, offset: int) -> bytes:
         """Return the stored bytes from each token to the token `offset` positions later, where both exist."""
         first = max(0, -offset)
@@ -104,8 +108,9 @@ def mean(steps: bytes) -> float:
     return sum(map(WEIGHT.__getitem__, steps)) / len(steps)
 
 
-def scaled(blob: bytes, groups: int, length: int | None = None) -> list[list[float]]:
-    """Return the values in a blob in the *scaled* encoding of `models/encoding.py`, of shape (groups, length).
+def scaled(blob: bytes, groups: int, length: int | None = None, only: range | None = None) -> list[list[float]]:
+    """Return the values in a blob in the *scaled* encoding of `models/encoding.py`, of shape (groups, length), or those
+    of `only` some of the groups.
 
     Raises:
         ValueError: if the blob has another size.
@@ -119,4 +124,5 @@ def scaled(blob: bytes, groups: int, length: int | None = None) -> list[list[flo
     if sys.byteorder == "big":
         steps.byteswap()
     size = len(steps) // groups
-    return [[step * scale for step in steps[n * size : (n + 1) * size]] for n, scale in enumerate(scales)]
+    wanted = range(groups) if only is None else only
+    return [[step * scales[n] for step in steps[n * size : (n + 1) * size]] for n in wanted]

@@ -50,6 +50,8 @@ class Window:
     """The numbers of the heads, which determine their colours; None for several heads combined."""
     values: bytes | list[Rows]
     """The weights of each of `heads`, row by row: bytes as an entry stores them, or numbers if weights are combined."""
+    layer: Layer | None = None
+    """The layer of the weights, if they are those of one layer as the entry stores them."""
 
     @cached_property
     def weights(self) -> list[Rows]:
@@ -95,7 +97,8 @@ def window(block: Block, entry: Entry, selection: Selection) -> Window:
     across_heads = options.across_heads if isinstance(options, WeightOptions) else None
     if rows.is_plain and cols.is_plain and not weighted and across_layers is None and across_heads is None:
         layer = _Reader(entry, selection, selection.layer, "", weighted=False)
-        return Window(rows, cols, list(chosen), b"".join(layer.steps(head, rows, cols) for head in chosen))
+        steps = b"".join(layer.steps(head, rows, cols) for head in chosen)
+        return Window(rows, cols, list(chosen), steps, layer.layer)
     numbers = [selection.layer] if across_layers is None else list(selection.stacks[selection.stack])
     layers: list[list[Rows]] = [[] for _ in chosen]
     for number in numbers:  # one at a time: a layer may be large
@@ -153,13 +156,13 @@ class _Reader:
         rows, cols = (len(entry.meta["sequences"][stack[side]]["tokens"]) for side in ("rows", "cols"))
         name = f"{selection.stack}/{number}"
         self.heads = 1 if part else selection.stacks[selection.stack][number]
-        self._layer = Layer(entry.blobs[name + part], rows, rows if part else cols, self.heads)
+        self.layer = Layer(entry.blobs[name + part], rows, rows if part else cols, self.heads)
         self._norms = scaled(entry.blobs[f"{name}/values"], self.heads, cols) if weighted else None
 
     def steps(self, head: int, rows: Side, cols: Side) -> bytes:
         """Return the stored bytes between the first tokens, of shape (rows, cols)."""
-        first = self._layer.steps(head)[: self._layer.rows * len(cols.groups)]
-        return b"".join(first[row :: self._layer.rows] for row in range(len(rows.groups)))
+        first = self.layer.steps(head)[: self.layer.rows * len(cols.groups)]
+        return b"".join(first[row :: self.layer.rows] for row in range(len(rows.groups)))
 
     def window(self, head: int, rows: Side, cols: Side) -> Rows:
         """Return the weights of a head between groups of tokens."""
@@ -167,7 +170,7 @@ class _Reader:
 
     def _row(self, head: int, row: int, cols: Side) -> list[float]:
         """Return the weights of one token to the groups of columns."""
-        weights = self._layer.row(head, row)
+        weights = self.layer.row(head, row)
         if self._norms is not None:
             passed = [weight * norm for weight, norm in zip(weights, self._norms[head], strict=True)]
             total = sum(passed) or 1

@@ -7,6 +7,7 @@ import struct
 import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 from mkdocs_attnviz.views.attention.overview import LEVELS, SIDE, Grid, coarser
@@ -100,6 +101,7 @@ def _values(grid: Grid, weights: Sequence[Sequence[float]], wide: int, digits: i
                 yield f'<text class="v i{level}" x="{wide * (col + 0.5):g}" y="{TALL * row + 16}">{text}</text>'
 
 
+@lru_cache(maxsize=1000)
 def _ink_rules(colour: str, background: str) -> str:
     """Return a CSS rule for each level: black or white, whichever is readable on its shade."""
     inks: dict[str, list[str]] = defaultdict(list)

@@ -9,7 +9,7 @@ from typing import Any
 
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.views.attention.options import Selection
-from mkdocs_attnviz.views.attention.overview import LEVELS, Grid
+from mkdocs_attnviz.views.attention.overview import LEVELS
 from mkdocs_attnviz.views.attention.weights import scaled
 from mkdocs_attnviz.views.attention.window import Side, Window
 from mkdocs_attnviz.views.drawing import Picture
@@ -52,9 +52,9 @@ def expansion(entry: Entry, selection: Selection, first: Window, row: int) -> Ex
     neurons, head = layer["neurons"], selection.heads[0]
     name, d = f"{selection.stack}/{selection.layer}", neurons["d"]
     rows, cols = (len(entry.meta["sequences"][meta[side]]["tokens"]) for side in ("rows", "cols"))
-    queries = scaled(entry.blobs[f"{name}/q"], layer["heads"] * d, rows)[head * d : (head + 1) * d]
+    queries = scaled(entry.blobs[f"{name}/q"], layer["heads"] * d, rows, range(head * d, (head + 1) * d))
     group = head * neurons["kv_heads"] // layer["heads"]
-    keys = scaled(entry.blobs[f"{name}/k"], neurons["kv_heads"] * d, cols)[group * d : (group + 1) * d]
+    keys = scaled(entry.blobs[f"{name}/k"], neurons["kv_heads"] * d, cols, range(group * d, (group + 1) * d))
     most_q, most_k = ([max(map(abs, values), default=0.0) for values in side] for side in (queries, keys))
     largest = max(most_q), max(most_k), max(q * k for q, k in zip(most_q, most_k, strict=True))
     position = first.rows.groups[row][0]
@@ -98,35 +98,40 @@ def picture(first: Window, opened: Expansion, theme: str) -> Picture:
 
 
 def _strips(opened: Expansion, rows: int, box: str, width: int, height: int) -> Iterator[str]:
-    """Yield all strips as two images, one of positive and one of negative numbers. A pixel is as wide as a neuron."""
-    d = len(opened.query)
-    blank = [0.0] * d
-    fan, gap = ([0.0] * max(1, round(px * d / STRIP)) for px in (FAN, GAP))
-    lines = []
-    for row in range(rows):
-        seen = row < len(opened.keys)
-        keys = opened.keys[row] if seen else blank
-        products = opened.products(row) if seen and not opened.masked[row] else blank
-        parts = (opened.query if row == opened.row else blank, keys, products)
-        shares = [[value / (most or 1) for value in part] for part, most in zip(parts, opened.largest, strict=True)]
-        if seen and opened.masked[row]:
-            shares[1] = [MASKED * share for share in shares[1]]
-        lines.append([*shares[0], *fan, *shares[1], *gap, *shares[2]])
+    """Yield all strips as two images, one of negative and one of positive numbers. A pixel is as wide as a neuron."""
     whole = f'maskUnits="userSpaceOnUse" x="0" y="0" width="{width}" height="{height}"'
-    for name, sign in (("n", -1), ("p", 1)):
-        image = base64.b64encode(png(_pixels(lines, sign))).decode()
-        href = f'href="data:image/png;base64,{image}" preserveAspectRatio="none"'
+    lines = [_strips_of(opened, row) for row in range(rows)]
+    for name, images in zip("np", zip(*lines, strict=True), strict=True):
+        pixels = [line for image in images for line in (bytes(len(image)), *[image] * (LINES - 2), bytes(len(image)))]
+        href = f'href="data:image/png;base64,{base64.b64encode(png(pixels)).decode()}" preserveAspectRatio="none"'
         yield f'<mask id="{name}" {whole}><image {box} {href}/></mask><rect class="{name}" {box} mask="url(#{name})"/>'
 
 
-def _pixels(lines: Vectors, sign: int) -> Grid:
-    """Return the levels of the numbers with this sign. Small numbers stay visible, as in `strength` of the front
-    end."""
-    rows: Grid = []
-    for line in lines:
-        level = bytes(round(LEVELS * min(1.0, max(0.0, sign * share)) ** 0.55) for share in line)
-        rows += [bytes(len(line)), *[level] * (LINES - 2), bytes(len(line))]
-    return rows
+def _strips_of(opened: Expansion, row: int) -> tuple[bytes, bytes]:
+    """Return the levels of query, key and products beside one token: those of negative and those of positive
+    numbers."""
+    d = len(opened.query)
+    blank = bytes(d), bytes(d)
+    fan, gap = (bytes(max(1, round(px * d / STRIP))) for px in (FAN, GAP))
+    most_query, most_key, most_product = opened.largest
+    seen = row < len(opened.keys)
+    masked = seen and opened.masked[row]
+    query = _levels(opened.query, most_query) if row == opened.row else blank
+    key = _levels(opened.keys[row], most_key, MASKED if masked else 1.0) if seen else blank
+    product = _levels(opened.products(row), most_product) if seen and not masked else blank
+    negative, positive = (b"".join((q, fan, k, gap, p)) for q, k, p in zip(query, key, product, strict=True))
+    return negative, positive
+
+
+def _levels(values: Sequence[float], most: float, factor: float = 1.0) -> tuple[bytes, bytes]:
+    """Return the levels of the negative and of the positive numbers. Small numbers stay visible, as in `strength` of
+    the front end."""
+    shares = [factor * (value / (most or 1)) for value in values]
+    negative, positive = (
+        bytes([round(LEVELS * share**0.55) if share > 0 else 0 for share in signed])
+        for signed in ([-share for share in shares], shares)
+    )
+    return negative, positive
 
 
 def _fan(first: Window, opened: Expansion, left: int, right: int) -> Iterator[str]:

@@ -1,4 +1,4 @@
-import { Choices } from "../controls/view-state.js";
+import { ViewState } from "../controls/view-state.js";
 import { labelled } from "../element/figure.js";
 import type { ViewHost } from "../element/view.js";
 import { type AttentionFigure, type Filter, findStack, type Stack } from "./figure.js";
@@ -15,7 +15,7 @@ export interface Chosen {
 export const STACKS: Record<string, string> = { self: "Self", encoder: "Encoder", decoder: "Decoder", cross: "Cross" };
 
 /** A reader's choices among the weights of a figure. */
-export class AttentionChoices<State extends Chosen, Change> extends Choices<State, Change> {
+export class AttentionViewState<State extends Chosen, Change> extends ViewState<State, Change> {
   declare readonly figure: AttentionFigure;
   readonly source: WeightSource;
 

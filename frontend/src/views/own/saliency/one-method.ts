@@ -1,24 +1,24 @@
 import { type TemplateResult, unsafeCSS } from "lit";
-import { choice } from "../attention/controls.js";
-import flowCss from "../charts/flow.css";
-import { type Bar, Flow, type FlowGroup, groupsOf, type Paint } from "../charts/flow.js";
-import { flowSheet } from "../charts/flow-sheet.js";
-import type { Sheet } from "../charts/svg.js";
-import { DEEPEST, ground, signedColor, signedTint } from "../charts/tint.js";
-import { percent } from "../charts/top.js";
-import { type Ramp, ramp } from "../controls/legend.js";
-import { PanelView } from "../controls/panel-view.js";
-import { named, type Part, type Reading } from "../controls/reading.js";
-import { inks } from "../controls/save.js";
-import { largest, type Table } from "../controls/table.js";
-import type { Figure } from "../element/figure.js";
-import type { Output, SaliencyFigure, SaliencyState } from "../element/figure-data.js";
-import type { ViewHost } from "../element/view.js";
-import { oneOf, position } from "../lib/checks.js";
-import { memo } from "../lib/memo.js";
-import { Scaled } from "../lib/packed.js";
-import { plainText } from "../lib/token.js";
-import css from "./saliency.css";
+import { choice } from "../../../attention/controls.js";
+import flowCss from "../../../charts/flow.css";
+import { type Bar, Flow, type FlowGroup, groupsOf, type Paint } from "../../../charts/flow.js";
+import { flowSheet } from "../../../charts/flow-sheet.js";
+import type { Sheet } from "../../../charts/svg.js";
+import { DEEPEST, ground, signedColor, signedTint } from "../../../charts/tint.js";
+import { percent } from "../../../charts/top.js";
+import { type Ramp, ramp } from "../../../controls/legend.js";
+import { PanelView } from "../../../controls/panel-view.js";
+import { named, type Part, type Reading } from "../../../controls/reading.js";
+import { inks } from "../../../controls/save.js";
+import { largest, type Table } from "../../../controls/table.js";
+import type { Figure } from "../../../element/figure.js";
+import type { Output, SaliencyFigure, SaliencyState } from "../../../element/figure-data.js";
+import type { ViewHost } from "../../../element/view.js";
+import { oneOf, position } from "../../../lib/checks.js";
+import { memo } from "../../../lib/memo.js";
+import { Scaled } from "../../../lib/packed.js";
+import { plainText } from "../../../lib/token.js";
+import css from "./one-method.css";
 
 const STYLES = ["background", "bars"] as const;
 
@@ -44,7 +44,7 @@ const NO_STRIP = { height: 0, above: false };
 const READ = ["text", "target"];
 
 /** A text's tokens, each with what it adds to the output that is chosen. */
-export class SaliencyView extends PanelView<SaliencyState, SaliencyFigure> {
+export class OneMethodView extends PanelView<SaliencyState, SaliencyFigure> {
   static readonly styles = [unsafeCSS(flowCss), unsafeCSS(css)];
 
   private pointed: number | null = null;

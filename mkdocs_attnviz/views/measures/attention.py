@@ -1,0 +1,294 @@
+"""The measures of views of attention: a weight from one token to another, and the strongest weights.
+
+Weights are those of single heads as they are stored, whatever combination of layers or heads the figure begins with. A
+stored weight is a byte on a square-root scale; a claim is compared with all weights that round to it. A word of several
+tokens is read as `merge_words` does (Clark et al. 2019): the mean over its tokens that attend, the sum over those that
+are attended to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+from mkdocs_attnviz.block.claims import Selectors
+from mkdocs_attnviz.block.fields import Block
+from mkdocs_attnviz.block.problem import WrongValue
+from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.views.attention.options import AttentionOptions, WeightOptions, numbered, select
+from mkdocs_attnviz.views.attention.weights import WEIGHT, Layer, scaled
+from mkdocs_attnviz.views.measure import STRONGEST, Answer, Measure, Measured, Other
+from mkdocs_attnviz.views.token_places import Place, places
+
+Kind = Literal["weight", "value_weighted", "rollout"]
+SUBJECTS: dict[Kind, str] = {
+    "weight": "the weight",
+    "value_weighted": "the value-weighted attention",
+    "rollout": "the rollout",
+}
+HALF = 0.5
+"""The half of a step of a stored byte: the largest error of its rounding."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A weight, and the least and largest weight that may have been stored as this one. Intervals order by weight."""
+
+    value: float
+    low: float
+    high: float
+
+
+ZERO = Interval(0.0, 0.0, 0.0)
+STORED = [
+    Interval(weight, (max(0.0, step - HALF) / 255) ** 2, min(1.0, ((step + HALF) / 255) ** 2))
+    for step, weight in enumerate(WEIGHT)
+]
+"""The weights that each stored byte may stand for."""
+
+
+class Weights:
+    """The weights of one stack of an entry, of one kind."""
+
+    def __init__(self, block: Block, options: AttentionOptions, entry: Entry, chosen: Selectors, kind: Kind) -> None:
+        """Find the stack and the layer.
+
+        Raises:
+            WrongValue: the model has no such stack, layer or head, or weights of this kind are not stored.
+        """
+        shown = select(block, options, entry)
+        self.block, self.entry, self.kind = block, entry, kind
+        self.stack = chosen.stack or shown.stack
+        if self.stack not in entry.meta["stacks"]:
+            known = ", ".join(entry.meta["stacks"])
+            raise WrongValue("expect", f"`stack` is {self.stack}; {block.subject} has {known}.")
+        self.meta = entry.meta["stacks"][self.stack]
+        self.layers = {layer["layer"]: layer for layer in self.meta["layers"]}
+        is_shown = self.stack == shown.stack
+        self.layer = self._layer(chosen, shown.layer if is_shown else next(iter(self.layers)))
+        self.heads = list(range(1 if kind == "rollout" else self.layers[self.layer]["heads"]))
+        self.head = self._head(chosen, shown.heads)
+        self.rows, self.cols = (entry.meta["sequences"][self.meta[side]] for side in ("rows", "cols"))
+        self._read: dict[int, tuple[Layer, list[list[float]] | None]] = {}
+        self._totals: dict[tuple[int, int, int], float] = {}
+        """The sum of what each token is passed, by layer, head and row."""
+
+    def _layer(self, chosen: Selectors, shown: int) -> int:
+        layer = shown if chosen.layer is None else chosen.layer
+        if layer not in self.layers:
+            known = numbered("layer", list(self.layers))
+            raise WrongValue("expect", f"`layer` is {layer}; {self.block.subject} has {known}.")
+        part = {"value_weighted": "values", "rollout": "rollout", "weight": "layer"}[self.kind]
+        if self.layers[layer].get(part) is None:
+            raise WrongValue("expect", f"`{self.kind}` of layer {layer} is not known for {self.block.subject}.")
+        return int(layer)
+
+    def _head(self, chosen: Selectors, shown: Sequence[int]) -> int | None:
+        if self.kind == "rollout":
+            if chosen.head is not None:
+                raise WrongValue("expect", f"`head` is {chosen.head}, but a rollout combines all heads.")
+            return 0
+        if chosen.head is not None and chosen.head not in self.heads:
+            known = numbered("head", self.heads)
+            raise WrongValue("expect", f"`head` is {chosen.head}; layer {self.layer} has {known}.")
+        shows_one = len(shown) == 1 or self.block.view in ("matrix", "neuron")
+        return chosen.head if chosen.head is not None else shown[0] if shows_one else None
+
+    def of(self, layer: int, head: int, start: Place, end: Place) -> Interval:
+        """Return the weight from one token or word to another."""
+        if len(start.positions) == len(end.positions) == 1:
+            return self._cell(layer, head, start.positions[0], end.positions[0])
+        cells = [self._cell(layer, head, row, col) for row in start.positions for col in end.positions]
+        count = len(start.positions)
+        value, low, high = (sum(getattr(cell, part) for cell in cells) / count for part in ("value", "low", "high"))
+        return Interval(value, low, high)
+
+    def _cell(self, layer: int, head: int, row: int, col: int) -> Interval:
+        """Return the weight from one token to another. A rollout has no weight to a sink."""
+        weights, norms = self._layer_of(layer)
+        if col >= weights.cols:
+            return ZERO
+        cell = STORED[weights.step(head, row, col)]
+        if norms is None:
+            return cell
+        place = layer, head, row
+        if place not in self._totals:
+            passed = zip(weights.row(head, row), norms[head], strict=True)
+            self._totals[place] = sum(weight * norm for weight, norm in passed) or 1.0
+        share = norms[head][col] / self._totals[place]
+        return Interval(cell.value * share, cell.low * share, cell.high * share)
+
+    def _layer_of(self, layer: int) -> tuple[Layer, list[list[float]] | None]:
+        """Return the weights of a layer, and the lengths of the values that they weigh."""
+        if layer not in self._read:
+            rows, cols = len(self.rows["tokens"]), len(self.cols["tokens"])
+            name, heads = f"{self.stack}/{layer}", self.layers[layer]["heads"]
+            if self.kind == "rollout":
+                self._read[layer] = Layer(self.entry.blobs[f"{name}/rollout"], rows, rows, 1), None
+            else:
+                norms = scaled(self.entry.blobs[f"{name}/values"], heads, cols) if self.kind != "weight" else None
+                self._read[layer] = Layer(self.entry.blobs[name], rows, cols, heads), norms
+        return self._read[layer]
+
+    def everywhere(self) -> Iterator[tuple[int, int, int]]:
+        """Yield layer, head and distance of all heads, those of the same layer first."""
+        for layer in sorted(self.layers, key=lambda layer: (layer != self.layer, layer)):
+            for head in range(1 if self.kind == "rollout" else self.layers[layer]["heads"]):
+                if (layer, head) != (self.layer, self.head):
+                    yield layer, head, 1 if layer == self.layer else 2
+
+    def where(self, layer: int, head: int | None) -> str:
+        """Return a layer and a head in words."""
+        stack = "" if self.stack == "self" else f"{self.stack} "
+        if self.kind == "rollout":
+            return f"{stack}layer {layer}"
+        return f"{stack}layer {layer}" if head is None else f"head {head} of {stack}layer {layer}"
+
+    def every(self, side: str) -> list[Place]:
+        """Return all tokens of one side."""
+        sequence = self.rows if side == "from" else self.cols
+        return [place for n in range(len(sequence["tokens"])) for place in places(sequence, str(n), side)]
+
+
+def _kind(options: AttentionOptions, chosen: Selectors, kind: Kind | None) -> Kind:
+    """Return the kind of weights: the one that the claim names, or else the one that the figure begins with."""
+    if kind is not None:
+        return kind
+    if chosen.measure in ("weight", "value_weighted", "rollout"):
+        return chosen.measure  # type: ignore[return-value]
+    if chosen.measure is not None:
+        raise WrongValue("expect", f"`measure` is {chosen.measure!r}; it must be weight, value_weighted or rollout.")
+    if isinstance(options, WeightOptions) and options.across_layers == "rollout":
+        return "rollout"
+    return "value_weighted" if isinstance(options, WeightOptions) and options.value_weighted else "weight"
+
+
+def _weight(
+    block: Block, options: AttentionOptions, entry: Entry, chosen: Selectors, kind: Kind | None = None
+) -> Measured:
+    """Return the weight from one token to another. If their texts occur more than once, it is the largest weight.
+
+    Raises:
+        WrongValue: the model has no such layer or head, or the claim names no head and the figure shows several.
+    """
+    weights = Weights(block, options, entry, chosen, _kind(options, chosen, kind))
+    starts, ends = places(weights.rows, chosen.from_ or "", "from"), places(weights.cols, chosen.to or "", "to")
+    head = weights.head
+    if head is None:
+        raise WrongValue("expect", "A claim about a weight names a `head`, unless the figure shows only one.")
+    pairs = [(start, end) for start in starts for end in ends]
+    start, end = max(pairs, key=lambda pair: weights.of(weights.layer, head, *pair).value)
+    found = weights.of(weights.layer, head, start, end)
+
+    def others() -> Iterator[Other]:
+        """Yield the same weight of other heads, and the weights of the same head between other tokens."""
+        for layer, other, distance in weights.everywhere():
+            best = max(weights.of(layer, other, *pair).value for pair in pairs)
+            yield Other(weights.where(layer, other), best, distance)
+        same = weights.where(weights.layer, head)
+        for other_end in weights.every("to"):
+            value = weights.of(weights.layer, head, start, other_end).value
+            yield Other(f"{same} from {start.name} to {other_end.name}", value, 3)
+
+    subject = f"{SUBJECTS[weights.kind]} from {start.name} to {end.name} in {weights.where(weights.layer, head)}"
+    return Measured(subject, found.value, found.low, found.high, others=others)
+
+
+def _strongest(block: Block, options: AttentionOptions, entry: Entry, chosen: Selectors) -> Measured:
+    """Return the token that a token attends to most, or from which it is attended to most, or the head that does so.
+
+    Raises:
+        WrongValue: the claim names neither `from` nor `to`.
+    """
+    weights = Weights(block, options, entry, chosen, _kind(options, chosen, None))
+    if chosen.from_ is None and chosen.to is None:
+        raise WrongValue("expect", "`strongest` names `from` or `to`: what is looked for is the other one.")
+    if chosen.from_ is not None and chosen.to is not None:
+        return _strongest_head(weights, chosen)
+    side, other_side = ("from", "to") if chosen.from_ is not None else ("to", "from")
+    sequence = weights.rows if side == "from" else weights.cols
+    fixed = places(sequence, (chosen.from_ or chosen.to) or "", side)
+    searched = weights.every(other_side)
+    head = weights.head
+    if head is None:
+        raise WrongValue("expect", "`strongest` names a `head`, unless the figure shows only one.")
+
+    def answer(layer: int, head: int) -> Answer:
+        """Return the strongest token of a head. Tokens whose stored weights are equal are all accepted."""
+        values: dict[Place, float] = {}
+        for place in searched:
+            pairs = [(one, place) if side == "from" else (place, one) for one in fixed]
+            values[place] = max(weights.of(layer, head, *pair).value for pair in pairs)
+        most = max(values.values())
+        best = [place for place, value in values.items() if value == most]
+        where = weights.cols if side == "from" else weights.rows
+        positions = {place.positions[0] for place in best}
+        is_named = lambda text: any(positions & {*place.positions} for place in places(where, text, "is"))  # noqa: E731
+        return Answer(best[0].name, is_named, most)
+
+    def others() -> Iterator[Other]:
+        for layer, other, distance in weights.everywhere():
+            yield Other(f"in {weights.where(layer, other)}", answer(layer, other), distance)
+
+    name = " or ".join(place.name for place in fixed[:3])
+    verb = f"what {name} attends to most" if side == "from" else f"what attends most to {name}"
+    found = answer(weights.layer, head)
+    return Measured(f"{verb} in {weights.where(weights.layer, head)}", found, others=others)
+
+
+def _strongest_head(weights: Weights, chosen: Selectors) -> Measured:
+    """Return the head of a layer that has the largest weight from one token to another."""
+    if weights.kind == "rollout" or chosen.head is not None:
+        raise WrongValue("expect", "`strongest` with `from` and `to` looks for a head, so that it names none.")
+    starts, ends = places(weights.rows, chosen.from_ or "", "from"), places(weights.cols, chosen.to or "", "to")
+    pairs = [(start, end) for start in starts for end in ends]
+
+    def answer(layer: int) -> Answer:
+        """Return the strongest head of a layer. Heads whose stored weights are equal are all accepted."""
+        heads = range(weights.layers[layer]["heads"])
+        values = [max(weights.of(layer, head, *pair).value for pair in pairs) for head in heads]
+        best = [head for head, value in enumerate(values) if value == max(values)]
+        return Answer(f"head {best[0]}", lambda text: text.isdecimal() and int(text) in best, max(values))
+
+    def others() -> Iterator[Other]:
+        for layer in weights.layers:
+            if layer != weights.layer:
+                yield Other(f"in {weights.where(layer, None)}", answer(layer), 1)
+
+    between = f"from {starts[0].name} to {ends[0].name}"
+    subject = f"the head of {weights.where(weights.layer, None)} with the largest weight {between}"
+    return Measured(subject, answer(weights.layer), others=others)
+
+
+WHERE = ("stack", "layer", "head")
+WEIGHT_MEASURE: Measure[Any] = Measure(
+    "The weight with which the token `from` attends to the token `to`; with `value_weighted: true` or "
+    "`across_layers: rollout` in the block, what the figure shows in its place.",
+    _weight,
+    needs=("from", "to"),
+    takes=WHERE,
+)
+STRONGEST_MEASURE: Measure[Any] = Measure(
+    "With `from`, the token that it attends to most; with `to`, the one that attends most to it; with both, the head "
+    "of the layer in which the weight is largest.",
+    _strongest,
+    takes=("from", "to", *WHERE),
+    answers=True,
+)
+MEASURES: dict[str, Measure[Any]] = {"weight": WEIGHT_MEASURE, STRONGEST: STRONGEST_MEASURE}
+"""The measures of every view of attention."""
+WEIGHT_MEASURES: dict[str, Measure[Any]] = {
+    **MEASURES,
+    "value_weighted": Measure(
+        "The same, weighed by the length of what is passed on.",
+        partial(_weight, kind="value_weighted"),
+        needs=("from", "to"),
+        takes=WHERE,
+    ),
+    "rollout": Measure(
+        "Attention rollout up to `layer`.", partial(_weight, kind="rollout"), needs=("from", "to"), takes=WHERE[:2]
+    ),
+}
+"""The measures of views that show weights in several ways."""
