@@ -25,6 +25,7 @@ FIGURES = {view: f"{ABOUT}view: {view}" for view in VIEWS} | {
     "neuron": f"{ABOUT}view: neuron\nlayer: 1",
     "activations": f"{ABOUT}view: activations\nlayer: 0",
     "factors": f"{ABOUT}view: factors\nn_components: 3",
+    "cells": f"{ABOUT}view: cells\nkeep: 4\nunits: [5, 9]",
     "compared": f"{ABOUT}view: predict\ninterventions: [{{layer: 1, heads: [0, 1]}}]",
     "methods": f"{ABOUT}view: saliency\nmethod: [attention, rollout, integrated_gradients, occlusion]\nby: word",
 }
@@ -39,6 +40,7 @@ FIRST = {
     "methods": "td",
     "activations": ".neuron-map",
     "similarity": ".similar",
+    "cells": ".running",
 }
 """Where the keyboard goes first in a figure; in the others to the first token of their text."""
 TEXT_PIECE = 'StaticText "'
@@ -139,6 +141,7 @@ CHANGED = {
     "activations": {"layer": 1, "order": "strength"},
     "factors": {"factor": 1},
     "similarity": {"measure": "cca"},
+    "cells": {"layer": 1, "units": [5, 9], "token": 2},
     "compared": {"position": 3, "before": True},
     "methods": {"by": "sentence", "compare": "deletion", "selected": None},
 }

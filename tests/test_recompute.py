@@ -27,6 +27,7 @@ BLOCKS = {
     "activations": f"{TEXT}\nview: activations",
     "factors": f"{TEXT}\nview: factors",
     "similarity": f"{TEXT}\nview: similarity",
+    "cells": f"{TEXT}\nview: cells",
 }
 
 
@@ -60,7 +61,7 @@ def test_what_is_true_passes_and_what_is_forged_does_not(site, entries):
     """A forged entry of each capture, with a checksum that fits: `check` is content, until it may run the models."""
     true = attnviz(site, "check", "--recompute")
     assert (true.returncode, true.stderr.count("does not hold")) == (0, 0), true.stderr
-    assert true.stdout == "8 blocks on 8 pages: nothing is missing, and 8 entries computed again\n"
+    assert true.stdout == "9 blocks on 9 pages: nothing is missing, and 9 entries computed again\n"
     some = json.loads(attnviz(site, "check", "--recompute", "--sample", "2", "--json").stdout)
     assert (some["ok"], some["recomputed"]) == (True, 2)
     whole = {name: path.read_bytes() for name, (path, _) in entries.items()}
@@ -78,7 +79,7 @@ def test_what_is_true_passes_and_what_is_forged_does_not(site, entries):
 def forged(name, entry):
     """Another token in the place of the first one, in half of them; else other numbers."""
     meta, blobs = copy.deepcopy(dict(entry.meta)), dict(entry.blobs)
-    if name in ("head", "activations", "similarity"):
+    if name in ("head", "activations", "similarity", "cells"):
         blob = next(blob for blob in blobs if not blob.endswith(".lists") and "overview" not in blob)
         content = bytearray(zlib.decompress(blobs[blob]))
         content[-2:] = b"\x60\x60"

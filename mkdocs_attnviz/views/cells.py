@@ -26,6 +26,7 @@ from mkdocs_attnviz.views import state_checks
 from mkdocs_attnviz.views.attention.options import Side, shared, side
 from mkdocs_attnviz.views.drawing import Drawing
 from mkdocs_attnviz.views.figure_data import Blob, Drawn
+from mkdocs_attnviz.views.measures.cells import MEASURES
 from mkdocs_attnviz.views.svg.document import called
 from mkdocs_attnviz.views.svg.running_text import LINE, MASK, STRIP, height_of_text, running_text
 from mkdocs_attnviz.views.svg.saturation import height_of_plots, saturation_picture
@@ -55,7 +56,7 @@ NOUNS: Mapping[str, str] = {
     "state": "the recurrent state",
 }
 NAMED = ("quotes", "bracket_depth", "line_position")
-"""What `find` may name, beside expressions and spans."""
+"""The names that `find` may have, beside expressions and spans."""
 ROWS = 8
 """The largest number of units that are shown at once."""
 
@@ -180,7 +181,7 @@ class CellLayer(TypedDict):
 
 
 class Shifted(TypedDict):
-    """What the search finds for the same mask, shifted along the text."""
+    """The results of the same search for the mask shifted along the text."""
 
     count: int
     best: float
@@ -219,7 +220,7 @@ class CellsFigure(Drawn):
     parts: list[str]
     layers: list[CellLayer]
     find: NotRequired[str]
-    """What was looked for, in words."""
+    """A description of the thing that was looked for, in words."""
     search: NotRequired[dict[str, Found]]
     mask: NotRequired[Blob]
     """Signed bytes, (1, T): what was looked for at each token."""
@@ -413,4 +414,5 @@ VIEW = View(
     state=("show", "part", "layer", "units", "token"),
     checks={"token": state_checks.position},
     file_capture=OWN_CELLS,
+    measures=MEASURES,
 )

@@ -23,8 +23,10 @@ Karpathy, Johnson, Fei-Fei 2015, "Visualizing and Understanding Recurrent Networ
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Iterator
+from itertools import islice, pairwise
 from pathlib import Path
 
 import torch
@@ -124,13 +126,44 @@ def train(model: CharactersForCausalLM, tokenizer: PreTrainedTokenizerFast) -> N
             print(f"step {step:5}   {bits:.3f} bits a character   {time.monotonic() - start:4.0f} s", flush=True)
 
 
+# ---- scores ----------------------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def print_scores(model: CharactersForCausalLM, tokenizer: PreTrainedTokenizerFast, count: int = 200) -> None:
+    """Print how well unseen text is predicted: all of it, and what takes memory."""
+    model.eval()
+    text = "".join(islice(documents("scores"), count))
+    ids = numbers_by_code(tokenizer)[torch.tensor([ord(character) for character in text])]
+    logits = model(ids[None]).logits[0, :-1]
+    loss = functional.cross_entropy(logits, ids[1:], reduction="none") / math.log(2)
+    right = logits.argmax(-1) == ids[1:]
+    print(
+        f"\n{len(text)} characters of unseen text: {loss.mean():.3f} bits a character, {right.float().mean():.1%} right"
+    )
+    before, after = text[:-1], text[1:]
+    kinds = {
+        "a line break in a story": [b == "\n" and a not in ";{}\n" for a, b in pairwise(text)],
+        "the end of a quotation": [b == '"' and a in ".,y" for a, b in zip(before, after, strict=True)],
+        "a closing bracket": [b in ")]" for b in after],
+        "the indentation": [b == " " and a in "\n " for a, b in zip(before, after, strict=True)],
+    }
+    for name, places in kinds.items():
+        chosen = torch.tensor(places)
+        print(f"  {name:26} {loss[chosen].mean():.3f} bits, {right[chosen].float().mean():.1%} right")
+
+
 def main() -> None:
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     disable_progress_bar()
+    if "--scores" in sys.argv[1:]:
+        print_scores(CharactersForCausalLM.from_pretrained(HERE), PreTrainedTokenizerFast.from_pretrained(HERE))
+        return
     tokenizer = make_tokenizer()
     model = make_model(tokenizer)
     train(model, tokenizer)
+    print_scores(model, tokenizer)
     model.config.auto_map = {
         "AutoConfig": "modeling_characters.CharactersConfig",
         "AutoModelForCausalLM": "modeling_characters.CharactersForCausalLM",

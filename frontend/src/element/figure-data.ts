@@ -129,7 +129,7 @@ export interface CellLayer {
   parts: Record<string, UnitsOfPart>;
 }
 
-/** What the search finds for the same mask, shifted along the text. */
+/** The results of the same search for the mask shifted along the text. */
 export interface Shifted {
   count: number;
   best: number;
@@ -164,7 +164,7 @@ export interface CellsFigure extends Figure {
   text: Blob;
   parts: string[];
   layers: CellLayer[];
-  /** What was looked for, in words. */
+  /** A description of the thing that was looked for, in words. */
   find?: string;
   search?: Record<string, Found>;
   /** Signed bytes, (1, T): what was looked for at each token. */

@@ -28,9 +28,9 @@ class Correlations:
     """The correlations of the units of one layer with a mask, each (units,)."""
 
     chosen: Numbers
-    """On the first half of the tokens, by which units are ranked."""
+    """The correlations on the first half of the tokens, by which units are ranked."""
     told: Numbers
-    """On the second half."""
+    """The correlations on the second half, which are told."""
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Search:
     looked_at: int
     layers: Mapping[int, Correlations]
     shifted: list[float] = field(default_factory=list)
-    """For each shifted mask: the |correlation| on the second half of the unit that is best on the first half."""
+    """A number for each shifted mask: the |correlation| on the second half of the unit that is best on the first half."""
 
     @property
     def best(self) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""What an author looks for in a text, as one number for each token: quotations, brackets, the line, words.
+"""Masks of a text, one number for each token: an author looks for quotations, brackets, the line or words.
 
 A number is true after its token was read, as the state of a recurrent network is: an opening bracket counts as inside,
 a closing one as outside.
@@ -21,7 +21,7 @@ OPENING, CLOSING = "([{", ")]}"
 QUOTES: Mapping[str, str] = {"“": "”", "„": "“", "«": "»", "»": "«", "「": "」", "『": "』"}
 """The closing mark of each opening quotation mark. The straight mark `"` opens and closes."""
 SECONDS = 10
-"""How long a regular expression may search."""
+"""The longest time in seconds that a regular expression may search."""
 
 
 def mask(find: str | Sequence[str], pieces: Sequence[str | None]) -> Numbers:

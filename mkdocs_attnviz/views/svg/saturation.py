@@ -19,7 +19,7 @@ KEY = 24
 TICKS = (0, 0.5, 1)
 
 Saturation = Mapping[str, Mapping[str, Sequence[Sequence[float]]]]
-"""By layer and gate: the fractions at which each unit is left-saturated, and those at which it is right-saturated."""
+"""The fractions by layer and gate: those at which each unit is left-saturated, and those at which it is right-saturated."""
 
 
 def height_of_plots(saturation: Saturation) -> str:

@@ -207,7 +207,9 @@ export default class CellsView extends PanelView<CellsState, CellsFigure> {
           )
         : nothing,
       shown ? this.unitChoice(shown) : nothing,
-      shown ? html`<span class="how">${shown.lists.units.length} of ${layer.units} units</span>` : nothing,
+      shown && shown.lists.units.length < layer.units
+        ? html`<span class="how">${shown.lists.units.length} of ${layer.units} units</span>`
+        : nothing,
     ];
   }
 
@@ -232,8 +234,8 @@ export default class CellsView extends PanelView<CellsState, CellsFigure> {
   private turn(by: number): void {
     const { shown } = this;
     if (!shown) return;
-    const { units } = shown.lists;
-    const [first] = this.units(shown) as [Unit];
+    const [first, ...others] = this.units(shown) as [Unit, ...Unit[]];
+    const units = shown.lists.units.filter((unit) => !others.some((each) => each.unit === unit) || unit === first.unit);
     const next = units[within(units.indexOf(first.unit) + by, { start: 0, end: units.length })];
     if (next !== undefined && next !== first.unit) this.choose(next, shown);
   }
@@ -385,7 +387,8 @@ export default class CellsView extends PanelView<CellsState, CellsFigure> {
     const units = this.units(shown);
     const token = this.pointed ?? this.choices.state.token;
     if (token !== null) {
-      const values = units.map(({ unit, steps, scale }) => `unit ${unit} ${signed((steps[token] ?? 0) * scale)}`);
+      const value = ({ steps, scale }: Unit) => signed((steps[token] ?? 0) * scale);
+      const values = units.map((each) => (units.length > 1 ? `unit ${each.unit} ${value(each)}` : value(each)));
       return { lines: [[named(text, token), ` in ${placeOf(text, token)}: ${values.join(", ")}`]] };
     }
     return { lines: this.summaryOf(units[0] as Unit, shown) };
@@ -470,7 +473,7 @@ export default class CellsView extends PanelView<CellsState, CellsFigure> {
       const found = chosen && told ? [chosen[at] as number, told[at] as number] : [];
       return [`unit ${unit}`, ...[...found, Math.min(...values), Math.max(...values), mean].map(signed)];
     });
-    const caption = `${noun(this.choices.state.part)}s of layer ${this.layer.layer} that are kept`;
+    const caption = `Units of layer ${this.layer.layer}, ${noun(this.choices.state.part)}`;
     return largest({ caption, columns, rows }, chosen?.map(Math.abs) ?? [], "units that follow it best");
   }
 
