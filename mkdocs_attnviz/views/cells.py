@@ -164,6 +164,7 @@ class Options(BlockOptions):
 class UnitsOfPart(TypedDict):
     """The units of one part of a layer that are kept."""
 
+    kept: int
     values: Blob
     """Signed bytes, (kept, T)."""
     units: Blob
@@ -327,10 +328,11 @@ def _data(block: Block, options: Options, entry: Entry, initial: CellsState) -> 
                 "units": layer["units"],
                 "parts": {
                     part: {
+                        "kept": kept,
                         "values": {"blob": f"{part}/{layer['layer']}"},
                         "units": {"blob": f"{part}/{layer['layer']}/units"},
                     }
-                    for part in layer["parts"]
+                    for part, kept in layer["parts"].items()
                 },
             }
             for layer in meta["layers"]

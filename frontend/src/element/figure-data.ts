@@ -114,6 +114,7 @@ export interface ActivationsFigure extends TextFigure {
 
 /** The units of one part of a layer that are kept. */
 export interface UnitsOfPart {
+  kept: number;
   /** Signed bytes, (kept, T). */
   values: Blob;
   /** JSON: the numbers of the units, and with `find` their correlations on the first half and the second. */

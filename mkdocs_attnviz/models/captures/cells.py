@@ -189,6 +189,7 @@ def entry(
     blobs: dict[str, bytes] = {}
     parts = list(dict.fromkeys(part for layer in layers for part in layer.parts))
     searches: dict[str, Any] = {}
+    counts: dict[int, dict[str, int]] = {layer.layer: {} for layer in layers}
     for part in parts:
         values = {layer.layer: layer.parts[part] for layer in layers if part in layer.parts}
         found = None if looked_for is None else search(looked_for, values)
@@ -197,6 +198,7 @@ def entry(
         for number, units in values.items():
             correlations = None if found is None else found.layers[number]
             kept = _kept(units, parameters, correlations)
+            counts[number][part] = len(kept)
             blobs[f"{part}/{number}"] = _values(part, units[:, kept])
             blobs[f"{part}/{number}/units"] = json_blob(_listed(kept, correlations))
     if looked_for is not None:
@@ -209,15 +211,14 @@ def entry(
     meta = {
         "sequences": dict(sequences),
         "parts": parts,
-        "layers": [_described_layer(layer) for layer in layers],
+        "layers": [
+            {"layer": each.layer, "name": each.name, "units": each.units, "parts": counts[each.layer]}
+            for each in layers
+        ],
         "search": searches,
         "saturation": bool(saturated),
     }
     return Entry(meta, blobs)
-
-
-def _described_layer(layer: LayerUnits) -> dict[str, Any]:
-    return {"layer": layer.layer, "name": layer.name, "units": layer.units, "parts": list(layer.parts)}
 
 
 def _ends(texts: Sequence[str]) -> list[int] | None:

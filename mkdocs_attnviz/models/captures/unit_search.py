@@ -40,7 +40,7 @@ class Search:
     looked_at: int
     layers: Mapping[int, Correlations]
     shifted: list[float] = field(default_factory=list)
-    """A number for each shifted mask: the |correlation| on the second half of the unit that is best on the first half."""
+    """A number for each shifted mask: the |correlation| on the second half of the unit that is best on the first."""
 
     @property
     def best(self) -> tuple[int, int]:

@@ -19,13 +19,18 @@ KEY = 24
 TICKS = (0, 0.5, 1)
 
 Saturation = Mapping[str, Mapping[str, Sequence[Sequence[float]]]]
-"""The fractions by layer and gate: those at which each unit is left-saturated, and those at which it is right-saturated."""
+"""The fractions by layer and gate: how often each unit is left-saturated, and how often it is right-saturated."""
 
 
 def height_of_plots(saturation: Saturation) -> str:
-    """Return the CSS height of the interactive plots, with the key to the layers."""
-    narrow = (len(_gates(saturation)) - 1) * SCATTER
-    return f"{SCATTER + KEY}px + clamp(0px,({WRAPPED}px - 100cqw)*99,{narrow}px)"
+    """Return the CSS height of the interactive plots, with the key to the layers.
+
+    Plots stand beside each other and share the width, or one below the other in a narrow figure.
+    """
+    count = len(_gates(saturation))
+    beside = f"min({SIDE}px,(100cqw - {LEFT + 16 + GAP * (count - 1)}px)/{count})"
+    below = count * SCATTER - (TOP + BOTTOM) - WRAPPED // (2 * count)
+    return f"{TOP + BOTTOM + KEY}px + {beside} + clamp(0px,({WRAPPED}px - 100cqw)*99,{below}px)"
 
 
 def _gates(saturation: Saturation) -> list[str]:

@@ -11,8 +11,8 @@ import { type Ramp, ramp } from "../../controls/legend.js";
 import { PanelView } from "../../controls/panel-view.js";
 import { named, type Part, type Reading } from "../../controls/reading.js";
 import { largest, type Table } from "../../controls/table.js";
-import type { Blob, Figure } from "../../element/figure.js";
-import type { CellLayer, CellsFigure, CellsState } from "../../element/figure-data.js";
+import type { Figure } from "../../element/figure.js";
+import type { CellLayer, CellsFigure, CellsState, UnitsOfPart } from "../../element/figure-data.js";
 import type { Codecs } from "../../element/link.js";
 import type { ViewHost } from "../../element/view.js";
 import { oneOf, position } from "../../lib/checks.js";
@@ -138,10 +138,12 @@ export default class CellsView extends PanelView<CellsState, CellsFigure> {
   }
 
   private load({ parts }: CellLayer, part: string): Shown | undefined {
-    const blobs = parts[part] as { values: Blob; units: Blob };
-    const lists = this.host.blob(blobs.units, (bytes) => json<Lists>(bytes));
-    const values = lists && this.host.blob(blobs.values, (bytes) => new SignedBytes(bytes, lists.units.length));
-    return lists && values && { lists, values };
+    const { units, values, kept } = parts[part] as UnitsOfPart;
+    const [lists, found] = [
+      this.host.blob(units, (bytes) => json<Lists>(bytes)),
+      this.host.blob(values, (bytes) => new SignedBytes(bytes, kept)),
+    ];
+    return lists && found && { lists, values: found };
   }
 
   private get shown(): Shown | undefined {
@@ -373,7 +375,7 @@ export default class CellsView extends PanelView<CellsState, CellsFigure> {
   }
 
   protected notice(): TemplateResult {
-    const { values, units } = this.layer.parts[this.choices.state.part] as { values: Blob; units: Blob };
+    const { values, units } = this.layer.parts[this.choices.state.part] as UnitsOfPart;
     const { saturation } = this.figure;
     return this.isText || !saturation
       ? this.host.notice("units", [values, units])
