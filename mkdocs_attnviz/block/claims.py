@@ -84,6 +84,9 @@ class Selectors(Part):
         default=None,
     )
     neuron: Index | None = key("a neuron's number, counted from 0", "The neuron.", default=None)
+    sublayer: Literal["s", "f", "c", "m", "e", "o"] | None = key(
+        "s, f, c, m, e or o", "The kind of a sublayer, by its letter in the figure.", default=None
+    )
     factor: int | None = key("a factor's number, counted from 1 as in the figure", "The factor.", default=None, ge=1)
     method: Name | None = key(
         "a method of the figure, or random",
