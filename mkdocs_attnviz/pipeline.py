@@ -24,6 +24,7 @@ from mkdocs_attnviz.cache.folder import Cache
 from mkdocs_attnviz.cache.lock import Lock
 from mkdocs_attnviz.cache.store import Store
 from mkdocs_attnviz.cache.token_version import outdated
+from mkdocs_attnviz.corpora import Corpora
 from mkdocs_attnviz.entries import Entries, Outcome
 from mkdocs_attnviz.figure import Alert, Assets, Figure, Rendered, Warned, fill, sources
 from mkdocs_attnviz.log import MORE, Log
@@ -142,6 +143,7 @@ class Build:
         self.cache, self.lock, self.registry = pipeline.cache, pipeline.lock, pipeline.registry
         self.worker, self.engine = pipeline.worker, pipeline.engine
         self._plans: dict[str, Plan | Alert] = {}
+        self._corpora = Corpora(self.settings, self.base)
         self.entries: Entries = Entries(
             self.settings,
             self.cache,
@@ -350,6 +352,12 @@ class Build:
                 raise block.wrong("tensors", message)
             return Plan(source, block, Request(TENSORS, model, block.inputs))
         inputs, parameters = view.asked(block)
+        if block.corpus is not None:
+            if not view.capture.corpus:
+                able = ", ".join(name for name, other in VIEWS.items() if other.capture.corpus)
+                message = f"`corpus` is for views of many texts ({able}); the {block.view} view shows one `text`."
+                raise block.wrong("corpus", message)
+            inputs |= {"corpus": self._corpora.of(block)}
         request = Request(view.capture, model, inputs, parameters, block.changes, *others)
         return Plan(source, block, request, request.without_interventions() if block.changes else None)
 
@@ -464,7 +472,8 @@ def _placed(block: Block, problem: Problem) -> Problem:
     """Return the problem with a key that is in the block."""
     if block.tensors is not None:
         return replace(problem, key="tensors")
-    return replace(problem, key="text") if problem.kind == "text" and problem.key not in block.lines else problem
+    key = "text" if block.corpus is None else "corpus"
+    return replace(problem, key=key) if problem.kind == "text" and problem.key not in block.lines else problem
 
 
 def _described(plan: Plan | Alert) -> str:

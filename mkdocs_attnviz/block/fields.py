@@ -31,15 +31,21 @@ BY_MODEL = (
     "chat_date",
     "generate",
     "interventions",
+    "corpus",
+    "corpus_split",
+    "max_texts",
 )
 """The keys that say which model reads what, and how it is run."""
 EITHER = {
     "chat": ("text", "text_pair", "text_target"),
     "chat_date": ("text",),
     "generate": ("text_pair", "text_target"),
+    "corpus": ("text", "text_pair", "text_target", "chat", "chat_date", "generate"),
     "other": ("chat", "generate"),  # each model would read a template of its own, or what it has written itself
 }
 """Keys that others exclude."""
+BESIDE = {"corpus_split": "corpus", "max_texts": "corpus"}
+"""Keys that have a meaning only beside another."""
 
 
 class Named(NamedTuple):
@@ -151,6 +157,26 @@ class Block(BaseModel):
         default=None,
         min_length=1,
         max_length=1000,
+    )
+    corpus: str | None = key(
+        "a .txt or .conllu file",
+        "Many texts in place of `text`, for a view of many texts: a `.txt` file, or a `.conllu` file with the head and "
+        "the relation of each word; relative to the site's configuration file.",
+        default=None,
+        pattern=r"\.(txt|conllu)$",
+        max_length=500,
+    )
+    corpus_split: Literal["lines", "paragraphs"] | None = key(
+        "lines or paragraphs",
+        "What is one text of a `.txt` file: each line, or what stands between blank lines. Default: `lines`.",
+        default=None,
+    )
+    max_texts: int | None = key(
+        "a number from 1",
+        "How many texts of the corpus are read, from its beginning. Default: all.",
+        default=None,
+        ge=1,
+        le=10**7,
     )
     tensors: str | None = key(
         "a .safetensors file with weights of your own",

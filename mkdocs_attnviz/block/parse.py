@@ -22,7 +22,17 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from mkdocs_attnviz.block.fields import BY_MODEL, EITHER, Block, Options, fields_of, keys_of, part_of, wants_text
+from mkdocs_attnviz.block.fields import (
+    BESIDE,
+    BY_MODEL,
+    EITHER,
+    Block,
+    Options,
+    fields_of,
+    keys_of,
+    part_of,
+    wants_text,
+)
 from mkdocs_attnviz.block.problem import BlockError, WrongValue
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.block.text_tree import Path, TextTree
@@ -119,8 +129,11 @@ def _check_subject(tree: TextTree, allowed: Fields, sources: Sequence[str]) -> N
         for other in others:
             if name in values and other in values:
                 raise tree.wrong((other,), f"`{name}` and `{other}` are both in the block; keep one of them.")
+    for name, other in BESIDE.items():
+        if name in values and other not in values:
+            raise tree.wrong((name,), f"`{name}` is in the block, and no `{other}` that it could be about.")
     for name in ("model", "text"):
-        if name not in values and not (name == "text" and "chat" in values):
+        if name not in values and not (name == "text" and ("chat" in values or "corpus" in values)):
             instead = "".join(f", or `{source}` in its place" for source in sources if name == "model")
             raise tree.wrong((name,), f"The block has no `{name}`; it must be {expected(allowed[name])}{instead}.")
 

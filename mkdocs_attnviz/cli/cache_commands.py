@@ -128,7 +128,9 @@ def _total_line(pages: Pages, statuses: list[BlockStatus]) -> str:
     """Return the line with the totals."""
     totals = _totals(pages, statuses)
     states = ", ".join(f"{totals[state]} {state}" for state in STATES)
-    return f"{_blocks(pages)}: {states}; {table.size(totals['size'])}"
+    failed = sum(not claim.holds for block_status in statuses for claim in block_status.claims)
+    claims = f"; {table.count(failed, 'failed claim')}" if failed else ""
+    return f"{_blocks(pages)}: {states}; {table.size(totals['size'])}{claims}"
 
 
 def _blocks(pages: Pages) -> str:

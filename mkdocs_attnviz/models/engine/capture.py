@@ -37,6 +37,9 @@ class Capture:
     """True if it needs attention weights, which not every model has."""
     stored: str = ""
     """The precision of its stored numbers, in a few words for readers; empty if that is not known."""
+    corpus: bool = False
+    """True if it reads many texts (`Context.corpus`) and returns one entry for all of them. A block of its view may
+    then have `corpus` in place of `text`; a single text is a corpus of one."""
 
     @property
     def identity(self) -> str:
@@ -79,9 +82,10 @@ def _checked(capture: Callable[[Context], Sequence[Entry]], run: str) -> Callabl
         except Exception as error:
             blame(error, f"capture `{run}`")
             raise
-        count, wanted = len(entries), len(context.examples)
+        count, wanted = len(entries), len(context.examples) if context.corpus is None else 1
         if count != wanted:
-            raise ValueError(f"{run} returned {count} entries for {wanted} examples")
+            what = "a corpus" if context.corpus is not None else f"{wanted} examples"
+            raise ValueError(f"{run} returned {count} entries for {what}")
         for entry in entries:
             if not isinstance(entry, Entry) or not all(isinstance(blob, bytes) for blob in entry.blobs.values()):
                 raise ValueError(f"{run} returned what is no entry, or an entry whose blobs are not bytes")
