@@ -90,6 +90,9 @@ class Selectors(Part):
         default=None,
     )
     unit: Index | None = key("a unit's number, counted from 0", "The unit. Default: the one shown.", default=None)
+    sublayer: Literal["s", "f", "c", "m", "e", "o"] | None = key(
+        "s, f, c, m, e or o", "The kind of a sublayer, by its letter in the figure.", default=None
+    )
     factor: int | None = key("a factor's number, counted from 1 as in the figure", "The factor.", default=None, ge=1)
     method: Name | None = key(
         "a method of the figure, or random",
