@@ -284,13 +284,13 @@ def test_a_capture_that_fails(register, monkeypatch):
     refused, done = [message for message, _ in worker.capture(worker.Shelf(), job)][-2:]
     assert said
     assert done["event"] == "done"
-    assert refused["problem"]["message"] == "The model failed on this text: there is no 'width'."
+    assert refused["problem"]["message"] == f"The capture `{run}` failed on this text: there is no 'width'."
     assert 'return {}["width"]' in refused["problem"]["detail"]
 
 
 def test_what_a_capture_returns_is_looked_at(register, monkeypatch):
     module = register("extra", extra())
-    context = types.SimpleNamespace(examples=[1])
+    context = types.SimpleNamespace(examples=[1], corpus=None)
 
     def told(value):
         module.capture = lambda _: value

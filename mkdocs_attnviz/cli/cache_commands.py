@@ -103,7 +103,7 @@ def _as_json(block_status: BlockStatus) -> dict[str, Any]:
     """Return the status of a block for JSON."""
     block, seconds = block_status.block, _age(block_status.changed)
     return place(block_status.source) | {
-        "model": block and block.models[0].name,
+        "model": block.models[0].name if block and block.models else None,
         "other": block.models[1].name if block and len(block.models) > 1 else None,
         "view": block and block.view,
         "state": block_status.state,
