@@ -41,6 +41,7 @@ FIRST = {
     "activations": ".neuron-map",
     "similarity": ".similar",
     "sublayers": ".strips",
+    "heads": ".head-stage",
 }
 """Where the keyboard goes first in a figure; in the others to the first token of their text."""
 TEXT_PIECE = 'StaticText "'
@@ -142,6 +143,7 @@ CHANGED = {
     "factors": {"factor": 1},
     "similarity": {"measure": "cca"},
     "sublayers": {"change": "swap"},
+    "heads": {"show": "grid", "color": "entropy"},
     "compared": {"position": 3, "before": True},
     "methods": {"by": "sentence", "compare": "deletion", "selected": None},
 }

@@ -236,6 +236,42 @@ export interface AttentionFigure extends TextFigure {
   options: FirstState;
 }
 
+/** The heads of one stack. */
+export interface HeadsStack {
+  layers: number[];
+  /** The number of heads of each layer. */
+  heads: number[];
+  rows: string;
+  cols: string;
+  /** The weights of each layer's most telling texts, stored as weights are: of each head its texts, (cols, rows). */
+  telling: Blob[];
+}
+
+/** The part of the figure's state that a reader chooses. */
+export interface HeadsState {
+  stack: string;
+  show: "scatter" | "map" | "grid" | "table" | "relations";
+  x: string;
+  y: string;
+  color: string;
+  sort: string | null;
+  ascending: boolean;
+  /** The layer of the head that is held. */
+  layer: number | null;
+  head: number | null;
+  /** The index of the shown text among the most telling ones of the head. */
+  text: number;
+}
+
+/** The data of an index of all heads. */
+export interface HeadsFigure extends Figure {
+  stacks: Record<string, HeadsStack>;
+  /** JSON: the measures of each stack, and the texts that are shown. */
+  index: Blob;
+  notes: string;
+  initial: HeadsState;
+}
+
 /** The part of the figure's state that a reader chooses. */
 export interface LensState {
   show: "probability" | "rank" | "entropy" | "kl";
