@@ -134,7 +134,11 @@ export default class SublayersView extends PanelView<SublayersState, SublayersFi
     const width = symbolic
       ? "width: parameters as a multiple of d² (s, c 4; f 8; m 6, as Mamba; e 8, one expert)"
       : "width: parameters; the narrowest boxes are wider than their share";
-    const whole = loss ? [`loss of the whole model: ${short(loss.value)} nats a token over ${loss.tokens} tokens`] : [];
+    const whole = loss
+      ? [
+          `loss of the whole model: ${short(loss.value)} nats a token over ${loss.tokens} tokens${loss.texts ? ` of ${loss.texts} texts` : ""}`,
+        ]
+      : [];
     return [width, ...whole, ...notes].join(" · ");
   }
 
