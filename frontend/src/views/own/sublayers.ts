@@ -211,7 +211,7 @@ export default class SublayersView extends PanelView<SublayersState, SublayersFi
     const [low, high] = scale.map(short) as [string, string];
     const label = this.figure.loss_label;
     yield put("pale", { left: 0, top, width }, { text: low });
-    yield put("pale label", { left: 60, top, width: Math.max(0, width - 120) }, { text: label });
+    yield put("pale label", { left: 0, top: top + 16, width }, { text: label });
     const end = put("pale", { left: 0, top, width }, { text: high });
     end.style.textAlign = "right";
     yield end;
@@ -350,7 +350,7 @@ export default class SublayersView extends PanelView<SublayersState, SublayersFi
     const y = layout.height - SCALE + 13;
     const [low, high] = scale.map(short) as [string, string];
     pen.text(low, 0, y, { size: 12 });
-    pen.text(this.figure.loss_label, layout.width / 2, y, { anchor: "middle", size: 12 });
+    pen.text(this.figure.loss_label, layout.width / 2, y + 16, { anchor: "middle", size: 12 });
     pen.text(high, layout.width, y, { anchor: "end", size: 12 });
   }
 
