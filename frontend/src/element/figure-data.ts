@@ -615,6 +615,10 @@ export interface LossData {
   value: number;
   tokens: number;
   task: "next" | "masked" | "target";
+  /** The number of texts of a corpus that were read. */
+  texts?: number;
+  /** The number of texts that the model could not read. */
+  left_out_count?: number;
 }
 
 /** The part of the figure's state that a reader chooses. */
