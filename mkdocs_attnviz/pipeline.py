@@ -52,14 +52,22 @@ class Plan:
 
     source: Source
     block: Block
-    request: Request
+    request: Request | None
+    """The block's own request, or None if it is drawn from a key of its own, without a model."""
     before: Request | None = None
     """The request without the block's interventions, to compare with, or None."""
+    entry: Entry | None = None
+    """The entry of a block without a request."""
 
     @property
     def requests(self) -> list[Request]:
         """All requests of the block, its own first."""
-        return [self.request] if self.before is None else [self.request, self.before]
+        return [request for request in (self.request, self.before) if request is not None]
+
+    @property
+    def known(self) -> bool:
+        """True if all models have an identity."""
+        return all(request.known for request in self.requests)
 
 
 class Pipeline:
@@ -258,7 +266,9 @@ class Build:
             return "" if f"id: {id}" in source.body else None
         if plan.block.id != id:
             return None
-        entry = self.cache.get(plan.request.key, plan.request.key_parts) if plan.request.known else None
+        entry = plan.entry
+        if plan.request is not None and plan.request.known:
+            entry = self.cache.get(plan.request.key, plan.request.key_parts)
         if entry is None:
             return ""
         try:
@@ -316,7 +326,7 @@ class Build:
         if key in self._plans:
             return self._plans[key]
         plan = self._new_plan(source, ask_hub)
-        if isinstance(plan, Alert) or plan.request.known:
+        if isinstance(plan, Alert) or plan.known:
             self._plans[key] = plan
         return plan
 
@@ -330,9 +340,12 @@ class Build:
     def _made_plan(self, source: Source, ask_hub: bool) -> Plan:
         """Raises: whatever the block, its view or its model is wrong with."""
         block = block_of(source)
-        model, *others = self.registry.get(block, ask_hub=ask_hub)
         view = VIEWS[block.view]
         check_grammar(block, view)
+        own = view.own_entry(block)
+        if own is not None:
+            return Plan(source, block, None, entry=own)
+        model, *others = self.registry.get(block, ask_hub=ask_hub)
         if block.tensors is not None:
             if not view.draws_tensors:
                 message = f"`tensors` holds attention, which the {block.view} view does not show; it needs a `model`."
@@ -351,7 +364,7 @@ class Build:
     def _draw(self, plan: Plan) -> Rendered:
         """Return the figure of a plan, or an alert."""
         try:
-            entries = [self._entry(plan.block, request) for request in plan.requests]
+            entries = self._entries(plan)
             try:
                 figure = self.figure(plan, [entry for entry, _ in entries])
             except DamagedEntry as error:
@@ -364,6 +377,15 @@ class Build:
         self._tell(plan, entries[0][1])
         self._warn_of_claims(plan, figure)
         return figure
+
+    def _entries(self, plan: Plan) -> list[tuple[Entry, str]]:
+        """Return the entries of a plan, and how each was obtained.
+
+        Raises:
+            BlockError: if there is none.
+        """
+        own = [] if plan.entry is None else [(plan.entry, "as it stands")]
+        return own + [self._entry(plan.block, request) for request in plan.requests]
 
     def _computed_anew(self, plan: Plan, error: DamagedEntry) -> list[tuple[Entry, str]]:
         """Return entries computed again, in place of intact ones that cannot be drawn.

@@ -25,6 +25,7 @@ FIGURES = {view: f"{ABOUT}view: {view}" for view in VIEWS} | {
     "neuron": f"{ABOUT}view: neuron\nlayer: 1",
     "activations": f"{ABOUT}view: activations\nlayer: 0",
     "factors": f"{ABOUT}view: factors\nn_components: 3",
+    "sublayers": f"{ABOUT}view: sublayers\nablate: [zero, swap]",
     "compared": f"{ABOUT}view: predict\ninterventions: [{{layer: 1, heads: [0, 1]}}]",
     "methods": f"{ABOUT}view: saliency\nmethod: [attention, rollout, integrated_gradients, occlusion]\nby: word",
 }
@@ -40,6 +41,7 @@ FIRST = {
     "activations": ".neuron-map",
     "similarity": ".similar",
     "heads": ".head-stage",
+    "sublayers": ".strips",
 }
 """Where the keyboard goes first in a figure; in the others to the first token of their text."""
 TEXT_PIECE = 'StaticText "'
@@ -141,6 +143,7 @@ CHANGED = {
     "factors": {"factor": 1},
     "similarity": {"measure": "cca"},
     "heads": {"show": "grid", "color": "entropy"},
+    "sublayers": {"change": "swap"},
     "compared": {"position": 3, "before": True},
     "methods": {"by": "sentence", "compare": "deletion", "selected": None},
 }

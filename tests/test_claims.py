@@ -6,11 +6,13 @@ import warnings
 
 import numpy as np
 import pytest
+from jsonschema import Draft202012Validator
 
 import mkdocs_attnviz
 from mkdocs_attnviz.block.claims import Claim, Selectors, number_of, precision_of
 from mkdocs_attnviz.block.parse import parse
 from mkdocs_attnviz.block.problem import BlockError
+from mkdocs_attnviz.block.schema import json_schema
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.views import OPTIONS, VIEWS
 from mkdocs_attnviz.views.claims import check_grammar
@@ -18,9 +20,9 @@ from mkdocs_attnviz.views.claims import check_grammar
 BLOCK = "model: m\ntext: t\nexpect:\n"
 
 
-def wrong(claim, view="head"):
+def wrong(claim, view="head", first="{from: a, to: b, head: 0, at_least: 0}"):
     """Return the line and the sentence of what is wrong with a claim, which is the second of its block."""
-    body = f"view: {view}\n{BLOCK}  - {{from: a, to: b, head: 0, at_least: 0}}\n  - {claim}"
+    body = f"view: {view}\n{BLOCK}  - {first}\n  - {claim}"
     with pytest.raises(BlockError) as caught:
         check_grammar(parse(Source(body), OPTIONS), VIEWS[view])
     assert caught.value.problem.kind == "block"
@@ -45,6 +47,7 @@ def wrong(claim, view="head"):
         ("{measure: rollout, head: 1, is: 1}", "`rollout` of the head view is selected by from, to; perhaps stack,"),
         ("{from: a, to: b, is: much}", "`is` is 'much'; `weight` is a number. Did you mean `strongest`?"),
         ("{from: a, to: b, beats_baseline_by: 0.1}", "`beats_baseline_by` does not fit `weight`, which has no"),
+        ("{measure: weight, from: a, to: b, rank: 1}", "`rank` is the value of the measure rank, not of `weight`."),
         ("{from: a, to: b, unchanged: true, is: 1}", "`unchanged` needs a block with `interventions`; this"),
     ],
 )  # fmt: skip
@@ -52,6 +55,35 @@ def test_what_is_no_claim_is_told_with_its_line(claim, message):
     line, told = wrong(claim)
     assert message in told
     assert line == 5
+
+
+def test_the_strongest_has_a_measure_only_where_there_are_several():
+    _, told = wrong("{strongest: {measure: probability}, is: a}", "predict", first="{token: a, is: 1}")
+    assert told == "`strongest` of the predict view is selected by perhaps position; the claim has `measure`."
+
+
+def test_the_schema_knows_the_grammar():
+    schema = Draft202012Validator(json_schema(OPTIONS))
+    block = {"model": "m", "text": "t"}
+    for good in (
+        {"layer": 2, "head": 8, "from": "the", "to": "cat", "at_least": 0.5},
+        {"strongest": {"layer": 2, "head": 8, "from": "mat"}, "is": "the"},
+        {"token": "river", "rank": 1, "position": "last"},
+        {"relation": "det", "head": 8, "layer": 2, "beats_baseline_by": "20%"},
+        {"token": 12, "layer": "embeddings", "between": [0, "5%"]},
+    ):
+        assert schema.is_valid(block | {"expect": [good]}), good
+        assert parse(Source(json.dumps(block | {"expect": [good]})), OPTIONS).expect
+    for bad in (
+        {"layer": "two", "is": 1},
+        {"hed": 1, "is": 1},
+        {"from": "a", "is": 1, "at_least": 1},
+        {"from": "a"},
+        {"at_least": "much"},
+        {"strongest": {"hed": 1}, "is": "a"},
+    ):
+        assert not schema.is_valid(block | {"expect": [bad]}), bad
+    assert not schema.is_valid(block | {"expect": []})
 
 
 def test_a_claim_is_repeated_as_it_was_written():
@@ -106,6 +138,9 @@ def test_a_claim_that_holds_is_shown_and_not_told():
         {"strongest": {"head": 1, "from": "dog"}, "is": 1},
         {"strongest": {"head": 0, "to": "cat"}, "is": "saw"},
         {"strongest": {"from": "cat", "to": "cat"}, "is": 1},
+        {"head": 0, "from": "dog", "to": "the#2", "rank": 2},
+        {"measure": "rank", "head": 0, "from": "dog", "to": "cat", "between": [3, 5]},
+        {"head": 0, "from": "dog", "to": "cat", "rank": 5},
     )
     assert warned == []
     assert all(claim["holds"] for claim in claims)

@@ -18,7 +18,7 @@ from mkdocs_attnviz.models.captures.own_arrays import LayerTensors, TokenRow, en
 from mkdocs_attnviz.models.identity.citation import LONGEST, citation
 from mkdocs_attnviz.provenance import provenance
 from mkdocs_attnviz.views import VIEWS, block_of
-from mkdocs_attnviz.views.claims import Tested as Claim
+from mkdocs_attnviz.views.claims import Verdict as Claim
 
 DIGEST, COMMIT = f"sha256:{'b' * 64}", f"commit:org/name@{'a' * 40}"
 FACTS = {"torch": "2.14.0", "transformers": "5.23.0", "tokenizers": "0.22.0", "mkdocs-attnviz": "0.1.0"}

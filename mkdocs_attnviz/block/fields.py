@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cache
-from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
@@ -65,6 +65,13 @@ class Options(BaseModel):
     """The keys that one view adds to the block. Each view declares a subclass."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True, allow_inf_nan=False)
+
+    sources: ClassVar[tuple[str, ...]] = ()
+    """The keys that stand in place of a model and a text: the figure is drawn from their value alone."""
+
+    def source(self) -> str | None:
+        """Return what the figure is called that is drawn from such a key, or None if the block has none."""
+        return None
 
     def parameters(self) -> dict[str, Any]:
         """Return the parameters of the capture, as plain JSON. They become a part of the cache key."""
@@ -216,11 +223,17 @@ class Block(BaseModel):
     @property
     def subject(self) -> str:
         """The model or file that the figure is drawn from, as messages name it: `model 'minilm'`."""
+        source = self.options.source()
+        if source is not None:
+            return source
         return f"model {self.model!r}" if self.tensors is None else f"file {self.tensors!r}"
 
     @property
     def models(self) -> list[Named]:
-        """The models that the figure is drawn from: one, or one and the model it is compared with; or a file."""
+        """The models that the figure is drawn from: one, or one and the model it is compared with; or a file; or none,
+        if the block's own key is drawn."""
+        if self.options.source() is not None:
+            return []
         if self.tensors is not None:
             return [Named("tensors", self.tensors)]
         second = self.options.second()
@@ -229,7 +242,7 @@ class Block(BaseModel):
     @property
     def names(self) -> str:
         """The names of the models, as a part of a sentence."""
-        return " and ".join(each.name for each in self.models)
+        return " and ".join(each.name for each in self.models) or self.subject
 
     @property
     def inputs(self) -> dict[str, Any]:

@@ -45,6 +45,8 @@ def json_schema(views: Mapping[str, type[Options]]) -> dict[str, Any]:
     parts = common["$defs"]
     for own in schemas.values():
         parts |= own.get("$defs", {})
+    sources = [source for options in views.values() for source in options.sources]
+    no_source = dict.fromkeys(sources, False)
     return {
         "$schema": GenerateJsonSchema.schema_dialect,
         "title": "attention block",
@@ -54,10 +56,14 @@ def json_schema(views: Mapping[str, type[Options]]) -> dict[str, Any]:
         "dependentSchemas": {name: {"properties": dict.fromkeys(others, False)} for name, others in EITHER.items()},
         "dependentRequired": {name: [other] for name, other in BESIDE.items()},
         "oneOf": [
-            {"required": ["model", "text"], "properties": {"tensors": False, "chat": False, "corpus": False}},
-            {"required": ["model", "chat"], "properties": {"tensors": False, "corpus": False}},
-            {"required": ["model", "corpus"], "properties": {"tensors": False}},
-            {"required": ["tensors"], "properties": dict.fromkeys(BY_MODEL, False)},
+            {
+                "required": ["model", "text"],
+                "properties": dict.fromkeys(("tensors", "chat", "corpus"), False) | no_source,
+            },
+            {"required": ["model", "chat"], "properties": {"tensors": False, "corpus": False} | no_source},
+            {"required": ["model", "corpus"], "properties": {"tensors": False} | no_source},
+            {"required": ["tensors"], "properties": dict.fromkeys(BY_MODEL, False) | no_source},
+            *({"required": [source], "properties": dict.fromkeys((*BY_MODEL, "tensors"), False)} for source in sources),
         ],
         "allOf": [{"if": _is_view(name), "then": _rules(own)} for name, own in schemas.items()],
         "unevaluatedProperties": False,

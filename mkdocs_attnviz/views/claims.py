@@ -100,6 +100,7 @@ def _measure(claim: Claim, block: Block, view: AnyView) -> tuple[str, AnyMeasure
     given = list(claim.selectors.given())
     if claim.strongest is not None:
         name = STRONGEST
+        given += ["measure"] if claim.strongest.measure is not None else []
     elif claim.selectors.measure is not None:
         name = claim.selectors.measure
     elif claim.rank is not None:
@@ -141,6 +142,8 @@ def _check_bound(claim: Claim, name: str, measure: AnyMeasure) -> None:
         raise WrongValue("expect", f"`{name}` is no number; a claim says with `is` what it is.")
     if not measure.answers and claim.is_ is not None and number_of(claim.is_) is None:
         raise WrongValue("expect", f"`is` is {claim.is_!r:.80}; `{name}` is a number. Did you mean `strongest`?")
+    if claim.rank is not None and name != "rank":
+        raise WrongValue("expect", f"`rank` is the value of the measure rank, not of `{name}`.")
     if claim.bound == "beats_baseline_by" and not measure.has_baseline:
         raise WrongValue("expect", f"`beats_baseline_by` does not fit `{name}`, which has no baseline.")
 

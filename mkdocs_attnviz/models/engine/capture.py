@@ -31,6 +31,8 @@ class Capture:
     """The function, as `module:function`, from a `Context` to one entry per example. Only a worker imports it."""
     head: bool = False
     """True if it needs the head that the model was trained with, which turns its last vectors into predictions."""
+    head_for: tuple[str, ...] = ()
+    """The parameters with any of which it needs that head."""
     attention: bool = True
     """True if it needs attention weights, which not every model has."""
     stored: str = ""

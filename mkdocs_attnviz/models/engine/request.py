@@ -59,7 +59,8 @@ class Request:
 
     @property
     def head(self) -> bool:
-        return self.capture.head or "generate" in self.inputs
+        asked = any(name in self.parameters for name in self.capture.head_for)
+        return self.capture.head or asked or "generate" in self.inputs
 
     def run(self) -> dict[str, Any]:
         """Return the settings for loading and running the model. Only requests with equal settings share a batch."""

@@ -158,17 +158,33 @@ def _kind(options: AttentionOptions, chosen: Selectors, kind: Kind | None) -> Ki
         return kind
     if chosen.measure in ("weight", "value_weighted", "rollout"):
         return chosen.measure  # type: ignore[return-value]
-    if chosen.measure is not None:
+    if chosen.measure not in (None, "rank"):
         raise WrongValue("expect", f"`measure` is {chosen.measure!r}; it must be weight, value_weighted or rollout.")
     if isinstance(options, WeightOptions) and options.across_layers == "rollout":
         return "rollout"
     return "value_weighted" if isinstance(options, WeightOptions) and options.value_weighted else "weight"
 
 
-def _weight(
+@dataclass(frozen=True)
+class Chosen:
+    """The weight that a claim is about: the largest one between tokens of the texts that it names."""
+
+    weights: Weights
+    head: int
+    pairs: list[tuple[Place, Place]]
+    start: Place
+    end: Place
+
+    @property
+    def where(self) -> str:
+        """The two tokens and the head in words, as the end of a phrase."""
+        return f"from {self.start.name} to {self.end.name} in {self.weights.where(self.weights.layer, self.head)}"
+
+
+def _chosen(
     block: Block, options: AttentionOptions, entry: Entry, chosen: Selectors, kind: Kind | None = None
-) -> Measured:
-    """Return the weight from one token to another. If their texts occur more than once, it is the largest weight.
+) -> Chosen:
+    """Return the weight that a claim is about.
 
     Raises:
         WrongValue: the model has no such layer or head, or the claim names no head and the figure shows several.
@@ -179,21 +195,53 @@ def _weight(
     if head is None:
         raise WrongValue("expect", "A claim about a weight names a `head`, unless the figure shows only one.")
     pairs = [(start, end) for start in starts for end in ends]
-    start, end = max(pairs, key=lambda pair: weights.of(weights.layer, head, *pair).value)
-    found = weights.of(weights.layer, head, start, end)
+    best = max(pairs, key=lambda pair: weights.of(weights.layer, head, *pair).value)
+    return Chosen(weights, head, pairs, *best)
+
+
+def _weight(
+    block: Block, options: AttentionOptions, entry: Entry, chosen: Selectors, kind: Kind | None = None
+) -> Measured:
+    """Return the weight from one token to another."""
+    it = _chosen(block, options, entry, chosen, kind)
+    weights, head, start = it.weights, it.head, it.start
+    found = weights.of(weights.layer, head, start, it.end)
 
     def others() -> Iterator[Other]:
         """Yield the same weight of other heads, and the weights of the same head between other tokens."""
         for layer, other, distance in weights.everywhere():
-            best = max(weights.of(layer, other, *pair).value for pair in pairs)
+            best = max(weights.of(layer, other, *pair).value for pair in it.pairs)
             yield Other(weights.where(layer, other), best, distance)
         same = weights.where(weights.layer, head)
         for other_end in weights.every("to"):
             value = weights.of(weights.layer, head, start, other_end).value
             yield Other(f"{same} from {start.name} to {other_end.name}", value, 3)
 
-    subject = f"{SUBJECTS[weights.kind]} from {start.name} to {end.name} in {weights.where(weights.layer, head)}"
-    return Measured(subject, found.value, found.low, found.high, others=others)
+    return Measured(f"{SUBJECTS[weights.kind]} {it.where}", found.value, found.low, found.high, others=others)
+
+
+def _rank(block: Block, options: AttentionOptions, entry: Entry, chosen: Selectors) -> Measured:
+    """Return the place of a weight among those of the same token, the largest first. Of equal stored weights, any may
+    be the largest."""
+    it = _chosen(block, options, entry, chosen)
+    weights = it.weights
+
+    def ranks(layer: int, head: int, end: Place) -> tuple[int, int]:
+        """Return the first and the last place that a weight may have."""
+        row = [weights.of(layer, head, it.start, place).value for place in weights.every("to")]
+        value = weights.of(layer, head, it.start, end).value
+        first = 1 + sum(other > value for other in row)
+        return first, max(first, sum(other >= value for other in row))
+
+    def others() -> Iterator[Other]:
+        """Yield the rank in other heads, and those of other tokens."""
+        for layer, head, distance in weights.everywhere():
+            yield Other(weights.where(layer, head), ranks(layer, head, it.end)[0], distance)
+        for end in weights.every("to"):
+            yield Other(f"the weight to {end.name}", ranks(weights.layer, it.head, end)[0], 3)
+
+    first, last = ranks(weights.layer, it.head, it.end)
+    return Measured(f"the rank of {SUBJECTS[weights.kind]} {it.where}", first, first, last, others=others)
 
 
 def _strongest(block: Block, options: AttentionOptions, entry: Entry, chosen: Selectors) -> Measured:
@@ -274,10 +322,20 @@ STRONGEST_MEASURE: Measure[Any] = Measure(
     "With `from`, the token that it attends to most; with `to`, the one that attends most to it; with both, the head "
     "of the layer in which the weight is largest.",
     _strongest,
-    takes=("from", "to", *WHERE),
+    takes=("from", "to", *WHERE, "measure"),
     answers=True,
 )
-MEASURES: dict[str, Measure[Any]] = {"weight": WEIGHT_MEASURE, STRONGEST: STRONGEST_MEASURE}
+RANK_MEASURE: Measure[Any] = Measure(
+    "The rank of this weight among all weights of the token `from`; 1 is the largest.",
+    _rank,
+    needs=("from", "to"),
+    takes=WHERE,
+)
+MEASURES: dict[str, Measure[Any]] = {
+    "weight": WEIGHT_MEASURE,
+    "rank": RANK_MEASURE,
+    STRONGEST: STRONGEST_MEASURE,
+}
 """The measures of every view of attention."""
 WEIGHT_MEASURES: dict[str, Measure[Any]] = {
     **MEASURES,
