@@ -352,12 +352,7 @@ class Build:
                 raise block.wrong("tensors", message)
             return Plan(source, block, Request(TENSORS, model, block.inputs))
         inputs, parameters = view.asked(block)
-        if block.corpus is not None:
-            if not view.capture.corpus:
-                able = ", ".join(name for name, other in VIEWS.items() if other.capture.corpus)
-                message = f"`corpus` is for views of many texts ({able}); the {block.view} view shows one `text`."
-                raise block.wrong("corpus", message)
-            inputs |= {"corpus": self._corpora.of(block)}
+        inputs |= self._corpora.inputs(block)
         request = Request(view.capture, model, inputs, parameters, block.changes, *others)
         return Plan(source, block, request, request.without_interventions() if block.changes else None)
 

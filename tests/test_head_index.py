@@ -404,3 +404,41 @@ def test_the_key_has_the_digest_and_not_the_texts():
     assert parts["corpus"] == '"sha256:0"'
     assert "A cat sat" not in str(parts)
     assert "corpus" not in dict(Request(HEADS, model, {"text": "A cat sat."}).key_parts)
+
+
+def test_a_probe_finds_what_the_heads_know_together(minilm, tmp_path):
+    """It parses sentences that it has not seen, of a grammar that MiniLM's attention tells apart."""
+    nouns, verbs, adjectives = ("cat", "dog", "bird", "farmer"), ("sees", "likes", "feeds"), ("old", "small", "red")
+    rows = []
+    for number in range(48):
+        subject, verb, thing = nouns[number % 4], verbs[number % 3], nouns[(number * 3 + 1) % 4]
+        words = [("the", 3, "det"), (adjectives[number % 3], 3, "amod"), (subject, 4, "nsubj"), (verb, 0, "root")]
+        words += [("a", 6, "det"), (thing, 4, "obj"), (".", 4, "punct")]
+        rows += [
+            f"{at}\t{word}\t_\t_\t_\t_\t{head}\t{relation}\t_\t_" for at, (word, head, relation) in enumerate(words, 1)
+        ]
+        rows.append("")
+    (tmp_path / "grammar.conllu").write_text("\n".join(rows))
+    inputs = {"corpus": read_corpus("grammar.conllu", tmp_path / "grammar.conllu")}
+    stack = captured(minilm, inputs, 16, parameters={"probe": True}).meta["heads"]["stacks"]["self"]
+    assert stack["probe"]["sentences"] == 24
+    assert stack["probe"]["baseline"] == pytest.approx(3 / 6)  # amod, nsubj and the second det
+    assert stack["probe"]["uas"] > 0.95
+    assert captured(minilm, inputs, 16).meta["heads"]["stacks"]["self"]["probe"] is None
+
+
+def test_the_guides_capture_of_many_texts(minilm):
+    """The page "Your own view" shows how another package's capture streams texts; exactly that code runs here."""
+    page = (ROOT / "example_site" / "docs" / "guide" / "your-own-view.md").read_text()
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", page, re.S) if "context.corpus.stream" in block]
+    names = {"torch": torch}
+    exec("from mkdocs_attnviz.own_capture import *\n" + code, names)
+    texts = ["A cat.", "The dog ran away and did not come back.", "too long " * 20]
+    (entry,) = names["capture"](Context(minilm, (), {}, None, Corpus(minilm, lines(*texts), 30, 4)))
+    norms = []
+    for text in texts[:2]:
+        with torch.inference_mode():
+            output = minilm.model(**minilm.tokenizer(text, return_tensors="pt")).last_hidden_state
+        norms.append(float(output.norm(dim=-1).max()))
+    assert entry.meta["most"] == pytest.approx(max(norms), rel=1e-4)
+    assert (entry.meta["texts"], entry.meta["left_out_count"]) == (2, 1)

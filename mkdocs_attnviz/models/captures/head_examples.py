@@ -4,7 +4,8 @@ A head's pattern is the relation at which it beats the best fixed offset most, i
 Clark et al.'s labels that it has (next or previous token above 0.5; [CLS], [SEP], punctuation or first token above
 0.6); or else induction or duplicate tokens above 0.3; or else even attention, above 3.8 nats; or else its largest
 share. A pattern is clear in a text by the head's measure there; a relation by the number of words found minus those
-missed. Texts of 8 to 40 tokens come first, since a long one does not fit beside the figure.
+missed, and of equals where least attention goes to special tokens. Texts of 8 to 40 tokens come first, since a long one
+does not fit beside the figure.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ WAITING = 128
 SHORTEST, LONGEST = 8, 40
 """The numbers of tokens of a text that is easily read beside a figure."""
 BEATS, LEAST = 0.2, 20
-"""How much more accurate than the best offset a head must be at a relation, and how often that must occur."""
+"""The least gain of accuracy over the best offset that makes a relation a head's pattern, and its least count."""
 LABELS = {"next": 0.5, "previous": 0.5, "cls": 0.6, "sep": 0.6, "punctuation": 0.6, "first": 0.6}
 SCORES = {"induction": 0.3, "duplicate": 0.3, "entropy": 3.8}
 SHARES = ("self", "previous", "next", "first", "special", "punctuation")

@@ -1,4 +1,4 @@
-"""How often a head finds a word's head or dependent in a treebank, as Clark et al. (2019) measure it.
+"""The accuracy with which a head finds a word's head or dependent in a treebank (Clark et al. 2019).
 
 Attention to a word is the sum over its tokens, attention from it the mean. A word's weight to itself counts as nothing,
 and special tokens are left out. `forward`, the word that a word looks at most is taken for its head; `backward`, the
@@ -133,7 +133,7 @@ class RelationSums:
         self.right: Numbers = np.zeros((2, size, heads))
         self.total: Numbers = np.zeros(size)
         self.offsets: Numbers = np.zeros((len(OFFSETS), size))
-        """How often each fixed offset is right."""
+        """The number of times that each fixed offset is right, (offsets, relations)."""
         self.resampled = np.zeros((RESAMPLES, 2 * size * heads), np.float32)
         self.resampled_total: Numbers = np.zeros((RESAMPLES, size))
         self.waiting: list[tuple[int, npt.NDArray[np.float32], Numbers]] = []

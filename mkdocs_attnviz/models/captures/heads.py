@@ -23,6 +23,7 @@ from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.captures.head_examples import PATTERNS, Clearest, chosen, pattern_of
 from mkdocs_attnviz.models.captures.head_map import cells, divergences, place
 from mkdocs_attnviz.models.captures.head_measures import Masks, Sides
+from mkdocs_attnviz.models.captures.head_probe import Features, Probe, Score, features
 from mkdocs_attnviz.models.captures.head_relations import RelationSums, Words, counted_relations
 from mkdocs_attnviz.models.inputs.corpus import Corpus, Reading
 from mkdocs_attnviz.models.inputs.examples import collate
@@ -45,7 +46,7 @@ KeepLayer = Callable[[str, Layer, torch.Tensor], None]
 
 @dataclass
 class BatchSums:
-    """What one batch of texts adds to one stack, on the processor."""
+    """The sums that one batch of texts adds to one stack, on the processor."""
 
     numbers: list[int]
     sizes: list[int]
@@ -54,7 +55,7 @@ class BatchSums:
     values: dict[str, Numbers]
     """The measures of each text and head, (B, heads)."""
     known: dict[str, npt.NDArray[np.bool_]]
-    """Whether a text has the measure, (B)."""
+    """The texts that have the measure, (B) of booleans."""
     compared: int
     """The number of texts over which heads are compared."""
     distances: Numbers
@@ -62,6 +63,8 @@ class BatchSums:
     found: npt.NDArray[np.bool_] | None = None
     counts: list[int] = field(default_factory=list)
     """The number of words of each text."""
+    features: Features | None = None
+    """The features of the sentences that train the probe, if there is one."""
 
 
 class StackSums:
@@ -76,6 +79,9 @@ class StackSums:
         self.distances = np.zeros((self.heads, self.heads))
         self.map_texts = 0
         self.relations = RelationSums(relations, self.heads)
+        self.probe = Probe()
+        self.score: Score | None = None
+        """The result of the probe, if there is one."""
         self.clearest = Clearest(len(PATTERNS) + 2 * len(relations), self.heads)
 
     def add(self, batch: BatchSums) -> None:
@@ -88,6 +94,8 @@ class StackSums:
             self.counts[name] = self.counts.get(name, 0) + int(known.sum())
         self.distances += batch.distances
         self.map_texts += batch.compared
+        if batch.features is not None:
+            self.probe.add(batch.features)
         self.clearest.add(np.concatenate(self._clarity(batch)), batch.numbers, batch.sizes)
 
     def _clarity(self, batch: BatchSums) -> list[Numbers]:
@@ -104,6 +112,8 @@ class StackSums:
         right, total = self.relations.add(batch.numbers, batch.words, batch.found, batch.counts)
         total = total[:, None, :, None]
         scores = np.where(total > 0, 2 * right - total, -np.inf)  # found minus missed
+        if "special" in batch.values:  # of equals, the text in which least goes to special tokens
+            scores = scores - 0.5 * batch.values["special"][:, None, None]
         return [*clarity, scores.transpose(1, 2, 3, 0).reshape(2 * size, self.heads, -1)]
 
     def means(self) -> dict[str, Numbers]:
@@ -112,7 +122,7 @@ class StackSums:
 
     @cached_property
     def found(self) -> dict[str, dict[str, Any]]:
-        """What the heads have found of each relation, once all texts are added."""
+        """The accuracies for each relation, once all texts are added."""
         return self.relations.told()
 
     def candidates(self) -> list[list[int]]:
@@ -134,9 +144,10 @@ def capture(context: Context) -> list[Entry]:
     relations = counted_relations(corpus.texts)
     stacks: dict[str, StackSums] = {}
     read = 0
+    train = bool(context.parameters.get("probe")) and bool(relations)
 
     def measure(batch: Sequence[Reading]) -> tuple[AttentionMap, int, dict[str, BatchSums]]:
-        return measured(loaded, batch, relations)
+        return measured(loaded, batch, relations, train=train)
 
     for attention_map, count, sums in corpus.stream(measure):
         read += count
@@ -144,6 +155,7 @@ def capture(context: Context) -> list[Entry]:
             if name not in stacks:
                 stacks[name] = StackSums(attention_map.stacks[name], relations if name in ANNOTATED else {})
             stacks[name].add(part)
+    _test_probes(corpus, loaded, stacks)
     telling = _telling(corpus, stacks)
     numbers = sorted({number for heads in telling.values() for texts in heads for number in texts})
     places = {number: at for at, number in enumerate(numbers)}
@@ -154,15 +166,20 @@ def capture(context: Context) -> list[Entry]:
 
 
 def measured(
-    loaded: Loaded, batch: Sequence[Reading], relations: dict[str, int]
+    loaded: Loaded, batch: Sequence[Reading], relations: dict[str, int], *, train: bool = False
 ) -> tuple[AttentionMap, int, dict[str, BatchSums]]:
-    """Run a batch and return the model's map, the batch's number of tokens, and what it adds to each stack."""
+    """Run a batch and return the model's map, the batch's number of tokens, and what it adds to each stack.
+
+    With `train`, sentences with an even number also give features to train a probe with.
+    """
     attention_map = find_attention_map(loaded, batch[0].example)
     masks = {name: Masks(_sides(loaded, batch, stack)) for name, stack in attention_map.stacks.items()}
     words = Words.of(batch, relations, loaded.device) if relations else None
     values: dict[str, list[dict[str, torch.Tensor]]] = {name: [] for name in masks}
     halves: dict[str, list[torch.Tensor]] = {name: [] for name in masks}
     found: dict[str, list[npt.NDArray[np.bool_]]] = {name: [] for name in masks}
+    learned = [number for number, reading in enumerate(batch) if train and reading.number % 2 == 0]
+    clean_layers: dict[str, list[torch.Tensor]] = {name: [] for name in masks}
     compared = [number for number, reading in enumerate(batch) if reading.number < MAP_TEXTS]
 
     def keep(name: str, layer: Layer, weights: torch.Tensor) -> None:  # noqa: ARG001
@@ -172,6 +189,8 @@ def measured(
             halves[name].append(cells(clean, masks[name], compared))
         if words is not None and name in ANNOTATED and len(words.scored):
             found[name].append(words.found(clean))
+            if learned:
+                clean_layers[name].append(clean)
 
     _run(loaded, batch, attention_map, keep)
     sums = {}
@@ -192,8 +211,40 @@ def measured(
             words if found[name] else None,
             np.concatenate(found[name], 2) if found[name] else None,
             [len(reading.source.parse.words) if reading.source.parse else 0 for reading in batch],
+            features(batch, words, clean_layers[name]).some(learned) if words and clean_layers[name] else None,
         )
     return attention_map, sum(len(reading.example.text.ids) for reading in batch), sums
+
+
+def _test_probes(corpus: Corpus, loaded: Loaded, stacks: Mapping[str, StackSums]) -> None:
+    """Train a probe for each stack that has kept features, and test it on the sentences with an odd number."""
+    probes = {name: sums.probe for name, sums in stacks.items() if sums.probe.kept}
+    if not probes:
+        return
+    for probe in probes.values():
+        probe.train()
+
+    def test(batch: Sequence[Reading]) -> dict[str, Score]:
+        attention_map = find_attention_map(loaded, batch[0].example)
+        words = Words.of(batch, {}, loaded.device)
+        masks = {name: Masks(_sides(loaded, batch, attention_map.stacks[name])) for name in probes}
+        layers: dict[str, list[torch.Tensor]] = {name: [] for name in probes}
+
+        def keep(name: str, layer: Layer, weights: torch.Tensor) -> None:  # noqa: ARG001
+            if name in probes:
+                layers[name].append(masks[name].clean(weights))
+
+        _run(loaded, batch, attention_map, keep)
+        everything = range(len(batch))
+        return {name: probes[name].tested(features(batch, words, layers[name]).some(everything)) for name in probes}
+
+    for name in probes:
+        stacks[name].score = Score()
+    for scores in corpus.stream(test, range(1, len(corpus.texts), 2)):
+        for name, score in scores.items():
+            total = stacks[name].score
+            if total is not None:
+                total.add(score)
 
 
 def _sides(loaded: Loaded, batch: Sequence[Reading], stack: Stack) -> Sides:
@@ -292,8 +343,19 @@ def _stack_meta(sums: StackSums, telling: list[list[int]], places: Mapping[int, 
         "map_texts": sums.map_texts,
         "stress": None if stress is None else _rounded(stress),
         "relations": relations,
-        "probe": None,
+        "probe": _probe_meta(sums.score),
         "telling": [[[places[number] for number in next(texts)] for _ in range(layer.heads)] for layer in sums.layers],
+    }
+
+
+def _probe_meta(score: Score | None) -> dict[str, Any] | None:
+    """Return the accuracy of a probe on the sentences that it was not trained on, beside its baseline."""
+    if score is None or not score.words:
+        return None
+    return {
+        "uas": _rounded(score.right / score.words),
+        "baseline": _rounded(score.baseline / score.words),
+        "sentences": score.sentences,
     }
 
 
