@@ -6,6 +6,7 @@ A line of a page that holds one of these comments becomes a table:
     <!-- keys of tokens -->              all that a view adds to the block
     <!-- keys within generate -->        the keys of a mapping, with its name before each
     <!-- settings -->                    every setting of a site
+    <!-- measures -->                    what claims about each view's figures can be about
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ from pydantic.fields import FieldInfo
 from mkdocs_attnviz.block.fields import Block, fields_of, keys_of, part_of
 from mkdocs_attnviz.block.values import expected
 from mkdocs_attnviz.settings import Settings
-from mkdocs_attnviz.views import OPTIONS
+from mkdocs_attnviz.views import OPTIONS, VIEWS
 
 MARK = re.compile(
-    r"^<!-- (?:keys: (?P<these>[\w, ]+)|keys of (?P<view>\w+)|keys within (?P<within>\w+)|settings) -->$", re.M
+    r"^<!-- (?:keys: (?P<these>[\w, ]+)|keys of (?P<view>\w+)|keys within (?P<within>\w+)|"
+    r"(?P<measures>measures)|settings) -->$",
+    re.M,
 )
 ALL_KEYS = "guide/block.md"
 """The page that has every key of a block."""
@@ -34,7 +37,9 @@ MORE = {
     "cache_dir": ("The cache", "guide/cache.md"),
     "cache_url": ("Share it", "guide/cache.md#share-it"),
     "chat": ("Conversations", "guide/writing.md#conversations"),
+    "corpus": ("Many texts", "guide/corpus.md"),
     "device_map": ("Large models", "guide/large-models.md"),
+    "expect": ("Claims", "guide/claims.md"),
     "factors": ("Factors view", "guide/views/factors.md"),
     "generate": ("Models that write", "guide/writing.md"),
     "interventions": ("Interventions", "guide/interventions.md"),
@@ -69,6 +74,8 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
 
 def _table(mark: re.Match[str], page: str, listed: list[str]) -> str:
     """Return a table in Markdown, and add what it lists. Raises: PluginError: there is no such key."""
+    if mark["measures"]:
+        return "\n".join(_measures(page))
     if mark["these"]:
         rows = {name: _known(name) for name in mark["these"].split(", ")}
     elif mark["view"]:
@@ -85,6 +92,21 @@ def _table(mark: re.Match[str], page: str, listed: list[str]) -> str:
     if not values:
         head = ["| setting | what it does | default |", "|---|---|---|"]
     return "\n".join(head + ["| " + " | ".join(cells if values else [cells[0], *cells[2:]]) + " |" for cells in lines])
+
+
+def _measures(page: str) -> Iterator[str]:
+    """Yield the lines of the table of measures; views that have the same one share a line."""
+    yield "| view | measure | selectors | what it is |"
+    yield "|---|---|---|---|"
+    views: dict[tuple[str, str, str], list[str]] = {}
+    for view in VIEWS.values():
+        for name, measure in view.measures.items():
+            views.setdefault((name, measure.signature, measure.says), []).append(view.name)
+    before: list[str] = []
+    for (name, signature, says), names in sorted(views.items(), key=lambda item: list(VIEWS).index(item[1][0])):
+        links = ", ".join(f"[{view}]({_from(page, f'guide/views/{view}.md')})" for view in names if names != before)
+        yield f"| {links} | `{name}` | {_cell(signature)} | {_cell(says)} |"
+        before = names
 
 
 def _row(name: str, meanings: list[Meaning], page: str) -> list[str]:

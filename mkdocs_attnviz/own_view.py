@@ -6,7 +6,7 @@ The guide's page "Your own view" builds such a package. These names are stable; 
 from mkdocs_attnviz.block.claims import Selectors
 from mkdocs_attnviz.block.fields import Block, Options
 from mkdocs_attnviz.block.problem import WrongValue
-from mkdocs_attnviz.block.values import Index, Indices, key
+from mkdocs_attnviz.block.values import Flag, Index, Indices, Texts, key
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import Capture
 from mkdocs_attnviz.views.drawing import Drawing, Picture
@@ -24,6 +24,7 @@ __all__ = [
     "Capture",
     "Drawing",
     "Entry",
+    "Flag",
     "Index",
     "Indices",
     "Measure",
@@ -32,6 +33,7 @@ __all__ = [
     "Other",
     "Picture",
     "Selectors",
+    "Texts",
     "Untestable",
     "View",
     "WrongValue",

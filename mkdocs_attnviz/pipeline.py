@@ -24,6 +24,7 @@ from mkdocs_attnviz.cache.folder import Cache
 from mkdocs_attnviz.cache.lock import Lock
 from mkdocs_attnviz.cache.store import Store
 from mkdocs_attnviz.cache.token_version import outdated
+from mkdocs_attnviz.corpora import Corpora
 from mkdocs_attnviz.entries import Entries, Outcome
 from mkdocs_attnviz.figure import Alert, Assets, Figure, Rendered, Warned, fill, sources
 from mkdocs_attnviz.log import MORE, Log
@@ -34,7 +35,7 @@ from mkdocs_attnviz.models.identity.registry import Registry
 from mkdocs_attnviz.publishing import without_folders
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views import VIEWS, block_of, state
-from mkdocs_attnviz.views.claims import check_grammar, tested
+from mkdocs_attnviz.views.claims import check_grammar, judge
 from mkdocs_attnviz.views.drawing import with_short_tokens
 
 GONE = Problem("fault", "", "Its cache entry was written and is gone again, twice in this build.")
@@ -50,14 +51,22 @@ class Plan:
 
     source: Source
     block: Block
-    request: Request
+    request: Request | None
+    """The block's own request, or None if it is drawn from a key of its own, without a model."""
     before: Request | None = None
     """The request without the block's interventions, to compare with, or None."""
+    entry: Entry | None = None
+    """The entry of a block without a request."""
 
     @property
     def requests(self) -> list[Request]:
         """All requests of the block, its own first."""
-        return [self.request] if self.before is None else [self.request, self.before]
+        return [request for request in (self.request, self.before) if request is not None]
+
+    @property
+    def known(self) -> bool:
+        """True if all models have an identity."""
+        return all(request.known for request in self.requests)
 
 
 class Pipeline:
@@ -133,6 +142,7 @@ class Build:
         self.cache, self.lock, self.registry = pipeline.cache, pipeline.lock, pipeline.registry
         self.worker, self.engine = pipeline.worker, pipeline.engine
         self._plans: dict[str, Plan | Alert] = {}
+        self._corpora = Corpora(self.settings, self.base)
         self.entries: Entries = Entries(
             self.settings,
             self.cache,
@@ -147,7 +157,7 @@ class Build:
         """The messages that were logged already."""
         self.alerts: list[Alert] = []
         """The blocks that could not be drawn in this build, each once."""
-        self.untrue: list[Warned] = []
+        self.failed_claims: list[Warned] = []
         """The claims that do not hold in this build, each once."""
         self._ended = False
 
@@ -228,7 +238,7 @@ class Build:
             if plan.block.state is not None:
                 state.check_key(plan.block, entries[0])
             before = next(zip(drawings[1:], entries[1:], strict=True), None)
-            claims = tuple(tested(plan.block, view, entries))
+            claims = tuple(judge(plan.block, view, entries))
             figure = Figure(plan.block, drawings[0], entries[0], before, claims)
             figure.check_scripts()
             return figure
@@ -255,7 +265,9 @@ class Build:
             return "" if f"id: {id}" in source.body else None
         if plan.block.id != id:
             return None
-        entry = self.cache.get(plan.request.key, plan.request.key_parts) if plan.request.known else None
+        entry = plan.entry
+        if plan.request is not None and plan.request.known:
+            entry = self.cache.get(plan.request.key, plan.request.key_parts)
         if entry is None:
             return ""
         try:
@@ -313,7 +325,7 @@ class Build:
         if key in self._plans:
             return self._plans[key]
         plan = self._new_plan(source, ask_hub)
-        if isinstance(plan, Alert) or plan.request.known:
+        if isinstance(plan, Alert) or plan.known:
             self._plans[key] = plan
         return plan
 
@@ -327,9 +339,12 @@ class Build:
     def _made_plan(self, source: Source, ask_hub: bool) -> Plan:
         """Raises: whatever the block, its view or its model is wrong with."""
         block = block_of(source)
-        model, *others = self.registry.get(block, ask_hub=ask_hub)
         view = VIEWS[block.view]
         check_grammar(block, view)
+        own = view.own_entry(block)
+        if own is not None:
+            return Plan(source, block, None, entry=own)
+        model, *others = self.registry.get(block, ask_hub=ask_hub)
         if block.tensors is not None:
             if view.reads_tensors is None:
                 message = f"`tensors` holds attention, which the {block.view} view does not show; it needs a `model`."
@@ -337,13 +352,19 @@ class Build:
             _, parameters = view.asked(block) if view.file_capture else ({}, {})
             return Plan(source, block, Request(view.reads_tensors, model, block.inputs, parameters))
         inputs, parameters = view.asked(block)
+        if block.corpus is not None:
+            if not view.capture.corpus:
+                able = ", ".join(name for name, other in VIEWS.items() if other.capture.corpus)
+                message = f"`corpus` is for views of many texts ({able}); the {block.view} view shows one `text`."
+                raise block.wrong("corpus", message)
+            inputs |= {"corpus": self._corpora.of(block)}
         request = Request(view.capture, model, inputs, parameters, block.changes, *others)
         return Plan(source, block, request, request.without_interventions() if block.changes else None)
 
     def _draw(self, plan: Plan) -> Rendered:
         """Return the figure of a plan, or an alert."""
         try:
-            entries = [self._entry(plan.block, request) for request in plan.requests]
+            entries = self._entries(plan)
             try:
                 figure = self.figure(plan, [entry for entry, _ in entries])
             except DamagedEntry as error:
@@ -356,6 +377,15 @@ class Build:
         self._tell(plan, entries[0][1])
         self._warn_of_claims(plan, figure)
         return figure
+
+    def _entries(self, plan: Plan) -> list[tuple[Entry, str]]:
+        """Return the entries of a plan, and how each was obtained.
+
+        Raises:
+            BlockError: if there is none.
+        """
+        own = [] if plan.entry is None else [(plan.entry, "as it stands")]
+        return own + [self._entry(plan.block, request) for request in plan.requests]
 
     def _computed_anew(self, plan: Plan, error: DamagedEntry) -> list[tuple[Entry, str]]:
         """Return entries computed again, in place of intact ones that cannot be drawn.
@@ -413,7 +443,7 @@ class Build:
         """Report each claim of a figure that does not hold, once."""
         warnings = [Warned(plan.source, each.warning(plan.block)) for each in figure.claims if not each.holds]
         if warnings and self._first_time("claims", plan.source):
-            self.untrue += warnings
+            self.failed_claims += warnings
             for warned in warnings:
                 self.warn(warned)
 
@@ -442,7 +472,8 @@ def _placed(block: Block, problem: Problem) -> Problem:
     """Return the problem with a key that is in the block."""
     if block.tensors is not None:
         return replace(problem, key="tensors")
-    return replace(problem, key="text") if problem.kind == "text" and problem.key not in block.lines else problem
+    key = "text" if block.corpus is None else "corpus"
+    return replace(problem, key=key) if problem.kind == "text" and problem.key not in block.lines else problem
 
 
 def _described(plan: Plan | Alert) -> str:

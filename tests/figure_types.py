@@ -26,7 +26,7 @@ PLAIN |= {types.NoneType: "null"}
 def declarations() -> str:
     """Return the whole file."""
     wanted: list[type] = [Blob, Figure, ComparedFigure]
-    for view in VIEWS.values():
+    for _, view in sorted(VIEWS.items()):  # by name, whichever package it is in
         wanted += get_args(view.data) or [view.data] * (view.data is not None)
     found: dict[str, str] = {}
     for each in wanted:

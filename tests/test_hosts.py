@@ -109,6 +109,30 @@ def test_a_bad_block(host):
     assert where in built.log
 
 
+@pytest.mark.parametrize("name", list(HOSTS))
+def test_a_claim_that_does_not_hold(name, tmp_path, shared_cache):
+    host = HOSTS[name](tmp_path, shared_cache)
+    claims = [
+        "{layer: 2, head: 8, from: the, to: cat, at_least: 0.5}",
+        "{head: 8, layer: 2, from: the, to: cat, is: 0.9}",
+    ]
+    host.write("index", CAT + "\nexpect:\n" + "".join(f"  - {claim}\n" for claim in claims))
+    built = host.build()
+    assert built.returncode == 0, built.log
+    [figure] = built.page().select("figure.attnviz attn-viz")
+    assert [claim["holds"] for claim in json.loads(figure["data-figure"])["claims"]] == [True, False]
+    assert "in head 8 of layer 2 is 0.9; it is 0.75." in built.page().select_one("figure.attnviz").get_text()
+
+    built = host.build(strict=True)
+    assert built.returncode != 0
+    lines = (host.source / f"index{host.suffix}").read_text().splitlines()
+    line = 1 + [line.strip() for line in lines].index(f"- {claims[1]}")
+    where = f"line {line}" if isinstance(host, PythonMarkdown) else f"index{host.suffix}:{line}"
+    assert f"{where}: " in built.log
+    assert "that the weight from “the” (1) to “cat” in head 8 of layer 2 is 0.9; it is 0.75;" in built.log
+    assert "at least 0.5" not in built.log
+
+
 def test_ten_blocks_give_the_same_data_everywhere(tmp_path, shared_cache):
     data = {}
     for name, kind in HOSTS.items():

@@ -9,6 +9,7 @@ from conftest import ROOT
 from mkdocs.exceptions import PluginError
 
 from mkdocs_attnviz.settings import Settings
+from mkdocs_attnviz.views import VIEWS
 
 SITE = ROOT / "example_site"
 
@@ -41,6 +42,14 @@ def test_a_view_s_table_and_that_of_a_mapping(hook):
     assert re.findall(r"^\| `(\w+)`", read(hook, "<!-- keys of predict -->"), re.M) == ["top_k", "position"]
     assert row(read(hook, "<!-- keys: generate -->"), "generate")[0].endswith(" like `{max_new_tokens: 20}`")
     assert row(read(hook, "<!-- keys within generate -->"), "generate.top_k")[-1] == "50"
+
+
+def test_the_measures_of_claims_are_listed_with_the_views_that_have_them(hook):
+    table = read(hook, "<!-- measures -->", "guide/claims.md")
+    line = next(line for line in table.splitlines() if "| `weight` |" in line)
+    assert line.startswith("| [head](views/head.md), [matrix](views/matrix.md), [model](views/model.md), [neuron]")
+    assert "| from, to; perhaps stack, layer, head | The weight with which the token `from`" in line
+    assert {name for view in VIEWS.values() for name in view.measures} == {*re.findall(r"\| `(\w+)` \|", table)}
 
 
 def test_every_setting_is_listed(hook):

@@ -20,9 +20,20 @@ from mkdocs_attnviz.models.engine import worker
 from mkdocs_attnviz.models.engine.client import by_model, capture_job
 from mkdocs_attnviz.models.engine.request import Request
 from mkdocs_attnviz.models.identity.reference import resolve
-from mkdocs_attnviz.own_view import Capture, Drawing, Entry, Options, Picture, View
+from mkdocs_attnviz.own_view import (
+    Capture,
+    Drawing,
+    Entry,
+    Measure,
+    Measured,
+    Options,
+    Picture,
+    View,
+    token,
+)
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views import OPTIONS, VIEWS
+from mkdocs_attnviz.views.claims import check_grammar, judge
 
 
 class Distribution(types.SimpleNamespace):
@@ -62,8 +73,11 @@ def drawing(block, options, entry):
     return Drawing({}, Picture("<svg/>", 1, 1), "A sentence.", "1px")
 
 
-def extra(name="extra", *, draw=drawing, options=Options, script="extra_extra:view.js", run="extra_extra:capture"):
-    return View(name, options, Capture("extra", 1, run=run, attention=False), draw, script=script)
+def extra(
+    name="extra", *, draw=drawing, options=Options, script="extra_extra:view.js", run="extra_extra:capture", measures=()
+):
+    capture = Capture("extra", 1, run=run, attention=False)
+    return View(name, options, capture, draw, script=script, measures=dict(measures))
 
 
 def block_of(view):
@@ -74,6 +88,40 @@ def message(view):
     with pytest.raises(BlockError) as error:
         block_of(view)
     return error.value.message
+
+
+def test_claims_about_a_view_of_another_package(register):
+    def length(block, options, entry, chosen):
+        at, name = token(entry.meta["sequences"]["text"], chosen.token, "token")
+        return Measured(f"the length of {name}", float(entry.meta["lengths"][at]), baseline=3.5)
+
+    length.__module__ = "extra_extra"
+    measure = Measure("A length.", length, needs=("token",), has_baseline=True)
+    register("extra", extra(measures={"length": measure}))
+    text = {"tokens": ["a", "b"], "pretty": ["a", "b"], "words": [0, 1], "special": [], "sentence_b_start": None}
+
+    def told(claim, lengths=(3, 4)):
+        block = parse(Source(f"model: m\ntext: a b\nview: extra\nexpect:\n  - {claim}"), OPTIONS)
+        check_grammar(block, VIEWS["extra"])
+        return judge(block, VIEWS["extra"], [Entry({"sequences": {"text": text}, "lengths": lengths}, {})])[0]
+
+    assert told("{token: b, at_least: 4}").data == {
+        "text": "The length of “b” is at least 4",
+        "holds": True,
+        "value": "4",
+    }
+    assert told("{token: a, is: 4}").problem.message == "`expect` claims that the length of “a” is 4; it is 3."
+    assert told("{token: b, beats_baseline_by: 0.5}").holds
+    assert told("{token: b, beats_baseline_by: 0.6}").problem.message == (
+        "`expect` claims that the length of “b” exceeds that of its baseline, 3.5, by 0.6; it is 4."
+    )
+    with pytest.raises(BlockError, match="A claim with `head` names no measure of the extra view; it has length"):
+        told("{head: 1, is: 4}")
+    with pytest.raises(BlockError, match="Measure `length` of view `extra` has failed: ") as caught:
+        told("{token: b, is: 4}", lengths=(3,))
+    assert (caught.value.line, caught.value.problem.kind) == (4, "block")
+    register("other", extra("other", measures={"length": length}))
+    assert message("other").endswith("; it is no view.")
 
 
 def test_a_name_that_two_packages_bring(register):
@@ -236,13 +284,13 @@ def test_a_capture_that_fails(register, monkeypatch):
     refused, done = [message for message, _ in worker.capture(worker.Shelf(), job)][-2:]
     assert said
     assert done["event"] == "done"
-    assert refused["problem"]["message"] == "The model failed on this text: there is no 'width'."
+    assert refused["problem"]["message"] == f"The capture `{run}` failed on this text: there is no 'width'."
     assert 'return {}["width"]' in refused["problem"]["detail"]
 
 
 def test_what_a_capture_returns_is_looked_at(register, monkeypatch):
     module = register("extra", extra())
-    context = types.SimpleNamespace(examples=[1])
+    context = types.SimpleNamespace(examples=[1], corpus=None)
 
     def told(value):
         module.capture = lambda _: value

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from mkdocs_attnviz.block.fields import Block
-from mkdocs_attnviz.block.parse import parse
 from mkdocs_attnviz.block.problem import BlockError, Problem, trace
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.cache.entry import DamagedEntry, Entry
@@ -23,9 +22,9 @@ from mkdocs_attnviz.figure import Alert
 from mkdocs_attnviz.models.engine.client import ModelFailed
 from mkdocs_attnviz.models.identity.reference import ModelRef, moved, resolve
 from mkdocs_attnviz.pipeline import Build
-from mkdocs_attnviz.views import OPTIONS
-from mkdocs_attnviz.views.claims import Tested
+from mkdocs_attnviz.views import block_of
 from mkdocs_attnviz.views.figure_data import Provenance
+from mkdocs_attnviz.views.verdict import Verdict
 
 State = Literal["cached", "shared", "missing", "damaged", "bad"]
 """The status of a block. `shared`: the entry is only in the shared cache. `bad`: the block itself has an error."""
@@ -60,7 +59,7 @@ class BlockStatus:
     """The origin of the figure, or None if it cannot be drawn from entries on this machine."""
     problem: Problem | None = None
     """The reason why no figure can be drawn, or None if it can be drawn."""
-    claims: tuple[Tested, ...] = ()
+    claims: tuple[Verdict, ...] = ()
     """The claims about the figure, tested; empty if it cannot be drawn from entries on this machine."""
 
 
@@ -96,8 +95,9 @@ def _here(build: Build, source: Source) -> BlockStatus:
     plan = build.plan(source)
     if isinstance(plan, Alert):
         return _without_plan(plan)
-    status = BlockStatus(source, source.where(), "cached", plan.block, plan.request.models)
-    entries: list[Entry] = []
+    models = () if plan.request is None else plan.request.models
+    status = BlockStatus(source, source.where(), "cached", plan.block, models)
+    entries: list[Entry] = [] if plan.entry is None else [plan.entry]
     lacking: list[str] = []
     for request in reversed(plan.requests):  # the block's own entry comes last, because the status shows that one
         key, parts = request.key, request.key_parts
@@ -118,7 +118,7 @@ def _here(build: Build, source: Source) -> BlockStatus:
     try:
         figure = build.figure(plan, entries)
     except DamagedEntry as error:
-        name = f"{build.settings.cache_dir}/{file_name(plan.request.key)}"
+        name = "" if status.key is None else f"{build.settings.cache_dir}/{file_name(status.key)}"
         problem = _damaged(f"Nothing can be drawn from its cache entry {name}.", trace(error))
         return replace(status, state="damaged", problem=problem)
     except BlockError as error:
@@ -131,7 +131,7 @@ def _without_plan(alert: Alert) -> BlockStatus:
     source, error = alert.source, alert.error
     block = None
     with contextlib.suppress(BlockError):
-        block = parse(source, OPTIONS)
+        block = block_of(source)
     if error.problem.kind != "missing" or block is None:
         return BlockStatus(source, source.where(error), "bad", block, problem=error.problem)
     problem = replace(error.problem, advice="")  # this command never looks models up, so the advice does not apply

@@ -24,7 +24,7 @@ BYTE_TOKEN = re.compile(r"<0x[0-9A-Fa-f]{2}>|<\|byte\d+\|>")
 LIKE_SPECIAL = re.compile(r"(?s)[<\[{]\S.*[>\]}]|\|.+\||>>.+<<|__.+__|[a-z]{2,3}_[A-Z][A-Za-z]{1,3}")
 HEXADECIMAL = re.compile(r"(?:[0-9a-f]{2})+")
 NAMES = ("predictions", "lens")
-"""The blobs that contain names of likely tokens."""
+"""The blobs that contain names of likely tokens. No other capture is old enough to have entries without a version."""
 MOST = 1 << 24
 """The number of bytes of such a blob that are checked."""
 

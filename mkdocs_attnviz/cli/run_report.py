@@ -33,23 +33,25 @@ class Drawn:
     """The number of blocks whose entries came from the shared cache."""
     bad: tuple[Alert, ...]
     """The alerts of blocks that could not be drawn."""
-    untrue: tuple[Warned, ...] = ()
+    failed_claims: tuple[Warned, ...] = ()
     """The warnings about claims that do not hold."""
 
     def line(self) -> str:
         """Return the report as one line."""
         fetched = f", {self.fetched} fetched" if self.fetched else ""
-        untrue = f"; {count(len(self.untrue), 'claim')} untrue" if self.untrue else ""
+        failed = f", {count(len(self.failed_claims), 'failed claim')}" if self.failed_claims else ""
         return (
             f"{count(self.blocks, 'block')} on {count(self.pages, 'page')}: "
-            f"{self.computed} computed, {self.cached} cached, {len(self.bad)} bad{fetched}{untrue}"
+            f"{self.computed} computed, {self.cached} cached, {len(self.bad)} bad{fetched}{failed}"
         )
 
     def to_json(self) -> dict[str, Any]:
         """Return the report for JSON."""
         numbers = {name: getattr(self, name) for name in ("blocks", "pages", "computed", "cached", "fetched")}
-        problems = [place(warned.source) | _as_json(warned.error.problem) for warned in (*self.bad, *self.untrue)]
-        return numbers | {"bad": len(self.bad), "untrue": len(self.untrue), "problems": problems}
+        problems = [
+            place(warned.source) | _as_json(warned.error.problem) for warned in (*self.bad, *self.failed_claims)
+        ]
+        return numbers | {"bad": len(self.bad), "failed_claims": len(self.failed_claims), "problems": problems}
 
 
 def _as_json(problem: Problem) -> dict[str, str]:
@@ -66,7 +68,7 @@ def draw(build: Build, pages: Pages, assets: Assets) -> Drawn:
     alerts = {alert.source.to_json(): alert for alert in build.alerts}
     done = Counter(_done(build, block) for block in blocks if block.to_json() not in alerts)
     numbers = (len(blocks), len(pages.html), done["computed"], done["cached"], done["fetched"])
-    return Drawn(*numbers, tuple(alerts.values()), tuple(build.untrue))
+    return Drawn(*numbers, tuple(alerts.values()), tuple(build.failed_claims))
 
 
 def _done(build: Build, block: Source) -> str:

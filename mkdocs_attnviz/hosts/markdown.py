@@ -217,7 +217,7 @@ class FillPlaceholders(Postprocessor):
         there = _files(assets)
         with _shared(settings, str(base.resolve()), around.log).build() as build:
             unfilled, text = text, build.fill(text, assets)
-            warned = [*build.alerts, *build.untrue]
+            warned = [*build.alerts, *build.failed_claims]
             problems = [*(each.message for each in warned), *self._wrong_links(unfilled, build, around)]
         if around.is_site and there != _files(assets):
             log.warning(LATE, self.settings.assets_dir)

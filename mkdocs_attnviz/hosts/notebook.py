@@ -26,7 +26,7 @@ from mkdocs_attnviz.figure import Assets, Figure
 from mkdocs_attnviz.hosts import kernel
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views import OPTIONS, VIEWS
-from mkdocs_attnviz.views.claims import check_grammar, tested
+from mkdocs_attnviz.views.claims import check_grammar, judge
 from mkdocs_attnviz.views.view import ALL_SCRIPT, ATTENTION_SCRIPT
 
 Attention = Sequence[Any]
@@ -350,7 +350,7 @@ def _shown(keys: Mapping[str, Any], captured: Callable[[Block], list[Entry]], ht
         check_grammar(block, view)
         entries = captured(block)
         (shown, *before) = [(view.drawing(block, entry), entry) for entry in entries]
-        figure = Figure(block, *shown, next(iter(before), None), tuple(tested(block, view, entries)))
+        figure = Figure(block, *shown, next(iter(before), None), tuple(judge(block, view, entries)))
         html = _html(figure)
     except BlockError as error:
         raise ValueError(error.message) from None

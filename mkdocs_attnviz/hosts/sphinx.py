@@ -164,10 +164,10 @@ class Host:
         There is a file for each page and output, because several processes write pages, and not always all of them.
         """
         assert self.build is not None  # noqa: S101 — for the type checker
-        before = len(self.build.alerts), len(self.build.untrue)
+        before = len(self.build.alerts), len(self.build.failed_claims)
         yield self.build
         with suppress(OSError):  # a page without a record is drawn again
-            if page in self.drawn_from and (len(self.build.alerts), len(self.build.untrue)) == before:
+            if page in self.drawn_from and (len(self.build.alerts), len(self.build.failed_claims)) == before:
                 write_atomically(self._file(page), json.dumps(self.drawn_from[page]).encode())
             else:
                 self._file(page).unlink(missing_ok=True)

@@ -59,3 +59,13 @@ def _without_words(error: BaseException) -> str:
     words = re.findall(r"[A-Z][a-z]+", type(error).__name__)
     telling = [word.lower() for word in words if word not in SAYING_NOTHING]
     return " ".join(telling) or "no reason is given"
+
+
+def blame(error: BaseException, cause: str) -> None:
+    """Note what has raised an error, as it follows "The": `capture `package:function``."""
+    vars(error)["attnviz_cause"] = cause
+
+
+def blamed(error: BaseException) -> str:
+    """Return what `blame` has noted; empty if nothing is."""
+    return str(vars(error).get("attnviz_cause", ""))

@@ -19,6 +19,7 @@ from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.models.engine.capture import Capture
 from mkdocs_attnviz.models.errors import error_message
 from mkdocs_attnviz.plugins import distribution, registered
+from mkdocs_attnviz.views.measure import Measure
 from mkdocs_attnviz.views.view import AnyView, View
 
 T = TypeVar("T")
@@ -94,6 +95,7 @@ def _is_view(view: object) -> TypeGuard[AnyView]:
         and issubclass(view.options, Options)
         and isinstance(view.capture, Capture)
         and callable(view.draw)
+        and all(isinstance(measure, Measure) for measure in view.measures.values())
     )
 
 

@@ -31,9 +31,9 @@ BANDS = 3
 """The number of lines of tokens in a static picture, each with all strips below it."""
 DEEPEST = 0.75
 """The opacity of the largest number of a strip."""
-CELLS, LINE, READ = 26, 24, 72
-"""The heights in px of a row of the strips in the page, of a row of what is below them, and of further lines of the
-read-out, as in `frontend/src/views/own/saliency/methods.css`."""
+CELLS, LINE, ONE_LINE = 26, 24, 4
+"""The heights in px of a row of the strips in the page, and of a row of what is below them or a line of the read-out,
+and the number of methods that a line of the read-out has room for; as in `frontend/src/views/own/saliency/`."""
 BESIDE, PLOT = 612, 200
 """The width in px from which a plot stands beside its numbers, and its height above them."""
 
@@ -202,7 +202,7 @@ def draw_methods(block: Block, options: Options, entry: Entry) -> Drawing:
 
 def _height(methods: int, compare: Compare) -> str:
     """Return the CSS height of the strips, of what is below them, and of the read-out's further lines."""
-    strips = CELLS * (methods + 1) + READ
+    strips = CELLS * (methods + 1) + LINE * (3 if methods > ONE_LINE else 2)
     if compare == "nothing":
         return f"{strips}px"
     above = f" + clamp(0px,({BESIDE}px - 100cqw)*99,{PLOT}px)" if compare in ("deletion", "insertion") else ""

@@ -26,6 +26,7 @@ from mkdocs_attnviz.views.drawing import Drawing, Picture
 from mkdocs_attnviz.views.figure_data import Blob, Drawn
 from mkdocs_attnviz.views.measures.similarity import MEASURES
 from mkdocs_attnviz.views.svg.document import document, escape_words, palette, styles
+from mkdocs_attnviz.views.svg.inks import ink_on
 from mkdocs_attnviz.views.svg.token_flow import PANEL
 from mkdocs_attnviz.views.view import View, own_script
 
@@ -326,26 +327,11 @@ def _rules(scheme: dict[str, Any]) -> str:
 
 @cache
 def _black_on_dark() -> float:
-    """Return the opacity above which black text is more readable than light text on a cell of a dark picture, by WCAG's
-    luminance. In a light picture black always is."""
+    """Return the opacity above which black text is more readable than light text on a cell of a dark picture. In a
+    light picture black always is."""
     scheme = palette("dark").base
-    ground, full = (_channels(scheme["background"]), _channels(scheme["signed"][1]))
-    for step in range(101):
-        share = step / 100
-        linear = [_linear(low + share * (high - low)) for low, high in zip(ground, full, strict=True)]
-        if sum(part * weight for part, weight in zip(linear, (0.2126, 0.7152, 0.0722), strict=True)) > 0.179:
-            return step / 100
-    return 1.0
-
-
-def _channels(colour: str) -> list[float]:
-    """Return the red, green and blue of a colour such as `#1f6feb`, from 0 to 1."""
-    return [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-
-
-def _linear(channel: float) -> float:
-    """Return the linear value of an sRGB channel (IEC 61966-2-1)."""
-    return channel / 12.92 if channel <= 0.04045 else float(((channel + 0.055) / 1.055) ** 2.4)
+    shares = (step / 100 for step in range(101))
+    return next(share for share in shares if ink_on(scheme["signed"][1], scheme["background"], share) == "#000")
 
 
 VIEW = View(

@@ -49,6 +49,8 @@ class View(Generic[O]):
     """The parts of the state that a link or the block key `state` may set, or None if they are not checked."""
     checks: Mapping[str, Check] = field(default_factory=dict)
     """The checks of those parts of the state that are not keys of the block."""
+    entry: Callable[[O], Entry] | None = None
+    """The function that makes an entry of the options alone, for a block with one of their `sources`."""
     measures: Mapping[str, Measure[O]] = field(default_factory=dict)
     """The measures that claims (`expect`) can be about, by name. A claim that names none is about the first one that
     its selectors fit."""
@@ -73,11 +75,18 @@ class View(Generic[O]):
         """
         try:
             asked = block.inputs, block.options.parameters()
-            json.dumps(asked)
+            if not is_ours(self.options.__module__):
+                json.dumps(asked)
         except Exception as error:
             message = f"The options of view `{self.name}` cannot be asked for: {error_message(error)}."
             raise block.told(Problem("block", "view", message, trace(error))) from error
         return asked
+
+    def own_entry(self, block: Block) -> Entry | None:
+        """Return the entry of a block that is drawn from a key of its own, without a model; None for any other."""
+        if self.entry is None or block.options.source() is None or not isinstance(block.options, self.options):
+            return None
+        return self.entry(block.options)
 
     def drawing(self, block: Block, entry: Entry) -> Drawing:
         """Return the drawing of a block that has this view.

@@ -545,6 +545,61 @@ export interface SimilarityFigure extends Figure {
   initial: SimilarityState;
 }
 
+/** One sublayer. */
+export interface SublayerData {
+  kind: "s" | "f" | "c" | "m" | "e" | "o";
+  layer: number | null;
+  /** The names of its modules in the model, those with most parameters first. */
+  names: string[];
+  parameters: number;
+  /** True if an earlier sublayer has the same weights. */
+  shared: boolean;
+  /** The change of the loss without it, in nats for a token. */
+  zero?: number;
+}
+
+/** Sublayers that stand side by side. */
+export interface UnitData {
+  sublayers: SublayerData[];
+  /** The change of the loss if it changes places with the next unit; null if the two cannot. */
+  swap?: number | null;
+}
+
+/** The sublayers of a model, of one of its stacks, or of an order that an author has written down. */
+export interface StripData {
+  name: string;
+  units: UnitData[];
+  /** The losses of models that were trained with this order. */
+  losses?: number[];
+}
+
+/** The loss of the unchanged model. */
+export interface LossData {
+  /** Nats for a token. */
+  value: number;
+  tokens: number;
+  task: "next" | "masked" | "target";
+}
+
+/** The part of the figure's state that a reader chooses. */
+export interface SublayersState {
+  /** The sublayer that is held, counted over all strips. */
+  selected: number | null;
+  change: "zero" | "swap";
+}
+
+/** Strips of sublayers. */
+export interface SublayersFigure extends Figure {
+  strips: StripData[];
+  /** True if parameters are in units of d², since there is no model. */
+  symbolic: boolean;
+  loss: LossData | null;
+  loss_label: string;
+  changes: ("zero" | "swap")[];
+  notes: string[];
+  initial: SublayersState;
+}
+
 /** The part of the figure's state that a reader chooses. */
 export interface TokensState {
   shade: "probability" | "rank" | "none";

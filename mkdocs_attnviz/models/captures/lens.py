@@ -9,6 +9,7 @@ when the layer's distribution is used in place of the model's.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -56,14 +57,13 @@ def _entry(loaded: Loaded, example: Example, watched: list[int], parameters: Map
             f"`final_norm` is false; model {loaded.ref.name!r} ({loaded.model.config.model_type}) has no norm between "
             "its last layer and its head that could be left out.",
         )
-    actual = _actual(loaded, example)
-    vocabulary: dict[int, int] = {}
+    told = _Told(unembedding.own, _actual(loaded, example), watched, parameters["top_k"])
     rows: dict[str, list[Any]] = {name: [] for name in ("top", "probabilities", "entropy", "kl", "actual", "watched")}
     for vectors in unembedding.vectors:
         logits = loaded.checked_values(unembedding.logits(vectors, norm if raw else None))
-        for name, row in _row(logits, unembedding.own, actual, watched, parameters["top_k"], vocabulary).items():
+        for name, row in told.of(logits).items():
             rows[name].append(row)
-    lens = {"vocabulary": pretty(loaded.tokenizer, list(vocabulary)), **rows}
+    lens = {"vocabulary": pretty(loaded.tokenizer, list(told.vocabulary)), **rows}
     return Entry(_meta(loaded, example, unembedding, watched, norm is not None), {"lens": json_blob(lens)})
 
 
@@ -92,48 +92,47 @@ def _actual(loaded: Loaded, example: Example) -> list[int | None]:
     return [*ids[1:], None]
 
 
-def _row(
-    logits: torch.Tensor,
-    own: torch.Tensor,
-    actual: Sequence[int | None],
-    watched: Sequence[int],
-    top_k: int,
-    vocabulary: dict[int, int],
-) -> dict[str, list[Any]]:
-    """Return the rows of one layer. `vocabulary` maps token ids to indices of the entry's names, and grows."""
-    lists: dict[str, list[Any]] = {}
-    for start in range(0, len(logits), AT_ONCE):
-        part = slice(start, start + AT_ONCE)
-        for name, values in _described(logits[part], own[part], actual[part], watched, top_k, vocabulary).items():
-            lists.setdefault(name, []).extend(values)
-    return lists
+@dataclass(frozen=True)
+class _Told:
+    """The things that are told of the predictions of every layer."""
 
+    own: torch.Tensor
+    """The logits of the model itself, of shape (T, V)."""
+    actual: Sequence[int | None]
+    """The actual token of each position, or None."""
+    watched: Sequence[int]
+    top_k: int
+    vocabulary: dict[int, int] = field(default_factory=dict)
+    """The indices of token ids in the entry's names; it grows."""
 
-def _described(
-    logits: torch.Tensor,
-    own: torch.Tensor,
-    actual: Sequence[int | None],
-    watched: Sequence[int],
-    top_k: int,
-    vocabulary: dict[int, int],
-) -> dict[str, list[Any]]:
-    logs, own_logs = (numbers.log_softmax(-1).clamp(min=LEAST) for numbers in (logits, own))  # (T, V)
-    probabilities, own_probabilities = logs.exp(), own_logs.exp()
-    top = probabilities.topk(min(top_k, probabilities.shape[-1]))
-    known = torch.tensor([0 if token is None else token for token in actual], device=logits.device)
-    ranked = [
-        None if token is None else pair
-        for token, pair in zip(actual, _ranked(logits, probabilities, known), strict=True)
-    ]
-    followed = [_ranked(logits, probabilities, torch.full_like(known, token)) for token in watched]
-    return {
-        "top": [[vocabulary.setdefault(token, len(vocabulary)) for token in ids] for ids in top.indices.tolist()],
-        "probabilities": [list(map(round_digits, values)) for values in top.values.tolist()],
-        "entropy": list(map(round_digits, (-(probabilities * logs).sum(-1)).tolist())),
-        "kl": list(map(round_digits, (own_probabilities * (own_logs - logs)).sum(-1).clamp(min=0).tolist())),
-        "actual": ranked,
-        "watched": [list(pairs) for pairs in zip(*followed, strict=True)] if followed else [[] for _ in ranked],
-    }
+    def of(self, logits: torch.Tensor) -> dict[str, list[Any]]:
+        """Return the lists of one layer, with an element for each position."""
+        lists: dict[str, list[Any]] = {}
+        for start in range(0, len(logits), AT_ONCE):
+            for name, values in self._of(logits, slice(start, start + AT_ONCE)).items():
+                lists.setdefault(name, []).extend(values)
+        return lists
+
+    def _of(self, logits: torch.Tensor, part: slice) -> dict[str, list[Any]]:
+        """Return the lists of some positions."""
+        logits, actual, vocabulary = logits[part], self.actual[part], self.vocabulary
+        logs, own_logs = (numbers.log_softmax(-1).clamp(min=LEAST) for numbers in (logits, self.own[part]))  # (T, V)
+        probabilities, own_probabilities = logs.exp(), own_logs.exp()
+        top = probabilities.topk(min(self.top_k, probabilities.shape[-1]))
+        known = torch.tensor([0 if token is None else token for token in actual], device=logits.device)
+        ranked = [
+            None if token is None else pair
+            for token, pair in zip(actual, _ranked(logits, probabilities, known), strict=True)
+        ]
+        followed = [_ranked(logits, probabilities, torch.full_like(known, token)) for token in self.watched]
+        return {
+            "top": [[vocabulary.setdefault(token, len(vocabulary)) for token in ids] for ids in top.indices.tolist()],
+            "probabilities": [list(map(round_digits, values)) for values in top.values.tolist()],
+            "entropy": list(map(round_digits, (-(probabilities * logs).sum(-1)).tolist())),
+            "kl": list(map(round_digits, (own_probabilities * (own_logs - logs)).sum(-1).clamp(min=0).tolist())),
+            "actual": ranked,
+            "watched": [list(pairs) for pairs in zip(*followed, strict=True)] if followed else [[] for _ in ranked],
+        }
 
 
 def _ranked(logits: torch.Tensor, probabilities: torch.Tensor, ids: torch.Tensor) -> list[list[float]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mkdocs_attnviz.models.errors import error_message
+from mkdocs_attnviz.models.errors import blame, error_message
 from mkdocs_attnviz.plugins import is_ours, packages
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ class Capture:
     """The function, as `module:function`, from a `Context` to one entry per example. Only a worker imports it."""
     head: bool = False
     """True if it needs the head that the model was trained with, which turns its last vectors into predictions."""
+    head_for: tuple[str, ...] = ()
+    """The parameters with any of which it needs that head."""
     attention: bool = True
     """True if it needs attention weights, which not every model has."""
     reads_file: bool = False
@@ -39,6 +41,9 @@ class Capture:
     parameters."""
     stored: str = ""
     """The precision of its stored numbers, in a few words for readers; empty if that is not known."""
+    corpus: bool = False
+    """True if it reads many texts (`Context.corpus`) and returns one entry for all of them. A block of its view may
+    then have `corpus` in place of `text`; a single text is a corpus of one."""
 
     @property
     def identity(self) -> str:
@@ -89,10 +94,15 @@ def _checked(capture: Callable[[Context], Sequence[Entry]], run: str) -> Callabl
     from mkdocs_attnviz.cache.entry import Entry
 
     def checked(context: Context) -> Sequence[Entry]:
-        entries = capture(context)
-        count, wanted = len(entries), len(context.examples)
+        try:
+            entries = capture(context)
+        except Exception as error:
+            blame(error, f"capture `{run}`")
+            raise
+        count, wanted = len(entries), len(context.examples) if context.corpus is None else 1
         if count != wanted:
-            raise ValueError(f"{run} returned {count} entries for {wanted} examples")
+            what = "a corpus" if context.corpus is not None else f"{wanted} examples"
+            raise ValueError(f"{run} returned {count} entries for {what}")
         for entry in entries:
             if not isinstance(entry, Entry) or not all(isinstance(blob, bytes) for blob in entry.blobs.values()):
                 raise ValueError(f"{run} returned what is no entry, or an entry whose blobs are not bytes")

@@ -63,7 +63,7 @@ def _similarity(block: Block, options: Any, entry: Entry, chosen: Selectors, nam
     def others() -> Iterator[Other]:
         for other, value in enumerate(table.values[row]):
             if other not in (row, col) or (table.names[0] and other != col):
-                yield Other(f"{table.called(row, 0)} and {table.called(other, 1)}", value, abs(other - col))
+                yield Other(f"{table.called(row, 0)} with {table.called(other, 1)}", value, abs(other - col))
 
     value = table.values[row][col]
     subject = f"the {table.name.upper()} of {table.called(row, 0)} and {table.called(col, 1)}"
@@ -100,7 +100,7 @@ MEASURES: dict[str, Measure[Any]] = {
         takes=("stack",),
     ),
     STRONGEST: Measure(
-        "The layer that is most like `layer`.", _strongest, needs=("layer",), takes=("stack",), answers=True
+        "The layer that is most like `layer`.", _strongest, needs=("layer",), takes=("stack", "measure"), answers=True
     ),
     **{
         name: Measure(f"The same by {name.upper()}.", partial(_similarity, name=name), needs=PAIR, takes=("stack",))

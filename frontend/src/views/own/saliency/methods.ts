@@ -22,6 +22,8 @@ import css from "./methods.css";
 import { methodsSheet } from "./methods-sheet.js";
 import { columnsBy, inputsOf, methodName, overlap, sharesOf, summed } from "./strips.js";
 
+/** px of a line of the read-out, and how many methods fit one line; as in `views/saliency_methods.py`. */
+const [LINE, ONE_LINE] = [24, 4];
 const COMPARE: [MethodsState["compare"], string][] = [
   ["agreement", "agreement: Kendall’s τ"],
   ["top_k", "agreement: top "],
@@ -77,7 +79,7 @@ export class MethodsView extends PanelView<MethodsState, MethodsFigure> {
 
   constructor(host: ViewHost, figure: Figure) {
     super(host, figure as MethodsFigure, (figure as MethodsFigure).initial);
-    this.readout.classList.add("of-methods");
+    this.readout.style.minHeight = `${LINE * (this.figure.methods.length > ONE_LINE ? 4 : 3)}px`;
   }
 
   protected check({ by, compare, selected }: MethodsState): void {
