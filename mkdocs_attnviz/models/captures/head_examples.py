@@ -22,7 +22,7 @@ from mkdocs_attnviz.models.captures.head_relations import ALL
 Numbers = npt.NDArray[np.float64]
 EACH = 3
 """The number of texts for each head."""
-KEPT = 8
+KEPT = 16
 """The number of texts that are candidates for each pattern of each head."""
 WAITING = 128
 """The number of texts that are ranked together."""

@@ -25,7 +25,7 @@ CHUNK, LARGE_CHUNK = 1 << 17, 1 << 26
 BLOCK = 128
 """The number of products that are added in single precision."""
 _threads = ThreadPoolExecutor(os.cpu_count())  # NumPy releases the interpreter's lock
-STEPS, TOLERANCE = 1000, 1e-7
+STEPS, TOLERANCE = 1000, 1e-6
 """The number of steps of the map at most, and the relative gain at which they end."""
 
 
