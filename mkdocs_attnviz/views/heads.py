@@ -34,7 +34,9 @@ from mkdocs_attnviz.views.svg.document import height_of
 from mkdocs_attnviz.views.svg.token_flow import PANEL
 from mkdocs_attnviz.views.view import View, own_script
 
-HEADS = Capture("heads", 1, run="mkdocs_attnviz.models.captures.heads:capture", corpus=True)
+HEADS = Capture(
+    "heads", 1, run="mkdocs_attnviz.models.captures.heads:capture", corpus=True, stored="measures to six digits"
+)
 Show = Literal["scatter", "map", "grid", "table", "relations"]
 KIND = "kind"
 """The colour that tells kinds of heads apart, in place of a measure."""

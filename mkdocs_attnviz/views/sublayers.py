@@ -22,6 +22,7 @@ from mkdocs_attnviz.models.engine.capture import Capture
 from mkdocs_attnviz.views import state_checks
 from mkdocs_attnviz.views.drawing import Drawing
 from mkdocs_attnviz.views.figure_data import Drawn
+from mkdocs_attnviz.views.measures.sublayers import CALLED, MEASURES
 from mkdocs_attnviz.views.svg.strips import height, picture, signed
 from mkdocs_attnviz.views.svg.token_flow import PANEL
 from mkdocs_attnviz.views.view import View, own_script
@@ -38,15 +39,6 @@ SUBLAYERS = Capture(
 Kind = Literal["s", "f", "c", "m", "e", "o"]
 Change = Literal["zero", "swap"]
 CHANGES: tuple[Change, ...] = ("zero", "swap")
-CALLED = {
-    "s": "self-attention",
-    "f": "feed-forward",
-    "c": "cross-attention",
-    "m": "state space or recurrent",
-    "e": "mixture of experts",
-    "o": "something else",
-}
-"""The names of the kinds of sublayers."""
 ORDER = ("self", "encoder", "decoder")
 """The stacks, in the order in which they are drawn."""
 SIZES = {"s": 4, "f": 8, "c": 4, "m": 6, "e": 8}
@@ -298,4 +290,5 @@ VIEW = View(
     state=("selected", "change"),
     checks={"selected": state_checks.number, "change": state_checks.one_of(*CHANGES)},
     entry=entry_of,
+    measures=MEASURES,
 )

@@ -3,7 +3,7 @@ import type { StripData, SublayerData, UnitData } from "../element/figure-data.j
 /** px: a box, the room of bars, the space below a line of boxes, a strip's name, a layer's number. */
 export const [BOX, BAR, GAP, NAME, NUMBER] = [26, 34, 10, 18, 14];
 /** px of a box: the least, the most, and of one of mean size if there is room. */
-const [NARROWEST, WIDEST, USUAL] = [14, 160, 44];
+const [NARROWEST, WIDEST, USUAL] = [12, 160, 44];
 /** px between two units, and more between two layers. */
 const [BETWEEN, LAYER] = [2, 6];
 /** px: the height of a line of dots, and the scale below all of them. */

@@ -216,7 +216,7 @@ MEASURES: dict[str, Measure[Any]] = {
         "With `relation` or `measure`, the head with the largest value, written as `2·8` for head 8 of layer 2; with "
         "`layer` also, the head of that layer.",
         _strongest,
-        takes=("measure", "stack", "layer", "relation"),
+        takes=("stack", "layer", "relation", "measure"),
         answers=True,
     ),
 }

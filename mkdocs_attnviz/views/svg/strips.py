@@ -14,7 +14,7 @@ WIDTH, NARROW = 680, 328
 """The widths in px of the picture, and of a figure on a phone."""
 BOX, BAR, GAP, NAME, NUMBER = 26, 34, 10, 18, 14
 """The sizes in px: a box, the room of bars, the space below a line of boxes, a strip's name, a layer's number."""
-NARROWEST, WIDEST, USUAL = 14, 160, 44
+NARROWEST, WIDEST, USUAL = 12, 160, 44
 """The widths in px of a box: the least, the most, and of one of mean size if there is room."""
 BETWEEN, LAYER = 2, 6
 """The spaces in px between two units, and more between two layers."""

@@ -207,9 +207,7 @@ export default class SublayersView extends PanelView<SublayersState, SublayersFi
     const [low, high] = scale.map(short) as [string, string];
     const label = this.figure.loss_label;
     yield put("pale", { left: 0, top, width }, { text: low });
-    const middle = put("pale", { left: 0, top, width }, { text: label });
-    middle.style.textAlign = "center";
-    yield middle;
+    yield put("pale label", { left: 60, top, width: Math.max(0, width - 120) }, { text: label });
     const end = put("pale", { left: 0, top, width }, { text: high });
     end.style.textAlign = "right";
     yield end;
