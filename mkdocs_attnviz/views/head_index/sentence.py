@@ -79,5 +79,8 @@ def notes(meta: Mapping[str, Any], index: HeadIndex) -> str:
         parts.append("map: the nearer two heads, the more alike their attention (Jensen–Shannon)")
     if index.probe:
         probe = index.probe
-        parts.append(f"a parser of attention alone finds {probe['uas']:.1%} of heads, {probe['baseline']:.1%} by rule")
+        parts.append(
+            f"a parser of attention alone, trained on one half of the sentences, finds {probe['uas']:.1%} of heads of "
+            f"words in the other half; always the next word: {probe['baseline']:.1%}"
+        )
     return "; ".join(parts) + "."
