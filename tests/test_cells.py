@@ -555,6 +555,35 @@ def test_what_a_figure_shows_of_the_model(characters):
         assert sentence in error.value.problem.message
 
 
+def test_claims_about_units(characters):
+    """What is claimed of a figure is compared with the true values; correlations are those of the second half."""
+    from mkdocs_attnviz.views.claims import judge
+
+    entry = captured(*characters, TEXT, find="quotes", keep=20, units=[9])
+    found = entry.meta["search"]["cell"]
+    listed = lists(entry.blobs["cell/0/units"])
+    nine = listed["told"][listed["units"].index(9)]
+    values = signed_bytes(entry.blobs["cell/0"], len(listed["units"]))
+    at = TEXT.index('"')
+    fraction = lists(entry.blobs["saturation"])["1"]["forget"][1][3]
+    claims = [
+        ({"unit": 9, "layer": 0, "is": f"{nine:.2f}"}, True),
+        ({"unit": 9, "layer": 0, "at_least": nine + 0.05}, False),
+        ({"measure": "follows", "unit": 9, "layer": 0, "at_least": abs(nine) - 0.01}, True),
+        ({"measure": "follows", "unit": 9, "layer": 0, "beats_baseline_by": 1}, False),
+        ({"strongest": {"part": "cell"}, "is": found["unit"]}, True),
+        ({"strongest": {"layer": 1}, "is": 9 if lists(entry.blobs["cell/1/units"])["units"][0] != 9 else 8}, False),
+        ({"unit": 9, "layer": 0, "token": at, "is": f"{values[listed['units'].index(9)][at]:.2f}"}, True),
+        ({"measure": "right_saturated", "part": "forget", "layer": 1, "unit": 3, "is": f"{fraction:.2f}"}, True),
+        ({"measure": "left_saturated", "part": "forget", "layer": 1, "unit": 3, "at_least": 1.1}, False),
+        ({"measure": "left_saturated", "part": "cell", "layer": 1, "unit": 3, "at_least": 0}, False),
+        ({"unit": next(unit for unit in range(128) if unit not in listed["units"]), "layer": 0, "at_most": 1}, False),
+    ]
+    body = {"model": "m", "text": "t", "view": "cells", "find": "quotes", "expect": [claim for claim, _ in claims]}
+    verdicts = judge(parse(Source(json.dumps(body)), OPTIONS), VIEW, [entry])
+    assert [verdict.holds for verdict in verdicts] == [holds for _, holds in claims]
+
+
 def test_how_often_gates_are_saturated(characters):
     import torch
 

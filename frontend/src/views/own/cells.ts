@@ -33,7 +33,7 @@ const NOUNS: Record<string, string> = {
   state: "state",
 };
 const SCALES: Record<string, string> = {
-  cell: "tanh of the cell",
+  cell: "Tanh of the cell",
   hidden: "Hidden state",
   residual: "Residual stream",
 };
