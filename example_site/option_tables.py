@@ -37,6 +37,7 @@ MORE = {
     "cache_dir": ("The cache", "guide/cache.md"),
     "cache_url": ("Share it", "guide/cache.md#share-it"),
     "chat": ("Conversations", "guide/writing.md#conversations"),
+    "corpus": ("Many texts", "guide/corpus.md"),
     "device_map": ("Large models", "guide/large-models.md"),
     "expect": ("Claims", "guide/claims.md"),
     "factors": ("Factors view", "guide/views/factors.md"),

@@ -24,10 +24,10 @@ from mkdocs_attnviz.cache.folder import Cache
 from mkdocs_attnviz.cache.lock import Lock
 from mkdocs_attnviz.cache.store import Store
 from mkdocs_attnviz.cache.token_version import outdated
+from mkdocs_attnviz.corpora import Corpora
 from mkdocs_attnviz.entries import Entries, Outcome
 from mkdocs_attnviz.figure import Alert, Assets, Figure, Rendered, Warned, fill, sources
 from mkdocs_attnviz.log import MORE, Log
-from mkdocs_attnviz.models.engine.capture import TENSORS
 from mkdocs_attnviz.models.engine.client import Engine
 from mkdocs_attnviz.models.engine.inline import local_worker
 from mkdocs_attnviz.models.engine.request import Request, too_long
@@ -51,14 +51,22 @@ class Plan:
 
     source: Source
     block: Block
-    request: Request
+    request: Request | None
+    """The block's own request, or None if it is drawn from a key of its own, without a model."""
     before: Request | None = None
     """The request without the block's interventions, to compare with, or None."""
+    entry: Entry | None = None
+    """The entry of a block without a request."""
 
     @property
     def requests(self) -> list[Request]:
         """All requests of the block, its own first."""
-        return [self.request] if self.before is None else [self.request, self.before]
+        return [request for request in (self.request, self.before) if request is not None]
+
+    @property
+    def known(self) -> bool:
+        """True if all models have an identity."""
+        return all(request.known for request in self.requests)
 
 
 class Pipeline:
@@ -134,6 +142,7 @@ class Build:
         self.cache, self.lock, self.registry = pipeline.cache, pipeline.lock, pipeline.registry
         self.worker, self.engine = pipeline.worker, pipeline.engine
         self._plans: dict[str, Plan | Alert] = {}
+        self._corpora = Corpora(self.settings, self.base)
         self.entries: Entries = Entries(
             self.settings,
             self.cache,
@@ -256,7 +265,9 @@ class Build:
             return "" if f"id: {id}" in source.body else None
         if plan.block.id != id:
             return None
-        entry = self.cache.get(plan.request.key, plan.request.key_parts) if plan.request.known else None
+        entry = plan.entry
+        if plan.request is not None and plan.request.known:
+            entry = self.cache.get(plan.request.key, plan.request.key_parts)
         if entry is None:
             return ""
         try:
@@ -314,7 +325,7 @@ class Build:
         if key in self._plans:
             return self._plans[key]
         plan = self._new_plan(source, ask_hub)
-        if isinstance(plan, Alert) or plan.request.known:
+        if isinstance(plan, Alert) or plan.known:
             self._plans[key] = plan
         return plan
 
@@ -328,22 +339,27 @@ class Build:
     def _made_plan(self, source: Source, ask_hub: bool) -> Plan:
         """Raises: whatever the block, its view or its model is wrong with."""
         block = block_of(source)
-        model, *others = self.registry.get(block, ask_hub=ask_hub)
         view = VIEWS[block.view]
         check_grammar(block, view)
+        own = view.own_entry(block)
+        if own is not None:
+            return Plan(source, block, None, entry=own)
+        model, *others = self.registry.get(block, ask_hub=ask_hub)
         if block.tensors is not None:
-            if not view.draws_tensors:
+            if view.reads_tensors is None:
                 message = f"`tensors` holds attention, which the {block.view} view does not show; it needs a `model`."
                 raise block.wrong("tensors", message)
-            return Plan(source, block, Request(TENSORS, model, block.inputs))
+            _, parameters = view.asked(block) if view.file_capture else ({}, {})
+            return Plan(source, block, Request(view.reads_tensors, model, block.inputs, parameters))
         inputs, parameters = view.asked(block)
+        inputs |= self._corpora.inputs(block)
         request = Request(view.capture, model, inputs, parameters, block.changes, *others)
         return Plan(source, block, request, request.without_interventions() if block.changes else None)
 
     def _draw(self, plan: Plan) -> Rendered:
         """Return the figure of a plan, or an alert."""
         try:
-            entries = [self._entry(plan.block, request) for request in plan.requests]
+            entries = self._entries(plan)
             try:
                 figure = self.figure(plan, [entry for entry, _ in entries])
             except DamagedEntry as error:
@@ -356,6 +372,15 @@ class Build:
         self._tell(plan, entries[0][1])
         self._warn_of_claims(plan, figure)
         return figure
+
+    def _entries(self, plan: Plan) -> list[tuple[Entry, str]]:
+        """Return the entries of a plan, and how each was obtained.
+
+        Raises:
+            BlockError: if there is none.
+        """
+        own = [] if plan.entry is None else [(plan.entry, "as it stands")]
+        return own + [self._entry(plan.block, request) for request in plan.requests]
 
     def _computed_anew(self, plan: Plan, error: DamagedEntry) -> list[tuple[Entry, str]]:
         """Return entries computed again, in place of intact ones that cannot be drawn.
@@ -442,7 +467,8 @@ def _placed(block: Block, problem: Problem) -> Problem:
     """Return the problem with a key that is in the block."""
     if block.tensors is not None:
         return replace(problem, key="tensors")
-    return replace(problem, key="text") if problem.kind == "text" and problem.key not in block.lines else problem
+    key = "text" if block.corpus is None else "corpus"
+    return replace(problem, key=key) if problem.kind == "text" and problem.key not in block.lines else problem
 
 
 def _described(plan: Plan | Alert) -> str:

@@ -18,7 +18,7 @@ from mkdocs_attnviz.models.captures.own_arrays import LayerTensors, TokenRow, en
 from mkdocs_attnviz.models.identity.citation import LONGEST, citation
 from mkdocs_attnviz.provenance import provenance
 from mkdocs_attnviz.views import VIEWS, block_of
-from mkdocs_attnviz.views.claims import Tested as Claim
+from mkdocs_attnviz.views.claims import Verdict as Claim
 
 DIGEST, COMMIT = f"sha256:{'b' * 64}", f"commit:org/name@{'a' * 40}"
 FACTS = {"torch": "2.14.0", "transformers": "5.23.0", "tokenizers": "0.22.0", "mkdocs-attnviz": "0.1.0"}
@@ -54,6 +54,13 @@ def test_an_older_entry_says_what_it_knows():
     assert of("", made(versions))["versions"] == [versions]
     assert of("", made(versions))["cite"] == [OURS]
     assert "versions" not in of("", made({}))
+
+
+def test_numbers_of_ones_own_are_stored_as_their_file_was_read():
+    block = block_of(Source("tensors: own.safetensors\nview: neuron"))
+    found = provenance(block, [made({})])
+    assert found["stored"] == of()["stored"], "and no queries and keys of a model"
+    assert found["models"] == [{"name": "own.safetensors", "identity": DIGEST}]
 
 
 def test_what_an_entry_says_is_fit_for_a_page():

@@ -93,10 +93,11 @@ def message(view):
 def test_claims_about_a_view_of_another_package(register):
     def length(block, options, entry, chosen):
         at, name = token(entry.meta["sequences"]["text"], chosen.token, "token")
-        return Measured(f"the length of {name}", float(entry.meta["lengths"][at]))
+        return Measured(f"the length of {name}", float(entry.meta["lengths"][at]), baseline=3.5)
 
     length.__module__ = "extra_extra"
-    register("extra", extra(measures={"length": Measure("A length.", length, needs=("token",))}))
+    measure = Measure("A length.", length, needs=("token",), has_baseline=True)
+    register("extra", extra(measures={"length": measure}))
     text = {"tokens": ["a", "b"], "pretty": ["a", "b"], "words": [0, 1], "special": [], "sentence_b_start": None}
 
     def told(claim, lengths=(3, 4)):
@@ -110,6 +111,10 @@ def test_claims_about_a_view_of_another_package(register):
         "value": "4",
     }
     assert told("{token: a, is: 4}").problem.message == "`expect` claims that the length of “a” is 4; it is 3."
+    assert told("{token: b, beats_baseline_by: 0.5}").holds
+    assert told("{token: b, beats_baseline_by: 0.6}").problem.message == (
+        "`expect` claims that the length of “b” exceeds that of its baseline, 3.5, by 0.6; it is 4."
+    )
     with pytest.raises(BlockError, match="A claim with `head` names no measure of the extra view; it has length"):
         told("{head: 1, is: 4}")
     with pytest.raises(BlockError, match="Measure `length` of view `extra` has failed: ") as caught:
@@ -285,7 +290,7 @@ def test_a_capture_that_fails(register, monkeypatch):
 
 def test_what_a_capture_returns_is_looked_at(register, monkeypatch):
     module = register("extra", extra())
-    context = types.SimpleNamespace(examples=[1])
+    context = types.SimpleNamespace(examples=[1], corpus=None)
 
     def told(value):
         module.capture = lambda _: value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cache
-from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
@@ -31,15 +31,21 @@ BY_MODEL = (
     "chat_date",
     "generate",
     "interventions",
+    "corpus",
+    "corpus_split",
+    "max_texts",
 )
 """The keys that say which model reads what, and how it is run."""
 EITHER = {
     "chat": ("text", "text_pair", "text_target"),
     "chat_date": ("text",),
     "generate": ("text_pair", "text_target"),
+    "corpus": ("text", "text_pair", "text_target", "chat", "chat_date", "generate"),
     "other": ("chat", "generate"),  # each model would read a template of its own, or what it has written itself
 }
 """Keys that others exclude."""
+BESIDE = {"corpus_split": "corpus", "max_texts": "corpus"}
+"""Keys that have a meaning only beside another."""
 
 
 class Named(NamedTuple):
@@ -59,6 +65,13 @@ class Options(BaseModel):
     """The keys that one view adds to the block. Each view declares a subclass."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True, allow_inf_nan=False)
+
+    sources: ClassVar[tuple[str, ...]] = ()
+    """The keys that stand in place of a model and a text: the figure is drawn from their value alone."""
+
+    def source(self) -> str | None:
+        """Return what the figure is called that is drawn from such a key, or None if the block has none."""
+        return None
 
     def parameters(self) -> dict[str, Any]:
         """Return the parameters of the capture, as plain JSON. They become a part of the cache key."""
@@ -145,6 +158,26 @@ class Block(BaseModel):
         min_length=1,
         max_length=1000,
     )
+    corpus: str | None = key(
+        "a .txt or .conllu file",
+        "Many texts in place of `text`, for a view of many texts: a `.txt` file, or a `.conllu` file with the head and "
+        "the relation of each word; relative to the site's configuration file.",
+        default=None,
+        pattern=r"\.(txt|conllu)$",
+        max_length=500,
+    )
+    corpus_split: Literal["lines", "paragraphs"] | None = key(
+        "lines or paragraphs",
+        "What is one text of a `.txt` file: each line, or what stands between blank lines. Default: `lines`.",
+        default=None,
+    )
+    max_texts: int | None = key(
+        "a number from 1",
+        "How many texts of the corpus are read, from its beginning. Default: all.",
+        default=None,
+        ge=1,
+        le=10**7,
+    )
     tensors: str | None = key(
         "a .safetensors file with weights of your own",
         "Own weights in place of `model` and `text`: a `.safetensors` file, relative to the site's configuration file.",
@@ -190,11 +223,17 @@ class Block(BaseModel):
     @property
     def subject(self) -> str:
         """The model or file that the figure is drawn from, as messages name it: `model 'minilm'`."""
+        source = self.options.source()
+        if source is not None:
+            return source
         return f"model {self.model!r}" if self.tensors is None else f"file {self.tensors!r}"
 
     @property
     def models(self) -> list[Named]:
-        """The models that the figure is drawn from: one, or one and the model it is compared with; or a file."""
+        """The models that the figure is drawn from: one, or one and the model it is compared with; or a file; or none,
+        if the block's own key is drawn."""
+        if self.options.source() is not None:
+            return []
         if self.tensors is not None:
             return [Named("tensors", self.tensors)]
         second = self.options.second()
@@ -203,7 +242,7 @@ class Block(BaseModel):
     @property
     def names(self) -> str:
         """The names of the models, as a part of a sentence."""
-        return " and ".join(each.name for each in self.models)
+        return " and ".join(each.name for each in self.models) or self.subject
 
     @property
     def inputs(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import getitem
 from typing import Any
@@ -22,7 +22,17 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from mkdocs_attnviz.block.fields import BY_MODEL, EITHER, Block, Options, fields_of, keys_of, part_of, wants_text
+from mkdocs_attnviz.block.fields import (
+    BESIDE,
+    BY_MODEL,
+    EITHER,
+    Block,
+    Options,
+    fields_of,
+    keys_of,
+    part_of,
+    wants_text,
+)
 from mkdocs_attnviz.block.problem import BlockError, WrongValue
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.block.text_tree import Path, TextTree
@@ -54,7 +64,7 @@ def parse(source: Source, views: Mapping[str, type[Options]]) -> Block:
     for name in source.header:
         if not wants_text(allowed[name].annotation):
             _read_header(tree, name, allowed)
-    _check_subject(tree, allowed)
+    _check_subject(tree, allowed, its_options.sources)
     lines = {".".join(map(str, place)): line for place, line in tree.lines.items() if place and line is not None}
     try:
         options = its_options(**{name: value for name, value in values.items() if name in own})
@@ -95,12 +105,20 @@ def _read_header(tree: TextTree, name: str, allowed: Fields) -> None:
     tree.lines |= {(name, *place): None for place in value.lines}
 
 
-def _check_subject(tree: TextTree, allowed: Fields) -> None:
-    """Refuse what is empty, and hold the keys against each other: a model and a text, or tensors in their place."""
+def _check_subject(tree: TextTree, allowed: Fields, sources: Sequence[str]) -> None:
+    """Refuse what is empty, and hold the keys against each other: a model and a text, or what stands in their place:
+    tensors, or one of the view's `sources`."""
     values = tree.root
     for name, value in values.items():
         if _is_null(value, allowed[name]) or (isinstance(value, str) and not value.strip()):
             raise tree.wrong((name,), f"`{name}` is empty; it must be {expected(allowed[name])}.")
+    for source in sources:
+        if source in values:
+            for name in (*BY_MODEL, "tensors"):
+                if name in values:
+                    message = f"`{source}` stands in place of a model, so `{name}` does not belong in the block."
+                    raise tree.wrong((name,), message)
+            return
     if "tensors" in values:
         for name in BY_MODEL:
             if name in values:
@@ -111,9 +129,13 @@ def _check_subject(tree: TextTree, allowed: Fields) -> None:
         for other in others:
             if name in values and other in values:
                 raise tree.wrong((other,), f"`{name}` and `{other}` are both in the block; keep one of them.")
+    for name, other in BESIDE.items():
+        if name in values and other not in values:
+            raise tree.wrong((name,), f"`{name}` is in the block, and no `{other}` that it could be about.")
     for name in ("model", "text"):
-        if name not in values and not (name == "text" and "chat" in values):
-            raise tree.wrong((name,), f"The block has no `{name}`; it must be {expected(allowed[name])}.")
+        if name not in values and not (name == "text" and ("chat" in values or "corpus" in values)):
+            instead = "".join(f", or `{source}` in its place" for source in sources if name == "model")
+            raise tree.wrong((name,), f"The block has no `{name}`; it must be {expected(allowed[name])}{instead}.")
 
 
 def _view(tree: TextTree, views: Mapping[str, type[Options]]) -> tuple[str, type[Options]]:

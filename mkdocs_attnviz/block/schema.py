@@ -14,7 +14,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import CoreSchema
 from pydantic_core.core_schema import NullableSchema, StringSchema, WithDefaultSchema
 
-from mkdocs_attnviz.block.fields import BY_MODEL, EITHER, Block, Options
+from mkdocs_attnviz.block.fields import BESIDE, BY_MODEL, EITHER, Block, Options
 from mkdocs_attnviz.block.values import TEXT
 
 
@@ -45,6 +45,9 @@ def json_schema(views: Mapping[str, type[Options]]) -> dict[str, Any]:
     parts = common["$defs"]
     for own in schemas.values():
         parts |= own.get("$defs", {})
+    sources = [source for options in views.values() for source in options.sources]
+    no_source = dict.fromkeys(sources, False)
+    no_other_text = dict.fromkeys(("tensors", "chat", "corpus"), False)
     return {
         "$schema": GenerateJsonSchema.schema_dialect,
         "title": "attention block",
@@ -52,10 +55,13 @@ def json_schema(views: Mapping[str, type[Options]]) -> dict[str, Any]:
         "type": "object",
         "properties": properties,
         "dependentSchemas": {name: {"properties": dict.fromkeys(others, False)} for name, others in EITHER.items()},
+        "dependentRequired": {name: [other] for name, other in BESIDE.items()},
         "oneOf": [
-            {"required": ["model", "text"], "properties": {"tensors": False, "chat": False}},
-            {"required": ["model", "chat"], "properties": {"tensors": False}},
-            {"required": ["tensors"], "properties": dict.fromkeys(BY_MODEL, False)},
+            {"required": ["model", "text"], "properties": no_other_text | no_source},
+            {"required": ["model", "chat"], "properties": {"tensors": False, "corpus": False} | no_source},
+            {"required": ["model", "corpus"], "properties": {"tensors": False} | no_source},
+            {"required": ["tensors"], "properties": dict.fromkeys(BY_MODEL, False) | no_source},
+            *({"required": [source], "properties": dict.fromkeys((*BY_MODEL, "tensors"), False)} for source in sources),
         ],
         "allOf": [{"if": _is_view(name), "then": _rules(own)} for name, own in schemas.items()],
         "unevaluatedProperties": False,

@@ -23,8 +23,8 @@ from mkdocs_attnviz.models.engine.client import ModelFailed
 from mkdocs_attnviz.models.identity.reference import ModelRef, moved, resolve
 from mkdocs_attnviz.pipeline import Build
 from mkdocs_attnviz.views import block_of
-from mkdocs_attnviz.views.claims import Verdict
 from mkdocs_attnviz.views.figure_data import Provenance
+from mkdocs_attnviz.views.verdict import Verdict
 
 State = Literal["cached", "shared", "missing", "damaged", "bad"]
 """The status of a block. `shared`: the entry is only in the shared cache. `bad`: the block itself has an error."""
@@ -95,8 +95,9 @@ def _here(build: Build, source: Source) -> BlockStatus:
     plan = build.plan(source)
     if isinstance(plan, Alert):
         return _without_plan(plan)
-    status = BlockStatus(source, source.where(), "cached", plan.block, plan.request.models)
-    entries: list[Entry] = []
+    models = () if plan.request is None else plan.request.models
+    status = BlockStatus(source, source.where(), "cached", plan.block, models)
+    entries: list[Entry] = [] if plan.entry is None else [plan.entry]
     lacking: list[str] = []
     for request in reversed(plan.requests):  # the block's own entry comes last, because the status shows that one
         key, parts = request.key, request.key_parts
@@ -117,7 +118,7 @@ def _here(build: Build, source: Source) -> BlockStatus:
     try:
         figure = build.figure(plan, entries)
     except DamagedEntry as error:
-        name = f"{build.settings.cache_dir}/{file_name(plan.request.key)}"
+        name = "" if status.key is None else f"{build.settings.cache_dir}/{file_name(status.key)}"
         problem = _damaged(f"Nothing can be drawn from its cache entry {name}.", trace(error))
         return replace(status, state="damaged", problem=problem)
     except BlockError as error:

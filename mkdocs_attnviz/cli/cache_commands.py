@@ -103,7 +103,7 @@ def _as_json(block_status: BlockStatus) -> dict[str, Any]:
     """Return the status of a block for JSON."""
     block, seconds = block_status.block, _age(block_status.changed)
     return place(block_status.source) | {
-        "model": block and block.models[0].name,
+        "model": block.models[0].name if block and block.models else None,
         "other": block.models[1].name if block and len(block.models) > 1 else None,
         "view": block and block.view,
         "state": block_status.state,
@@ -128,7 +128,9 @@ def _total_line(pages: Pages, statuses: list[BlockStatus]) -> str:
     """Return the line with the totals."""
     totals = _totals(pages, statuses)
     states = ", ".join(f"{totals[state]} {state}" for state in STATES)
-    return f"{_blocks(pages)}: {states}; {table.size(totals['size'])}"
+    failed = sum(not claim.holds for block_status in statuses for claim in block_status.claims)
+    claims = f"; {table.count(failed, 'failed claim')}" if failed else ""
+    return f"{_blocks(pages)}: {states}; {table.size(totals['size'])}{claims}"
 
 
 def _blocks(pages: Pages) -> str:

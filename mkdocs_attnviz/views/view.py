@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from mkdocs_attnviz.block.fields import Block, Options
 from mkdocs_attnviz.block.problem import BlockError, Problem, trace
 from mkdocs_attnviz.cache.entry import Entry
-from mkdocs_attnviz.models.engine.capture import Capture
+from mkdocs_attnviz.models.engine.capture import TENSORS, Capture
 from mkdocs_attnviz.models.errors import error_message
 from mkdocs_attnviz.plugins import is_ours
 from mkdocs_attnviz.views.drawing import Drawing
@@ -49,14 +49,23 @@ class View(Generic[O]):
     """The parts of the state that a link or the block key `state` may set, or None if they are not checked."""
     checks: Mapping[str, Check] = field(default_factory=dict)
     """The checks of those parts of the state that are not keys of the block."""
+    entry: Callable[[O], Entry] | None = None
+    """The function that makes an entry of the options alone, for a block with one of their `sources`."""
     measures: Mapping[str, Measure[O]] = field(default_factory=dict)
     """The measures that claims (`expect`) can be about, by name. A claim that names none is about the first one that
     its selectors fit."""
 
+    file_capture: Capture | None = None
+    """The capture that reads an author's own numbers for this view, if they are others than attention weights."""
+
     @property
-    def draws_tensors(self) -> bool:
-        """True if the view can draw attention weights from an author's own file: its capture needs nothing else."""
-        return self.capture.attention and is_ours(self.capture.run.partition(":")[0])
+    def reads_tensors(self) -> Capture | None:
+        """The capture that reads an author's own file for this view; None if the view needs a model.
+
+        Our views of attention draw the weights in a file, since their captures need nothing else.
+        """
+        draws_weights = self.capture.attention and is_ours(self.capture.run.partition(":")[0])
+        return self.file_capture or (TENSORS if draws_weights else None)
 
     def asked(self, block: Block) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return what the model is to read, and the parameters of the capture.
@@ -72,6 +81,12 @@ class View(Generic[O]):
             message = f"The options of view `{self.name}` cannot be asked for: {error_message(error)}."
             raise block.told(Problem("block", "view", message, trace(error))) from error
         return asked
+
+    def own_entry(self, block: Block) -> Entry | None:
+        """Return the entry of a block that is drawn from a key of its own, without a model; None for any other."""
+        if self.entry is None or block.options.source() is None or not isinstance(block.options, self.options):
+            return None
+        return self.entry(block.options)
 
     def drawing(self, block: Block, entry: Entry) -> Drawing:
         """Return the drawing of a block that has this view.

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mkdocs_attnviz.models.inputs.corpus import Corpus
 from mkdocs_attnviz.models.inputs.tokens import Example
 from mkdocs_attnviz.models.loading.loaded import Loaded
 
@@ -17,8 +18,10 @@ class Context:
     loaded: Loaded
     """The block's model, changed by the block's `interventions` while the capture runs."""
     examples: Sequence[Example]
-    """The inputs, tokenized; a capture returns one entry for each, in this order."""
+    """The inputs, tokenized; a capture returns one entry for each, in this order. Empty if there is a corpus."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """The parameters from the view's options (`Options.parameters`), as plain JSON."""
     other: Loaded | None = None
     """The model that the block's own is compared with, if the view's options name one (`Options.second`)."""
+    corpus: Corpus | None = None
+    """The texts, for a capture that reads many of them (`Capture.corpus`) and returns one entry; otherwise None."""

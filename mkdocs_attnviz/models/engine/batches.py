@@ -86,7 +86,12 @@ def run(shelf: Shelf, loaded: Loaded, capture: RunCapture, batch: dict[int, Exam
     else:
         seconds = (time.perf_counter() - start) / len(batch)
         for index, entry in zip(indices, outcome, strict=True):
-            yield {"event": "captured", "index": index, "seconds": seconds}, entry.to_bytes()
+            yield captured(index, entry, seconds)
+
+
+def captured(index: int, entry: Entry, seconds: float) -> Message:
+    """Return the message of an entry that took some seconds."""
+    return {"event": "captured", "index": index, "seconds": seconds}, entry.to_bytes()
 
 
 def _entries_of(
@@ -102,7 +107,7 @@ def _entries_of(
         entries = capture(loaded, examples)
         if loaded.isolation.varies:
             loaded.batches = False
-        if loaded.batches is None and "stacks" in entries[0].meta and (padded := _padded(batch)) is not None:
+        if loaded.batches is None and "stacks" in entries[0].meta and (padded := most_padded(batch)) is not None:
             loaded.batches = _same_weights(entries[padded], capture(loaded, [examples[padded]])[0])
         return None if loaded.batches is False and len(batch) > 1 else entries
     except shelf.load.Unusable:
@@ -150,7 +155,7 @@ def failure(shelf: Shelf, loaded: Loaded, example: Example | None, error: BaseEx
     return Failed(problem_of(error))
 
 
-def _padded(batch: dict[int, Example]) -> int | None:
+def most_padded(batch: dict[int, Example]) -> int | None:
     """Return the index of the text with most padding, or None if none has any.
 
     In an encoder–decoder, a text with padding on both sides comes first.

@@ -187,7 +187,7 @@ def _read_exactly(stream: IO[bytes], size: int) -> bytes:
     return data
 
 
-NOTES = ("loading", "downloading")
+NOTES = ("loading", "downloading", "reading")
 """Events that only report a worker's progress with a model."""
 
 Tell = Callable[[str, str], None]
@@ -363,7 +363,10 @@ class Worker:
                 return
 
     def note(self, message: Mapping[str, Any]) -> None:
-        """Pass on a worker's progress with a model."""
+        """Pass on a worker's progress with a model, or with a corpus."""
+        if message["event"] == "reading":
+            self.tell(f"model {message['name']} reads a corpus", f"{message['done']} of {message['texts']} texts")
+            return
         size = message.get("bytes")
         so_far = "" if size is None else f"{byte_sizes.shown(size)} so far"
         self.tell(f"{message['event']} the model {message['name']}", so_far)

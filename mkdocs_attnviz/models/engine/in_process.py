@@ -15,11 +15,16 @@ from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.engine.capture import Capture, function
 from mkdocs_attnviz.models.identity.reference import ModelRef
 from mkdocs_attnviz.models.inputs import languages
+from mkdocs_attnviz.models.inputs.corpus import Corpus
+from mkdocs_attnviz.models.inputs.corpus_text import first_text
 from mkdocs_attnviz.models.inputs.examples import example
 from mkdocs_attnviz.models.loading.load import Unusable, check_attention, input_device
 from mkdocs_attnviz.models.loading.loaded import Loaded
 from mkdocs_attnviz.models.loading.made_with import made_with, with_facts
 from mkdocs_attnviz.models.probing.interventions import intervening
+
+BATCH_SIZE = 8
+"""The number of texts of a corpus that go through the model at once, at most."""
 
 
 def name(model: Any) -> str:
@@ -57,7 +62,10 @@ def entry(
         with ExitStack() as stack:
             loaded = _load(stack, "", model, tokenizer, wanted)
             second = None if other is None else _load(stack, "other", other, other_tokenizer, wanted)
-            stack.enter_context(intervening(loaded, interventions, [inputs]))
+            stack.enter_context(intervening(loaded, interventions, [first_text(inputs)]))
+            if wanted.corpus:
+                corpus = Corpus(loaded, inputs, max_tokens, BATCH_SIZE, other=second, attention=wanted.attention)
+                return function(wanted.run)(Context(loaded, (), parameters, second, corpus))[0]
             examples = [example(loaded, inputs, max_tokens, second)]
             entries = function(wanted.run)(Context(loaded, examples, parameters, second))
             return with_facts(entries, made_with(loaded, second))[0]

@@ -29,7 +29,7 @@ class Request:
 
     Keys are `text` or `chat`; `text_pair` for a pair; `text_target` for an encoder–decoder that reads a given output;
     `generate` for a model that writes; `more_texts` for a view of several texts; `src_lang` and `tgt_lang` for a
-    translator; `chat_date` for a conversation.
+    translator; `chat_date` for a conversation; `corpus` for many texts in place of `text` (`read_corpus`).
     """
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """The parameters of the capture, as plain JSON."""
@@ -59,13 +59,16 @@ class Request:
 
     @property
     def head(self) -> bool:
-        return self.capture.head or "generate" in self.inputs
+        asked = any(name in self.parameters for name in self.capture.head_for)
+        return self.capture.head or asked or "generate" in self.inputs
 
     def run(self) -> dict[str, Any]:
         """Return the settings for loading and running the model. Only requests with equal settings share a batch."""
         return {
             "head": self.head,
             "attention": self.capture.attention,
+            "corpus": self.capture.corpus,
+            "reads_file": self.capture.reads_file,
             "parameters": dict(self.parameters),
             "interventions": list(self.interventions),
         }
@@ -94,6 +97,7 @@ class Request:
                 raise ValueError(f"{model.name} has no identity yet")
         names = ("chat", "generate", "more_texts", "chat_date", "src_lang", "tgt_lang")
         later = {name: self.inputs.get(name) for name in names}
+        later["corpus"] = self.inputs.get("corpus", {}).get("digest")  # the texts themselves would make the key long
         later |= {"parameters": self.parameters, "interventions": self.interventions}
         return [
             ("capture", self.capture.identity),

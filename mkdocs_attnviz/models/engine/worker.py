@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -26,21 +26,23 @@ from mkdocs_attnviz.models.engine.batches import (
     Message,
     RunCapture,
     batches,
+    captured,
     costs_a_text,
     failure,
     problem_of,
     refusal,
     run,
 )
-from mkdocs_attnviz.models.engine.capture import TENSORS
 from mkdocs_attnviz.models.engine.client import read_message, write_message
 from mkdocs_attnviz.models.engine.downloads import Tell, loading
 from mkdocs_attnviz.models.engine.environment import temporary_variables
 from mkdocs_attnviz.models.engine.watchdog import ends_with_build
 from mkdocs_attnviz.models.identity.reference import ModelRef
+from mkdocs_attnviz.models.inputs.corpus_text import first_text
 
 if TYPE_CHECKING:
     from mkdocs_attnviz.cache.entry import Entry
+    from mkdocs_attnviz.models.inputs.corpus import Corpus
     from mkdocs_attnviz.models.inputs.tokens import Example
     from mkdocs_attnviz.models.loading.loaded import Loaded
 
@@ -212,7 +214,7 @@ def capture(shelf: Shelf, job: dict[str, Any]) -> Iterator[Message]:
     if shelf.problem:
         yield _failed(shelf.problem)
         return
-    if job["capture"] == TENSORS.name:
+    if job["reads_file"]:
         yield from _read(job)
         return
     models: Mapping[str, Loaded] = {}
@@ -229,8 +231,8 @@ def capture(shelf: Shelf, job: dict[str, Any]) -> Iterator[Message]:
         recording = importlib.import_module("mkdocs_attnviz.models.loading.made_with")
         facts = recording.made_with(models["model"], models.get("other"))
 
-        def run_capture(loaded: Loaded, examples: Sequence[Example]) -> Sequence[Entry]:
-            entries = capture(context(loaded, examples, job["parameters"], models.get("other")))
+        def run_capture(loaded: Loaded, examples: Sequence[Example], corpus: Corpus | None = None) -> Sequence[Entry]:
+            entries = capture(context(loaded, examples, job["parameters"], models.get("other"), corpus))
             recorded: Sequence[Entry] = recording.with_facts(entries, facts)
             return recorded
 
@@ -252,7 +254,7 @@ def _failed(problem: Problem, *, loaded: bool = False) -> Message:
 
 
 def _captured(
-    shelf: Shelf, models: Mapping[str, Loaded], run_capture: RunCapture, job: dict[str, Any]
+    shelf: Shelf, models: Mapping[str, Loaded], run_capture: Callable[..., Sequence[Entry]], job: dict[str, Any]
 ) -> Iterator[Message]:
     """Yield the messages of a job, with its interventions applied to the block's own model.
 
@@ -266,7 +268,8 @@ def _captured(
             intervening = importlib.import_module("mkdocs_attnviz.models.probing.interventions").intervening
             yield {"event": "running", "indices": indices[:1]}, b""  # heads and neurons are found by running this input
             try:
-                stack.enter_context(intervening(loaded, job["interventions"], (inputs for _, inputs in job["inputs"])))
+                texts = (first_text(inputs) for _, inputs in job["inputs"])
+                stack.enter_context(intervening(loaded, job["interventions"], texts))
             except shelf.load.Unusable:
                 raise
             except BaseException as error:
@@ -275,7 +278,8 @@ def _captured(
                 failed = failure(shelf, loaded, None, error)
                 yield from (refusal(index, failed) for index in indices)
                 return
-        yield from _answers(shelf, models, run_capture, job)
+        answers = _corpora if job["corpus"] else _answers
+        yield from answers(shelf, models, run_capture, job)
 
 
 def _answers(
@@ -306,15 +310,57 @@ def _answers(
         yield from run(shelf, loaded, run_capture, batch)
 
 
+def _corpora(
+    shelf: Shelf, models: Mapping[str, Loaded], run_capture: Callable[..., Sequence[Entry]], job: dict[str, Any]
+) -> Iterator[Message]:
+    """Yield the messages about each of the job's inputs, for a capture that reads many texts and returns one entry.
+
+    Raises:
+        Unusable: the model fails for another reason than its texts.
+    """
+    loaded = models["model"]
+    make = importlib.import_module("mkdocs_attnviz.models.inputs.corpus").Corpus
+    for index, inputs in job["inputs"]:
+        yield {"event": "running", "indices": [index]}, b""
+        start = time.perf_counter()
+        corpus = make(
+            loaded,
+            inputs,
+            job["max_tokens"],
+            job["batch_size"],
+            other=models.get("other"),
+            attention=job["attention"],
+            tell=functools.partial(_tell_corpus, shelf, loaded.ref.name),
+            free_others=shelf.keep_needed,
+        )
+        try:
+            (entry,) = run_capture(loaded, (), corpus)
+        except shelf.load.Unusable:
+            raise
+        except BaseException as error:
+            if not costs_a_text(error):
+                raise
+            failed = failure(shelf, loaded, None, error)
+        else:
+            yield captured(index, entry, time.perf_counter() - start)
+            continue
+        if failed.memory:
+            shelf.memory.free()
+        yield refusal(index, failed)
+
+
+def _tell_corpus(shelf: Shelf, name: str, done: int, texts: int) -> None:
+    shelf.tell({"event": "reading", "name": name, "done": done, "texts": texts})
+
+
 def _read(job: dict[str, Any]) -> Iterator[Message]:
     """Yield the messages about an author's own file, which needs no model; several views of it share one input."""
-    from mkdocs_attnviz.models.captures.tensors import capture_file
-
+    capture_file = captures.file_function(job["run"])
     for index, _ in job["inputs"]:
         start = time.perf_counter()
         yield {"event": "running", "indices": [index]}, b""
         try:
-            entry = capture_file(Path(job["models"]["model"]["path"]))
+            entry = capture_file(Path(job["models"]["model"]["path"]), job["parameters"])
         except BaseException as error:
             if not costs_a_text(error):
                 raise

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from itertools import groupby
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 from mkdocs_attnviz.models.inputs.characters import TokenText, token_texts
 
@@ -122,10 +123,17 @@ class Marks:
         return (bool(start) and token.startswith(start)) or (bool(end) and token.endswith(end))
 
 
+_known: WeakKeyDictionary[Any, tuple[int, Marks]] = WeakKeyDictionary()
+"""The size of a tokenizer's vocabulary and its marks, which take 3 ms to find: more than to run a sentence."""
+
+
 def marks_of(tokenizer: Any) -> Marks:
     """Return the marks of a tokenizer of transformers."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    return _by_joining(tokenizer) if backend is None else _by_parts(tokenizer, backend)
+    size = len(tokenizer)
+    if tokenizer not in _known or _known[tokenizer][0] != size:
+        backend = getattr(tokenizer, "backend_tokenizer", None)
+        _known[tokenizer] = size, _by_joining(tokenizer) if backend is None else _by_parts(tokenizer, backend)
+    return _known[tokenizer][1]
 
 
 def guess_marks(tokens: Sequence[str]) -> Marks:

@@ -144,7 +144,7 @@ class _Discovery:
         return int(self.inputs[name].shape[1])
 
     def _check_unchanged(self, bare: Any, watched: Any) -> None:
-        one, other = (_first(outputs) for outputs in (bare, watched))
+        one, other = (first_output(outputs) for outputs in (bare, watched))
         if one is not None and other is not None and not torch.allclose(one, other, atol=1e-4, rtol=1e-3):
             raise Unusable(
                 f"{self.what} does not give the same output twice, so that its attention would not be what it is."
@@ -196,7 +196,7 @@ class _Discovery:
         return [Layer(*layer) for layer in zip(calls.values(), numbers, heads, strict=True)]
 
 
-def _first(outputs: Any) -> torch.Tensor | None:
+def first_output(outputs: Any) -> torch.Tensor | None:
     """Return the model's first output: logits, or last hidden states."""
     for value in outputs.values():
         if isinstance(value, torch.Tensor) and value.is_floating_point() and value.ndim > 1:

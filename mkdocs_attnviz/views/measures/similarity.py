@@ -100,7 +100,7 @@ MEASURES: dict[str, Measure[Any]] = {
         takes=("stack",),
     ),
     STRONGEST: Measure(
-        "The layer that is most like `layer`.", _strongest, needs=("layer",), takes=("stack",), answers=True
+        "The layer that is most like `layer`.", _strongest, needs=("layer",), takes=("stack", "measure"), answers=True
     ),
     **{
         name: Measure(f"The same by {name.upper()}.", partial(_similarity, name=name), needs=PAIR, takes=("stack",))
