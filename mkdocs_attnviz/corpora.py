@@ -11,6 +11,7 @@ from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.models.inputs.corpus_file import read_corpus
 from mkdocs_attnviz.settings import Settings
+from mkdocs_attnviz.views import VIEWS
 
 SUFFIXES = (".txt", ".conllu")
 
@@ -21,6 +22,21 @@ class Corpora:
     def __init__(self, settings: Settings, base: Path) -> None:
         self.settings, self.base = settings, base
         self._known: dict[tuple[str | int | None, ...], dict[str, Any] | WrongValue] = {}
+
+    def inputs(self, block: Block) -> dict[str, Any]:
+        """Return what the model reads beside the block's own keys: the corpus, if the block has one.
+
+        Raises:
+            BlockError: its view shows one text, there is no such file, the site does not allow it, or a line of it is
+                wrong.
+        """
+        if block.corpus is None:
+            return {}
+        if not VIEWS[block.view].capture.corpus:
+            able = ", ".join(name for name, view in VIEWS.items() if view.capture.corpus) or "none is installed"
+            message = f"`corpus` is for views of many texts ({able}); the {block.view} view shows one `text`."
+            raise block.wrong("corpus", message)
+        return {"corpus": self.of(block)}
 
     def of(self, block: Block) -> dict[str, Any]:
         """Return the texts of a block's corpus and their digest, as `read_corpus` does.

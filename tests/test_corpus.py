@@ -135,3 +135,11 @@ def test_a_file_that_is_not_there_or_lies_outside(tmp_path):
     told = problem(outside, tmp_path / "site", only_listed_models=True)[1]
     assert "lies outside" in told
     assert Corpora(Settings(), tmp_path / "site").of(parse(Source(outside), OPTIONS))["texts"]
+
+
+def test_a_view_of_one_text_takes_no_corpus():
+    with pytest.raises(BlockError) as error:
+        Corpora(Settings(), ROOT).inputs(parse(Source("model: m\ncorpus: a.txt\nview: head"), OPTIONS))
+    assert error.value.line == 1
+    assert error.value.message.startswith("`corpus` is for views of many texts (")
+    assert error.value.message.endswith("; the head view shows one `text`.")

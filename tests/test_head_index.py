@@ -425,3 +425,20 @@ def test_a_probe_finds_what_the_heads_know_together(minilm, tmp_path):
     assert stack["probe"]["baseline"] == pytest.approx(3 / 6)  # amod, nsubj and the second det
     assert stack["probe"]["uas"] > 0.95
     assert captured(minilm, inputs, 16).meta["heads"]["stacks"]["self"]["probe"] is None
+
+
+def test_the_guides_capture_of_many_texts(minilm):
+    """The page "Your own view" shows how another package's capture streams texts; exactly that code runs here."""
+    page = (ROOT / "example_site" / "docs" / "guide" / "your-own-view.md").read_text()
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", page, re.S) if "context.corpus.stream" in block]
+    names = {"torch": torch}
+    exec("from mkdocs_attnviz.own_capture import *\n" + code, names)
+    texts = ["A cat.", "The dog ran away and did not come back.", "too long " * 20]
+    (entry,) = names["capture"](Context(minilm, (), {}, None, Corpus(minilm, lines(*texts), 30, 4)))
+    norms = []
+    for text in texts[:2]:
+        with torch.inference_mode():
+            output = minilm.model(**minilm.tokenizer(text, return_tensors="pt")).last_hidden_state
+        norms.append(float(output.norm(dim=-1).max()))
+    assert entry.meta["most"] == pytest.approx(max(norms), rel=1e-4)
+    assert (entry.meta["texts"], entry.meta["left_out_count"]) == (2, 1)

@@ -95,6 +95,7 @@ def test_a_finger_that_passes_over_a_long_figure_moves_the_page(browser):
         ("factors", ".flow .painted[style*=background]"),
         ("lens", "td[style*=background]"),
         ("similarity", ".similar > span:not(.label)"),
+        ("heads", ".head-stage circle"),
     ],
 )
 def test_grounds_stay_where_a_reader_forces_colours(browser, view, painted):

@@ -30,7 +30,7 @@ from ray.cluster_utils import Cluster
 from mkdocs_attnviz.block.problem import Problem
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.cache.entry import Entry
-from mkdocs_attnviz.models.engine.capture import TENSORS
+from mkdocs_attnviz.models.engine.capture import TENSORS, Capture
 from mkdocs_attnviz.models.engine.client import Captured, EngineFailed, Refused
 from mkdocs_attnviz.models.engine.ray.engine import RayEngine
 from mkdocs_attnviz.models.engine.ray.schedule import JobKind, Waiting, chunks
@@ -44,6 +44,8 @@ from mkdocs_attnviz.views.predict import PREDICTIONS
 
 EN_DE = str(ROOT / "example_site" / "models" / "en-de")
 NODE = {"num_cpus": 1, "object_store_memory": 80 << 20}
+HEADS = Capture("heads", 1, run="mkdocs_attnviz.models.captures.heads:capture", corpus=True)
+CORPUS = [{"line": line, "text": text} for line, text in ((1, "the cat sat"), (2, "the dog"), (4, "cat " * 200))]
 WEIGHTS = re.compile(r"(self|encoder|decoder|cross)/\d+")
 log = logging.getLogger("tests")
 
@@ -257,6 +259,7 @@ def answered(cluster, tmp_path_factory):
         "package elsewhere": Request(ATTENTION, replace(ref(MINILM), path="/nowhere"), {"text": "a cat"}),
         "other files": Request(ATTENTION, replace(ref(INDUCTION), identity="sha256:0123"), {"text": "a cat"}),
         "no attention": Request(ATTENTION, ref(folder), {"text": "a cat"}),
+        "corpus": Request(HEADS, ref(INDUCTION), {"corpus": {"digest": "sha256:0", "texts": CORPUS}}),
         "good": Request(ATTENTION, ref(INDUCTION), {"text": "a cat"}),
         "two": Request(VIEWS["similarity"].capture, ref(INDUCTION), {"text": "the old cat sat"}, other=ref(EN_DE)),
         "two, other files": Request(
@@ -307,6 +310,12 @@ def test_of_two_models_the_one_at_fault_is_named(answered):
 
 def test_a_package_may_lie_elsewhere_on_the_nodes(answered):
     assert isinstance(answered["package elsewhere"], Captured)
+
+
+def test_the_texts_of_a_corpus_are_sent_along(answered):
+    index = answered["corpus"].entry.meta["heads"]
+    assert (index["texts"], index["left_out_count"]) == (2, 1)
+    assert index["left_out"] == [{"line": 4, "why": "The text has 200 tokens; `max_tokens` is 100."}]
 
 
 def test_an_authors_own_file_is_sent_along(answered):

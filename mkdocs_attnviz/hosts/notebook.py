@@ -15,6 +15,7 @@ import json
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mkdocs_attnviz.block.fields import Block
@@ -22,6 +23,7 @@ from mkdocs_attnviz.block.parse import parse
 from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.corpora import Corpora
 from mkdocs_attnviz.figure import Assets, Figure
 from mkdocs_attnviz.hosts import kernel
 from mkdocs_attnviz.settings import Settings
@@ -88,7 +90,7 @@ def show(
     """Show a transformers model that is in memory, in any view, like a block in documentation.
 
     The model runs in this process, on its own device, and is not changed. `text_pair`, `text_target` and `options` are
-    the keys of a block: `layer`, `heads`, `theme`, `caption`, `interventions` …; `chat` can replace a text.
+    the keys of a block: `layer`, `heads`, `theme`, `caption`, `interventions` …; `chat` or `corpus` can replace a text.
 
     `other`, with its own tokenizer, is a second model, for a view that compares two. A text of more than `max_tokens`
     tokens is an error, and so is an output that reaches this limit before it ends.
@@ -113,10 +115,11 @@ def show(
     def captured(block: Block) -> list[Entry]:
         """Return the entries of the block: one, or with interventions also that of the unchanged model."""
         changes = [intervention.to_dict() for intervention in block.interventions or ()]
+        inputs = block.inputs | Corpora(Settings(), Path.cwd()).inputs(block)
         capture, parameters = VIEWS[block.view].capture, block.options.parameters()
         return [
             in_process.entry(
-                model, tokenizer, block.inputs, capture, max_tokens, parameters, interventions, other, other_tokenizer
+                model, tokenizer, inputs, capture, max_tokens, parameters, interventions, other, other_tokenizer
             )
             for interventions in ([changes, []] if changes else [[]])
         ]

@@ -4,7 +4,8 @@ A head's pattern is the relation at which it beats the best fixed offset most, i
 Clark et al.'s labels that it has (next or previous token above 0.5; [CLS], [SEP], punctuation or first token above
 0.6); or else induction or duplicate tokens above 0.3; or else even attention, above 3.8 nats; or else its largest
 share. A pattern is clear in a text by the head's measure there; a relation by the number of words found minus those
-missed. Texts of 8 to 40 tokens come first, since a long one does not fit beside the figure.
+missed, and of equals where least attention goes to special tokens. Texts of 8 to 40 tokens come first, since a long one
+does not fit beside the figure.
 """
 
 from __future__ import annotations

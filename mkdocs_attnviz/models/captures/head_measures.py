@@ -11,6 +11,7 @@ is the mean weight on the pattern over the rows that have one. Special tokens ar
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -127,8 +128,8 @@ class Masks:
         """The mean entropy over a text's rows if a head looks everywhere alike, in nats; a causal one looks back."""
         counts = zip(self.row_counts.tolist(), self.col_counts.tolist(), strict=True)
         if not self.sides.causal:
-            return [float(torch.tensor(float(cols)).log()) for _, cols in counts]
-        return [float(torch.arange(1, rows + 1, dtype=torch.float64).log().mean()) for rows, _ in counts]
+            return [math.log(cols) for _, cols in counts]
+        return [math.lgamma(rows + 1) / rows for rows, _ in counts]  # the mean of ln 1, ln 2, …
 
     def clean(self, weights: torch.Tensor) -> torch.Tensor:
         """Return attention weights (B, H, Tq, Tk) as 32-bit numbers, with zeros in place of padding."""

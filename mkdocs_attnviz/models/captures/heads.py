@@ -112,6 +112,8 @@ class StackSums:
         right, total = self.relations.add(batch.numbers, batch.words, batch.found, batch.counts)
         total = total[:, None, :, None]
         scores = np.where(total > 0, 2 * right - total, -np.inf)  # found minus missed
+        if "special" in batch.values:  # of equals, the text in which least goes to special tokens
+            scores = scores - 0.5 * batch.values["special"][:, None, None]
         return [*clarity, scores.transpose(1, 2, 3, 0).reshape(2 * size, self.heads, -1)]
 
     def means(self) -> dict[str, Numbers]:

@@ -205,8 +205,8 @@ def _runs(data: Mapping[str, Any], layout: Layout) -> Iterator[str]:
         yield f'<line class="t" x1="{mean}" x2="{mean}" y1="{middle - 8}" y2="{middle + 8}"/>'
     y = layout.height - SCALE + 13
     yield f'<text class="p" x="0" y="{y}">{low:.4g}</text>'
-    label = escape_words(data["loss_label"])
-    yield f'<text class="p" x="{WIDTH // 2}" y="{y + 16}" text-anchor="middle">{label}</text>'
+    named = escape_words(data["loss_label"])
+    yield f'<text class="p" x="{WIDTH // 2}" y="{y + 16}" text-anchor="middle">{named}</text>'
     yield f'<text class="p" x="{WIDTH}" y="{y}" text-anchor="end">{high:.4g}</text>'
 
 
