@@ -21,6 +21,7 @@ from mkdocs_attnviz.block.parse import parse
 from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.block.schema import json_schema
 from mkdocs_attnviz.block.source import Source
+from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.cache.status import block_statuses
 from mkdocs_attnviz.figure import Figure
 from mkdocs_attnviz.models.captures.context import Context
@@ -35,6 +36,7 @@ from mkdocs_attnviz.models.probing.sublayers import find_sublayers
 from mkdocs_attnviz.pipeline import Pipeline
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views import OPTIONS, VIEWS
+from mkdocs_attnviz.views.claims import judge
 from mkdocs_attnviz.views.svg.strips import layout_of
 
 torch.set_num_threads(1)
@@ -424,3 +426,46 @@ def test_the_page_has_the_losses_of_the_sweep():
     means = [sum(run["losses"]) / len(run["losses"]) for run in runs]
     assert all(f"{mean:.3f}" in page for mean in (means[0], means[1], means[5]))
     assert means[0] == min(means)
+
+
+SUBLAYER = {"names": ["x"], "parameters": 100, "shared": False}
+MEASURED = {
+    "strips": {
+        "encoder": [{"sublayers": [SUBLAYER | {"kind": "s", "layer": 0, "zero": 1.5}], "swap": 0.25}],
+        "decoder": [
+            {"sublayers": [SUBLAYER | {"kind": "s", "layer": 0, "zero": -0.5}], "swap": None},
+            {"sublayers": [SUBLAYER | {"kind": "c", "layer": 0, "zero": 2.0}]},
+        ],
+    },
+    "loss": {"value": 3.0, "tokens": 7, "task": "target"},
+    "skips": 0,
+    "between": 0,
+    "post_norm": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("claim", "holds", "value"),
+    [
+        ("{stack: encoder, sublayer: s, is: 1.5}", True, "1.5"),
+        ("{stack: encoder, sublayer: s, at_most: 1}", False, "1.5"),
+        ("{sublayer: c, layer: 0, at_least: 2}", True, "2"),
+        ("{measure: exchanged, stack: encoder, sublayer: s, is: 0.25}", True, "0.25"),
+        ("{measure: exchanged, stack: decoder, sublayer: s, is: 0.25}", False, "not measured"),
+        ("{measure: parameters, sublayer: c, is: 100}", True, "100"),
+        ("{measure: loss, is: 3}", True, "3"),
+        ("{strongest: {}, is: c 0}", True, "cross-attention"),
+        ("{strongest: {stack: decoder}, is: s 0}", False, "cross-attention"),
+    ],
+)
+def test_claims_about_sublayers(claim, holds, value):
+    made = block(f"model: m\ntext: a\nview: sublayers\nablate: [zero, swap]\nexpect: [{claim}]")
+    (verdict,) = judge(made, VIEWS["sublayers"], [Entry(MEASURED, {})])
+    assert verdict.holds is holds
+    assert value in verdict.value
+
+
+def test_a_claim_about_a_sublayer_that_there_is_not_is_told():
+    made = block("model: m\ntext: a\nview: sublayers\nablate: zero\nexpect: [{sublayer: m, is: 1}]")
+    with pytest.raises(BlockError, match=r"`expect` names the sublayer m .* has s 0, c 0"):
+        judge(made, VIEWS["sublayers"], [Entry(MEASURED, {})])
