@@ -10,7 +10,6 @@ from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.cache.entry_schema import unusable
 from mkdocs_attnviz.cache.folder import Cache
 from mkdocs_attnviz.log import MORE, Log
-from mkdocs_attnviz.models.engine.capture import TENSORS
 from mkdocs_attnviz.models.engine.client import Captured, Engine, EngineFailed, Worker, by_model
 from mkdocs_attnviz.models.engine.request import Request
 from mkdocs_attnviz.progress import Progress
@@ -138,7 +137,7 @@ class Entries:
     def _announce(self, request: Request, texts: int) -> None:
         """Log which model runs on how many texts."""
         names = " and ".join(model.name for model in request.models)
-        if request.capture == TENSORS:
+        if request.capture.reads_file:
             self.log.info("reading %s", names)
         else:
             what = "model" if request.other is None else "models"

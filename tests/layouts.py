@@ -45,10 +45,14 @@ SITUATIONS = {
 """Material's root has 20 px where the reader's own size is 16 px: 30 px are a reader's 24 px."""
 
 
-def open_in(browser, path: Path, situation: Situation):
-    """A page as this reader sees it, all of its figures drawn."""
+def reader(browser, situation: Situation):
+    """Return the tab of a browser in which this reader goes from page to page."""
     viewport = {"width": situation.width, "height": situation.height}
-    page = browser.new_context(viewport=viewport, **situation.options).new_page()
+    return browser.new_context(viewport=viewport, **situation.options).new_page()
+
+
+def read(page, path: Path, situation: Situation) -> None:
+    """Go to a page as this reader sees it, and have all of its figures drawn."""
     page.goto(path.as_uri())
     if situation.style:
         page.add_style_tag(content=situation.style)
@@ -56,7 +60,6 @@ def open_in(browser, path: Path, situation: Situation):
         page.evaluate(situation.before)
     draw_all(page)
     settle(page)
-    return page
 
 
 def problems(page) -> dict[str, list[str]]:
@@ -73,17 +76,17 @@ def main(wanted: list[str]) -> None:
     words = [word for word in wanted if word not in SITUATIONS and word != "--pictures"]
     with sync_playwright() as playwright:
         browser = chromium.launch(playwright)
+        readers = {name: reader(browser, SITUATIONS[name]) for name in names}
         for path in pages():
             place = path.relative_to(SITE).with_suffix("").as_posix()
             if words and not any(word in place for word in words):
                 continue
-            for name in names:
-                page = open_in(browser, path, SITUATIONS[name])
+            for name, page in readers.items():
+                read(page, path, SITUATIONS[name])
                 for figure, found in problems(page).items():
                     print(f"{place}#{figure} · {name} · " + "; ".join(found), flush=True)
                 if "--pictures" in wanted:
                     take(page, OUT / name / place.replace("/", "-"))
-                page.context.close()
         browser.close()
 
 

@@ -28,6 +28,10 @@ FIGURES = {
     "matrix": ("guide/views/matrix", "matrix", {}),
     "matrix-long": ("guide/long-inputs", "long-matrix", {}),
     "cross": ("guide/encoder-decoder", "dates", {"selected": {"side": "left", "indices": [1]}}),
+    "heads": ("guide/views/heads", "heads", {}),
+    "heads-map": ("learn/papers/clark", "map", {}),
+    "heads-grid": ("guide/views/heads", "objects", {}),
+    "heads-relations": ("guide/views/heads", "best-heads", {}),
     "rollout": ("guide/reading", "rollout", {}),
 }
 WIDTHS = (1280, 360)

@@ -26,6 +26,7 @@ FIGURES = {view: f"{ABOUT}view: {view}" for view in VIEWS} | {
     "activations": f"{ABOUT}view: activations\nlayer: 0",
     "factors": f"{ABOUT}view: factors\nn_components: 3",
     "sublayers": f"{ABOUT}view: sublayers\nablate: [zero, swap]",
+    "cells": f"{ABOUT}view: cells\nkeep: 4\nunits: [5, 9]",
     "compared": f"{ABOUT}view: predict\ninterventions: [{{layer: 1, heads: [0, 1]}}]",
     "methods": f"{ABOUT}view: saliency\nmethod: [attention, rollout, integrated_gradients, occlusion]\nby: word",
 }
@@ -41,6 +42,8 @@ FIRST = {
     "activations": ".neuron-map",
     "similarity": ".similar",
     "sublayers": ".strips",
+    "heads": ".head-stage",
+    "cells": ".running",
 }
 """Where the keyboard goes first in a figure; in the others to the first token of their text."""
 TEXT_PIECE = 'StaticText "'
@@ -142,6 +145,8 @@ CHANGED = {
     "factors": {"factor": 1},
     "similarity": {"measure": "cca"},
     "sublayers": {"change": "swap"},
+    "heads": {"show": "grid", "color": "entropy"},
+    "cells": {"layer": 1, "units": [5, 9], "token": 2},
     "compared": {"position": 3, "before": True},
     "methods": {"by": "sentence", "compare": "deletion", "selected": None},
 }

@@ -14,8 +14,9 @@ from mkdocs_attnviz.block.parse import parse
 from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.block.schema import json_schema
 from mkdocs_attnviz.block.source import Source
-from mkdocs_attnviz.views import OPTIONS, VIEWS
+from mkdocs_attnviz.views import OPTIONS, VIEWS, token_places
 from mkdocs_attnviz.views.claims import check_grammar
+from mkdocs_attnviz.views.measure import Untestable
 
 BLOCK = "model: m\ntext: t\nexpect:\n"
 
@@ -211,3 +212,75 @@ def test_a_model_without_the_layer_or_the_head_has_no_such_claim():
         with pytest.raises(ValueError, match=re.escape(message)):
             told({"from": "dog", "to": "cat", "at_least": 0} | claim)
     assert told({"from": "dog", "to": "cat", "at_least": 0.8}, heads=[1])[0] == []
+
+
+# ---- tokens as an author names them
+
+PIECES = {
+    "tokens": ["<s>", "Ġthe", "Ġele", "phant", "Ġsaw", "Ġthe", "Ele", "phant", "Ġthe", "##s", "2", "Ġcafé", "</s>"],
+    "pretty": ["<s>", " the", " ele", "phant", " saw", " the", "Ele", "phant", " the", "##s", "2", " café", "</s>"],
+    "words": [None, 0, 1, 1, 2, 3, 4, 4, 5, 5, 6, 7, None],
+    "special": [0, 12],
+    "sentence_b_start": None,
+}
+
+
+@pytest.mark.parametrize(
+    ("written", "positions"),
+    [
+        ("saw", [(4,)]),
+        ("Ġsaw", [(4,)]),
+        (" saw", [(4,)]),
+        ("Saw", [(4,)]),  # capitals count only where they make a difference
+        ("cafe", [(11,)]),
+        ("the", [(1,), (5,)]),  # a piece of a word is none of them
+        ("the#2", [(5,)]),
+        ("elephant", [(2, 3)]),
+        ("Elephant", [(6, 7)]),
+        ("phant", [(3,), (7,)]),
+        ("phant#2", [(7,)]),
+        ("thes", [(8, 9)]),
+        ("##s", [(9,)]),
+        ("2", [(2,)]),
+        ("2#1", [(10,)]),
+        ("</s>", [(12,)]),
+    ],
+)
+def test_a_token_is_named_by_text_or_number(written, positions):
+    assert [place.positions for place in token_places.places(PIECES, written, "to")] == positions
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("horse", "`token` is 'horse', which the text does not have."),
+        ("13", "`token` is 13; the tokens are 0 to 12."),
+        ("the#3", "`token` is 'the#3'; the text has “the” twice."),
+        ("the", "`token` is 'the', which the text has twice: the#1 at 1, the#2 at 5."),
+        ("elephant", "`token` is 'elephant', a word of several tokens; write the number of one: 2, 3."),
+    ],
+)
+def test_a_token_that_is_none_or_not_one(written, told):
+    with pytest.raises(Untestable, match=f"^{re.escape(told)}$"):
+        token_places.token(PIECES, written, "token")
+
+
+def test_a_word_s_weight_is_that_of_its_pieces_together():
+    """As `merge_words` reads it: the mean over pieces that attend, the sum over pieces that are attended to."""
+    weights = np.array([[[0.1, 0.2, 0.7], [0.5, 0.1, 0.4], [0.3, 0.3, 0.4]]])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        mkdocs_attnviz.head_view(
+            [weights[None]],
+            ["ele", "##phant", "saw"],
+            html_action="return",
+            expect=[
+                {"from": "elephant", "to": "saw", "is": 0.55},
+                {"from": "saw", "to": "elephant", "is": 0.6},
+                {"from": "elephant", "to": "elephant", "at_most": 0.4},
+            ],
+        )
+    assert [str(each.message) for each in caught] == [
+        "`expect` claims that the weight from “elephant” to “elephant” in head 0 of layer 0 is at most 0.4; it is "
+        "0.45; head 0 of layer 0 from “elephant” to “##phant” has 0.15."
+    ]

@@ -148,7 +148,43 @@ def of_attention(views):
     for seed, view in enumerate(views):
         claims = Claims(view, ["model: minilm", f"text: {CAT}"], seed)
         about_weights(claims, attentions, tokens, tokens, 20)
+        if view == "model":
+            claims.numbers(of_rollout(attentions, named(tokens)), 4)
+            claims.numbers(of_what_is_passed_on(model, out, named(tokens)), 4)
         yield claims
+
+
+def of_rollout(attentions, names):
+    """Return selectors and values of attention rollout (Abnar & Zuidema 2020), where they are not small."""
+    import torch
+
+    total, found = torch.eye(len(names)), []
+    for layer, heads in enumerate(attentions):
+        total = (heads.mean(0) + torch.eye(len(names))) / 2 @ total
+        where = ["measure: rollout", f"layer: {layer}"]
+        for row, values in enumerate(total.tolist()):
+            places = zip(names, values, strict=True)
+            found += [([*where, f"from: {names[row]}", f"to: {to}"], value) for to, value in places if value > 0.1]
+    return found
+
+
+def of_what_is_passed_on(model, out, names):
+    """Return selectors and values of attention weighed by the length of what is passed on (Kobayashi et al. 2020)."""
+    found = []
+    for layer, (state, weights) in enumerate(zip(out.hidden_states, out.attentions, strict=False)):
+        attention = model.encoder.layer[layer].attention
+        heads = weights.shape[1]
+        values = attention.self.value(state[0]).unflatten(-1, (heads, -1)).transpose(0, 1)  # (heads, T, d)
+        parts = attention.output.dense.weight.unflatten(-1, (heads, -1)).permute(1, 2, 0)  # (heads, d, D)
+        lengths = (values @ parts).norm(dim=-1)  # (heads, T)
+        passed = weights[0] * lengths[:, None]
+        shares = (passed / passed.sum(-1, keepdim=True)).tolist()
+        for head, rows in enumerate(shares):
+            where = ["measure: value_weighted", f"layer: {layer}", f"head: {head}"]
+            for row, row_values in enumerate(rows):
+                places = zip(names, row_values, strict=True)
+                found += [([*where, f"from: {names[row]}", f"to: {to}"], value) for to, value in places if value > 0.1]
+    return found
 
 
 def of_cross_attention():
@@ -355,12 +391,17 @@ def claimed(once, shared_cache):
 WARNING = re.compile(r"attnviz: (\w+)\.md:(\d+): (`expect`.*)")
 
 
+def own_tests(view):
+    """Return the text of the tests of one view."""
+    return "".join(path.read_text("utf-8") for path in (ROOT / "tests").glob(f"test_{view}*.py"))
+
+
 def test_there_are_two_hundred_over_all_views(claimed):
     """A view that is not here has claims in the tests of its own."""
     every, _ = claimed
     here = {claims.view for claims in every}
     elsewhere = {name for name, view in VIEWS.items() if view.measures and is_ours(view.draw.__module__)} - here
-    assert [name for name in elsewhere if "expect" not in (ROOT / "tests" / f"test_{name}.py").read_text("utf-8")] == []
+    assert {name for name in elsewhere if "expect" not in own_tests(name)} == set()
     assert sum(len(claims.lines) for claims in every) >= 200
     for claims in every:
         assert abs(len(claims.lines) - 2 * len(claims.untrue)) <= 1

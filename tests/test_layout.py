@@ -19,11 +19,11 @@ VISITED = {"desk", "dark", "zoom-400", "forced-colors"}
 
 @pytest.mark.parametrize("situation", sorted(layouts.SITUATIONS.keys() - VISITED))
 def test_every_view_in_every_situation(browser, situation):
-    wrong = {}
+    wrong, page = {}, layouts.reader(browser, layouts.SITUATIONS[situation])
     for name in VIEWS + MORE:
-        page = layouts.open_in(browser, built(name), layouts.SITUATIONS[situation])
+        layouts.read(page, built(name), layouts.SITUATIONS[situation])
         wrong |= {f"{name}#{figure}": found for figure, found in layouts.problems(page).items()}
-        page.context.close()
+    page.context.close()
     assert wrong == {}
 
 
@@ -95,12 +95,14 @@ def test_a_finger_that_passes_over_a_long_figure_moves_the_page(browser):
         ("factors", ".flow .painted[style*=background]"),
         ("lens", "td[style*=background]"),
         ("similarity", ".similar > span:not(.label)"),
+        ("heads", ".head-stage circle"),
     ],
 )
 def test_grounds_stay_where_a_reader_forces_colours(browser, view, painted):
     """They are what the figure says: a browser would paint them in one colour, or put its own below letters."""
     situation = layouts.SITUATIONS["forced-colors"]
-    page = layouts.open_in(browser, built(f"guide/views/{view}.md"), situation)
+    page = layouts.reader(browser, situation)
+    layouts.read(page, built(f"guide/views/{view}.md"), situation)
     seen = page.locator("attn-viz").first.locator(painted)
     assert seen.count() > 3
     assert set(seen.evaluate_all("all => all.map(e => getComputedStyle(e).forcedColorAdjust)")) == {"none"}

@@ -56,6 +56,13 @@ def test_an_older_entry_says_what_it_knows():
     assert "versions" not in of("", made({}))
 
 
+def test_numbers_of_ones_own_are_stored_as_their_file_was_read():
+    block = block_of(Source("tensors: own.safetensors\nview: neuron"))
+    found = provenance(block, [made({})])
+    assert found["stored"] == of()["stored"], "and no queries and keys of a model"
+    assert found["models"] == [{"name": "own.safetensors", "identity": DIGEST}]
+
+
 def test_what_an_entry_says_is_fit_for_a_page():
     hostile = made(FACTS | {"torch": "<b>2</b>", "device": "c\x00pu", "citation": "x" * 9999, "dtype": ["float32"]})
     found = of("", hostile)

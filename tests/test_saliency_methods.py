@@ -30,8 +30,7 @@ from mkdocs_attnviz.models.probing import faithfulness
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views import OPTIONS, VIEWS
 from mkdocs_attnviz.views.attention.weights import scaled
-from mkdocs_attnviz.views.claims import check_grammar
-from mkdocs_attnviz.views.claims import tested as compare
+from mkdocs_attnviz.views.claims import check_grammar, judge
 from mkdocs_attnviz.views.saliency_options import Options
 from mkdocs_attnviz.views.token_groups import passages, sentences, words
 
@@ -607,7 +606,7 @@ def claimed(captured, *claims, method=ALL):
     body += "expect:\n" + "".join(f"  - {claim}\n" for claim in claims)
     block = parse(Source(body), OPTIONS)
     check_grammar(block, VIEWS["saliency"])
-    return compare(block, VIEWS["saliency"], [captured("reviews", method)])
+    return judge(block, VIEWS["saliency"], [captured("reviews", method)])
 
 
 def test_claims_of_several_methods(captured):

@@ -6,6 +6,7 @@ import copy
 import json
 import logging
 import re
+from dataclasses import asdict
 from itertools import pairwise
 
 import jsonschema
@@ -20,19 +21,22 @@ from mkdocs_attnviz.block.parse import parse
 from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.block.schema import json_schema
 from mkdocs_attnviz.block.source import Source
+from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.cache.status import block_statuses
 from mkdocs_attnviz.figure import Figure
 from mkdocs_attnviz.models.captures.context import Context
-from mkdocs_attnviz.models.captures.sublayers import Losses, capture
+from mkdocs_attnviz.models.captures.sublayers import capture
 from mkdocs_attnviz.models.identity.reference import resolve
+from mkdocs_attnviz.models.inputs.corpus import Corpus
+from mkdocs_attnviz.models.inputs.corpus_text import CorpusText
 from mkdocs_attnviz.models.inputs.examples import collate, example
 from mkdocs_attnviz.models.loading.load import Unusable, load
 from mkdocs_attnviz.models.probing.residual_changes import exchanged, noting, without
 from mkdocs_attnviz.models.probing.sublayers import find_sublayers
-from mkdocs_attnviz.models.probing.token_loss import batches
 from mkdocs_attnviz.pipeline import Pipeline
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views import OPTIONS, VIEWS
+from mkdocs_attnviz.views.claims import judge
 from mkdocs_attnviz.views.svg.strips import layout_of
 
 torch.set_num_threads(1)
@@ -257,9 +261,9 @@ def trained(name):
 
 def test_a_decoder_is_scored_by_its_next_tokens():
     loaded = trained("induction")
-    read = example(loaded, {"text": "the rabbit hopped over the fence and the rabbit hopped"}, 99)
-    entry = capture(Context(loaded, [read], {"ablate": ["zero", "swap"]}))[0]
-    ids = torch.tensor([read.text.ids])
+    text = "the rabbit hopped over the fence and the rabbit hopped"
+    entry = captured(loaded, {"text": text}, ["zero", "swap"])
+    ids = torch.tensor([example(loaded, {"text": text}, 99).text.ids])
     with torch.no_grad():
         expected = cross_entropy(loaded.model(ids).logits[0, :-1], ids[0, 1:])
     assert entry.meta["loss"] == {"value": pytest.approx(float(expected), rel=1e-5), "tokens": 9, "task": "next"}
@@ -278,9 +282,9 @@ def test_a_decoder_is_scored_by_its_next_tokens():
 
 def test_a_masked_model_is_scored_by_each_token_masked_in_turn():
     loaded = trained("agreement")
-    read = example(loaded, {"text": "the keys to the cabinet are old"}, 99)
-    entry = capture(Context(loaded, [read], {"ablate": ["zero"]}))[0]
-    ids, losses = torch.tensor([read.text.ids]), []
+    text = "the keys to the cabinet are old"
+    entry = captured(loaded, {"text": text}, ["zero"])
+    ids, losses = torch.tensor([example(loaded, {"text": text}, 99).text.ids]), []
     for at in range(1, ids.shape[1] - 1):
         masked = ids.clone()
         masked[0, at] = loaded.tokenizer.mask_token_id
@@ -291,33 +295,37 @@ def test_a_masked_model_is_scored_by_each_token_masked_in_turn():
     assert entry.meta["post_norm"] is True
 
 
-def test_sums_over_texts_are_those_of_the_texts():
-    """A corpus is summed batch by batch, so that only sums are kept."""
+def captured(loaded, inputs, ablate=()):
+    corpus = Corpus(loaded, inputs, 99, 8, attention=False)
+    return capture(Context(loaded, (), {"ablate": list(ablate)} if ablate else {}, corpus=corpus))[0]
+
+
+def test_sums_over_a_corpus_are_those_of_its_texts():
     loaded = trained("induction")
-    texts = [
-        example(loaded, {"text": text}, 99) for text in ("the cat saw the dog", "the rabbit hopped over the fence")
-    ]
-    sublayers = find_sublayers(loaded, texts[0])
-    together = Losses(loaded, sublayers, ["zero"])
-    alone = []
-    with torch.inference_mode():
-        for read in texts:
-            single = Losses(loaded, sublayers, ["zero"])
-            for batch in batches(loaded, read):
-                single.add(batch)
-                together.add(batch)
-            alone.append(single)
-    assert together.loss == pytest.approx(sum(each.plain for each in alone) / sum(each.tokens for each in alone))
-    for place, total in together.zero.items():
-        assert total == pytest.approx(sum(each.zero[place] for each in alone))
+    texts = ["the cat saw the dog", "the rabbit hopped over the fence", "the fox slept"]
+    corpus = {"texts": [asdict(CorpusText(text)) for text in texts]}
+    together = captured(loaded, {"corpus": corpus}, ["zero", "swap"]).meta
+    alone = [captured(loaded, {"text": text}, ["zero", "swap"]).meta for text in texts]
+    tokens = [meta["loss"]["tokens"] for meta in alone]
+    assert (together["loss"]["texts"], together["loss"]["tokens"]) == (3, sum(tokens))
+    assert "sequences" not in together
+
+    def mean(value):
+        return sum(value(meta) * count for meta, count in zip(alone, tokens, strict=True)) / sum(tokens)
+
+    assert together["loss"]["value"] == pytest.approx(mean(lambda meta: meta["loss"]["value"]), rel=1e-4)
+    for number in range(3):
+        unit = together["strips"]["self"][number]
+        assert unit["swap"] == pytest.approx(mean(lambda meta: meta["strips"]["self"][number]["swap"]), abs=1e-4)  # noqa: B023
+        zero = mean(lambda meta: meta["strips"]["self"][number]["sublayers"][0]["zero"])  # noqa: B023
+        assert unit["sublayers"][0]["zero"] == pytest.approx(zero, abs=1e-4)
 
 
 def test_a_classifier_has_no_loss_to_tell():
     loaded = trained("reviews")
-    read = example(loaded, {"text": "a good film"}, 99)
-    assert capture(Context(loaded, [read]))[0].meta["loss"] is None
+    assert captured(loaded, {"text": "a good film"}).meta["loss"] is None
     with pytest.raises(Unusable, match=r"`ablate` needs a loss, and model .* predicts no tokens"):
-        capture(Context(loaded, [read], {"ablate": ["zero"]}))
+        captured(loaded, {"text": "a good film"}, ["zero"])
 
 
 def test_neighbours_follow_each_other():
@@ -418,3 +426,46 @@ def test_the_page_has_the_losses_of_the_sweep():
     means = [sum(run["losses"]) / len(run["losses"]) for run in runs]
     assert all(f"{mean:.3f}" in page for mean in (means[0], means[1], means[5]))
     assert means[0] == min(means)
+
+
+SUBLAYER = {"names": ["x"], "parameters": 100, "shared": False}
+MEASURED = {
+    "strips": {
+        "encoder": [{"sublayers": [SUBLAYER | {"kind": "s", "layer": 0, "zero": 1.5}], "swap": 0.25}],
+        "decoder": [
+            {"sublayers": [SUBLAYER | {"kind": "s", "layer": 0, "zero": -0.5}], "swap": None},
+            {"sublayers": [SUBLAYER | {"kind": "c", "layer": 0, "zero": 2.0}]},
+        ],
+    },
+    "loss": {"value": 3.0, "tokens": 7, "task": "target"},
+    "skips": 0,
+    "between": 0,
+    "post_norm": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("claim", "holds", "value"),
+    [
+        ("{stack: encoder, sublayer: s, is: 1.5}", True, "1.5"),
+        ("{stack: encoder, sublayer: s, at_most: 1}", False, "1.5"),
+        ("{sublayer: c, layer: 0, at_least: 2}", True, "2"),
+        ("{measure: exchanged, stack: encoder, sublayer: s, is: 0.25}", True, "0.25"),
+        ("{measure: exchanged, stack: decoder, sublayer: s, is: 0.25}", False, "not measured"),
+        ("{measure: parameters, sublayer: c, is: 100}", True, "100"),
+        ("{measure: loss, is: 3}", True, "3"),
+        ("{strongest: {}, is: c 0}", True, "cross-attention"),
+        ("{strongest: {stack: decoder}, is: s 0}", False, "cross-attention"),
+    ],
+)
+def test_claims_about_sublayers(claim, holds, value):
+    made = block(f"model: m\ntext: a\nview: sublayers\nablate: [zero, swap]\nexpect: [{claim}]")
+    (verdict,) = judge(made, VIEWS["sublayers"], [Entry(MEASURED, {})])
+    assert verdict.holds is holds
+    assert value in verdict.value
+
+
+def test_a_claim_about_a_sublayer_that_there_is_not_is_told():
+    made = block("model: m\ntext: a\nview: sublayers\nablate: zero\nexpect: [{sublayer: m, is: 1}]")
+    with pytest.raises(BlockError, match=r"`expect` names the sublayer m .* has s 0, c 0"):
+        judge(made, VIEWS["sublayers"], [Entry(MEASURED, {})])

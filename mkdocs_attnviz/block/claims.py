@@ -75,7 +75,7 @@ class Selectors(Part):
     to: Name | None = key(NAMING, "The token that is attended to.", default=None)
     token: Name | None = key(
         NAMING,
-        "The token that is predicted, that speaks for an output, or at which a neuron is active.",
+        "The token that is predicted, that speaks for an output, or at which a neuron or a unit is active.",
         default=None,
     )
     position: Name | None = key(
@@ -84,6 +84,15 @@ class Selectors(Part):
         default=None,
     )
     neuron: Index | None = key("a neuron's number, counted from 0", "The neuron.", default=None)
+    part: Name | None = key(
+        "a part of a layer, like cell or forget",
+        "The part of the layer. Default: the one shown at first.",
+        default=None,
+    )
+    unit: Index | None = key("a unit's number, counted from 0", "The unit. Default: the one shown.", default=None)
+    sublayer: Literal["s", "f", "c", "m", "e", "o"] | None = key(
+        "s, f, c, m, e or o", "The kind of a sublayer, by its letter in the figure.", default=None
+    )
     factor: int | None = key("a factor's number, counted from 1 as in the figure", "The factor.", default=None, ge=1)
     method: Name | None = key(
         "a method of the figure, or random",
@@ -115,8 +124,8 @@ class Claim(Selectors):
 
     strongest: Selectors | None = key(
         "a mapping of selectors, like {layer: 2, head: 8, from: mat}",
-        "In place of selectors: the token, head, layer, neuron or factor with the largest value. What it is stands in "
-        "`is`.",
+        "In place of selectors: the token, head, layer, neuron, unit or factor with the largest value. What it is "
+        "stands in `is`.",
         default=None,
     )
     at_least: Number | None = key("a number, or a percentage like 50%", "The least value.", default=None)

@@ -47,6 +47,7 @@ def json_schema(views: Mapping[str, type[Options]]) -> dict[str, Any]:
         parts |= own.get("$defs", {})
     sources = [source for options in views.values() for source in options.sources]
     no_source = dict.fromkeys(sources, False)
+    no_other_text = dict.fromkeys(("tensors", "chat", "corpus"), False)
     return {
         "$schema": GenerateJsonSchema.schema_dialect,
         "title": "attention block",
@@ -56,10 +57,7 @@ def json_schema(views: Mapping[str, type[Options]]) -> dict[str, Any]:
         "dependentSchemas": {name: {"properties": dict.fromkeys(others, False)} for name, others in EITHER.items()},
         "dependentRequired": {name: [other] for name, other in BESIDE.items()},
         "oneOf": [
-            {
-                "required": ["model", "text"],
-                "properties": dict.fromkeys(("tensors", "chat", "corpus"), False) | no_source,
-            },
+            {"required": ["model", "text"], "properties": no_other_text | no_source},
             {"required": ["model", "chat"], "properties": {"tensors": False, "corpus": False} | no_source},
             {"required": ["model", "corpus"], "properties": {"tensors": False} | no_source},
             {"required": ["tensors"], "properties": dict.fromkeys(BY_MODEL, False) | no_source},

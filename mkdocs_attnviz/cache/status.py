@@ -23,8 +23,8 @@ from mkdocs_attnviz.models.engine.client import ModelFailed
 from mkdocs_attnviz.models.identity.reference import ModelRef, moved, resolve
 from mkdocs_attnviz.pipeline import Build
 from mkdocs_attnviz.views import block_of
-from mkdocs_attnviz.views.claims import Verdict
 from mkdocs_attnviz.views.figure_data import Provenance
+from mkdocs_attnviz.views.verdict import Verdict
 
 State = Literal["cached", "shared", "missing", "damaged", "bad"]
 """The status of a block. `shared`: the entry is only in the shared cache. `bad`: the block itself has an error."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.cache.entry_schema import LARGEST_JSON, LARGEST_LAYER, LARGEST_TABLE, inflated
@@ -37,7 +38,10 @@ def difference(stored: Entry, computed: Entry) -> str:
         return f"it has other parts ({', '.join(sorted(stored.blobs.keys() ^ computed.blobs.keys())[:3])})"
     for name in stored.blobs:
         try:
-            how = _blob_differs(name, other, stored.blobs[name], computed.blobs[name])
+            if _is_of_units(name, computed):
+                how = _units_differ(name, stored, computed)
+            else:
+                how = _blob_differs(name, other, stored.blobs[name], computed.blobs[name])
         except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
             how = "nothing that can be read"
         if how:
@@ -53,6 +57,44 @@ def _blob_differs(name: str, meta: Mapping[str, Any], stored: bytes, computed: b
         where = _unlike(_comparable(_json(stored)), _comparable(_json(computed)))
         return f"another {where}" if where else ""
     return _steps_differ(stored, computed) if groups == 0 else _values_differ(stored, computed, groups)
+
+
+def _is_of_units(name: str, entry: Entry) -> bool:
+    """Return whether a blob has the values of units of the cells view, or the list of these units."""
+    return f"{name}/units" in entry.blobs or (name.endswith("/units") and name.removesuffix("/units") in entry.blobs)
+
+
+def _units_differ(name: str, stored: Entry, computed: Entry) -> str:
+    """Compare values or correlations unit by unit.
+
+    The order of units, and which of two similar ones is kept, may change with a last bit.
+    """
+    one, other = _rows_of_units(name, stored), _rows_of_units(name, computed)
+    common = one.keys() & other.keys()
+    if len(one) != len(other) or len(other) - len(common) > max(1, SHARE * len(other)):
+        return "other units"
+    for unit in sorted(common):
+        if one[unit].shape != other[unit].shape:
+            return "values of another number of tokens"
+        most, scale = float(np.abs(one[unit] - other[unit]).max(initial=0)), float(np.abs(other[unit]).max(initial=0))
+        if not most <= SHARE * scale + 1e-3:
+            return f"values of unit {unit} that are off by up to {most:.3g}"
+    return ""
+
+
+def _rows_of_units(name: str, entry: Entry) -> dict[int, npt.NDArray[np.float64]]:
+    """Return the values of each unit, (T,), or its two correlations."""
+    values = name.removesuffix("/units")
+    lists = _json(entry.blobs[f"{values}/units"])
+    units, count = lists["units"], len(lists["units"])
+    if name != values:
+        columns = [lists[key] for key in ("chosen", "told") if key in lists]
+        rows = np.array(columns, np.float64).reshape(len(columns), count).T
+    else:
+        content = inflated(entry.blobs[name], LARGEST_TABLE, most=True)
+        scales = np.frombuffer(content[: 4 * count], "<f4")[:, None].astype(np.float64)
+        rows = np.frombuffer(content[4 * count :], np.int8).reshape(count, -1) * scales
+    return dict(zip(units, rows, strict=True))
 
 
 def _json(blob: bytes) -> Any:
@@ -77,7 +119,11 @@ def _groups(name: str, meta: Mapping[str, Any]) -> int | None:
         return len(meta["outputs"])
     layers = meta.get("layers", [])
     kept_neurons = (
-        {f"{layer['stack']}.{layer['layer']}": layer["kept"] for layer in layers if isinstance(layer, dict)}
+        {
+            f"{layer['stack']}.{layer['layer']}": layer["kept"]
+            for layer in layers
+            if isinstance(layer, dict) and "kept" in layer
+        }
         if isinstance(layers, list)
         else {}
     )

@@ -1,6 +1,6 @@
 """The encoding of tensors: the bytes that the cache stores and the browser reads. It needs NumPy, not torch.
 
-There are two encodings, both compressed with zlib:
+There are three encodings, all compressed with zlib:
 
 - *weights*: bytes round(255·√p), shape (heads, cols, rows). The step is finer for small weights, and most weights of a
   long text are small: the error is at most 0.00392 everywhere, 2–3% on average for weights above 0.002. Columns come
@@ -8,6 +8,8 @@ There are two encodings, both compressed with zlib:
 - *scaled*: G float32 scales, then G × N int16 (little-endian). A value is its int16 times the scale of its group.
   −32768
   means "masked".
+- *signed bytes*: G float32 scales, then G × N int8. A value is its int8 times the scale of its group. They are half as
+  large as *scaled* ones, for colours.
 
 Two more arrays are computed from the weights of all layers: an *overview*, small enough for a picture of every head at
 once, and the *rollout*.
@@ -77,6 +79,13 @@ def scaled_blob(values: Floats, masked: npt.NDArray[np.bool_] | None = None) -> 
     if masked is not None:
         steps = np.where(masked, MASKED, steps)
     return zlib.compress(scales.astype("<f4").tobytes() + steps.astype("<i2").tobytes(), 6)
+
+
+def signed_bytes_blob(values: Floats, largest: Floats) -> bytes:
+    """Encode values (G, N) in steps of 1/127 of the `largest` |value| of each row, (G,)."""
+    scales = (np.where(largest > 0, largest, 1) / 127).astype(np.float32)
+    steps = np.clip(np.rint(values / scales[:, None]), -127, 127)
+    return zlib.compress(scales.astype("<f4").tobytes() + steps.astype(np.int8).tobytes(), 6)
 
 
 def round_digits(value: float, count: int = 5) -> float:

@@ -7,7 +7,7 @@ shows how the loss changes when a sublayer is left out or two neighbours change 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 from typing_extensions import NotRequired, TypedDict
@@ -22,6 +22,7 @@ from mkdocs_attnviz.models.engine.capture import Capture
 from mkdocs_attnviz.views import state_checks
 from mkdocs_attnviz.views.drawing import Drawing
 from mkdocs_attnviz.views.figure_data import Drawn
+from mkdocs_attnviz.views.measures.sublayers import CALLED, MEASURES
 from mkdocs_attnviz.views.svg.strips import height, picture, signed
 from mkdocs_attnviz.views.svg.token_flow import PANEL
 from mkdocs_attnviz.views.view import View, own_script
@@ -31,6 +32,7 @@ SUBLAYERS = Capture(
     1,
     run="mkdocs_attnviz.models.captures.sublayers:capture",
     attention=False,
+    corpus=True,
     head_for=("ablate",),
     stored="losses to six digits",
 )
@@ -38,15 +40,6 @@ SUBLAYERS = Capture(
 Kind = Literal["s", "f", "c", "m", "e", "o"]
 Change = Literal["zero", "swap"]
 CHANGES: tuple[Change, ...] = ("zero", "swap")
-CALLED = {
-    "s": "self-attention",
-    "f": "feed-forward",
-    "c": "cross-attention",
-    "m": "state space or recurrent",
-    "e": "mixture of experts",
-    "o": "something else",
-}
-"""The names of the kinds of sublayers."""
 ORDER = ("self", "encoder", "decoder")
 """The stacks, in the order in which they are drawn."""
 SIZES = {"s": 4, "f": 8, "c": 4, "m": 6, "e": 8}
@@ -156,6 +149,10 @@ class LossData(TypedDict):
     """Nats for a token."""
     tokens: int
     task: Literal["next", "masked", "target"]
+    texts: NotRequired[int]
+    """The number of texts of a corpus that were read."""
+    left_out_count: NotRequired[int]
+    """The number of texts that the model could not read."""
 
 
 class SublayersState(TypedDict):
@@ -209,7 +206,7 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
         "theme": block.theme,
         "strips": strips,
         "symbolic": written is not None,
-        "loss": entry.meta.get("loss"),
+        "loss": _loss(entry.meta.get("loss")),
         "loss_label": options.loss_label or "loss",
         "changes": list(options.ablate or ()),
         "notes": [] if written else list(_notes(entry.meta, strips)),
@@ -217,6 +214,11 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     }
     room = height(strips, bars=bool(data["changes"]))
     return Drawing(data, picture(data, CALLED, block.theme), _sentence(block, data), room, PANEL, wraps=False)
+
+
+def _loss(loss: Mapping[str, Any] | None) -> LossData | None:
+    """Return the loss of an entry without the list of texts that were left out."""
+    return None if loss is None else cast(LossData, {name: loss[name] for name in loss if name != "left_out"})
 
 
 def _notes(meta: Mapping[str, Any], strips: Sequence[StripData]) -> Iterator[str]:
@@ -233,6 +235,8 @@ def _notes(meta: Mapping[str, Any], strips: Sequence[StripData]) -> Iterator[str
     if meta["post_norm"] and meta["loss"]:
         yield "a norm follows each addition: without a sublayer it reads the stream alone"
     if meta["loss"]:
+        if out := meta["loss"].get("left_out_count"):
+            yield f"texts of the corpus that the model cannot read, and that are left out: {out:,}"
         yield {
             "next": "loss: cross entropy of each next token",
             "masked": "loss: pseudo-loss, each token masked in turn and predicted from all others",
@@ -267,7 +271,8 @@ def _effect(data: SublayersFigure) -> str:
     known = [sublayer for sublayer in _sublayers(data["strips"]) if "zero" in sublayer]
     if data["loss"] is None:
         return ""
-    start = f" The loss over {data['loss']['tokens']} tokens is {data['loss']['value']:.3g} nats a token"
+    texts = f" of {data['loss']['texts']:,} texts" if "texts" in data["loss"] else ""
+    start = f" The loss over {data['loss']['tokens']:,} tokens{texts} is {data['loss']['value']:.3g} nats a token"
     if not known:
         return f"{start}."
     most = max(known, key=lambda sublayer: sublayer["zero"])
@@ -298,4 +303,5 @@ VIEW = View(
     state=("selected", "change"),
     checks={"selected": state_checks.number, "change": state_checks.one_of(*CHANGES)},
     entry=entry_of,
+    measures=MEASURES,
 )

@@ -20,7 +20,7 @@ from mkdocs_attnviz.views.measure import Untestable
 from mkdocs_attnviz.views.svg.document import called
 
 OCCURRENCE = re.compile(r"(?s)(.+)#([1-9]\d{0,5})")
-Sequence = Mapping[str, Any]
+Tokens = Mapping[str, Any]
 """A sequence of an entry: its `tokens`, `pretty`, `words` and so on."""
 
 
@@ -33,13 +33,13 @@ class Place:
     """The token as a sentence quotes it, with its position if its text occurs more than once."""
 
 
-def spellings(sequence: Sequence, position: int) -> set[str]:
+def spellings(sequence: Tokens, position: int) -> set[str]:
     """Return the texts by which an author may name one token."""
     token, pretty, whole = sequence["tokens"][position], sequence["pretty"][position], characters_of(sequence, position)
     return {token, pretty, pretty.strip(), whole, whole.strip()} - {""}
 
 
-def places(sequence: Sequence, written: str, key: str) -> list[Place]:
+def places(sequence: Tokens, written: str, key: str) -> list[Place]:
     """Return the tokens that an author means, of which there are several if their text occurs more than once.
 
     Raises:
@@ -62,7 +62,7 @@ def places(sequence: Sequence, written: str, key: str) -> list[Place]:
     raise Untestable(f"`{key}` is {written!r:.80}, which the text does not have.")
 
 
-def place(sequence: Sequence, written: str, key: str) -> Place:
+def place(sequence: Tokens, written: str, key: str) -> Place:
     """Return the one token or word that an author means.
 
     Raises:
@@ -75,7 +75,7 @@ def place(sequence: Sequence, written: str, key: str) -> Place:
     return found[0]
 
 
-def token(sequence: Sequence, written: str, key: str) -> tuple[int, str]:
+def token(sequence: Tokens, written: str, key: str) -> tuple[int, str]:
     """Return the position and the name of the one token that an author means.
 
     Raises:
@@ -88,7 +88,7 @@ def token(sequence: Sequence, written: str, key: str) -> tuple[int, str]:
     return found.positions[0], found.name
 
 
-def joined(sequences: list[Sequence]) -> Sequence:
+def joined(sequences: list[Tokens]) -> Tokens:
     """Return several sequences one after the other as one; their words stay apart."""
     if len(sequences) == 1:
         return sequences[0]
@@ -114,20 +114,20 @@ def _times(count: int) -> str:
     return {1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
-def _place(sequence: Sequence, positions: tuple[int, ...], *, numbered: bool) -> Place:
+def _place(sequence: Tokens, positions: tuple[int, ...], *, numbered: bool) -> Place:
     pretty = sequence["pretty"]
     text = _word(sequence, positions) if len(positions) > 1 else pretty[positions[0]]
     repeated = numbered or (len(positions) == 1 and pretty.count(pretty[positions[0]]) > 1)
     return Place(positions, f"“{called(text)}”{f' ({positions[0]})' if repeated else ''}")
 
 
-def _word(sequence: Sequence, positions: tuple[int, ...]) -> str:
+def _word(sequence: Tokens, positions: tuple[int, ...]) -> str:
     """Return the text of a word of several tokens."""
     texts = word_boundaries.texts_of(sequence)
     return "".join(texts[position] for position in positions)
 
 
-def _occurrences(sequence: Sequence, text: str) -> list[tuple[int, ...]]:
+def _occurrences(sequence: Tokens, text: str) -> list[tuple[int, ...]]:
     """Return the positions of each token or word of this text: words before pieces of words, exact before similar."""
     words = _words(sequence)
     whole = {group[0] for group in words if len(group) == 1}
@@ -141,7 +141,7 @@ def _occurrences(sequence: Sequence, text: str) -> list[tuple[int, ...]]:
     return []
 
 
-def _words(sequence: Sequence) -> list[tuple[int, ...]]:
+def _words(sequence: Tokens) -> list[tuple[int, ...]]:
     """Return the positions of each word's tokens; a token that belongs to no word counts as one."""
     count = len(sequence["tokens"])
     words = sequence.get("words")

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from mkdocs_attnviz.block.fields import Block, Options
 from mkdocs_attnviz.block.problem import BlockError, Problem, trace
 from mkdocs_attnviz.cache.entry import Entry
-from mkdocs_attnviz.models.engine.capture import Capture
+from mkdocs_attnviz.models.engine.capture import TENSORS, Capture
 from mkdocs_attnviz.models.errors import error_message
 from mkdocs_attnviz.plugins import is_ours
 from mkdocs_attnviz.views.drawing import Drawing
@@ -55,10 +55,17 @@ class View(Generic[O]):
     """The measures that claims (`expect`) can be about, by name. A claim that names none is about the first one that
     its selectors fit."""
 
+    file_capture: Capture | None = None
+    """The capture that reads an author's own numbers for this view, if they are others than attention weights."""
+
     @property
-    def draws_tensors(self) -> bool:
-        """True if the view can draw attention weights from an author's own file: its capture needs nothing else."""
-        return self.capture.attention and is_ours(self.capture.run.partition(":")[0])
+    def reads_tensors(self) -> Capture | None:
+        """The capture that reads an author's own file for this view; None if the view needs a model.
+
+        Our views of attention draw the weights in a file, since their captures need nothing else.
+        """
+        draws_weights = self.capture.attention and is_ours(self.capture.run.partition(":")[0])
+        return self.file_capture or (TENSORS if draws_weights else None)
 
     def asked(self, block: Block) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return what the model is to read, and the parameters of the capture.

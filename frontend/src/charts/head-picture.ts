@@ -10,21 +10,21 @@ import { type Focus, ROW_HEIGHT, type Side } from "../lib/geometry.js";
 import { memo } from "../lib/memo.js";
 import { columnWidth } from "../lib/token.js";
 import { Column } from "./column.js";
+import { PairStage } from "./pair-stage.js";
 import { Picture } from "./picture.js";
 import { savedNotes } from "./saved-notes.js";
 import { SAVED_ROWS, savedWidth, writeTokens } from "./saved-tokens.js";
 import type { Sheet } from "./svg.js";
 
-const LOADING_MS = 150;
 const SIDES = ["left", "right"] as const;
 const SAVED_GAP = 240;
 
 /** Headings, tokens and lines, readout: what a reader sees of one layer's heads, and touches. */
-export class HeadPicture {
+export class HeadPicture extends PairStage {
   readonly picture: Picture;
   private readonly columns: Record<Side, Column>;
   private readonly widths = { left: memo(columnWidth), right: memo(columnWidth) };
-  private readonly pointing: Pointing;
+  protected readonly pointing: Pointing;
   private readonly readout = document.createElement("div");
   private readonly share = document.createElement("span");
   /** The line that explains the colour and opacity of the lines. */
@@ -32,10 +32,9 @@ export class HeadPicture {
   /** The picture of another head of the same tokens, where both point at what is pointed at in one. */
   twin: HeadPicture | null = null;
   private shown: Shown | undefined;
-  private loadingTimer = 0;
-  private request = 0;
 
   constructor(private readonly choices: WeightsController) {
+    super(choices);
     this.columns = {
       left: new Column("left", choices.tokens("left"), "Tokens that attend"),
       right: new Column("right", choices.tokens("right"), "Tokens attended to"),
@@ -48,25 +47,6 @@ export class HeadPicture {
     this.readout.className = "readout";
     this.share.className = "share";
   }
-
-  connect(): void {
-    this.picture.connect();
-    document.addEventListener("click", this.freeFromOutside);
-  }
-
-  disconnect(): void {
-    this.picture.disconnect();
-    document.removeEventListener("click", this.freeFromOutside);
-    cancelAnimationFrame(this.request);
-    this.request = 0;
-    clearTimeout(this.loadingTimer);
-  }
-
-  private readonly freeFromOutside = (event: Event): void => {
-    if (!this.choices.state.selected || event.composedPath().includes(this.choices.host.element)) return;
-    this.pointing.reset();
-    this.choices.choose({ selected: null });
-  };
 
   /** `legend`: where the key stands; a picture that opens below another one needs none. */
   render(legend: unknown = this.legendLine): TemplateResult {
@@ -115,16 +95,12 @@ export class HeadPicture {
     this.refresh();
   }
 
-  /** Draws at once if the weights are there; else keeps the last picture for a moment, so that nothing flickers. */
-  private refresh(): void {
-    if (!this.picture.visible) return;
+  protected isThere(): boolean {
     this.shown = this.choices.shown();
-    clearTimeout(this.loadingTimer);
-    if (this.shown) this.draw();
-    else this.loadingTimer = window.setTimeout(() => this.draw(), LOADING_MS);
+    return this.shown !== undefined;
   }
 
-  private draw(): void {
+  protected draw(): void {
     const scene = this.scene();
     const share = this.picture.show(scene) * (this.shown?.kept ?? 1) * (scene?.layer.share ?? 1);
     const { pointed } = this.pointing;
@@ -165,13 +141,6 @@ export class HeadPicture {
     }
     this.schedule();
     if (announce) this.choices.announce();
-  }
-
-  private schedule(): void {
-    this.request ||= requestAnimationFrame(() => {
-      this.request = 0;
-      if (this.shown) this.draw();
-    });
   }
 
   sheet(): Sheet | null {

@@ -3,6 +3,7 @@ import type { Sequence } from "../element/figure.js";
 import { indices, inRange, type Range } from "../lib/geometry.js";
 import { digitsOf, type Heat, heatPicture, toCanvas, valueText } from "./heat.js";
 import { HeatLabels, labelWidth } from "./heat-labels.js";
+import { Scroller } from "./scroller.js";
 
 export interface MatrixCell {
   row: number;
@@ -34,8 +35,7 @@ const GAPPED = 10;
  * A heat map that scrolls within itself. Only what is visible is drawn: the stage stays where it is while the empty sheet
  * behind it scrolls, so a thousand tokens cost as much as thirty, and labels need no background of their own.
  */
-export class HeatMap {
-  readonly element = document.createElement("div");
+export class HeatMap extends Scroller {
   private readonly sheet = document.createElement("div");
   private readonly stage = document.createElement("div");
   private readonly canvas = document.createElement("canvas");
@@ -49,7 +49,6 @@ export class HeatMap {
   private readonly marks = ["band", "band", "outline"].map((name) =>
     Object.assign(document.createElement("div"), { className: name }),
   );
-  private readonly resizes = new ResizeObserver(() => this.redraw());
   private sequences: { rows: Sequence; cols: Sequence } | undefined;
   private shownRows: Range = { start: 0, end: 0 };
   private shownCols: Range = { start: 0, end: 0 };
@@ -59,14 +58,14 @@ export class HeatMap {
   private extent = { width: 0, height: 0 };
   private hovered: MatrixCell | null = null;
   private walked: MatrixCell | null = null;
-  private request = 0;
   private scale = 1;
   locked: MatrixCell | null = null;
 
   constructor(
     private readonly events: HeatMapEvents,
-    private readonly redraw: () => void,
+    redraw: () => void,
   ) {
+    super(redraw);
     const { element, sheet, stage, canvas, body, top, side, marks, axes, values } = this;
     element.className = "heat-map";
     element.tabIndex = 0;
@@ -81,7 +80,6 @@ export class HeatMap {
     stage.append(body, top.element, side.element, ...axes);
     sheet.append(stage);
     element.append(sheet);
-    element.addEventListener("scroll", () => this.schedule(), { passive: true });
     stage.addEventListener("pointermove", (event) => this.hover(event));
     stage.addEventListener("pointerleave", () => this.hoverOver(null));
     stage.addEventListener("click", (event) => this.click(event));
@@ -89,23 +87,9 @@ export class HeatMap {
     element.addEventListener("blur", () => this.walkTo(null));
   }
 
-  connect(): void {
-    this.resizes.observe(this.element);
-  }
-
-  disconnect(): void {
-    this.resizes.disconnect();
-    cancelAnimationFrame(this.request);
-    this.request = 0;
-  }
-
   /** The cell that is read. */
   get cell(): MatrixCell | null {
     return this.hovered ?? this.walked ?? this.locked;
-  }
-
-  get visible(): boolean {
-    return this.element.clientWidth > 0;
   }
 
   /** Return whether cells that all fit in are large enough to be read. */
@@ -155,11 +139,8 @@ export class HeatMap {
     this.draw();
   }
 
-  private schedule(): void {
-    this.request ||= requestAnimationFrame(() => {
-      this.request = 0;
-      this.draw();
-    });
+  protected override scrolled(): void {
+    this.draw();
   }
 
   /** Labels and marks follow the cell that is read; the weights stay as they are painted. */

@@ -25,20 +25,20 @@ import { neuronText, scoreTable, scoreText } from "./neuron-readout.js";
 import { neuronSheet } from "./neuron-sheet.js";
 import { NeuronStrips } from "./neuron-strips.js";
 import { NeuronToggles } from "./neuron-toggles.js";
+import { PairStage } from "./pair-stage.js";
 import type { Sheet } from "./svg.js";
 
-const LOADING_MS = 150;
 const SIDES = ["left", "right"] as const;
 
 /** The tokens of one stack, and between them lines or an expanded token: what a reader sees and touches. */
-export class NeuronStage {
+export class NeuronStage extends PairStage {
   readonly name: string;
   private readonly stack: Stack;
   private readonly columns: Record<Side, Column>;
   private readonly toggles: NeuronToggles;
   private readonly strips: NeuronStrips;
-  private readonly picture: NeuronPicture;
-  private readonly pointing: Pointing;
+  readonly picture: NeuronPicture;
+  protected readonly pointing: Pointing;
   private readonly headings = document.createElement("div");
   private readonly readout = document.createElement("div");
   private readonly legendLine = Object.assign(document.createElement("p"), { className: "legend" });
@@ -46,10 +46,9 @@ export class NeuronStage {
   /** A token whose button is pointed at, and a heading's explanation. */
   private offered: number | null = null;
   private explanation: string | null = null;
-  private loadingTimer = 0;
-  private request = 0;
 
   constructor(private readonly choices: AttentionViewState<NeuronState, NeuronChange>) {
+    super(choices);
     const { figure, stack, state } = choices;
     this.name = state.stack;
     this.stack = stack;
@@ -79,19 +78,6 @@ export class NeuronStage {
     );
     this.headings.className = "between";
     this.readout.className = "readout";
-  }
-
-  connect(): void {
-    this.picture.connect();
-    document.addEventListener("click", this.freeFromOutside);
-  }
-
-  disconnect(): void {
-    this.picture.disconnect();
-    document.removeEventListener("click", this.freeFromOutside);
-    cancelAnimationFrame(this.request);
-    this.request = 0;
-    clearTimeout(this.loadingTimer);
   }
 
   private get expanded(): number | null {
@@ -130,17 +116,8 @@ export class NeuronStage {
     this.point(announce);
   }
 
-  private readonly freeFromOutside = (event: Event): void => {
-    if (!this.choices.state.selected || event.composedPath().includes(this.choices.host.element)) return;
-    this.pointing.reset();
-    this.choices.choose({ selected: null });
-  };
-
   private point(announce: boolean): void {
-    this.request ||= requestAnimationFrame(() => {
-      this.request = 0;
-      if (this.isThere()) this.draw();
-    });
+    this.schedule();
     if (announce) this.choices.announce();
   }
 
@@ -179,15 +156,7 @@ export class NeuronStage {
     this.refresh();
   }
 
-  /** Draws at once if all is there; else keeps the last picture for a moment, so that nothing flickers. */
-  private refresh(): void {
-    if (!this.picture.visible) return;
-    clearTimeout(this.loadingTimer);
-    if (this.isThere()) this.draw();
-    else this.loadingTimer = window.setTimeout(() => this.draw(), LOADING_MS);
-  }
-
-  private isThere(): boolean {
+  protected isThere(): boolean {
     const { state } = this.choices;
     const weights = this.layer();
     this.head = state.expanded === null ? undefined : this.decodedHead();
@@ -214,7 +183,7 @@ export class NeuronStage {
     return new NeuronHead(neuronLayer(source, rows, cols, this.stack.causal ?? false, parts as Scaled[]), state.head);
   }
 
-  private draw(): void {
+  protected draw(): void {
     const scene = this.scene();
     const expansion = this.expansion();
     if (expansion) this.picture.expand(expansion);

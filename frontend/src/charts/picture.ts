@@ -5,6 +5,7 @@ import { drawBars } from "./bars.js";
 import type { Column } from "./column.js";
 import { drawLines, type Frame } from "./lines.js";
 import { collect, type Marks } from "./marks.js";
+import { Scroller } from "./scroller.js";
 import type { Pen } from "./svg.js";
 
 /**
@@ -14,46 +15,29 @@ import type { Pen } from "./svg.js";
 const OVERSCAN = 240;
 
 /** Two columns of tokens with a canvas behind them that holds lines and bars. It scrolls within itself. */
-export class Picture {
-  readonly element = document.createElement("div");
+export class Picture extends Scroller {
   protected readonly sheet = document.createElement("div");
   protected readonly canvas = document.createElement("canvas");
-  private readonly resizes = new ResizeObserver(() => this.redraw());
   private scene: Scene | null = null;
   protected window = { top: 0, height: 0 };
-  private request = 0;
   private overscan = 0;
 
   constructor(
     readonly columns: Record<Side, Column>,
-    private readonly redraw: () => void,
+    redraw: () => void,
   ) {
+    super(redraw);
     this.element.className = "scroller";
     columns.left.windowed = columns.right.windowed = true;
     this.sheet.className = "picture columns";
     this.canvas.setAttribute("aria-hidden", "true");
     this.sheet.append(this.canvas, columns.left.element, columns.right.element);
     this.element.append(this.sheet);
-    this.element.addEventListener("scroll", () => this.schedule(), { passive: true });
-  }
-
-  connect(): void {
-    this.resizes.observe(this.element);
-  }
-
-  disconnect(): void {
-    this.resizes.disconnect();
-    cancelAnimationFrame(this.request);
-    this.request = 0;
   }
 
   /** True if it scrolls, and gives a scrollbar room. */
   get long(): boolean {
     return Object.values(this.columns).some(({ shown }) => shown.end - shown.start > RESERVED_ROWS);
-  }
-
-  get visible(): boolean {
-    return this.element.clientWidth > 0;
   }
 
   /** Draws a scene, or nothing while there are no weights. Returns the share of the weight that is drawn. */
@@ -74,14 +58,11 @@ export class Picture {
     this.annotate();
   }
 
-  private schedule(): void {
-    this.request ||= requestAnimationFrame(() => {
-      this.request = 0;
-      if (this.covers(OVERSCAN / 2)) return;
-      this.overscan = OVERSCAN;
-      this.redraw();
-      this.overscan = 0;
-    });
+  protected override scrolled(): void {
+    if (this.covers(OVERSCAN / 2)) return;
+    this.overscan = OVERSCAN;
+    this.redraw();
+    this.overscan = 0;
   }
 
   /** True if the visible part, with a margin around it, is drawn. */

@@ -3,11 +3,11 @@ import type { StripData, SublayerData, UnitData } from "../element/figure-data.j
 /** px: a box, the room of bars, the space below a line of boxes, a strip's name, a layer's number. */
 export const [BOX, BAR, GAP, NAME, NUMBER] = [26, 34, 10, 18, 14];
 /** px of a box: the least, the most, and of one of mean size if there is room. */
-const [NARROWEST, WIDEST, USUAL] = [14, 160, 44];
+const [NARROWEST, WIDEST, USUAL] = [12, 160, 44];
 /** px between two units, and more between two layers. */
 const [BETWEEN, LAYER] = [2, 6];
 /** px: the height of a line of dots, and the scale below all of them. */
-export const [DOTS, SCALE] = [30, 24];
+export const [DOTS, SCALE] = [30, 40];
 
 /** A sublayer with its place in the picture. */
 export interface Box {
@@ -82,7 +82,7 @@ export function layoutOf(strips: readonly StripData[], room: number, change: Cha
         x = 0;
         y += height;
       }
-      if (layer !== null && (starts || !x)) layout.texts.push({ text: String(layer), x, y: y - 2, pale: true });
+      if (layer !== null && (starts || !x)) layout.texts.push({ text: String(layer), x, y, pale: true });
       last = layer;
       for (const box of boxesOf(unit, sizes, x, y + above, row, change))
         layout.boxes.push({ ...box, index: layout.boxes.length, strip, unit: number });

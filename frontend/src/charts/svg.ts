@@ -38,6 +38,8 @@ export interface TextStyle {
   weight?: number;
   /** Turned to read upwards. */
   upright?: boolean;
+  /** All characters are as wide as each other. */
+  mono?: boolean;
 }
 
 /** Understands as much of a canvas as our pictures need, and writes SVG. */
@@ -98,8 +100,8 @@ export class SvgPen implements Pen {
   }
 
   text(text: string, x: number, y: number, style: TextStyle = {}): void {
-    const { anchor = "start", color = this.ink, size, weight, upright } = style;
-    const more = `${size ? ` font-size="${size}"` : ""}${weight ? ` font-weight="${weight}"` : ""}`;
+    const { anchor = "start", color = this.ink, size, weight, upright, mono } = style;
+    const more = `${size ? ` font-size="${size}"` : ""}${weight ? ` font-weight="${weight}"` : ""}${mono ? ' font-family="ui-monospace,monospace"' : ""}`;
     const [left, top] = this.at(x, y).split(" ");
     const turn = upright ? ` transform="rotate(-90 ${left} ${top})"` : "";
     this.parts.push(

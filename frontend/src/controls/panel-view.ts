@@ -84,6 +84,10 @@ export abstract class PanelView<State extends object, Shown extends Figure = Fig
     return "";
   }
   protected abstract body(): unknown;
+  /** Return what stands below the read-out. */
+  protected detail(): unknown {
+    return nothing;
+  }
   /** Draw after each rendering. Return false while data are still missing. */
   protected abstract draw(): boolean;
   /** Return the reading of the mark that is pointed at, or else of the one that says most; null while data load. */
@@ -159,7 +163,7 @@ export abstract class PanelView<State extends object, Shown extends Figure = Fig
     choices.where = this.where;
     return html`<div class="view panel ${figure.view}-view" @keydown=${this.keydown}>
       <div class="controls">${this.controls()}${optionsButton(choices)}</div>
-      ${this.options()}${this.body()}${this.legend() ? this.legendLine : nothing}${this.readout}${choices.open.table ? tableText(this.table()) : nothing}${choices.live}
+      ${this.options()}${this.body()}${this.legend() ? this.legendLine : nothing}${this.readout}${this.detail()}${choices.open.table ? tableText(this.table()) : nothing}${choices.live}
     </div>`;
   }
 

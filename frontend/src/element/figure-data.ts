@@ -112,6 +112,69 @@ export interface ActivationsFigure extends TextFigure {
   initial: ActivationsState;
 }
 
+/** The units of one part of a layer that are kept. */
+export interface UnitsOfPart {
+  kept: number;
+  /** Signed bytes, (kept, T). */
+  values: Blob;
+  /** JSON: the numbers of the units, and with `find` their correlations on the first half and the second. */
+  units: Blob;
+}
+
+/** A layer whose units are shown. */
+export interface CellLayer {
+  layer: number;
+  /** Its name in words, if it is more than the number. */
+  name: string;
+  units: number;
+  parts: Record<string, UnitsOfPart>;
+}
+
+/** The results of the same search for the mask shifted along the text. */
+export interface Shifted {
+  count: number;
+  best: number;
+  median: number;
+}
+
+/** The unit that follows `find` best, among all units of a part. */
+export interface Found {
+  looked_at: number;
+  layer: number;
+  unit: number;
+  /** Its correlation on the first half of the text, by which it was chosen. */
+  chosen: number;
+  /** Its correlation on the second half. */
+  told: number;
+  shifted: Shifted;
+}
+
+/** The part of the figure's state that a reader chooses. */
+export interface CellsState {
+  show: "text" | "saturation";
+  part: string;
+  layer: number;
+  /** The units that are shown: the first colours the text. Empty for the first that is kept. */
+  units: number[];
+  token: number | null;
+}
+
+/** Running text, and how active units are at each of its tokens. */
+export interface CellsFigure extends Figure {
+  /** JSON: the text, and where each token ends in UTF-16 units, or null if each token is one. */
+  text: Blob;
+  parts: string[];
+  layers: CellLayer[];
+  /** A description of the thing that was looked for, in words. */
+  find?: string;
+  search?: Record<string, Found>;
+  /** Signed bytes, (1, T): what was looked for at each token. */
+  mask?: Blob;
+  /** JSON: by layer and gate, for each unit the fractions of tokens at which it is left- and right-saturated. */
+  saturation?: Blob;
+  initial: CellsState;
+}
+
 /** A stretch of a sequence, as it is read. */
 export interface Stretch {
   name: string;
@@ -234,6 +297,42 @@ export interface FirstState {
 export interface AttentionFigure extends TextFigure {
   stacks: Record<string, Stack>;
   options: FirstState;
+}
+
+/** The heads of one stack. */
+export interface HeadsStack {
+  layers: number[];
+  /** The number of heads of each layer. */
+  heads: number[];
+  rows: string;
+  cols: string;
+  /** The weights of each layer's most telling texts, stored as weights are: of each head its texts, (cols, rows). */
+  telling: Blob[];
+}
+
+/** The part of the figure's state that a reader chooses. */
+export interface HeadsState {
+  stack: string;
+  show: "scatter" | "map" | "grid" | "table" | "relations";
+  x: string;
+  y: string;
+  color: string;
+  sort: string | null;
+  ascending: boolean;
+  /** The layer of the head that is held. */
+  layer: number | null;
+  head: number | null;
+  /** The index of the shown text among the most telling ones of the head. */
+  text: number;
+}
+
+/** The data of an index of all heads. */
+export interface HeadsFigure extends Figure {
+  stacks: Record<string, HeadsStack>;
+  /** JSON: the measures of each stack, and the texts that are shown. */
+  index: Blob;
+  notes: string;
+  initial: HeadsState;
 }
 
 /** The part of the figure's state that a reader chooses. */
@@ -516,6 +615,10 @@ export interface LossData {
   value: number;
   tokens: number;
   task: "next" | "masked" | "target";
+  /** The number of texts of a corpus that were read. */
+  texts?: number;
+  /** The number of texts that the model could not read. */
+  left_out_count?: number;
 }
 
 /** The part of the figure's state that a reader chooses. */

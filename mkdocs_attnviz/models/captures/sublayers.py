@@ -18,6 +18,7 @@ import torch
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.encoding import round_digits
+from mkdocs_attnviz.models.inputs.corpus import Corpus, Reading
 from mkdocs_attnviz.models.inputs.tokens import Example
 from mkdocs_attnviz.models.loading.load import Unusable
 from mkdocs_attnviz.models.loading.loaded import Loaded
@@ -29,37 +30,56 @@ DIGITS = 6
 
 
 def capture(context: Context) -> list[Entry]:
-    """Return one entry for each example; `parameters` may have `ablate`, a list of `zero` and `swap`.
+    """Return one entry for all texts; `parameters` may have `ablate`, a list of `zero` and `swap`.
 
     Raises:
         Unusable: the model's sublayers cannot be told, or it predicts no tokens.
     """
-    sublayers = find_sublayers(context.loaded, context.examples[0])
-    ablate = context.parameters.get("ablate", ())
-    return [_entry(context.loaded, example, sublayers, ablate) for example in context.examples]
-
-
-def _entry(loaded: Loaded, example: Example, sublayers: Sublayers, ablate: Sequence[str]) -> Entry:
+    loaded, corpus = context.loaded, context.corpus
+    if corpus is None:
+        raise ValueError("this capture reads a corpus")
+    read = next(corpus.stream(_first))
+    sublayers = find_sublayers(loaded, read)
     stacks = {
         name: [{"sublayers": [_described(sublayer) for sublayer in unit.sublayers]} for unit in units]
         for name, units in sublayers.units.items()
     }
     meta: dict[str, Any] = {
-        "sequences": example.sequences(),
         "strips": stacks,
         "skips": sublayers.skips,
         "between": sublayers.between,
         "post_norm": sublayers.post_norm,
         "loss": None,
     }
-    if ablate:
-        with torch.inference_mode():
-            losses = Losses(loaded, sublayers, ablate)
-            for batch in batches(loaded, example):
-                losses.add(batch)
+    if corpus.single:
+        meta["sequences"] = read.sequences()
+    if ablate := context.parameters.get("ablate"):
+        losses = _losses(loaded, corpus, sublayers, ablate)
         meta["loss"] = {"value": round_digits(losses.loss, DIGITS), "tokens": losses.tokens, "task": loaded.task}
         _add_changes(sublayers, losses, stacks)
-    return Entry(meta, {})
+        if not corpus.single:
+            meta["loss"] |= corpus.told()
+    return [Entry(meta, {})]
+
+
+def _first(readings: Sequence[Reading]) -> Example:
+    return readings[0].example
+
+
+def _losses(loaded: Loaded, corpus: Corpus, sublayers: Sublayers, ablate: Sequence[str]) -> Losses:
+    """Return the losses over all texts; only sums are kept."""
+
+    def measure(readings: Sequence[Reading]) -> Losses:
+        losses = Losses(loaded, sublayers, ablate)
+        with torch.inference_mode():
+            for batch in batches(loaded, [reading.example for reading in readings]):
+                losses.add(batch)
+        return losses
+
+    whole = Losses(loaded, sublayers, ablate)
+    for losses in corpus.stream(measure):
+        whole.merge(losses)
+    return whole
 
 
 def _described(sublayer: Sublayer) -> dict[str, Any]:
@@ -123,6 +143,17 @@ class Losses:
                 before = self.swap.setdefault((stack, number), 0.0)
                 loss = None if before is None else self._exchanged(batch, notes, first, second)
                 self.swap[stack, number] = None if before is None or loss is None else before + loss
+
+    def merge(self, other: Losses) -> None:
+        """Add the sums over other texts."""
+        self.tokens += other.tokens
+        self.plain += other.plain
+        for place, total in other.zero.items():
+            self.zero[place] = self.zero.get(place, 0.0) + total
+        for pair, exchanged_total in other.swap.items():
+            before = self.swap.setdefault(pair, 0.0)
+            known = before is not None and exchanged_total is not None
+            self.swap[pair] = (before or 0.0) + (exchanged_total or 0.0) if known else None
 
     def _neighbours(self) -> Iterator[tuple[str, int, Unit, Unit]]:
         for stack, units in self.sublayers.units.items():

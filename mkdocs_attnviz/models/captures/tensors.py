@@ -22,6 +22,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from mkdocs_attnviz.block.problem import WrongValue
@@ -32,11 +33,21 @@ from mkdocs_attnviz.models.encoding import Floats
 NAME = re.compile(r"(self|encoder|decoder|cross)\.(\d+)(?:\.(query|key|norms))?")
 
 
-def capture_file(path: Path) -> Entry:
-    """Return the entry of a `.safetensors` file.
+def capture_file(path: Path, _: Mapping[str, Any] = MappingProxyType({})) -> Entry:
+    """Return the entry of a `.safetensors` file; this capture has no parameters.
 
     Raises:
         ValueError: it is no such file, or its names, shapes and tokens do not fit.
+    """
+    arrays, metadata = read_file(path)
+    return entry(_layers(arrays, metadata.value("scale", float)), metadata.sequences())
+
+
+def read_file(path: Path) -> tuple[dict[str, Floats], Metadata]:
+    """Return the tensors of a `.safetensors` file, and its metadata.
+
+    Raises:
+        ValueError: it is no such file.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -46,8 +57,7 @@ def capture_file(path: Path) -> Entry:
             arrays = {name: file.get_tensor(name).float().numpy() for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise WrongValue("tensors", f"{path.name} is no whole safetensors file: {error}.") from error
-    metadata_of_file = _Metadata(metadata, path.name)
-    return entry(_layers(arrays, metadata_of_file.value("scale", float)), metadata_of_file.sequences())
+    return arrays, Metadata(metadata, path.name)
 
 
 def _layers(arrays: Mapping[str, Floats], scale: float | None) -> dict[str, dict[int, LayerTensors]]:
@@ -76,7 +86,7 @@ def _layer(name: str, tensors: Mapping[str, Floats], scale: float | None) -> Lay
     return LayerTensors(tensors["weights"], tensors.get("norms"), neurons, scale)
 
 
-class _Metadata:
+class Metadata:
     """A file's metadata: texts that hold JSON."""
 
     def __init__(self, texts: Mapping[str, str], file: str) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from mkdocs_attnviz.models.errors import blame, error_message
 from mkdocs_attnviz.plugins import is_ours, packages
@@ -35,6 +36,9 @@ class Capture:
     """The parameters with any of which it needs that head."""
     attention: bool = True
     """True if it needs attention weights, which not every model has."""
+    reads_file: bool = False
+    """True if it reads an author's own file in place of a model; its function takes the file's path and the
+    parameters."""
     stored: str = ""
     """The precision of its stored numbers, in a few words for readers; empty if that is not known."""
     corpus: bool = False
@@ -50,8 +54,21 @@ class Capture:
 
 WEIGHTS = "weights in 8 bits on a square-root scale, within 0.004"
 """The precision of stored attention weights, in words."""
-TENSORS = Capture("tensors", 1, run=f"{OURS}tensors:capture_file", stored=WEIGHTS)
-"""The reading of an author's own file, without a model; its function takes the file's path."""
+TENSORS = Capture("tensors", 1, run=f"{OURS}tensors:capture_file", reads_file=True, stored=WEIGHTS)
+"""The reading of attention weights from an author's own file."""
+
+
+def file_function(run: str) -> Callable[[Path, Mapping[str, Any]], Entry]:
+    """Import the function of a capture that reads an author's own file, and return it. All such captures are ours.
+
+    Raises:
+        ValueError: it is none of our captures.
+    """
+    module, _, name = run.partition(":")
+    if not module.startswith(OURS):
+        raise ValueError(f"`{run}` is none of our captures, and only those read files.")
+    read: Callable[[Path, Mapping[str, Any]], Entry] = getattr(importlib.import_module(module), name)
+    return read
 
 
 def function(run: str) -> Callable[[Context], Sequence[Entry]]:

@@ -68,6 +68,7 @@ class Request:
             "head": self.head,
             "attention": self.capture.attention,
             "corpus": self.capture.corpus,
+            "reads_file": self.capture.reads_file,
             "parameters": dict(self.parameters),
             "interventions": list(self.interventions),
         }

@@ -33,7 +33,6 @@ from mkdocs_attnviz.models.engine.batches import (
     refusal,
     run,
 )
-from mkdocs_attnviz.models.engine.capture import TENSORS
 from mkdocs_attnviz.models.engine.client import read_message, write_message
 from mkdocs_attnviz.models.engine.downloads import Tell, loading
 from mkdocs_attnviz.models.engine.environment import temporary_variables
@@ -215,7 +214,7 @@ def capture(shelf: Shelf, job: dict[str, Any]) -> Iterator[Message]:
     if shelf.problem:
         yield _failed(shelf.problem)
         return
-    if job["capture"] == TENSORS.name:
+    if job["reads_file"]:
         yield from _read(job)
         return
     models: Mapping[str, Loaded] = {}
@@ -356,13 +355,12 @@ def _tell_corpus(shelf: Shelf, name: str, done: int, texts: int) -> None:
 
 def _read(job: dict[str, Any]) -> Iterator[Message]:
     """Yield the messages about an author's own file, which needs no model; several views of it share one input."""
-    from mkdocs_attnviz.models.captures.tensors import capture_file
-
+    capture_file = captures.file_function(job["run"])
     for index, _ in job["inputs"]:
         start = time.perf_counter()
         yield {"event": "running", "indices": [index]}, b""
         try:
-            entry = capture_file(Path(job["models"]["model"]["path"]))
+            entry = capture_file(Path(job["models"]["model"]["path"]), job["parameters"])
         except BaseException as error:
             if not costs_a_text(error):
                 raise

@@ -7,7 +7,7 @@ Language Model Scoring" (https://aclanthology.org/2020.acl-main.240/).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -46,31 +46,38 @@ class Batch:
         )
 
 
-def batches(loaded: Loaded, example: Example) -> Iterator[Batch]:
-    """Yield what the model reads for the loss of one text.
+def batches(loaded: Loaded, examples: Sequence[Example]) -> Iterator[Batch]:
+    """Yield what the model reads for the loss of some texts: all at once, or each of them in copies with a mask.
 
     Raises:
         Unusable: the model predicts no tokens.
         WrongValue: the text has no token to predict.
     """
     task = loaded.task
+    targets = [example.target for example in examples if example.target is not None]
     if task == "masked":
-        yield from _masked(loaded, example.text)
+        for example in examples:
+            yield from _masked(loaded, example.text)
     elif task == "next":
-        yield _next(loaded, example)
-    elif task == "target" and example.target is not None:
-        labels = [*(example.target.labels or [])][: len(example.target.ids)]
-        labels += [NOT_COUNTED] * (len(example.target.ids) - len(labels))
-        yield Batch(collate(loaded, [example]), torch.tensor([labels], device=loaded.device))
+        yield _next(loaded, examples)
+    elif task == "target" and targets:
+        labels = [(target.labels or [])[: len(target.ids)] for target in targets]
+        yield Batch(collate(loaded, examples), _padded(loaded, labels, max(len(target.ids) for target in targets)))
     else:
         raise Unusable(f"`ablate` needs a loss, and model {loaded.ref.name!r} predicts no tokens.", "ablate")
 
 
-def _next(loaded: Loaded, example: Example) -> Batch:
-    ids = example.text.ids
-    if len(ids) < 2:
+def _next(loaded: Loaded, examples: Sequence[Example]) -> Batch:
+    texts = [example.text.ids for example in examples]
+    if any(len(ids) < 2 for ids in texts):
         raise WrongValue("text", "The text has a single token, so that none is predicted; `ablate` needs two or more.")
-    return Batch(collate(loaded, [example]), torch.tensor([[*ids[1:], NOT_COUNTED]], device=loaded.device))
+    return Batch(collate(loaded, examples), _padded(loaded, [ids[1:] for ids in texts], max(map(len, texts))))
+
+
+def _padded(loaded: Loaded, labels: Sequence[list[int]], length: int) -> torch.Tensor:
+    """Return labels as (B, T), with `NOT_COUNTED` after the end of each text."""
+    rows = [row + [NOT_COUNTED] * (length - len(row)) for row in labels]
+    return torch.tensor(rows, device=loaded.device)
 
 
 def _masked(loaded: Loaded, text: Tokens) -> Iterator[Batch]:

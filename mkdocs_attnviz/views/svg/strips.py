@@ -14,11 +14,11 @@ WIDTH, NARROW = 680, 328
 """The widths in px of the picture, and of a figure on a phone."""
 BOX, BAR, GAP, NAME, NUMBER = 26, 34, 10, 18, 14
 """The sizes in px: a box, the room of bars, the space below a line of boxes, a strip's name, a layer's number."""
-NARROWEST, WIDEST, USUAL = 14, 160, 44
+NARROWEST, WIDEST, USUAL = 12, 160, 44
 """The widths in px of a box: the least, the most, and of one of mean size if there is room."""
 BETWEEN, LAYER = 2, 6
 """The spaces in px between two units, and more between two layers."""
-DOTS, SCALE, DOT = 30, 24, 4
+DOTS, SCALE, DOT = 30, 40, 4
 """The heights in px of a line of dots and of the scale below all of them, and a dot's radius."""
 COLOURS = {"s": 0, "f": 1, "c": 2, "m": 3, "e": 4}
 """The number of each kind's colour among those of heads; any other kind is grey."""
@@ -117,7 +117,7 @@ def _place_strip(
         if x and x + whole > room:
             x, y = 0, y + height
         if layer is not None and (starts or not x):
-            layout.numbers.append((str(layer), x, y - 2))
+            layout.numbers.append((str(layer), x, y))
         last = layer
         for at, (sublayer, width) in enumerate(zip(unit["sublayers"], of_unit, strict=True)):
             ends = at == len(of_unit) - 1
@@ -139,7 +139,7 @@ def picture(data: Mapping[str, Any], called: Mapping[str, str], theme: str) -> P
     strips, change = data["strips"], next(iter(data["changes"]), None)
     layout = layout_of(strips, WIDTH, bars=change is not None)
     body = [f'<text x="{x}" y="{y + 13}">{escape_words(name)}</text>' for name, x, y in layout.names]
-    body += [f'<text class="n" x="{x}" y="{y + 11}">{number}</text>' for number, x, y in layout.numbers]
+    body += [f'<text class="n" x="{x}" y="{y + 10}">{number}</text>' for number, x, y in layout.numbers]
     values = [value for place in layout.places if (value := _change(strips, place, change)) is not None]
     span = min([0.0, *values]), max([0.0, *values])
     for place in layout.places:
@@ -205,7 +205,8 @@ def _runs(data: Mapping[str, Any], layout: Layout) -> Iterator[str]:
         yield f'<line class="t" x1="{mean}" x2="{mean}" y1="{middle - 8}" y2="{middle + 8}"/>'
     y = layout.height - SCALE + 13
     yield f'<text class="p" x="0" y="{y}">{low:.4g}</text>'
-    yield f'<text class="p" x="{WIDTH // 2}" y="{y}" text-anchor="middle">{escape_words(data["loss_label"])}</text>'
+    named = escape_words(data["loss_label"])
+    yield f'<text class="p" x="{WIDTH // 2}" y="{y + 16}" text-anchor="middle">{named}</text>'
     yield f'<text class="p" x="{WIDTH}" y="{y}" text-anchor="end">{high:.4g}</text>'
 
 

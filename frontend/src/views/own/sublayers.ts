@@ -134,7 +134,11 @@ export default class SublayersView extends PanelView<SublayersState, SublayersFi
     const width = symbolic
       ? "width: parameters as a multiple of d² (s, c 4; f 8; m 6, as Mamba; e 8, one expert)"
       : "width: parameters; the narrowest boxes are wider than their share";
-    const whole = loss ? [`loss of the whole model: ${short(loss.value)} nats a token over ${loss.tokens} tokens`] : [];
+    const whole = loss
+      ? [
+          `loss of the whole model: ${short(loss.value)} nats a token over ${loss.tokens} tokens${loss.texts ? ` of ${loss.texts} texts` : ""}`,
+        ]
+      : [];
     return [width, ...whole, ...notes].join(" · ");
   }
 
@@ -207,9 +211,7 @@ export default class SublayersView extends PanelView<SublayersState, SublayersFi
     const [low, high] = scale.map(short) as [string, string];
     const label = this.figure.loss_label;
     yield put("pale", { left: 0, top, width }, { text: low });
-    const middle = put("pale", { left: 0, top, width }, { text: label });
-    middle.style.textAlign = "center";
-    yield middle;
+    yield put("pale label", { left: 0, top: top + 16, width }, { text: label });
     const end = put("pale", { left: 0, top, width }, { text: high });
     end.style.textAlign = "right";
     yield end;
@@ -348,7 +350,7 @@ export default class SublayersView extends PanelView<SublayersState, SublayersFi
     const y = layout.height - SCALE + 13;
     const [low, high] = scale.map(short) as [string, string];
     pen.text(low, 0, y, { size: 12 });
-    pen.text(this.figure.loss_label, layout.width / 2, y, { anchor: "middle", size: 12 });
+    pen.text(this.figure.loss_label, layout.width / 2, y + 16, { anchor: "middle", size: 12 });
     pen.text(high, layout.width, y, { anchor: "end", size: 12 });
   }
 

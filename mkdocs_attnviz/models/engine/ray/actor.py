@@ -21,7 +21,6 @@ from typing import Any
 
 from mkdocs_attnviz import __version__, models
 from mkdocs_attnviz.block.problem import BlockError
-from mkdocs_attnviz.models.engine.capture import TENSORS
 from mkdocs_attnviz.models.engine.client import Worker, WorkerDied
 from mkdocs_attnviz.models.identity.reference import ModelRef, digest, package_directory
 
@@ -80,7 +79,7 @@ class NodeWorker:
                     path = Path(folder) / Path(model.path).name  # the name appears in messages
                     path.write_bytes(file)
                     model_here = replace(model, path=str(path))
-                elif job["capture"] != TENSORS.name:
+                elif not job["reads_file"]:
                     model_here = self._found_here(model)
                 if model_here is None:
                     yield {"event": "absent", "name": model.name, "path": model.path, "key": key}, b""

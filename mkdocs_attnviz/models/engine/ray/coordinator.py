@@ -19,7 +19,6 @@ from ray.exceptions import RayError, RayTaskError
 
 from mkdocs_attnviz.block.problem import Problem
 from mkdocs_attnviz.log import Log
-from mkdocs_attnviz.models.engine.capture import TENSORS
 from mkdocs_attnviz.models.engine.client import Answer, Models, Refused, answer_of, capture_job
 from mkdocs_attnviz.models.engine.ray.actor import VERSION, NodeWorker
 from mkdocs_attnviz.models.engine.ray.schedule import Chunk, JobKind, Waiting
@@ -267,7 +266,7 @@ def _dismiss(worker: WorkerHandle) -> None:
 def _file(chunk: Chunk) -> bytes | None:
     """Return the content of an author's own file, which is only on this machine; None for a model."""
     request = next(iter(chunk.requests.values()))
-    if request.capture != TENSORS:
+    if not request.capture.reads_file:
         return None
     with contextlib.suppress(OSError):  # reading it on the worker will report the same error
         return Path(request.model.path).read_bytes()

@@ -150,18 +150,25 @@ export class MethodsView extends PanelView<MethodsState, MethodsFigure> {
   }
 
   protected override notes(): string {
-    const { methods, output, compared, curves } = this.figure;
+    const { output, compared } = this.figure;
     const than = output.contrast === null ? "" : `, less that of “${plainText(output.contrast)}”`;
+    return `the ${output.explain.replace("_", "-")} of “${plainText(output.token)}”${than} · orders: ${compared.length} tokens that can be taken out, the largest number first`;
+  }
+
+  protected override more(): unknown {
+    return html`<p class="notes">${this.details().join(" · ")}</p>`;
+  }
+
+  /** How the numbers were made, a line each in a saved picture. */
+  private details(): string[] {
+    const { methods, curves } = this.figure;
     const { kind, token } = curves.replacement;
     return [
-      `the ${output.explain.replace("_", "-")} of “${plainText(output.token)}”${than}`,
       ...methods.map((strip) => `${methodName(strip.method)}${about(strip)}`),
-      `agreement and curves: ${compared.length} tokens that can be taken out, in the order of their numbers, the largest first`,
-      kind === "remove" ? "tokens that are taken out make the text shorter" : `in the place of a token: ${token}`,
-      "curves: the output’s probability",
+      `curves: the output’s probability, ${kind === "remove" ? "the text becoming shorter" : `${token} in the place of a token`}`,
       `random order: mean and standard deviation of ${curves.orders}, seed ${curves.seed}`,
       "comprehensiveness, sufficiency: the mean over 1, 5, 10, 20 and 50% of the tokens",
-    ].join(" · ");
+    ];
   }
 
   protected body(): unknown {
@@ -276,7 +283,9 @@ export class MethodsView extends PanelView<MethodsState, MethodsFigure> {
     const { shown, figure } = this;
     if (!shown) return null;
     const { compare, by } = this.choices.state;
-    return methodsSheet(figure, this.gridOf(figure, by), (place) => this.cell(place, shown), compare, this.host.scheme);
+    const cell = (place: GridPlace) => this.cell(place, shown);
+    const sheet = methodsSheet(figure, this.gridOf(figure, by), cell, compare, this.host.scheme);
+    return { ...sheet, notes: this.details() };
   }
 
   protected table(): Table | null {
