@@ -782,6 +782,18 @@ def test_without_javascript(built):
     assert page.select("attn-viz img, attn-viz svg")
 
 
+class Numbers:
+    """A tokenizer that writes each token as its number."""
+
+    pad_token_id, mask_token_id, all_special_ids, model_max_length = 0, 3, [0], 10**30
+
+    def __len__(self):
+        return 100
+
+    def convert_ids_to_tokens(self, ids):
+        return [str(number) for number in ids]
+
+
 @pytest.mark.parametrize(
     ("model_type", "auto"), [("ibert", "MaskedLM"), ("ctrl", "CausalLM"), ("fsmt", "Seq2SeqLM"), ("gpt2", "CausalLM")]
 )
@@ -794,14 +806,7 @@ def test_embeddings_that_are_handed_on_in_another_way(model_type, auto):
     config = tiny_models.config(model_type)
     config.tie_word_embeddings = False
     model = getattr(transformers, f"AutoModelFor{auto}").from_config(config, attn_implementation="eager").eval()
-    tokenizer = SimpleNamespace(
-        pad_token_id=0,
-        model_max_length=10**30,
-        all_special_ids=[0],
-        mask_token_id=3,
-        convert_ids_to_tokens=lambda ids: [str(number) for number in ids],
-    )
-    model_held = Loaded(SimpleNamespace(name=model_type), model, tokenizer, torch.device("cpu"))
+    model_held = Loaded(SimpleNamespace(name=model_type), model, Numbers(), torch.device("cpu"))
     read = tiny_models.example(model_held, 9, 5)
     if auto == "MaskedLM":
         read.text.ids[4] = 3
