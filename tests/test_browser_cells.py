@@ -65,6 +65,8 @@ def test_values_are_those_of_the_entry(page):
     for path in Path(page.cache).rglob("*"):
         if path.is_file() and b'"capture", "cells"' in path.read_bytes()[:3000]:
             entry = Entry.from_bytes(path.read_bytes())
+            if "forget/1/units" not in entry.blobs:  # another test's model
+                continue
             lists = json.loads(zlib.decompress(entry.blobs["forget/1/units"]))
             if lists["units"] == found["units"]:
                 own = np.array(signed_bytes(entry.blobs["forget/1"], 12))

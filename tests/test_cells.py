@@ -1,6 +1,8 @@
 """The cells view: gates against `torch.nn`, states against transformers' own, what `find` finds, own numbers."""
 
 import json
+import random
+import runpy
 import zlib
 from types import SimpleNamespace
 
@@ -479,17 +481,9 @@ def test_a_planted_cell_is_found(characters):
 
 def test_cells_that_the_model_has_learned(characters):
     """In the site's model one cell follows quotations and another the line, far better than for shifted masks."""
-    import random
-    import sys
-
-    sys.path.insert(0, str(CHARACTERS))
-    try:
-        from grammar import story
-    finally:
-        sys.path.remove(str(CHARACTERS))
-        sys.modules.pop("grammar", None)
+    grammar = runpy.run_path(str(CHARACTERS / "grammar.py"))
     chance = random.Random("tests")
-    text = "\n\n".join(story(chance) for _ in range(6))
+    text = "\n\n".join(grammar["story"](chance) for _ in range(6))
     for find in ("quotes", "line_position"):
         found = captured(*characters, text, find=find).meta["search"]["cell"]
         assert abs(found["told"]) > 0.7 > 0.6 > found["shifted"]["best"], found

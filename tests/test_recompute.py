@@ -142,8 +142,8 @@ def test_any_part_that_is_another(entries, name):
     for blob in entry.blobs:
         for content in (zlib.compress(b"[1, 2]"), zlib.compress(bytes(40)), b"no", b""):
             assert difference(Entry(entry.meta, {**entry.blobs, blob: content}), entry), blob
-    fewer = dict(entry.blobs)
-    del fewer[next(iter(fewer))]
-    assert "other parts" in difference(Entry(entry.meta, fewer), entry)
+    for blob in list(entry.blobs)[:1]:
+        fewer = {name: content for name, content in entry.blobs.items() if name != blob}
+        assert "other parts" in difference(Entry(entry.meta, fewer), entry)
     assert "another `sequences`" in difference(Entry({**entry.meta, "sequences": {}}, entry.blobs), entry)
     assert difference(Entry({**entry.meta, "made_with": {}}, entry.blobs), entry) == ""
