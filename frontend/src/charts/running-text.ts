@@ -41,7 +41,7 @@ export class RunningText {
   private readonly outline = Object.assign(document.createElement("div"), { className: "outline" });
   private tokens: readonly string[] = [];
   private boxes: Box[] = [];
-  /** Where each line's boxes begin. */
+  /** The index at which each line's boxes begin. */
   private lines: number[] = [];
   private first: number[] = [];
   private stripes: readonly Stripe[] = [];

@@ -130,7 +130,7 @@ export function spanOf(boxes: readonly Box[]): [number, number] {
   return [Math.min(0, ...values), Math.max(0, ...values)];
 }
 
-/** Where a bar stands below its box: on the line of no change, upwards where the loss rises. */
+/** The place of a bar below its box: on the line of no change, upwards where the loss rises. */
 export function barOf(value: number, [low, high]: [number, number]): { top: number; height: number } {
   const scale = (BAR - 6) / Math.max(high - low, 1e-12);
   const zero = 3 + high * scale;

@@ -39,7 +39,7 @@ const SCALES: Record<string, string> = {
 };
 /** px: a line of text, a unit's stripe below it, and the stripe of what was looked for. */
 const [LINE, STRIPE, MASK] = [24, 10, 6];
-/** Of a part without bounds, the share of tokens whose values all get the full colour: one may be far above the rest. */
+/** The share of tokens whose values all get the full colour in a part without bounds: one may be far above the rest. */
 const SATURATED = 0.01;
 const READABLE = 4.5;
 
@@ -302,7 +302,7 @@ export default class CellsView extends PanelView<CellsState, CellsFigure> {
     return getComputedStyle(this.isText ? this.running.element : this.plot.element).color;
   }
 
-  /** How deep each colour may be, of negative and of positive values, so that the text is readable on it. */
+  /** The depth of the colours of negative and of positive values at which the text is still readable. */
   private depths(ink = this.ink): [number, number] {
     const { scheme } = this.host;
     const [text, page] = [toRgba(ink), toRgba(scheme.background)];
@@ -479,7 +479,7 @@ export default class CellsView extends PanelView<CellsState, CellsFigure> {
     return largest({ caption, columns, rows }, chosen?.map(Math.abs) ?? [], "units that follow it best");
   }
 
-  /** Of one part and layer, by default those that are shown: the kept units, their correlations, and all values. */
+  /** Returns the kept units of one part and layer (default: those shown), their correlations, and all values. */
   async values(request: { part?: string; layer?: number } = {}): Promise<object> {
     const { part = this.choices.state.part, layer = this.choices.state.layer } = request;
     const found = this.find(layer);
@@ -500,7 +500,7 @@ function unitOf(values: SignedBytes, row: number, unit: number, part: string): U
 
 const share = (value = 0): string => `${(100 * value).toFixed(0)}%`;
 
-/** Where in the text a token is, as an editor says it: "line 3, column 12", counted from 1. */
+/** Returns the place of a token as an editor says it: "line 3, column 12", counted from 1. */
 function placeOf(tokens: readonly string[], token: number): string {
   const before = tokens.slice(0, token).join("");
   const start = before.lastIndexOf("\n") + 1;

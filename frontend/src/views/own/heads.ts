@@ -77,7 +77,7 @@ export default class HeadsView extends PanelView<HeadsState, HeadsFigure> {
     this.sheetOf.addEventListener("scroll", () => this.grow());
   }
 
-  // What is chosen
+  // The reader's choices
 
   private get stack(): HeadsStack {
     return this.figure.stacks[this.choices.state.stack] as HeadsStack;
@@ -110,7 +110,7 @@ export default class HeadsView extends PanelView<HeadsState, HeadsFigure> {
     oneOf("sort", sort, [null, ...known]);
   }
 
-  /** What is shown, without measures that are not there. */
+  /** The state, without measures that the entry does not have. */
   private get shown(): HeadsState {
     const { state } = this.choices;
     const { initial } = this.figure;

@@ -3,7 +3,7 @@ import type { ViewHost } from "../../element/view.js";
 import { MethodsView } from "./saliency/methods.js";
 import { OneMethodView } from "./saliency/one-method.js";
 
-/** What each token adds to an output: by one method, as running text, or by several, as strips that are compared. */
+/** The contribution of each token to an output: of one method as running text, or of several as strips. */
 export default class {
   static readonly styles = [...OneMethodView.styles, ...MethodsView.styles];
 

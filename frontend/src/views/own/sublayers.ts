@@ -91,7 +91,7 @@ export default class SublayersView extends PanelView<SublayersState, SublayersFi
     return this.figure.changes.includes(change) ? change : null;
   }
 
-  /** What a drawing depends on. */
+  /** The values that a drawing depends on. */
   private get drawing(): string {
     return [this.room, this.change, this.host.scheme.dark, this.host.scheme.background].join();
   }
@@ -388,7 +388,7 @@ export default class SublayersView extends PanelView<SublayersState, SublayersFi
   }
 }
 
-/** What an author says of the runs with a strip's order. */
+/** Returns the author's losses of the runs with a strip's order, in words. */
 function runs({ losses }: StripData): string {
   if (!losses) return "";
   const spread = losses.length > 1 ? `, from ${short(Math.min(...losses))} to ${short(Math.max(...losses))}` : "";

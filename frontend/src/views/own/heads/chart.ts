@@ -42,7 +42,7 @@ interface Label {
 
 export type Mark = Dot | Cell | Line | Label;
 
-/** Where a head is in a picture. */
+/** The place of a head in a picture. */
 export interface Place {
   x: number;
   y: number;

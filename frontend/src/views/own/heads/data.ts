@@ -44,7 +44,7 @@ export interface Example {
   sequences: Record<string, Sequence>;
 }
 
-/** What the blob `index` holds. */
+/** The content of the blob `index`. */
 export interface HeadIndex {
   stacks: Record<string, StackIndex>;
   examples: Example[];

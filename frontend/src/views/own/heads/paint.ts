@@ -9,7 +9,7 @@ import type { Paint } from "./scatter.js";
 
 /** The colour that tells kinds of heads apart, in place of a measure. */
 export const KIND = "kind";
-/** What is written in the cells of a grid for each kind of head; the last one is of all others. */
+/** The words in a grid's cells for each kind of head; the last are those of all others. */
 const LETTERS = ["next", "prev", "CLS", "SEP", "punct", "first", "broad", ""];
 const OTHER = LETTERS.length - 1;
 /** The share of the full colour that the smallest value has: in a mark, which has an edge, and in a cell. */

@@ -18,7 +18,7 @@ export function numbersText(index: StackIndex, { at, layer, head }: Head, measur
   return [`Layer ${layer}, head ${head}: ${[...label, ...said].join(" · ")}`];
 }
 
-/** What grammar a head finds, as a line of its own; no line where the texts have none. */
+/** The relations that a head finds, as a line of its own; no line if the texts have none. */
 export function relationsText(index: StackIndex, { at }: Head): Part[][] {
   if (!index.relations.length) return [];
   const found = foundBy(index, at).slice(0, TOLD);

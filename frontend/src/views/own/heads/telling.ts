@@ -6,7 +6,7 @@ import { SubHost } from "../../../element/sub-host.js";
 import type { ViewHost } from "../../../element/view.js";
 import type { Example, Head, HeadIndex, StackIndex } from "./data.js";
 
-/** Where the weights of one head for one text are, in the blob of its layer. */
+/** The place of one head's weights for one text in the blob of its layer. */
 interface Stretch {
   blob: Blob;
   start: number;

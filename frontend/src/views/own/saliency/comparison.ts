@@ -12,7 +12,7 @@ export const isCurve = (compare: MethodsState["compare"]): compare is Curve =>
 
 export const decimals = (value: number): string => value.toFixed(2).replace("-", "−");
 
-/** How far each pair of methods agrees, −1 to 1; null where that is not defined. */
+/** The agreement of each pair of methods, −1 to 1; null if it is not defined. */
 export function pairs({ agreement, orders, top_k }: MethodsFigure, compare: MethodsState["compare"]) {
   if (compare === "agreement") return agreement;
   return orders.map((one) => orders.map((other) => overlap(one, other, top_k)));

@@ -159,7 +159,7 @@ export class MethodsView extends PanelView<MethodsState, MethodsFigure> {
     return html`<p class="notes">${this.details().join(" · ")}</p>`;
   }
 
-  /** How the numbers were made, a line each in a saved picture. */
+  /** The notes on how the numbers were made, a line each in a saved picture. */
   private details(): string[] {
     const { methods, curves } = this.figure;
     const { kind, token } = curves.replacement;
@@ -175,7 +175,7 @@ export class MethodsView extends PanelView<MethodsState, MethodsFigure> {
     return html`${this.grid.element}${this.below}`;
   }
 
-  /** What stands below the strips. */
+  /** The picture below the strips. */
   private comparison(): unknown {
     const { compare } = this.choices.state;
     const { figure } = this;
@@ -261,7 +261,7 @@ export class MethodsView extends PanelView<MethodsState, MethodsFigure> {
     };
   }
 
-  /** What is known of a strip as a whole. */
+  /** The facts about a strip as a whole. */
   private ofStrip(said: string[]): string {
     const row = this.pointed?.row ?? -1;
     const strip = this.figure.methods[row];
@@ -332,7 +332,7 @@ export class MethodsView extends PanelView<MethodsState, MethodsFigure> {
   }
 }
 
-/** How far the sum of a strip is from the difference that it is to explain; "" for methods without such a sum. */
+/** The completeness error of a strip in words; "" for methods without one. */
 function completeness({ method, value = 0, baseline = 0, delta }: Strip): string {
   if (delta === undefined) return "";
   const whole = Math.abs(value - baseline);
@@ -342,7 +342,7 @@ function completeness({ method, value = 0, baseline = 0, delta }: Strip): string
 
 const percentOf = (share: number): string => (Number.isNaN(share) ? "–" : signed(share));
 
-/** What is to be known of a method's numbers, after its name. */
+/** The note on a method's numbers that follows its name. */
 function about({ norm, rows, from_baseline, steps, layer, window }: Strip): string {
   return [
     norm === "weight" && `weights from ${rows && rows.length > 3 ? "all positions" : `position ${rows?.join(", ")}`}`,

@@ -22,7 +22,7 @@ import css from "./one-method.css";
 
 const STYLES = ["background", "bars"] as const;
 
-/** What is shown of a token: which input it is, and which output. */
+/** A shown token: its index among the inputs, and among the outputs. */
 interface Place {
   input: number | null;
   output: number | null;
@@ -137,7 +137,7 @@ export class OneMethodView extends PanelView<SaliencyState, SaliencyFigure> {
     return this.figure.outputs[this.current] as Output;
   }
 
-  /** What is added by each input; NaN where it was not read. */
+  /** The contribution of each input; NaN if it was not read. */
   private get scaled(): Scaled | undefined {
     const { attributions, outputs } = this.figure;
     return this.host.blob(attributions, (bytes) => new Scaled(bytes, outputs.length));
@@ -194,7 +194,7 @@ export class OneMethodView extends PanelView<SaliencyState, SaliencyFigure> {
     this.flow.mark(this.pointed, chosen);
   }
 
-  /** Of the sum of absolute values, with their signs; NaN for what was not read or is left out. */
+  /** The signed shares of the sum of absolute values; NaN for inputs that were not read or are left out. */
   private shares(row: Float32Array): Float32Array {
     const counted = row.map((value, input) => (this.figure.ignored.includes(input) ? Number.NaN : value));
     const sum = counted.reduce((sum, value) => sum + (Number.isNaN(value) ? 0 : Math.abs(value)), 0) || 1;
@@ -245,7 +245,7 @@ export class OneMethodView extends PanelView<SaliencyState, SaliencyFigure> {
     return sorted.map(({ share, input }) => [named(this.inputs, input), ` ${signed(share)}`]);
   }
 
-  /** What a token adds, where one is pointed at that was read. */
+  /** The contribution of the token that is pointed at, if it was read. */
   private pointedReading(scaled: Scaled): Part {
     const input = this.places(this.figure)[this.pointed ?? -1]?.input ?? null;
     if (input === null) return "";
