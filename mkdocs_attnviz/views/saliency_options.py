@@ -40,22 +40,7 @@ Single = Literal[
     "feature_ablation",
 ]
 """Methods that may stand alone."""
-Name = Literal[
-    "attention",
-    "rollout",
-    "value_weighted",
-    "gradient_norm",
-    "saliency",
-    "input_x_gradient",
-    "integrated_gradients",
-    "deep_lift",
-    "gradient_shap",
-    "guided_backprop",
-    "deconvolution",
-    "layer_gradient_x_activation",
-    "occlusion",
-    "feature_ablation",
-]
+Name = Literal["attention", "rollout", "value_weighted", "gradient_norm", Single]
 """Methods that may stand in a list."""
 ATTENTION = ("attention", "rollout", "value_weighted")
 """The ways to make one number for each token of attention. They do not know which output is asked about."""
