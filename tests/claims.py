@@ -1,4 +1,4 @@
-"""What the pages of the example site say about their figures and the blocks cannot claim themselves (`expect`).
+"""Statements of the example site's pages about their figures that the blocks cannot claim themselves (`expect`).
 
 Each is a check of the drawn figure's own numbers.
 """

@@ -369,6 +369,22 @@ def there_and_back(page) -> None:
         page.get_by_role("heading", name="Start").wait_for()
 
 
+@pytest.fixture
+def figure(built, open_page):
+    """`figure(id, …)` → page and figure, drawn, of the page that the test file has `built`; the console stays empty."""
+    said = []
+
+    def figure(name, **options):
+        page = open_page(built.folder / "site" / "index.html", **options)
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        draw_all(page)
+        return page, page.locator(f"#{name} attn-viz, attn-viz#{name}").first
+
+    yield figure
+    assert said == []
+
+
 # MkDocs' own search, on `file://`; the PyData theme, on a reader's first visit.
 NOT_OURS = ("Failed to construct 'Worker'", "Got invalid theme mode: . Resetting to auto.")
 

@@ -550,7 +550,7 @@ def test_what_a_figure_shows_of_the_model(characters):
 
 
 def test_claims_about_units(characters):
-    """What is claimed of a figure is compared with the true values; correlations are those of the second half."""
+    """Claims about a figure are compared with the true values; correlations are those of the second half."""
     from mkdocs_attnviz.views.claims import judge
 
     entry = captured(*characters, TEXT, find="quotes", keep=20, units=[9])

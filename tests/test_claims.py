@@ -266,7 +266,7 @@ def test_a_token_that_is_none_or_not_one(written, told):
 
 
 def test_a_word_s_weight_is_that_of_its_pieces_together():
-    """As `merge_words` reads it: the mean over pieces that attend, the sum over pieces that are attended to."""
+    """A word is read as `merge_words` reads it: the mean over pieces that attend, the sum over those attended to."""
     weights = np.array([[[0.1, 0.2, 0.7], [0.5, 0.1, 0.4], [0.3, 0.3, 0.4]]])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -11,7 +11,7 @@ STATIC = ROOT / "mkdocs_attnviz" / "static"
 MOST = {"attnviz.js": 54_500, "attnviz-all.js": 76_000}
 """Gzipped bytes of what a page loads: one script for views of attention, one for most views."""
 MOST |= dict.fromkeys((f"attnviz-{path.stem}.js" for path in (ROOT / "frontend/src/views/own").glob("*.ts")), 14_000)
-"""And the script of each view that has its own, which a page loads after the second one."""
+"""The own script of a view has a limit, too; a page loads it after the second one."""
 
 
 def test_the_bundles_are_up_to_date(tmp_path):

@@ -373,7 +373,7 @@ def test_without_the_head_below_the_induction_head_is_lost(built, open_page):
 EVERY = [name for name, view in VIEWS.items() if not view.capture.attention]
 CHANGE = "interventions: [{layer: 0, heads: [1, 2], neurons: [3, 5]}]"
 NUMBERS = {"sublayers": "ablate: zero"}
-"""What a view asks for so that it has numbers that a change of the model changes."""
+"""The keys by which a view gets numbers that a change of the model changes."""
 
 
 @pytest.fixture(scope="module")

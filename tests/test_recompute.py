@@ -90,7 +90,7 @@ def forged(entry):
 
 
 def listed(blob):
-    """What a blob has as JSON, or None if it has numbers."""
+    """Return the JSON of a blob, or None if it holds numbers."""
     try:
         return json_of(blob)
     except ValueError:

@@ -15,7 +15,7 @@ import pytest
 import tiny_models
 import torch
 import transformers
-from conftest import INDUCTION, ROOT, Site, draw_all
+from conftest import INDUCTION, ROOT, Site
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from mkdocs_attnviz.block.parse import parse
@@ -552,22 +552,6 @@ ignore_tokens: [special]
 id: date
 ```
 """
-
-
-@pytest.fixture
-def figure(built, open_page):
-    """`figure(id, …)` → page and figure, drawn; nothing may be written to the console."""
-    said = []
-
-    def figure(name, **options):
-        page = open_page(built.folder / "site" / "index.html", **options)
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        draw_all(page)
-        return page, page.locator(f"#{name} attn-viz, attn-viz#{name}").first
-
-    yield figure
-    assert said == []
 
 
 def settled(element):

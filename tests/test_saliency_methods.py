@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from conftest import INDUCTION, ROOT, Site, draw_all
+from conftest import INDUCTION, ROOT, Site
 
 from mkdocs_attnviz.block.parse import parse
 from mkdocs_attnviz.block.problem import BlockError
@@ -109,7 +109,7 @@ def logits_of(name, logits):
 
 
 def close(one, other):
-    """Whether a stored strip is another one: 16-bit steps of the largest value, and a float's own rounding."""
+    """Return whether a stored strip is another one within 16-bit steps of the largest value and a float's rounding."""
     return np.abs(one - other).max() <= 5e-5 * np.abs(other).max()
 
 
@@ -309,7 +309,7 @@ def test_a_translation_has_the_cross_attention_over_its_input(loaded):
 
 
 def test_a_classifier_that_reads_all_tokens_has_the_mean_of_all_rows(loaded):
-    """Which rows a head reads is found by gradients: GPT-2's classifier reads the last token, a mean pool reads all."""
+    """Gradients find the rows that a head reads: GPT-2's classifier reads the last token, a mean pool reads all."""
     from mkdocs_attnviz.models.probing.attention_strips import rows_read
 
     model = loaded("reviews")
@@ -466,22 +466,6 @@ def built(tmp_path_factory, shared_cache):
     built = site.build()
     assert built.alerts() == [], built.log
     return built
-
-
-@pytest.fixture
-def figure(built, open_page):
-    """`figure(id, …)` → page and figure, drawn; nothing may be written to the console."""
-    said = []
-
-    def figure(name, **options):
-        page = open_page(built.folder / "site" / "index.html", **options)
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        draw_all(page)
-        return page, page.locator(f"#{name} attn-viz, attn-viz#{name}").first
-
-    yield figure
-    assert said == []
 
 
 def change(element, state):

@@ -278,7 +278,7 @@ def test_word_boundaries_are_those_of_a_browser():
 
 
 def test_plain_words_need_no_tables_of_unicode():
-    """What is told of ASCII words without the package `regex` is what it tells, and the import is spared."""
+    """The boundaries of ASCII words are those that the package `regex` finds, without its import."""
     pairs = map("".join, product(map(chr, range(128)), repeat=2))
     for text in [*pairs, *map("".join, product(" ab9_.'", repeat=4))]:
         assert word_boundaries.boundaries(text) == {match.start() for match in BOUNDARY.finditer(text)}, text

@@ -3,7 +3,7 @@ import type { Scheme } from "../element/scheme.js";
 import { headColor } from "../lib/palette.js";
 import type { Pen, SvgPen } from "./svg.js";
 
-/** By layer and gate: how often each unit's gate is left-saturated, and how often it is right-saturated. */
+/** The fractions of tokens at which each unit's gate is left-saturated and right-saturated, by layer and gate. */
 export type Saturation = Record<string, Record<string, [left: number[], right: number[]]>>;
 
 /** One unit's gates. */

@@ -46,7 +46,7 @@ const READABLE = 4.5;
 interface Lists {
   /** The numbers of the units that are kept: the best first, or in their order. */
   units: number[];
-  /** With something to find: correlations on the half by which units were chosen, and on the other. */
+  /** The correlations on the half by which units were chosen, and on the other; absent if nothing is looked for. */
   chosen?: number[];
   told?: number[];
 }
