@@ -125,9 +125,14 @@ def run(
     return default().wait(default().start(*command, cwd=cwd or Path.cwd(), env=environment, input=input))
 
 
-def path_with(folder: Path) -> str:
-    """Return a `PYTHONPATH` with one more folder, which comes first."""
-    return os.pathsep.join([str(folder), *python_path(os.environ)])
+READING = "reading"
+"""The folder in `PYTHONPATH` by which the process that reads a site of MkDocs is a fork (`warm_workers`)."""
+
+
+def path_with(folder: Path, workers: bool = True) -> str:
+    """Return a `PYTHONPATH` with one more folder, which comes first; without `workers`, no worker is a fork."""
+    others = [path for path in python_path(os.environ) if workers or Path(path).name == READING]
+    return os.pathsep.join([str(folder), *others])
 
 
 def python_path(environment: Mapping[str, str]) -> list[str]:

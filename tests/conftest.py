@@ -164,17 +164,19 @@ def session_folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session", autouse=True)
 def python_path(session_folder, request) -> str | None:
     """What `PYTHONPATH` was before it let workers be forks of one that has imported torch."""
+    before = os.environ.get("PYTHONPATH")
     if request.config.option.quick or request.config.option.all_architectures:  # which start no worker
-        return os.environ.get("PYTHONPATH")
+        return before
+    from mkdocs_attnviz.cli.site_blocks import BUILD
     from mkdocs_attnviz.models.engine.client import ALLOCATION, WORKER
     from mkdocs_attnviz.models.engine.environment import worker_environment
 
-    return warm_workers.install(
-        session_folder / "warm",
-        WORKER,
-        lambda: ALLOCATION | worker_environment(os.environ),
-        os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid(),
-    )
+    run = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
+    reading, worker = session_folder / "warm" / commands.READING, session_folder / "warm" / "worker"
+    warm_workers.install(reading, BUILD.format(tool="mkdocs"), warm_workers.READING_MODULES, run)
+    environment = lambda: ALLOCATION | worker_environment(os.environ)  # noqa: E731
+    warm_workers.install(worker, WORKER, warm_workers.WORKER_MODULES, run, environment)
+    return before
 
 
 @pytest.fixture(scope="module")

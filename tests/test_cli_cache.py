@@ -81,7 +81,9 @@ class Project:
         block = self.folder.parent / "no-torch"
         block.mkdir(exist_ok=True)
         (block / "torch.py").write_text(NO_TORCH)
-        environment = os.environ | self.environment | ({} if models else {"PYTHONPATH": str(block)})
+        environment = os.environ | self.environment
+        if not models:
+            environment["PYTHONPATH"] = commands.path_with(block, workers=False)
         return commands.run("mkdocs_attnviz", *map(str, arguments), cwd=self.folder, env=environment)
 
     def json(self, *arguments, **options):

@@ -1,4 +1,4 @@
-"""Workers of a test run, which are forks of one process that has imported torch: they live and die as real ones do."""
+"""Processes of a test run that are forks of one which has imported all they need: they live and die as real ones do."""
 
 import contextlib
 import os
@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import commands
 import pytest
 from conftest import INDUCTION, PATIENCE
 
@@ -67,6 +68,17 @@ def test_it_ends_as_its_fork_ends(worker):
     os.kill(fork, signal.SIGKILL)
     with pytest.raises(WorkerDied, match="killed \\(signal 9\\)"):
         worker._receive(PATIENCE)
+
+
+def test_a_site_is_read_by_a_fork(site):
+    """A command reads a site of MkDocs in a process of its own, with the site's folder and hooks."""
+    site.config["hooks"] = ["hook.py"]
+    (site.folder / "hook.py").write_text("import sys\ndef on_config(config):\n    print(sys.orig_argv, sys.argv)\n")
+    site.write("index.md", f"```attention\nmodel: {INDUCTION}\ntext: a cat\n```\n")
+    told = commands.run("mkdocs_attnviz", "status", "-f", str(site.configure()))
+    assert told.returncode == 0, told.stderr
+    assert "1 block on 1 page" in told.stdout
+    assert f"/{commands.READING}'] ['-c', 'build', " in told.stderr
 
 
 def test_another_environment_is_a_process_of_its_own(tmp_path, monkeypatch):

@@ -5,6 +5,8 @@ of pytest lasts, `PYTHONPATH` names a folder whose `sitecustomize` turns a worke
 stand-in: it hands its pipes to the warm process, which forks, and ends as the fork ends. A worker that is started with
 any other environment than the run's, or in another way than the build's, is none of this and imports torch itself.
 So does one of a test with the fixture `cold_workers`: what is about processes is tested with real ones.
+
+In the same way, the process by which a command reads a site of MkDocs is a fork of one that has imported MkDocs.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 HUB = {"HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_ENDPOINT"}
@@ -31,46 +33,59 @@ FREE = {"PATH", "PYTHONPATH", "PWD", "OLDPWD", "COLUMNS", *HUB, *BY_MODULES}
 """Variables that may differ: nothing that has been imported depends on them. A fork gets its stand-in's `sys.path`."""
 LONGEST = 90
 """Characters of a folder in which there can be a socket."""
-WARM = [
+WORKER_MODULES = [
     *("mkdocs_attnviz.models.engine.worker", "mkdocs_attnviz.models.captures.attention"),
     *("transformers.models.bert.modeling_bert", "transformers.models.bert.tokenization_bert"),
     *("transformers.models.gpt2.modeling_gpt2", "captum.attr", "sklearn"),
 ]
 """Modules that most workers import."""
+READING_MODULES = [
+    *("mkdocs.__main__", "mkdocs.commands.build", "mkdocs.contrib.search", "mkdocs_attnviz.hosts.mkdocs"),
+    *("pymdownx.superfences", "markdown.extensions.toc", "markdown.extensions.tables"),
+]
+"""Modules that MkDocs imports for most sites."""
+START = ("PYTHON", "LANG", "LC_", "TZ", "LD_", "MALLOC_")
+"""Beginnings of the variables that Python reads when it starts."""
 SITECUSTOMIZE = """\
 import importlib.machinery, importlib.util, os, sys
 here = os.path.dirname(os.path.abspath(__file__))
-with open(os.path.join(here, "worker.txt")) as file:
-    is_worker = sys.orig_argv[1:] == ["-c", file.read()]
-if is_worker:
+with open(os.path.join(here, "code.txt")) as file:
+    is_one = sys.orig_argv[1:3] == ["-c", file.read()]
+if is_one:
     spec = importlib.util.spec_from_file_location("warm_workers", {source!r})
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     module.stand_in(here)
-others = [folder for folder in sys.path if os.path.abspath(folder) != here]
-spec = importlib.machinery.PathFinder.find_spec("sitecustomize", others)
+places = [os.path.abspath(folder) for folder in sys.path]
+spec = importlib.machinery.PathFinder.find_spec("sitecustomize", sys.path[places.index(here) + 1 :])
 if spec:
     spec.loader.exec_module(importlib.util.module_from_spec(spec))
 """
-"""The module also runs the environment's own `sitecustomize`, which it hides."""
+"""The module also runs the next `sitecustomize`, which it hides."""
 
 
-def install(folder: Path, worker: str, environment: Callable[[], Mapping[str, str]], run: int) -> str | None:
-    """Let workers of this process and its children be forks, and return what `PYTHONPATH` was.
+def install(
+    folder: Path,
+    code: str,
+    modules: Sequence[str],
+    run: int,
+    environment: Callable[[], Mapping[str, str]] | None = None,
+) -> None:
+    """Let processes that run `code`, started by this one and its children, be forks of one that has imported `modules`.
 
-    `worker` is the code by which a build starts one, `environment` what it then gives to it, and `run` the process
-    with which the warm one ends. Several processes of a run share a folder.
+    `environment` returns what they are started with; where it is not given, only variables that Python itself reads
+    must be the same. `run` is the process with which the warm one ends. Several processes of a run share a folder.
     """
     before = os.environ.get("PYTHONPATH")
     if sys.platform != "linux" or len(str(folder)) > LONGEST:
-        return before
+        return
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(folder), before]))
-    folder.mkdir(exist_ok=True)
-    about = {"run": run, "prefix": sys.prefix, "environment": fixed(environment())}
-    write(folder / "worker.txt", worker)
+    folder.mkdir(parents=True, exist_ok=True)
+    about = {"run": run, "prefix": sys.prefix, "modules": list(modules), "all": environment is not None}
+    about["environment"] = fixed(environment() if environment else os.environ, about["all"])
+    write(folder / "code.txt", code)
     write(folder / "run.json", json.dumps(about))
     write(folder / "sitecustomize.py", SITECUSTOMIZE.format(source=__file__))
-    return before
 
 
 def write(path: Path, text: str) -> None:
@@ -84,7 +99,7 @@ def stand_in(folder: str) -> None:
     """Be the worker that a fork of the warm process is, and end as it ends; return if there can be no such fork."""
     where = Path(folder)
     run = json.loads((where / "run.json").read_text())
-    if sys.prefix != run["prefix"] or fixed(os.environ) != run["environment"]:
+    if sys.prefix != run["prefix"] or fixed(os.environ, run["all"]) != run["environment"]:
         return
     with contextlib.suppress(FileExistsError):
         (where / "started").touch(exist_ok=False)
@@ -94,7 +109,8 @@ def stand_in(folder: str) -> None:
             subprocess.Popen(command, cwd=folder, start_new_session=True, **pipes)
     with socket.socket(socket.AF_UNIX) as warm:
         connect(warm, where / "socket")
-        job = {"folder": str(Path.cwd()), "environment": dict(os.environ), "path": [part for part in sys.path if part]}
+        job = {"folder": str(Path.cwd()), "environment": dict(os.environ), "arguments": sys.orig_argv[3:]}
+        job["path"] = [part for part in sys.path if part]
         content = json.dumps(job).encode()
         socket.send_fds(warm, [len(content).to_bytes(4, "big")], [0, 1, 2])
         warm.sendall(content)
@@ -106,8 +122,10 @@ def stand_in(folder: str) -> None:
     os._exit(status)
 
 
-def fixed(environment: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if name not in FREE}
+def fixed(environment: Mapping[str, str], every: bool) -> dict[str, str]:
+    """Return the variables that must be the same: every one that is not free, or those that Python reads."""
+    names = {name for name in environment if every or name.startswith(START)} - FREE
+    return {name: environment[name] for name in sorted(names)}
 
 
 def connect(warm: socket.socket, path: Path) -> None:
@@ -127,18 +145,18 @@ def connect(warm: socket.socket, path: Path) -> None:
 
 def serve(folder: Path) -> None:
     """Fork a worker for each stand-in, until the run of pytest has ended."""
-    run, code = json.loads((folder / "run.json").read_text())["run"], (folder / "worker.txt").read_text()
+    about, code = json.loads((folder / "run.json").read_text()), (folder / "code.txt").read_text()
     with socket.socket(socket.AF_UNIX) as door:
         door.bind(str(folder / "socket"))
         door.listen(100)
         door.settimeout(1)
-        for name in WARM:
+        for name in about["modules"]:
             importlib.import_module(name)
-        # transformers compiles a thousand regular expressions at the first model, whichever it is
-        importlib.import_module("transformers.conversion_mapping").get_checkpoint_conversion_mapping("bert")
+        if conversion := sys.modules.get("transformers.conversion_mapping"):
+            conversion.get_checkpoint_conversion_mapping("bert")  # compiles a thousand expressions for all models
         gc.collect()
         gc.freeze()  # a fork then shares their memory
-        while alive(run):
+        while alive(about["run"]):
             with contextlib.suppress(TimeoutError):
                 connection, _ = door.accept()
                 if os.fork() == 0:
@@ -182,7 +200,14 @@ def attend(stand_in: socket.socket, code: str) -> None:
     os._exit(0)
 
 
-def become(code: str, pipes: list[int], folder: str, environment: dict[str, str], path: list[str]) -> None:
+def become(
+    code: str,
+    pipes: list[int],
+    folder: str,
+    environment: dict[str, str],
+    path: list[str],
+    arguments: list[str],
+) -> None:
     """Be a process that has been started with this code."""
     os.setsid()
     for number, pipe in enumerate(pipes):
@@ -191,11 +216,12 @@ def become(code: str, pipes: list[int], folder: str, environment: dict[str, str]
     hub = {name: os.environ.get(name) for name in HUB}
     os.environ.clear()
     os.environ.update(environment)
-    if hub != {name: os.environ.get(name) for name in HUB}:
-        importlib.reload(importlib.import_module("huggingface_hub.constants"))
+    constants = sys.modules.get("huggingface_hub.constants")
+    if constants and hub != {name: os.environ.get(name) for name in HUB}:
+        importlib.reload(constants)
     os.chdir(folder)
     sys.path[:] = path
-    sys.argv[:] = ["-c"]
+    sys.argv[:] = ["-c", *arguments]
     status = 1
     try:
         exec(code, {"__name__": "__main__"})
