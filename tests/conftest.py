@@ -55,8 +55,14 @@ def pytest_configure(config):
         config.pluginmanager.register(quick.Quick())
 
 
+LONG = ("test_installed", "test_ray", "test_recipes", "test_faults", "test_webkit", "test_layout")
+"""Files with tests that take half a minute."""
+
+
 def pytest_collection_modifyitems(config, items):
+    """Leave out architectures that need not be tested, and begin with long tests: at the end others would wait."""
     architectures.select(config, items)
+    items.sort(key=lambda item: item.path.stem not in LONG)
 
 
 def pytest_sessionfinish(session):
