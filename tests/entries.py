@@ -1,4 +1,4 @@
-"""What a cache's folder and a built page hold, read back for a test; and a process that may not write there."""
+"""Contents of a cache's folder and of a built page, read back for a test; and a process that may not write there."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def entries(folder: Path) -> dict[str, Entry]:
 
 
 def leftovers(folder: Path) -> list[Path]:
-    """What writers have left half-done."""
+    """Return the files that writers have left half-done."""
     return sorted(folder.rglob("*.tmp"))
 
 
@@ -61,7 +61,7 @@ def _inflated(blob: bytes) -> np.ndarray:
 
 
 def alike(some: list[np.ndarray], others: list[np.ndarray]) -> bool:
-    """To one step of 255: batches and threads change the order of sums."""
+    """Compare weights to one step of 255: batches and threads change the order of sums."""
     return len(some) == len(others) and all(
         one.shape == other.shape and np.abs(one - other).max() <= 1 for one, other in zip(some, others, strict=True)
     )

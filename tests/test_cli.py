@@ -153,7 +153,7 @@ def test_run_computes_what_is_missing(attnviz, mkdocs_yml, tmp_path, shared_cach
 
 
 def test_run_without_a_configuration(attnviz, tmp_path):
-    """For a folder of notes; files can be named, too."""
+    """A folder of notes may be given; files can be named, too."""
     (tmp_path / "a.md").write_text(fence("text: a"))
     (tmp_path / "b.md").write_text("Nothing.")
     (tmp_path / "c.txt").write_text(BAD)
@@ -287,7 +287,7 @@ def test_completion_is_the_shells_own(shell):
 
 
 def test_bash_completes_commands(tmp_path):
-    """As bash does it: the script is read, then its function is called for what is typed."""
+    """Complete as bash does it: the script is read, then its function is called for what is typed."""
     script = """
     source <("$0" completion bash)
     COMP_WORDS=(attnviz st) COMP_CWORD=1

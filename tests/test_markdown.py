@@ -22,7 +22,7 @@ BLOCK = f"```attention\nmodel: {MINILM}\ntext: The cat sat on the mat\n```\n"
 
 @pytest.fixture(autouse=True)
 def a_folder_of_its_own(tmp_path, monkeypatch):
-    """Where nothing is said, lock file and cache are made in the present folder."""
+    """Lock file and cache are made in the present folder by default."""
     monkeypatch.chdir(tmp_path)
 
 
