@@ -269,12 +269,16 @@ def browser():
 
 
 @contextlib.contextmanager
-def served(folder: Path, csp: str | None = None) -> Iterator[str]:
-    """A static server on a free port of this machine; yields its URL. The benchmarks use it, too."""
+def served(folder: Path, csp: str | None = None, charset: str | None = None) -> Iterator[str]:
+    """A static server on a free port of this machine; yields its URL. The benchmarks use it, too. `charset` is what it
+    declares of scripts."""
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
+        extensions_map = http.server.SimpleHTTPRequestHandler.extensions_map | (
+            {".js": f"text/javascript; charset={charset}"} if charset else {}
+        )
 
         def end_headers(self) -> None:
             if csp:

@@ -48,12 +48,17 @@ def weights(built: Built, page: str = "index.html") -> list[np.ndarray]:
 
 
 def _bytes(built: Built, layer: dict[str, str]) -> np.ndarray:
-    coded = layer.get("data")
-    if coded is None:
-        (path,) = (built.folder / "site").rglob(layer["file"])
-        parts = re.fullmatch(r'attnvizData\("(.*)"\)\n', path.read_text())[1].split('","')
-        coded = parts[layer.get("part", 0)]
-    return _inflated(base64.b64decode(coded))
+    if "data" in layer:
+        return _inflated(base64.b64decode(layer["data"]))
+    (path,) = (built.folder / "site").rglob(layer["file"])
+    return _inflated(data_file_parts(path)[layer.get("part", 0)])
+
+
+def data_file_parts(path: Path) -> list[bytes]:
+    """The parts of a data file, unpacked."""
+    packed = re.fullmatch(rb'attnvizData\("([^\n\r"\\]*)"\)\n', path.read_bytes())[1]
+    parts = packed.split(b"=,")
+    return [re.sub(rb"(?s)=(.)", lambda match: bytes([match[1][0] ^ 64]), part) for part in parts]
 
 
 def _inflated(blob: bytes) -> np.ndarray:

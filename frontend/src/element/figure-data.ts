@@ -1,10 +1,10 @@
 /** Written by `python tests/figure_types.py` from what `mkdocs_attnviz/views/` declares: do not edit. */
 
-/** Deflated bytes: as base64, or as the script that holds it. */
+/** Deflated bytes: as base64, or as the file that holds them. */
 export interface Blob {
   data?: string;
   file?: string;
-  /** The index among the parts of the script; 0 if absent. */
+  /** The index among the parts of the file; 0 if absent. */
   part?: number;
 }
 
