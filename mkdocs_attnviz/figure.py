@@ -32,7 +32,7 @@ from mkdocs_attnviz.data_file import data_file
 from mkdocs_attnviz.provenance import provenance
 from mkdocs_attnviz.publishing import printable
 from mkdocs_attnviz.views import VIEWS, block_of
-from mkdocs_attnviz.views.drawing import Drawing, Picture, bytes_of, fits_page, is_flat
+from mkdocs_attnviz.views.drawing import Drawing, Picture, bytes_of, data_size, fits_page, is_flat
 from mkdocs_attnviz.views.figure_data import Provenance
 from mkdocs_attnviz.views.svg.document import titled
 from mkdocs_attnviz.views.verdict import Verdict
@@ -128,6 +128,18 @@ class AssetFolder(Assets):
                 write_atomically(path, content)
         except OSError as error:
             raise BlockError(f"Its file {name} cannot be written into the site ({error.strerror}).") from None
+
+
+class MeasuredAssets(AssetFolder):
+    """The places of data in no folder: nothing is written, but the bytes of the files are counted."""
+
+    def __init__(self) -> None:
+        super().__init__(Path(), "")
+        self.sizes: dict[str, int] = {}
+        """The size of each file in bytes, by its name."""
+
+    def _write(self, name: str, content: bytes) -> None:
+        self.sizes[name] = len(content)
 
 
 def mend(folder: Path) -> Iterator[str]:
@@ -241,6 +253,18 @@ class Figure:
         """
         for name in self.scripts:
             _script(name)
+
+    @property
+    def site_size(self) -> int:
+        """The number of bytes that the figure adds to a site: its HTML and its data files, without shared scripts."""
+        assets = MeasuredAssets()
+        return len(self.html("attnviz-1", assets).encode()) + sum(assets.sizes.values())
+
+    @property
+    def blob_size(self) -> int:
+        """The number of deflated bytes of data, most of `site_size` in a large figure, without encoding anything."""
+        drawn = [(self.drawing, self.entry), *([] if self.before is None else [self.before])]
+        return sum(data_size(drawing.data, entry) for drawing, entry in drawn)
 
     @property
     def sentence(self) -> str:
