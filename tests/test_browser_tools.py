@@ -243,7 +243,8 @@ def test_what_a_faded_sink_takes_is_pale_and_the_rest_has_the_scale(view, tmp_pa
     if view == "matrix":
         assert found["fade"]["right"] > 4 * found["show"]["right"]
     legend = page.locator("attn-viz .legend").first.inner_text()
-    assert "without the sink “t0”, " + ("scaled to the largest" if view == "model" else "the rest renormalised") in legend
+    rest = "scaled to the largest" if view == "model" else "the rest renormalised"
+    assert f"without the sink “t0”, {rest}" in legend
 
 
 @pytest.mark.parametrize(
