@@ -232,7 +232,13 @@ def test_state_can_be_set_and_is_checked(show):
         "merge_words": False,
         "beside": None,
     }
-    assert state(page) == expected | {"special_tokens": True, "contrast": 1, "min_weight": None, "mass": None}
+    assert state(page) == expected | {
+        "special_tokens": True,
+        "sink": "show",
+        "contrast": 1,
+        "min_weight": None,
+        "mass": None,
+    }
     for bad in (
         {"layer": 9},
         {"heads": []},

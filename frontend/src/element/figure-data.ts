@@ -252,6 +252,8 @@ export interface Stack {
   /** True if no token can attend to a later one. */
   causal?: boolean;
   layers: LayerSource[];
+  /** The columns that are attention sinks; in views that can leave them out. */
+  sink?: number[];
   /** The largest weights of every head on a coarse grid. */
   overview?: Blob;
   /** The pattern of each head, nine bytes a head (`views/attention/patterns.py`). */
@@ -278,6 +280,7 @@ export interface FirstState {
   merge_words?: boolean;
   /** Shown, or left out. */
   special_tokens?: boolean;
+  sink?: "show" | "fade" | "leave_out";
   contrast?: number;
   /** The least weight that is drawn. Of this and `mass` at most one is set. */
   min_weight?: number | null;
