@@ -54,6 +54,7 @@ class _Neurons(_Strict):
 class _Layer(_Strict):
     layer: Number
     heads: Annotated[int, Field(ge=1, le=1024)]
+    kv_heads: Annotated[int, Field(ge=1, le=1024)] | None = None
     values: bool = False
     rollout: bool = False
     neurons: _Neurons | None = None

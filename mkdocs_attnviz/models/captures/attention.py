@@ -162,7 +162,7 @@ def _stack(stack: Stack, example: Example, number: int, stored: dict[int, Stored
     blobs: dict[str, PendingBlob] = {}
     for layer, steps_of_layer in zip(stack.layers, steps, strict=True):
         blobs[str(layer.layer)] = start_encoding(encoding.weights_blob, steps_of_layer)
-        meta: dict[str, Any] = {"layer": layer.layer, "heads": layer.heads}
+        meta: dict[str, Any] = layer.meta
         moved = stored[layer.call].norms
         if moved is not None:
             values = np.zeros((layer.heads, cols + stack.sink), np.float32)
