@@ -10,6 +10,7 @@ from test_views import TOKENS, block, draw, softmax
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.cache.entry_schema import fault
 from mkdocs_attnviz.models.captures.own_arrays import LayerTensors, TokenRow, entry
+from mkdocs_attnviz.models.comparison import difference
 from mkdocs_attnviz.views import VIEWS
 from mkdocs_attnviz.views.attention.shared_keys import common_groups, kv_heads, sharing
 
@@ -72,6 +73,8 @@ def test_an_entry_of_an_earlier_version_has_no_groups(grouped):
     old = Entry.from_bytes(grouped.to_bytes())
     for layer in old.meta["stacks"]["self"]["layers"]:
         del layer["kv_heads"]
+    assert difference(old, grouped) == "", "it is no other result"
+    assert "`stacks`" in difference(grouped, old)
     assert not fault(old.meta, old.blobs)
     made = draw(old, view="model")
     assert "share" not in made.sentence
