@@ -20,6 +20,8 @@ from mkdocs_attnviz.weight_rounding import intervals
 STEPS = 4  # of 255: the tolerance of a stored weight
 SHARE = 0.02  # of the largest number of the same list or array: the tolerance of a number
 NOT_COMPARED = ("key", "made_with")
+ADDED = ("kv_heads",)
+"""Parts of a header that entries of earlier versions lack, though their keys are the same."""
 UNSTABLE = ("cluster",)
 """Lists whose order may change with a last bit."""
 PAIRED = {"top": ("probabilities", "values")}
@@ -218,6 +220,7 @@ def _unlike(one: Any, other: Any, room: float = 0.0) -> str:
     if isinstance(one, _Top) and isinstance(other, _Top):
         return "" if _same_top(one, other) else "list of what is likeliest"
     if isinstance(one, dict) and isinstance(other, dict):
+        other = {name: value for name, value in other.items() if name in one or name not in ADDED}
         if one.keys() != other.keys():
             return f"`{min(one.keys() ^ other.keys())}`"
         return next((f"`{name}`" for name in one if _unlike(one[name], other[name], room)), "")
