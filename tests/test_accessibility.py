@@ -44,6 +44,7 @@ FIRST = {
     "sublayers": ".strips",
     "heads": ".head-stage",
     "cells": ".running",
+    "mask": ".heat-map",
 }
 """Where the keyboard goes first in a figure; in the others to the first token of their text."""
 TEXT_PIECE = 'StaticText "'
@@ -147,6 +148,7 @@ CHANGED = {
     "sublayers": {"change": "swap"},
     "heads": {"show": "grid", "color": "entropy"},
     "cells": {"layer": 1, "units": [5, 9], "token": 2},
+    "mask": {"layer": 1},
     "compared": {"position": 3, "before": True},
     "methods": {"by": "sentence", "compare": "deletion", "selected": None},
 }
