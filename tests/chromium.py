@@ -22,7 +22,7 @@ FLAGS = [
     "--disable-sync",
 ]
 PACKAGES = ["chromium-headless-shell", "firefox-esr", "webkit2gtk-driver", "xvfb", "fonts-noto-core"]
-"""What Debian calls the browsers and what they need."""
+"""Debian's packages of the browsers and of what they need."""
 
 
 def shell() -> str | None:
@@ -67,6 +67,8 @@ def install() -> None:
         environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
         for command in (["update"], *(["install", "-y", package] for package in PACKAGES)):  # one may be lacking
             subprocess.run(["apt-get", "-qq", *command], env=environment, stdout=subprocess.DEVNULL)
+        if not system():
+            subprocess.run(["apt-get", "-qq", "install", "-y", "chromium"], env=environment, stdout=subprocess.DEVNULL)
     if not system():
         subprocess.run([sys.executable, "-m", "playwright", "install", "chromium"], check=True)
 
