@@ -21,7 +21,7 @@ from mkdocs_attnviz.models.captures import attention, scores
 from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.engine.client import Captured, ModelFailed, Refused, Worker
 from mkdocs_attnviz.models.engine.request import Request
-from mkdocs_attnviz.models.engine.worker import Shelf
+from mkdocs_attnviz.models.engine.worker import LoadedModels
 from mkdocs_attnviz.models.identity.reference import resolve
 from mkdocs_attnviz.models.inputs.examples import example
 from mkdocs_attnviz.models.inputs.tokens import Example, tokenize
@@ -397,10 +397,10 @@ def test_a_model_without_attention_is_refused_though_it_is_in_memory(tmp_path, t
     model = transformers.MambaForCausalLM(tiny_models.config("mamba"))
     model.save_pretrained(tmp_path)
     transformers.AutoTokenizer.from_pretrained(tokenizer_folder).save_pretrained(tmp_path)
-    shelf, wanted = Shelf(), ref(str(tmp_path))
-    shelf.get({"model": wanted}, "cpu", head=True, attention=False, changed=False)
+    kept, wanted = LoadedModels(), ref(str(tmp_path))
+    kept.get({"model": wanted}, "cpu", head=True, attention=False, changed=False)
     with pytest.raises(Unusable, match="has no attention to show: it is a state-space model"):
-        shelf.get({"model": wanted}, "cpu", head=True, attention=True, changed=False)
+        kept.get({"model": wanted}, "cpu", head=True, attention=True, changed=False)
 
 
 def test_pickled_weights_are_not_loaded(worker, make_model):

@@ -198,9 +198,9 @@ def test_whether_it_reads_ahead_is_asked_of_the_model_as_it_is(make_model):
     changes = [{"layer": layer, "heads": [0, 1, 2, 3], "scale": 0.0} for layer in (0, 1)]
     job = {"inputs": [[0, {"text": "a b c"}]], "interventions": changes, "batch_size": 1, "max_tokens": 9}
     job["corpus"] = False
-    shelf = worker.Shelf()
+    kept = worker.LoadedModels()
     with pytest.raises(Unusable, match="predicts no next token"):
-        list(worker._captured(shelf, {"model": loaded}, lambda *_: predictions.capture(Context(*_, {"top_k": 3})), job))
+        list(worker._captured(kept, {"model": loaded}, lambda *_: predictions.capture(Context(*_, {"top_k": 3})), job))
     assert loaded.reads_ahead
 
 

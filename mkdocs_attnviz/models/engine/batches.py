@@ -17,7 +17,7 @@ from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models import errors
 
 if TYPE_CHECKING:
-    from mkdocs_attnviz.models.engine.worker import Shelf
+    from mkdocs_attnviz.models.engine.worker import LoadedModels
     from mkdocs_attnviz.models.inputs.tokens import Example
     from mkdocs_attnviz.models.loading.loaded import Loaded
 
@@ -63,7 +63,7 @@ class Failed:
     """True if memory ran out, so that a smaller batch may succeed."""
 
 
-def run(shelf: Shelf, loaded: Loaded, capture: RunCapture, batch: dict[int, Example]) -> Iterator[Message]:
+def run(kept: LoadedModels, loaded: Loaded, capture: RunCapture, batch: dict[int, Example]) -> Iterator[Message]:
     """Yield the messages of one batch; it is split if the model must not see padding, or if the batch fails.
 
     Raises:
@@ -74,15 +74,15 @@ def run(shelf: Shelf, loaded: Loaded, capture: RunCapture, batch: dict[int, Exam
         loaded.batches = False
     if len(batch) > 1 and loaded.batches is False:
         for index in indices:
-            yield from run(shelf, loaded, capture, {index: batch[index]})
+            yield from run(kept, loaded, capture, {index: batch[index]})
         return
     yield {"event": "running", "indices": indices}, b""
     start = time.perf_counter()
-    outcome = _entries_of(shelf, loaded, capture, batch)
+    outcome = _entries_of(kept, loaded, capture, batch)
     if outcome is None:
-        yield from run(shelf, loaded, capture, batch)
+        yield from run(kept, loaded, capture, batch)
     elif isinstance(outcome, Failed):
-        yield from _run_less(shelf, loaded, capture, batch, outcome)
+        yield from _run_less(kept, loaded, capture, batch, outcome)
     else:
         seconds = (time.perf_counter() - start) / len(batch)
         for index, entry in zip(indices, outcome, strict=True):
@@ -95,7 +95,7 @@ def captured(index: int, entry: Entry, seconds: float) -> Message:
 
 
 def _entries_of(
-    shelf: Shelf, loaded: Loaded, capture: RunCapture, batch: dict[int, Example]
+    kept: LoadedModels, loaded: Loaded, capture: RunCapture, batch: dict[int, Example]
 ) -> Sequence[Entry] | Failed | None:
     """Return a batch's entries; None if this model's texts turn out to need separate passes.
 
@@ -110,23 +110,23 @@ def _entries_of(
         if loaded.batches is None and "stacks" in entries[0].meta and (padded := most_padded(batch)) is not None:
             loaded.batches = _same_weights(entries[padded], capture(loaded, [examples[padded]])[0])
         return None if loaded.batches is False and len(batch) > 1 else entries
-    except shelf.load.Unusable:
+    except kept.load.Unusable:
         raise
     except BaseException as error:
         if not costs_a_text(error):
             raise
-        return failure(shelf, loaded, examples[-1], error)
+        return failure(kept, loaded, examples[-1], error)
 
 
 def _run_less(
-    shelf: Shelf, loaded: Loaded, capture: RunCapture, batch: dict[int, Example], failed: Failed
+    kept: LoadedModels, loaded: Loaded, capture: RunCapture, batch: dict[int, Example], failed: Failed
 ) -> Iterator[Message]:
     """Run a failed batch again: in halves if memory ran out, otherwise text by text."""
     step = 1
     if failed.memory:
-        shelf.memory.free()
-        if shelf.keep_needed():  # the same batch may fit into the freed memory
-            yield from run(shelf, loaded, capture, batch)
+        kept.memory.free()
+        if kept.keep_needed():  # the same batch may fit into the freed memory
+            yield from run(kept, loaded, capture, batch)
             return
     if len(batch) == 1:
         yield refusal(next(iter(batch)), failed)
@@ -136,7 +136,7 @@ def _run_less(
         half = step * max(max(_length(example)) for example in batch.values()) ** 2
         loaded.fits = min(half, loaded.fits or half)
     for part in batches(batch, step, loaded):
-        yield from run(shelf, loaded, capture, part)
+        yield from run(kept, loaded, capture, part)
 
 
 def costs_a_text(error: BaseException) -> bool:
@@ -149,9 +149,9 @@ def panicked(error: BaseException) -> bool:
     return type(error).__name__ == "PanicException"
 
 
-def failure(shelf: Shelf, loaded: Loaded, example: Example | None, error: BaseException) -> Failed:
-    if shelf.memory.ran_out(error):
-        return Failed(Problem("text", "text", shelf.memory.too_long(loaded, example, error), trace(error)), memory=True)
+def failure(kept: LoadedModels, loaded: Loaded, example: Example | None, error: BaseException) -> Failed:
+    if kept.memory.ran_out(error):
+        return Failed(Problem("text", "text", kept.memory.too_long(loaded, example, error), trace(error)), memory=True)
     return Failed(problem_of(error))
 
 

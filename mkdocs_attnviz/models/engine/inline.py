@@ -34,7 +34,7 @@ def local_worker(timeout: float, environment: Mapping[str, str]) -> Worker:
 class InlineWorker(Worker):
     """A worker without a process. Its models stay in memory until it is closed."""
 
-    shelf: Any = None
+    kept: Any = None
     """The models in memory; None until the first is needed."""
 
     def start(self) -> None:
@@ -42,7 +42,7 @@ class InlineWorker(Worker):
 
     def close(self) -> None:
         """Forget the models."""
-        self.shelf = None
+        self.kept = None
 
     def hub_commit(self, model: ModelRef) -> str:
         """Return the commit of a model, by asking the hub.
@@ -57,8 +57,8 @@ class InlineWorker(Worker):
 
     def messages(self, job: dict[str, Any]) -> Iterator[tuple[dict[str, Any], bytes]]:
         """Yield all messages of the worker's code about a `capture_job`, except notes on its progress."""
-        self.shelf = self.shelf or _end().Shelf(self.note)
-        yield from _end().capture(self.shelf, json.loads(json.dumps(job)))  # in the form that it has after a pipe
+        self.kept = self.kept or _end().LoadedModels(self.note)
+        yield from _end().capture(self.kept, json.loads(json.dumps(job)))  # in the form that it has after a pipe
 
 
 def _end() -> Any:

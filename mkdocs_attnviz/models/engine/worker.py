@@ -59,7 +59,7 @@ def main() -> None:
 
 def serve(jobs: IO[bytes], output: IO[bytes]) -> None:
     """Answer jobs until the other end is closed. Asking the hub needs no torch."""
-    shelf: Shelf | None = None
+    kept: LoadedModels | None = None
     try:
         while True:
             job, _ = read_message(jobs)
@@ -67,16 +67,16 @@ def serve(jobs: IO[bytes], output: IO[bytes]) -> None:
                 if job["op"] == "resolve":
                     write_message(output, resolve(job))
                     continue
-                shelf = shelf or Shelf(functools.partial(write_message, output))
+                kept = kept or LoadedModels(functools.partial(write_message, output))
                 if job["op"] == "capture":  # a `warm` job only needs the imports
-                    for message, data in capture(shelf, job):
+                    for message, data in capture(kept, job):
                         write_message(output, message, data)
     except (EOFError, BrokenPipeError):
         return
 
 
-class Copy(NamedTuple):
-    """A model in memory, by the way it was loaded."""
+class LoadKey(NamedTuple):
+    """The way in which a model was loaded, by which it is found in memory."""
 
     ref: ModelRef
     device: str
@@ -86,15 +86,15 @@ class Copy(NamedTuple):
     """True if it is a second copy of its kind, beside one that interventions change."""
 
 
-class Shelf:
+class LoadedModels:
     """The models in memory, the last used at the end. Creating it imports torch."""
 
     def __init__(self, tell: Tell = lambda _: None) -> None:
         self.tell = tell
         self.problem: Problem | None = None
         """The reason why no model can run here; None if models can."""
-        self.loaded: OrderedDict[Copy, Loaded] = OrderedDict()
-        self.needed: list[Copy] = []
+        self.loaded: OrderedDict[LoadKey, Loaded] = OrderedDict()
+        self.needed: list[LoadKey] = []
         """The models that the current job needs."""
         try:
             self.load = _quiet_import()
@@ -127,7 +127,7 @@ class Shelf:
         for key in sorted(refs, key=lambda key: bool(refs[key].device_map)):
             apart = changed and key != "model" and refs[key] == refs["model"]
             try:
-                loaded_models[key] = self._get(Copy(refs[key], device, head, apart), attention)
+                loaded_models[key] = self._get(LoadKey(refs[key], device, head, apart), attention)
             except self.load.Unusable as error:
                 error.key = key
                 if loaded_models and isinstance(error, self.load.TooLarge):
@@ -137,49 +137,49 @@ class Shelf:
                 raise
         return loaded_models
 
-    def _get(self, copy: Copy, attention: bool) -> Loaded:
+    def _get(self, key: LoadKey, attention: bool) -> Loaded:
         """Return one model, loading it if it is not in memory.
 
         Raises:
             Unusable: it cannot be loaded, or has no attention weights.
         """
-        self.needed.append(copy)
-        if attention and copy in self.loaded:
-            self.load.check_attention(copy.ref.name, self.loaded[copy].model.config)
-        if copy not in self.loaded:
+        self.needed.append(key)
+        if attention and key in self.loaded:
+            self.load.check_attention(key.ref.name, self.loaded[key].model.config)
+        if key not in self.loaded:
             spare = [other for other in self.loaded if other not in self.needed]
             if spare and len(self.loaded) >= KEPT:
                 del self.loaded[spare[0]]
                 self.memory.free()
-            if copy.ref.device_map:  # its map is made for the memory that is free
+            if key.ref.device_map:  # its map is made for the memory that is free
                 self.keep_needed()
             try:
-                self._load(copy, attention)
+                self._load(key, attention)
             except self.load.TooLarge:
                 if all(other in self.needed for other in self.loaded):
                     raise
-        if copy not in self.loaded:  # it does not fit beside others
+        if key not in self.loaded:  # it does not fit beside others
             self.keep_needed()
-            self._load(copy, attention)
-        self.loaded.move_to_end(copy)
-        return self.loaded[copy]
+            self._load(key, attention)
+        self.loaded.move_to_end(key)
+        return self.loaded[key]
 
-    def _load(self, copy: Copy, attention: bool) -> None:
+    def _load(self, key: LoadKey, attention: bool) -> None:
         """Load one model.
 
         Raises:
             Unusable: it cannot be loaded.
         """
         # for an adapter, the base may have to be downloaded
-        source = replace(copy.ref.base or copy.ref, name=copy.ref.name)
+        source = replace(key.ref.base or key.ref, name=key.ref.name)
         with loading(source, self.tell):
-            self.loaded[copy] = self.load.load(copy.ref, copy.device, head=copy.head, attention=attention)
+            self.loaded[key] = self.load.load(key.ref, key.device, head=key.head, attention=attention)
 
     def keep_needed(self) -> bool:
         """Free the memory of models that the current job does not use; return whether there were any."""
-        others = [copy for copy in self.loaded if copy not in self.needed]
-        for copy in others:
-            del self.loaded[copy]
+        others = [key for key in self.loaded if key not in self.needed]
+        for key in others:
+            del self.loaded[key]
         if others:
             self.memory.free()
         return bool(others)
@@ -209,10 +209,10 @@ def resolve(job: dict[str, Any]) -> dict[str, Any]:
         return {"problem": Problem("model", "model", str(error), trace(error)).to_json()}
 
 
-def capture(shelf: Shelf, job: dict[str, Any]) -> Iterator[Message]:
+def capture(kept: LoadedModels, job: dict[str, Any]) -> Iterator[Message]:
     """Yield all messages about a `capture_job`; the last is `done` or `failed`."""
-    if shelf.problem:
-        yield _failed(shelf.problem)
+    if kept.problem:
+        yield _failed(kept.problem)
         return
     if job["reads_file"]:
         yield from _read(job)
@@ -226,7 +226,7 @@ def capture(shelf: Shelf, job: dict[str, Any]) -> Iterator[Message]:
     try:
         refs = {key: ModelRef.from_dict(model) for key, model in job["models"].items()}
         needs = {name: job[name] for name in ("head", "attention")}
-        models = shelf.get(refs, job["device"], **needs, changed=bool(job["interventions"]))
+        models = kept.get(refs, job["device"], **needs, changed=bool(job["interventions"]))
         context = importlib.import_module("mkdocs_attnviz.models.captures.context").Context
         recording = importlib.import_module("mkdocs_attnviz.models.loading.made_with")
         facts = recording.made_with(models["model"], models.get("other"))
@@ -236,10 +236,10 @@ def capture(shelf: Shelf, job: dict[str, Any]) -> Iterator[Message]:
             recorded: Sequence[Entry] = recording.with_facts(entries, facts)
             return recorded
 
-        yield from _captured(shelf, models, run_capture, job)
+        yield from _captured(kept, models, run_capture, job)
         yield {"event": "done"}, b""
-    except shelf.load.Unusable as error:
-        yield _failed(error.problem, loaded=bool(models) or isinstance(error, shelf.load.Lacking))
+    except kept.load.Unusable as error:
+        yield _failed(error.problem, loaded=bool(models) or isinstance(error, kept.load.Lacking))
     except BaseException as error:
         if not costs_a_text(error):
             raise
@@ -254,7 +254,7 @@ def _failed(problem: Problem, *, loaded: bool = False) -> Message:
 
 
 def _captured(
-    shelf: Shelf, models: Mapping[str, Loaded], run_capture: Callable[..., Sequence[Entry]], job: dict[str, Any]
+    kept: LoadedModels, models: Mapping[str, Loaded], run_capture: Callable[..., Sequence[Entry]], job: dict[str, Any]
 ) -> Iterator[Message]:
     """Yield the messages of a job, with its interventions applied to the block's own model.
 
@@ -270,20 +270,20 @@ def _captured(
             try:
                 texts = (first_text(inputs) for _, inputs in job["inputs"])
                 stack.enter_context(intervening(loaded, job["interventions"], texts))
-            except shelf.load.Unusable:
+            except kept.load.Unusable:
                 raise
             except BaseException as error:
                 if not costs_a_text(error):
                     raise
-                failed = failure(shelf, loaded, None, error)
+                failed = failure(kept, loaded, None, error)
                 yield from (refusal(index, failed) for index in indices)
                 return
         answers = _corpora if job["corpus"] else _answers
-        yield from answers(shelf, models, run_capture, job)
+        yield from answers(kept, models, run_capture, job)
 
 
 def _answers(
-    shelf: Shelf, models: Mapping[str, Loaded], run_capture: RunCapture, job: dict[str, Any]
+    kept: LoadedModels, models: Mapping[str, Loaded], run_capture: RunCapture, job: dict[str, Any]
 ) -> Iterator[Message]:
     """Yield the messages about each of the job's inputs.
 
@@ -300,18 +300,18 @@ def _answers(
         except BaseException as error:
             if not costs_a_text(error):
                 raise
-            failed = failure(shelf, loaded, None, error)
+            failed = failure(kept, loaded, None, error)
         else:
             continue
         if failed.memory:
-            shelf.memory.free()
+            kept.memory.free()
         yield refusal(index, failed)
     for batch in batches(examples, job["batch_size"], loaded):
-        yield from run(shelf, loaded, run_capture, batch)
+        yield from run(kept, loaded, run_capture, batch)
 
 
 def _corpora(
-    shelf: Shelf, models: Mapping[str, Loaded], run_capture: Callable[..., Sequence[Entry]], job: dict[str, Any]
+    kept: LoadedModels, models: Mapping[str, Loaded], run_capture: Callable[..., Sequence[Entry]], job: dict[str, Any]
 ) -> Iterator[Message]:
     """Yield the messages about each of the job's inputs, for a capture that reads many texts and returns one entry.
 
@@ -330,27 +330,27 @@ def _corpora(
             job["batch_size"],
             other=models.get("other"),
             attention=job["attention"],
-            tell=functools.partial(_tell_corpus, shelf, loaded.ref.name),
-            free_others=shelf.keep_needed,
+            tell=functools.partial(_tell_corpus, kept, loaded.ref.name),
+            free_others=kept.keep_needed,
         )
         try:
             (entry,) = run_capture(loaded, (), corpus)
-        except shelf.load.Unusable:
+        except kept.load.Unusable:
             raise
         except BaseException as error:
             if not costs_a_text(error):
                 raise
-            failed = failure(shelf, loaded, None, error)
+            failed = failure(kept, loaded, None, error)
         else:
             yield captured(index, entry, time.perf_counter() - start)
             continue
         if failed.memory:
-            shelf.memory.free()
+            kept.memory.free()
         yield refusal(index, failed)
 
 
-def _tell_corpus(shelf: Shelf, name: str, done: int, texts: int) -> None:
-    shelf.tell({"event": "reading", "name": name, "done": done, "texts": texts})
+def _tell_corpus(kept: LoadedModels, name: str, done: int, texts: int) -> None:
+    kept.tell({"event": "reading", "name": name, "done": done, "texts": texts})
 
 
 def _read(job: dict[str, Any]) -> Iterator[Message]:
