@@ -66,3 +66,11 @@ def test_the_page_of_all_keys_lacks_none(hook):
         read(hook, text.replace(" theme,", ""), "guide/block.md")
     with pytest.raises(PluginError, match="No block has a key thme"):
         read(hook, text.replace(" theme,", " thme,"), "guide/block.md")
+
+
+def test_a_shared_key_is_a_field_of_its_own():
+    """Pydantic 2.7 cannot validate a field that two models have made their own one after the other."""
+    fields = [(name, field) for view in VIEWS.values() for name, field in view.options.model_fields.items()]
+    for name, field in fields:
+        kinds = [type(each).__name__ for each in field.metadata]
+        assert len(kinds) == len(set(kinds)), f"{name} has been declared twice: {field.metadata}"

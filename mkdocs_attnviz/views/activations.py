@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.block.fields import Options as BlockOptions
-from mkdocs_attnviz.block.values import Index, Indices, key, listed
+from mkdocs_attnviz.block.values import Flag, Index, Indices, key, listed
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import Capture
 from mkdocs_attnviz.views import state_checks
@@ -59,7 +59,7 @@ class Options(BlockOptions):
         "by number.",
         default="cluster",
     )
-    prettify_tokens: bool = shared("prettify_tokens")
+    prettify_tokens: Flag = shared("prettify_tokens")
 
     def parameters(self) -> dict[str, Any]:
         return {"neurons": self.neurons}

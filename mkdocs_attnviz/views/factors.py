@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.block.fields import Options as BlockOptions
 from mkdocs_attnviz.block.problem import WrongValue
-from mkdocs_attnviz.block.values import Index, Texts, key
+from mkdocs_attnviz.block.values import Flag, Index, Texts, key
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import Capture
 from mkdocs_attnviz.views import state_checks
@@ -77,7 +77,7 @@ class Options(BlockOptions):
         ge=0,
         lt=2**32,
     )
-    prettify_tokens: bool = shared("prettify_tokens")
+    prettify_tokens: Flag = shared("prettify_tokens")
 
     def parameters(self) -> dict[str, Any]:
         """Return the capture's parameters. What comes first in any model that has it is left to the capture: layer 0,

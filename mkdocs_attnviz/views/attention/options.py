@@ -11,7 +11,7 @@ from pydantic import ConfigDict, model_validator
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.block.fields import Options as BlockOptions
 from mkdocs_attnviz.block.problem import WrongValue
-from mkdocs_attnviz.block.values import Flag, Index, Indices, Texts, key, listed
+from mkdocs_attnviz.block.values import Flag, Index, Indices, Texts, expected, key, listed
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import TENSORS
 from mkdocs_attnviz.models.inputs import word_boundaries
@@ -82,7 +82,8 @@ class AttentionOptions(BlockOptions):
 
 def shared(name: str) -> Any:
     """Return a key of `AttentionOptions`, for other views in which it means the same."""
-    return AttentionOptions.model_fields[name]
+    field = AttentionOptions.model_fields[name]
+    return key(expected(field), field.description or "", default=field.default)  # one field in two models changes both
 
 
 Side = Literal["self", "encoder", "decoder"]
