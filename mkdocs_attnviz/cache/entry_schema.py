@@ -56,6 +56,7 @@ class _Neurons(_Strict):
 class _Layer(_Strict):
     layer: Number
     heads: Annotated[int, Field(ge=1, le=1024)]
+    kv_heads: Annotated[int, Field(ge=1, le=1024)] | None = None
     values: bool = False
     rollout: bool = False
     rounding: Annotated[int, Field(ge=0, le=UNIT)] = 0

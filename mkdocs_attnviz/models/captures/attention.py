@@ -164,9 +164,7 @@ def _stack(stack: Stack, example: Example, number: int, stored: dict[int, Stored
     blobs: dict[str, PendingBlob] = {}
     for layer, steps_of_layer in zip(stack.layers, steps, strict=True):
         blobs[str(layer.layer)] = start_encoding(encoding.weights_blob, steps_of_layer, rounded)
-        meta: dict[str, Any] = {"layer": layer.layer, "heads": layer.heads}
-        if rounded:
-            meta["rounding"] = rounded
+        meta: dict[str, Any] = layer.meta | ({"rounding": rounded} if rounded else {})
         moved = stored[layer.call].norms
         if moved is not None:
             values = np.zeros((layer.heads, cols + stack.sink), np.float32)

@@ -234,7 +234,7 @@ def _stack(stack: Stack, number: int, layers_by_call: dict[int, list[EncodedLaye
     blobs: dict[str, PendingBlob] = {}
     for layer in stack.layers:
         meta, blobs_of_layer = layers_by_call[layer.call][number]
-        layers.append({"layer": layer.layer, **meta})
+        layers.append({**layer.meta, **meta})
         blobs |= {f"{layer.layer}{end}": _finished(blob) for end, blob in blobs_of_layer.items()}
     return layers, blobs
 
