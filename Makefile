@@ -49,9 +49,10 @@ models: .venv/site ## train the example site's own models anew
 	$(BIN)/python example_site/models/characters/train.py
 	$(BIN)/python example_site/models/sandwich/sweep.py
 
-bench: .venv/bench ## side by side with BertViz; what a capture costs
+bench: .venv/bench ## side by side with BertViz; what a capture costs; bytes and speed of the coding
 	$(BIN)/python benchmarks/vs_bertviz.py
 	$(BIN)/python benchmarks/capture.py
+	$(BIN)/python benchmarks/coding.py
 
 screenshots: .venv/dev site ## every view, light and dark, wide and narrow, into screenshots/
 	$(BIN)/python tests/chromium.py

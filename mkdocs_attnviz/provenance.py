@@ -47,9 +47,11 @@ def provenance(block: Block, entries: Sequence[Entry]) -> Provenance:
 
 def _rounded(entries: Sequence[Entry]) -> str:
     """Return how exact the small weights of the entries are, if those of a long text are rounded."""
-    stacks = [stack for entry in entries for stack in entry.meta.get("stacks", {}).values()]
-    most = max((layer.get("rounding", 0) for stack in stacks for layer in stack["layers"]), default=0)
-    return f"; small weights within {largest_error(most):.1g}" if most else ""
+    layers = [
+        layer for entry in entries for stack in entry.meta.get("stacks", {}).values() for layer in stack["layers"]
+    ]
+    known = [layer["rounding"] for layer in layers if "rounding" in layer]
+    return f"; small weights within {largest_error(max(known)):.1g}" if known else ""
 
 
 def _own_version(versions: Sequence[Mapping[str, str]]) -> str:

@@ -74,7 +74,9 @@ def test_a_long_text_takes_half_the_bytes(heads, tokens):
     steps = encoding.quantised(weights)
     blob = encoding.weights_blob(steps, rounding(tokens))
     assert 2 * len(data_file([blob])) <= old_bytes(steps)
-    decoded = encoding.weights(np.frombuffer(zlib.decompress(blob), np.uint8).reshape(steps.shape))
+    content = zlib.decompress(blob)
+    assert content == steps.tobytes().translate(rounded_steps(rounding(tokens)))
+    decoded = encoding.weights(np.frombuffer(content, np.uint8).reshape(steps.shape))
     half_step = np.abs(encoding.weights(steps) - weights)
     assert (np.abs(decoded - weights) <= np.maximum(half_step, rounding(tokens) / UNIT) + 1e-7).all()
     assert np.abs(decoded.sum(2) - 1).max() < 0.1

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,14 +64,21 @@ def deflated(content: bytes | memoryview) -> bytes:
     Compared with the default strategy at level 6, this takes a seventh of the time and 2% fewer bytes. It does not
     suit *scaled* values: a bias that depends only on distance repeats from row to row.
     """
+    return _deflated_parts([content])
+
+
+def _deflated_parts(parts: Iterable[bytes | memoryview]) -> bytes:
     stream = zlib.compressobj(6, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_RLE)
-    return stream.compress(content) + stream.flush()
+    deflated_parts = [stream.compress(part) for part in parts]
+    return b"".join([*deflated_parts, stream.flush()])
 
 
 def weights_blob(steps: Steps, rounding: int = 0) -> bytes:
-    """Encode steps (heads, cols, rows), rounded as `weight_rounding` explains."""
-    contiguous = np.ascontiguousarray(steps)
-    return deflated(contiguous.tobytes().translate(rounded_steps(rounding)) if rounding else contiguous.data)
+    """Encode steps (heads, cols, rows), rounded as `weight_rounding` explains. Only one head is copied at a time."""
+    if not rounding:
+        return deflated(np.ascontiguousarray(steps).data)
+    rounded = rounded_steps(rounding)
+    return _deflated_parts(head.tobytes().translate(rounded) for head in steps)
 
 
 def scaled_blob(values: Floats, masked: npt.NDArray[np.bool_] | None = None) -> bytes:
