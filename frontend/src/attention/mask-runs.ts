@@ -5,7 +5,7 @@ export class Mask {
   constructor(
     bytes: Uint8Array,
     readonly rows: number,
-    readonly cols: number,
+    readonly cols = 0,
   ) {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     let at = 4 * rows;
