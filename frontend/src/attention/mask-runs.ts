@@ -24,9 +24,4 @@ export class Mask {
     while (inside < edges.length && (edges[inside] as number) <= col) inside++;
     return inside % 2 === 1;
   }
-
-  /** The number of columns that a row may attend to. */
-  count(row: number): number {
-    return (this.runs[row] as Int32Array).reduce((sum, edge, i) => sum + (i % 2 ? edge : -edge), 0);
-  }
 }

@@ -339,12 +339,8 @@ function hatch(context: CanvasRenderingContext2D, color: string): CanvasPattern 
   const tile = document.createElement("canvas");
   tile.width = tile.height = 6;
   const pen = tile.getContext("2d") as CanvasRenderingContext2D;
-  Object.assign(pen, { strokeStyle: color, globalAlpha: 0.2 });
-  for (const at of [0, 6, 12]) {
-    pen.moveTo(at, 0);
-    pen.lineTo(at - 6, 6);
-  }
-  pen.stroke();
+  Object.assign(pen, { fillStyle: color, globalAlpha: 0.25 });
+  for (let at = 0; at < 6; at++) pen.fillRect(at, 5 - at, 1, 1);
   return context.createPattern(tile, "repeat") as CanvasPattern;
 }
 
