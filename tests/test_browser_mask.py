@@ -1,4 +1,4 @@
-"""What is not allowed is shaded in views of attention, and told in words."""
+"""Pairs of tokens that are not allowed are shaded in views of attention, and told in words."""
 
 import pytest
 from conftest import ROOT, Site, draw_all, settle

@@ -354,8 +354,10 @@ def _stack_data(name: str, entry: Entry, selection: Selection, parts: Sequence[s
 
 def _add_masks(name: str, entry: Entry, stack: Stack) -> None:
     """Add the masks of a stack that are more than causal, if its entry has any."""
-    meta = entry.meta["stacks"][name]
-    numbers = {layer["layer"]: layer["mask"] for layer in meta["layers"] if isinstance(layer.get("mask"), int)}
+    layers = entry.meta["stacks"][name]["layers"]
+    if "mask" not in layers[0]:  # all layers have one, or none
+        return
+    numbers = {layer["layer"]: layer["mask"] for layer in layers if isinstance(layer.get("mask"), int)}
     names = [f"{name}/mask/{number}" for number in range(1 + max(numbers.values(), default=-1))]
     if names and all(blob in entry.blobs for blob in names):
         stack["masks"] = [{"blob": blob} for blob in names]
