@@ -249,6 +249,57 @@ def test_masks_take_a_few_bytes_and_a_damaged_one_is_noticed():
             read_mask(zlib.compress(damaged), 1, 4)
 
 
+@pytest.mark.parametrize(("model_type", "kinds"), [("gemma3_text", [WINDOW] * 5 + [CAUSAL]), ("llama4_text", None)])
+@pytest.mark.parametrize("capture", ["attention", "scores"])
+def test_entries_of_attention_have_the_same_masks(model_type, kinds, capture):
+    from mkdocs_attnviz.models.captures import with_masks
+    from mkdocs_attnviz.models.captures.context import Context
+
+    loaded, example, masks = masks_of(model_type)
+    (found,) = getattr(with_masks, capture)(Context(loaded, [example]))
+    for layer, known in zip(found.meta["stacks"]["self"]["layers"], masks["self"].layers, strict=True):
+        mask = read_mask(found.blobs[f"self/mask/{layer['mask']}"], 18, 18)
+        assert [[mask.allows(row, col) for col in range(18)] for row in range(18)] == known.allowed.tolist()
+    if kinds is not None:
+        words = [kind_of(read_mask(found.blobs[f"self/mask/{n}"], 18, 18), one_sequence=True).words for n in (0, 1)]
+        assert words == [kinds[0], kinds[-1]], "five layers share one"
+
+
+@pytest.mark.parametrize("model_type", ["llama", "bert", "t5", "gpt_neo"])
+def test_entries_without_windows_stay_as_they_are(model_type):
+    """No part is added that says no more than `causal`; a model that masks in code of its own has none here."""
+    from mkdocs_attnviz.models.captures import attention, with_masks
+    from mkdocs_attnviz.models.captures.context import Context
+
+    loaded, example, _ = masks_of(model_type)
+    (found,), (before,) = (take(Context(loaded, [example])) for take in (with_masks.attention, attention.capture))
+    assert found == before
+
+
+def test_an_older_entry_without_masks_is_no_other():
+    from mkdocs_attnviz.models.captures import attention, with_masks
+    from mkdocs_attnviz.models.captures.context import Context
+    from mkdocs_attnviz.models.comparison import difference
+
+    loaded, example, _ = masks_of("mistral")
+    (found,), (before,) = (take(Context(loaded, [example])) for take in (with_masks.attention, attention.capture))
+    assert found != before
+    assert difference(before, found) == difference(found, found) == ""
+    assert difference(found, before) != ""
+
+
+def test_a_mask_that_weights_contradict_is_none():
+    import torch
+
+    from mkdocs_attnviz.models.captures.with_masks import _true
+
+    window = torch.ones(1, 1, 4, 4, dtype=bool).tril()
+    weights = torch.softmax(torch.zeros(1, 2, 4, 4).masked_fill(~window, -1e9), -1)
+    assert _true(window, weights) is window
+    weights[0, 1, 0, 3] = 0.5
+    assert _true(window, weights) is None
+
+
 def test_a_pair_more_is_another_mask():
     from mkdocs_attnviz.models.comparison import difference
     from mkdocs_attnviz.models.mask_runs import runs_blob

@@ -29,7 +29,7 @@ from mkdocs_attnviz.views.view import ATTENTION_SCRIPT, View
 SCORES = Capture(
     "scores",
     2,
-    run="mkdocs_attnviz.models.captures.scores:capture",
+    run="mkdocs_attnviz.models.captures.with_masks:scores",
     stored=f"{WEIGHTS}; queries and keys in 16 bits, scaled by dimension",
 )
 

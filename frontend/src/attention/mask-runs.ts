@@ -5,7 +5,7 @@ export class Mask {
   constructor(
     bytes: Uint8Array,
     readonly rows: number,
-    readonly cols: number,
+    readonly cols = 0,
   ) {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     let at = 4 * rows;
@@ -23,10 +23,5 @@ export class Mask {
     let inside = 0;
     while (inside < edges.length && (edges[inside] as number) <= col) inside++;
     return inside % 2 === 1;
-  }
-
-  /** The number of columns that a row may attend to. */
-  count(row: number): number {
-    return (this.runs[row] as Int32Array).reduce((sum, edge, i) => sum + (i % 2 ? edge : -edge), 0);
   }
 }

@@ -1,7 +1,7 @@
 import { html, nothing, type TemplateResult } from "lit";
 import { named, type Part } from "../controls/reading.js";
 import { type Focus, focused, indices } from "../lib/geometry.js";
-import { facing, mean, type Scene, weightsWith } from "./scene.js";
+import { facing, isBarred, mean, type Scene, weightsWith } from "./scene.js";
 
 const STRONGEST = 3;
 const FEW_HEADS = 4;
@@ -54,6 +54,7 @@ export function pairText(scene: Scene, focus: Focus, partner: number, rows: stri
   const rest = heads[shown.length];
   if (rest) entries.push(`${heads.length - shown.length} others at most ${rest.weight.toFixed(digits)}`);
   if (heads.length > 1) entries.push(`mean ${mean(weights).toFixed(digits)}`);
+  if (isBarred(scene, partner)) entries.push("not allowed");
   const across = scene.across ? `, ${scene.across} of layers` : "";
   return [left ? own : other, " → ", left ? other : own, `${across}: `, between(entries, SEPARATOR)];
 }

@@ -1,6 +1,12 @@
 import { type Focus, focused, opposite, type Range } from "../lib/geometry.js";
 import type { Layer } from "./weights.js";
 
+/** Tells if a token on the left may attend to one on the right. */
+export type Allowed = (row: number, col: number) => boolean;
+
+/** What a legend says of pairs that may not. */
+export const SHADED = " · shaded: not allowed";
+
 /** The weights to draw, and how. */
 export interface Scene {
   layer: Layer;
@@ -20,6 +26,15 @@ export interface Scene {
   contrast?: number;
   /** Columns that are drawn faintly. */
   faded?: number[];
+  /** Absent if all may attend to all. */
+  allowed?: Allowed | undefined;
+}
+
+/** Tells if what is in focus may not attend to one token of the other side, or be attended to by it. */
+export function isBarred({ focus, allowed }: Scene, other: number): boolean {
+  const left = focus?.side === "left";
+  const may = (own: number) => allowed?.(left ? own : other, left ? other : own);
+  return !!(focus && allowed && !focused(focus).some(may));
 }
 
 /** The opacity of what is drawn of a faded column, as a share of its usual one; `views/attention/sinks.py` has the same. */

@@ -3,7 +3,9 @@ import type { Decode } from "../element/store.js";
 import type { ViewHost } from "../element/view.js";
 import { upTo } from "../lib/packed.js";
 import { type AttentionFigure, findLayer, findSequence, findStack } from "./figure.js";
+import { Mask } from "./mask-runs.js";
 import { type HeadNeurons, headNeurons, neuronBlobs, neuronLayer } from "./neuron-scores.js";
+import type { Allowed } from "./scene.js";
 import { Layer } from "./weights.js";
 
 export interface WeightsRequest {
@@ -35,6 +37,20 @@ export class WeightSource {
     const { blob, decode, ahead } = this.find(stack, layer);
     if (ahead && !whole && !host.isDrawn) return host.blob(...ahead);
     return host.blob(blob, decode) ?? (ahead && !whole ? host.blob(...ahead) : undefined);
+  }
+
+  /** Return which tokens of a layer may attend to which, a sink included; undefined if all may, or if that is not known. */
+  allowed(name: string, number: number): Allowed | undefined {
+    const stack = findStack(this.figure, name);
+    const [rows, cols] = [stack.rows, stack.cols].map((side) => findSequence(this.figure, side).tokens.length) as [
+      number,
+      number,
+    ];
+    const sink = stack.cols.endsWith("+sink") ? cols - 1 : cols;
+    const blob = stack.masks?.[findLayer(stack, number).mask ?? -1];
+    const mask = blob && this.host.blob(blob, (bytes) => new Mask(bytes, rows));
+    if (mask) return (row, col) => col >= sink || mask.allows(row, col);
+    return stack.causal ? (row, col) => col <= row || col >= sink : undefined;
   }
 
   /** Return the weights of one head, as stored: within 0.004 of the model's. */

@@ -2,6 +2,7 @@ import type { ViewHost } from "../element/view.js";
 import type { Range, Side } from "../lib/geometry.js";
 import { plainText } from "../lib/token.js";
 import { type AttentionFigure, findLayer, findSequence } from "./figure.js";
+import type { Allowed } from "./scene.js";
 import { sharedKeys } from "./shared-keys.js";
 import {
   type Change,
@@ -46,6 +47,15 @@ export class WeightsController extends AttentionViewState<State, Change> {
 
   shown(): Shown | undefined {
     return this.pipeline.shown(this.state, this.host.scheme.dark);
+  }
+
+  /** Which of the tokens or words in the picture may attend to which; undefined if that is not one for all weights. */
+  allowed(): Allowed | undefined {
+    const { stack, layer, across_layers } = this.state;
+    const allowed = across_layers ? undefined : this.source.allowed(stack, layer);
+    const { left, right } = this.tokensOfBoth();
+    const cols = (col: number) => right.groups[col] ?? [];
+    return allowed && ((row, col) => !!left.groups[row]?.some((from) => cols(col).some((to) => allowed(from, to))));
   }
 
   /** The positions of the selected tokens in the picture. */

@@ -133,6 +133,11 @@ export class Column {
     this.rows.get(index ?? -1)?.classList.add("pointed");
   }
 
+  /** Hatches the rows that may not attend, or be attended to. */
+  bar(isBarred: (index: number) => boolean): void {
+    for (const [index, row] of this.rows) row.classList.toggle("barred", isBarred(index));
+  }
+
   /** Writes a number beside each row of a range, and takes away all others. A weak one is pale. */
   annotate(range: Range, text: (index: number) => string, isWeak = (index: number) => Number(text(index)) === 0): void {
     const { isAnnotated } = this;

@@ -1,6 +1,6 @@
 import { html, render, type TemplateResult } from "lit";
 import { pairText, previewText, shareText } from "../attention/readout.js";
-import type { Scene } from "../attention/scene.js";
+import { type Scene, SHADED } from "../attention/scene.js";
 import type { Shown } from "../attention/weight-pipeline.js";
 import type { WeightsController } from "../attention/weights-controller.js";
 import { type Legend, legendText, linesRamp } from "../controls/legend.js";
@@ -69,7 +69,7 @@ export class HeadPicture extends PairStage {
     const colors = [...(scene?.colors ?? []), ...(this.twin?.shown?.colors ?? [])];
     const sides = rows === cols ? "left attends to right" : "left (target) attends to right (source)";
     return {
-      text: `${this.choices.opacityText}${colors.length > 1 ? " · colour = head" : ""} · ${sides}`,
+      text: `${this.choices.opacityText}${colors.length > 1 ? " · colour = head" : ""} · ${sides}${scene?.allowed ? SHADED : ""}`,
       ramp: scene && linesRamp({ ...scene, colors }, this.choices.host.scheme),
       heads: scene && !scene.combined && !this.twin ? scene.heads : [],
     };
@@ -118,7 +118,16 @@ export class HeadPicture extends PairStage {
     const { focus, partner } = shown.layer.share < 1 ? { focus: null, partner: null } : this.pointing;
     const { contrast, across_layers } = this.choices.state;
     const across = across_layers === "rollout" ? null : across_layers;
-    return { ...shown, across, rows: columns.left.shown, cols: columns.right.shown, focus, partner, contrast };
+    return {
+      ...shown,
+      across,
+      rows: columns.left.shown,
+      cols: columns.right.shown,
+      focus,
+      partner,
+      contrast,
+      allowed: this.choices.allowed(),
+    };
   }
 
   private readoutText(scene: Scene): TemplateResult {

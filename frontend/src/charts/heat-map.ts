@@ -1,7 +1,7 @@
 import { stepped, walkByKey } from "../controls/keyboard.js";
 import type { Sequence } from "../element/figure.js";
 import { indices, inRange, type Range } from "../lib/geometry.js";
-import { digitsOf, type Heat, heatPicture, toCanvas, valueText } from "./heat.js";
+import { barred, digitsOf, type Heat, heatPicture, toCanvas, valueText } from "./heat.js";
 import { HeatLabels, labelWidth } from "./heat-labels.js";
 import { Scroller } from "./scroller.js";
 
@@ -191,6 +191,16 @@ export class HeatMap extends Scroller {
     const [across, down] = this.size.map((size) => Math.max(1, 1 / (size * ratio))) as Size;
     const picture = toCanvas(heatPicture(heat, rows, cols, across, down));
     context.drawImage(picture, x, y, (cols.end - cols.start) * wide, (rows.end - rows.start) * tall);
+    if (heat.allowed) {
+      context.fillStyle = hatch(context, getComputedStyle(element).color);
+      for (const [row, start, end] of barred(heat.allowed, rows, cols, down, across))
+        context.fillRect(
+          x + (start - cols.start) * wide,
+          y + (row - rows.start) * tall,
+          (end - start) * wide,
+          tall * down,
+        );
+    }
     if (tall < GAPPED) return;
     for (let at = x; at < width; at += wide) context.clearRect(at - 0.5, 0, 1, height);
     for (let at = y; at < height; at += tall) context.clearRect(0, at - 0.5, width, 1);
@@ -322,6 +332,16 @@ export class HeatMap extends Scroller {
     const names = axes.map(({ textContent }) => textContent ?? "");
     return { size, margin, rows: shownRows, cols: shownCols, names };
   }
+}
+
+/** Pale lines from the lower left to the upper right. */
+function hatch(context: CanvasRenderingContext2D, color: string): CanvasPattern {
+  const tile = document.createElement("canvas");
+  tile.width = tile.height = 6;
+  const pen = tile.getContext("2d") as CanvasRenderingContext2D;
+  Object.assign(pen, { fillStyle: color, globalAlpha: 0.25 });
+  for (let at = 0; at < 6; at++) pen.fillRect(at, 5 - at, 1, 1);
+  return context.createPattern(tile, "repeat") as CanvasPattern;
 }
 
 /** Cells of whole pixels are alike; where they are small, the width counts for more. */

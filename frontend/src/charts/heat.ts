@@ -1,3 +1,4 @@
+import type { Allowed } from "../attention/scene.js";
 import { FADED } from "../attention/scene.js";
 import { type Layer, WEIGHT } from "../attention/weights.js";
 import type { Scheme } from "../element/scheme.js";
@@ -13,6 +14,8 @@ export interface Heat {
   contrast: number;
   rows: Range;
   cols: Range;
+  /** Absent if all may attend to all. */
+  allowed?: Allowed | undefined;
   scale: Scale;
   /** Columns that are drawn faintly. */
   faded?: number[];
@@ -26,6 +29,22 @@ export const shade = (weight: number, most: number, contrast: number): number =>
 
 export function inksOn(color: string, most: number, contrast: number, scheme: Scheme): (string | undefined)[] {
   return Array.from(WEIGHT, (weight) => tint(color, shade(weight, most, contrast), scheme).ink);
+}
+
+/** The pairs that are not allowed: a row, and the columns of a run. Of cells that share a pixel, one stands for all. */
+export function* barred(
+  allowed: Allowed,
+  rows: Range,
+  cols: Range,
+  down = 1,
+  across = 1,
+): Generator<[row: number, start: number, end: number]> {
+  for (let row = rows.start; row < rows.end; row += down)
+    for (let col = cols.start; col < cols.end; col += across) {
+      const start = col;
+      while (col < cols.end && !allowed(Math.floor(row), Math.floor(col))) col += across;
+      if (col > start) yield [row, start, Math.min(col, cols.end)];
+    }
 }
 
 /** Digits that tell the weights of a scale apart. */

@@ -1,4 +1,4 @@
-import type { Scene } from "../attention/scene.js";
+import { isBarred, type Scene } from "../attention/scene.js";
 import type { Side } from "../lib/geometry.js";
 import type { Column } from "./column.js";
 import type { Expansion } from "./neuron-drawing.js";
@@ -27,9 +27,11 @@ export class NeuronPicture extends Picture {
     return super.show(scene);
   }
 
-  expand(expansion: Expansion): void {
+  expand(expansion: Expansion, scene: Scene | null): void {
     this.enter(expansion);
     this.prepare(null);
+    const focus = { side: "left", index: expansion.row } as const;
+    this.columns.right.bar((col) => scene !== null && isBarred({ ...scene, focus }, col));
     const shown = this.inWindow(expansion.cols);
     const context = this.clearedCanvas();
     if (context) this.strips.draw(context, shown, this.window.top);

@@ -3,7 +3,7 @@ import { findLayer, findSequence, type LayerSource, type Stack } from "../attent
 import { NeuronHead, neuronBlobs, neuronLayer } from "../attention/neuron-scores.js";
 import type { NeuronChange, NeuronState } from "../attention/neuron-state.js";
 import { pairText, previewText, shareText } from "../attention/readout.js";
-import type { Scene } from "../attention/scene.js";
+import { type Scene, SHADED } from "../attention/scene.js";
 import { visibleRange } from "../attention/state.js";
 import type { AttentionViewState } from "../attention/view-state.js";
 import type { Layer } from "../attention/weights.js";
@@ -186,7 +186,7 @@ export class NeuronStage extends PairStage {
   protected draw(): void {
     const scene = this.scene();
     const expansion = this.expansion();
-    if (expansion) this.picture.expand(expansion);
+    if (expansion) this.picture.expand(expansion, scene);
     const share = expansion ? 1 : this.picture.show(scene);
     const pointed = this.pointing.pointed ?? this.pointedBeside();
     for (const side of SIDES) this.columns[side].point(pointed?.side === side ? pointed.index : null);
@@ -207,18 +207,26 @@ export class NeuronStage extends PairStage {
     const scene = this.scene();
     const ramp = scene && linesRamp(scene, this.choices.host.scheme);
     const neurons = this.expanded === null ? "" : "blue = positive, orange = negative · ";
-    return { text: `Opacity = weight · ${neurons}left attends to right`, ramp };
+    return { text: `Opacity = weight · ${neurons}left attends to right${scene?.allowed ? SHADED : ""}`, ramp };
   }
 
   private scene(): Scene | null {
-    const { state, host } = this.choices;
+    const { state, host, source } = this.choices;
     const layer = this.layer();
     if (!layer) return null;
     const { left, right } = this.columns;
     const offered = this.offered === null || state.selected ? null : ({ side: "left", index: this.offered } as const);
     const { focus, partner } = this.pointing;
     const heads = { heads: [state.head], colors: [headColor(state.head, host.scheme.dark)] };
-    return { layer, ...heads, rows: left.shown, cols: right.shown, focus: offered ?? focus, partner };
+    return {
+      layer,
+      ...heads,
+      rows: left.shown,
+      cols: right.shown,
+      focus: offered ?? focus,
+      partner,
+      allowed: source.allowed(state.stack, state.layer),
+    };
   }
 
   /** Another token on the left that is pointed at is taken apart in place of the expanded one, as a preview. */

@@ -1,5 +1,5 @@
 import { digitsFor } from "../attention/readout.js";
-import { facing, isDrawn, mean, type Scene, weightsWith } from "../attention/scene.js";
+import { facing, isBarred, isDrawn, mean, type Scene, weightsWith } from "../attention/scene.js";
 import { indices, opposite, type Range, RESERVED_ROWS, ROW_HEIGHT, type Side } from "../lib/geometry.js";
 import { drawBars } from "./bars.js";
 import type { Column } from "./column.js";
@@ -124,6 +124,8 @@ export class Picture extends Scroller {
   private annotate(): void {
     const { scene, columns } = this;
     const side = scene?.focus ? opposite(scene.focus.side) : null;
+    for (const column of Object.values(columns))
+      column.bar((index) => column.side === side && isBarred(scene as Scene, index));
     for (const column of Object.values(columns))
       if (column.side !== side) column.annotate({ start: 0, end: 0 }, String);
     if (!scene || !side) return;

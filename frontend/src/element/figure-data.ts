@@ -243,6 +243,8 @@ export interface LayerSource extends Blob {
   /** Weights of one head: attention rollout up to this layer. */
   rollout?: Blob;
   neurons?: Neurons;
+  /** The number of the layer's mask among those of its stack; absent if it is no more than causal. */
+  mask?: number;
   /** The lines of the first picture of a layer that is in a file. */
   preview?: Preview;
 }
@@ -256,6 +258,8 @@ export interface Stack {
   layers: LayerSource[];
   /** The columns that are attention sinks; in views that can leave them out. */
   sink?: number[];
+  /** The masks that are more than causal, as runs of columns (`models/mask_runs.py`), in views that shade them. */
+  masks?: Blob[];
   /** The largest weights of every head on a coarse grid. */
   overview?: Blob;
   /** The pattern of each head, nine bytes a head (`views/attention/patterns.py`). */

@@ -2,9 +2,20 @@ import { html, nothing, render, type TemplateResult, unsafeCSS } from "lit";
 import { headSelect, howText, layerSelect, pairSelect } from "../attention/controls.js";
 import type { OptionsOf } from "../attention/options.js";
 import { percentText } from "../attention/readout.js";
+import { SHADED } from "../attention/scene.js";
 import type { Shown } from "../attention/weight-pipeline.js";
 import { WeightsView } from "../attention/weights-view.js";
-import { digitsOf, type Heat, heatPicture, inksOn, scaleOf, shade, toCanvas, valueText } from "../charts/heat.js";
+import {
+  barred,
+  digitsOf,
+  type Heat,
+  heatPicture,
+  inksOn,
+  scaleOf,
+  shade,
+  toCanvas,
+  valueText,
+} from "../charts/heat.js";
 import { HeatMap, type MatrixCell } from "../charts/heat-map.js";
 import type { Sheet, SvgPen } from "../charts/svg.js";
 import { ground } from "../charts/tint.js";
@@ -121,7 +132,18 @@ export class MatrixView extends WeightsView {
     const scale = this.scaled(shown.layer, head, rows, cols, faded);
     const { contrast } = this.choices.state;
     const inks = this.inked(color, scale.most, contrast, this.host.scheme);
-    return { layer: shown.layer, head, color, contrast, rows, cols, scale, faded, inks };
+    return {
+      layer: shown.layer,
+      head,
+      color,
+      contrast,
+      rows,
+      cols,
+      scale,
+      faded,
+      inks,
+      allowed: this.choices.allowed(),
+    };
   }
 
   private toggle({ row, col }: MatrixCell): void {
@@ -147,22 +169,27 @@ export class MatrixView extends WeightsView {
   }
 
   /** The reading of the cell that is pointed at or locked; null if there is none. */
-  private reading({ layer, head }: Heat): Part[] | null {
+  private reading({ layer, head, allowed }: Heat): Part[] | null {
     const { cell } = this.map;
     const { left, right } = this.choices.tokensOfBoth();
     if (!cell || cell.row >= left.tokens.length || cell.col >= right.tokens.length) return null;
     const weight = layer.weight(head, cell.row, cell.col);
-    return [named(left.tokens, cell.row), " → ", named(right.tokens, cell.col), `: ${weight.toFixed(3)}`];
+    return [
+      named(left.tokens, cell.row),
+      " → ",
+      named(right.tokens, cell.col),
+      `: ${weight.toFixed(3)}${allowed?.(cell.row, cell.col) === false ? ", not allowed" : ""}`,
+    ];
   }
 
-  private legend({ color, contrast, scale }: Heat): Legend {
+  private legend({ color, contrast, scale, allowed }: Heat): Legend {
     const kept = this.shown?.kept ?? 1;
     const share = kept < 1 ? `${percentText(kept)} of the weight drawn · ` : "";
     const { most, exceeded } = scale;
     const end = `${exceeded ? "≥ " : ""}${most.toFixed(digitsOf(scale))}`;
     const { scheme } = this.host;
     return {
-      text: `${this.choices.opacityText} · ${share}rows attend to columns`,
+      text: `${this.choices.opacityText} · ${share}rows attend to columns${allowed ? SHADED : ""}`,
       ramp: ramp(["0", end], (share) => ground(color, shade(share, 1, contrast), scheme)),
     };
   }
@@ -179,6 +206,15 @@ export class MatrixView extends WeightsView {
       notes: kept < 1 ? [`${percentText(kept)} of the weight drawn`] : [],
       draw: (pen) => {
         pen.image(toCanvas(heatPicture(heat, rows, cols)).toDataURL(), margin.left, margin.top, width, height);
+        Object.assign(pen, { fillStyle: inks(this.host.scheme.dark, this.host.scheme.pale).ink, globalAlpha: 0.08 });
+        for (const [row, start, end] of heat.allowed ? barred(heat.allowed, rows, cols) : [])
+          pen.fillRect(
+            margin.left + (start - cols.start) * size[0],
+            margin.top + (row - rows.start) * size[1],
+            (end - start) * size[0],
+            size[1],
+          );
+        pen.globalAlpha = 1;
         this.writeTokens(pen);
         if (this.map.roomy) this.write(pen, heat);
       },

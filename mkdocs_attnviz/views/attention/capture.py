@@ -2,4 +2,4 @@
 
 from mkdocs_attnviz.models.engine.capture import WEIGHTS, Capture
 
-ATTENTION = Capture("attention", 3, run="mkdocs_attnviz.models.captures.attention:capture", stored=WEIGHTS)
+ATTENTION = Capture("attention", 3, run="mkdocs_attnviz.models.captures.with_masks:attention", stored=WEIGHTS)

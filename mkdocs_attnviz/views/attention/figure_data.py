@@ -50,6 +50,8 @@ class LayerSource(Blob):
     rollout: NotRequired[Blob]
     """Weights of one head: attention rollout up to this layer."""
     neurons: NotRequired[Neurons]
+    mask: NotRequired[int]
+    """The number of the layer's mask among those of its stack; absent if it is no more than causal."""
     preview: NotRequired[Preview]
     """The lines of the first picture of a layer that is in a file."""
 
@@ -64,6 +66,8 @@ class Stack(TypedDict):
     layers: list[LayerSource]
     sink: NotRequired[list[int]]
     """The columns that are attention sinks; in views that can leave them out."""
+    masks: NotRequired[list[Blob]]
+    """The masks that are more than causal, as runs of columns (`models/mask_runs.py`), in views that shade them."""
     overview: NotRequired[Blob]
     """The largest weights of every head on a coarse grid."""
     patterns: NotRequired[Blob]

@@ -152,6 +152,8 @@ STACKS = ("self", "encoder", "decoder", "cross")
 """The names of all stacks, in the order in which they are offered to readers."""
 INITIAL = ("filter", *(name for name in WeightOptions.model_fields if name not in AttentionOptions.model_fields))
 """The options that the initial state of the figure takes over unchanged."""
+SHADED = ("head", "matrix", "neuron")
+"""The views that shade pairs of tokens that are not allowed."""
 WEIGHTS_STATE = (
     "stack", "layer", "heads", "filter", "across_layers", "across_heads", "value_weighted", "merge_words",
     "special_tokens", "sink", "contrast", "min_weight", "mass",
@@ -325,6 +327,9 @@ def data(
         **initial,
     }
     stacks = {name: _stack_data(name, entry, selection, parts) for name in selection.stacks}
+    if view in SHADED:
+        for name, stack in stacks.items():
+            _add_masks(name, entry, stack)
     return {
         "view": view,
         "theme": block.theme,
@@ -346,6 +351,20 @@ def _stack_data(name: str, entry: Entry, selection: Selection, parts: Sequence[s
     if isinstance(selection.options, WeightOptions):
         stack["sink"] = selection.sinks[name]
     return stack
+
+
+def _add_masks(name: str, entry: Entry, stack: Stack) -> None:
+    """Add the masks of a stack that are more than causal, if its entry has any."""
+    layers = entry.meta["stacks"][name]["layers"]
+    if "mask" not in layers[0]:  # all layers have one, or none
+        return
+    numbers = {layer["layer"]: layer["mask"] for layer in layers if isinstance(layer.get("mask"), int)}
+    names = [f"{name}/mask/{number}" for number in range(1 + max(numbers.values(), default=-1))]
+    if names and all(blob in entry.blobs for blob in names):
+        stack["masks"] = [{"blob": blob} for blob in names]
+        for layer in stack["layers"]:
+            if layer["layer"] in numbers:
+                layer["mask"] = numbers[layer["layer"]]
 
 
 def _layer(stack: str, layer: Mapping[str, Any], parts: Sequence[str]) -> LayerSource:

@@ -293,7 +293,7 @@ export default class MaskView extends PanelView<MaskState, MaskFigure> {
     const { mask } = this.shown;
     if (!mask) return null;
     const from = this.rows.tokens;
-    const counts = from.map((_, row) => mask.count(row));
+    const counts = from.map((_, row) => count(mask, row));
     const rows: Part[][] = from.map((_, row) => [
       named(from, row),
       String(counts[row]),
@@ -330,9 +330,12 @@ export default class MaskView extends PanelView<MaskState, MaskFigure> {
 }
 
 const span = (first: number, last: number): string => (first === last ? `${first}` : `${first}–${last}`);
+/** The number of columns that a row may attend to. */
+const count = ({ runs }: Mask, row: number): number =>
+  (runs[row] as Int32Array).reduce((sum, edge, i) => sum + (i % 2 ? edge : -edge), 0);
 const sees = (mask: Mask, row: number): string => {
-  const count = mask.count(row);
-  return count === mask.cols ? `all ${count} tokens` : `${count} of ${mask.cols} tokens`;
+  const seen = count(mask, row);
+  return seen === mask.cols ? `all ${seen} tokens` : `${seen} of ${mask.cols} tokens`;
 };
 
 /** A layer's mask in a few pixels, each as strong as the share of its pairs that is allowed, as the address of an image. */
