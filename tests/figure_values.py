@@ -1,4 +1,4 @@
-"""What every figure of the example site holds, read by its public interface, under two scripts or in two builds.
+"""The values in every figure of the example site, read by its public interface, under two scripts or in two builds.
 
 `python tests/figure_values.py HEAD~3` compares the site as it is with itself under the scripts of that revision;
 `python tests/figure_values.py FOLDER` with another build of it. Of each figure are compared: its state, the state that

@@ -490,7 +490,7 @@ def test_a_figure_whose_view_has_not_come_keeps_its_static_picture(site, open_pa
 
 @pytest.mark.parametrize("view", ["tokens", "similarity"])
 def test_a_view_may_come_with_another_page_s_script(site, open_page, view):
-    """With instant navigation the first page's script has defined the element, without that view."""
+    """The first page's script has defined the element without that view, if navigation is instant."""
     site.config |= {"theme": {"name": "material", "font": False, "features": ["navigation.instant"]}}
     other = f"```attention\nmodel: induction\ntext: one red two\nview: {view}\n```\n"
     site.write("index.md", f"# Start\n\n[there](there/page.md)\n\n{CAT}")

@@ -1,4 +1,4 @@
-"""What readers do to the weights: transforms, thresholds, several tokens, tables, files, links to a state."""
+"""Readers' tools for weights: transforms, thresholds, several tokens, tables, files, links to a state."""
 
 import base64
 import json
@@ -189,7 +189,7 @@ def test_special_tokens_left_out(page):
 
 
 def test_the_sink_left_out_or_faded(page):
-    """In BERT its special tokens: what is left of each row sums to one. Menu, note, legend, table and file say so."""
+    """The sink of BERT is its special tokens; the rest of each row sums to one. Menu, note, table and file say so."""
     change(page, heads=[1])
     weights = stored(page)
     names = tokens(page, "right")
@@ -252,7 +252,7 @@ def test_what_a_faded_sink_takes_is_pale_and_the_rest_has_the_scale(view, tmp_pa
     [(None, {}), ("max", {}), (None, {"mass": 0.5}), ("mean", {"mass": 0.5}), ("max", {"min_weight": 0.1})],
 )
 def test_the_share_that_is_drawn(page, across, limit):
-    """Of what A attends to in B, special tokens of B included."""
+    """Shares are of what A attends to in B, special tokens of B included."""
     names = tokens(page, "left")
     boundary = names.index("[SEP]") + 1
     rows, cols = slice(1, boundary - 1), slice(boundary, len(names) - 1)
@@ -361,7 +361,7 @@ def test_several_tokens_with_the_keyboard(page):
 
 
 def selected(page):
-    """What is locked; what a tap does comes a moment later."""
+    """Return what is locked; what a tap does comes a moment later."""
     return (state(page)["selected"] or {}).get("indices")
 
 
@@ -491,7 +491,7 @@ def test_what_is_saved_says_what_it_shows(page):
 
 @pytest.mark.parametrize("focus", [None, 105])
 def test_a_window_of_a_long_text_is_saved_with_its_own_share(tmp_path, open_page, focus):
-    """What the saved tokens attend to elsewhere is part of the whole, and is not drawn."""
+    """Weights of the saved tokens on others are part of the whole, and is not drawn."""
     scores = np.exp(2 * np.random.default_rng(1).normal(size=(300, 300)))
     weights = (scores / scores.sum(-1, keepdims=True)).astype(np.float32)
     html = mkdocs_attnviz.head_view([weights[None, None]], [f"w{n}" for n in range(300)], html_action="return")
@@ -513,7 +513,7 @@ def test_a_window_of_a_long_text_is_saved_with_its_own_share(tmp_path, open_page
 
 @pytest.mark.parametrize("view", ["head_view", "matrix_view"])
 def test_a_narrow_picture_has_room_for_title_and_legend(view, tmp_path, open_page):
-    """In the browser's own font and in a wide one."""
+    """Pictures fit in the browser's own font and in a wide one."""
     weights = np.array([[[[1, 0], [0.5, 0.5]]] * 2], np.float32)
     html = getattr(mkdocs_attnviz, view)([weights[0][None]] * 2, ["a", "b"], html_action="return")
     page = open_page(fragment(tmp_path, html))
@@ -588,7 +588,7 @@ def test_what_is_saved_is_well_formed(view, tmp_path, open_page):
 
 
 def follow(page, link):
-    """To another place of the page, until all that listens has heard of it."""
+    """Scroll to another place of the page, and wait until all listeners have heard of it."""
     page.evaluate(
         "link => new Promise(heard => { addEventListener('hashchange', heard, {once: true}); location.hash = link })",
         link,

@@ -8,6 +8,7 @@ counts once. The formulas are in `head_measures`, `head_map`, `head_relations`, 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -191,12 +192,16 @@ def capture(context: Context) -> list[Entry]:
     def measure(batch: Sequence[Reading]) -> tuple[AttentionMap, int, dict[str, BatchSums]]:
         return measured(loaded, batch, relations, train=train)
 
-    for attention_map, count, sums in corpus.stream(measure):
-        read += count
-        for name, part in sums.items():
-            if name not in stacks:
-                stacks[name] = StackSums(attention_map.stacks[name], relations if name in ANNOTATED else {})
-            stacks[name].add(part)
+    with ThreadPoolExecutor(1) as beside:  # a batch is added while the next one runs
+        adding: list[Future[None]] = []
+        for attention_map, count, sums in corpus.stream(measure):
+            read += count
+            _wait(adding)
+            for name in sums:
+                if name not in stacks:
+                    stacks[name] = StackSums(attention_map.stacks[name], relations if name in ANNOTATED else {})
+            adding = [beside.submit(stacks[name].add, part) for name, part in sums.items()]
+        _wait(adding)
     for sums_of_stack in stacks.values():
         sums_of_stack.flush()
     _test_probes(corpus, loaded, stacks)
@@ -207,6 +212,11 @@ def capture(context: Context) -> list[Entry]:
     meta = {name: _stack_meta(sums, telling[name], places) for name, sums in stacks.items()}
     index = corpus.told() | {"tokens": read, "stacks": meta}
     return [Entry({"heads": index, "examples": examples}, _blobs(stacks, telling, weights))]
+
+
+def _wait(adding: Sequence[Future[None]]) -> None:
+    for future in adding:
+        future.result()
 
 
 def measured(
@@ -308,7 +318,8 @@ def _run(loaded: Loaded, batch: Sequence[Reading], attention_map: AttentionMap, 
             keep(*wanted[count], call.weights)
         count += 1
 
-    forward(loaded, collate(loaded, [reading.example for reading in batch]), attention_map, kept, operands=False)
+    inputs = collate(loaded, [reading.example for reading in batch])
+    forward(loaded, inputs, attention_map, kept, operands=False, to_the_end=False)
 
 
 def _telling(corpus: Corpus, stacks: Mapping[str, StackSums]) -> dict[str, list[list[int]]]:
