@@ -162,6 +162,7 @@ def test_with_nothing_open_there_are_no_options_of_a_detail(show):
     settle(page)
     labels = page.locator("attn-viz .options label, attn-viz .options button")
     assert [text.split()[0] for text in labels.all_inner_texts()] == [
+        "Sink",
         "Contrast",
         "Table",
         "Save",

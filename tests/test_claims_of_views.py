@@ -148,10 +148,25 @@ def of_attention(views):
     for seed, view in enumerate(views):
         claims = Claims(view, ["model: minilm", f"text: {CAT}"], seed)
         about_weights(claims, attentions, tokens, tokens, 20)
+        if view == "matrix":
+            claims.numbers(of_sinks(attentions, tokens), 6)
         if view == "model":
             claims.numbers(of_rollout(attentions, named(tokens)), 4)
             claims.numbers(of_what_is_passed_on(model, out, named(tokens)), 4)
         yield claims
+
+
+def of_sinks(attentions, tokens):
+    """Return selectors and values of the attention to [CLS] and [SEP]: the mean over all tokens, and that of one."""
+    sinks = [0, len(tokens) - 1]
+    found = []
+    for layer, heads in enumerate(attentions):
+        for head, weights in enumerate(heads):
+            where = ["measure: sink", f"layer: {layer}", f"head: {head}"]
+            shares = weights[:, sinks].sum(-1)
+            found.append((where, shares.mean().item()))
+            found.append(([*where, "from: 1"], shares[1].item()))
+    return [(selectors, value) for selectors, value in found if value > 0.1]
 
 
 def of_rollout(attentions, names):

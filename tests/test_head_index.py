@@ -261,6 +261,8 @@ def test_an_encoder_decoder_has_three_stacks():
     entry = captured(loaded, lines(*texts))
     stacks = entry.meta["heads"]["stacks"]
     assert set(stacks) == {"encoder", "decoder", "cross"}
+    assert [stacks[name]["causal"] for name in ("encoder", "decoder", "cross")] == [False, True, False]
+    assert "kv_heads" not in stacks["encoder"]
     assert "previous" in stacks["decoder"]["measures"]
     assert not {"previous", "self", "distance", "induction"} & set(stacks["cross"]["measures"])
     check_telling(entry)
@@ -287,7 +289,8 @@ def check_telling(entry):
 def test_grouped_queries(make_model):
     loaded = load(ref(str(make_model("llama", **GROUPED))), "cpu")
     entry = captured(loaded, lines("a b c d", "d c b a", "h g a"))
-    assert entry.meta["heads"]["stacks"]["self"]["heads"] == [4, 4]
+    stack = entry.meta["heads"]["stacks"]["self"]
+    assert (stack["heads"], stack["kv_heads"], stack["causal"]) == ([4, 4], [2, 2], True)
     check_telling(entry)
 
 

@@ -88,6 +88,45 @@ def test_heads_are_named_after_what_they_do_by_the_thresholds_of_the_paper(entry
     assert [index.kinds[kind] for kind in index.kind][3] == "first token"
 
 
+def test_the_sink_is_the_first_token_of_a_causal_model_and_special_tokens_of_others(entry):
+    stack = entry.meta["heads"]["stacks"]["self"]
+    stack["measures"]["special"] = by_layer(0.2, 0.4, 0.1, 0.8, 0.3)
+    first, special = [0.1, 0.2, 0.0, 0.7, 0.2], [0.2, 0.4, 0.1, 0.8, 0.3]
+    assert HeadIndex(entry, "self").values["sink"] == special, "a model with [CLS]"
+    assert HeadIndex(entry, "self").references["sink"] == (0.3, "a sink above 0.3")
+    stack["causal"] = True
+    assert HeadIndex(entry, "self").values["sink"] == first
+    stack["causal"] = False
+    assert HeadIndex(entry, "self").values["sink"] == special
+    del stack["causal"], stack["measures"]["cls"]
+    assert HeadIndex(entry, "self").values["sink"] == first, "an entry of an earlier version, without [CLS]"
+    for bound, holds in (("is: 0.7", True), ("at_least: 0.8", False)):
+        lines = [
+            "model: minilm",
+            "text: a b",
+            "view: heads",
+            f"expect: [{{measure: sink, layer: 2, head: 1, {bound}}}]",
+        ]
+        block = block_of(Source("\n".join(lines), {}))
+        assert claims.judge(block, VIEWS["heads"], [entry])[0].holds == holds
+    stack["learned_sink"] = True
+    assert "sink" not in HeadIndex(entry, "self").values, "it is no token of the texts"
+
+
+def test_a_grid_names_the_keys_that_heads_share(entry):
+    stack = entry.meta["heads"]["stacks"]["self"]
+    stack["kv_heads"] = [1, 1]
+    made = drawn(entry, "show: grid")
+    assert made.data["stacks"]["self"]["kv_heads"] == [1, 1]
+    assert ">k" not in made.picture.svg, "layers of two and three heads have no groups in common"
+    alike = {**entry.meta, "heads": {**entry.meta["heads"], "stacks": {"self": {**stack, "heads": [2, 2]}}}}
+    alike["heads"]["stacks"]["self"]["measures"] = {"entropy": [[1.0, 2.0], [3.0, 1.0]], "first": [[0.1, 0.2]] * 2}
+    alike["heads"]["stacks"]["self"] |= {"relations": {}, "telling": [[[], []]] * 2, "map": None}
+    grid = drawn(Entry(alike, entry.blobs), "show: grid")
+    assert ">keys 0<" in grid.picture.svg
+    assert grid.height.startswith("106px"), "34 + 2 · 26 + 20"
+
+
 def test_the_script_gets_every_number(entry):
     data = drawn(entry).data
     index = json.loads(zlib.decompress(data["index"]["content"]))

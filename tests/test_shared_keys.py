@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-import tiny_models
+from conftest import ROOT, draw_all, settle
 from test_views import TOKENS, block, draw, softmax
 
 from mkdocs_attnviz.cache.entry import Entry
@@ -26,6 +26,7 @@ MODELS = [
 @pytest.mark.parametrize(("kind", "settings", "shared"), MODELS, ids=[f"{kind}-{shared}" for kind, _, shared in MODELS])
 def test_who_shares_keys_is_what_repeat_kv_does(kind, settings, shared, monkeypatch):
     """The weights of each head follow from its own queries and the keys that transformers' `repeat_kv` gives it."""
+    import tiny_models
     import torch
     from transformers.models.llama.modeling_llama import repeat_kv
 
@@ -118,8 +119,6 @@ def test_views_of_heads_know_who_shares_keys(grouped, view):
 @pytest.fixture
 def show(grouped, tmp_path, open_page):
     """`show(view, …)` opens a page with the figure of the grouped heads."""
-    from conftest import draw_all, settle
-
     from mkdocs_attnviz.figure import Figure
     from mkdocs_attnviz.hosts.notebook import _html
 
@@ -159,6 +158,8 @@ def test_a_head_is_chosen_among_those_that_share_its_keys(show):
 
 
 def test_the_neuron_view_says_whose_keys_it_shows(show):
+    import tiny_models
+
     from mkdocs_attnviz.models.captures import scores
     from mkdocs_attnviz.models.captures.context import Context
 
@@ -185,3 +186,11 @@ def test_the_small_pictures_stand_under_their_keys(show):
         page.get_by_role("button", name="Save SVG").click()
     saved = waiting.value.path().read_text("utf-8")
     assert re.findall(r">(keys \d)<", saved) == ["keys 0", "keys 1"]
+
+
+@pytest.mark.parametrize("view", ["head", "matrix", "model"])
+def test_axe_finds_nothing_serious(show, view):
+    page = show(view=view, head=1) if view == "matrix" else show(view=view)
+    page.add_script_tag(path=ROOT / "frontend" / "node_modules" / "axe-core" / "axe.min.js")
+    found = page.evaluate("axe.run('attn-viz', {resultTypes: ['violations'], preload: false})")["violations"]
+    assert [each["id"] for each in found if each["impact"] in ("serious", "critical")] == []

@@ -8,6 +8,7 @@ import {
   byLayer,
   type Head,
   headsOf,
+  keyGroups,
   type Relation,
   type StackIndex,
 } from "../src/views/own/heads/data.js";
@@ -18,6 +19,18 @@ import { foundBy, sorted } from "../src/views/own/heads/tables.js";
 import { tellingView } from "../src/views/own/heads/telling.js";
 
 const heads = headsOf({ layers: [0, 3], heads: [2, 3] });
+
+test("heads that share keys are grouped where all layers do so alike", () => {
+  const shared = headsOf({ layers: [0, 3], heads: [4, 4], kv_heads: [2, 2] });
+  assert.deepEqual(shared[5]?.keys, ["keys 0", "heads 0–1"]);
+  assert.deepEqual(keyGroups(shared), [
+    ["keys 0", [0, 1]],
+    ["keys 1", [2, 3]],
+  ]);
+  assert.deepEqual(keyGroups(headsOf({ layers: [0, 3], heads: [4, 4], kv_heads: [2, 1] })), []);
+  assert.deepEqual(keyGroups(headsOf({ layers: [0, 3], heads: [2, 4], kv_heads: [1, 1] })), []);
+  assert.deepEqual(keyGroups(heads), []);
+});
 const direction = (accuracy: number[]) => ({ accuracy, low: accuracy, high: accuracy });
 const det: Relation = {
   name: "det",

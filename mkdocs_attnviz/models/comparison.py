@@ -20,7 +20,7 @@ from mkdocs_attnviz.weight_rounding import intervals
 STEPS = 4  # of 255: the tolerance of a stored weight
 SHARE = 0.02  # of the largest number of the same list or array: the tolerance of a number
 NOT_COMPARED = ("key", "made_with")
-ADDED = ("kv_heads",)
+ADDED = ("kv_heads", "causal", "learned_sink")
 """Parts of a header that entries of earlier versions lack, though their keys are the same."""
 UNSTABLE = ("cluster",)
 """Lists whose order may change with a last bit."""

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import model_validator
-from typing_extensions import TypedDict
+from typing_extensions import NotRequired, TypedDict
 
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.block.fields import Options as BlockOptions
@@ -103,6 +103,8 @@ class HeadsStack(TypedDict):
     layers: list[int]
     heads: list[int]
     """The number of heads of each layer."""
+    kv_heads: NotRequired[list[int]]
+    """The number of heads of keys of each layer, if heads share them: successive heads have the same."""
     rows: str
     cols: str
     telling: list[Blob]
@@ -234,7 +236,14 @@ def _stack_data(name: str, index: HeadIndex) -> HeadsStack:
     """Return the data of one stack."""
     rows, cols = SIDES.get(name, ("text", "text"))
     blobs: list[Blob] = [{"blob": f"telling/{name}/{layer}"} for layer in index.layers]
-    return {"layers": index.layers, "heads": index.heads, "rows": rows, "cols": cols, "telling": blobs}
+    data: HeadsStack = {
+        "layers": index.layers,
+        "heads": index.heads,
+        "rows": rows,
+        "cols": cols,
+        "telling": blobs,
+    }
+    return data if index.kv_heads is None else {**data, "kv_heads": index.kv_heads}
 
 
 def _index(entry: Entry, indices: dict[str, HeadIndex], *, pretty: bool) -> bytes:

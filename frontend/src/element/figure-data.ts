@@ -313,6 +313,8 @@ export interface HeadsStack {
   layers: number[];
   /** The number of heads of each layer. */
   heads: number[];
+  /** The number of heads of keys of each layer, if heads share them: successive heads have the same. */
+  kv_heads?: number[];
   rows: string;
   cols: string;
   /** The weights of each layer's most telling texts, stored as weights are: of each head its texts, (cols, rows). */

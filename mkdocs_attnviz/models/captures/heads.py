@@ -102,7 +102,7 @@ class StackSums:
     """Running sums of one stack over the texts."""
 
     def __init__(self, stack: Stack, relations: dict[str, int]) -> None:
-        self.layers = stack.layers
+        self.layers, self.causal, self.sink = stack.layers, stack.causal, stack.sink
         self.heads = sum(layer.heads for layer in stack.layers)
         self.waiting: list[BatchSums] = []
         self.texts, self.uniform = 0, 0.0
@@ -394,6 +394,8 @@ def _stack_meta(sums: StackSums, telling: list[list[int]], places: Mapping[int, 
         "layers": [layer.layer for layer in sums.layers],
         "heads": [layer.heads for layer in sums.layers],
         **({"kv_heads": [layer.kv_heads for layer in sums.layers]} if shared else {}),
+        "causal": sums.causal,
+        **({"learned_sink": True} if sums.sink else {}),
         "measures": {name: by_layer(values) for name, values in sums.means().items()},
         "uniform_entropy": _rounded(sums.uniform / sums.texts),
         "map": None if points is None else [[_rounded(x), _rounded(y)] for x, y in points.tolist()],

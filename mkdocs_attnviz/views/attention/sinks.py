@@ -36,7 +36,7 @@ def sink_columns(block: Block, names: Sequence[str] | None, entry: Entry, stack:
     if meta["cols"].endswith(LEARNED):
         return [len(cols["tokens"]) - 1]
     special = [] if meta["causal"] else cols.get("special") or []
-    return [at for at in special if not _stands_for_a_word(cols["tokens"][at])] or [0]
+    return [at for at in special if not _stands_for_a_word(cols["tokens"][at])] or [0][: len(cols["tokens"])]
 
 
 def _stands_for_a_word(token: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from typing_extensions import NotRequired, TypedDict
 
 from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.views.attention.shared_keys import KeyGroup, common_groups
 
 Values = Sequence[float | None]
 """A number for each head, layer by layer; None if the texts do not tell it."""
@@ -20,6 +21,7 @@ NAMES: Mapping[str, tuple[str, str]] = {
     "next": ("attention to the next token", "share"),
     "first": ("attention to the first token", "share"),
     "special": ("attention to special tokens", "share"),
+    "sink": ("attention to the sink", "share"),
     "cls": ("attention to [CLS]", "share"),
     "sep": ("attention to [SEP]", "share"),
     "punctuation": ("attention to punctuation", "share"),
@@ -36,6 +38,8 @@ RELATION = "accuracy"
 LABELS = {"next": 0.5, "previous": 0.5, "cls": 0.6, "sep": 0.6, "punctuation": 0.6, "first": 0.6, "entropy": 3.8}
 """The value above which a head has its label (Clark et al. 2019, their notebook); of several, the first one counts. A
 decoder has no [CLS], and the same threshold is used for its first token."""
+SINK = 0.3
+"""The value above which a head has a sink, ε in Gu et al. (2025), "When Attention Sink Emerges in Language Models"."""
 KINDS = ("next token", "previous token", "[CLS]", "[SEP]", "punctuation", "first token", "broad", "other")
 """The labels in the order of `LABELS`, and the kind of all other heads."""
 OTHER = len(KINDS) - 1
@@ -99,6 +103,8 @@ class HeadIndex:
         self.stress: float | None = self._meta.get("stress")
         self.probe: Probe | None = self._meta.get("probe")
         self.telling: list[list[int]] = _flat(self._meta["telling"])
+        self.kv_heads: list[int] | None = self._meta.get("kv_heads")
+        """The number of heads of keys of each layer; None if no heads share keys, or if the entry does not tell."""
 
     @cached_property
     def places(self) -> list[tuple[int, int]]:
@@ -106,11 +112,32 @@ class HeadIndex:
         return [(layer, head) for layer, heads in zip(self.layers, self.heads, strict=True) for head in range(heads)]
 
     @cached_property
+    def groups(self) -> list[KeyGroup]:
+        """The heads that share keys, if they do so alike in all layers."""
+        layers = zip(self.heads, self.kv_heads or self.heads, strict=True)
+        shapes = [{"heads": heads, "kv_heads": shared} for heads, shared in layers]
+        return common_groups(shapes, range(max(self.heads)))
+
+    @cached_property
     def values(self) -> Mapping[str, Values]:
         """Every measure's values. A relation's value is a head's accuracy in the better direction."""
-        measured = {name: _flat(self._meta["measures"][name]) for name in NAMES if name in self._meta["measures"]}
+        stored = self._meta["measures"]
+        measured: dict[str, Values] = {name: _flat(stored[name]) for name in NAMES if name in stored}
+        if (sink := self._sink(measured)) is not None:
+            measured["sink"] = sink
         better = {relation["name"]: _better(relation) for relation in self.relations}
         return {"layer": [layer for layer, _ in self.places], **measured, **better}
+
+    def _sink(self, measured: Mapping[str, Values]) -> Values | None:
+        """Return the attention to the sink (`views/attention/sinks.py`): the first token in a causal model, special
+        tokens in another. Entries of earlier versions do not tell which it is; then a model with [CLS] is not causal.
+
+        A learned sink is no token of the texts, so its share is not known.
+        """
+        if self._meta.get("learned_sink"):
+            return None
+        causal = self._meta.get("causal", "cls" not in measured)
+        return measured.get("first") if causal else measured.get("special", measured.get("first"))
 
     @cached_property
     def measures(self) -> list[Measure]:
@@ -157,6 +184,7 @@ class HeadIndex:
             name: Reference(threshold, f"{self.kinds[number]} above {threshold}")
             for number, (name, threshold) in enumerate(LABELS.items())
         }
+        lines["sink"] = Reference(SINK, f"a sink above {SINK}")
         lines["entropy"] = lines["entropy_cls"] = Reference(self.uniform_entropy, "ln n: even attention")
         lines |= {
             relation["name"]: Reference(relation["baseline"], f"always the word at {relation['offset']:+d}")

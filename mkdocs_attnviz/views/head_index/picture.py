@@ -18,8 +18,9 @@ LINE, NARROW, BESIDE, LETTER = 24, 328, 32, 6
 """The sizes in px of the kinds below a picture: a line, its length on a phone, what stands beside a name, a letter."""
 TABLE, HEADER = 376, 56
 """The heights in px of a table that scrolls, and of a header of three lines."""
-EDGE, CELL, TALL = 34, 52, 26
-"""The sizes in px of a grid: its labels, the width of a cell at most, and the height of one among few layers."""
+EDGE, CELL, TALL, KEYS = 34, 52, 26, 20
+"""The sizes in px of a grid: its labels, the width of a cell at most, the height of one among few layers, and the names
+of shared keys below."""
 ROW, ROWS = 26, 14
 """The height in px of a relation, and the largest number of relations in a static picture."""
 DEEPEST, PALEST = 0.85, 0.06
@@ -46,7 +47,7 @@ def height(index: HeadIndex, shown: Shown) -> str:
         return capped(min(TABLE, (LINE + 1) * (len(index.relations) + 1) + 1))
     kinds = _height_of_kinds(index) if shown.color == "kind" else ""
     if shown.show == "grid":
-        return f"{EDGE + tall(index) * len(index.layers)}px{kinds}"
+        return f"{EDGE + tall(index) * len(index.layers) + _height_of_keys(index)}px{kinds}"
     return f"min({HEIGHT}px,100cqw){kinds}"
 
 
@@ -59,6 +60,11 @@ def _height_of_kinds(index: HeadIndex) -> str:
             lines, room = lines + 1, 0
         room += width
     return f" + {LINE}px + clamp(0px,(600px - 100cqw)*99,{LINE * (lines - 1)}px)"
+
+
+def _height_of_keys(index: HeadIndex) -> int:
+    """Return the height in px of the names of shared keys below a grid."""
+    return KEYS if index.groups else 0
 
 
 def tall(index: HeadIndex) -> int:
@@ -247,6 +253,14 @@ def _grid(index: HeadIndex, color: str, theme: str) -> Picture:
         y = EDGE + (number + 0.5) * row + 4
         body.append(f'<text class="p" x="{EDGE - 8}" y="{y:g}" text-anchor="end">{layer}</text>')
     body += _cells(index, color, cell, row, theme)
+    for keys, heads in index.groups:
+        start, end = (EDGE + at * cell for at in (heads[0], heads[-1] + 1))
+        body.append(f'<path class="h" d="M{start} {height + 3}H{end - 1}"/>')
+        if (name := next((name for name in (f"keys {keys}", f"k{keys}") if 7 * len(name) <= end - start), "")) != "":
+            body.append(
+                f'<text class="p" x="{(start + end - 1) / 2:g}" y="{height + 15}" text-anchor="middle">{name}</text>'
+            )
+    height += _height_of_keys(index)
     kinds = [*_kinds(index, height + 8)] if color == "kind" else []
     tall_ = height + (LINE + 8 if kinds else 0)
     return Picture(document(width, tall_, _style(theme), [*body, *kinds]), width, tall_)

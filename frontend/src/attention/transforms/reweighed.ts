@@ -12,11 +12,13 @@ export function reweighed(layer: Layer, norms: Scaled | null, without: number[])
   for (let head = 0; head < heads; head++) {
     const sums = new Float64Array(rows);
     const norm = norms?.row(head);
-    for (let col = 0; col < cols; col++)
+    for (let col = 0; col < cols; col++) {
+      const factor = without.includes(col) ? 0 : (norm?.[col] ?? 1);
       for (let row = 0, at = layer.at(head, 0, col); row < rows; row++, at++) {
-        weighted[at] = without.includes(col) ? 0 : (weighted[at] as number) * (norm?.[col] ?? 1);
+        weighted[at] = (weighted[at] as number) * factor;
         sums[row] = (sums[row] as number) + (weighted[at] as number);
       }
+    }
     for (let col = 0; col < cols; col++)
       for (let row = 0, at = layer.at(head, 0, col); row < rows; row++, at++)
         weighted[at] = (weighted[at] as number) / (sums[row] || 1);

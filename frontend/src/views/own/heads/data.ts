@@ -1,4 +1,6 @@
+import { grouped, sharedKeys } from "../../../attention/shared-keys.js";
 import type { Sequence } from "../../../element/figure.js";
+import type { HeadsStack } from "../../../element/figure-data.js";
 
 export interface Measure {
   name: string;
@@ -57,15 +59,29 @@ export interface Head {
   at: number;
   layer: number;
   head: number;
+  /** The keys that it shares, and the heads that do: "keys 0", "heads 0–3". */
+  keys: string[];
 }
 
 export const nameOf = ({ layer, head }: Head): string => `${layer}·${head}`;
 
-export function headsOf({ layers, heads }: { layers: number[]; heads: number[] }): Head[] {
+export function headsOf({ layers, heads, kv_heads }: Pick<HeadsStack, "layers" | "heads" | "kv_heads">): Head[] {
   let at = 0;
-  return layers.flatMap((layer, i) =>
-    Array.from({ length: heads[i] as number }, (_, head) => ({ at: at++, layer, head })),
-  );
+  return layers.flatMap((layer, i) => {
+    const length = heads[i] as number;
+    const source = { heads: length, kv_heads: kv_heads?.[i] ?? length };
+    return Array.from({ length }, (_, head) => ({ at: at++, layer, head, keys: sharedKeys(source, head) }));
+  });
+}
+
+/** The heads that share keys, under the name of these, if they do so alike in all layers. */
+export function keyGroups(heads: Head[]): [string, number[]][] {
+  const columns = grouped(heads, ({ head, keys }) => `${head} ${keys}`);
+  const first = columns.map(([, [head]]) => head as Head);
+  const alike = first.every(({ keys }, head) => keys.length > 0 && first[head]?.head === head);
+  return alike
+    ? grouped(first, ({ keys: [name] }) => name as string).map(([name, some]) => [name, some.map((one) => one.head)])
+    : [];
 }
 
 /** Return the direction in which a head finds a relation better. */

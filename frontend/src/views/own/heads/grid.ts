@@ -1,5 +1,5 @@
 import { type Chart, type Ink, label, type Mark, type Place } from "./chart.js";
-import type { Head } from "./data.js";
+import { type Head, keyGroups } from "./data.js";
 
 /** A cell's colour, and what is written in it. */
 export interface Filled {
@@ -11,6 +11,9 @@ export interface Filled {
 const [EDGE, WIDEST] = [34, 58];
 /** px of a character, and of the space beside a cell's text. */
 const [CHARACTER, SPACE] = [7, 6];
+
+/** px of the names of shared keys below, as in `views/head_index/picture.py`. */
+const KEYS = 20;
 
 /** The height of a cell, as `tall` in `views/head_index/picture.py`. */
 const tall = (layers: number): number => (layers <= 12 ? 26 : layers <= 24 ? 20 : 16);
@@ -37,5 +40,14 @@ export function grid(layers: number[], heads: Head[], filled: Filled[], room: nu
     marks.push({ kind: "cell", x, y, width: width - 1, height: height - 1, fill });
     if (isWritten) marks.push(label(x + (width - 1) / 2, y + height / 2 + 4, text, ink));
   }
-  return { width: EDGE + width * most, height: EDGE + height * layers.length, marks, places, isRound: false };
+  const end = EDGE + height * layers.length;
+  const groups = keyGroups(heads);
+  for (const [name, [first = 0, ...others]] of groups) {
+    const [from, to] = [EDGE + first * width, EDGE + (first + others.length + 1) * width - 1];
+    marks.push({ kind: "line", from: [from, end + 3], to: [to, end + 3], faint: true });
+    const text = [name, name.replace("keys ", "k")].find(({ length }) => CHARACTER * length <= to - from + 1);
+    if (text) marks.push(label((from + to) / 2, end + 15, text, "pale"));
+  }
+  const below = groups.length > 0 ? KEYS : 0;
+  return { width: EDGE + width * most, height: end + below, marks, places, isRound: false };
 }

@@ -7,7 +7,7 @@ import { foundBy } from "./tables.js";
 const TOLD = 3;
 
 /** "Layer 2, head 8: [CLS] · entropy 1.23 nats": what a head is, and some of its measures. */
-export function numbersText(index: StackIndex, { at, layer, head }: Head, measures: string[]): Part[] {
+export function numbersText(index: StackIndex, { at, layer, head, keys }: Head, measures: string[]): Part[] {
   const names = measures.filter((name) => name !== KIND && name !== "layer" && name in index.values);
   const said = [...new Set(names)].map((name) => {
     const measure = measureOf(index, name);
@@ -15,7 +15,7 @@ export function numbersText(index: StackIndex, { at, layer, head }: Head, measur
   });
   const kind = index.kinds[index.kind[at] as number] as string;
   const label = { broad: ["broad"], other: [] }[kind] ?? [`mostly ${kind}`];
-  return [`Layer ${layer}, head ${head}: ${[...label, ...said].join(" · ")}`];
+  return [`Layer ${layer}, head ${head}: ${[...keys, ...label, ...said].join(" · ")}`];
 }
 
 /** The relations that a head finds, as a line of its own; no line if the texts have none. */

@@ -64,7 +64,7 @@ export function headTable(
   const heading = (measure: Measure) => html`<th scope="col" aria-sort=${measure.name === sorting.sort ? order : "none"}
     ><button @click=${() => sort(measure.name)}>${shortTitle(measure)}${unitText(measure) && ` (${measure.unit})`}</button></th>`;
   const row = (head: Head) => html`<tr class=${head.at === chosen ? "chosen" : ""}><th scope="row"
-    ><button aria-label="${nameOf(head)}: layer ${head.layer}, head ${head.head}" aria-pressed=${head.at === chosen}
+    ><button aria-label="${nameOf(head)}: ${[`layer ${head.layer}, head ${head.head}`, ...head.keys].join(", ")}" aria-pressed=${head.at === chosen}
       tabindex=${head.at === stop ? 0 : -1} @click=${() => choose(head)}>${nameOf(head)}</button></th
     >${columns.map((measure) => html`<td>${valueText(index.values[measure.name]?.[head.at], measure)}</td>`)}</tr>`;
   return html`<table class="all-heads" .style="--columns:${columns.length}"><caption class="unseen">${caption}</caption>
