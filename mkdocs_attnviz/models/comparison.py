@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.cache.entry_schema import LARGEST_JSON, LARGEST_LAYER, LARGEST_TABLE, inflated
+from mkdocs_attnviz.models.router_comparison import mixture_of, routers_differ
 
 STEPS = 4  # of 255: the tolerance of a stored weight
 SHARE = 0.02  # of the largest number of the same list or array: the tolerance of a number
@@ -38,11 +39,13 @@ def difference(stored: Entry, computed: Entry) -> str:
         return f"it has other parts ({', '.join(sorted(stored.blobs.keys() ^ computed.blobs.keys())[:3])})"
     for name in stored.blobs:
         try:
-            if _is_of_units(name, computed):
+            if (mixture := mixture_of(name, other)) is not None:
+                how = routers_differ(name, mixture, stored.blobs[name], computed.blobs[name])
+            elif _is_of_units(name, computed):
                 how = _units_differ(name, stored, computed)
             else:
                 how = _blob_differs(name, other, stored.blobs[name], computed.blobs[name])
-        except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
+        except (ValueError, RecursionError, TypeError, KeyError, AttributeError, IndexError):
             how = "nothing that can be read"
         if how:
             return f"{name} has {how}"

@@ -1,0 +1,119 @@
+"""A static picture of the experts that routers chose: layers × tokens, the last layer on top."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from mkdocs_attnviz.views.drawing import Picture
+from mkdocs_attnviz.views.router_choices import RouterChoices
+from mkdocs_attnviz.views.svg.document import document, escape, palette, styles, visible
+from mkdocs_attnviz.views.svg.inks import ink_on, luminance
+
+WIDTH, ROW, CHARACTER, SIDE, LEAST = 680, 26, 8, 72, 32
+LAYERS, LONGEST = 14, 12
+"""The limits of the picture: rows, and characters of a token."""
+SECOND = 5
+"""The height in px of the mark of a token's second expert."""
+FILL = 0.85
+"""The opacity of an expert's colour."""
+GOLDEN = 137.508
+"""The angle in degrees between the hues of neighbouring experts, where there are more of them than colours of heads."""
+LIGHTNESS = {"light": (0.42, 0.56), "dark": (0.62, 0.5)}
+"""The lightness of experts with even and with odd numbers."""
+SATURATION, STEP = 0.62, 0.02
+"""The saturation, and the step in which lightness is changed until the contrast with the page is 3 to 1."""
+LIGHTEST, DARKEST = 0.3, 0.13
+"""The largest luminance on a light page, and the least on a dark one."""
+
+
+def expert_colour(expert: int, experts: int, scheme: Mapping[str, Any]) -> str:
+    """Return the colour of an expert: one of those of heads, or on a wheel of hues if there are more experts."""
+    heads: Sequence[str] = scheme["heads"]
+    if experts <= len(heads):
+        return heads[expert]
+    is_light = scheme["background"] == "#ffffff"
+    lightness = LIGHTNESS["light" if is_light else "dark"][expert % 2]
+    colour = _of_hue(expert * GOLDEN % 360, lightness)
+    while luminance(colour) > LIGHTEST if is_light else luminance(colour) < DARKEST:
+        lightness += -STEP if is_light else STEP
+        colour = _of_hue(expert * GOLDEN % 360, lightness)
+    return colour
+
+
+def _of_hue(hue: float, lightness: float) -> str:
+    """Return the colour of a hue in degrees."""
+    channels = colorsys.hls_to_rgb(hue / 360, lightness, SATURATION)
+    return "#" + "".join(f"{int(255 * channel + 0.5):02x}" for channel in channels)
+
+
+def experts_picture(
+    mixtures: Sequence[RouterChoices], tokens: Sequence[str], theme: str, expert: int | None
+) -> Picture:
+    """Return a picture of the first tokens. With `expert`, only the tokens that it got are coloured."""
+    rows = _rows(mixtures)
+    columns, width = _columns(tokens)
+    body = [
+        f'<text class="p" x="0" y="{ROW * row + 17}">layer {each.about["layer"]}</text>'
+        for row, each in enumerate(rows)
+    ]
+    body.append(f'<text class="p" x="0" y="{ROW * len(rows) + 17}">input</text>')
+    used: set[int] = set()
+    for token, text, x, wide in columns:
+        for row, each in enumerate(rows):
+            chosen = each.chosen(token)
+            shown = chosen if expert is None else [number for number in chosen if number == expert]
+            used.update(shown[:2])
+            box = f'x="{x + 1}" width="{wide - 2}"'
+            if shown:
+                body.append(f'<rect class="e{shown[0]}" {box} y="{ROW * row + 1}" height="{ROW - 2}"/>')
+            if len(shown) > 1:
+                body.append(f'<rect class="e{shown[1]}" {box} y="{ROW * (row + 1) - 1 - SECOND}" height="{SECOND}"/>')
+            ink = f' class="i{shown[0]}"' if shown else ' class="p"'
+            body.append(_text(str([*shown, *chosen][0]) if chosen else "–", x + wide / 2, ROW * row + 15, ink))
+        body.append(_text(escape(text), x + wide / 2, ROW * len(rows) + 17))
+    height = ROW * (len(rows) + 1)
+    experts = max(each.experts for each in mixtures)
+    style = "text{font:12px system-ui,sans-serif}" + styles(palette(theme), _rules(sorted(used), experts))
+    return Picture(document(width, height, style, body), width, height)
+
+
+def _text(said: str, x: float, y: int, ink: str = "") -> str:
+    return f'<text{ink} x="{x:g}" y="{y}" text-anchor="middle">{said}</text>'
+
+
+def _rows(mixtures: Sequence[RouterChoices]) -> list[RouterChoices]:
+    """Return the mixtures of the picture's rows, the last first; evenly spaced if there are too many."""
+    count = len(mixtures)
+    places = range(count) if count <= LAYERS else sorted({round(i * (count - 1) / (LAYERS - 1)) for i in range(LAYERS)})
+    return [mixtures[place] for place in reversed(places)]
+
+
+def _columns(tokens: Sequence[str]) -> tuple[list[tuple[int, str, int, int]], int]:
+    """Return number, text, place and width of each token that there is room for, and the width of all."""
+    columns, x = [], SIDE
+    for token, whole in enumerate(tokens):
+        text = visible(whole)
+        text = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+        wide = max(LEAST, CHARACTER * len(text) + 12)
+        if token and x + wide > WIDTH:
+            break
+        columns.append((token, text, x, wide))
+        x += wide
+    return columns, x
+
+
+def _rules(used: Sequence[int], experts: int) -> Callable[[dict[str, Any]], str]:
+    """Return the function that gives the CSS colours of a scheme."""
+
+    def rules(scheme: dict[str, Any]) -> str:
+        colours = {expert: expert_colour(expert, experts, scheme) for expert in used}
+        of_experts = "".join(
+            f".e{expert}{{fill:{colour};fill-opacity:{FILL}}}"
+            f".i{expert}{{fill:{ink_on(colour, scheme['background'], FILL)}}}"
+            for expert, colour in colours.items()
+        )
+        return f"text{{fill:{scheme['text']}}}.p{{fill:{scheme['pale']}}}{of_experts}"
+
+    return rules
