@@ -316,7 +316,7 @@ def test_a_token_that_is_held_shows_its_router_in_each_layer(page, truth):
     page.keyboard.press("Shift")
     for key in ("ArrowDown", "ArrowRight", "ArrowRight", "Enter"):
         page.keyboard.press(key)
-    expect(element.locator(".expert-bars .line:not(.numbers)")).to_have_count(4)
+    expect(element.locator(".expert-bars .line:not(.ticks)")).to_have_count(4)
     state = element.evaluate("e => e.state")
     assert (state["layer"], state["token"]) == (2, 2)
     heights = (

@@ -22,7 +22,7 @@ from mkdocs_attnviz.views.drawing import Drawing
 from mkdocs_attnviz.views.figure_data import Blob, TextFigure
 from mkdocs_attnviz.views.measures.experts import MEASURES
 from mkdocs_attnviz.views.router_choices import RouterChoices, in_layers
-from mkdocs_attnviz.views.svg.document import capped
+from mkdocs_attnviz.views.svg.document import CAP, capped
 from mkdocs_attnviz.views.svg.experts import experts_picture
 from mkdocs_attnviz.views.svg.running_text import height_of_text
 from mkdocs_attnviz.views.svg.token_flow import PANEL, json_of, sequences
@@ -41,10 +41,13 @@ MOST_CELLS = 6000
 """The largest number of cells of a grid; a longer text is shown as text at first."""
 ROW, NUMBERS, TALLEST = 26, 14, 480
 """The sizes in px: a row of the grid, the numbers below it, and the grid at most."""
-LINE = 36
-"""The height in px of a line of text with the strips of its experts below it."""
-LAYER, AXIS = 48, 18
-"""The height in px of the bars of one layer, and of the experts' numbers below all of them."""
+LINE, FIRST, OTHER, STRIPS = 24, 8, 4, 4
+"""The heights in px of a line of text, and of the strips below it of a token's first expert and of each other one, of
+which there are no more than `STRIPS` in all."""
+LAYER, NARROW_LAYER, AXIS = 48, 64, 18
+"""The heights in px of the bars of one layer, also in a narrow figure, and of the experts' numbers below all bars."""
+CONTROLS = "clamp(0px,(400px - 100cqw)*99,18px)"
+"""The height of a second line of controls, which they take in a very narrow figure."""
 
 
 class Options(BlockOptions):
@@ -156,13 +159,26 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
         "initial": initial,
     }
     heights = {
-        "grid": capped(min(TALLEST, ROW * (len(group) + 1) + NUMBERS)),
-        "text": height_of_text(str(json_of(entry.blobs[name])["text"]), LINE),
-        "load": capped(min(TALLEST, LAYER * len(group) + AXIS)),
+        "grid": f"{capped(min(TALLEST, ROW * (len(group) + 1) + NUMBERS))} + {CONTROLS}",
+        "text": height_of_text(str(json_of(entry.blobs[name])["text"]), _line(options, shown)),
+        "load": f"{_height_of_bars(len(group))} + {CONTROLS}",
     }
     picture = experts_picture(shown, tokens[name]["tokens"], block.theme, options.expert)
     sentence = _sentence(block, options, shown, layer)
-    return Drawing(data, picture, sentence, heights[initial["show"]], PANEL + 24)
+    wraps = initial["show"] == "text"
+    return Drawing(data, picture, sentence, heights[initial["show"]], PANEL + 24, wraps=wraps)
+
+
+def _line(options: Options, shown: Sequence[RouterChoices]) -> int:
+    """Return the height in px of a line of text with the strips below it."""
+    strips = min(STRIPS, shown[-1].top_k) if options.expert is None else 1
+    return LINE + FIRST + OTHER * (strips - 1)
+
+
+def _height_of_bars(layers: int) -> str:
+    """Return the CSS height of the bars of so many layers."""
+    wide, narrow = (min(TALLEST, height * layers + AXIS) for height in (LAYER, NARROW_LAYER))
+    return f"min({wide}px + clamp(0px,(520px - 100cqw)*99,{narrow - wide}px),{CAP})"
 
 
 def sequence_of(stack: str) -> str:

@@ -147,8 +147,8 @@ function axisOf(rows: BarRow[]): HTMLElement {
   const most = Math.max(...rows.map(({ shares }) => shares.length));
   const every = Math.ceil(most / NUMBERED);
   const set = part("set", "");
-  set.append(...Array.from({ length: most }, (_, expert) => part("number", expert % every ? "" : String(expert))));
-  const element = part("line numbers", "");
+  set.append(...Array.from({ length: most }, (_, expert) => part("tick", expert % every ? "" : String(expert))));
+  const element = part("line ticks", "");
   element.append(part("name", "expert"), set);
   return element;
 }
