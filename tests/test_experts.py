@@ -168,6 +168,14 @@ def test_the_sentence_and_the_picture_have_the_load_and_the_first_experts(entry,
     assert [int(each) for each in shown[:4]] == first, "the first token, from the last layer down"
 
 
+def test_the_picture_of_the_load_has_a_bar_for_each_expert(entry, truth):
+    svg = drawn(entry, "show: load").picture.svg
+    heights = [float(each) for each in re.findall(r'<rect class="e\d"[^>]* height="([\d.]+)"', svg)]
+    counts = torch.stack([torch.bincount(each.topk(2).indices.flatten(), minlength=8) for each in truth]).flip(0)
+    assert heights == pytest.approx((36 * counts / counts.max()).flatten().tolist(), rel=0.01)
+    assert svg.count("<path") == 4
+
+
 def test_with_an_expert_only_its_tokens_are_coloured(entry, truth):
     svg = drawn(entry, "expert: 2").picture.svg
     assert set(re.findall(r'<rect class="e(\d+)"', svg)) == {"2"}

@@ -23,7 +23,7 @@ from mkdocs_attnviz.views.figure_data import Blob, TextFigure
 from mkdocs_attnviz.views.measures.experts import MEASURES
 from mkdocs_attnviz.views.router_choices import RouterChoices, in_layers
 from mkdocs_attnviz.views.svg.document import CAP, capped
-from mkdocs_attnviz.views.svg.experts import experts_picture
+from mkdocs_attnviz.views.svg.experts import experts_picture, load_picture
 from mkdocs_attnviz.views.svg.running_text import height_of_text
 from mkdocs_attnviz.views.svg.token_flow import PANEL, json_of, sequences
 from mkdocs_attnviz.views.view import View, own_script
@@ -163,7 +163,10 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
         "text": height_of_text(str(json_of(entry.blobs[name])["text"]), _line(options, shown)),
         "load": f"{_height_of_bars(len(group))} + {CONTROLS}",
     }
-    picture = experts_picture(shown, tokens[name]["tokens"], block.theme, options.expert)
+    if initial["show"] == "load":
+        picture = load_picture(shown, block.theme, options.expert)
+    else:
+        picture = experts_picture(shown, tokens[name]["tokens"], block.theme, options.expert)
     sentence = _sentence(block, options, shown, layer)
     wraps = initial["show"] == "text"
     return Drawing(data, picture, sentence, heights[initial["show"]], PANEL + 24, wraps=wraps)

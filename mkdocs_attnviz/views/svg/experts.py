@@ -18,6 +18,8 @@ SECOND = 5
 """The height in px of the mark of a token's second expert."""
 FILL = 0.85
 """The opacity of an expert's colour."""
+HIGH, BARS, SAID = 36, 52, 150
+"""The heights in px of the highest bar and of a layer's bars, and the room for what stands behind them."""
 GOLDEN = 137.508
 """The angle in degrees between the hues of neighbouring experts, where there are more of them than colours of heads."""
 LIGHTNESS = {"light": (0.42, 0.56), "dark": (0.62, 0.5)}
@@ -79,6 +81,32 @@ def experts_picture(
     return Picture(document(width, height, style, body), width, height)
 
 
+def load_picture(mixtures: Sequence[RouterChoices], theme: str, expert: int | None) -> Picture:
+    """Return a picture of the load: a row of bars for each layer, with a line where all experts would be equal."""
+    rows = _rows(mixtures)
+    experts = max(each.experts for each in mixtures)
+    wide = max(1, (WIDTH - SIDE - SAID) // experts)
+    most = max(max(each.load) for each in rows) or 1.0
+    body = []
+    for row, each in enumerate(rows):
+        bottom = BARS * (row + 1) - 10
+        body.append(f'<text class="p" x="0" y="{bottom}">layer {each.about["layer"]}</text>')
+        for number, share in enumerate(each.load):
+            tall = HIGH * share / most
+            place = f'x="{SIDE + wide * number}" y="{bottom - tall:.4g}" width="{max(1, wide - 2)}" height="{tall:.3g}"'
+            pale = "" if expert in (None, number) else ' opacity="0.3"'
+            body.append(f'<rect class="e{number}"{pale} {place}/>')
+        even, end = bottom - HIGH / each.experts / most, SIDE + wide * each.experts
+        body.append(f'<path class="l" d="M{SIDE} {even:.4g}H{end}" stroke-dasharray="3 2"/>')
+        said = f"CV {each.variation:.2f} · most {100 * max(each.load):.3g}%"
+        body.append(f'<text class="p" x="{end + 8}" y="{bottom}">{said}</text>')
+    height = BARS * len(rows) + 8
+    if wide >= 2 * CHARACTER:
+        body += [_text(str(number), SIDE + wide * (number + 0.5), height) for number in range(experts)]
+    style = "text{font:12px system-ui,sans-serif}" + styles(palette(theme), _rules(range(experts), experts))
+    return Picture(document(WIDTH, height + 6, style, body), WIDTH, height + 6)
+
+
 def _text(said: str, x: float, y: int, ink: str = "") -> str:
     return f'<text{ink} x="{x:g}" y="{y}" text-anchor="middle">{said}</text>'
 
@@ -114,6 +142,6 @@ def _rules(used: Sequence[int], experts: int) -> Callable[[dict[str, Any]], str]
             f".i{expert}{{fill:{ink_on(colour, scheme['background'], FILL)}}}"
             for expert, colour in colours.items()
         )
-        return f"text{{fill:{scheme['text']}}}.p{{fill:{scheme['pale']}}}{of_experts}"
+        return f"text{{fill:{scheme['text']}}}.p{{fill:{scheme['pale']}}}.l{{stroke:{scheme['pale']}}}{of_experts}"
 
     return rules
