@@ -211,6 +211,14 @@ def test_a_key_that_is_wrong_is_told():
         block("show: bars")
 
 
+@pytest.mark.parametrize(
+    "forged", [{"experts": 10**9}, {"experts": 3}, {"top_k": 0}, {"top_k": 5}, {"experts": 1, "top_k": 2}]
+)
+def test_an_entry_that_tells_other_numbers_than_it_holds_is_refused(entry, forged):
+    with pytest.raises(ValueError, match="A part of the entry"):
+        RouterChoices(entry, {**entry.meta["mixtures"][0], **forged})
+
+
 # ---- claims
 
 

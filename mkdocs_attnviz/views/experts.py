@@ -5,7 +5,7 @@ Jiang et al. 2024, "Mixtral of Experts", show such choices as coloured text, and
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from typing_extensions import NotRequired, TypedDict
@@ -243,7 +243,7 @@ def _mixture(choices: RouterChoices) -> MixtureData:
     return data
 
 
-def _notes(mixtures: Sequence[Mapping[str, Any]], choices: Iterator[RouterChoices] | Any) -> Iterator[str]:
+def _notes(mixtures: Sequence[Mapping[str, Any]], choices: Iterable[RouterChoices]) -> Iterator[str]:
     """Yield sentences about what the picture does not show."""
     functions = sorted({about["function"] for about in mixtures if "function" in about})
     if functions:

@@ -39,6 +39,8 @@ class RouterChoices:
         self.name = f"{about['stack']}/{about['part']}/{about['layer']}"
         self.experts: int = about["experts"]
         self.top_k: int = about["top_k"]
+        if not 0 < self.top_k <= self.experts < NONE:
+            raise ValueError(f"A part of the entry tells of {self.top_k} of {self.experts} experts.")
         self.has_scores = "function" in about
         numbers = _numbers(entry.blobs[self.name])
         width = 3 * self.top_k + 1 if self.has_scores else 2 * self.top_k
@@ -49,6 +51,8 @@ class RouterChoices:
             _rows(numbers, at * self.tokens * self.top_k, self.tokens, self.top_k) for at in range(width // self.top_k)
         ]
         self._chosen, self._weights = parts[:2]
+        if any(self.experts <= expert != NONE for row in self._chosen for expert in row):
+            raise ValueError(f"A part of the entry names an expert that is none of {self.experts}.")
         self._probabilities: Rows = parts[2] if self.has_scores else []
         self._entropies = numbers[3 * self.tokens * self.top_k :] if self.has_scores else ()
 
