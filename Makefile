@@ -47,6 +47,7 @@ models: .venv/site ## train the example site's own models anew
 	$(BIN)/python example_site/models/agreement/train.py
 	$(BIN)/python example_site/models/reviews/train.py
 	$(BIN)/python example_site/models/characters/train.py
+	$(BIN)/python example_site/models/mixture/train.py
 	$(BIN)/python example_site/models/sandwich/sweep.py
 
 bench: .venv/bench ## side by side with BertViz; what a capture costs; bytes and speed of the coding

@@ -24,9 +24,9 @@ import pytest
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
 RECORD = TESTS / "architectures.json"
-FILES = [f"tests/test_{name}.py" for name in ("coverage", "independent_texts", "directories")]
+FILES = [f"tests/test_{name}.py" for name in ("coverage", "independent_texts", "directories", "routers")]
 """The test files that run once for each architecture."""
-BESIDE = ["tests/tiny_models.py", "tests/decoding.py", "example_site/includes/coverage.json"]
+BESIDE = ["tests/tiny_models.py", "tests/mixtures.py", "tests/decoding.py", "example_site/includes/coverage.json"]
 """Other files that these tests read."""
 ROOM = "mkdocs_attnviz.models"
 """The package whose modules decide what is captured; a run records which of them it loaded."""

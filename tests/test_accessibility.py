@@ -28,6 +28,7 @@ FIGURES = {view: f"{ABOUT}view: {view}" for view in VIEWS} | {
     "factors": f"{ABOUT}view: factors\nn_components: 3",
     "sublayers": f"{ABOUT}view: sublayers\nablate: [zero, swap]",
     "cells": f"{ABOUT}view: cells\nkeep: 4\nunits: [5, 9]",
+    "experts": "model: mixture\ntext: the old miller sold two apples to the king . 4 + 3 = 7\nview: experts",
     "compared": f"{ABOUT}view: predict\ninterventions: [{{layer: 1, heads: [0, 1]}}]",
     "methods": f"{ABOUT}view: saliency\nmethod: [attention, rollout, integrated_gradients, occlusion]\nby: word",
 }
@@ -45,6 +46,7 @@ FIRST = {
     "sublayers": ".strips",
     "heads": ".head-stage",
     "cells": ".running",
+    "experts": "td",
     "mask": ".heat-map",
 }
 """The place where the keyboard goes first in a figure; in other figures it is the first token of the text."""
@@ -149,6 +151,7 @@ CHANGED = {
     "sublayers": {"change": "swap"},
     "heads": {"show": "grid", "color": "entropy"},
     "cells": {"layer": 1, "units": [5, 9], "token": 2},
+    "experts": {"show": "text", "layer": 1, "expert": 2, "token": 3},
     "mask": {"layer": 1},
     "compared": {"position": 3, "before": True},
     "methods": {"by": "sentence", "compare": "deletion", "selected": None},

@@ -20,7 +20,8 @@ HEARD = """() => {
 
 @pytest.fixture
 def page(site, share, open_page):
-    blocks = (f"```attention\nmodel: induction\ntext: {TEXT}\nview: {view}\nid: {view}\n```\n" for view in VIEWS)
+    models = dict.fromkeys(VIEWS, "induction") | {"experts": "mixture"}
+    blocks = (f"```attention\nmodel: {models[view]}\ntext: {TEXT}\nview: {view}\nid: {view}\n```\n" for view in VIEWS)
     site.write("index.md", "\n".join(blocks))
     page = open_page(share(site, "--strict").folder / "site" / "index.html")
     draw_all(page)

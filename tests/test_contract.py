@@ -22,8 +22,10 @@ from mkdocs_attnviz.views.attention.weights import WEIGHT, Layer
 from mkdocs_attnviz.views.attention.window import side
 from mkdocs_attnviz.views.figure_data import ComparedFigure, Figure
 from mkdocs_attnviz.views.predict import percent
+from mkdocs_attnviz.views.svg.document import palette
+from mkdocs_attnviz.views.svg.experts import expert_colour
 from mkdocs_attnviz.views.svg.heatmap import levels
-from mkdocs_attnviz.views.svg.inks import ink_on
+from mkdocs_attnviz.views.svg.inks import ink_on, luminance
 from mkdocs_attnviz.views.svg.lines import opacity
 
 SHARED = json.loads((ROOT / "frontend" / "test" / "computations.json").read_text("utf-8"))
@@ -82,6 +84,15 @@ def test_the_example_site_holds_what_is_declared():
 def test_inks_are_those_of_the_browser():
     for colour, background, share, ink in SHARED["inks"]:
         assert ink_on(colour, background, share) == ink, (colour, background, share)
+
+
+def test_colours_of_experts_are_those_of_the_browser():
+    schemes = palette("auto")
+    for expert, experts, dark, colour in SHARED["experts"]:
+        scheme = schemes.dark if dark else schemes.base
+        assert expert_colour(expert, experts, scheme) == colour
+        one, other = sorted(map(luminance, (colour, scheme["background"])))
+        assert (other + 0.05) / (one + 0.05) >= 3, "the contrast with the page"
 
 
 def test_shades_are_those_of_the_browser():

@@ -372,6 +372,8 @@ def test_without_the_head_below_the_induction_head_is_lost(built, open_page):
 
 EVERY = [name for name, view in VIEWS.items() if not view.capture.attention]
 CHANGE = "interventions: [{layer: 0, heads: [1, 2], neurons: [3, 5]}]"
+OF_A_MIXTURE = "interventions: [{layer: 0, heads: [1, 2]}]"
+"""The same for a mixture of experts, whose neurons cannot be told apart."""
 NUMBERS = {"sublayers": "ablate: zero"}
 """The keys by which a view gets numbers that a change of the model changes."""
 
@@ -381,10 +383,11 @@ def every_view(tmp_path_factory, shared_cache):
     """Build each view of a model as it is and of the changed model."""
     site = Site(tmp_path_factory.mktemp("every"), shared_cache)
     blocks = [
-        f"```attention\nmodel: induction\ntext: {LIST}\nview: {view}\nid: {view}{id}\n{asked}\n{more}\n```\n"
+        f"```attention\nmodel: {model}\ntext: {LIST}\nview: {view}\nid: {view}{id}\n{asked}\n{more}\n```\n"
         for view in EVERY
         for asked in [NUMBERS.get(view, "")]
-        for id, more in (("", ""), ("-changed", CHANGE))
+        for model, change in [("mixture", OF_A_MIXTURE) if view == "experts" else ("induction", CHANGE)]
+        for id, more in (("", ""), ("-changed", change))
     ]
     site.write("index.md", "\n".join(blocks))
     found = site.build("--strict")

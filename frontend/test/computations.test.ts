@@ -11,6 +11,7 @@ import type { Sequence } from "../src/element/figure.js";
 import { over } from "../src/lib/color.js";
 import { hexToRgba, inkOn } from "../src/lib/palette.js";
 // Python computes the same: tests/test_contract.py.
+import { expertColor } from "../src/views/own/experts/color.js";
 import shared from "./computations.json";
 
 test("an ink that can be read on a shade", () => {
@@ -29,6 +30,11 @@ test("the shade of a weight", () => {
 
 test("how a probability is written", () => {
   for (const [probability, text] of shared.percents as [number, string][]) assert.equal(percent(probability), text);
+});
+
+test("the colours of experts", () => {
+  for (const [expert, experts, dark, color] of shared.experts as [number, number, boolean, string][])
+    assert.equal(expertColor(expert, experts, dark), color);
 });
 
 test("the strength of a line", () => {

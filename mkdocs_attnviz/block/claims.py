@@ -93,6 +93,11 @@ class Selectors(Part):
     sublayer: Literal["s", "f", "c", "m", "e", "o"] | None = key(
         "s, f, c, m, e or o", "The kind of a sublayer, by its letter in the figure.", default=None
     )
+    expert: Index | None = key(
+        "an expert's number, counted from 0",
+        "The expert. Default: the one shown, or the one with most tokens.",
+        default=None,
+    )
     factor: int | None = key("a factor's number, counted from 1 as in the figure", "The factor.", default=None, ge=1)
     method: Name | None = key(
         "a method of the figure, or random",
@@ -124,8 +129,8 @@ class Claim(Selectors):
 
     strongest: Selectors | None = key(
         "a mapping of selectors, like {layer: 2, head: 8, from: mat}",
-        "In place of selectors: the token, head, layer, neuron, unit or factor with the largest value. What it is "
-        "stands in `is`.",
+        "In place of selectors: the token, head, layer, neuron, unit, expert or factor with the largest value. What it "
+        "is stands in `is`.",
         default=None,
     )
     at_least: Number | None = key("a number, or a percentage like 50%", "The least value.", default=None)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.cache.entry_schema import LARGEST_JSON, LARGEST_LAYER, LARGEST_TABLE, inflated
+from mkdocs_attnviz.models.router_comparison import mixture_of, routers_differ
 from mkdocs_attnviz.weight_rounding import intervals
 
 STEPS = 4  # of 255: the tolerance of a stored weight
@@ -47,13 +48,15 @@ def difference(stored: Entry, computed: Entry) -> str:
         try:
             if "/mask/" in name or name.partition("/")[0] in other.get("masks", {}):
                 how = _masks_differ(stored.blobs[name], computed.blobs[name])
+            elif (mixture := mixture_of(name, other)) is not None:
+                how = routers_differ(name, mixture, stored.blobs[name], computed.blobs[name])
             elif _is_of_units(name, computed):
                 how = _units_differ(name, stored, computed)
             elif _groups(name, other) == 0:
                 how = _steps_differ(name, stored, computed)
             else:
                 how = _blob_differs(name, other, stored.blobs[name], computed.blobs[name])
-        except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
+        except (ValueError, RecursionError, TypeError, KeyError, AttributeError, IndexError):
             how = "nothing that can be read"
         if how:
             return f"{name} has {how}"

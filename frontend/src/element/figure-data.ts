@@ -175,6 +175,44 @@ export interface CellsFigure extends Figure {
   initial: CellsState;
 }
 
+/** One mixture of experts, and the choices of its router. */
+export interface MixtureData {
+  stack: string;
+  part: "feed_forward" | "attention";
+  layer: number;
+  experts: number;
+  top_k: number;
+  /** The largest weight. */
+  scale: number;
+  /** The number of experts of each token whose probabilities are stored; 0 if the router's distribution is unknown. */
+  stored: number;
+  /** The number of tokens that each expert got. */
+  load: number[];
+  choices: Blob;
+  router?: Blob;
+}
+
+/** The part of the figure's state that a reader chooses. */
+export interface ExpertsState {
+  show: "grid" | "text" | "load";
+  stack: string;
+  part: "feed_forward" | "attention";
+  layer: number;
+  /** The expert whose tokens alone are coloured. */
+  expert: number | null;
+  /** The token that is held. */
+  token: number | null;
+}
+
+/** Tokens × layers: the experts that the routers chose. */
+export interface ExpertsFigure extends TextFigure {
+  /** JSON, by sequence: the text, and where each token ends in UTF-16 units, or null if each token is one. */
+  texts: Record<string, Blob>;
+  mixtures: MixtureData[];
+  notes: string[];
+  initial: ExpertsState;
+}
+
 /** A stretch of a sequence, as it is read. */
 export interface Stretch {
   name: string;

@@ -206,8 +206,7 @@ def entry(
         blobs["mask"] = signed_bytes_blob(shown, np.abs(shown).max(axis=1))
     if saturated := {layer.layer: _saturation(layer) for layer in layers if set(layer.parts) & set(GATES)}:
         blobs["saturation"] = json_blob(saturated)
-    texts = [name if piece is None else piece for piece, name in zip(pieces, names, strict=True)]
-    blobs["text"] = json_blob({"text": "".join(texts), "ends": _ends(texts)})
+    blobs["text"] = text_blob(pieces, names)
     meta = {
         "sequences": dict(sequences),
         "parts": parts,
@@ -219,6 +218,12 @@ def entry(
         "saturation": bool(saturated),
     }
     return Entry(meta, blobs)
+
+
+def text_blob(pieces: Sequence[str | None], names: Sequence[str]) -> bytes:
+    """Encode a text and where each token ends; a special token, whose piece is None, is written by its name."""
+    texts = [name if piece is None else piece for piece, name in zip(pieces, names, strict=True)]
+    return json_blob({"text": "".join(texts), "ends": _ends(texts)})
 
 
 def _ends(texts: Sequence[str]) -> list[int] | None:

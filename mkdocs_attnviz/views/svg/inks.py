@@ -14,6 +14,12 @@ def ink_on(colour: str, background: str, share: float) -> str:
     return "#000" if luminance > MIDDLE else "#fff"
 
 
+def luminance(colour: str) -> float:
+    """Return the relative luminance of a colour that looks like `#1f6feb` (WCAG 2)."""
+    linear = map(_linear, _channels(colour))
+    return sum(part * weight for part, weight in zip(linear, (0.2126, 0.7152, 0.0722), strict=True))
+
+
 def _channels(colour: str) -> list[float]:
     """Return the red, green and blue of a colour, from 0 to 1."""
     return [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
