@@ -26,6 +26,7 @@ FIGURES = {view: f"{ABOUT}view: {view}" for view in VIEWS} | {
     "activations": f"{ABOUT}view: activations\nlayer: 0",
     "factors": f"{ABOUT}view: factors\nn_components: 3",
     "sublayers": f"{ABOUT}view: sublayers\nablate: [zero, swap]",
+    "text": f"{ABOUT}view: text\nlayer: 1\nheads: [1, 2]",
     "cells": f"{ABOUT}view: cells\nkeep: 4\nunits: [5, 9]",
     "compared": f"{ABOUT}view: predict\ninterventions: [{{layer: 1, heads: [0, 1]}}]",
     "methods": f"{ABOUT}view: saliency\nmethod: [attention, rollout, integrated_gradients, occlusion]\nby: word",
@@ -43,6 +44,7 @@ FIRST = {
     "similarity": ".similar",
     "sublayers": ".strips",
     "heads": ".head-stage",
+    "text": ".attended",
     "cells": ".running",
 }
 """Where the keyboard goes first in a figure; in the others to the first token of their text."""
@@ -146,6 +148,7 @@ CHANGED = {
     "similarity": {"measure": "cca"},
     "sublayers": {"change": "swap"},
     "heads": {"show": "grid", "color": "entropy"},
+    "text": {"layer": 0, "token": 3, "direction": "from"},
     "cells": {"layer": 1, "units": [5, 9], "token": 2},
     "compared": {"position": 3, "before": True},
     "methods": {"by": "sentence", "compare": "deletion", "selected": None},
