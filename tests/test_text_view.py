@@ -119,6 +119,18 @@ def rollouts(layers):
         yield total
 
 
+def test_a_batch_equals_single_texts(loaded):
+    model, parameters = loaded(MINILM), block("heads: [1]\ninclude_layers: [0, 5]").options.parameters()
+    examples = [example(model, {"text": text}, 999) for text in ("the cat", PROSE, "dogs chase cats and mice")]
+    together = capture.capture(Context(model, examples, parameters))
+    for one, entry in zip(examples, together, strict=True):
+        alone = capture.capture(Context(model, [one], parameters))[0]
+        assert entry.meta == alone.meta
+        for number in range(2):
+            (found, _), (expected, _) = matrix_of(entry, number), matrix_of(alone, number)
+            assert np.abs(found - expected).max() <= 3 * STEP * expected.max()
+
+
 def test_what_a_token_receives(loaded):
     text = "the cat saw the dog and the cat"
     for folder, causal in ((INDUCTION, True), (loaded(MINILM).ref.path, False)):
@@ -342,9 +354,10 @@ def test_what_the_model_lacks_is_told(loaded, body, key, message):
 
 
 def test_a_figure_tells_what_is_wrong_with_layer_and_token(loaded):
-    entry = entry_of(loaded(INDUCTION), text="the cat saw the dog")
+    entry = entry_of(loaded(INDUCTION), "heads: [0, 2]", text="the cat saw the dog")
     for body, message in (
         ("layer: 4", "`layer` is 4; the layers of model 'induction' that are shown are 0 to 1"),
+        ("head: 1", "`head` is 1; the heads of model 'induction' that are shown are 0, 2"),
         ("token: bird", "`token` is 'bird', which the text does not have"),
         ("token: the", "`token` is 'the', which the text has twice"),
         ("token: 99", "`token` is 99; the tokens are 0 to"),

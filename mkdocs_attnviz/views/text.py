@@ -280,19 +280,24 @@ def _matrix(block: Block, options: Options, text: TextEntry) -> int:
     """Return the number of the matrix that is shown first.
 
     Raises:
-        BlockError: if the layer that the block names is not among those that are shown.
+        BlockError: if the layer or head that the block names is not among those that are shown.
     """
     matrices: list[list[int | None]] = text.meta["matrices"]
     layers = list(dict.fromkeys(layer for layer, _ in matrices))
-    if options.layer is None or layers == [None]:
-        layer = layers[-1 if options.across_layers == "rollout" else 0]
-        return next(n for n, each in enumerate(matrices) if each[0] == layer)
-    if options.layer not in layers:
-        known = listed([layer for layer in layers if layer is not None])
-        raise block.wrong(
-            "layer", f"`layer` is {options.layer}; the layers of {block.subject} that are shown are {known}."
-        )
-    return next(n for n, each in enumerate(matrices) if each[0] == options.layer)
+    default = layers[-1 if options.across_layers == "rollout" else 0]
+    layer = default if options.layer is None or layers == [None] else options.layer
+    _check_shown(block, "layer", layer, layers)
+    heads = [head for each, head in matrices if each == layer]
+    head = heads[0] if options.head is None or heads == [None] else options.head
+    _check_shown(block, "head", head, heads)
+    return matrices.index([layer, head])
+
+
+def _check_shown(block: Block, name: str, number: int | None, shown: Sequence[int | None]) -> None:
+    """Raise BlockError if a layer or head is not among those that are shown."""
+    if number not in shown:
+        known = listed([each for each in shown if each is not None])
+        raise block.wrong(name, f"`{name}` is {number}; the {name}s of {block.subject} that are shown are {known}.")
 
 
 def _token(block: Block, options: Options, text: TextEntry) -> int | None:

@@ -40,8 +40,6 @@ const BREAK = 8;
 const NODE = 200;
 /** The share of the full colour up to which a pale ink can be read on it. */
 const SEEN = 0.03;
-/** The greatest height of a canvas, in px. */
-const TALLEST = 16000;
 
 /**
  * Running text whose marks can be pointed at. The text is plain text nodes; what is behind it is a canvas of three times
@@ -66,7 +64,6 @@ export class AttendedText {
   private top = 0;
   private at = 0;
   private goal: number | null = null;
-  private readonly print = matchMedia("print");
 
   constructor(private readonly events: AttendedEvents) {
     const { element, page, canvas, column } = this;
@@ -101,10 +98,7 @@ export class AttendedText {
     element.addEventListener("scroll", () => {
       if (!this.covers()) this.repaint();
     });
-    this.print.addEventListener("change", () => {
-      this.width = 0;
-      if (this.colors) this.paint(this.colors);
-    });
+    document.fonts?.addEventListener("loadingdone", () => this.again()); // tokens may stand elsewhere now
   }
 
   set label(text: string) {
@@ -174,6 +168,11 @@ export class AttendedText {
     this.repaint();
   }
 
+  private again(): void {
+    this.width = 0;
+    if (this.colors) this.paint(this.colors);
+  }
+
   /** Whether the canvas covers what is seen. */
   private covers(): boolean {
     const { scrollTop, clientHeight } = this.element;
@@ -189,7 +188,7 @@ export class AttendedText {
     const pen = canvas.getContext("2d");
     if (!pen || !colors || !width) return;
     const { clientHeight, scrollTop } = element;
-    const tall = Math.min(height, TALLEST, this.print.matches ? TALLEST : 3 * clientHeight);
+    const tall = Math.min(height, 3 * clientHeight);
     if (canvas.width !== width || canvas.height !== tall) Object.assign(canvas, { width, height: tall });
     else pen.clearRect(0, 0, width, tall);
     if (!this.covers() || tall > height - this.top) {
@@ -281,7 +280,7 @@ export class AttendedText {
     const { element } = this;
     if (top < element.scrollTop) element.scrollTop = top;
     else if (top + LINE > element.scrollTop + element.clientHeight)
-      element.scrollTop = top + LINE - element.clientHeight;
+      element.scrollTop = LINE * Math.ceil((top + LINE - element.clientHeight) / LINE);
   }
 
   private inLine(line: number): Box[] {

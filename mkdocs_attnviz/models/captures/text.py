@@ -261,7 +261,7 @@ class Pending:
 
     def _roll(self, layer: int, weights: torch.Tensor) -> None:
         """Multiply the rollout so far with a layer's weights (Abnar & Zuidema 2020, section 3)."""
-        mean = weights.float().mean(0)
+        mean = weights.mean(0, dtype=torch.float32)
         mixed = mean / mean.sum(-1, keepdim=True).clamp_min(1e-9) / 2
         mixed.diagonal().add_(0.5)
         one = Matrix(None, None)
@@ -277,7 +277,7 @@ class Pending:
                 yield head, weights[head].float()
             return
         chosen = weights if heads is None else weights[list(heads)]
-        yield None, chosen.float().amax(0) if self.wanted.across_heads == "max" else chosen.float().mean(0)
+        yield None, chosen.amax(0).float() if self.wanted.across_heads == "max" else chosen.mean(0, dtype=torch.float32)
 
     def _finish(self, one: Matrix, matrix: torch.Tensor) -> None:
         """Keep the strongest weights of a matrix of tokens, with the tokens of one mark put together."""

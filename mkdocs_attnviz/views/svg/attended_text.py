@@ -177,7 +177,7 @@ def _drawn(line: _Line, top: int, shares: Mapping[int, float], chosen: int | Non
             yield f'<rect class="{kind}{abs(level)}" x="{x}" y="{top}" width="{width}" height="{LINE}"/>'
         if run.mark == chosen and chosen is not None:
             yield f'<rect class="o" x="{x + 1}" y="{top + 1}" width="{width - 2}" height="{LINE - 2}"/>'
-    colored = {run.mark for _, run in placed if shares.get(run.mark)}
+    colored = {run.mark for _, run in placed if round(LEVELS * shares.get(run.mark, 0.0))}
     placed = [(x, run._replace(pale=run.pale and run.mark not in colored)) for x, run in placed]
     for x, text, pale in _joined(placed):
         if text.strip():

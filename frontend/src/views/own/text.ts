@@ -422,9 +422,11 @@ export default class TextView extends PanelView<TextViewState, TextViewFigure> {
           }
         }
         const written = new Set<number>();
+        const special = new Set(text.special);
         for (const { mark, line, left } of boxes) {
           const said = (text.texts[mark] as string).trim();
-          if (said && !written.has(mark)) pen.text(said, left, y(line) + 17, { size: 15 });
+          const size = special.has(mark) ? 13 : 15; // as on the page
+          if (said && !written.has(mark)) pen.text(said, left, y(line) + 17, { size });
           written.add(mark);
         }
         for (const { label, line } of running.labels())
