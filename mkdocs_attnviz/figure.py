@@ -2,7 +2,7 @@
 
 A block travels through Markdown as a *placeholder* that carries its own source. `fill` puts the figures in their
 places, numbers them in page order and adds the script that the page needs. Small data are inline. Larger data go into
-scripts named by their content beside ours, because `fetch` does not work on `file://`.
+files named by their content beside our scripts (`data_file`).
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.cache.files import write_atomically
+from mkdocs_attnviz.data_file import data_file
 from mkdocs_attnviz.provenance import provenance
 from mkdocs_attnviz.publishing import printable
 from mkdocs_attnviz.views import VIEWS, block_of
-from mkdocs_attnviz.views.drawing import Drawing, Picture, bytes_of, fits_page, is_flat
+from mkdocs_attnviz.views.drawing import Drawing, Picture, bytes_of, data_size, fits_page, is_flat
 from mkdocs_attnviz.views.figure_data import Provenance
 from mkdocs_attnviz.views.svg.document import titled
 from mkdocs_attnviz.views.verdict import Verdict
@@ -129,6 +130,18 @@ class AssetFolder(Assets):
             raise BlockError(f"Its file {name} cannot be written into the site ({error.strerror}).") from None
 
 
+class MeasuredAssets(AssetFolder):
+    """The places of data in no folder: nothing is written, but the bytes of the files are counted."""
+
+    def __init__(self) -> None:
+        super().__init__(Path(), "")
+        self.sizes: dict[str, int] = {}
+        """The size of each file in bytes, by its name."""
+
+    def _write(self, name: str, content: bytes) -> None:
+        self.sizes[name] = len(content)
+
+
 def mend(folder: Path) -> Iterator[str]:
     """Repair our files in the folder of a finished site, and yield a sentence about each file that was wrong.
 
@@ -162,8 +175,7 @@ def _is_data(path: Path) -> bool:
 
 def _data_file(parts: Iterable[bytes]) -> tuple[str, bytes]:
     """Return the name and content of a data file. The name is the SHA-256 that browsers check."""
-    texts = ",".join(f'"{_base64(part)}"' for part in parts)
-    content = f"attnvizData({texts})\n".encode()
+    content = data_file(parts)
     return f"{hashlib.sha256(content).hexdigest()}.js", content
 
 
@@ -241,6 +253,18 @@ class Figure:
         """
         for name in self.scripts:
             _script(name)
+
+    @property
+    def site_size(self) -> int:
+        """The number of bytes that the figure adds to a site: its HTML and its data files, without shared scripts."""
+        assets = MeasuredAssets()
+        return len(self.html("attnviz-1", assets).encode()) + sum(assets.sizes.values())
+
+    @property
+    def blob_size(self) -> int:
+        """The number of deflated bytes of data, most of `site_size` in a large figure, without encoding anything."""
+        drawn = [(self.drawing, self.entry), *([] if self.before is None else [self.before])]
+        return sum(data_size(drawing.data, entry) for drawing, entry in drawn)
 
     @property
     def sentence(self) -> str:

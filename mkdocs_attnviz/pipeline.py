@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mkdocs_attnviz import byte_sizes
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.block.problem import BlockError, Problem, trace
 from mkdocs_attnviz.block.source import Source
@@ -38,6 +39,10 @@ from mkdocs_attnviz.views import VIEWS, block_of, state
 from mkdocs_attnviz.views.claims import check_grammar, judge
 from mkdocs_attnviz.views.drawing import with_short_tokens
 
+HEAVY = 2_000_000
+"""The number of bytes of data above which a figure is heavy: more than most whole pages have."""
+HEAVIEST = 5
+"""The number of heavy figures that a build names."""
 GONE = Problem("fault", "", "Its cache entry was written and is gone again, twice in this build.")
 
 
@@ -157,13 +162,27 @@ class Build:
         """The messages that were logged already."""
         self.alerts: list[Alert] = []
         """The blocks that could not be drawn in this build, each once."""
+        self._heavy: dict[str, int] = {}
+        """The sizes in the site of figures that are heavy, by the place of their block."""
         self.failed_claims: list[Warned] = []
         """The claims that do not hold in this build, each once."""
         self._ended = False
 
     def end(self) -> None:
         """End the build: from now on nothing can be planned."""
+        self.tell_heaviest()
         self._ended = True
+
+    def tell_heaviest(self) -> None:
+        """Log which figures add most to the site, once, if any figure is heavy. It is no warning: a strict build may
+        have heavy figures."""
+        heaviest = sorted(self._heavy.items(), key=lambda each: -each[1])
+        if heaviest:
+            figures = ", ".join(f"{where} ({byte_sizes.shown(size)})" for where, size in heaviest[:HEAVIEST])
+            total = byte_sizes.shown(sum(self._heavy.values()))
+            count = f"{len(heaviest)} heavy figure{'s' * (len(heaviest) > 1)}, {total} of the site"
+            self.log.info("%s: %s. `size` in a block, or `max_figure_size`, limits a figure.", count, figures)
+            self._heavy.clear()
 
     def render(self, sources: Sequence[Source]) -> list[Rendered]:
         """Return a figure or an alert for each source."""
@@ -370,6 +389,7 @@ class Build:
         except Exception as error:
             return self.failed(plan.source, error)
         self._tell(plan, entries[0][1])
+        self._weigh(plan, figure)
         self._warn_of_claims(plan, figure)
         return figure
 
@@ -433,6 +453,12 @@ class Build:
         if self._first_time("drawn", plan.source):
             where, block = plan.source.where() or "block", plan.block
             self.log.info("%s: %s, %s view: %s", where, block.names, block.view, note)
+
+    def _weigh(self, plan: Plan, figure: Figure) -> None:
+        """Remember the size in the site of a figure that is heavy. Most entries are too small to have such a figure."""
+        entries = [figure.entry] if figure.before is None else [figure.entry, figure.before[1]]
+        if sum(sum(map(len, entry.blobs.values())) for entry in entries) > HEAVY and figure.blob_size > HEAVY:
+            self._heavy[plan.source.where() or f"block {len(self._heavy) + 1}"] = figure.site_size
 
     def _warn_of_claims(self, plan: Plan, figure: Figure) -> None:
         """Report each claim of a figure that does not hold, once."""

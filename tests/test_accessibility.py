@@ -1,4 +1,5 @@
-"""What a blind reader gets: each view's accessibility tree as Chromium makes it, as a text that a person can judge.
+"""The figures as a blind reader gets them: each view's accessibility tree as Chromium makes it, as a text that a person
+can judge.
 
 `python tests/test_accessibility.py` writes the texts in `tests/accessibility/` anew; read what has changed as somebody
 would who hears it.
@@ -46,8 +47,9 @@ FIRST = {
     "heads": ".head-stage",
     "text": ".attended",
     "cells": ".running",
+    "mask": ".heat-map",
 }
-"""Where the keyboard goes first in a figure; in the others to the first token of their text."""
+"""The place where the keyboard goes first in a figure; in other figures it is the first token of the text."""
 TEXT_PIECE = 'StaticText "'
 SILENT = {"generic", "none", "InlineTextBox", "LabelText", "MenuListPopup"}
 NAMED = {"button", "columnheader", "rowheader"}
@@ -150,6 +152,7 @@ CHANGED = {
     "heads": {"show": "grid", "color": "entropy"},
     "text": {"layer": 0, "token": 3, "direction": "from"},
     "cells": {"layer": 1, "units": [5, 9], "token": 2},
+    "mask": {"layer": 1},
     "compared": {"position": 3, "before": True},
     "methods": {"by": "sentence", "compare": "deletion", "selected": None},
 }

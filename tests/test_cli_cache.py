@@ -50,7 +50,7 @@ class Project:
         self.configure()
 
     def branch_is(self, commit: str) -> None:
-        """Where this machine's hub cache has the model's branch."""
+        """Return the place of the model's branch in this machine's hub cache."""
         branch = self.folder / "hub" / "models--org--induction" / "refs" / "main"
         branch.parent.mkdir(exist_ok=True)
         branch.write_text(commit)
@@ -115,6 +115,13 @@ def project(computed, tmp_path) -> Project:
 # ---- status
 
 
+def test_vv_tells_the_keys_of_the_cache(project):
+    told = project.attnviz("-vv", "run")
+    assert told.returncode == 0, told.stderr
+    keys = {block["key"] for block in project.json("status")["blocks"]}
+    assert {*re.findall(r"^key ([0-9a-f]{64}) = ", told.stderr, re.MULTILINE)} == keys
+
+
 def test_status_shows_each_block(project):
     project.write("three.md", f"{fence('mine', 'another text')}\n{fence('mine')[:-4]}layer: 99\n```\n")
     project.write("four.md", "```attention\nmodle: mine\n```\n\n" + fence("org/unknown"))
@@ -135,7 +142,8 @@ def test_status_shows_each_block(project):
         ["two.md:3", "org/induction", "head", "damaged"],
     ]
     assert shown[1][4] == f"{size / 1000:.1f} kB"
-    assert re.fullmatch(r"\d+ (s|min)", shown[1][5])
+    assert re.fullmatch(r"\d+(\.\d)? kB", shown[1][5])
+    assert re.fullmatch(r"\d+ (s|min)", shown[1][6])
     assert made.stdout.splitlines()[-1].startswith(
         "6 blocks on 4 pages: 1 cached, 0 shared, 2 missing, 1 damaged, 2 bad; "
     )
@@ -146,7 +154,7 @@ def test_status_shows_each_block(project):
 def test_status_as_json(project):
     found = project.json("status", "docs/index.md")
     (block,) = found["blocks"]
-    age, key = block.pop("age"), block.pop("key")
+    age, key, site_size = block.pop("age"), block.pop("key"), block.pop("site_size")
     entry = project.cache / key[:2] / f"{key}.attnviz"
     assert 0 <= age < 3600
     (model,) = block.pop("provenance")["models"]
@@ -163,7 +171,14 @@ def test_status_as_json(project):
         "claims": [],
     }
     states = {"cached": 1, "shared": 0, "missing": 0, "damaged": 0, "bad": 0}
-    assert found["totals"] == {"blocks": 1, "pages": 1, **states, "size": entry.stat().st_size}
+    assert found["totals"] == {
+        "blocks": 1,
+        "pages": 1,
+        **states,
+        "size": entry.stat().st_size,
+        "site_size": site_size,
+    }
+    assert 3_000 < site_size < 100_000
 
 
 def read_all(terminal):
@@ -312,7 +327,7 @@ def test_what_check_says_helps(project):
 
 
 class Hub(BaseHTTPRequestHandler):
-    """As much of the hub as tells where a branch is: its config.json, and of which commit that is."""
+    """Serve as much of the hub as tells where a branch is: its config.json, and the commit of that file."""
 
     def do_HEAD(self):
         self.send_response(200)

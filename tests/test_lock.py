@@ -350,7 +350,7 @@ def test_a_machine_without_the_models_draws_from_the_cache(cold_site, hub):
     cold_site.settings |= ALIAS
     blocks = [CAT, CAT.replace("mine", "package:ours/model"), HUB_CAT, "tensors: own.safetensors\n"]
     cold_site.write("index.md", "".join(f"```attention\n{block}```\n\n" for block in blocks))
-    there = cold_site.build("--strict", PYTHONPATH=str(packages))
+    there = cold_site.build("--strict", PYTHONPATH=commands.path_with(packages))
     assert there.returncode == 0, there.log
     before = there.text()
 
@@ -384,7 +384,8 @@ def test_stand_ins_of_git_lfs_are_the_same_model(build, path, caplog):
 
 
 def test_a_text_file_that_git_lfs_has_not_brought_is_read_by_nobody(build, path):
-    """Where weights fail to load, a vocabulary or a template would be read as it stands, and kept under a true key."""
+    """A vocabulary or a template would be read as it stands, and kept under a true key, even if weights fail to
+    load."""
     template = path.parent / "models" / "mine" / "chat_template.jinja"
     template.write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{'a' * 64}\nsize 9\n")
     (alert,) = build(CAT)

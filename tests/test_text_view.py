@@ -355,6 +355,11 @@ def test_what_the_model_lacks_is_told(loaded, body, key, message):
 
 def test_a_figure_tells_what_is_wrong_with_layer_and_token(loaded):
     entry = entry_of(loaded(INDUCTION), "heads: [0, 2]", text="the cat saw the dog")
+    ignored = {
+        body: VIEW.drawing(block(f"ignore_tokens: {body}", "induction"), entry).data["ignored"]
+        for body in ("sink", "[the, sink]", "special")
+    }
+    assert ignored == {"sink": [0], "[the, sink]": [0, 3], "special": []}
     for body, message in (
         ("layer: 4", "`layer` is 4; the layers of model 'induction' that are shown are 0 to 1"),
         ("head: 1", "`head` is 1; the heads of model 'induction' that are shown are 0, 2"),

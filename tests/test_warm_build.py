@@ -1,4 +1,5 @@
-"""What a figure costs a build whose cache holds it: counted in calls, as a clock tells little on a shared machine."""
+"""The cost of a figure in a build whose cache holds it, counted in calls, as a clock tells little on a shared
+machine."""
 
 import logging
 import sys

@@ -50,6 +50,8 @@ class BlockStatus:
     """The key of the cache entry, or None if a model is unresolved."""
     size: int | None = None
     """The size of the entry in bytes, on this machine or else in the shared cache."""
+    site_size: int | None = None
+    """The number of bytes that the figure adds to a site, or None if it cannot be drawn on this machine."""
     changed: float | None = None
     """The time when the entry was written on this machine, in seconds since 1970."""
     lacking: tuple[str, ...] = ()
@@ -123,7 +125,7 @@ def _here(build: Build, source: Source) -> BlockStatus:
         return replace(status, state="damaged", problem=problem)
     except BlockError as error:
         return replace(status, state="bad", where=source.where(error), problem=error.problem)
-    return replace(status, claims=figure.claims, provenance=figure.provenance)
+    return replace(status, claims=figure.claims, provenance=figure.provenance, site_size=figure.site_size)
 
 
 def _without_plan(alert: Alert) -> BlockStatus:

@@ -48,7 +48,8 @@ def status(paths: tuple[Path, ...], config: Path | None, as_json: bool) -> None:
     """Show each block and whether the cache holds its tensors.
 
     PATHS as for `run`. A block is `cached` (on this machine), `shared` (only in the shared cache), `missing`,
-    `damaged` (its entry is damaged) or `bad` (the block itself has an error). This command runs no model and writes
+    `damaged` (its entry is damaged) or `bad` (the block itself has an error). `size` is that of its cache entry,
+    `site` what its figure adds to the site. This command runs no model and writes
     nothing. The exit status is always 0; use `check` for one that depends on the result.
 
     \b
@@ -68,7 +69,7 @@ def status(paths: tuple[Path, ...], config: Path | None, as_json: bool) -> None:
             {"blocks": [_as_json(block_status) for block_status in statuses], "totals": _totals(pages, statuses)}
         )
         return
-    for line in table.lines([HEADINGS, *map(_row, statuses)], right="size age") if statuses else ():
+    for line in table.lines([HEADINGS, *map(_row, statuses)], right="size site age") if statuses else ():
         click.echo(line)
     click.echo(_total_line(pages, statuses))
     for block_status in statuses:
@@ -76,7 +77,7 @@ def status(paths: tuple[Path, ...], config: Path | None, as_json: bool) -> None:
             log_detail(block_status.problem.detail)
 
 
-HEADINGS = ("block", "model", "view", "state", "size", "age")
+HEADINGS = ("block", "model", "view", "state", "size", "site", "age")
 """The column headings of the table of blocks."""
 
 
@@ -90,6 +91,7 @@ def _row(block_status: BlockStatus) -> tuple[str, ...]:
         view,
         block_status.state,
         table.size(block_status.size),
+        table.size(block_status.site_size),
         table.age(_age(block_status.changed)),
     )
 
@@ -109,6 +111,7 @@ def _as_json(block_status: BlockStatus) -> dict[str, Any]:
         "state": block_status.state,
         "key": block_status.key,
         "size": block_status.size,
+        "site_size": block_status.site_size,
         "age": None if seconds is None else int(seconds),
         "provenance": block_status.provenance,
         "problem": block_status.problem.sentences if block_status.problem else "",
@@ -121,7 +124,8 @@ def _totals(pages: Pages, statuses: list[BlockStatus]) -> dict[str, int]:
     states = Counter(block_status.state for block_status in statuses)
     sizes = {block_status.key: block_status.size or 0 for block_status in statuses if block_status.key}
     numbers = {"blocks": len(statuses), "pages": len(pages.html)} | {state: states[state] for state in STATES}
-    return numbers | {"size": sum(sizes.values())}
+    site_size = sum(block_status.site_size or 0 for block_status in statuses)
+    return numbers | {"size": sum(sizes.values()), "site_size": site_size}
 
 
 def _total_line(pages: Pages, statuses: list[BlockStatus]) -> str:
@@ -130,7 +134,8 @@ def _total_line(pages: Pages, statuses: list[BlockStatus]) -> str:
     states = ", ".join(f"{totals[state]} {state}" for state in STATES)
     failed = sum(not claim.holds for block_status in statuses for claim in block_status.claims)
     claims = f"; {table.count(failed, 'failed claim')}" if failed else ""
-    return f"{_blocks(pages)}: {states}; {table.size(totals['size'])}{claims}"
+    sizes = f"{table.size(totals['size'])} of entries, {table.size(totals['site_size'])} of site"
+    return f"{_blocks(pages)}: {states}; {sizes}{claims}"
 
 
 def _blocks(pages: Pages) -> str:

@@ -163,6 +163,7 @@ class AttnvizPlugin(BasePlugin[PluginSettings]):
                 root = get_relative_url(ASSETS, path.relative_to(site).as_posix())
                 filled = self._build.fill(text, AssetFolder(site / ASSETS, root))
                 path.write_bytes(filled.encode("utf-8", errors="surrogateescape"))
+        self._build.tell_heaviest()
         for problem in mend(site / ASSETS):
             log.warning("%s", problem)
 

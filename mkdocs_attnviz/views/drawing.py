@@ -86,10 +86,10 @@ def bytes_of(part: Mapping[str, Any], entry: Entry) -> bytes | None:
 
 def fits_page(data: Any, entry: Entry) -> bool:
     """Return whether a drawing's data are small enough for the page. Parts marked `ahead` do not count."""
-    return _size(data, entry) <= INLINE
+    return data_size(data, entry) <= INLINE
 
 
-def _size(value: Any, entry: Entry) -> int:
+def data_size(value: Any, entry: Entry) -> int:
     """Return the number of bytes that the parts of a drawing's data stand for, without parts marked `ahead`."""
     size = 0
     if isinstance(value, dict):
@@ -98,4 +98,4 @@ def _size(value: Any, entry: Entry) -> int:
         value = value.values()
     elif is_flat(value):
         return 0
-    return size + sum(_size(part, entry) for part in value if isinstance(part, (dict, list)))
+    return size + sum(data_size(part, entry) for part in value if isinstance(part, (dict, list)))

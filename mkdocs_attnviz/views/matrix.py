@@ -11,8 +11,9 @@ from mkdocs_attnviz.views.attention.capture import ATTENTION
 from mkdocs_attnviz.views.attention.figure_data import AttentionFigure
 from mkdocs_attnviz.views.attention.options import WEIGHTS_STATE, Selection, WeightOptions, data, select, sequence
 from mkdocs_attnviz.views.attention.overview import SIDE as PARTS
-from mkdocs_attnviz.views.attention.overview import Overview, split
+from mkdocs_attnviz.views.attention.overview import Overview, split, with_sink
 from mkdocs_attnviz.views.attention.sentence import is_plain, sentence
+from mkdocs_attnviz.views.attention.shared_keys import kv_heads
 from mkdocs_attnviz.views.attention.window import TOKENS, Side, Window, window
 from mkdocs_attnviz.views.drawing import Drawing, Picture
 from mkdocs_attnviz.views.measures.attention import WEIGHT_MEASURES
@@ -66,7 +67,8 @@ def _wraps(options: Options, entry: Entry, selection: Selection) -> bool:
     in_a_line = is_plain(options) or options.across_layers == "rollout"
     stack = entry.meta["stacks"][selection.stack]
     ends = (entry.meta["sequences"][stack[side]].get("sentence_b_start") for side in ("rows", "cols"))
-    return len(selection.stacks) > 1 or not in_a_line or all(end is not None for end in ends)
+    shared = any(map(kv_heads, stack["layers"]))  # said behind the head
+    return len(selection.stacks) > 1 or not in_a_line or shared or all(end is not None for end in ends)
 
 
 def _height(first: Window) -> str:
@@ -86,11 +88,12 @@ def _picture(block: Block, options: Options, entry: Entry, selection: Selection,
     """Return a picture with every token of a short text, or with a coarse grid of all tokens of a long text."""
     if max(first.rows.total, first.cols.total) > TOKENS and is_plain(selection.options):
         grid = Overview(entry, selection.stack).grid(selection.layer, selection.heads[0])
+        grid = with_sink(grid, selection.sinks[selection.stack], first.cols.total, selection.sink)
         stack = entry.meta["stacks"][selection.stack]
         rows, cols = (_parts(options, entry, stack[side]) for side in ("rows", "cols"))
         return heat_map(grid, rows, cols, block.theme, selection.heads[0])
     weights = first.weights[0]
-    grid = levels(weights, options.contrast)
+    grid = levels(weights, options.contrast, first.faded)
     return heat_map(grid, first.rows.texts, first.cols.texts, block.theme, first.heads[0], weights)
 
 

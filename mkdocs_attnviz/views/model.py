@@ -9,6 +9,7 @@ from __future__ import annotations
 import zlib
 from collections import Counter
 from collections.abc import Mapping
+from typing import Any
 
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.cache.entry import Entry
@@ -16,9 +17,10 @@ from mkdocs_attnviz.views.attention import state_checks
 from mkdocs_attnviz.views.attention.capture import ATTENTION
 from mkdocs_attnviz.views.attention.figure_data import AttentionFigure, HeadOfLayer
 from mkdocs_attnviz.views.attention.options import WEIGHTS_STATE, Selection, WeightOptions, data, offered, select
-from mkdocs_attnviz.views.attention.overview import Overview
+from mkdocs_attnviz.views.attention.overview import Grid, Overview, with_sink
 from mkdocs_attnviz.views.attention.patterns import COLUMN, RECORD, patterns
-from mkdocs_attnviz.views.attention.sentence import STACKS
+from mkdocs_attnviz.views.attention.sentence import STACKS, sink_words
+from mkdocs_attnviz.views.attention.shared_keys import common_groups, sharing
 from mkdocs_attnviz.views.attention.weights import Layer
 from mkdocs_attnviz.views.drawing import Drawing, Picture
 from mkdocs_attnviz.views.measures.attention import WEIGHT_MEASURES
@@ -32,6 +34,7 @@ AXIS = 28  # px: the labels beside the rows
 LEAST = 20  # px: the smallest small picture
 DETAIL = 80  # px: title, headings and read-out of the opened head
 WIDTH = 736  # px of a figure
+KEYS = 20  # px: the line of labels over heads that share keys
 LABELLED, LARGEST, LABEL, HEADING, SORTED_HEIGHT = 34, 56, 16, 28, 720
 """The sizes in px of sorted pictures, as in `charts/thumbnails.ts`: smallest and largest picture, label, group heading,
 total height."""
@@ -57,7 +60,7 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
         "open": opened,
         "heads": offered(selection.stacks[selection.stack][selection.layer], options.include_heads),
     }
-    picture, description = _picture(block, options, entry, selection), _sentence(block, selection, opened)
+    picture, description = _picture(block, options, entry, selection), _sentence(block, entry, selection, opened)
     pairs = any(sequence["sentence_b_start"] is not None for sequence in figure_data["sequences"].values())
     return Drawing(
         figure_data,
@@ -98,8 +101,10 @@ def _height(block: Block, options: Options, figure_data: AttentionFigure, select
 
 def _rows(figure_data: AttentionFigure, selection: Selection) -> str:
     """Return the CSS height of the small pictures in rows by layer."""
-    count, heads = len(selection.stacks[selection.stack]), len(figure_data["options"]["heads"])
-    return f"min({CELL * count}px,max({LEAST * count}px,(100cqw - {AXIS}px)*{count / heads:.3g}),{CAP})"
+    shown = figure_data["options"]["heads"]
+    count, heads = len(selection.stacks[selection.stack]), len(shown)
+    keys = f" + {KEYS}px" if common_groups(figure_data["stacks"][selection.stack]["layers"], shown) else ""
+    return f"min({CELL * count}px,max({LEAST * count}px,(100cqw - {AXIS}px)*{count / heads:.3g}),{CAP}){keys}"
 
 
 def _sorted(options: Options, figure_data: AttentionFigure, selection: Selection) -> str:
@@ -121,20 +126,36 @@ def _sorted(options: Options, figure_data: AttentionFigure, selection: Selection
 def _picture(block: Block, options: Options, entry: Entry, selection: Selection) -> Picture:
     """Return a picture of all heads."""
     overview = Overview(entry, selection.stack)
+    tokens = len(entry.meta["sequences"][entry.meta["stacks"][selection.stack]["cols"]]["tokens"])
+
+    def grid(layer: int, head: int) -> Grid:
+        """Return the small picture of a head."""
+        sinks = selection.sinks[selection.stack]
+        return with_sink(overview.grid(layer, head), sinks, tokens, selection.sink)
+
     grids = {
-        layer: {head: overview.grid(layer, head) for head in offered(heads, options.include_heads)}
+        layer: {head: grid(layer, head) for head in offered(heads, options.include_heads)}
         for layer, heads in selection.stacks[selection.stack].items()
     }
-    return small_multiples(grids, block.theme)
+    heads = sorted({head for row in grids.values() for head in row})
+    return small_multiples(grids, block.theme, common_groups(_layers(entry, selection), heads))
 
 
-def _sentence(block: Block, selection: Selection, opened: HeadOfLayer | None) -> str:
+def _layers(entry: Entry, selection: Selection) -> list[dict[str, Any]]:
+    """Return the layers that are shown, as the entry's `meta` has them."""
+    layers = entry.meta["stacks"][selection.stack]["layers"]
+    return [layer for layer in layers if layer["layer"] in selection.stacks[selection.stack]]
+
+
+def _sentence(block: Block, entry: Entry, selection: Selection, opened: HeadOfLayer | None) -> str:
     """Return a sentence with the numbers of layers and heads."""
     layers = selection.stacks[selection.stack]
     heads = sorted(set(layers.values()))
     per_layer = str(heads[0]) if len(heads) == 1 else f"{heads[0]} to {heads[-1]}"
     what = f"{STACKS[selection.stack]} of {block.model or block.tensors}"
-    description = f"{what}: {len(layers)} layers of {per_layer} heads, each a small picture."
+    how = sink_words(entry, selection, "scaled to its largest weight")
+    shared = sharing(_layers(entry, selection))
+    description = f"{what}: {len(layers)} layers of {per_layer} heads{shared}, each a small picture{how}."
     return description if opened is None else f"{description} Opened: layer {opened['layer']}, head {opened['head']}."
 
 

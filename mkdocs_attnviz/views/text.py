@@ -22,6 +22,7 @@ from mkdocs_attnviz.models.engine.capture import Capture
 from mkdocs_attnviz.views import state_checks
 from mkdocs_attnviz.views.attention.options import WeightOptions, shared
 from mkdocs_attnviz.views.attention.sentence import STACKS
+from mkdocs_attnviz.views.attention.sinks import sink_columns
 from mkdocs_attnviz.views.drawing import Drawing
 from mkdocs_attnviz.views.figure_data import Blob, Drawn
 from mkdocs_attnviz.views.ignored_tokens import ignored_tokens
@@ -44,6 +45,8 @@ OWN_TEXT = Capture(
 """The reading of an author's own attention weights."""
 SATURATED = 0.01
 """The share of marks that all get the full colour where what tokens receive is shown: one may be far above the rest."""
+SINK = "sink"
+"""The word of `ignore_tokens` that stands for the attention sink."""
 FAINT = 0.75
 """The exponent of a share of the full colour, as in `frontend/src/views/own/text.ts`."""
 BY_METHOD = ("explain", "target")
@@ -115,7 +118,12 @@ class Options(BlockOptions):
         ge=1,
         le=255,
     )
-    ignore_tokens: Texts | None = _as_in(SaliencyOptions, "ignore_tokens")
+    ignore_tokens: Texts | None = key(
+        "a list of tokens, or special, or sink",
+        "Tokens that are left out of the colours and their scale; `special` stands for all special tokens, `sink` for "
+        "the attention sink: the first token of a causal model, of other models the special tokens.",
+        default=None,
+    )
 
     @model_validator(mode="after")
     def _check_exclusive_keys(self) -> Options:
@@ -234,7 +242,7 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     layer, head = entry.meta["matrices"][matrix]
     chosen = _token(block, options, text)
     sections = _sections(entry, text)
-    ignored = _ignored(options, entry, text)
+    ignored = _ignored(block, options, entry, text)
     first = text.first_tokens()
     initial: TextViewState = {
         "layer": layer,
@@ -354,10 +362,16 @@ def _sections(entry: Entry, text: TextEntry) -> list[Section]:
     return found
 
 
-def _ignored(options: Options, entry: Entry, text: TextEntry) -> list[int]:
+def _ignored(block: Block, options: Options, entry: Entry, text: TextEntry) -> list[int]:
     """Return the marks that have no part in the scale."""
+    names = options.ignore_tokens or ()
     inputs = [(name, n) for name in text.sequences for n in range(len(entry.meta["sequences"][name]["tokens"]))]
-    return sorted({text.mark(*inputs[n]) for n in ignored_tokens(options.ignore_tokens or (), entry, inputs)})
+    marks = {text.mark(*inputs[n]) for n in ignored_tokens([name for name in names if name != SINK], entry, inputs)}
+    if SINK in names and not text.signed and not entry.meta["sink"]:  # a learned sink is no token
+        stack = {name: entry.meta[name] for name in ("rows", "cols", "causal")}
+        stacks = Entry({"sequences": entry.meta["sequences"], "stacks": {entry.meta["stack"]: stack}}, {})
+        marks |= {text.mark(stack["cols"], at) for at in sink_columns(block, None, stacks, entry.meta["stack"])}
+    return sorted(marks)
 
 
 def _matrix_data(entry: Entry, number: int, layer: int | None, head: int | None) -> TextMatrix:

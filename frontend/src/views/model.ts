@@ -1,10 +1,11 @@
 import { html, nothing, render, type TemplateResult, unsafeCSS } from "lit";
 import { choice, pairSelect } from "../attention/controls.js";
-import { type AttentionFigure, findSequence, type Stack } from "../attention/figure.js";
+import { type AttentionFigure, findLayer, findSequence, type LayerSource, type Stack } from "../attention/figure.js";
 import type { OptionsOf } from "../attention/options.js";
-import { filteredParts, Overview } from "../attention/overview.js";
+import { filteredParts, Overview, partOf } from "../attention/overview.js";
 import { Patterns } from "../attention/patterns.js";
-import { offeredHeads, type State } from "../attention/state.js";
+import { grouped, sharedKeys } from "../attention/shared-keys.js";
+import { offeredHeads, type State, sinkOf } from "../attention/state.js";
 import { strongestWeights } from "../attention/strongest.js";
 import { WeightsView } from "../attention/weights-view.js";
 import { HeadPicture } from "../charts/head-picture.js";
@@ -25,8 +26,11 @@ const AROUND = 40 + 24 + 40;
 /** Returns the title of what has opened. */
 const LEAST_SEEN = 32;
 
-/** The overview, what stands where, width, pitch and pixel ratio, parts of rows and of columns, scheme, contrast. */
-type Painted = [Overview, string, number, number, number, number, number, number, number, boolean, number];
+/** The overview, what stands where, width, pitch and pixel ratio, parts of rows and of columns, scheme, contrast, sinks. */
+type Painted = [
+  ...[Overview, string, number, number, number, number, number, number, number, boolean, number],
+  ...[number[], number[]],
+];
 
 const ORDERS = [
   ["layer", "layer and head"],
@@ -45,11 +49,14 @@ export class ModelView extends WeightsView {
   private readonly readout = Object.assign(document.createElement("div"), { className: "readout" });
   private readonly resizes = new ResizeObserver(() => this.layOut());
   /** Paints anew only if what it shows, and how large, has changed. */
-  private readonly paint = memo((...[overview, , , , , a, b, c, d, dark, contrast]: Painted) =>
-    this.grid.draw({ overview, rows: { start: a, end: b }, cols: { start: c, end: d }, dark, contrast }),
+  private readonly paint = memo((...[overview, , , , , a, b, c, d, dark, contrast, faded, hidden]: Painted) =>
+    this.grid.draw({ overview, rows: { start: a, end: b }, cols: { start: c, end: d }, dark, contrast, faded, hidden }),
   );
   private readonly describe = memo((patterns: Patterns, _arranged: string) =>
-    this.grid.describe(({ layer, head }) => patterns.text(layer, head)),
+    this.grid.describe(({ layer, head }) => {
+      const keys = sharedKeys(findLayer(this.choices.stack, layer), head);
+      return [...keys, patterns.text(layer, head)].join(" · ");
+    }),
   );
   private readonly patternTable = memo(patternTable);
   private pointed: Cell | null = null;
@@ -107,7 +114,7 @@ export class ModelView extends WeightsView {
 
   private legend(): Legend {
     const { host, choices } = this;
-    const text = "Opacity = weight · colour = head · rows of a small picture attend to its columns";
+    const text = `${choices.opacityText} · colour = head · rows of a small picture attend to its columns`;
     const color = (share: number) =>
       ground(neutral(host.scheme.dark), shade(share, 1, choices.state.contrast), host.scheme);
     return { text, ramp: ramp(["0", "1"], color) };
@@ -179,12 +186,26 @@ export class ModelView extends WeightsView {
       const cells = [...offered].flatMap(([layer, found]) => found.map((head) => ({ layer, head })));
       this.grid.group([...offered.keys()], heads, patterns.groups(cells));
     } else {
-      this.grid.arrange([...offered.keys()], heads, ({ layer, head }) => offered.get(layer)?.includes(head) ?? false);
+      this.grid.arrange(
+        [...offered.keys()],
+        heads,
+        ({ layer, head }) => offered.get(layer)?.includes(head) ?? false,
+        this.groups(heads),
+      );
     }
     this.grid.mark(choices.state.open ?? null);
     if (patterns) this.describe(patterns, this.grid.arranged);
     this.layOut();
     this.detail.updated();
+  }
+
+  /** The heads that share keys, if they do so alike in all layers. */
+  private groups(heads: number[]): [string, number[]][] {
+    const { layers } = this.choices.stack;
+    const [first] = layers as [LayerSource];
+    const alike =
+      first.kv_heads && layers.every((each) => each.heads === first.heads && each.kv_heads === first.kv_heads);
+    return alike ? grouped(heads, (head) => sharedKeys(first, head)[0] as string) : [];
   }
 
   private layOut(): void {
@@ -195,7 +216,7 @@ export class ModelView extends WeightsView {
     const thumbs = this.thumbs();
     this.tell();
     if (!thumbs) return;
-    const { overview, rows, cols, dark, contrast } = thumbs;
+    const { overview, rows, cols, dark, contrast, faded, hidden } = thumbs;
     const { arranged } = this.grid;
     this.paint(
       overview,
@@ -209,6 +230,8 @@ export class ModelView extends WeightsView {
       cols.end,
       dark,
       contrast,
+      faded,
+      hidden,
     );
     this.host.drawn();
   }
@@ -221,7 +244,11 @@ export class ModelView extends WeightsView {
       filteredParts(findSequence(this.figure, name), state.filter, i === 0),
     );
     if (!rows || !cols) return undefined;
-    return { overview, rows, cols, dark: this.host.scheme.dark, contrast: state.contrast };
+    const { length } = findSequence(this.figure, stack.cols).tokens;
+    const [faded, hidden] = (["fade", "leave_out"] as const).map((how) =>
+      sinkOf(this.figure, state, how).map((token) => partOf(token, length)),
+    ) as [number[], number[]];
+    return { overview, rows, cols, dark: this.host.scheme.dark, contrast: state.contrast, faded, hidden };
   }
 
   private point(cell: Cell | null): void {
@@ -270,7 +297,7 @@ function patternTable(figure: AttentionFigure, stack: Stack, patterns: Patterns)
     caption: "What each head mostly attends to",
     columns: ["head", "mostly attends to", "share on average", "largest weight"],
     rows: cells.map(({ layer, head, what, share, largest: weight }): Part[] => [
-      `layer ${layer}, head ${head}`,
+      [`layer ${layer}, head ${head}`, ...sharedKeys(findLayer(stack, layer), head).slice(0, 1)].join(", "),
       what ?? "no single pattern",
       what ? share : "–",
       weight,

@@ -27,6 +27,7 @@ from mkdocs_attnviz.models.probing.attention_calls import Call
 from mkdocs_attnviz.models.probing.attention_discovery import find_attention_map
 from mkdocs_attnviz.models.probing.attention_map import AttentionMap, Stack, forward
 from mkdocs_attnviz.models.probing.output_projection import Projection, norms
+from mkdocs_attnviz.weight_rounding import rounding
 
 _deflaters = ThreadPoolExecutor(os.cpu_count())  # zlib releases the interpreter's lock
 
@@ -158,11 +159,12 @@ def _stack(stack: Stack, example: Example, number: int, stored: dict[int, Stored
     rows, cols = (len(tokens(example, name).ids) for name in (stack.rows, stack.cols))
     steps = [cut(stored[layer.call], number, rows, cols) for layer in stack.layers]
     square = stack.rows == stack.cols
+    rounded = rounding(cols + stack.sink)
     layers: list[dict[str, Any]] = []
     blobs: dict[str, PendingBlob] = {}
     for layer, steps_of_layer in zip(stack.layers, steps, strict=True):
-        blobs[str(layer.layer)] = start_encoding(encoding.weights_blob, steps_of_layer)
-        meta: dict[str, Any] = {"layer": layer.layer, "heads": layer.heads}
+        blobs[str(layer.layer)] = start_encoding(encoding.weights_blob, steps_of_layer, rounded)
+        meta: dict[str, Any] = layer.meta | ({"rounding": rounded} if rounded else {})
         moved = stored[layer.call].norms
         if moved is not None:
             values = np.zeros((layer.heads, cols + stack.sink), np.float32)
@@ -171,7 +173,7 @@ def _stack(stack: Stack, example: Example, number: int, stored: dict[int, Stored
             meta["values"] = True
         layers.append(meta | ({"rollout": True} if square else {}))
     blobs["overview"] = start_encoding(encoding.overview_blob, steps)
-    return layers, blobs | (_rollout(stack, steps) if square else {})
+    return layers, blobs | (_rollout(stack, steps, rounded) if square else {})
 
 
 def cut(stored: StoredCall, number: int, rows: int, cols: int) -> encoding.Steps:
@@ -183,9 +185,9 @@ def cut(stored: StoredCall, number: int, rows: int, cols: int) -> encoding.Steps
     return with_sink
 
 
-def _rollout(stack: Stack, steps: list[encoding.Steps]) -> dict[str, PendingBlob]:
+def _rollout(stack: Stack, steps: list[encoding.Steps], rounded: int) -> dict[str, PendingBlob]:
     """Start to encode the rollout. Its layers are one task, since each needs the one before."""
-    every = _deflaters.submit(lambda: [encoding.weights_blob(layer) for layer in encoding.rollout(steps)])
+    every = _deflaters.submit(lambda: [encoding.weights_blob(layer, rounded) for layer in encoding.rollout(steps)])
 
     def part(number: int) -> PendingBlob:
         return lambda: every.result()[number]

@@ -29,7 +29,7 @@ def capture_file(path: Path, parameters: Mapping[str, Any]) -> Entry:
     stacks = {
         name: Stack(
             *SIDES[name],
-            [Layer(number, number, layer.weights.shape[0]) for number, layer in layers.items()],
+            [Layer(number, number, len(layer.weights), len(layer.weights)) for number, layer in layers.items()],
             all(not torch.triu(torch.from_numpy(layer.weights), 1).any() for layer in layers.values())
             and len(set(SIDES[name])) == 1,
         )

@@ -150,7 +150,7 @@ def capture(context: Context) -> list[Entry]:
                 each.add(layers[count], call.weights[number, :, :rows, :cols])
         count += 1
 
-    forward(loaded, collate(loaded, examples), attention_map, keep, operands=False)
+    forward(loaded, collate(loaded, examples), attention_map, keep, operands=False, to_the_end=False)
     return [
         Entry(
             {"sequences": example.sequences(), "turns": example.text.turns, "stack": name, **each.meta()}, each.blobs()
