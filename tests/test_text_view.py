@@ -76,7 +76,7 @@ def attentions(folder, text, **more):
 
 
 def assert_strongest(found, kept, truth, count):
-    """Of each row, the `count` strongest weights are there and nothing else, and the share that they hold is told."""
+    """Check that the `count` strongest weights of each row are there and no others, with the share that they hold."""
     most = truth.max(axis=1, keepdims=True)
     least = np.sort(truth, axis=1)[:, -min(count, truth.shape[1]), None]
     there = found > 0
@@ -384,7 +384,7 @@ def judged(body, entry, claims, model="minilm"):
 
 
 def test_claims_about_weights(loaded):
-    """What is true is transformers' own; each number is claimed once as it is and once as it is not."""
+    """Each number of transformers is claimed once as it is and once as it is not."""
     text, model = "the cat saw the dog and the cat ran to a house", loaded(MINILM)
     layers = attentions(model.ref.path, text)
     entry = entry_of(model, "heads: [0, 4]", text=text)
