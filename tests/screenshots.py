@@ -32,6 +32,8 @@ FIGURES = {
     "heads-map": ("learn/papers/clark", "map", {}),
     "heads-grid": ("guide/views/heads", "objects", {}),
     "heads-relations": ("guide/views/heads", "best-heads", {}),
+    "text": ("guide/views/text", "alice", {}),
+    "text-received": ("guide/views/text", "alice", {"token": None}),
     "rollout": ("guide/reading", "rollout", {}),
 }
 WIDTHS = (1280, 360)

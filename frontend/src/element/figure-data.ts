@@ -735,6 +735,70 @@ export interface SublayersFigure extends Figure {
   initial: SublayersState;
 }
 
+/** A part of the text, such as the turn of a speaker. */
+export interface TextSection {
+  /** The name that stands before it; empty if it is the only one. */
+  label: string;
+  /** The number of its first mark. */
+  start: number;
+}
+
+/** Marks from `start` to below `end`. */
+export interface TextMarks {
+  start: number;
+  end: number;
+}
+
+/** The strongest weights of one head, or of several combined. */
+export interface TextMatrix {
+  /** Null if layers are combined. */
+  layer: number | null;
+  /** Null if heads are combined. */
+  head: number | null;
+  /** The largest as float32, then uint16 a column: the mean weight that it gets, round(65535·√(mean / largest)). */
+  received: Blob;
+  /** The rows, as `models/captures/strongest_weights.py` writes them. */
+  files: Blob[];
+}
+
+/** The part of the figure's state that a reader chooses. */
+export interface TextViewState {
+  layer: number | null;
+  head: number | null;
+  direction: "to" | "from";
+  /** The token that is held, counted through all that is shown. */
+  token: number | null;
+}
+
+/** A text, and what each of its tokens attends to. */
+export interface TextViewFigure extends Figure {
+  /** JSON: the `texts` of marks, and the `gaps` before them. */
+  text: Blob;
+  sections: TextSection[];
+  /** Marks that are special tokens. */
+  special: number[];
+  /** Marks that have no part in the scale of colours. */
+  ignored: number[];
+  /** The number of each mark's first token, or null if each token is a mark. */
+  first: number[] | null;
+  /** The marks that attend. */
+  rows: TextMarks;
+  /** The marks that are attended to. */
+  cols: TextMarks;
+  /** The marks that are explained, row by row, where the weights are attributions. */
+  outputs?: number[];
+  rows_in_file: number;
+  top_k: number;
+  /** The way in which heads and layers are combined, in words; empty if they are not. */
+  combined: string;
+  /** The name of the weights: attention, decoder attention, attribution. */
+  kind: string;
+  /** True if a part of the attention goes to no token. */
+  sink: boolean;
+  matrices: TextMatrix[];
+  initial: TextViewState;
+}
+
 /** The part of the figure's state that a reader chooses. */
 export interface TokensState {
   shade: "probability" | "rank" | "none";

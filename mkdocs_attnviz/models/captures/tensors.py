@@ -40,7 +40,7 @@ def capture_file(path: Path, _: Mapping[str, Any] = MappingProxyType({})) -> Ent
         ValueError: it is no such file, or its names, shapes and tokens do not fit.
     """
     arrays, metadata = read_file(path)
-    return entry(_layers(arrays, metadata.value("scale", float)), metadata.sequences())
+    return entry(layers_of(arrays, metadata.value("scale", float)), metadata.sequences())
 
 
 def read_file(path: Path) -> tuple[dict[str, Floats], Metadata]:
@@ -60,7 +60,12 @@ def read_file(path: Path) -> tuple[dict[str, Floats], Metadata]:
     return arrays, Metadata(metadata, path.name)
 
 
-def _layers(arrays: Mapping[str, Floats], scale: float | None) -> dict[str, dict[int, LayerTensors]]:
+def layers_of(arrays: Mapping[str, Floats], scale: float | None) -> dict[str, dict[int, LayerTensors]]:
+    """Return the layers of each stack of a file.
+
+    Raises:
+        ValueError: a name is unknown, or there are no weights.
+    """
     parts: dict[str, dict[int, dict[str, Floats]]] = {}
     for name, array in arrays.items():
         match = NAME.fullmatch(name)

@@ -16,7 +16,7 @@ import torch
 
 from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.models.engine.request import too_long
-from mkdocs_attnviz.models.inputs.conversations import apply_chat_template
+from mkdocs_attnviz.models.inputs.conversations import apply_chat_template, turns
 from mkdocs_attnviz.models.inputs.generation import generate
 from mkdocs_attnviz.models.inputs.languages import KEYS, language_options, set_languages
 from mkdocs_attnviz.models.inputs.tokens import (
@@ -139,7 +139,19 @@ def text_tokens(loaded: Loaded, inputs: Mapping[str, Any]) -> Tokens:
         raise WrongValue(
             "chat", f"`chat` does not fit the chat template of model {loaded.ref.name!r}: {error}"
         ) from None
-    return replace(tokenize(loaded.tokenizer, text, None, add_special_tokens=False), date=date)
+    read = tokenize(loaded.tokenizer, text, None, add_special_tokens=False)
+    return replace(read, date=date, turns=_turns(loaded, inputs, read))
+
+
+def _turns(loaded: Loaded, inputs: Mapping[str, Any], read: Tokens) -> list[tuple[str, int]] | None:
+    """Return the turns of a conversation, each with the position of its first token; None if they are not known."""
+    if read.spans is None:
+        return None
+    ends = [-1 if span is None else span[1] for span in read.spans.spans]
+    found = []
+    for role, start in turns(loaded.tokenizer, inputs, read.spans.text):
+        found.append((role, next((n for n, end in enumerate(ends) if end > start), len(ends))))
+    return found or None
 
 
 def _checked(loaded: Loaded, what: str, read: Tokens, max_tokens: int) -> Tokens:

@@ -55,6 +55,8 @@ class Tokens:
     """The date that a chat template got as today's, if it asked for it."""
     usual: int | None = None
     """The length that the tokenizer names for its model, if the text is longer."""
+    turns: list[tuple[str, int]] | None = None
+    """The role of each turn of a conversation, and the position of its first token."""
 
     def meta(self) -> dict[str, Any]:
         more: dict[str, Any] = {"next": self.next, "generated": self.generated, "date": self.date}
@@ -147,6 +149,7 @@ def append_generated(tokenizer: Any, text: Tokens, ids: list[int]) -> Tokens:
         generated=start,
         texts=[token.text for token in read],
         date=text.date,
+        turns=text.turns,
     )
 
 
