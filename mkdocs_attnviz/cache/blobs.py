@@ -95,7 +95,7 @@ class Spool:
             self._kept[name] = blob
             return
         if self._file is None:
-            self._file = FileBlobs(*_temporary(self.folder))
+            self._file = FileBlobs(*temporary(self.folder))
             for kept in list(self._kept):
                 self._append(self._file, kept, self._kept.pop(kept))
         self._append(self._file, name, blob)
@@ -128,7 +128,7 @@ def spooled(blobs: Mapping[str, bytes], folder: Path) -> FileBlobs | None:
     return large
 
 
-def _temporary(folder: Path | None) -> tuple[IO[bytes], dict[str, Place], Path]:
+def temporary(folder: Path | None) -> tuple[IO[bytes], dict[str, Place], Path]:
     """Return a new file in `folder`, or where this machine keeps temporary files if that cannot be written."""
     for place in (*([folder] if folder is not None else []), Path(tempfile.gettempdir())):
         with contextlib.suppress(OSError):
