@@ -32,7 +32,7 @@ from mkdocs_attnviz.models.probing.attention_map import AttentionMap, Layer, Sta
 from mkdocs_attnviz.models.probing.output_projection import Projection, norms
 
 _deflaters = ThreadPoolExecutor(os.cpu_count())  # zlib releases the interpreter's lock
-WAITING = 256 << 20
+WAITING = 64 << 20
 """The number of quantised weights that may wait to be compressed."""
 
 

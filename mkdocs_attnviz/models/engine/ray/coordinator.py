@@ -49,7 +49,7 @@ class WorkerHandle:
     running: list[int] = field(default_factory=list)
     """The places of the texts in the model."""
     parts: FileBlobs | None = None
-    """What has come so far of the file of a large entry."""
+    """The file of a large entry, as far as its parts have come; None if none has."""
 
 
 class Coordinator:
