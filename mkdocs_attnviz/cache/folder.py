@@ -183,14 +183,14 @@ class Cache:
             OSError: if the file cannot be read.
         """
         file, size = open_regular(path, LARGEST)
+        if size <= IN_MEMORY:
+            with file:
+                return self._checked(Entry.from_bytes(file.read(size), self.signing_key), parts)
         about = os.fstat(file.fileno())
         state = (str(path), about.st_ino, about.st_mtime_ns, size)
         if (known := self._large.get(state)) is not None:
             file.close()
             return self._checked(known, parts)
-        if size <= IN_MEMORY:
-            with file:
-                return self._checked(Entry.from_bytes(file.read(size), self.signing_key), parts)
         try:
             entry = self._checked(Entry.open(file, size, self.signing_key), parts)
         except BaseException:

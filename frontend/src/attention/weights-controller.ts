@@ -1,7 +1,8 @@
 import type { ViewHost } from "../element/view.js";
 import type { Range, Side } from "../lib/geometry.js";
 import { plainText } from "../lib/token.js";
-import { type AttentionFigure, findSequence } from "./figure.js";
+import { type AttentionFigure, findLayer, findSequence } from "./figure.js";
+import { sharedKeys } from "./shared-keys.js";
 import {
   type Change,
   initialState,
@@ -104,6 +105,11 @@ export class WeightsController extends AttentionViewState<State, Change> {
     const combined = pipeline.combined(state);
     const parts: [string, boolean][] = [[this.layersText(), !state.across_layers]];
     if (combined !== "rollout") parts.push([this.headsText(combined), !combined]);
+    const shared =
+      state.heads.length > 1 || combined
+        ? []
+        : sharedKeys(findLayer(this.stack, state.layer), state.heads[0] as number);
+    if (shared.length > 0 && !state.across_layers) parts.push([shared.join(" · "), this.figure.view === "head"]);
     if (pipeline.weighs(state)) parts.push(["value-weighted", false]);
     if (state.merge_words && offers(this.figure, this.stack).words) parts.push(["whole words", false]);
     return [...parts, ...sink];

@@ -30,6 +30,7 @@ from mkdocs_attnviz.models.probing.attention_calls import Call
 from mkdocs_attnviz.models.probing.attention_discovery import find_attention_map
 from mkdocs_attnviz.models.probing.attention_map import AttentionMap, Layer, Stack, forward
 from mkdocs_attnviz.models.probing.output_projection import Projection, norms
+from mkdocs_attnviz.weight_rounding import rounding
 
 _deflaters = ThreadPoolExecutor(os.cpu_count())  # zlib releases the interpreter's lock
 WAITING = 64 << 20
@@ -177,6 +178,7 @@ class _StackEncoder:
         self.layers: list[dict[str, Any]] = []
         self.pooled: list[encoding.Steps] = []
         """The overview of each layer so far."""
+        self.rounded = rounding(self.cols + stack.sink)
         self.rollout = encoding.Rollout() if stack.rows == stack.cols else None
         self.pending: dict[str, PendingBlob] = {}
         """The blobs that are being encoded, by the end of their names."""
@@ -188,8 +190,8 @@ class _StackEncoder:
         layers = list(takewhile(lambda layer: layer.call in waiting, left))
         steps = [cut(waiting[layer.call], self.number, self.rows, self.cols) for layer in layers]
         for layer, steps_of_layer in zip(layers, steps, strict=True):
-            self.pending[str(layer.layer)] = start_encoding(encoding.weights_blob, steps_of_layer)
-            meta: dict[str, Any] = {"layer": layer.layer, "heads": layer.heads}
+            self.pending[str(layer.layer)] = start_encoding(encoding.weights_blob, steps_of_layer, self.rounded)
+            meta: dict[str, Any] = layer.meta | ({"rounding": self.rounded} if self.rounded else {})
             moved = waiting[layer.call].norms
             if moved is not None:
                 values = np.zeros((layer.heads, self.cols + self.stack.sink), np.float32)
@@ -199,7 +201,7 @@ class _StackEncoder:
             self.layers.append(meta | ({"rollout": True} if self.rollout else {}))
             self.pooling.append(_deflaters.submit(encoding.pooled, steps_of_layer))
         if self.rollout is not None:
-            self.pending |= _rollout(self.rollout, layers, steps)
+            self.pending |= _rollout(self.rollout, layers, steps, self.rounded)
         return layers
 
     def finish(self, layers: Sequence[Layer]) -> None:
@@ -231,10 +233,10 @@ def cut(stored: StoredCall, number: int, rows: int, cols: int) -> encoding.Steps
 
 
 def _rollout(
-    total: encoding.Rollout, layers: Sequence[Layer], steps: Sequence[encoding.Steps]
+    total: encoding.Rollout, layers: Sequence[Layer], steps: Sequence[encoding.Steps], rounded: int
 ) -> dict[str, PendingBlob]:
     """Start to encode the rollout of some layers. They are one task, since each needs the one before."""
-    every = _deflaters.submit(lambda: [encoding.weights_blob(total.add(layer)) for layer in steps])
+    every = _deflaters.submit(lambda: [encoding.weights_blob(total.add(layer), rounded) for layer in steps])
 
     def part(number: int) -> PendingBlob:
         return lambda: every.result()[number]

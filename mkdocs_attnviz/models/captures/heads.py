@@ -376,6 +376,7 @@ def _stack_meta(sums: StackSums, telling: list[list[int]], places: Mapping[int, 
         return [[_rounded(next(numbers)) for _ in range(layer.heads)] for layer in sums.layers]
 
     texts = iter(telling)
+    shared = any(layer.kv_heads < layer.heads for layer in sums.layers)
     points, stress = place(sums.distances) if sums.map_texts and sums.heads > 2 else (None, None)
     relations = {
         name: {
@@ -392,6 +393,7 @@ def _stack_meta(sums: StackSums, telling: list[list[int]], places: Mapping[int, 
     return {
         "layers": [layer.layer for layer in sums.layers],
         "heads": [layer.heads for layer in sums.layers],
+        **({"kv_heads": [layer.kv_heads for layer in sums.layers]} if shared else {}),
         "measures": {name: by_layer(values) for name, values in sums.means().items()},
         "uniform_entropy": _rounded(sums.uniform / sums.texts),
         "map": None if points is None else [[_rounded(x), _rounded(y)] for x, y in points.tolist()],

@@ -16,6 +16,7 @@ from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.encoding import Floats, overview_blob, quantised, rollout, scaled_blob, weights_blob
 from mkdocs_attnviz.models.inputs.marks import guess_marks
 from mkdocs_attnviz.models.inputs.word_boundaries import different_texts, split
+from mkdocs_attnviz.weight_rounding import rounding
 
 SIDES = {
     "self": ("text", "text"),
@@ -110,20 +111,22 @@ def _stack(
         sequences[side].check()
     shape = (len(sequences[rows].tokens), len(sequences[cols].tokens))
     square = rows == cols
+    rounded = rounding(shape[1])
     steps = []
     for number, layer in layers.items():
         _check(f"{name} layer {number}", layer, shape)
         steps.append(quantised(layer.weights))
-        blobs[f"{name}/{number}"] = weights_blob(steps[-1])
+        blobs[f"{name}/{number}"] = weights_blob(steps[-1], rounded)
         if layer.norms is not None:
             blobs[f"{name}/{number}/values"] = scaled_blob(layer.norms)
     blobs[f"{name}/overview"] = overview_blob(steps)
     if square:
         for number, total in zip(layers, rollout(steps), strict=True):
-            blobs[f"{name}/{number}/rollout"] = weights_blob(total)
+            blobs[f"{name}/{number}/rollout"] = weights_blob(total, rounded)
     causal = square and shape[0] > 1 and all(not np.triu(layer.weights, 1).any() for layer in layers.values())
     described = [
         {"layer": number, "heads": len(layer.weights), "values": layer.norms is not None, "rollout": square}
+        | ({"rounding": rounded} if rounded else {})
         | ({} if layer.neurons is None else {"neurons": _neurons(f"{name}/{number}", layer, causal, blobs)})
         for number, layer in layers.items()
     ]

@@ -27,6 +27,7 @@ from mkdocs_attnviz.models.loading.loaded import Loaded
 from mkdocs_attnviz.models.probing.attention_calls import Call
 from mkdocs_attnviz.models.probing.attention_discovery import find_attention_map
 from mkdocs_attnviz.models.probing.attention_map import AttentionMap, Stack, forward
+from mkdocs_attnviz.weight_rounding import rounding
 
 TOLERANCE = 1e-3
 MASKING = -1e4 + 100
@@ -225,14 +226,15 @@ def _meta(part: LayerScores, stack: Stack) -> dict[str, Any]:
         part.terms["mask"] = torch.zeros_like(part.weights)
     d, kv_heads = part.query.shape[2], part.key.shape[0]
     neurons = {"d": d, "kv_heads": kv_heads, "scale": part.scale, "terms": list(part.terms)}
-    return {"heads": part.weights.shape[0], "neurons": neurons}
+    rounded = rounding(part.weights.shape[-1])
+    return {"heads": part.weights.shape[0], "neurons": neurons} | ({"rounding": rounded} if rounded else {})
 
 
 def _blobs(part: LayerScores) -> dict[str, PendingBlob]:
     heads = part.weights.shape[0]
     steps = quantised(part.weights.clone()).transpose(1, 2).cpu().numpy()
     masked = part.masked.expand(part.weights.shape).reshape(heads, -1).cpu().numpy()
-    blobs = {"": start_encoding(encoding.weights_blob, steps)}
+    blobs = {"": start_encoding(encoding.weights_blob, steps, rounding(steps.shape[1]))}
     blobs |= {
         "/q": start_encoding(encoding.scaled_blob, _columns(part.query)),
         "/k": start_encoding(encoding.scaled_blob, _columns(part.key)),
@@ -249,7 +251,7 @@ def _told(attention_map: AttentionMap, number: int, layers_by_call: dict[int, li
         layers, names = told[name] = [], []
         for layer in stack.layers:
             meta, ends = layers_by_call[layer.call][number]
-            layers.append({"layer": layer.layer, **meta})
+            layers.append({**layer.meta, **meta})
             names += [f"{name}/{layer.layer}{end}" for end in ends]
     return told
 

@@ -37,6 +37,14 @@ class Layer:
     """The number of its call within a forward pass."""
     layer: int
     heads: int
+    kv_heads: int
+    """The number of heads of keys and values, each shared by as many heads of queries; `heads` if none is shared."""
+
+    @property
+    def meta(self) -> dict[str, int]:
+        """The layer in the form of an entry's `meta`. Layers whose heads share nothing have no `kv_heads`."""
+        shared = {"kv_heads": self.kv_heads} if self.kv_heads < self.heads else {}
+        return {"layer": self.layer, "heads": self.heads, **shared}
 
 
 @dataclass

@@ -1,13 +1,15 @@
 """The weights of one stack of an entry between tokens and words, each with the weights that are stored as this one.
 
-A stored weight is a byte on a square-root scale. A word of several tokens is read as `merge_words` does (Clark et al.
-2019): the mean over its tokens that attend, the sum over those that are attended to.
+A stored weight is a byte on a square-root scale, and small ones of long texts are rounded (`weight_rounding`). A word
+of several tokens is read as `merge_words` does (Clark et al. 2019): the mean over its tokens that attend, the sum over
+those that are attended to.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 from mkdocs_attnviz.block.claims import Selectors
@@ -17,6 +19,7 @@ from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.views.attention.options import AttentionOptions, numbered, select
 from mkdocs_attnviz.views.attention.weights import WEIGHT, Layer, scaled
 from mkdocs_attnviz.views.token_places import Place, places
+from mkdocs_attnviz.weight_rounding import intervals
 
 Kind = Literal["weight", "value_weighted", "rollout"]
 SUBJECTS: dict[Kind, str] = {
@@ -24,8 +27,6 @@ SUBJECTS: dict[Kind, str] = {
     "value_weighted": "the value-weighted attention",
     "rollout": "the rollout",
 }
-HALF = 0.5
-"""The half of a step of a stored byte: the largest error of its rounding."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,15 @@ class Interval:
 
 
 ZERO = Interval(0.0, 0.0, 0.0)
-STORED = [
-    Interval(weight, (max(0.0, step - HALF) / 255) ** 2, min(1.0, ((step + HALF) / 255) ** 2))
-    for step, weight in enumerate(WEIGHT)
-]
-"""The weights that each stored byte may stand for."""
+
+
+@cache
+def stored_as(rounding: int) -> list[Interval]:
+    """Return the weights that each stored byte of a layer with this rounding may stand for."""
+    return [
+        Interval(weight, (max(0.0, steps.low) / 255) ** 2, min(1.0, (steps.high / 255) ** 2))
+        for weight, steps in zip(WEIGHT, intervals(rounding), strict=True)
+    ]
 
 
 class Weights:
@@ -113,7 +118,7 @@ class Weights:
         weights, norms = self._layer_of(layer)
         if col >= weights.cols:
             return ZERO
-        cell = STORED[weights.step(head, row, col)]
+        cell = stored_as(self.layers[layer].get("rounding", 0))[weights.step(head, row, col)]
         if norms is None:
             return cell
         place = layer, head, row
