@@ -114,7 +114,9 @@ def measure(name: str, make: Callable[..., Any], device: str, rounds: int) -> No
         examples = [example(length)]
 
         def taken(examples: list[Example] = examples) -> Any:
-            return attention.store_calls(eager, examples)
+            calls: dict[int, attention.StoredCall] = {}
+            attention.store_calls(eager, examples, calls.__setitem__)
+            return calls
 
         passes = (lambda e=examples: bare(sdpa, e), lambda e=examples: bare(eager, e), taken)
         times = [[seconds(run, device) for run in passes] for _ in range(rounds + 1)][1:]

@@ -14,6 +14,7 @@ from mkdocs_attnviz.models.engine.client import Captured, Engine, EngineFailed, 
 from mkdocs_attnviz.models.engine.request import Request
 from mkdocs_attnviz.progress import Progress
 from mkdocs_attnviz.settings import Settings
+from mkdocs_attnviz.speed import Work, tokens_of
 
 NOT_RUN = "The cache does not hold this figure's tensors, and `on_missing` forbids to run its model here"
 
@@ -105,7 +106,7 @@ class Entries:
         keys, requests, settings = list(missing), list(missing.values()), self.settings
         for group in by_model(requests):
             self._announce(next(iter(group.values())), len(group))
-        with Progress(len(missing), self.log) as progress:
+        with Progress([_work(request) for request in requests], self.log) as progress:
             self.worker.tell = progress.say
             answers = self.engine.capture(
                 requests, device=settings.device, batch_size=settings.batch_size, max_tokens=settings.max_tokens
@@ -120,7 +121,10 @@ class Entries:
                     self.fresh.add(key)
                 else:
                     self.outcomes[key] = Outcome(problem=answer.problem)
-                progress.advance()
+                if isinstance(answer, Captured):
+                    progress.advance(answer.index, tokens_of(answer.entry.meta), answer.seconds)
+                else:
+                    progress.advance(answer.index)
 
     def _present(self, missing: Mapping[str, Request]) -> dict[str, Request]:
         """Return the requests whose models can run here. The others get their outcome now."""
@@ -142,3 +146,10 @@ class Entries:
         else:
             what = "model" if request.other is None else "models"
             self.log.info("running %s %s on %d text%s", what, names, texts, "s" * (texts > 1))
+
+
+def _work(request: Request) -> Work:
+    """Return a request as work whose speed is measured."""
+    corpus = request.inputs.get("corpus")
+    texts = [text["text"] for text in corpus["texts"]] if corpus else map(str, request.inputs.values())
+    return Work(" and ".join(model.path for model in request.models), sum(map(len, texts)))

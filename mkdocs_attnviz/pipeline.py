@@ -111,6 +111,7 @@ class Pipeline:
         self.cache = Cache(folder, log, store, push=push, signing_key=key, outdated=outdated)
         self.lock = Lock(_below(base, settings.lock_file), log)
         self.engine: Engine = engine or self.worker
+        self.worker.folder = self.engine.folder = folder
         self.registry = Registry(settings, base, self.lock, self.worker, log, update=update)
 
     @contextmanager

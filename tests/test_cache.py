@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import logging
 import multiprocessing
+import os
 import random
 import resource
 import shutil
@@ -15,6 +16,7 @@ from conftest import INDUCTION
 from entries import alike, stored
 
 from mkdocs_attnviz.block.source import Source
+from mkdocs_attnviz.cache.blobs import FileBlobs, Spool
 from mkdocs_attnviz.cache.entry import DamagedEntry, Entry
 from mkdocs_attnviz.cache.folder import Cache
 from mkdocs_attnviz.cache.key import entry_key
@@ -153,6 +155,77 @@ def test_a_figure_is_right_whatever_its_entry_has_become(tmp_path, worker):
             assert entry.meta["sequences"] == right.meta["sequences"]
             assert alike([stored(entry)], [stored(right)])
             assert Entry.from_bytes(path.read_bytes()).blobs == entry.blobs
+
+
+# ---- a large entry
+
+
+@pytest.fixture(scope="module")
+def large():
+    """An entry whose blobs do not stay in memory."""
+    return Entry({"key": PARTS}, {f"self/{n}": os.urandom(5 << 20) for n in range(3)})
+
+
+def test_blobs_of_a_large_entry_stay_in_its_file(folder, large):
+    folder.put(KEY, PARTS, large)
+    assert folder.path(KEY).read_bytes() == folder.get(KEY, PARTS).to_bytes() == large.to_bytes()
+    entry = folder.get(KEY, PARTS)
+    assert isinstance(entry.blobs, FileBlobs)
+    assert folder.get(KEY, PARTS) is entry, "its digest is computed once"
+    assert dict(entry.blobs) == large.blobs
+    with folder.path(KEY).open("r+b") as file:  # in place, so that no other file is opened
+        file.seek(-1, os.SEEK_END)
+        last = file.read(1)[0]
+        file.seek(-1, os.SEEK_END)
+        file.write(bytes([last ^ 1]))
+    assert entry.blobs["self/0"] == large.blobs["self/0"]
+    with pytest.raises(DamagedEntry, match="part 'self/2' has changed"):
+        entry.blobs["self/2"]
+    assert folder.get(KEY, PARTS) is None, "another time of change: the digest is computed again"
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda data: data[:-1], "digest"),
+        (lambda data: data + b"x", "digest"),
+        (lambda data: data.replace(b"blobs", b"blobz", 1), "digest"),
+        (lambda data: b"attnviz 2" + data[9:], "not an entry of this version"),
+        (lambda data: sealed(data.split(b"\n", 1)[1] + b"x"), "other sizes"),
+        (lambda data: sealed(data.split(b"\n", 1)[1].replace(b"blobs", b"blobz", 1)), "header is not"),
+    ],
+)
+def test_a_large_file_that_is_damaged(tmp_path, large, damage, told):
+    path = tmp_path / "entry"
+    path.write_bytes(damage(large.to_bytes()))
+    with path.open("rb") as file, pytest.raises(DamagedEntry, match=told):
+        Entry.open(file, path.stat().st_size)
+
+
+def sealed(content):
+    """Return a file with this content and its true digest."""
+    return b"attnviz 1 " + hashlib.sha256(content).hexdigest().encode() + b"\n" + content
+
+
+def test_a_large_entry_is_signed(tmp_path, large):
+    path = tmp_path / "entry"
+    path.write_bytes(large.to_bytes(b"k" * 32))
+    with path.open("rb") as file:
+        assert dict(Entry.open(file, path.stat().st_size, b"k" * 32).blobs) == large.blobs
+    with path.open("rb") as file, pytest.raises(DamagedEntry, match="not signed"):
+        Entry.open(file, path.stat().st_size, b"j" * 32)
+
+
+def test_a_spool_is_removed_with_its_blobs(tmp_path, large):
+    spool = Spool(tmp_path / "new")
+    for name, blob in large.blobs.items():
+        spool.add(name, blob)
+    blobs = spool.blobs(list(reversed(large.blobs)))
+    assert list(blobs) == list(reversed(large.blobs))
+    assert dict(blobs) == large.blobs
+    assert len(list((tmp_path / "new").glob(".*.tmp"))) == 1
+    del spool, blobs
+    assert not list((tmp_path / "new").iterdir())
 
 
 # ---- a folder that cannot be written

@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 from conftest import INDUCTION, MINILM, ROOT
 from safetensors.numpy import save_file
+from test_large import saved
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # before ray is imported: its nodes are this process's children
 
@@ -29,6 +30,7 @@ from ray.cluster_utils import Cluster
 
 from mkdocs_attnviz.block.problem import Problem
 from mkdocs_attnviz.block.source import Source
+from mkdocs_attnviz.cache.blobs import FileBlobs
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import TENSORS, Capture
 from mkdocs_attnviz.models.engine.client import Captured, EngineFailed, Refused
@@ -155,6 +157,22 @@ def largest_step(one, other):
 def entries(folder):
     """Return entries by file name, which is the key."""
     return {path.name: Entry.from_bytes(path.read_bytes()) for path in folder.rglob("*.attnviz")}
+
+
+def test_a_large_entry_comes_in_parts(cluster, tmp_path, monkeypatch):
+    """No message has more than a part; what is put together is what the worker process wrote."""
+    sizes = {"num_hidden_layers": 12, "num_attention_heads": 16, "max_position_embeddings": 512, "vocab_size": 2000}
+    model = resolve(str(saved(tmp_path / "model", **sizes, initializer_range=0.1)), None, Settings(), tmp_path)
+    text = " ".join(chr(97 + number * number % 23) for number in range(500))
+    request = Request(ATTENTION, model, {"text": text})
+    with closing(RayEngine(cluster.address, log)) as engine:
+        engine.folder = tmp_path / "cache"
+        (answer,) = engine.capture([request], device="cpu", batch_size=8, max_tokens=512)
+    assert isinstance(answer, Captured), answer.problem
+    assert isinstance(answer.entry.blobs, FileBlobs)
+    assert answer.entry.blobs.path.parent == tmp_path / "cache"
+    for name in ("self/0", "self/11"):
+        assert len(zlib.decompress(answer.entry.blobs[name])) == 16 * 500 * 500
 
 
 def test_sixty_blocks_as_the_local_engine_has_them(cluster, tmp_path):

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from mkdocs_attnviz.cache.blobs import sizes
 from mkdocs_attnviz.weight_rounding import UNIT
 
 LARGEST = 1 << 30
@@ -89,11 +90,12 @@ def fault(meta: Mapping[str, Any], blobs: Mapping[str, bytes]) -> str:
     for name, sequence in (read.sequences or {}).items():
         if not _fits(sequence):
             return f"has a header whose sequence {name!r:.60} does not fit its tokens"
+    lengths = sizes(blobs)
     try:
         for blob, size in _sizes(read):
-            if blob not in blobs:
+            if blob not in lengths:
                 return f"lacks its part {blob!r:.60}"
-            if len(blobs[blob]) * DEFLATE < size:
+            if lengths[blob] * DEFLATE < size:
                 return f"has a part {blob!r:.60} that cannot have the size its header gives"
     except KeyError as error:
         return f"has a header that names the unknown sequence {error.args[0]!r:.60}"
@@ -102,7 +104,7 @@ def fault(meta: Mapping[str, Any], blobs: Mapping[str, bytes]) -> str:
 
 def unusable(meta: Mapping[str, Any], blobs: Mapping[str, bytes]) -> str:
     """Return a sentence that says why no figure can be made of a capture's result; it is empty if one can."""
-    size = sum(map(len, blobs.values())) + LARGEST_JSON
+    size = sum(sizes(blobs).values()) + LARGEST_JSON
     if size > LARGEST:
         return f"What was captured has {size >> 20} MB, and an entry can have {LARGEST >> 20} MB; use a shorter text."
     wrong = fault(meta, blobs)

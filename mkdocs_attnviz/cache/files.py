@@ -7,7 +7,9 @@ import errno
 import itertools
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import platformdirs
 
@@ -21,7 +23,15 @@ def user_folder() -> Path:
 
 
 def read_regular(path: Path, largest: int) -> bytes:
-    """Return the content of a regular file of at most `largest` bytes. It follows no links and never waits for a pipe.
+    """Return the content of a regular file of at most `largest` bytes; see `open_regular`."""
+    file, size = open_regular(path, largest)
+    with file:
+        return file.read(size)
+
+
+def open_regular(path: Path, largest: int) -> tuple[IO[bytes], int]:
+    """Open a regular file of at most `largest` bytes, and return it with its size. It follows no links and never waits
+    for a pipe.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -37,14 +47,21 @@ def read_regular(path: Path, largest: int) -> bytes:
             raise OSError(errno.EINVAL, "it is no regular file", str(path))
         if about.st_size > largest:
             raise OSError(errno.EFBIG, f"it is larger than {largest >> 20} MB", str(path))
-        with os.fdopen(handle, "rb", closefd=False) as file:
-            return file.read(about.st_size)
-    finally:
+        return os.fdopen(handle, "rb"), about.st_size
+    except BaseException:
         os.close(handle)
+        raise
 
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that readers see either the old content or all of the new content."""
+    with replacing(path) as stream:
+        stream.write(content)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file that takes the place of `path` when it is written completely."""
     try:
         name, handle = _new_file(path.parent)
     except FileNotFoundError:
@@ -52,7 +69,7 @@ def write_atomically(path: Path, content: bytes) -> None:
         name, handle = _new_file(path.parent)
     try:
         with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
+            yield stream
         os.replace(name, path)  # noqa: PTH105
     except BaseException:
         with contextlib.suppress(OSError):

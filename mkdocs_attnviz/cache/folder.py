@@ -10,12 +10,14 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
+from mkdocs_attnviz.cache.blobs import IN_MEMORY
 from mkdocs_attnviz.cache.entry import DamagedEntry, Entry
 from mkdocs_attnviz.cache.entry_schema import LARGEST, fault
-from mkdocs_attnviz.cache.files import read_regular, write_atomically
+from mkdocs_attnviz.cache.files import open_regular, replacing, write_atomically
 from mkdocs_attnviz.cache.key import SUFFIX, KeyParts, file_name
 from mkdocs_attnviz.log import Log
 
@@ -27,8 +29,16 @@ MARKS = {
 """The files in the cache folder that are addressed to git: name to content."""
 
 
+KEPT_OPEN = 4
+"""The number of large entries whose files stay open."""
+
+
 class StoreError(Exception):
     """An error of the shared cache; its message is one sentence."""
+
+
+def _write_bytes(content: bytes, stream: IO[bytes]) -> None:
+    stream.write(content)
 
 
 class Store(Protocol):
@@ -63,6 +73,8 @@ class Cache:
         self.folder, self.log = folder, log
         self.store, self.push, self.signing_key, self.outdated = store, push, signing_key, outdated
         self._unwritten: dict[str, Entry] = {}
+        self._large: dict[tuple[str, int, int, int], Entry] = {}
+        """The last large entries, by their files' paths, numbers, times and sizes."""
         self._bad: set[str] = set()
         """The keys of entries in this folder that cannot be drawn. They count as missing until they are written
         again."""
@@ -74,6 +86,7 @@ class Cache:
     def begin(self) -> None:
         """Start a new build: try the store again, and log every message again."""
         self._failed.clear()
+        self._large.clear()
         self._logged.clear()
         self._bad.clear()
 
@@ -96,7 +109,7 @@ class Cache:
         if key in self._bad:
             return None
         try:
-            return self._checked(read_regular(self.path(key), LARGEST), parts)
+            return self._read(self.path(key), parts)
         except FileNotFoundError:
             return None
         except (DamagedEntry, OSError) as error:
@@ -113,11 +126,10 @@ class Cache:
     def put(self, key: str, parts: KeyParts, entry: Entry) -> Entry:
         """Store an entry, also in the shared cache if `push` is set, and return it with its key."""
         entry = Entry({**entry.meta, "key": [list(part) for part in parts]}, entry.blobs)
-        content = entry.to_bytes(self.signing_key)
-        self._write(key, entry, content)
+        self._write(key, entry, lambda stream: entry.write(stream, self.signing_key))
         if self.store is not None and self.push and "put" not in self._failed:
             try:
-                self.store.put(key, content)
+                self.store.put(key, entry.to_bytes(self.signing_key))
             except StoreError as error:
                 self._failed.add("put")
                 self._log_once(f"{error} New entries stay in the folder of this machine.", logging.WARNING)
@@ -131,7 +143,8 @@ class Cache:
         try:
             for key, content in self.store.fetch(list(wanted)):
                 try:
-                    self._write(key, self._checked(content, wanted[key]), content)
+                    entry = self._checked(Entry.from_bytes(content, self.signing_key), wanted[key])
+                    self._write(key, entry, partial(_write_bytes, content))
                     fetched.add(key)
                 except DamagedEntry as error:
                     self._log_once(f"Entry {file_name(key)} of the shared cache is not used: {error}.")
@@ -140,12 +153,13 @@ class Cache:
             self._log_once(str(error), logging.WARNING)
         return fetched
 
-    def _write(self, key: str, entry: Entry, content: bytes) -> None:
+    def _write(self, key: str, entry: Entry, write: Callable[[IO[bytes]], None]) -> None:
         """Write an entry to the folder, or keep it in memory if it cannot be written."""
         try:
             with contextlib.suppress(OSError):  # the entry matters more than the files for git
                 self._mark()
-            write_atomically(self.path(key), content)
+            with replacing(self.path(key)) as stream:
+                write(stream)
             self._unwritten.pop(key, None)
             self._bad.discard(key)
         except OSError as error:
@@ -160,13 +174,37 @@ class Cache:
             if not (self.folder / name).exists():
                 write_atomically(self.folder / name, text.encode())
 
-    def _checked(self, content: bytes, parts: KeyParts) -> Entry:
-        """Return the entry in `content` after checking it.
+    def _read(self, path: Path, parts: KeyParts) -> Entry:
+        """Return the entry in a file. The blobs of a large one stay there; the last few are not checked again while
+        their files stay the same.
 
         Raises:
             DamagedEntry: if the entry is damaged, outdated or has other key parts.
+            OSError: if the file cannot be read.
         """
-        entry = Entry.from_bytes(content, self.signing_key)
+        file, size = open_regular(path, LARGEST)
+        if size <= IN_MEMORY:
+            with file:
+                return self._checked(Entry.from_bytes(file.read(size), self.signing_key), parts)
+        about = os.fstat(file.fileno())
+        state = (str(path), about.st_ino, about.st_mtime_ns, size)
+        if (known := self._large.get(state)) is not None:
+            file.close()
+            return self._checked(known, parts)
+        try:
+            entry = self._checked(Entry.open(file, size, self.signing_key), parts)
+        except BaseException:
+            file.close()
+            raise
+        self._large = dict([*self._large.items(), (state, entry)][-KEPT_OPEN:])
+        return entry
+
+    def _checked(self, entry: Entry, parts: KeyParts) -> Entry:
+        """Return the entry after checking it.
+
+        Raises:
+            DamagedEntry: if the entry is outdated or has other key parts.
+        """
         if [list(part) for part in parts] != entry.meta.get("key"):
             raise DamagedEntry("it belongs to another input")
         if wrong := fault(entry.meta, entry.blobs):

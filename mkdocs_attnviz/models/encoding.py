@@ -115,10 +115,16 @@ def overview_blob(layers: Sequence[Steps]) -> bytes:
     The shape is (Σ heads, cols', rows'), one byte per cell, round(15·√p). Cell i of n starts at token ⌊i·tokens/n⌋. The
     cell has the largest weight, not the mean, which would blur the diagonals and columns that heads are known by.
     """
-    return deflated(b"".join(_pooled(steps).tobytes() for steps in layers))
+    return joined_overview([pooled(steps) for steps in layers])
 
 
-def _pooled(steps: Steps) -> Steps:
+def joined_overview(layers: Sequence[Steps]) -> bytes:
+    """Encode an overview from the pooled weights of each layer."""
+    return deflated(b"".join(layer.tobytes() for layer in layers))
+
+
+def pooled(steps: Steps) -> Steps:
+    """Return the overview of one layer, (heads, cols', rows')."""
     for axis in (1, 2):
         tokens = steps.shape[axis]
         parts = min(tokens, OVERVIEW)
@@ -132,12 +138,20 @@ def rollout(layers: Sequence[Steps]) -> list[Steps]:
     The formula is from Abnar & Zuidema 2020, "Quantifying Attention Flow in Transformers", section 3. Rows and columns
     must be the same tokens. A column beyond the rows is a sink's and is left out.
     """
-    total: Floats | None = None
-    rollouts = []
-    for steps in layers:
+    total = Rollout()
+    return [total.add(steps) for steps in layers]
+
+
+class Rollout:
+    """The attention rollout over the layers so far; see `rollout`."""
+
+    def __init__(self) -> None:
+        self.total: Floats | None = None
+
+    def add(self, steps: Steps) -> Steps:
+        """Return the rollout up to the next layer, with `steps` (heads, cols, rows) of that layer."""
         rows = steps.shape[2]
-        mean = weights(steps[:, :rows]).mean(axis=0)  # (rows, cols)
+        mean = sum(weights(head[None, :rows])[0] for head in steps) / np.float32(len(steps))  # one head at a time
         mixed = mean / np.maximum(mean.sum(axis=1, keepdims=True), 1e-9) / 2 + np.eye(rows, dtype=np.float32) / 2
-        total = mixed if total is None else mixed @ total
-        rollouts.append(quantised(np.minimum(total, 1)[None]))
-    return rollouts
+        self.total = mixed if self.total is None else mixed @ self.total
+        return quantised(np.minimum(self.total, 1)[None])

@@ -1,22 +1,25 @@
 """Attention probabilities of all layers and heads, stored while the model runs, and results computed from them.
 
-Each layer's weights are quantised where they are computed and copied at once. So a pass needs only one byte per weight
-more memory than the model itself (`encoding`). They are compressed after the pass, on all processors; during the pass
-the model uses those.
+Each layer's weights are quantised where they are computed and copied at once, to one byte per weight (`encoding`). They
+are compressed after the pass, on all processors; during the pass the model uses those. If all layers take more than
+`WAITING` bytes, the pass stops from time to time until those that wait are compressed. So memory does not grow with the
+number of layers: what is compressed goes to a file (`cache.blobs`).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
 import torch
 
 from mkdocs_attnviz.block.problem import WrongValue
+from mkdocs_attnviz.cache.blobs import Spool
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models import encoding
 from mkdocs_attnviz.models.captures.context import Context
@@ -25,11 +28,13 @@ from mkdocs_attnviz.models.inputs.tokens import Example, Tokens
 from mkdocs_attnviz.models.loading.loaded import Loaded
 from mkdocs_attnviz.models.probing.attention_calls import Call
 from mkdocs_attnviz.models.probing.attention_discovery import find_attention_map
-from mkdocs_attnviz.models.probing.attention_map import AttentionMap, Stack, forward
+from mkdocs_attnviz.models.probing.attention_map import AttentionMap, Layer, Stack, forward
 from mkdocs_attnviz.models.probing.output_projection import Projection, norms
 from mkdocs_attnviz.weight_rounding import rounding
 
 _deflaters = ThreadPoolExecutor(os.cpu_count())  # zlib releases the interpreter's lock
+WAITING = 64 << 20
+"""The number of quantised weights that may wait to be compressed."""
 
 
 @dataclass
@@ -52,30 +57,50 @@ def capture(context: Context) -> list[Entry]:
         ValueError: the weights are no probabilities.
     """
     loaded, examples = context.loaded, context.examples
-    stored = store_calls(loaded, examples)
     attention_map = find_attention_map(loaded, examples[0])
-    return entries(
-        attention_map,
-        examples,
-        lambda name, number: _stack(attention_map.stacks[name], examples[number], number, stored),
-    )
+    spools = [Spool(context.folder) for _ in examples]
+    encoders = [
+        _StackEncoder(name, stack, example, number, spools[number])
+        for number, example in enumerate(examples)
+        for name, stack in attention_map.stacks.items()
+    ]
+    waiting: dict[int, StoredCall] = {}
+
+    def encode() -> None:
+        started = [(encoder, encoder.start(waiting)) for encoder in encoders]
+        for encoder, layers in started:
+            encoder.finish(layers)
+        for call in {layer.call for _, layers in started for layer in layers}:
+            del waiting[call]
+
+    def keep(number: int, call: StoredCall) -> None:
+        waiting[number] = call
+        if sum(some.steps.numel() for some in waiting.values()) > WAITING:
+            encode()
+
+    store_calls(loaded, examples, keep)
+    encode()
+    made = iter(encoders)
+    stacks = [{name: next(made).told() for name in attention_map.stacks} for _ in examples]
+    return [
+        entry(attention_map, example, told, spool)
+        for example, told, spool in zip(examples, stacks, spools, strict=True)
+    ]
 
 
-def store_calls(loaded: Loaded, examples: Sequence[Example]) -> dict[int, StoredCall]:
-    """Run the model once and return the stored data of each call that belongs to a layer."""
+def store_calls(loaded: Loaded, examples: Sequence[Example], keep: Callable[[int, StoredCall], None]) -> None:
+    """Run the model once and pass the stored data of each call that belongs to a layer to `keep`, with its number."""
     attention_map = find_attention_map(loaded, examples[0])
-    stored: dict[int, StoredCall] = {}
     wanted = {layer.call: stack for stack in attention_map.stacks.values() for layer in stack.layers}
     count = 0
 
-    def keep(call: Call) -> None:
+    def stored(call: Call) -> None:
         nonlocal count
         if count in wanted:
-            stored[count] = _store(call, attention_map.projections.get(count), sink=wanted[count].sink)
+            keep(count, _store(call, attention_map.projections.get(count), sink=wanted[count].sink))
         count += 1
 
-    forward(loaded, collate(loaded, examples), attention_map, keep, operands=bool(attention_map.projections))
-    return stored
+    forward(loaded, collate(loaded, examples), attention_map, stored, operands=bool(attention_map.projections))
 
 
 def _store(call: Call, projection: Projection | None, *, sink: bool) -> StoredCall:
@@ -107,8 +132,8 @@ def quantised(weights: torch.Tensor) -> torch.Tensor:
 
 PendingBlob = Callable[[], bytes]
 """A function that waits for a blob that is being encoded, and returns it."""
-Stacked = tuple[list[dict[str, Any]], dict[str, PendingBlob]]
-"""The layers of a stack in the form of `meta`, and its blobs by the end of their names."""
+Told = tuple[list[dict[str, Any]], list[str]]
+"""The layers of a stack in the form of `meta`, and the names of its blobs in the entry's order."""
 
 
 def start_encoding(encode: Callable[..., bytes], *args: Any) -> PendingBlob:
@@ -116,28 +141,18 @@ def start_encoding(encode: Callable[..., bytes], *args: Any) -> PendingBlob:
     return _deflaters.submit(encode, *args).result
 
 
-def entries(
-    attention_map: AttentionMap, examples: Sequence[Example], stacked: Callable[[str, int], Stacked]
-) -> list[Entry]:
-    """Return an entry for each example; `stacked(stack, number)` makes the stack of the example with that number."""
-    stacks = [{name: stacked(name, number) for name in attention_map.stacks} for number in range(len(examples))]
-    return [
-        _entry(attention_map, example, stacks_of_example)
-        for example, stacks_of_example in zip(examples, stacks, strict=True)
-    ]
-
-
-def _entry(attention_map: AttentionMap, example: Example, stacked: dict[str, Stacked]) -> Entry:
+def entry(attention_map: AttentionMap, example: Example, stacks_told: dict[str, Told], spool: Spool) -> Entry:
+    """Return the entry of an example whose blobs are in `spool`."""
     sequences, stacks = example.sequences(), {}
-    blobs: dict[str, bytes] = {}
-    for name, (layers, blobs_pending) in stacked.items():
+    names: list[str] = []
+    for name, (layers, names_of_stack) in stacks_told.items():
         stack = attention_map.stacks[name]
         cols = f"{stack.cols}+sink" if stack.sink else stack.cols
         if stack.sink:
             sequences[cols] = _with_sink(sequences[stack.cols])
         stacks[name] = {"rows": stack.rows, "cols": cols, "causal": stack.causal, "layers": layers}
-        blobs |= {f"{name}/{end}": wait() for end, wait in blobs_pending.items()}
-    return Entry({"sequences": sequences, "stacks": stacks}, blobs)
+        names += names_of_stack
+    return Entry({"sequences": sequences, "stacks": stacks}, spool.blobs(names))
 
 
 def _with_sink(sequence: dict[str, Any]) -> dict[str, Any]:
@@ -154,26 +169,58 @@ def tokens(example: Example, sequence: str) -> Tokens:
     return example.text
 
 
-def _stack(stack: Stack, example: Example, number: int, stored: dict[int, StoredCall]) -> Stacked:
-    """Start to encode the blobs of one stack of one example."""
-    rows, cols = (len(tokens(example, name).ids) for name in (stack.rows, stack.cols))
-    steps = [cut(stored[layer.call], number, rows, cols) for layer in stack.layers]
-    square = stack.rows == stack.cols
-    rounded = rounding(cols + stack.sink)
-    layers: list[dict[str, Any]] = []
-    blobs: dict[str, PendingBlob] = {}
-    for layer, steps_of_layer in zip(stack.layers, steps, strict=True):
-        blobs[str(layer.layer)] = start_encoding(encoding.weights_blob, steps_of_layer, rounded)
-        meta: dict[str, Any] = layer.meta | ({"rounding": rounded} if rounded else {})
-        moved = stored[layer.call].norms
-        if moved is not None:
-            values = np.zeros((layer.heads, cols + stack.sink), np.float32)
-            values[:, :cols] = moved[number, :, :cols].numpy()
-            blobs[f"{layer.layer}/values"] = start_encoding(encoding.scaled_blob, values)
-            meta["values"] = True
-        layers.append(meta | ({"rollout": True} if square else {}))
-    blobs["overview"] = start_encoding(encoding.overview_blob, steps)
-    return layers, blobs | (_rollout(stack, steps, rounded) if square else {})
+class _StackEncoder:
+    """The encoding of one stack of one example, some layers at a time."""
+
+    def __init__(self, name: str, stack: Stack, example: Example, number: int, spool: Spool) -> None:
+        self.name, self.stack, self.number, self.spool = name, stack, number, spool
+        self.rows, self.cols = (len(tokens(example, side).ids) for side in (stack.rows, stack.cols))
+        self.layers: list[dict[str, Any]] = []
+        self.pooled: list[encoding.Steps] = []
+        """The overview of each layer so far."""
+        self.rounded = rounding(self.cols + stack.sink)
+        self.rollout = encoding.Rollout() if stack.rows == stack.cols else None
+        self.pending: dict[str, PendingBlob] = {}
+        """The blobs that are being encoded, by the end of their names."""
+        self.pooling: list[Future[encoding.Steps]] = []
+
+    def start(self, waiting: Mapping[int, StoredCall]) -> list[Layer]:
+        """Start to encode the next layers, as far as their calls are there, and return them."""
+        left = self.stack.layers[len(self.layers) :]
+        layers = list(takewhile(lambda layer: layer.call in waiting, left))
+        steps = [cut(waiting[layer.call], self.number, self.rows, self.cols) for layer in layers]
+        for layer, steps_of_layer in zip(layers, steps, strict=True):
+            self.pending[str(layer.layer)] = start_encoding(encoding.weights_blob, steps_of_layer, self.rounded)
+            meta: dict[str, Any] = layer.meta | ({"rounding": self.rounded} if self.rounded else {})
+            moved = waiting[layer.call].norms
+            if moved is not None:
+                values = np.zeros((layer.heads, self.cols + self.stack.sink), np.float32)
+                values[:, : self.cols] = moved[self.number, :, : self.cols].numpy()
+                self.pending[f"{layer.layer}/values"] = start_encoding(encoding.scaled_blob, values)
+                meta["values"] = True
+            self.layers.append(meta | ({"rollout": True} if self.rollout else {}))
+            self.pooling.append(_deflaters.submit(encoding.pooled, steps_of_layer))
+        if self.rollout is not None:
+            self.pending |= _rollout(self.rollout, layers, steps, self.rounded)
+        return layers
+
+    def finish(self, layers: Sequence[Layer]) -> None:
+        """Wait for what was started, and put it into the spool."""
+        for end, wait in self.pending.items():
+            self.spool.add(f"{self.name}/{end}", wait())
+        self.pooled += [pooling.result() for pooling in self.pooling]
+        self.pending, self.pooling = {}, []
+        if layers and len(self.layers) == len(self.stack.layers):
+            self.spool.add(f"{self.name}/overview", encoding.joined_overview(self.pooled))
+
+    def told(self) -> Told:
+        """Return the layers and the names of all blobs."""
+        ends: list[str] = []
+        for layer in self.layers:
+            ends += [str(layer["layer"]), *([f"{layer['layer']}/values"] if "values" in layer else [])]
+        ends.append("overview")
+        ends += [f"{layer['layer']}/rollout" for layer in self.layers if "rollout" in layer]
+        return self.layers, [f"{self.name}/{end}" for end in ends]
 
 
 def cut(stored: StoredCall, number: int, rows: int, cols: int) -> encoding.Steps:
@@ -185,11 +232,13 @@ def cut(stored: StoredCall, number: int, rows: int, cols: int) -> encoding.Steps
     return with_sink
 
 
-def _rollout(stack: Stack, steps: list[encoding.Steps], rounded: int) -> dict[str, PendingBlob]:
-    """Start to encode the rollout. Its layers are one task, since each needs the one before."""
-    every = _deflaters.submit(lambda: [encoding.weights_blob(layer, rounded) for layer in encoding.rollout(steps)])
+def _rollout(
+    total: encoding.Rollout, layers: Sequence[Layer], steps: Sequence[encoding.Steps], rounded: int
+) -> dict[str, PendingBlob]:
+    """Start to encode the rollout of some layers. They are one task, since each needs the one before."""
+    every = _deflaters.submit(lambda: [encoding.weights_blob(total.add(layer), rounded) for layer in steps])
 
     def part(number: int) -> PendingBlob:
         return lambda: every.result()[number]
 
-    return {f"{layer.layer}/rollout": part(number) for number, layer in enumerate(stack.layers)}
+    return {f"{layer.layer}/rollout": part(number) for number, layer in enumerate(layers)}

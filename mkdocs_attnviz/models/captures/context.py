@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from mkdocs_attnviz.models.inputs.corpus import Corpus
@@ -25,3 +26,5 @@ class Context:
     """The model that the block's own is compared with, if the view's options name one (`Options.second`)."""
     corpus: Corpus | None = None
     """The texts, for a capture that reads many of them (`Capture.corpus`) and returns one entry; otherwise None."""
+    folder: Path | None = None
+    """The folder for the blobs of a large entry while it is made (`cache.blobs.Spool`); None for that of the system."""

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from mkdocs_attnviz.cache.blobs import Spool
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models import encoding
-from mkdocs_attnviz.models.captures.attention import PendingBlob, Stacked, entries, quantised, start_encoding, tokens
+from mkdocs_attnviz.models.captures.attention import PendingBlob, Told, entry, quantised, start_encoding, tokens
 from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.inputs.examples import collate
 from mkdocs_attnviz.models.inputs.tokens import Example
@@ -25,7 +26,7 @@ from mkdocs_attnviz.models.loading.load import Unusable
 from mkdocs_attnviz.models.loading.loaded import Loaded
 from mkdocs_attnviz.models.probing.attention_calls import Call
 from mkdocs_attnviz.models.probing.attention_discovery import find_attention_map
-from mkdocs_attnviz.models.probing.attention_map import Stack, forward
+from mkdocs_attnviz.models.probing.attention_map import AttentionMap, Stack, forward
 from mkdocs_attnviz.weight_rounding import rounding
 
 TOLERANCE = 1e-3
@@ -67,8 +68,8 @@ class LayerScores:
     """Terms by name, each (heads, rows, cols)."""
 
 
-EncodedLayer = tuple[dict[str, Any], dict[str, bytes]]
-"""The `meta` of one layer of one example, and its blobs by the end of their names."""
+EncodedLayer = tuple[dict[str, Any], list[str]]
+"""The `meta` of one layer of one example, and the ends of the names of its blobs."""
 
 
 def capture(context: Context) -> list[Entry]:
@@ -79,25 +80,39 @@ def capture(context: Context) -> list[Entry]:
     """
     loaded, examples = context.loaded, context.examples
     attention_map = find_attention_map(loaded, examples[0])
-    wanted = {layer.call: stack for stack in attention_map.stacks.values() for layer in stack.layers}
+    wanted = {
+        layer.call: (stack, f"{name}/{layer.layer}")
+        for name, stack in attention_map.stacks.items()
+        for layer in stack.layers
+    }
+    spools = [Spool(context.folder) for _ in examples]
     layers: dict[int, list[EncodedLayer]] = {}
     count = 0
 
     def keep(call: Call) -> None:
         nonlocal count
         if count in wanted:
-            layers[count] = _encode_layer(loaded, call, wanted[count], examples)
+            stack, name = wanted[count]
+            parts = [_part(loaded, call, stack, number, example) for number, example in enumerate(examples)]
+            layers[count] = _encode_layer(parts, stack, name, spools)
         count += 1
 
     forward(loaded, collate(loaded, examples), attention_map, keep, operands=True)
-    return entries(attention_map, examples, lambda name, number: _stack(attention_map.stacks[name], number, layers))
+    return [
+        entry(attention_map, example, _told(attention_map, number, layers), spool)
+        for number, (example, spool) in enumerate(zip(examples, spools, strict=True))
+    ]
 
 
-def _encode_layer(loaded: Loaded, call: Call, stack: Stack, examples: Sequence[Example]) -> list[EncodedLayer]:
-    """Return the layer's data of each example. The model waits, so only one layer's scores exist at a time."""
-    parts = [_part(loaded, call, stack, number, example) for number, example in enumerate(examples)]
+def _encode_layer(parts: Sequence[LayerScores], stack: Stack, name: str, spools: Sequence[Spool]) -> list[EncodedLayer]:
+    """Put the blobs of a layer of each example into its spool. The model waits, so only one layer's scores exist at a
+    time.
+    """
     pending = [(_meta(part, stack), _blobs(part)) for part in parts]
-    return [(meta, {end: made() for end, made in blobs.items()}) for meta, blobs in pending]
+    for spool, (_, blobs) in zip(spools, pending, strict=True):
+        for end, wait in blobs.items():
+            spool.add(f"{name}{end}", wait())
+    return [(meta, list(blobs)) for meta, blobs in pending]
 
 
 def _part(loaded: Loaded, call: Call, stack: Stack, number: int, example: Example) -> LayerScores:
@@ -229,18 +244,16 @@ def _blobs(part: LayerScores) -> dict[str, PendingBlob]:
     return blobs
 
 
-def _stack(stack: Stack, number: int, layers_by_call: dict[int, list[EncodedLayer]]) -> Stacked:
-    layers: list[dict[str, Any]] = []
-    blobs: dict[str, PendingBlob] = {}
-    for layer in stack.layers:
-        meta, blobs_of_layer = layers_by_call[layer.call][number]
-        layers.append({**layer.meta, **meta})
-        blobs |= {f"{layer.layer}{end}": _finished(blob) for end, blob in blobs_of_layer.items()}
-    return layers, blobs
-
-
-def _finished(blob: bytes) -> PendingBlob:
-    return lambda: blob
+def _told(attention_map: AttentionMap, number: int, layers_by_call: dict[int, list[EncodedLayer]]) -> dict[str, Told]:
+    """Return the layers of each stack of one example, and the names of their blobs."""
+    told: dict[str, Told] = {}
+    for name, stack in attention_map.stacks.items():
+        layers, names = told[name] = [], []
+        for layer in stack.layers:
+            meta, ends = layers_by_call[layer.call][number]
+            layers.append({**layer.meta, **meta})
+            names += [f"{name}/{layer.layer}{end}" for end in ends]
+    return told
 
 
 def _columns(vectors: torch.Tensor) -> encoding.Floats:

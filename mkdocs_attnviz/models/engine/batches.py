@@ -5,14 +5,17 @@ This module needs no torch, since it gets the functions that run the model.
 
 from __future__ import annotations
 
+import json
 import re
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mkdocs_attnviz.block.problem import Problem, WrongValue, trace
+from mkdocs_attnviz.cache.blobs import spooled
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models import errors
 
@@ -86,12 +89,17 @@ def run(kept: LoadedModels, loaded: Loaded, capture: RunCapture, batch: dict[int
     else:
         seconds = (time.perf_counter() - start) / len(batch)
         for index, entry in zip(indices, outcome, strict=True):
-            yield captured(index, entry, seconds)
+            yield captured(index, entry, seconds, kept.folder)
 
 
-def captured(index: int, entry: Entry, seconds: float) -> Message:
-    """Return the message of an entry that took some seconds."""
-    return {"event": "captured", "index": index, "seconds": seconds}, entry.to_bytes()
+def captured(index: int, entry: Entry, seconds: float, folder: str | None) -> Message:
+    """Return the message of an entry that took some seconds. The blobs of a large entry go by a file in `folder`."""
+    message = {"event": "captured", "index": index, "seconds": seconds}
+    blobs = None if folder is None else spooled(entry.blobs, Path(folder))
+    if blobs is None:
+        return message, entry.to_bytes()
+    places = [[name, place.start, place.size] for name, place in blobs.places.items()]
+    return message | {"file": str(blobs.hand_over()), "blobs": places}, json.dumps(entry.meta).encode()
 
 
 def _entries_of(

@@ -16,14 +16,19 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import IO, Any, Protocol
 
 from mkdocs_attnviz import byte_sizes
 from mkdocs_attnviz.block.problem import Problem
+from mkdocs_attnviz.cache.blobs import FileBlobs, Place
 from mkdocs_attnviz.cache.entry import DamagedEntry, Entry
+from mkdocs_attnviz.cache.entry_schema import LARGEST
+from mkdocs_attnviz.cache.files import open_regular
 from mkdocs_attnviz.models.engine.environment import hub_tokens, worker_environment
 from mkdocs_attnviz.models.engine.request import Request
 from mkdocs_attnviz.models.identity.reference import ModelRef
@@ -48,6 +53,8 @@ If a kernel is slow to provide pages, this saves up to a third of the time for s
 
 RAISED = re.compile(r"^[\w.]*(?:Error|Exception): ")
 """The name of an exception before its message; authors do not see it."""
+SPOOL = re.compile(r"\.\d+-\w+\.tmp")
+"""The name of a worker's file with the blobs of one entry."""
 LONGEST_LINE = 10_000  # the number of bytes of one printed line that are stored
 
 Models = tuple[ModelRef, ...]
@@ -100,6 +107,9 @@ Answer = Captured | Refused
 
 class Engine(Protocol):
     """An engine that runs models: the worker process of this machine, or many machines."""
+
+    folder: Path | None
+    """The folder in which the blobs of large entries come, in files; None for the system's."""
 
     def capture(
         self, requests: Sequence[Request], *, device: str, batch_size: int, max_tokens: int
@@ -154,12 +164,36 @@ def capture_job(
 
 
 def answer_of(message: Mapping[str, Any], data: bytes) -> Answer:
-    """Return the answer in a worker's event. An entry that no build could read later is refused now."""
+    """Return the answer in a worker's event. An entry that no build could read later is refused now.
+
+    The blobs of a large one stay in the worker's file, which is removed with the entry.
+    """
     try:
-        return Captured(message["index"], Entry.from_bytes(data), message["seconds"])
+        entry = _with_file(message, data) if "file" in message else Entry.from_bytes(data)
+        return Captured(message["index"], entry, message["seconds"])
     except DamagedEntry as error:
         why = f"What the model gave for this text cannot be kept: {error}."
         return Refused(message["index"], Problem("text", "text", why))
+
+
+def _with_file(message: Mapping[str, Any], data: bytes) -> Entry:
+    """Return an entry whose blobs are in a file of the worker's.
+
+    Raises:
+        DamagedEntry: the file is not as the message says.
+    """
+    path = Path(message["file"])
+    places = {str(name): Place(int(start), int(size)) for name, start, size in message["blobs"]}
+    try:
+        if not SPOOL.fullmatch(path.name):
+            raise DamagedEntry("its file has a name that no worker gives")
+        file, size = open_regular(path, LARGEST)
+    except OSError as error:
+        raise DamagedEntry(f"its file cannot be read ({error.strerror})") from None
+    blobs = FileBlobs(file, places, path)
+    if any(place.start < 0 or place.size < 0 or place.start + place.size > size for place in places.values()):
+        raise DamagedEntry("its file is shorter than its parts")
+    return Entry(json.loads(data), blobs)
 
 
 def write_message(stream: IO[bytes], message: dict[str, Any], data: bytes = b"") -> None:
@@ -207,6 +241,8 @@ class Worker:
 
     def __init__(self, timeout: float = 0, tell: Tell = _ignore) -> None:
         self.timeout, self.tell = timeout, tell
+        self.folder: Path | None = None
+        """The folder for files of the worker's, in which the blobs of large entries come; None for the system's."""
         self._ready = False
         """True once the process has answered, so that its imports are done."""
         self._process: subprocess.Popen[bytes] | None = None
@@ -349,7 +385,7 @@ class Worker:
         Raises:
             WorkerDied: the process ended before the job was done.
         """
-        self._send(job, job["timeout"])
+        self._send(job | {"folder": str(self.folder or tempfile.gettempdir())}, job["timeout"])
         if not self._ready:
             self.tell("starting PyTorch and transformers", "")
         while True:
@@ -399,6 +435,8 @@ class Worker:
         """Return the reason why the process has ended; `late` is the time limit in seconds if it was killed here."""
         self._process = None
         code = process.wait()
+        for left in (self.folder or Path(tempfile.gettempdir())).glob(f".{process.pid}-*.tmp"):
+            left.unlink(missing_ok=True)
         if late is not None:
             return WorkerLate(late)
         detail = "\n".join(self._stderr)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import tempfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -58,6 +59,7 @@ class InlineWorker(Worker):
     def messages(self, job: dict[str, Any]) -> Iterator[tuple[dict[str, Any], bytes]]:
         """Yield all messages of the worker's code about a `capture_job`, except notes on its progress."""
         self.kept = self.kept or _end().LoadedModels(self.note)
+        job = job | {"folder": str(self.folder or tempfile.gettempdir())}
         yield from _end().capture(self.kept, json.loads(json.dumps(job)))  # in the form that it has after a pipe
 
 

@@ -91,6 +91,8 @@ class LoadedModels:
 
     def __init__(self, tell: Tell = lambda _: None) -> None:
         self.tell = tell
+        self.folder: str | None = None
+        """The folder for files with the blobs of large entries; None if they must not go by files."""
         self.problem: Problem | None = None
         """The reason why no model can run here; None if models can."""
         self.loaded: OrderedDict[LoadKey, Loaded] = OrderedDict()
@@ -226,13 +228,15 @@ def capture(kept: LoadedModels, job: dict[str, Any]) -> Iterator[Message]:
     try:
         refs = {key: ModelRef.from_dict(model) for key, model in job["models"].items()}
         needs = {name: job[name] for name in ("head", "attention")}
+        kept.folder = job.get("folder")
         models = kept.get(refs, job["device"], **needs, changed=bool(job["interventions"]))
         context = importlib.import_module("mkdocs_attnviz.models.captures.context").Context
         recording = importlib.import_module("mkdocs_attnviz.models.loading.made_with")
         facts = recording.made_with(models["model"], models.get("other"))
 
         def run_capture(loaded: Loaded, examples: Sequence[Example], corpus: Corpus | None = None) -> Sequence[Entry]:
-            entries = capture(context(loaded, examples, job["parameters"], models.get("other"), corpus))
+            folder = None if kept.folder is None else Path(kept.folder)
+            entries = capture(context(loaded, examples, job["parameters"], models.get("other"), corpus, folder))
             recorded: Sequence[Entry] = recording.with_facts(entries, facts)
             return recorded
 
@@ -342,7 +346,7 @@ def _corpora(
                 raise
             failed = failure(kept, loaded, None, error)
         else:
-            yield captured(index, entry, time.perf_counter() - start)
+            yield captured(index, entry, time.perf_counter() - start, kept.folder)
             continue
         if failed.memory:
             kept.memory.free()
@@ -366,5 +370,5 @@ def _read(job: dict[str, Any]) -> Iterator[Message]:
                 raise
             yield refusal(index, Failed(problem_of(error)))
         else:
-            yield {"event": "captured", "index": index, "seconds": time.perf_counter() - start}, entry.to_bytes()
+            yield captured(index, entry, time.perf_counter() - start, job.get("folder"))
     yield {"event": "done"}, b""

@@ -36,6 +36,9 @@ VERSION = f"{__version__} (code {_code()})"
 LAST = ("absent", "died", "done", "failed")
 """Events after which no message about a job follows."""
 
+PART = 16 << 20
+"""The number of bytes of a large entry in one message."""
+
 Message = tuple[dict[str, Any], bytes]
 
 
@@ -86,7 +89,10 @@ class NodeWorker:
                     return
                 here[key] = model_here.to_dict()
             try:
-                yield from self._worker.messages(job | {"models": here})
+                for message, data in self._worker.messages(job | {"models": here}):
+                    if "file" in message:
+                        yield from _parts(message)
+                    yield message, data
             except WorkerDied as death:
                 yield {"event": "died", "why": str(death), "detail": death.detail}, b""
 
@@ -105,6 +111,18 @@ class NodeWorker:
         if model not in self._found:
             self._found[model] = next((place for place in _places(model) if _holds(place, model)), None)
         return self._found[model]
+
+
+def _parts(message: dict[str, Any]) -> Iterator[Message]:
+    """Yield the content of a worker's file in parts, so that no message is large, and remove the file."""
+    path = Path(message.pop("file"))
+    message["parts"] = True
+    try:
+        with path.open("rb") as file:
+            while part := file.read(PART):
+                yield {"event": "part", "index": message["index"]}, part
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def _places(model: ModelRef) -> Iterator[Path]:

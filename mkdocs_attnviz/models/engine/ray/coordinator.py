@@ -18,6 +18,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from mkdocs_attnviz.block.problem import Problem
+from mkdocs_attnviz.cache.blobs import FileBlobs, temporary
 from mkdocs_attnviz.log import Log
 from mkdocs_attnviz.models.engine.client import Answer, Models, Refused, answer_of, capture_job
 from mkdocs_attnviz.models.engine.ray.actor import VERSION, NodeWorker
@@ -47,19 +48,28 @@ class WorkerHandle:
     """The rest of its chunk that it has not answered yet; None when it is idle."""
     running: list[int] = field(default_factory=list)
     """The places of the texts in the model."""
+    parts: FileBlobs | None = None
+    """The file of a large entry, as far as its parts have come; None if none has."""
 
 
 class Coordinator:
     """A coordinator that gets the `waiting` chunks answered by at most `most` workers.
 
-    Each worker holds one GPU; with `spread`, all GPUs of a node.
+    Each worker holds one GPU; with `spread`, all GPUs of a node. Large entries are put together in `folder`.
     """
 
     def __init__(
-        self, waiting: Waiting, device: str, spread: bool, log: Log, patience: float, most: int | None = None
+        self,
+        waiting: Waiting,
+        device: str,
+        spread: bool,
+        log: Log,
+        patience: float,
+        most: int | None = None,
+        folder: Path | None = None,
     ) -> None:
         self.waiting, self.device, self.spread, self.log, self.patience = waiting, device, spread, log, patience
-        self.most = most
+        self.most, self.folder = most, folder
         self.workers: list[WorkerHandle] = []
         self.calls: dict[Any, WorkerHandle] = {}
         """Workers whose next message is awaited, by the pending Ray call."""
@@ -106,7 +116,7 @@ class Coordinator:
                     self._begin(worker, chunk, options)
 
     def _begin(self, worker: WorkerHandle, chunk: Chunk, options: Mapping[str, Any]) -> None:
-        worker.chunk, worker.models, worker.running = chunk, chunk.models, []
+        worker.chunk, worker.models, worker.running, worker.parts = chunk, chunk.models, [], None
         options = {**options, "batch_size": 1} if chunk.alone else options
         device = self.device.partition(":")[0]  # Ray shows a worker only the GPUs that it holds
         job = capture_job(chunk.requests, device=device, **options)
@@ -157,8 +167,15 @@ class Coordinator:
 
     def _answer(self, worker: WorkerHandle, message: Mapping[str, Any], data: bytes) -> Iterator[Answer]:
         if message["event"] == "running":
-            worker.running = message["indices"]
+            worker.running, worker.parts = message["indices"], None
             return
+        if message["event"] == "part":
+            worker.parts = worker.parts or FileBlobs(*temporary(self.folder))
+            worker.parts.file.write(data)
+            return
+        if message.get("parts") and worker.parts is not None:
+            message = {**message, "file": str(worker.parts.hand_over())}
+            worker.parts = None
         place = message["index"]
         worker.running = [other for other in worker.running if other != place]
         if worker.chunk is not None:

@@ -13,6 +13,7 @@ import os
 import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from mkdocs_attnviz.log import Log
 from mkdocs_attnviz.models.engine.client import Answer, EngineFailed
@@ -51,6 +52,8 @@ class RayEngine:
     ) -> None:
         self.address, self.log, self.patience, self.workers = address, log, patience, workers
         self.timeout = timeout
+        self.folder: Path | None = None
+        """The folder in which large entries are put together; None for the system's."""
         self._ours = False
 
     def capture(
@@ -66,7 +69,7 @@ class RayEngine:
         for spread in (False, True):
             places = [place for place, request in enumerate(requests) if request.spread == spread]
             waiting = Waiting([requests[place] for place in places], batch_size)
-            coordinator = Coordinator(waiting, device, spread, self.log, self.patience, self.workers)
+            coordinator = Coordinator(waiting, device, spread, self.log, self.patience, self.workers, self.folder)
             answers = coordinator.answers({"batch_size": batch_size, "max_tokens": max_tokens, "timeout": self.timeout})
             with contextlib.closing(coordinator), _raise_if_lost():
                 for answer in answers:
