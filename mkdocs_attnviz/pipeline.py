@@ -358,6 +358,8 @@ class Build:
     def _made_plan(self, source: Source, ask_hub: bool) -> Plan:
         """Raises: whatever the block, its view or its model is wrong with."""
         block = block_of(source)
+        if block.size is None:
+            block = block.model_copy(update={"size": self.settings.max_figure_size})
         view = VIEWS[block.view]
         check_grammar(block, view)
         own = view.own_entry(block)

@@ -35,6 +35,8 @@ class Drawn(TypedDict):
 
     view: str
     theme: Theme
+    shipped: NotRequired[str]
+    """What the page has of the figure's data, and how to get more; absent if it has all."""
 
 
 class ModelProvenance(TypedDict):

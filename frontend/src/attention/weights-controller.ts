@@ -1,6 +1,8 @@
 import type { ViewHost } from "../element/view.js";
 import type { Range, Side } from "../lib/geometry.js";
+import { absentSentence, absentText } from "./absent.js";
 import type { AttentionFigure } from "./figure.js";
+import { percentText } from "./readout.js";
 import { type Change, initialState, mergeState, offeredHeads, offers, type Selection, type State } from "./state.js";
 import type { Tokens } from "./tokens.js";
 import { AttentionViewState } from "./view-state.js";
@@ -65,14 +67,17 @@ export class WeightsController extends AttentionViewState<State, Change> {
 
   /** The template that stands in place of the picture while it loads. */
   notice() {
-    const { layer, across_layers } = this.state;
+    const { stack, layer, across_layers } = this.state;
     const blobs = this.pipeline.blobs(this.state);
+    const heads = this.pipeline.headsOf(this.state);
+    const absent = across_layers !== "rollout" && absentSentence(this.figure, stack, layer, heads);
+    if (absent) return absentText(this, heads, absent);
     return this.host.notice(across_layers && blobs.length > 1 ? "layers" : `layer ${layer}`, blobs);
   }
 
   private layersText(): string {
     const { layer, across_layers } = this.state;
-    const { length } = this.stack.layers;
+    const { length } = this.pipeline.sources(this.state);
     if (across_layers === "rollout") return `Rollout to layer ${layer}`;
     return across_layers ? `${OF[across_layers]} of ${length} layers` : `Layer ${layer}`;
   }
@@ -92,6 +97,8 @@ export class WeightsController extends AttentionViewState<State, Change> {
     const parts: [string, boolean][] = [[this.layersText(), !state.across_layers]];
     if (combined !== "rollout") parts.push([this.headsText(combined), !combined]);
     if (pipeline.weighs(state)) parts.push(["value-weighted", false]);
+    const kept = pipeline.shipped(state, pipeline.headsOf(state));
+    if (kept < 1) parts.push([`${percentText(kept)} of its weight is in this page`, true]);
     if (state.merge_words && offers(this.figure, this.stack).words) parts.push(["whole words", false]);
     return parts;
   }

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,8 @@ from mkdocs_attnviz.models.probing.attention_calls import Call
 from mkdocs_attnviz.models.probing.attention_discovery import find_attention_map
 from mkdocs_attnviz.models.probing.attention_map import AttentionMap, Stack, forward
 from mkdocs_attnviz.models.probing.output_projection import Projection, norms
+from mkdocs_attnviz.models.reduction import GROUPS, LARGE
+from mkdocs_attnviz.models.strongest import strongest_groups
 
 _deflaters = ThreadPoolExecutor(os.cpu_count())  # zlib releases the interpreter's lock
 
@@ -170,8 +173,26 @@ def _stack(stack: Stack, example: Example, number: int, stored: dict[int, Stored
             blobs[f"{layer.layer}/values"] = start_encoding(encoding.scaled_blob, values)
             meta["values"] = True
         layers.append(meta | ({"rollout": True} if square else {}))
+    if sum(each.size for each in steps) >= LARGE:
+        for meta, each in zip(layers, steps, strict=True):
+            blobs |= strongest(meta, each)
     blobs["overview"] = start_encoding(encoding.overview_blob, steps)
     return layers, blobs | (_rollout(stack, steps) if square else {})
+
+
+def strongest(meta: dict[str, Any], steps: encoding.Steps) -> dict[str, PendingBlob]:
+    """Start to encode the strongest weights of a layer. Once they are, its `meta` says which share they hold."""
+    task = _deflaters.submit(strongest_groups, steps)
+
+    def part(number: int) -> PendingBlob:
+        def wait() -> bytes:
+            groups, meta["strongest"] = task.result()
+            return groups[number]
+
+        return wait
+
+    count = sum(total <= steps.shape[1] for total in accumulate(GROUPS))
+    return {f"{meta['layer']}/strongest/{number}": part(number) for number in range(count)}
 
 
 def cut(stored: StoredCall, number: int, rows: int, cols: int) -> encoding.Steps:

@@ -16,6 +16,8 @@ from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.encoding import Floats, overview_blob, quantised, rollout, scaled_blob, weights_blob
 from mkdocs_attnviz.models.inputs.marks import guess_marks
 from mkdocs_attnviz.models.inputs.word_boundaries import different_texts, split
+from mkdocs_attnviz.models.reduction import LARGE
+from mkdocs_attnviz.models.strongest import strongest_groups
 
 SIDES = {
     "self": ("text", "text"),
@@ -117,6 +119,11 @@ def _stack(
         blobs[f"{name}/{number}"] = weights_blob(steps[-1])
         if layer.norms is not None:
             blobs[f"{name}/{number}/values"] = scaled_blob(layer.norms)
+    strongest: dict[int, list[list[float]]] = {}
+    if sum(each.size for each in steps) >= LARGE:
+        for number, each in zip(layers, steps, strict=True):
+            groups, strongest[number] = strongest_groups(each)
+            blobs |= {f"{name}/{number}/strongest/{n}": group for n, group in enumerate(groups)}
     blobs[f"{name}/overview"] = overview_blob(steps)
     if square:
         for number, total in zip(layers, rollout(steps), strict=True):
@@ -124,6 +131,7 @@ def _stack(
     causal = square and shape[0] > 1 and all(not np.triu(layer.weights, 1).any() for layer in layers.values())
     described = [
         {"layer": number, "heads": len(layer.weights), "values": layer.norms is not None, "rollout": square}
+        | ({"strongest": strongest[number]} if number in strongest else {})
         | ({} if layer.neurons is None else {"neurons": _neurons(f"{name}/{number}", layer, causal, blobs)})
         for number, layer in layers.items()
     ]

@@ -6,12 +6,14 @@ import array
 import struct
 import sys
 from collections.abc import Collection, Iterable, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
+from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.cache.entry_schema import LARGEST_LAYER, LARGEST_TABLE, inflated
+from mkdocs_attnviz.models.reduction import GROUPS, WEIGHT
 
-WEIGHT = [(step / 255) ** 2 for step in range(256)]
-"""The weight that each stored byte stands for."""
+__all__ = ["WEIGHT", "Layer", "StrongestLayer", "Weight", "layer_of", "mean", "scaled"]
 
 
 class Weight(NamedTuple):
@@ -36,10 +38,14 @@ class Layer:
         size = LARGEST_LAYER if heads is None else heads * rows * cols
         self._steps = inflated(blob, size, most=heads is None)
 
+    def of(self, head: int) -> tuple[bytes, int]:
+        """Return stored bytes, and where those of a head begin in them."""
+        return self._steps, head * self.rows * self.cols
+
     def steps(self, head: int) -> bytes:
         """Return the stored bytes of one head, of shape (cols, rows)."""
-        size = self.rows * self.cols
-        return self._steps[head * size : (head + 1) * size]
+        steps, start = self.of(head)
+        return steps[start : start + self.rows * self.cols]
 
     def strongest(
         self, heads: Sequence[int], without_rows: Collection[int] = (), without_cols: Collection[int] = ()
@@ -61,24 +67,27 @@ class Layer:
 
     def row(self, head: int, row: int) -> list[float]:
         """Return all weights of a token, of shape (cols,)."""
-        start = head * self.rows * self.cols + row
-        return list(map(WEIGHT.__getitem__, self._steps[start : start + self.rows * self.cols : self.rows]))
+        steps, start = self.of(head)
+        return list(map(WEIGHT.__getitem__, steps[start + row : start + self.rows * self.cols : self.rows]))
 
     def step(self, head: int, row: int, col: int) -> int:
         """Return the stored byte of one weight."""
-        return self._steps[(head * self.cols + col) * self.rows + row]
+        steps, start = self.of(head)
+        return steps[start + col * self.rows + row]
 
     def diagonal(self, head: int, offset: int) -> bytes:
         """Return the stored bytes from each token to the token `offset` positions later, where both exist."""
         first = max(0, -offset)
         count = max(0, min(self.rows - first, self.cols - first - offset))
-        start = (head * self.cols + first + offset) * self.rows + first
-        return self._steps[start : start + count * (self.rows + 1) : self.rows + 1]
+        steps, start = self.of(head)
+        start += (first + offset) * self.rows + first
+        return steps[start : start + count * (self.rows + 1) : self.rows + 1]
 
     def column(self, head: int, col: int) -> bytes:
         """Return the stored bytes from every token to one token, of shape (rows,)."""
-        start = (head * self.cols + col) * self.rows
-        return self._steps[start : start + self.rows]
+        steps, start = self.of(head)
+        start += col * self.rows
+        return steps[start : start + self.rows]
 
     def beginning(self, head: int, tokens: int) -> bytes:
         """Return the bytes of weights from or to one of the first `tokens` tokens: first all of the first columns, then
@@ -95,6 +104,68 @@ class Layer:
             start + (at if at < whole else whole + (at - whole) // seen * self.rows + (at - whole) % seen)
             for at in positions
         ]
+
+
+class StrongestLayer(Layer):
+    """A layer of which only the strongest weights of each row are stored; all others count as zero."""
+
+    def __init__(self, groups: Sequence[bytes], rows: int, cols: int, heads: int) -> None:
+        """Inflate the groups of strongest weights (`models/reduction.py`).
+
+        Raises:
+            ValueError: if a group has another size.
+        """
+        self.rows, self.cols = rows, cols
+        sizes = GROUPS[: len(groups)]
+        self._groups = [
+            (size, inflated(group, 3 * heads * rows * size)) for size, group in zip(sizes, groups, strict=True)
+        ]
+        self._head: tuple[int, bytes] = (-1, b"")
+
+    def of(self, head: int) -> tuple[bytes, int]:
+        if self._head[0] != head:
+            self._head = head, self._placed(head)
+        return self._head[1], 0
+
+    def _placed(self, head: int) -> bytes:
+        """Return the bytes of a head, of shape (cols, rows).
+
+        Raises:
+            ValueError: if a weight is outside of the head.
+        """
+        steps = bytearray(self.rows * self.cols)
+        for size, group in self._groups:
+            plane, start = len(group) // 3, head * self.rows * size
+            for row in range(self.rows):
+                at = start + row * size
+                low, high, values = (group[at + shift : at + shift + size] for shift in (0, plane, 2 * plane))
+                columns = accumulate(one + 256 * other for one, other in zip(low, high, strict=True))
+                for column, value in zip(columns, values, strict=True):
+                    if column >= self.cols:
+                        raise ValueError(f"A part of the entry has a weight of the column {column}.")
+                    steps[column * self.rows + row] = value
+        return bytes(steps)
+
+
+def layer_of(entry: Entry, stack: str, number: int) -> Layer:
+    """Return the weights of a layer as an entry has them.
+
+    Raises:
+        ValueError: if a blob has another size.
+    """
+    meta = entry.meta["stacks"][stack]
+    rows, cols = (len(entry.meta["sequences"][meta[side]]["tokens"]) for side in ("rows", "cols"))
+    heads = next(layer["heads"] for layer in meta["layers"] if layer["layer"] == number)
+    name = f"{stack}/{number}"
+    if name in entry.blobs:
+        return Layer(entry.blobs[name], rows, cols, heads)
+    return StrongestLayer(groups_of(entry, name), rows, cols, heads)
+
+
+def groups_of(entry: Entry, name: str) -> list[bytes]:
+    """Return the groups of strongest weights of the layer whose blobs have this name; a small entry has none."""
+    names = (f"{name}/strongest/{number}" for number in range(len(GROUPS)))
+    return [entry.blobs[each] for each in names if each in entry.blobs]
 
 
 def _largest(steps: bytes | bytearray) -> int:

@@ -15,7 +15,7 @@ from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.views.attention.options import AttentionOptions, numbered, select
-from mkdocs_attnviz.views.attention.weights import WEIGHT, Layer, scaled
+from mkdocs_attnviz.views.attention.weights import WEIGHT, Layer, layer_of, scaled
 from mkdocs_attnviz.views.token_places import Place, places
 
 Kind = Literal["weight", "value_weighted", "rollout"]
@@ -127,7 +127,7 @@ class Weights:
                 self._read[layer] = Layer(self.entry.blobs[f"{name}/rollout"], rows, rows, 1), None
             else:
                 norms = scaled(self.entry.blobs[f"{name}/values"], heads, cols) if self.kind != "weight" else None
-                self._read[layer] = Layer(self.entry.blobs[name], rows, cols, heads), norms
+                self._read[layer] = layer_of(self.entry, self.stack, layer), norms
         return self._read[layer]
 
     def everywhere(self) -> Iterator[tuple[int, int, int]]:
