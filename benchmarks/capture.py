@@ -1,4 +1,4 @@
-"""What the capture costs: time over a bare forward pass, and memory above it.
+"""The cost of the capture: time over a bare forward pass, and memory above it.
 
     python benchmarks/capture.py                  # on the processor: MiniLM, and the shapes of BERT-base and GPT-2
     python benchmarks/capture.py --device cuda    # the shape of a Llama of 7 billion parameters, in bfloat16
@@ -81,7 +81,7 @@ def bare(loaded: Loaded, examples: list[Example]) -> None:
 
 
 def seconds(run: Callable[[], object], device: str) -> float:
-    """Of the clock; of the processor, which says the same but for what else runs beside, where there is one thread."""
+    """Seconds of the clock; or of the processor, which with one thread says the same but for what else runs beside."""
     clock = time.process_time if device == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
     start = clock()
     run()

@@ -52,7 +52,7 @@ def sentences(path: Path) -> list[dict]:
 
 
 def shares(tokens: list[str], attention: np.ndarray, special: list[int]) -> dict[str, np.ndarray]:
-    """Where each head looks, of attention (layers, heads, n, n); every share is of all attention."""
+    """Return where each head looks, of attention (layers, heads, n, n); every share is of all attention."""
     n = len(tokens)
     masks = {"self": np.eye(n), "next": np.eye(n, k=1), "previous": np.eye(n, k=-1)}
     columns = {
@@ -124,7 +124,7 @@ def word_attention(attention: np.ndarray, offsets: list[tuple[int, int]], spans:
 
 
 def found(words: np.ndarray, heads: list[int], relations: list[str]) -> dict[str, np.ndarray]:
-    """How many words of each relation a head finds forward and backward, and how many there are, (3, layers, heads)."""
+    """Count the words of each relation that a head finds forward and backward, and all of them, (3, layers, heads)."""
     count = len(heads)
     words = words * (1 - np.eye(count))
     guesses = words.argmax(-1), words.argmax(-2)

@@ -1,4 +1,4 @@
-"""How far methods agree on many reviews, and how faithful each is; for the page on Bastings & Filippova 2020.
+"""Agreement of methods on many reviews, and faithfulness of each; for the page on Bastings & Filippova 2020.
 
     python benchmarks/elephant.py                     # 200 reviews that the reviews model was not trained on
     python benchmarks/elephant.py --reviews 50

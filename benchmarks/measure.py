@@ -1,4 +1,4 @@
-"""What a page costs: bytes, times, nodes, memory; and how exact the weights in it are."""
+"""The cost of a page: bytes, times, nodes, memory; and how exact the weights in it are."""
 
 from __future__ import annotations
 
@@ -29,28 +29,28 @@ class Switch:
     """Milliseconds of one change of the layer."""
 
     seen: float
-    """Until it is on the screen."""
+    """The time until it is on the screen."""
     work: float
     """The same without waits for the screen's clock."""
 
 
 @dataclass
 class Measured:
-    """What one page costs: bytes, and for each run or switch milliseconds."""
+    """The cost of one page: bytes, and for each run or switch milliseconds."""
 
     page: int = 0
     script: int = 0
     data_before: int = 0
     data_all: int = 0
     parsed: list[float] = field(default_factory=list)
-    """Until the page is parsed: our script runs only then."""
+    """The time until the page is parsed: our script runs only then."""
     first: list[float] = field(default_factory=list)
     failure: str = ""
-    """Why there is no picture."""
+    """The reason if there is no picture."""
     new: list[Switch] = field(default_factory=list)
     again: list[Switch] = field(default_factory=list)
     share: int = 100
-    """Per cent of the weight in view that the first picture's lines hold."""
+    """Percentage of the weight in view that the first picture's lines hold."""
     nodes: int = 0
     heap: list[float] = field(default_factory=list)
     memory: list[float] = field(default_factory=list)
@@ -179,7 +179,7 @@ def check_drawing(browser: Browser, url: str, shot: Path, shown: Input, view: st
 class Errors:
     largest: float
     relative: float
-    """Of the weights above 0.002, 95 of 100 are nearer than this."""
+    """The 95th percentile of the error of weights above 0.002."""
 
 
 def read_errors(browser: Browser, url: str, shown: Input) -> Errors:

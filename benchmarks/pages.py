@@ -1,4 +1,4 @@
-"""What the benchmark shows: a model, texts, two pages for each text; a server and a browser for them."""
+"""The benchmark's subjects: a model, texts, two pages for each text; a server and a browser for them."""
 
 from __future__ import annotations
 

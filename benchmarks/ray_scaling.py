@@ -1,4 +1,4 @@
-"""How the time of one job falls with the workers of a Ray cluster.
+"""The time of one job, which falls with the workers of a Ray cluster.
 
     python benchmarks/ray_scaling.py                         # 1, 2 … workers of one thread each, on this machine
     python benchmarks/ray_scaling.py --address HOST:6379     # on a cluster, from one of its machines

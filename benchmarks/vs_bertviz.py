@@ -156,7 +156,7 @@ def comparison(pair: Pair) -> list[Row]:
 
 
 def limits(pair: Pair, errors: Errors) -> list[Row]:
-    """What is promised for 12 layers × 12 heads at 128 tokens. Of times the median counts, with all waits."""
+    """Return what is promised for 12 layers × 12 heads at 128 tokens. Of times the median counts, with all waits."""
     ours, theirs = pair.ours, pair.theirs
     first = median(theirs.first) / median(ours.first)
     least = {"head": 30, "model": 150}[pair.view]
@@ -240,7 +240,7 @@ def spread(values: Sequence[float]) -> str:
 
 
 def ratio(ours: float, theirs: float) -> str:
-    """How many times ours BertViz needs."""
+    """Return how many times ours BertViz needs."""
     return f"{theirs / ours:,.0f}" if theirs >= 10 * ours else f"{theirs / ours:.1f}"
 
 

@@ -1,4 +1,4 @@
-"""What figures cost a build whose cache is full: 100 pages with a block each, and the same with plain code fences.
+"""The cost of figures in a build whose cache is full: 100 pages with a block each, and the same with plain code fences.
 
     python benchmarks/warm_site.py
 

@@ -53,7 +53,7 @@ MORE = {
     "tensors": ("Your own tensors", "guide/own-tensors.md"),
     "text_target": ("Encoder–decoder models", "guide/encoder-decoder.md"),
 }
-"""Where more is said of a key or a setting: a title, and a page of this site."""
+"""The place where more is said of a key or a setting: a title, and a page of this site."""
 
 
 class Meaning(NamedTuple):

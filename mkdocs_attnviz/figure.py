@@ -2,7 +2,7 @@
 
 A block travels through Markdown as a *placeholder* that carries its own source. `fill` puts the figures in their
 places, numbers them in page order and adds the script that the page needs. Small data are inline. Larger data go into
-scripts named by their content beside ours, because `fetch` does not work on `file://`.
+files named by their content beside our scripts (`data_file`).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.cache.files import write_atomically
+from mkdocs_attnviz.data_file import data_file
 from mkdocs_attnviz.provenance import provenance
 from mkdocs_attnviz.publishing import printable
 from mkdocs_attnviz.views import VIEWS, block_of
@@ -174,8 +175,7 @@ def _is_data(path: Path) -> bool:
 
 def _data_file(parts: Iterable[bytes]) -> tuple[str, bytes]:
     """Return the name and content of a data file. The name is the SHA-256 that browsers check."""
-    texts = ",".join(f'"{_base64(part)}"' for part in parts)
-    content = f"attnvizData({texts})\n".encode()
+    content = data_file(parts)
     return f"{hashlib.sha256(content).hexdigest()}.js", content
 
 

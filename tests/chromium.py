@@ -21,7 +21,7 @@ FLAGS = [
     "--disable-sync",
 ]
 PACKAGES = ["chromium", "firefox-esr", "webkit2gtk-driver", "xvfb", "fonts-noto-core"]
-"""What Debian calls the browsers and what they need."""
+"""Debian's packages of the browsers and of what they need."""
 
 
 def system() -> str | None:

@@ -1,4 +1,4 @@
-"""What tests share: a site built by the real command line, a browser, the real MiniLM."""
+"""Fixtures that tests share: a site built by the real command line, a browser, the real MiniLM."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def pytest_sessionfinish(session):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
-    """Where skipping is forbidden (CI), a skipped test is a failed one."""
+    """Count a skipped test as failed if skipping is forbidden, as in CI."""
     report = yield
     if report.skipped and os.environ.get("ATTNVIZ_NO_SKIPS") and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
@@ -161,7 +161,7 @@ def session_folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def python_path(session_folder, request) -> str | None:
-    """What `PYTHONPATH` was before it let workers be forks of one that has imported torch."""
+    """The value of `PYTHONPATH` before it let workers be forks of one that has imported torch."""
     if request.config.option.quick or request.config.option.all_architectures:  # which start no worker
         return os.environ.get("PYTHONPATH")
     from mkdocs_attnviz.models.engine.client import ALLOCATION, WORKER
@@ -269,12 +269,16 @@ def browser():
 
 
 @contextlib.contextmanager
-def served(folder: Path, csp: str | None = None) -> Iterator[str]:
-    """A static server on a free port of this machine; yields its URL. The benchmarks use it, too."""
+def served(folder: Path, csp: str | None = None, charset: str | None = None) -> Iterator[str]:
+    """A static server on a free port of this machine; yields its URL. The benchmarks use it, too. `charset` is what it
+    declares of scripts."""
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
+        extensions_map = http.server.SimpleHTTPRequestHandler.extensions_map | (
+            {".js": f"text/javascript; charset={charset}"} if charset else {}
+        )
 
         def end_headers(self) -> None:
             if csp:

@@ -1,4 +1,4 @@
-"""What a cache's folder and a built page hold, read back for a test; and a process that may not write there."""
+"""Contents of a cache's folder and of a built page, read back for a test; and a process that may not write there."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def entries(folder: Path) -> dict[str, Entry]:
 
 
 def leftovers(folder: Path) -> list[Path]:
-    """What writers have left half-done."""
+    """Return the files that writers have left half-done."""
     return sorted(folder.rglob("*.tmp"))
 
 
@@ -48,12 +48,17 @@ def weights(built: Built, page: str = "index.html") -> list[np.ndarray]:
 
 
 def _bytes(built: Built, layer: dict[str, str]) -> np.ndarray:
-    coded = layer.get("data")
-    if coded is None:
-        (path,) = (built.folder / "site").rglob(layer["file"])
-        parts = re.fullmatch(r'attnvizData\("(.*)"\)\n', path.read_text())[1].split('","')
-        coded = parts[layer.get("part", 0)]
-    return _inflated(base64.b64decode(coded))
+    if "data" in layer:
+        return _inflated(base64.b64decode(layer["data"]))
+    (path,) = (built.folder / "site").rglob(layer["file"])
+    return _inflated(data_file_parts(path)[layer.get("part", 0)])
+
+
+def data_file_parts(path: Path) -> list[bytes]:
+    """The parts of a data file, unpacked."""
+    packed = re.fullmatch(rb'attnvizData\("([^\n\r"\\]*)"\)\n', path.read_bytes())[1]
+    parts = packed.split(b"=,")
+    return [re.sub(rb"(?s)=(.)", lambda match: bytes([match[1][0] ^ 64]), part) for part in parts]
 
 
 def _inflated(blob: bytes) -> np.ndarray:
@@ -61,7 +66,7 @@ def _inflated(blob: bytes) -> np.ndarray:
 
 
 def alike(some: list[np.ndarray], others: list[np.ndarray]) -> bool:
-    """To one step of 255: batches and threads change the order of sums."""
+    """Compare weights to one step of 255: batches and threads change the order of sums."""
     return len(some) == len(others) and all(
         one.shape == other.shape and np.abs(one - other).max() <= 1 for one, other in zip(some, others, strict=True)
     )

@@ -1,4 +1,4 @@
-"""What every figure of the example site holds, read by its public interface, under two scripts or in two builds.
+"""The values in every figure of the example site, read by its public interface, under two scripts or in two builds.
 
 `python tests/figure_values.py HEAD~3` compares the site as it is with itself under the scripts of that revision;
 `python tests/figure_values.py FOLDER` with another build of it. Of each figure are compared: its state, the state that
@@ -22,9 +22,9 @@ SITE = ROOT / "example_site" / "site"
 STATIC = "mkdocs_attnviz/static"
 LINKS = (
     "layer=1", "head=1", "heads=1", "heads=0,1&layer=1", "filter=ab", "across_layers=mean", "across_layers=rollout",
-    "across_heads=max", "value_weighted=true", "merge_words=true", "special_tokens=false", "contrast=2",
-    "min_weight=0.1", "mass=0.5", "selected=left,1", "selected=right,1,2", "selected=1", "selected=null", "cell=1,1",
-    "zoom=cells", "beside=1,1", "open=1,1", "order=pattern", "expanded=1", "stack=cross", "stack=decoder",
+    "across_heads=max", "value_weighted=true", "merge_words=true", "special_tokens=false", "sink=leave_out",
+    "contrast=2", "min_weight=0.1", "mass=0.5", "selected=left,1", "selected=right,1,2", "selected=1", "selected=null",
+    "cell=1,1", "zoom=cells", "beside=1,1", "open=1,1", "order=pattern", "expanded=1", "stack=cross", "stack=decoder",
     "before=true", "before=true&layer=1", "shade=rank", "position=1", "style=bars", "show=entropy&cells=actual",
     "layer=1&position=1", "order=strength&token=1", "factor=1", "measure=svcca&row=1&col=0",
     "layer=99", "selected=up,1", "nothing=1",

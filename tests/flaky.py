@@ -46,7 +46,7 @@ class Flaky(fsspec.AbstractFileSystem):
 
 
 def install(folder: Path) -> Path:
-    """As a Python package that is installed: what PYTHONPATH needs for other processes to know `flaky://`."""
+    """Make a Python package, and return what PYTHONPATH needs for other processes to know `flaky://`."""
     about = folder / "flaky-1.dist-info"
     about.mkdir(parents=True)
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: flaky\nVersion: 1\n")

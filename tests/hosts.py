@@ -25,7 +25,7 @@ class Host(ABC):
     python = sys.executable
     """The interpreter of the environment that the tool is installed in."""
     fresh = False
-    """Whether the interpreter itself starts each command, and each worker, with nothing imported before."""
+    """Let the interpreter itself start each command, and each worker, with nothing imported before."""
 
     def __init__(self, folder: Path, cache: Path) -> None:
         self.folder = folder
@@ -152,7 +152,7 @@ class PythonMarkdown(Host):
 
 
 class Sphinx(Host):
-    """With MyST."""
+    """Sphinx with MyST."""
 
     config_file = "conf.py"
     extensions: Sequence[str] = ("myst_parser", "mkdocs_attnviz.hosts.sphinx")

@@ -22,7 +22,7 @@ class Published(NamedTuple):
     folder: Path
     """Has what a repository commits: `.attnviz/` and `attnviz.lock`."""
     figures: list[Any]
-    """What each block's figure shows."""
+    """Return what each block's figure shows."""
 
 
 def shown(built: Built) -> list[Any]:

@@ -14,7 +14,7 @@ import pytest
 MODULES = {"torch", "transformers", "captum", "sklearn", "ray", "moto", "sphinx", "nbconvert"}
 """Packages whose import takes seconds."""
 EVENTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.exec", "os.system"}
-"""What Python's audit hooks call the start of a process."""
+"""The names that Python's audit hooks have for the start of a process."""
 
 
 class Quick:

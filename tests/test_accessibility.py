@@ -1,4 +1,5 @@
-"""What a blind reader gets: each view's accessibility tree as Chromium makes it, as a text that a person can judge.
+"""The figures as a blind reader gets them: each view's accessibility tree as Chromium makes it, as a text that a person
+can judge.
 
 `python tests/test_accessibility.py` writes the texts in `tests/accessibility/` anew; read what has changed as somebody
 would who hears it.
@@ -45,7 +46,7 @@ FIRST = {
     "heads": ".head-stage",
     "cells": ".running",
 }
-"""Where the keyboard goes first in a figure; in the others to the first token of their text."""
+"""The place where the keyboard goes first in a figure; in other figures it is the first token of the text."""
 TEXT_PIECE = 'StaticText "'
 SILENT = {"generic", "none", "InlineTextBox", "LabelText", "MenuListPopup"}
 NAMED = {"button", "columnheader", "rowheader"}

@@ -1,4 +1,5 @@
-"""What a screen reader is told while a reader moves through a figure: from data, once, and without mistaking tokens."""
+"""Announcements to a screen reader while a reader moves through a figure: from data, once, and without mistaking
+tokens."""
 
 import re
 

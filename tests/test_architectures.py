@@ -65,7 +65,7 @@ def chosen(*arguments, keyword="", everything=False):
 
 
 class Item:
-    """What `select` asks of a test."""
+    """A test as `select` sees it."""
 
     def __init__(self, model_type, marked):
         self.callspec, self.marked = SimpleNamespace(params={"model_type": model_type}), marked

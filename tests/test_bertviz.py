@@ -185,7 +185,7 @@ def test_softmax_of_the_scores_shown_is_the_attention(page, folders, name):
 
 
 def test_the_neuron_views_do_not_clash(page):
-    """In BertViz two neuron views on one page share their state."""
+    """Two neuron views on one page share their state in BertViz."""
     state = "name => document.querySelector(`#${name} attn-viz`).state"
     page.eval_on_selector("#neuron_view_gpt2 attn-viz", "element => { element.state = { layer: 1, head: 3 } }")
     assert page.evaluate(state, "neuron_view_gpt2")["layer"] == 1

@@ -1,4 +1,4 @@
-"""What an author may write, and what he is told where it is wrong."""
+"""Blocks as authors write them, and what they are told if something is wrong."""
 
 import json
 import os
@@ -246,7 +246,7 @@ def test_schema_agrees_with_the_parser():
 
 
 def valid(body):
-    """What the schema says of a body that YAML can read."""
+    """Return what the schema says of a body that YAML can read."""
     return Draft202012Validator(json_schema(OPTIONS)).is_valid(yaml.safe_load(body))
 
 
@@ -345,7 +345,7 @@ def test_interventions():
 
 
 def wanted(more):
-    """What a block asks of a model; its key is made of this."""
+    """Return what a block asks of a model; its key is made of this."""
     block = read((GOOD if "chat:" not in more else "model: m\n") + more)
     return block.inputs, block.options.parameters(), block.changes
 

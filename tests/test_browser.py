@@ -232,7 +232,13 @@ def test_state_can_be_set_and_is_checked(show):
         "merge_words": False,
         "beside": None,
     }
-    assert state(page) == expected | {"special_tokens": True, "contrast": 1, "min_weight": None, "mass": None}
+    assert state(page) == expected | {
+        "special_tokens": True,
+        "sink": "show",
+        "contrast": 1,
+        "min_weight": None,
+        "mass": None,
+    }
     for bad in (
         {"layer": 9},
         {"heads": []},
@@ -484,7 +490,7 @@ def test_a_figure_whose_view_has_not_come_keeps_its_static_picture(site, open_pa
 
 @pytest.mark.parametrize("view", ["tokens", "similarity"])
 def test_a_view_may_come_with_another_page_s_script(site, open_page, view):
-    """With instant navigation the first page's script has defined the element, without that view."""
+    """The first page's script has defined the element without that view, if navigation is instant."""
     site.config |= {"theme": {"name": "material", "font": False, "features": ["navigation.instant"]}}
     other = f"```attention\nmodel: induction\ntext: one red two\nview: {view}\n```\n"
     site.write("index.md", f"# Start\n\n[there](there/page.md)\n\n{CAT}")

@@ -93,10 +93,25 @@ def test_a_data_file_that_was_changed_is_not_run(long_site, open_page):
         page.goto(f"{url}/index.html")
         figure = page.locator("attn-viz")
         assert figure.evaluate(FIRST) == "loaded"
-        data.write_text(f"window.foreign = 1;{data.read_text()}")
+        data.write_bytes(b"window.foreign = 1;" + data.read_bytes())
         page.goto(f"{url}/index.html?again")
         assert "could not be loaded" in figure.evaluate(FIRST)
         assert page.evaluate("window.foreign") is None
+
+
+@pytest.mark.parametrize(
+    ("csp", "charset", "told"),
+    [
+        (None, "utf-8", "loaded"),  # as GitHub Pages serve scripts
+        ("connect-src 'none'", None, "loaded"),
+        ("connect-src 'none'", "utf-8", "must allow it (connect-src)"),
+    ],
+)
+def test_data_files_where_fetching_is_forbidden_or_a_charset_declared(long_site, open_page, csp, charset, told):
+    with served(long_site, csp=csp, charset=charset) as url:
+        page = open_page("about:blank").context.new_page()  # where the browser may complain of what it forbids
+        page.goto(f"{url}/index.html")
+        assert told in page.locator("attn-viz").evaluate(FIRST)
 
 
 def test_ready_tells_that_the_first_data_failed_and_holds_again_after_a_new_try(long_site, open_page):

@@ -1,4 +1,4 @@
-"""What readers do to the weights: transforms, thresholds, several tokens, tables, files, links to a state."""
+"""Readers' tools for weights: transforms, thresholds, several tokens, tables, files, links to a state."""
 
 import base64
 import json
@@ -188,12 +188,71 @@ def test_special_tokens_left_out(page):
     assert page.locator("attn-viz .left [aria-selected=true]").count() == 0
 
 
+def test_the_sink_left_out_or_faded(page):
+    """In BERT its special tokens: what is left of each row sums to one. Menu, note, legend, table and file say so."""
+    change(page, heads=[1])
+    weights = stored(page)
+    names = tokens(page, "right")
+    special = [index for index, name in enumerate(names) if name.startswith("[")]
+    options(page)
+    page.get_by_role("combobox", name="Sink").select_option("left out, the rest renormalised")
+    assert state(page)["sink"] == "leave_out"
+    rest = np.delete(weights, special, 1)
+    assert np.abs(shown(page) - rest / rest.sum(1, keepdims=True)).max() < 0.0006
+    assert tokens(page, "left") == names
+    assert tokens(page, "right") == [name for name in names if not name.startswith("[")]
+    said = "without the sink “[CLS]” “[SEP]”, the rest renormalised"
+    assert page.locator("attn-viz .how").inner_text().lower() == said.lower()
+    assert said in page.locator("attn-viz .legend").inner_text()
+    assert said in page.locator("attn-viz caption").inner_text()
+    assert page.locator("attn-viz").get_by_role("group", name=said).count() == 1
+    file = saved(page, "Save SVG").path().read_text("utf-8")
+    assert file.count(said) >= 2, "in title and legend"
+    change(page, special_tokens=False)
+    assert page.locator("attn-viz .share").inner_text() in ("", "> 99% of the weight drawn"), "no part of the whole"
+    change(page, special_tokens=True, sink="fade")
+    assert page.locator("attn-viz .how").inner_text() == "Sink “[CLS]” “[SEP]” faded"
+    assert np.abs(shown(page) - weights).max() < 0.0006, "the numbers stay"
+
+
+INK = """element => {
+  const canvas = element.shadowRoot.querySelector(".heat-map canvas, .thumbnails canvas, .picture canvas");
+  const { width, height } = canvas;
+  const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+  let [left, right] = [0, 0];
+  for (let i = 3; i < data.length; i += 4) if ((i - 3) / 4 % width < width / 9) left += data[i]; else right += data[i];
+  return { left, right };
+}"""
+
+
+@pytest.mark.parametrize("view", ["matrix", "model"])
+def test_what_a_faded_sink_takes_is_pale_and_the_rest_has_the_scale(view, tmp_path, open_page):
+    """The first of nine columns takes most: faded it is paler, and in a matrix the others become stronger."""
+    weights = np.full((1, 1, 9, 9), 0.02)
+    weights[..., 0] = 0.84
+    draw = {"matrix": mkdocs_attnviz.matrix_view, "model": mkdocs_attnviz.model_view}[view]
+    html = draw([weights], [f"t{n}" for n in range(9)], html_action="return")
+    page = open_page(fragment(tmp_path, html))
+    draw_all(page)
+    found = {}
+    for how in ("show", "fade", "leave_out"):
+        change(page, sink=how)
+        found[how] = page.eval_on_selector("attn-viz", INK)
+    assert found["fade"]["left"] < 0.3 * found["show"]["left"]
+    assert found["leave_out"]["right"] > 4 * found["show"]["right"]
+    if view == "matrix":
+        assert found["fade"]["right"] > 4 * found["show"]["right"]
+    legend = page.locator("attn-viz .legend").first.inner_text()
+    rest = "scaled to the largest" if view == "model" else "the rest renormalised"
+    assert f"without the sink “t0”, {rest}" in legend
+
+
 @pytest.mark.parametrize(
     ("across", "limit"),
     [(None, {}), ("max", {}), (None, {"mass": 0.5}), ("mean", {"mass": 0.5}), ("max", {"min_weight": 0.1})],
 )
 def test_the_share_that_is_drawn(page, across, limit):
-    """Of what A attends to in B, special tokens of B included."""
+    """Shares are of what A attends to in B, special tokens of B included."""
     names = tokens(page, "left")
     boundary = names.index("[SEP]") + 1
     rows, cols = slice(1, boundary - 1), slice(boundary, len(names) - 1)
@@ -302,7 +361,7 @@ def test_several_tokens_with_the_keyboard(page):
 
 
 def selected(page):
-    """What is locked; what a tap does comes a moment later."""
+    """Return what is locked; what a tap does comes a moment later."""
     return (state(page)["selected"] or {}).get("indices")
 
 
@@ -432,7 +491,7 @@ def test_what_is_saved_says_what_it_shows(page):
 
 @pytest.mark.parametrize("focus", [None, 105])
 def test_a_window_of_a_long_text_is_saved_with_its_own_share(tmp_path, open_page, focus):
-    """What the saved tokens attend to elsewhere is part of the whole, and is not drawn."""
+    """Weights of the saved tokens on others are part of the whole, and is not drawn."""
     scores = np.exp(2 * np.random.default_rng(1).normal(size=(300, 300)))
     weights = (scores / scores.sum(-1, keepdims=True)).astype(np.float32)
     html = mkdocs_attnviz.head_view([weights[None, None]], [f"w{n}" for n in range(300)], html_action="return")
@@ -454,7 +513,7 @@ def test_a_window_of_a_long_text_is_saved_with_its_own_share(tmp_path, open_page
 
 @pytest.mark.parametrize("view", ["head_view", "matrix_view"])
 def test_a_narrow_picture_has_room_for_title_and_legend(view, tmp_path, open_page):
-    """In the browser's own font and in a wide one."""
+    """Pictures fit in the browser's own font and in a wide one."""
     weights = np.array([[[[1, 0], [0.5, 0.5]]] * 2], np.float32)
     html = getattr(mkdocs_attnviz, view)([weights[0][None]] * 2, ["a", "b"], html_action="return")
     page = open_page(fragment(tmp_path, html))
@@ -529,7 +588,7 @@ def test_what_is_saved_is_well_formed(view, tmp_path, open_page):
 
 
 def follow(page, link):
-    """To another place of the page, until all that listens has heard of it."""
+    """Scroll to another place of the page, and wait until all listeners have heard of it."""
     page.evaluate(
         "link => new Promise(heard => { addEventListener('hashchange', heard, {once: true}); location.hash = link })",
         link,

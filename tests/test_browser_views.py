@@ -97,7 +97,7 @@ def test_included_layers_and_heads_keep_their_numbers(show):
 
 
 def test_thumbnails_show_the_weights(show):
-    """Of few tokens a thumbnail has every weight: its pixels are as opaque as the weights are large."""
+    """A thumbnail of few tokens has every weight: its pixels are as opaque as the weights are large."""
     attention = random(2, 2, 10)
     page = show("model", attention, WORDS)
     opacity = page.locator("attn-viz .grid canvas").evaluate(
@@ -181,7 +181,7 @@ STANDS = """async () => {
   for (let i = 0; i < 4; i++) await frame();
   return scrollY === before;
 }"""
-"""Whether the page does not scroll: in four frames a scroll that is smooth has moved it."""
+"""A script that tells whether the page stands still: within four frames a smooth scroll has moved it."""
 
 
 def test_nothing_moves_below_the_pointer(show):

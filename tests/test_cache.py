@@ -185,7 +185,7 @@ def _fill_up(path, result):
 
 
 def test_a_write_that_fails_in_its_middle(tmp_path):
-    """By a limit on the size of files."""
+    """Fill the disk, by a limit on the size of files."""
     context = multiprocessing.get_context("spawn")
     result = context.Queue()
     process = context.Process(target=_fill_up, args=(tmp_path / "cache", result))
@@ -370,7 +370,7 @@ def test_the_captures_schema_changes_the_key(key_of, monkeypatch, other):
 
 
 def test_the_revision_changes_the_key(key_of, tmp_path):
-    """By the commit that it means, not by its name."""
+    """A branch is known by the commit that it means, not by its name."""
     refs = tmp_path / "hub" / "models--org--mini" / "refs"
     refs.mkdir(parents=True)
     for name, commit in {"main": "a" * 40, "v1": "a" * 40, "v2": "b" * 40}.items():

@@ -14,7 +14,9 @@ import transformers
 from conftest import INDUCTION, MINILM, ROOT
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from mkdocs_attnviz.block.parse import parse
 from mkdocs_attnviz.block.problem import Problem
+from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.models.captures import attention, scores
 from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.engine.client import Captured, ModelFailed, Refused, Worker
@@ -26,7 +28,9 @@ from mkdocs_attnviz.models.inputs.tokens import Example, tokenize
 from mkdocs_attnviz.models.loading.load import Unusable, load
 from mkdocs_attnviz.models.probing.attention_calls import recording
 from mkdocs_attnviz.settings import Settings
+from mkdocs_attnviz.views import OPTIONS, VIEWS
 from mkdocs_attnviz.views.attention.capture import ATTENTION
+from mkdocs_attnviz.views.attention.options import select
 
 torch.set_num_threads(1)
 
@@ -600,6 +604,9 @@ def test_what_a_sink_takes_is_a_column():
     assert entry.meta["stacks"]["self"]["cols"] == "text+sink"
     cols = entry.meta["sequences"]["text+sink"]
     assert (cols["tokens"][-1], cols["special"], cols["words"][-1]) == ("sink", [11], None)
+    options = parse(Source("model: m\ntext: t\nsink: leave_out"), OPTIONS)
+    assert select(options, options.options, entry).sinks == {"self": [11]}, "the learned sink, not the first token"
+    assert "without the sink “sink”" in VIEWS["head"].drawing(options, entry).sentence
     with torch.no_grad():
         truth = loaded.model(torch.tensor([read.text.ids]), output_attentions=True).attentions
     for layer, weights in enumerate(truth):

@@ -87,7 +87,7 @@ def test_the_search_is_told_on_the_other_half():
 
 
 def test_noise_does_not_beat_shifted_masks():
-    """Among 2,000 units of noise the best correlates on the half by which it is chosen, and not on the other."""
+    """The best of 2,000 units of noise correlates on the half by which it is chosen, and not on the other."""
     from mkdocs_attnviz.models.captures.unit_search import search
 
     chance = np.random.default_rng(2)
@@ -480,7 +480,7 @@ def test_a_planted_cell_is_found(characters):
 
 
 def test_cells_that_the_model_has_learned(characters):
-    """In the site's model one cell follows quotations and another the line, far better than for shifted masks."""
+    """One cell of the site's model follows quotations and another the line, far better than for shifted masks."""
     grammar = runpy.run_path(str(CHARACTERS / "grammar.py"))
     chance = random.Random("tests")
     text = "\n\n".join(grammar["story"](chance) for _ in range(6))

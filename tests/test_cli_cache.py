@@ -50,7 +50,7 @@ class Project:
         self.configure()
 
     def branch_is(self, commit: str) -> None:
-        """Where this machine's hub cache has the model's branch."""
+        """Return the place of the model's branch in this machine's hub cache."""
         branch = self.folder / "hub" / "models--org--induction" / "refs" / "main"
         branch.parent.mkdir(exist_ok=True)
         branch.write_text(commit)
@@ -320,7 +320,7 @@ def test_what_check_says_helps(project):
 
 
 class Hub(BaseHTTPRequestHandler):
-    """As much of the hub as tells where a branch is: its config.json, and of which commit that is."""
+    """Serve as much of the hub as tells where a branch is: its config.json, and the commit of that file."""
 
     def do_HEAD(self):
         self.send_response(200)

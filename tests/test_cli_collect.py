@@ -1,4 +1,4 @@
-"""Which pages and blocks `attnviz` sees: those that the site's own tool sees. Nothing here runs a model."""
+"""The command `attnviz` sees the pages and blocks that the site's own tool sees. Nothing here runs a model."""
 
 import json
 import os
@@ -168,7 +168,7 @@ def test_a_sphinx_project_is_computed_and_built_from_the_cache(sphinx):
 
 
 def test_export_takes_settings_from_conf_py(sphinx):
-    """Which is run as Sphinx runs it: in its own folder, and with tags."""
+    """The configuration runs as Sphinx runs it: in its own folder, and with tags."""
     sphinx.write("docs/mine.txt", INDUCTION)
     alias = "attnviz_models = {'mine': open('mine.txt').read()} if not tags.has('none') else {}\n"
     sphinx.write("docs/conf.py", CONF + alias + "attnviz_on_missing = 'warn'\n")

@@ -1,4 +1,5 @@
-"""What Python and TypeScript share: the declaration of `data-figure`, and computations that are done on both sides.
+"""The contract between Python and TypeScript: the declaration of `data-figure`, and computations that are done on both
+sides.
 
 Inputs and results of the computations are in `frontend/test/computations.json`; `computations.test.ts` holds the
 browser's side against them.

@@ -112,7 +112,7 @@ SCORES = {
     (1, 0): (0.97, 0.93, 0.66, 0.88),
     (1, 1): (1.00, 0.96, 0.87, 0.98),
 }
-"""What the README says: layer, head → year on year, its digits on themselves, month on month, day on day."""
+"""The heads that the README names: layer, head → year on year, its digits on themselves, month on month, day on day."""
 
 
 def field_weights(weights, one):

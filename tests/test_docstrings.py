@@ -57,7 +57,7 @@ class Project:
         self.write("thing/__init__.py", PACKAGE.format(**indented))
 
     def configure(self, *, plugin: bool, **extension) -> None:
-        """As a site is configured whose Markdown extensions have no options of their own."""
+        """Convert as in a site whose Markdown extensions have no options of their own."""
         plugins = [{"mkdocstrings": {"handlers": {"python": {"paths": ["."]}}}}]
         config = {"site_name": "Test", "theme": {"name": "material", "font": False}}
         if plugin:

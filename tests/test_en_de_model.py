@@ -49,7 +49,7 @@ def cross(model, tokenizer, text, target):
 
 
 def rendered(tokenizer, pair):
-    """For each piece of a word that renders another: its position, and the positions of the other's pieces."""
+    """Return for each piece of a word that renders another: its position, and the positions of the other's pieces."""
     source = tokenizer(pair.text).word_ids()
     for row, word in enumerate(tokenizer(text_target=pair.target).word_ids()):
         role = "" if word is None else pair.german[word].role

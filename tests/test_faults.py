@@ -1,4 +1,4 @@
-"""What goes wrong while a site is built: never a wrong figure, never a lost entry, always a next build that succeeds.
+"""Faults while a site is built: never a wrong figure, never a lost entry, always a next build that succeeds.
 
 Builds are `mkdocs build`. Most are forked from a process that has imported all it needs (`WARM`), so that a kill
 hits what a build does, not its imports.
@@ -171,7 +171,7 @@ def kill(pid, how=signal.SIGKILL):
 
 
 def gone(pid):
-    """Whether the process has ended; a zombie has."""
+    """Return whether the process has ended; a zombie has."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except (FileNotFoundError, ProcessLookupError):
@@ -354,7 +354,8 @@ def test_a_full_disk(warm, right, tmp_path):
 
 
 def _limited(site):
-    """Where nothing may be mounted: files may not grow. The command writes the cache, and the page to a pipe."""
+    """Files may not grow, for machines where nothing may be mounted. The command writes the cache, and the page to a
+    pipe."""
     site.configure()
     command = [sys.executable, "-m", "mkdocs_attnviz", "export", "-v", "docs/index.md"]
     run = subprocess.run(
@@ -369,7 +370,7 @@ def _limited(site):
 
 
 def test_a_cache_that_may_only_be_read(right, warm, tmp_path):
-    """With some entries, of which one is damaged: what is there is used, what is not is drawn and not kept."""
+    """The cache has some entries, one of them damaged: what is there is used, the rest is drawn and not kept."""
     cache = tmp_path / "cache"
     assert warm.build(make_site(tmp_path / "first", cache)).returncode == 0
     lacking, damaged, *others = sorted(cache.rglob("*.attnviz"))

@@ -192,7 +192,7 @@ WEIGHTS = "element => element.weights({layer: 0, head: 4}).then(found => Array.f
 
 @pytest.mark.parametrize("theme", THEMES)
 def test_in_the_browser(theme, tmp_path, shared_cache, open_page, reference):
-    """From disk and from a server whose pages may run no script but files of the site."""
+    """Figures draw from disk and from a server whose pages may run no script but files of the site."""
     kind, value, switch = THEMES[theme]
     host = kind(tmp_path, shared_cache)
     host.theme = value
@@ -243,7 +243,7 @@ def test_material_s_plugins_that_rewrite_pages(plugin, tmp_path, shared_cache, o
 
 
 def ink(figure) -> int:
-    """How light the figure's text is: the sum of its red, green and blue."""
+    """Return the lightness of the figure's text: the sum of its red, green and blue."""
     colour = figure.evaluate(
         "element => getComputedStyle(element.shadowRoot.querySelector('select, text, button, *')).color"
     )

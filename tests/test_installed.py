@@ -1,4 +1,4 @@
-"""What the metadata promises: every supported Python, the lowest and the newest versions, in real environments.
+"""The promises of the metadata: every supported Python, the lowest and the newest versions, in real environments.
 
 `EXCLUDE_NEWER` keeps the newest versions those of one day: raise it together with `constraints.txt`.
 """
@@ -64,7 +64,7 @@ ENVIRONMENTS = {
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_every_host_draws(name, published, tmp_path):
-    """From a cache, with the base install and the extra of the host, without what runs models."""
+    """Draw from a cache, with the base install and the extra of the host, without what runs models."""
     version, resolution, hosts = ENVIRONMENTS[name]
     python = tmp_path / "environment" / "bin" / "python"
     run(sys.executable, "-m", "uv", "venv", "--quiet", "--python", interpreter(version), python.parent.parent)

@@ -279,7 +279,7 @@ def test_inputs_that_cannot_be_read_are_not_run_unchanged(made):
 
 
 def test_one_text_alone_is_blamed_for_the_look_at_the_model(made):
-    """If that ended the process, the others would not be run again for it."""
+    """The others would not be run again for it if that ended the process."""
     loaded, *_ = made("gpt2")
     job = {"inputs": [[4, {"text": TEXT}], [7, {"text": TEXT}]], "interventions": [{"layer": 0, "heads": [0]}]}
     first, _ = next(worker._captured(None, {"model": loaded}, attention.capture, job))

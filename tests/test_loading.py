@@ -144,7 +144,7 @@ def test_what_no_figure_is_made_from_may_be_missing(copied):
 
 
 def test_nothing_can_be_drawn_from_what_is_missing(copied):
-    """If a figure did read the missing weights after all, it would get NaN."""
+    """A figure that did read the missing weights after all would get NaN."""
     folder = copied(transformers.BertModel)
     change_weights(folder, lambda weights: {key: value for key, value in weights.items() if "pooler" not in key})
     assert loaded(folder).model.pooler.dense.weight.isnan().all()

@@ -384,7 +384,8 @@ def test_stand_ins_of_git_lfs_are_the_same_model(build, path, caplog):
 
 
 def test_a_text_file_that_git_lfs_has_not_brought_is_read_by_nobody(build, path):
-    """Where weights fail to load, a vocabulary or a template would be read as it stands, and kept under a true key."""
+    """A vocabulary or a template would be read as it stands, and kept under a true key, even if weights fail to
+    load."""
     template = path.parent / "models" / "mine" / "chat_template.jinja"
     template.write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{'a' * 64}\nsize 9\n")
     (alert,) = build(CAT)

@@ -22,7 +22,7 @@ BLOCK = f"```attention\nmodel: {MINILM}\ntext: The cat sat on the mat\n```\n"
 
 @pytest.fixture(autouse=True)
 def a_folder_of_its_own(tmp_path, monkeypatch):
-    """Where nothing is said, lock file and cache are made in the present folder."""
+    """Lock file and cache are made in the present folder by default."""
     monkeypatch.chdir(tmp_path)
 
 
@@ -72,7 +72,7 @@ def test_assets_in_a_folder(convert, tmp_path):
     assert (tmp_path / Path(script).name).is_file()
     data = json.loads(page.select_one("attn-viz")["data-figure"])
     for layer in data["stacks"]["self"]["layers"]:
-        assert (tmp_path / layer["file"]).read_text().startswith('attnvizData("')
+        assert (tmp_path / layer["file"]).read_bytes().startswith(b'attnvizData("')
 
 
 def test_relative_folders_start_from_base_dir(convert, tmp_path):

@@ -453,7 +453,7 @@ from bs4 import BeautifulSoup
 def on_page_content(html, page, config, files):
     (Path(config.config_file_path).parent / "page.txt").write_text(BeautifulSoup(html, "html.parser").get_text("\\n"))
 """
-"""What mkdocs-llmstxt does; it cannot be installed beside our MyST-Parser."""
+"""A plugin that does what mkdocs-llmstxt does; that one cannot be installed beside our MyST-Parser."""
 
 
 def test_a_text_that_is_made_of_a_page_tells_of_its_figures(site):

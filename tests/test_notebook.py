@@ -49,7 +49,7 @@ def tokenizer():
 
 @pytest.fixture
 def model():
-    """As most have it: with fused attention, which gives no weights; and in training."""
+    """A model as most have it: with fused attention, which gives no weights; and in training."""
     return transformers.AutoModel.from_pretrained(folder(), attn_implementation="sdpa").train()
 
 
@@ -67,7 +67,7 @@ def check(stack, expected):
 
 
 def state(model):
-    """What a call must leave as it was: how attention is computed, in each part, and what is in training."""
+    """Return what a call must leave as it was: how attention is computed, in each part, and what is in training."""
     modules = dict(model.named_modules())
     configs = {
         name: module.config._attn_implementation for name, module in modules.items() if hasattr(module, "config")
@@ -464,7 +464,7 @@ def test_cells_that_are_run_again(run):
 
 
 def test_outputs_that_are_cleared(run):
-    """As in a training, where each figure takes the place of the one before."""
+    """Figures take each other's place, as in a training."""
     run("setup", RESTART)
     show = "clear_output(wait=True); head_view(attention, tokens)"
     loop = f"from IPython.display import clear_output\nfor _ in range(2): {show}"
@@ -503,7 +503,8 @@ def test_outputs_in_frames_of_their_own(run):
 
 
 def test_a_page_of_mkdocs_jupyter(notebook, tmp_path, shared_cache, open_page):
-    """Beside a page of Markdown; mkdocs-jupyter reads Markdown cells by itself, so that a block there stays code."""
+    """The notebook stands beside a page of Markdown; mkdocs-jupyter reads Markdown cells by itself, so that a block
+    there stays code."""
     site = Site(tmp_path, shared_cache)
     site.plugins.append({"mkdocs-jupyter": {"cache": False, "custom_mathjax_url": "data:,"}})
     site.write("index.md", f"# Cats\n\n{FENCE}\n")
@@ -516,7 +517,7 @@ def test_a_page_of_mkdocs_jupyter(notebook, tmp_path, shared_cache, open_page):
 
 
 def test_a_page_of_myst_nb(notebook, tmp_path, shared_cache, open_page):
-    """With our extension, blocks in Markdown cells are figures, too."""
+    """Blocks in Markdown cells are figures, too, with our extension."""
     docs = tmp_path / "docs"
     docs.mkdir()
     (docs / "conf.py").write_text(

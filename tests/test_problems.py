@@ -111,7 +111,7 @@ def test_what_a_worker_can_be_is_told(project):
 
 
 def test_a_fault_of_our_own_tells_what_shows_more(tmp_path, caplog):
-    """Which is a thing that there is: Python-Markdown has no `-v`, the command has."""
+    """The way that is named exists: Python-Markdown has no `-v`, the command has."""
     pipeline = Pipeline(Settings(), tmp_path, logging.getLogger("test"), more="`attnviz run -v`")
     with pipeline.build() as build, caplog.at_level(MORE):
         try:

@@ -1,4 +1,4 @@
-"""What is said while nothing can be seen yet: a line for each thing that begins, and none twice."""
+"""Progress while nothing can be seen yet: a line for each thing that begins, and none twice."""
 
 import logging
 import re

@@ -73,7 +73,7 @@ def assert_drawn(folder: Path) -> None:
 
 
 def checkout(repository: Path) -> Path:
-    """What another machine gets: what is committed, and nothing else."""
+    """Another machine gets what is committed, and nothing else."""
     for command in ("git init -q -b main", "git add .", "git -c user.name=a -c user.email=a@b commit -qm 'Cats'"):
         author(command, repository)
     author(f"git clone -q {repository} {repository.parent / 'checkout'}", repository)

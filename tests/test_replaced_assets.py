@@ -1,4 +1,4 @@
-"""What pages load is what attnviz wrote, whatever lies under the same name in the site's sources."""
+"""Pages load what attnviz wrote, whatever lies under the same name in the site's sources."""
 
 import pytest
 from hosts import Host, MkDocs, Sphinx, Zensical

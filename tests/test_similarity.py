@@ -811,7 +811,7 @@ def test_what_is_wrong_with_another_model_is_said_at_its_line(tmp_path, monkeypa
 
 
 def test_both_are_models_in_memory():
-    """In a notebook, too; a model that is changed is not what it is compared with."""
+    """Interventions work in a notebook, too; a changed model is not what it is compared with."""
     model, other = (transformers.AutoModel.from_pretrained(INDUCTION) for _ in range(2))
     tokenizer = transformers.AutoTokenizer.from_pretrained(INDUCTION)
     given = {"view": "similarity", "other_tokenizer": tokenizer, "html_action": "return"}

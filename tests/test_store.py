@@ -52,7 +52,7 @@ def machine(tmp_path):
 
 @pytest.fixture(params=["file", "memory", "memory-root", "magic", "flaky", "s3"])
 def url(request, tmp_path):
-    """Of a store; each is to behave as all others do."""
+    """The URL of a store; each is to behave as all others do."""
     if request.param == "s3":
         request.getfixturevalue("s3")
     return {
@@ -112,7 +112,7 @@ def test_sizes_and_removing(machine, url):
 
 
 def test_a_store_is_laid_out_like_the_folder(machine, tmp_path):
-    """So that a folder can be copied into a store, and a store be a folder."""
+    """A folder can be copied into a store, and a store be a folder."""
     here = machine("here", (tmp_path / "store").as_uri())
     here.put(KEY, INPUTS[KEY], entry(KEY))
     assert (tmp_path / "store" / file_name(KEY)).read_bytes() == here.path(KEY).read_bytes()
@@ -235,7 +235,7 @@ def test_what_is_not_the_entry_is_not_used_and_replaced(machine, url, caplog, co
 
 
 def test_no_part_of_an_entry_is_ever_seen(tmp_path, monkeypatch):
-    """Under its name, although the folder for temporary files lies on another disk than the store."""
+    """The entry stands under its name, although the folder for temporary files lies on another disk than the store."""
     monkeypatch.setattr(tempfile, "tempdir", "/dev/shm" if Path("/dev/shm").is_dir() else None)
     content = Entry({"key": INPUTS[KEY]}, {"self/0": os.urandom(8_000_000)}).to_bytes()
     store, path = Store((tmp_path / "store").as_uri(), LOG), tmp_path / "store" / file_name(KEY)
@@ -271,7 +271,8 @@ def test_large_and_empty_entries(machine, url):
 
 
 def test_objects_without_end_are_not_held(machine, tmp_path, caplog):
-    """As many as are asked for at once, of more than a gigabyte each, and one that has no end at all."""
+    """Strangers' entries are as many as are asked for at once, of more than a gigabyte each, and one has no end at
+    all."""
     there = machine("there", (tmp_path / "store").as_uri(), push=False)
     for key in KEYS[:64]:
         path = tmp_path / "store" / file_name(key)
@@ -295,7 +296,7 @@ SECRET = b"k" * 32
 
 
 def test_entries_of_those_who_have_the_key(machine, url):
-    """Who has not, reads them as before; what they write is believed by nobody who has."""
+    """Machines without the key read entries as before; nobody who has it believes what they write."""
     here, there, stranger = (machine(name, url) for name in ("here", "there", "stranger"))
     here.signing_key = there.signing_key = SECRET
     here.put(KEYS[0], INPUTS[KEYS[0]], entry(KEYS[0]))

@@ -176,7 +176,7 @@ def test_a_line_break_is_one_in_every_vocabulary(tmp_path):
 
 
 def test_a_figure_joins_the_pieces_of_a_character():
-    """What the browser joins is what Python's picture says."""
+    """The browser joins the same texts as Python's picture."""
     tokenizer = vocabularies.byte_level()
     html = mkdocs_attnviz.show(
         tiny(tokenizer), tokenizer, "ok 👍🏽 é", merge_words=True, view="matrix", html_action="return"
@@ -400,7 +400,7 @@ def words_and_pieces():
 
 
 def test_a_word_is_the_same_token_under_every_key():
-    """Before, `watch: the` followed the word, and `token: the` explained the piece in "bathe"."""
+    """Once, `watch: the` followed the word, and `token: the` explained the piece in "bathe"."""
     tokenizer = words_and_pieces()
     loaded = Loaded(SimpleNamespace(name="m"), tiny(tokenizer), tokenizer, torch.device("cpu"))
     assert read(loaded.tokenizer, "bathe")["pretty"] == [" ba", "the"]

@@ -1,4 +1,4 @@
-"""What views make of an entry: options held against it, static pictures, sentences. No model runs here."""
+"""Views draw an entry: options held against it, static pictures, sentences. No model runs here."""
 
 import json
 import re
@@ -85,7 +85,7 @@ def test_nothing_but_special_tokens(view):
 
 
 def test_readers_find_the_encoder_first():
-    """In a stored entry names stand in the order of the alphabet."""
+    """Names stand in the order of the alphabet in a stored entry."""
     stored = Entry.from_bytes(translation().to_bytes())
     made = draw(stored)
     assert list(made.data["stacks"]) == ["encoder", "decoder", "cross"]
@@ -264,7 +264,8 @@ def test_a_heat_map_says_its_weights_in_inks_that_can_be_read(pair, random, them
 
 
 def test_the_scale_of_a_heat_map_ends_where_the_interactive_one_does():
-    """At the largest weight, however small; of more than 24 rows, where nine of ten have no larger one."""
+    """The scale ends at the largest weight, however small; of more than 24 rows, where nine of ten have no larger
+    one."""
     assert levels([[0.06, 0.03], [0.015, 0.0]]) == [bytes([15, 9]), bytes([5, 0])]
     many = [[0.9]] * 2 + [[0.2]] * 20 + [[0.05]] * 3
     assert [row[0] for row in levels(many)] == [15] * 22 + [5] * 3
@@ -306,7 +307,7 @@ def test_a_picture_of_a_thousand_heads_is_small():
 
 @pytest.mark.parametrize("tokens", [40, 300])
 def test_the_preview_has_the_strongest_lines_in_view(tokens):
-    """Of all weights from or to the first 25 tokens."""
+    """The strongest is that of all weights from or to the first 25 tokens."""
     given = quantised(softmax(np.random.default_rng(5).normal(0, 3, (6, tokens, tokens))).astype(np.float32))
     layer = Layer(zlib.compress(np.ascontiguousarray(given).tobytes()), tokens, tokens)
     content = zlib.decompress(preview(layer, range(6))[0])
@@ -373,7 +374,7 @@ def test_signs_of_what_cannot_be_seen_are_those_of_the_browser(token, signs):
 
 @pytest.mark.parametrize("view", ["head", "matrix"])
 def test_nothing_in_a_token_steers_the_text_around_it(view):
-    """In static pictures and in sentences, which are alternative texts: whichever token has the strongest weight."""
+    """Any token may have the strongest weight, in static pictures and in sentences, which are alternative texts."""
     for strongest in range(len(STEERED)):
         weights = np.full((1, 6, 6), 0.1, np.float32)
         weights[0, strongest, (strongest + 1) % 6] = 0.5

@@ -89,7 +89,7 @@ def test_the_package_is_short():
 
 
 def test_the_script_keeps_to_the_declarations(tmp_path):
-    """As an editor checks it, by the declarations that the wheel has."""
+    """Check the script as an editor does, by the declarations that the wheel has."""
     (tmp_path / "script.js").write_text(files()["attnviz_norms/script.js"])
     (tmp_path / "attnviz.d.ts").write_text((ROOT / "mkdocs_attnviz" / "static" / "attnviz.d.ts").read_text())
     tsc = ROOT / "frontend" / "node_modules" / ".bin" / "tsc"
@@ -181,7 +181,7 @@ def test_the_command_knows_the_view(built):
 
 
 def test_sphinx_draws_the_same(built):
-    """From the same cache, so no model runs."""
+    """The second site is built from the same cache, so no model runs."""
     sphinx = of(Sphinx, built, built / "environment" / "bin" / "python")
     sphinx.settings["on_missing"] = "error"
     sphinx.write("index", HEAD, NORMS)

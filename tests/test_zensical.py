@@ -153,7 +153,7 @@ def test_strict_fails_the_build(site):
 
 
 def test_an_alert_stays_in_zensical_s_cache_until_it_is_cleaned(site):
-    """What is wrong with a block can lie outside of its page: here a model that was not there yet."""
+    """The fault of a block can lie outside of its page: here a model that was not there yet."""
     site.write("index.md", CAT.replace("minilm", "./models/copy"))
     assert len(site.build().alerts()) == 1
     shutil.copytree(INDUCTION, site.folder / "models" / "copy")

@@ -214,7 +214,7 @@ def config(model_type, narrow=False):
 
 
 def settings(kind, overrides):
-    """What makes a configuration of this class small, its parts included."""
+    """Return what makes a configuration of this class small, its parts included."""
     try:
         default = kind()
     except Exception:

@@ -28,6 +28,7 @@ export function pairFigure(): AttentionFigure {
       value_weighted: false,
       merge_words: false,
       special_tokens: true,
+      sink: "show",
       contrast: 1,
       min_weight: null,
       mass: null,

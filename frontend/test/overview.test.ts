@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { filteredParts, Overview } from "../src/attention/overview.js";
+import { filteredParts, Overview, partOf } from "../src/attention/overview.js";
 import { labelled } from "../src/charts/heat-labels.js";
 
 const stack = {
@@ -18,6 +18,15 @@ test("an overview is read by layer, head, row and column", () => {
   assert.equal(overview.level(7, 1, 2, 1), 17);
   assert.equal(overview.level(3, 0, 1, 0), 1);
   assert.throws(() => new Overview(bytes.subarray(1), stack, 3, 2), /no overview/);
+});
+
+test("a token is in the part that begins with it or before it", () => {
+  for (const tokens of [3, 24, 30, 100])
+    for (let token = 0; token < tokens; token++) {
+      const parts = Math.min(tokens, 24);
+      const starts = Array.from({ length: parts }, (_, part) => Math.floor((part * tokens) / parts));
+      assert.equal(partOf(token, tokens), starts.filter((start) => start <= token).length - 1);
+    }
 });
 
 test("a pair filter cuts at the part that is nearest", () => {

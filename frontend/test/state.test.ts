@@ -6,6 +6,7 @@ import {
   isolateHead,
   mergeState,
   offeredHeads,
+  sinkOf,
   toggleHead,
   visibleRange,
 } from "../src/attention/state.js";
@@ -45,6 +46,15 @@ test("a head may stand beside one other, in the same stack", () => {
   assert.deepEqual(mergeState(figure, pair, { layer: 5 }).beside, pair.beside);
   assert.equal(mergeState(figure, pair, { heads: [1, 2] }).beside, null, "several stand in one picture");
   assert.equal(mergeState(figure, pair, { beside: null }).beside, null);
+});
+
+test("a sink may be faded or left out where there is one, and other columns", () => {
+  assert.throws(() => mergeState(figure, initial, { sink: "fade" }), /sink fade: not one of show/);
+  const withSink = { ...figure, stacks: { self: { ...findStack(figure), sink: [0, 4] } } };
+  const faded = mergeState(withSink, initial, { sink: "fade" });
+  assert.deepEqual([sinkOf(withSink, faded, "fade"), sinkOf(withSink, faded, "leave_out")], [[0, 4], []]);
+  const all = { ...figure, stacks: { self: { ...findStack(figure), sink: [0, 1, 2, 3, 4] } } };
+  assert.deepEqual(sinkOf(all, { ...faded, sink: "leave_out" }, "leave_out"), []);
 });
 
 test("bad values are named", () => {

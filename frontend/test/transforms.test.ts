@@ -3,8 +3,8 @@ import { test } from "node:test";
 import { arrange, filtered } from "../src/attention/tokens.js";
 import { acrossHeads, acrossLayers } from "../src/attention/transforms/across.js";
 import { regroup } from "../src/attention/transforms/regroup.js";
+import { reweighed } from "../src/attention/transforms/reweighed.js";
 import { threshold } from "../src/attention/transforms/threshold.js";
-import { valueWeighted } from "../src/attention/transforms/value-weighted.js";
 import { Layer } from "../src/attention/weights.js";
 import type { Scaled } from "../src/lib/packed.js";
 
@@ -32,11 +32,43 @@ const A = layer([
 
 test("values weigh, and rows still sum to one", () => {
   const norms = { row: () => Float32Array.of(0, 2, 6) } as unknown as Scaled;
-  near(valueWeighted(A, norms).matrix(0), [
+  near(reweighed(A, norms, []).matrix(0), [
     [0, 0.25, 0.75],
     [0, 1.6 / 2.2, 0.6 / 2.2],
     [0, 0.1, 0.9],
   ]);
+});
+
+test("the sink is left out, and the rest of a row sums to one if there is any", () => {
+  const two = layer([
+    [1, 0, 0],
+    [0.5, 0.4, 0.1],
+  ]);
+  near(reweighed(two, null, [0]).matrix(0), [
+    [0, 0, 0],
+    [0, 0.8, 0.2],
+  ]);
+  const norms = { row: () => Float32Array.of(9, 1, 6) } as unknown as Scaled;
+  near(reweighed(two, norms, [0]).matrix(0), [
+    [0, 0, 0],
+    [0, 0.4, 0.6],
+  ]);
+});
+
+test("a sink that is left out is no hidden part of the whole", () => {
+  const sequence = {
+    tokens: ["un", "##do", "a", "[SEP]"],
+    special: [3],
+    sentence_b_start: null,
+    words: [0, 0, 1, null],
+  };
+  const rest = arrange(sequence, true, true, [0]);
+  assert.deepEqual(rest.groups, [[1], [2], [3]]);
+  assert.deepEqual(rest.hidden, []);
+  assert.deepEqual(arrange(sequence, true, false, [0]).hidden, [[3]]);
+  assert.deepEqual(arrange(sequence, true, false, [3]).hidden, []);
+  const between = arrange({ ...sequence, words: [0, 1, 1, null] }, true, true, [1]);
+  assert.deepEqual(between.groups, [[0], [2], [3]], "the rest of a word does not go on with the word before");
 });
 
 test("layers and heads are averaged, or their maximum is taken", () => {

@@ -67,7 +67,8 @@ def _measure(claim: Claim, block: Block, view: AnyView) -> tuple[str, AnyMeasure
     elif claim.rank is not None:
         name = "rank"
     else:
-        fitting = (name for name, each in view.measures.items() if not each.answers and each.fits(given))
+        nameless = {name: each for name, each in view.measures.items() if not (each.answers or each.must_be_named)}
+        fitting = (name for name, each in nameless.items() if each.fits(given))
         name = next(fitting, "")
     if name not in view.measures:
         raise WrongValue("expect", _no_measure(name, given, view))

@@ -85,8 +85,8 @@ def bytes_of(part: Mapping[str, Any], entry: Entry) -> bytes | None:
 
 
 def in_site(size: float) -> float:
-    """Return the number of bytes that so many deflated bytes take in a site, as base64."""
-    return size * 4 / 3
+    """Return the number of bytes that so many deflated bytes take in the data files of a site (`data_file.py`)."""
+    return 1.02 * size
 
 
 def fits_page(data: Any, entry: Entry) -> bool:

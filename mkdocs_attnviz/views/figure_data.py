@@ -16,12 +16,12 @@ Theme = Literal["auto", "light", "dark"]
 
 
 class Blob(TypedDict, total=False):
-    """Deflated bytes: as base64, or as the script that holds it."""
+    """Deflated bytes: as base64, or as the file that holds them."""
 
     data: str
     file: str
     part: int
-    """The index among the parts of the script; 0 if absent."""
+    """The index among the parts of the file; 0 if absent."""
     blob: Annotated[str, UNSHIPPED]
     """The name of the bytes in the entry."""
     content: Annotated[bytes, UNSHIPPED]
@@ -36,7 +36,7 @@ class Drawn(TypedDict):
     view: str
     theme: Theme
     shipped: NotRequired[str]
-    """What the page has of the figure's data, and how to get more; absent if it has all."""
+    """The part of the figure's data that the page has, and how to get more; absent if it has all."""
 
 
 class ModelProvenance(TypedDict):

@@ -12,7 +12,7 @@ from mkdocs_attnviz.views.attention.capture import ATTENTION
 from mkdocs_attnviz.views.attention.figure_data import AttentionFigure
 from mkdocs_attnviz.views.attention.options import WEIGHTS_STATE, Selection, WeightOptions, data, select, sequence
 from mkdocs_attnviz.views.attention.overview import SIDE as PARTS
-from mkdocs_attnviz.views.attention.overview import Overview, split
+from mkdocs_attnviz.views.attention.overview import Overview, split, with_sink
 from mkdocs_attnviz.views.attention.sentence import is_plain, sentence
 from mkdocs_attnviz.views.attention.window import TOKENS, Side, Window, window
 from mkdocs_attnviz.views.drawing import Drawing, Picture
@@ -89,11 +89,12 @@ def _picture(block: Block, options: Options, entry: Entry, selection: Selection,
     """Return a picture with every token of a short text, or with a coarse grid of all tokens of a long text."""
     if max(first.rows.total, first.cols.total) > TOKENS and is_plain(selection.options):
         grid = Overview(entry, selection.stack).grid(selection.layer, selection.heads[0])
+        grid = with_sink(grid, selection.sinks[selection.stack], first.cols.total, selection.sink)
         stack = entry.meta["stacks"][selection.stack]
         rows, cols = (_parts(options, entry, stack[side]) for side in ("rows", "cols"))
         return heat_map(grid, rows, cols, block.theme, selection.heads[0])
     weights = first.weights[0]
-    grid = levels(weights, options.contrast)
+    grid = levels(weights, options.contrast, first.faded)
     return heat_map(grid, first.rows.texts, first.cols.texts, block.theme, first.heads[0], weights)
 
 

@@ -81,6 +81,8 @@ class Measure(Generic[O]):
     """True if a claim may have the bound `beats_baseline_by`."""
     answers: bool = False
     """True if the value is an `Answer`: the only bound is then `is`."""
+    must_be_named: bool = False
+    """True if a claim is about this measure only if it has the measure's name (`measure`), whatever its selectors."""
 
     def fits(self, given: Iterable[str]) -> bool:
         """Return whether a claim with these selectors may be about this measure."""

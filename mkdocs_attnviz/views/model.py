@@ -17,9 +17,9 @@ from mkdocs_attnviz.views.attention.budget import ship
 from mkdocs_attnviz.views.attention.capture import ATTENTION
 from mkdocs_attnviz.views.attention.figure_data import AttentionFigure, HeadOfLayer
 from mkdocs_attnviz.views.attention.options import WEIGHTS_STATE, Selection, WeightOptions, data, offered, select
-from mkdocs_attnviz.views.attention.overview import Overview
+from mkdocs_attnviz.views.attention.overview import Grid, Overview, with_sink
 from mkdocs_attnviz.views.attention.patterns import COLUMN, RECORD, patterns
-from mkdocs_attnviz.views.attention.sentence import STACKS
+from mkdocs_attnviz.views.attention.sentence import STACKS, sink_words
 from mkdocs_attnviz.views.attention.weights import layer_of
 from mkdocs_attnviz.views.drawing import Drawing, Picture
 from mkdocs_attnviz.views.measures.attention import WEIGHT_MEASURES
@@ -59,7 +59,8 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
         "heads": offered(selection.stacks[selection.stack][selection.layer], options.include_heads),
     }
     shipped = ship(figure_data, block, entry, selection)
-    picture, description = _picture(block, options, entry, selection), _sentence(block, selection, opened) + shipped
+    picture = _picture(block, options, entry, selection)
+    description = _sentence(block, entry, selection, opened) + shipped
     pairs = any(sequence["sentence_b_start"] is not None for sequence in figure_data["sequences"].values())
     return Drawing(
         figure_data,
@@ -77,7 +78,7 @@ def _patterns(entry: Entry, stack: str, layers: Mapping[int, int]) -> bytes:
     special = cols.get("special") or []
     square = meta["cols"].removesuffix("+sink") == meta["rows"]
     records = (
-        patterns(layer_of(entry, stack, layer), heads, square, special, meta["causal"])
+        patterns(layer_of(entry, stack, layer, heads), heads, square, special, meta["causal"])
         for layer, heads in layers.items()
     )
     return zlib.compress(b"".join(records), 6)
@@ -122,20 +123,28 @@ def _sorted(options: Options, figure_data: AttentionFigure, selection: Selection
 def _picture(block: Block, options: Options, entry: Entry, selection: Selection) -> Picture:
     """Return a picture of all heads."""
     overview = Overview(entry, selection.stack)
+    tokens = len(entry.meta["sequences"][entry.meta["stacks"][selection.stack]["cols"]]["tokens"])
+
+    def grid(layer: int, head: int) -> Grid:
+        """Return the small picture of a head."""
+        sinks = selection.sinks[selection.stack]
+        return with_sink(overview.grid(layer, head), sinks, tokens, selection.sink)
+
     grids = {
-        layer: {head: overview.grid(layer, head) for head in offered(heads, options.include_heads)}
+        layer: {head: grid(layer, head) for head in offered(heads, options.include_heads)}
         for layer, heads in selection.stacks[selection.stack].items()
     }
     return small_multiples(grids, block.theme)
 
 
-def _sentence(block: Block, selection: Selection, opened: HeadOfLayer | None) -> str:
+def _sentence(block: Block, entry: Entry, selection: Selection, opened: HeadOfLayer | None) -> str:
     """Return a sentence with the numbers of layers and heads."""
     layers = selection.stacks[selection.stack]
     heads = sorted(set(layers.values()))
     per_layer = str(heads[0]) if len(heads) == 1 else f"{heads[0]} to {heads[-1]}"
     what = f"{STACKS[selection.stack]} of {block.model or block.tensors}"
-    description = f"{what}: {len(layers)} layers of {per_layer} heads, each a small picture."
+    how = sink_words(entry, selection, "scaled to its largest weight")
+    description = f"{what}: {len(layers)} layers of {per_layer} heads, each a small picture{how}."
     return description if opened is None else f"{description} Opened: layer {opened['layer']}, head {opened['head']}."
 
 

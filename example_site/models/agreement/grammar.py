@@ -90,22 +90,22 @@ Noun = tuple[str, str, str]
 
 
 class Verb(NamedTuple):
-    """Of a clause: where it stands, and what it agrees with; positions are counted in words."""
+    """The verb of a clause: its place, and what it agrees with; positions are counted in words."""
 
     at: int
     subject: int
     many: bool
     past: bool
     between: str
-    """What stands between subject and verb: "", "phrase" or "clause"."""
+    """The kind of words between subject and verb: "", "phrase" or "clause"."""
     distracted: bool
-    """Whether a noun in between is of the other number."""
+    """True if a noun in between is of the other number."""
     pronoun: int | None = None
-    """Where a pronoun stands that agrees with the subject, too."""
+    """The place of a pronoun that agrees with the subject, too."""
 
     @property
     def right(self) -> set[str]:
-        """What may stand there, of verbs that tell one from many."""
+        """Return what may stand there, of verbs that tell one from many."""
         return FORMS[self.many, self.past]
 
     @property
@@ -147,7 +147,7 @@ def kind_of(noun: Noun) -> str:
 
 
 def never_together(noun: Noun, behind: Noun) -> bool:
-    """By their places in the table: one pair in eight, *cabinet* behind *key* among them."""
+    """Hold pairs out by their places in the table: one pair in eight, *cabinet* behind *key* among them."""
     return (NOUNS.index(noun) + 3 * NOUNS.index(behind) + 4) % 8 == 0
 
 
@@ -213,7 +213,7 @@ def with_clause(rng: random.Random, phrase: Phrase, past: bool) -> Phrase:
 
 
 def conjugated(verb: str, many: bool, past: bool) -> str:
-    """Of "are is were was" or "bark barks barked"."""
+    """Return the forms of "are is were was" or "bark barks barked"."""
     forms = verb.split()
     return forms[-1 if len(forms) == 3 else 2 + (not many)] if past else forms[not many]
 

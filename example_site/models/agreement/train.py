@@ -149,7 +149,7 @@ def questions(count: int, seed: str = "scores") -> list[tuple[Sentence, Verb]]:
 def logits_at(
     model: BertForMaskedLM, tokenizer: PreTrainedTokenizerFast, asked: Sequence[tuple[Sentence, int]]
 ) -> torch.Tensor:
-    """What is expected in the place of a word of each sentence, (B, V)."""
+    """Return what is expected in the place of a word of each sentence, (B, V)."""
     inputs = encode(tokenizer, [one.text for one, _ in asked])
     rows, at = torch.arange(len(asked)), torch.tensor([1 + at for _, at in asked])  # behind [CLS]
     inputs["input_ids"][rows, at] = tokenizer.mask_token_id
@@ -169,7 +169,8 @@ def right_verbs(
     asked: Sequence[tuple[Sentence, Verb]],
     of: str = "right",
 ) -> list[bool]:
-    """Whether the likeliest word is a verb that fits; in number or tense alone with `right_number`, `right_tense`."""
+    """Return whether the likeliest word is a verb that fits; in number or tense alone with `right_number`,
+    `right_tense`."""
     words = said(model, tokenizer, [(one, verb.at) for one, verb in asked])
     return [word in getattr(verb, of) for word, (_, verb) in zip(words, asked, strict=True)]
 
@@ -230,7 +231,7 @@ def print_heads(
     asked: Sequence[tuple[Sentence, Verb]],
     pronouns: Sequence[tuple[Sentence, int]],
 ) -> None:
-    """What each head looks at from the verb's place, and what is still right without it."""
+    """Report what each head looks at from the verb's place, and what is still right without it."""
     past = [(one, verb) for one, verb in asked if verb.past]
     subjects = attention(model, tokenizer, asked, [verb.subject for _, verb in asked])
     yesterday = attention(model, tokenizer, past, [0] * len(past))

@@ -41,9 +41,9 @@ from transformers.utils.logging import disable_progress_bar
 HERE = Path(__file__).resolve().parent
 SEED = 0
 TEXTS = 64
-"""How many texts are read side by side."""
+"""The number of texts that are read side by side."""
 LENGTH = 100
-"""How many characters of each are read in a step."""
+"""The number of characters of each that are read in a step."""
 STEPS = 2500
 LEARNING_RATE = 5e-3
 SPECIAL = ["<pad>", "<unk>"]

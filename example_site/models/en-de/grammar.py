@@ -54,7 +54,7 @@ class Phrase(NamedTuple):
     english: Words
     german: Words
     person: int = 1
-    """Which form of a verb goes with it: 0 of I, 1 of she, 2 of we."""
+    """The form of a verb that goes with it: 0 of I, 1 of she, 2 of we."""
     held_out: bool = False
     definite: bool = True
     kind: str = "p"
@@ -91,7 +91,7 @@ def split(text: str, role: str) -> Words:
 
 
 def never_together(adjective: list[str], noun: list[str]) -> bool:
-    """By their places in the tables: one pair in eight, *small elephant* the first."""
+    """Hold pairs out by their places in the tables: one pair in eight, *small elephant* the first."""
     return (ADJECTIVES.index(adjective) + 3 * NOUNS.index(noun)) % 8 == 0
 
 

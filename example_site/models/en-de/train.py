@@ -141,7 +141,7 @@ def make_model(tokenizer: PreTrainedTokenizerFast) -> MarianMTModel:
 
 
 def guided_loss(cross: tuple[torch.Tensor, ...], renders: torch.Tensor) -> torch.Tensor:
-    """How little weight the guided head has on the word that is rendered, in nats; 0 if it has all."""
+    """Return the guided head's loss on the word that is rendered, in nats; 0 if that has all its weight."""
     layer, head = GUIDED
     weight = (cross[layer][:, head] * renders).sum(-1)[renders.any(-1)]
     return -(weight + 1e-6).log().mean()

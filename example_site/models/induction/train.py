@@ -190,7 +190,7 @@ def unseen_repeats(tokenizer: PreTrainedTokenizerFast, count: int = 500) -> Iter
 
 @torch.no_grad()
 def print_scores(model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast) -> None:
-    """What each head does on repeats that it never saw, as the mean weight on the token in question."""
+    """Report what each head does on repeats that it never saw, as the mean weight on the token in question."""
     model.eval().set_attn_implementation("eager")  # the only one that returns the weights
     right, heads = [], []
     for tokens, second, distance in unseen_repeats(tokenizer):

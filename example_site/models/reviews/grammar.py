@@ -69,13 +69,13 @@ class Review(NamedTuple):
     text: str
     good: bool
     kind: str
-    """How it is put together: "plain", "and", "but", "although" or "despite"."""
+    """The way it is put together: "plain", "and", "but", "although" or "despite"."""
     negated: bool
     held_out: bool = False
 
 
 def never_together(negator: str, adjective: str) -> bool:
-    """By their places in the tables: one pair in six, *not bad* and *not good* among them."""
+    """Hold pairs out by their places in the tables: one pair in six, *not bad* and *not good* among them."""
     index = next(adjectives.index(adjective) for adjectives in ADJECTIVES.values() if adjective in adjectives)
     return (NEGATORS.index(negator) + 5 * index) % 6 == 0
 
@@ -88,7 +88,7 @@ def the_film(rng: random.Random) -> tuple[str, str]:
 
 
 def something(rng: random.Random) -> tuple[str, str]:
-    """As it is written, and what it is."""
+    """The review as it is written, and what it is."""
     aspect = rng.choice(ASPECTS)
     return the_film(rng) if rng.random() < 0.5 else (f"the {aspect}", aspect)
 

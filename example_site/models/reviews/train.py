@@ -139,7 +139,7 @@ def train(model: DistilBertForSequenceClassification, tokenizer: PreTrainedToken
 def verdicts(
     model: DistilBertForSequenceClassification, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]
 ) -> list[bool]:
-    """Whether each text is taken for praise."""
+    """Return whether each text is taken for praise."""
     found = model(**encode(tokenizer, texts)).logits.argmax(-1)
     return [LABELS[number] == "positive" for number in found.tolist()]
 

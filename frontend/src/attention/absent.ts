@@ -12,11 +12,9 @@ type Chooser = Pick<AttentionViewState<Chosen, Partial<Chosen>>, "host" | "figur
 export function absentSentence(figure: AttentionFigure, stack: string, layer: number, heads: number[]): string {
   const source = findLayer(findStack(figure, stack), layer);
   if (heads.some((head) => isShipped(source, head))) return "";
-  const several = heads.length > 1;
-  const [which, is, key] = several
-    ? ["These heads", "are", `heads: [${heads}]`]
-    : [`Head ${heads[0]}`, "is", `head: ${heads[0]}`];
-  return `${which} of layer ${layer} ${is} not in this page. Its author can ship ${several ? "them" : "it"}: layer: ${layer}, ${key}, or a larger size.`;
+  const all = heads.length === source.heads;
+  const what = all ? `Layer ${layer}` : `Head ${heads.join(", ")} of layer ${layer}`;
+  return `${what} is not in this page. Its author can ship it: layer: ${layer}${all ? "" : `, heads: [${heads}]`}, or a larger size.`;
 }
 
 /** Return what stands in place of heads that are not shipped: their coarse picture, and how to get them. */
@@ -31,6 +29,6 @@ export function absentText({ host, figure, state, stack }: Chooser, heads: numbe
   const picture =
     overview && toCanvas(heatImage(neutral(host.scheme.dark), all(overview.rows), all(overview.cols), alpha));
   return html`<div class="detail absent">${sentence}${
-    picture && html` Its overview: the largest weights between parts of the text, rows attend to columns. ${picture}`
+    picture && html`${picture}Its overview: the largest weights between parts of the text; rows attend to columns.`
   }</div>`;
 }

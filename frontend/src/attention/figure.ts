@@ -11,6 +11,7 @@ type Ways =
   | "value_weighted"
   | "merge_words"
   | "special_tokens"
+  | "sink"
   | "contrast"
   | "min_weight"
   | "mass";
@@ -34,7 +35,15 @@ function withDefaults(options: Partial<Options>, stacks: Record<string, Stack>):
   const layer = (stacks[options.stack ?? name] ?? stack).layers[0]?.layer ?? 0;
   return {
     ...{ stack: name, layer, heads: [], include_heads: null, filter: "all", across_layers: null, across_heads: null },
-    ...{ value_weighted: false, merge_words: false, special_tokens: true, contrast: 1, min_weight: null, mass: null },
+    ...{
+      value_weighted: false,
+      merge_words: false,
+      special_tokens: true,
+      sink: "show",
+      contrast: 1,
+      min_weight: null,
+      mass: null,
+    },
     ...options,
   };
 }

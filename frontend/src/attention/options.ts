@@ -6,7 +6,7 @@ import { copiesImages, copyImage, savePng, saveSvg } from "../controls/save.js";
 import type { ViewState } from "../controls/view-state.js";
 import { copyLink } from "../element/link.js";
 import { choice } from "./controls.js";
-import { type Change, CONTRAST, offers } from "./state.js";
+import { type Change, CONTRAST, offers, SINK } from "./state.js";
 import type { WeightsController } from "./weights-controller.js";
 
 /** The options that a view adds to those that all views share. */
@@ -38,7 +38,7 @@ export function optionsButton(choices: Pick<ViewState<object>, "open" | "toggle"
 export function optionsPanel(choices: WeightsController, view: OptionsOf): TemplateResult | typeof nothing {
   if (!choices.open.options) return nothing;
   return html`<div class="options" role="group" aria-label="Options">
-    ${view.coarse ? nothing : [across(choices, view), switches(choices, view), threshold(choices)]}${contrast(choices)}${files(choices, view)}
+    ${view.coarse ? sink(choices) : [across(choices, view), switches(choices, view), sink(choices), threshold(choices)]}${contrast(choices)}${files(choices, view)}
   </div>`;
 }
 
@@ -69,6 +69,11 @@ function across(choices: WeightsController, view: OptionsOf): TemplateResult {
         )
       : nothing
   }`;
+}
+
+function sink(choices: WeightsController): TemplateResult | typeof nothing {
+  if (!offers(choices.figure, choices.stack).sink) return nothing;
+  return choice("Sink", choices.state.sink, SINK, (sink) => choices.choose({ sink }));
 }
 
 type Switch = "value_weighted" | "merge_words" | "special_tokens";

@@ -44,6 +44,11 @@ export function overviewOf(host: ViewHost, figure: AttentionFigure, stack: Stack
   );
 }
 
+/** The part of a token among so many. */
+export function partOf(token: number, tokens: number): number {
+  return Math.ceil(((token + 1) * Math.min(tokens, PARTS)) / tokens) - 1;
+}
+
 /** The parts that a pair filter lets through: part i of n starts at token ⌊i · tokens / n⌋. */
 export function filteredParts(side: Pick<Tokens, "tokens" | "sentence_b_start">, filter: Filter, left: boolean): Range {
   const tokens = side.tokens.length;

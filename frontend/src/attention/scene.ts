@@ -18,7 +18,12 @@ export interface Scene {
   across?: string | null;
   /** Above one weak weights are paler, below one they are stronger. */
   contrast?: number;
+  /** Columns that are drawn faintly. */
+  faded?: number[];
 }
+
+/** The opacity of what is drawn of a faded column, as a share of its usual one; `views/attention/sinks.py` has the same. */
+export const FADED = 0.15;
 
 /** The weights of the heads between what is in focus and one token of the other side; of several tokens their sum. */
 export function weightsWith({ layer, heads, focus }: Scene, other: number): number[] {

@@ -34,6 +34,19 @@ export interface State extends Omit<Options, "include_heads"> {
 
 export type Change = Partial<Omit<State, "selected">> & { selected?: SelectionChange | null };
 
+/** The ways to show the sink, and their names in the menu. */
+export const SINK = [
+  ["show", "shown"],
+  ["fade", "faded"],
+  ["leave_out", "left out, the rest renormalised"],
+] as const;
+
+/** The columns of the sink that are shown in this way; none if it is shown in another. */
+export function sinkOf(figure: AttentionFigure, { stack, sink }: State, how: State["sink"]): number[] {
+  const found = findStack(figure, stack);
+  return sink === how && offers(figure, found).sink ? (found.sink as number[]) : [];
+}
+
 export const CONTRAST = { least: 0.25, most: 4 };
 
 /** The heads a reader can switch on in a layer. */
@@ -55,8 +68,10 @@ export function isPair(figure: AttentionFigure, stack: Stack): boolean {
 export function offers(
   figure: AttentionFigure,
   stack: Stack,
-): Record<"words" | "special" | "values" | "rollout", boolean> {
+): Record<"words" | "special" | "sink" | "values" | "rollout", boolean> {
+  const { sink = [] } = stack;
   return {
+    sink: sink.length > 0 && sink.length < findSequence(figure, stack.cols).tokens.length,
     words: sequences(figure, stack).some(({ words }) =>
       words?.some((word, i) => word !== null && word === words[i - 1]),
     ),
@@ -91,8 +106,8 @@ export function initialState(figure: AttentionFigure): State {
 /** Figures may carry options that are no part of the state. */
 function pick(options: Omit<Options, "include_heads" | "open" | "order" | "zoom">): Omit<State, "selected"> {
   const { stack, layer, heads, filter, across_layers, across_heads, value_weighted, merge_words } = options;
-  const { special_tokens, contrast, min_weight, mass } = options;
-  const transforms = { across_layers, across_heads, value_weighted, merge_words, special_tokens };
+  const { special_tokens, sink, contrast, min_weight, mass } = options;
+  const transforms = { across_layers, across_heads, value_weighted, merge_words, special_tokens, sink };
   return { stack, layer, heads, filter, ...transforms, contrast, min_weight, mass };
 }
 
@@ -153,13 +168,14 @@ function keptLayer(stack: Stack, old: State, { stack: name, layer }: Pick<State,
 }
 
 function checkTransforms(figure: AttentionFigure, stack: Stack, old: State, change: Change): void {
-  const { words, values, rollout } = offers(figure, stack);
+  const { words, sink, values, rollout } = offers(figure, stack);
   const switches = { value_weighted: values, merge_words: words, special_tokens: true };
   for (const [name, offered] of Object.entries(switches) as [keyof typeof switches, boolean][])
     if (change[name] !== undefined && change[name] !== old[name])
       oneOf(name, change[name], offered ? [true, false] : [false]);
   if (change.across_layers && change.across_layers !== old.across_layers)
     oneOf("across_layers", change.across_layers, [null, "mean", "max", ...(rollout ? ["rollout"] : [])]);
+  oneOf("sink", change.sink ?? "show", sink ? SINK.map(([how]) => how) : ["show"]);
   if (change.across_heads !== undefined) oneOf("across_heads", change.across_heads, [null, "mean", "max"]);
   if (change.order !== undefined) oneOf("order", change.order, ["layer", "pattern"]);
   if (change.zoom !== undefined) oneOf("zoom", change.zoom, ["fit", "cells"]);

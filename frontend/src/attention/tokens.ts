@@ -12,19 +12,14 @@ export interface Tokens extends Sequence {
   hidden: number[][];
 }
 
-function groupsOf(
-  { tokens, special, sentence_b_start, words }: Sequence,
-  merge: boolean,
-  specials: boolean,
-): number[][] {
-  const left = new Set(specials ? [] : special);
+function groupsOf({ tokens, sentence_b_start, words }: Sequence, merge: boolean, left: Set<number>): number[][] {
   const groups: number[][] = [];
   tokens.forEach((_, i) => {
     if (left.has(i)) return;
     const last = groups[groups.length - 1];
     const word = words?.[i] ?? null;
     const goesOn = merge && i !== sentence_b_start && word !== null && words?.[i - 1] === word;
-    if (goesOn && last) last.push(i);
+    if (goesOn && last?.includes(i - 1)) last.push(i);
     else groups.push([i]);
   });
   return groups;
@@ -37,8 +32,10 @@ function joined(pieces: string[]): string {
     .join("");
 }
 
-export function arrange(sequence: Sequence, merge: boolean, specials: boolean): Tokens {
-  const groups = groupsOf(sequence, merge, specials);
+/** `without`: the sink's positions, if it is left out; it is no part of the whole then. */
+export function arrange(sequence: Sequence, merge: boolean, specials: boolean, without: number[] = []): Tokens {
+  const hidden = specials ? [] : sequence.special.filter((index) => !without.includes(index));
+  const groups = groupsOf(sequence, merge, new Set([...hidden, ...without]));
   const slots = new Array<number>(sequence.tokens.length).fill(-1);
   groups.forEach((group, slot) => {
     for (const index of group) slots[index] = slot;
@@ -56,7 +53,7 @@ export function arrange(sequence: Sequence, merge: boolean, specials: boolean): 
     ...(next && { next: groups.map((group) => next[group[group.length - 1] as number] ?? "") }),
     groups,
     slots,
-    hidden: specials ? [] : sequence.special.map((index) => [index]),
+    hidden: hidden.map((index) => [index]),
     sentence_b_start: boundary == null ? null : firstOfB < 0 ? groups.length : firstOfB,
   };
 }

@@ -13,12 +13,12 @@ import {
   type LayerSource,
   weightBlobs,
 } from "./figure.js";
-import { offeredHeads, offers, type State, visibleRange } from "./state.js";
+import { offeredHeads, offers, type State, sinkOf, visibleRange } from "./state.js";
 import { arrange, filtered, type Tokens } from "./tokens.js";
 import { acrossHeads, acrossLayers } from "./transforms/across.js";
 import { regroup } from "./transforms/regroup.js";
+import { reweighed } from "./transforms/reweighed.js";
 import { type Kept, threshold } from "./transforms/threshold.js";
-import { valueWeighted } from "./transforms/value-weighted.js";
 import type { WeightSource } from "./weight-source.js";
 import { Layer } from "./weights.js";
 
@@ -34,14 +34,16 @@ export interface Shown {
   kept: number;
   /** Columns of `layer` that are let through and hidden: what is left out is part of the whole. */
   rest: number[];
+  /** Columns of `layer` that are drawn faintly. */
+  faded: number[];
 }
 
 const singletons = (groups: number[][], length: number) =>
   groups.length === length && groups.every((g) => g.length === 1);
 
-/** Turns the stored weights into those that are shown: layers, values, words, heads, threshold, in this order. */
+/** Turns the stored weights into those that are shown: values, sink, layers, words, heads, threshold, in this order. */
 export class WeightPipeline {
-  private readonly weighted = new Map<LayerSource, (layer: Layer, norms: Scaled) => Layer>();
+  private readonly weighted = new Map<LayerSource, typeof reweighed>();
   private readonly sides = { left: memo(arrange), right: memo(arrange) };
   private readonly acrossLayers = memo(acrossLayers);
   private readonly acrossHeads = memo(acrossHeads);
@@ -66,9 +68,11 @@ export class WeightPipeline {
     private readonly stored: WeightSource,
   ) {}
 
-  tokens({ stack, merge_words, special_tokens }: State, side: Side): Tokens {
-    const { rows, cols } = findStack(this.figure, stack);
-    return this.sides[side](findSequence(this.figure, side === "left" ? rows : cols), merge_words, special_tokens);
+  tokens(state: State, side: Side): Tokens {
+    const { figure } = this;
+    const { rows, cols } = findStack(figure, state.stack);
+    const [name, without] = side === "left" ? [rows, []] : [cols, sinkOf(figure, state, "leave_out")];
+    return this.sides[side](findSequence(figure, name), state.merge_words, state.special_tokens, without);
   }
 
   range(state: State, side: Side): Range {
@@ -110,13 +114,19 @@ export class WeightPipeline {
 
   private one(state: State, source: LayerSource): Layer | undefined {
     const layer = this.stored.layer(state.stack, source.layer, !isPlain(state));
-    if (!this.weighs(state)) return layer;
-    const norms = this.host.blob(source.values as Blob, (bytes) => new Scaled(bytes, source.heads));
-    if (!layer || !norms) return undefined;
-    const compute = this.weighted.get(source) ?? memo(valueWeighted);
+    const norms = this.weighs(state)
+      ? this.host.blob(source.values as Blob, (bytes) => new Scaled(bytes, source.heads))
+      : null;
+    return layer && norms !== undefined ? this.reweighed(state, source, layer, norms) : undefined;
+  }
+
+  private reweighed(state: State, source: LayerSource, layer: Layer, norms: Scaled | null = null): Layer {
+    const without = sinkOf(this.figure, state, "leave_out");
+    if (!norms && without.length === 0) return layer;
+    const compute = this.weighted.get(source) ?? memo(reweighed);
     if (state.across_layers === null) this.weighted.clear(); // one layer's is enough to keep
     this.weighted.set(source, compute);
-    return compute(layer, norms);
+    return compute(layer, norms, without);
   }
 
   private rollout(state: State): Layer | undefined {
@@ -125,12 +135,14 @@ export class WeightPipeline {
       number,
       number,
     ];
-    return this.host.blob(this.source(state).rollout as Blob, (bytes) => {
+    const source = this.source(state);
+    const rollout = this.host.blob(source.rollout as Blob, (bytes) => {
       if (bytes.length !== attending * attending) throw new Error(`${bytes.length} bytes are no rollout`);
       const padded = new Uint8Array(attending * there); // a sink has no row of its own
       padded.set(bytes);
       return new Layer(padded, 1, there, attending);
     });
+    return rollout && this.reweighed(state, source, rollout);
   }
 
   private base(state: State): Layer | undefined {
@@ -171,7 +183,9 @@ export class WeightPipeline {
     const rest = this.rest(state);
     const kept = this.limited(state, layer, combined ? [0] : heads, rest);
     const share = kept.share * this.shipped(state, asked);
-    return { layer: kept.layer, heads: combined ? [0] : heads, colors, combined, kept: share, rest };
+    const { slots } = this.tokens(state, "right");
+    const faded = sinkOf(this.figure, state, "fade").map((index) => slots[index] as number);
+    return { layer: kept.layer, heads: combined ? [0] : heads, colors, combined, kept: share, rest, faded };
   }
 
   /** The way in which several heads are made one. */
@@ -207,7 +221,8 @@ export class WeightPipeline {
 function isPlain(state: State): boolean {
   const { across_layers, across_heads, min_weight, mass } = state;
   const limited = [across_layers, across_heads, min_weight, mass].some((value) => value !== null);
-  return !limited && !state.value_weighted && !state.merge_words && state.special_tokens;
+  const { value_weighted, merge_words, special_tokens, sink } = state;
+  return !limited && !value_weighted && !merge_words && special_tokens && sink !== "leave_out";
 }
 
 type Limits = [number, number, number, number, number | null, number | null];

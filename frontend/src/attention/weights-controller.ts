@@ -1,13 +1,25 @@
 import type { ViewHost } from "../element/view.js";
 import type { Range, Side } from "../lib/geometry.js";
+import { plainText } from "../lib/token.js";
 import { absentSentence, absentText } from "./absent.js";
-import type { AttentionFigure } from "./figure.js";
+import { type AttentionFigure, findSequence } from "./figure.js";
 import { percentText } from "./readout.js";
-import { type Change, initialState, mergeState, offeredHeads, offers, type Selection, type State } from "./state.js";
+import {
+  type Change,
+  initialState,
+  mergeState,
+  offeredHeads,
+  offers,
+  type Selection,
+  type State,
+  sinkOf,
+} from "./state.js";
 import type { Tokens } from "./tokens.js";
 import { AttentionViewState } from "./view-state.js";
 import { type Shown, WeightPipeline } from "./weight-pipeline.js";
 
+/** The number of sink tokens that are named. */
+const NAMES = 4;
 const OF = { mean: "Mean", max: "Maximum" };
 
 /** The reader's choices, and the weights that they ask for. A view and its controls share one. */
@@ -92,7 +104,8 @@ export class WeightsController extends AttentionViewState<State, Change> {
   /** Sentences about what is shown, each with whether the controls say the same. */
   private parts(): [text: string, said: boolean][] {
     const { state, pipeline } = this;
-    if (state.open === null) return [["All heads shown", true]];
+    const sink: [string, boolean][] = this.sinkText ? [[this.sinkText, false]] : [];
+    if (state.open === null) return [["All heads shown", true], ...sink];
     const combined = pipeline.combined(state);
     const parts: [string, boolean][] = [[this.layersText(), !state.across_layers]];
     if (combined !== "rollout") parts.push([this.headsText(combined), !combined]);
@@ -100,7 +113,23 @@ export class WeightsController extends AttentionViewState<State, Change> {
     const kept = pipeline.shipped(state, pipeline.headsOf(state));
     if (kept < 1) parts.push([`${percentText(kept)} of its weight is in this page`, true]);
     if (state.merge_words && offers(this.figure, this.stack).words) parts.push(["whole words", false]);
-    return parts;
+    return [...parts, ...sink];
+  }
+
+  /** "without the sink “[CLS]” “[SEP]”, the rest renormalised" */
+  private get sinkText(): string {
+    const { figure, state, stack } = this;
+    const { tokens } = findSequence(figure, stack.cols);
+    const columns = sinkOf(figure, state, state.sink);
+    if (state.sink === "show" || columns.length === 0) return "";
+    const names = [...new Set(columns.map((at) => `“${plainText(tokens[at] as string)}”`))].slice(0, NAMES).join(" ");
+    if (state.sink === "fade") return `sink ${names} faded`;
+    return `without the sink ${names}, ${state.open === null ? "scaled to the largest" : "the rest renormalised"}`;
+  }
+
+  /** The beginning of the legend. */
+  get opacityText(): string {
+    return ["Opacity = weight", this.sinkText].filter(Boolean).join(" · ");
   }
 
   /** "Layer 2, head 3, beside layer 5, head 11" */

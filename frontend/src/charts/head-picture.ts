@@ -69,7 +69,7 @@ export class HeadPicture extends PairStage {
     const colors = [...(scene?.colors ?? []), ...(this.twin?.shown?.colors ?? [])];
     const sides = rows === cols ? "left attends to right" : "left (target) attends to right (source)";
     return {
-      text: `Opacity = weight${colors.length > 1 ? " · colour = head" : ""} · ${sides}`,
+      text: `${this.choices.opacityText}${colors.length > 1 ? " · colour = head" : ""} · ${sides}`,
       ramp: scene && linesRamp({ ...scene, colors }, this.choices.host.scheme),
       heads: scene && !scene.combined && !this.twin ? scene.heads : [],
     };

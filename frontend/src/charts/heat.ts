@@ -1,3 +1,4 @@
+import { FADED } from "../attention/scene.js";
 import { type Layer, WEIGHT } from "../attention/weights.js";
 import type { Scheme } from "../element/scheme.js";
 import type { Range } from "../lib/geometry.js";
@@ -13,6 +14,8 @@ export interface Heat {
   rows: Range;
   cols: Range;
   scale: Scale;
+  /** Columns that are drawn faintly. */
+  faded?: number[];
   /** An ink for each stored weight that can be read on its shade; none where the page's own can. */
   inks: (string | undefined)[];
 }
@@ -29,9 +32,10 @@ export function inksOn(color: string, most: number, contrast: number, scheme: Sc
 export const digitsOf = ({ most }: Scale): number => (most < 0.1 ? 3 : 2);
 
 /** The value that is written in a cell, and its ink; nothing where it rounds to zero. */
-export function valueText({ layer, head, inks, scale }: Heat, row: number, col: number): [string, string | undefined] {
+export function valueText(heat: Heat, row: number, col: number): [string, string | undefined] {
+  const { layer, head, inks, scale, faded } = heat;
   const text = layer.weight(head, row, col).toFixed(digitsOf(scale));
-  return [Number(text) === 0 ? "" : text, inks[layer.byte(head, row, col)]];
+  return [Number(text) === 0 ? "" : text, faded?.includes(col) ? undefined : inks[layer.byte(head, row, col)]];
 }
 
 /** A picture of one pixel a cell: `alpha(row, col)` of a colour, in 0…255. */
@@ -73,12 +77,13 @@ export interface Scale {
 const FEW_ROWS = 24;
 const NOT_EXCEEDED = 0.9;
 
-/** The scale ends with the largest weight, or where nine rows of ten have no larger one. */
-export function scaleOf(layer: Layer, head: number, rows: Range, cols: Range): Scale {
+/** The scale ends with the largest weight that is not faded, or where nine rows of ten have no larger one. */
+export function scaleOf(layer: Layer, head: number, rows: Range, cols: Range, faded: number[] = []): Scale {
   const largest = new Float64Array(rows.end - rows.start);
   for (let col = cols.start; col < cols.end; col++)
     for (let row = rows.start, at = layer.at(head, row, col); row < rows.end; row++, at++)
-      largest[row - rows.start] = Math.max(largest[row - rows.start] as number, layer.weightAt(at));
+      if (!faded.includes(col))
+        largest[row - rows.start] = Math.max(largest[row - rows.start] as number, layer.weightAt(at));
   largest.sort();
   const last = largest.length - 1;
   const most = (largest.length > FEW_ROWS && largest[Math.floor(NOT_EXCEEDED * last)]) || largest[last] || 0;
@@ -87,14 +92,15 @@ export function scaleOf(layer: Layer, head: number, rows: Range, cols: Range): S
 
 /** Reduces a picture in which `across` × `down` cells share a pixel; the strongest is seen. */
 export function heatPicture(
-  { layer, head, color, contrast, scale }: Heat,
+  { layer, head, color, contrast, scale, faded }: Heat,
   rows: Range,
   cols: Range,
   across = 1,
   down = 1,
 ): ImageData {
   const alphas = Array.from(WEIGHT, (weight) => Math.round(255 * shade(weight, scale.most, contrast)));
-  const alpha = (row: number, col: number) => alphas[layer.byte(head, row, col)] as number;
+  const alpha = (row: number, col: number) =>
+    (alphas[layer.byte(head, row, col)] as number) * (faded?.includes(col) ? FADED : 1);
   if (across <= 1 && down <= 1) return heatImage(color, rows, cols, alpha);
   const pixels = ({ start, end }: Range, step: number) => ({ start: 0, end: Math.ceil((end - start) / step) });
   const edge = ({ start, end }: Range, pixel: number, step: number) => Math.min(end, start + Math.floor(pixel * step));

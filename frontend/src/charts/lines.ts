@@ -1,4 +1,4 @@
-import type { Scene } from "../attention/scene.js";
+import { FADED, type Scene } from "../attention/scene.js";
 import { ROW_HEIGHT } from "../lib/geometry.js";
 import { type Marks, opacities } from "./marks.js";
 import type { Pen } from "./svg.js";
@@ -33,7 +33,7 @@ export function addCurve(pen: Pen, left: number, from: number, right: number, to
 
 /** Lines of one colour and opacity are drawn at once. */
 export function drawLines(pen: Pen, scene: Scene, frame: Frame, { offsets }: Marks): void {
-  const { layer, heads, colors, rows, cols, focus, partner } = scene;
+  const { layer, heads, colors, rows, cols, focus, partner, faded } = scene;
   const slots = new Map(heads.map((head, slot) => [head, slot]));
   const opacity = opacities(scene);
   let [alpha, color] = [0, ""];
@@ -48,7 +48,7 @@ export function drawLines(pen: Pen, scene: Scene, frame: Frame, { offsets }: Mar
     if (Math.max(from, to) < 0 || Math.min(from, to) > frame.height) return;
     const other = focus?.side === "left" ? col : row;
     const strength = partner === null || other === partner ? 1 : UNFOCUSED;
-    const next = strength * (opacity[layer.bytes[at] as number] as number);
+    const next = strength * (faded?.includes(col) ? FADED : 1) * (opacity[layer.bytes[at] as number] as number);
     if (next !== alpha || colors[slot] !== color) {
       if (color) pen.stroke();
       pen.globalAlpha = alpha = next;

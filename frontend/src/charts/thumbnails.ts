@@ -1,6 +1,7 @@
 import { render } from "lit";
 import { OVERVIEW_LEVELS, type Overview } from "../attention/overview.js";
 import type { Group } from "../attention/patterns.js";
+import { FADED } from "../attention/scene.js";
 import { focusByKey, moveTabStop, walkByKey, within } from "../controls/keyboard.js";
 import { seen } from "../controls/reading.js";
 import type { Range } from "../lib/geometry.js";
@@ -20,6 +21,9 @@ export interface Thumbs {
   cols: Range;
   dark: boolean;
   contrast: number;
+  /** The parts of columns that have a sink and are drawn faintly, or not at all. */
+  faded: number[];
+  hidden: number[];
 }
 
 export interface GridEvents {
@@ -174,7 +178,7 @@ export class Thumbnails {
 
   /** The pictures of a layer's heads side by side, one pixel a part. */
   private strip(
-    { overview, rows, cols, dark, contrast }: Thumbs,
+    { overview, rows, cols, dark, contrast, faded, hidden }: Thumbs,
     layer: number,
     height: number,
     width: number,
@@ -183,11 +187,17 @@ export class Thumbnails {
     this.heads.forEach((head, x) => {
       if (!this.cells.has(key({ layer, head }))) return;
       const [r, g, b] = hexToRgba(headColor(head, dark));
-      for (let row = 0; row < height; row++)
-        for (let col = 0, at = 4 * (row * strip.width + x * width); col < width; col++, at += 4) {
-          const level = overview.level(layer, head, rows.start + row, cols.start + col);
-          strip.data.set([r, g, b, 255 * shade((level / OVERVIEW_LEVELS) ** 2, 1, contrast)], at);
-        }
+      const levels = Array.from({ length: height * width }, (_, i) => {
+        const col = cols.start + (i % width);
+        return hidden.includes(col) ? 0 : overview.level(layer, head, rows.start + Math.floor(i / width), col);
+      });
+      // Coarse levels cannot be renormalised: what is left is scaled to its largest weight.
+      const most = hidden.length > 0 ? Math.max(1, ...levels) : OVERVIEW_LEVELS;
+      levels.forEach((level, i) => {
+        const alpha =
+          255 * shade((level / most) ** 2, 1, contrast) * (faded.includes(cols.start + (i % width)) ? FADED : 1);
+        strip.data.set([r, g, b, alpha], 4 * (Math.floor(i / width) * strip.width + x * width + (i % width)));
+      });
     });
     return strip;
   }

@@ -1,10 +1,10 @@
 /** Written by `python tests/figure_types.py` from what `mkdocs_attnviz/views/` declares: do not edit. */
 
-/** Deflated bytes: as base64, or as the script that holds it. */
+/** Deflated bytes: as base64, or as the file that holds them. */
 export interface Blob {
   data?: string;
   file?: string;
-  /** The index among the parts of the script; 0 if absent. */
+  /** The index among the parts of the file; 0 if absent. */
   part?: number;
 }
 
@@ -265,6 +265,8 @@ export interface Stack {
   /** True if no token can attend to a later one. */
   causal?: boolean;
   layers: LayerSource[];
+  /** The columns that are attention sinks; in views that can leave them out. */
+  sink?: number[];
   /** The largest weights of every head on a coarse grid. */
   overview?: Blob;
   /** The pattern of each head, nine bytes a head (`views/attention/patterns.py`). */
@@ -291,6 +293,7 @@ export interface FirstState {
   merge_words?: boolean;
   /** Shown, or left out. */
   special_tokens?: boolean;
+  sink?: "show" | "fade" | "leave_out";
   contrast?: number;
   /** The least weight that is drawn. Of this and `mass` at most one is set. */
   min_weight?: number | null;

@@ -1,6 +1,9 @@
+import { unpack } from "../lib/data-file.js";
+
 /**
- * Data files are classic scripts, because `fetch` does not work from disk. Each calls the one global function
- * `attnvizData(base64, …)`. A file is loaded once a page, however many figures look at it.
+ * Data files are fetched. From disk, where `fetch` does not work, and where a page's policy forbids it, they are classic
+ * scripts: each calls the one global function `attnvizData("…")` with its bytes. A file is loaded once a page, however
+ * many figures look at it.
  *
  * A page may hold markup that its author did not write, so nothing here trusts the page: elements that are named like a
  * property of `document` do not hide it, and a file is loaded only if it has a name of ours and lies beside this script.
@@ -12,21 +15,25 @@ function currentScript(): HTMLScriptElement | null {
   return (getter?.call(document) as HTMLScriptElement | null | undefined) ?? null;
 }
 
+type Parts = ReturnType<typeof unpack>;
+
+const QUOTE = 34;
 const folder = new URL(".", currentScript()?.src || location.href);
+const fromServer = folder.protocol.startsWith("http");
 /** The name of a data file: the SHA-256 of its content. */
 const NAME = /^[0-9a-f]{64}\.js$/;
-const received = new Map<string, string[]>();
-const loading = new Map<string, Promise<string[]>>();
+const received = new Map<string, string>();
+const loading = new Map<string, Promise<Parts>>();
 
 declare global {
-  var attnvizData: (...parts: string[]) => void;
+  var attnvizData: (text: string) => void;
   var trustedTypes: { createPolicy(name: string, rules: object): { createScriptURL(url: string): string } } | undefined;
 }
 
 export function installReceiver(): void {
-  globalThis.attnvizData = (...parts) => {
+  globalThis.attnvizData = (text) => {
     const name = currentScript()?.src.split("/").pop();
-    if (name) received.set(name, parts);
+    if (name) received.set(name, text);
   };
 }
 
@@ -45,32 +52,50 @@ function scriptUrl(name: string): string {
   return policy.createScriptURL(name);
 }
 
-/** Return the digest for the browser's integrity check; "" for files from disk or other hosts, where it would fail. */
-function integrity(name: string): string {
-  if (folder.origin !== location.origin || !folder.protocol.startsWith("http")) return "";
+/** Return the digest for the browser's integrity check. */
+function digest(name: string): string {
   return `sha256-${btoa(name.slice(0, 64).replace(/../g, (byte) => String.fromCharCode(Number.parseInt(byte, 16))))}`;
 }
 
-function insertScript(name: string): Promise<string[]> {
+async function fetchFile(name: string): Promise<Parts> {
+  const response = await fetch(checkedUrl(name), { integrity: digest(name) });
+  const bytes = new Uint8Array(await response.arrayBuffer());
+  return unpack(bytes.subarray(bytes.indexOf(QUOTE) + 1, bytes.lastIndexOf(QUOTE)));
+}
+
+/** The bytes of a script's string. Throws if the server has declared a character set, in which they cannot be read. */
+function bytesOf(name: string, text: string): Uint8Array {
+  if (/[^\0-\x7f\uf780-\uf7ff]/.test(text))
+    throw new Error(`${name} could not be fetched; the page's policy must allow it (connect-src)`);
+  return Uint8Array.from(text, (character) => character.charCodeAt(0));
+}
+
+function insertScript(name: string): Promise<Parts> {
   return new Promise((resolve, reject) => {
     const script = document.createElement("script");
+    script.charset = "x-user-defined";
     script.src = scriptUrl(name);
-    script.integrity = integrity(name);
+    // The check would fail for files from disk or other hosts.
+    if (fromServer && folder.origin === location.origin) script.integrity = digest(name);
     script.onload = script.onerror = () => {
       script.remove();
-      const parts = received.get(name);
+      const text = received.get(name);
       received.delete(name);
-      if (parts) resolve(parts);
-      else reject(new Error(`${name} could not be loaded`));
+      try {
+        if (text === undefined) throw new Error(`${name} could not be loaded`);
+        resolve(unpack(bytesOf(name, text)));
+      } catch (error) {
+        reject(error);
+      }
     };
     document.head.append(script);
   });
 }
 
-export function loadFile(name: string): Promise<string[]> {
+export function loadFile(name: string): Promise<Parts> {
   const running = loading.get(name);
   if (running) return running;
-  const started = insertScript(name);
+  const started = fromServer ? fetchFile(name).catch(() => insertScript(name)) : insertScript(name);
   loading.set(name, started);
   started.catch(() => loading.delete(name));
   return started;

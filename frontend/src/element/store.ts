@@ -1,4 +1,4 @@
-import { inflate } from "../lib/packed.js";
+import { decodeBase64, inflate } from "../lib/packed.js";
 import type { Blob } from "./figure.js";
 import { forgetFile, loadFile } from "./files.js";
 
@@ -46,9 +46,10 @@ export class Store {
   }
 
   private async read<T>({ data, file = "", part = 0 }: Blob, decode: Decode<T>): Promise<T> {
-    const base64 = data ?? (await loadFile(file))[part];
+    const parts = data === undefined && (await loadFile(file));
     try {
-      return decode(await inflate(base64 ?? "", decode.most));
+      const deflated = parts ? parts[part] : decodeBase64(data as string);
+      return decode(await inflate(deflated ?? new Uint8Array(), decode.most));
     } catch (error) {
       forgetFile(file);
       throw error;

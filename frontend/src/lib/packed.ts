@@ -30,7 +30,7 @@ declare global {
   }
 }
 
-function decodeBase64(base64: string): Uint8Array<ArrayBuffer> {
+export function decodeBase64(base64: string): Uint8Array<ArrayBuffer> {
   if (Uint8Array.fromBase64) return Uint8Array.fromBase64(base64);
   const binary = atob(base64);
   const bytes = new Uint8Array(binary.length);
@@ -42,11 +42,11 @@ function decodeBase64(base64: string): Uint8Array<ArrayBuffer> {
 const MOST = 1 << 26;
 
 /**
- * Base64 of a zlib stream → its bytes, at most `most`: a short one may inflate to gigabytes. Not by way of a `Blob`:
- * browsers keep those in another process.
+ * A zlib stream → its bytes, at most `most`: a short one may inflate to gigabytes. Not by way of a `Blob`: browsers
+ * keep those in another process.
  */
-export async function inflate(base64: string, most = MOST): Promise<Uint8Array> {
-  const { body } = new Response(decodeBase64(base64));
+export async function inflate(deflated: Uint8Array<ArrayBuffer>, most = MOST): Promise<Uint8Array> {
+  const { body } = new Response(deflated);
   let length = 0;
   const counted = new TransformStream<Uint8Array, Uint8Array>({
     transform(bytes, controller) {

@@ -117,10 +117,11 @@ export class MatrixView extends WeightsView {
     if (!shown) return null;
     const { rows, cols } = this.map.layout;
     const [head = 0, color = "#000000"] = [shown.heads[0], shown.colors[0]];
-    const scale = this.scaled(shown.layer, head, rows, cols);
+    const { faded } = shown;
+    const scale = this.scaled(shown.layer, head, rows, cols, faded);
     const { contrast } = this.choices.state;
     const inks = this.inked(color, scale.most, contrast, this.host.scheme);
-    return { layer: shown.layer, head, color, contrast, rows, cols, scale, inks };
+    return { layer: shown.layer, head, color, contrast, rows, cols, scale, faded, inks };
   }
 
   private toggle({ row, col }: MatrixCell): void {
@@ -161,7 +162,7 @@ export class MatrixView extends WeightsView {
     const end = `${exceeded ? "≥ " : ""}${most.toFixed(digitsOf(scale))}`;
     const { scheme } = this.host;
     return {
-      text: `Opacity = weight · ${share}rows attend to columns`,
+      text: `${this.choices.opacityText} · ${share}rows attend to columns`,
       ramp: ramp(["0", end], (share) => ground(color, shade(share, 1, contrast), scheme)),
     };
   }

@@ -2,9 +2,9 @@ import { html, nothing, render, type TemplateResult, unsafeCSS } from "lit";
 import { choice, pairSelect } from "../attention/controls.js";
 import { type AttentionFigure, findSequence, type Stack } from "../attention/figure.js";
 import type { OptionsOf } from "../attention/options.js";
-import { filteredParts, type Overview, overviewOf } from "../attention/overview.js";
+import { filteredParts, type Overview, overviewOf, partOf } from "../attention/overview.js";
 import { Patterns } from "../attention/patterns.js";
-import { offeredHeads, type State } from "../attention/state.js";
+import { offeredHeads, type State, sinkOf } from "../attention/state.js";
 import { strongestWeights } from "../attention/strongest.js";
 import { WeightsView } from "../attention/weights-view.js";
 import { HeadPicture } from "../charts/head-picture.js";
@@ -25,8 +25,11 @@ const AROUND = 40 + 24 + 40;
 /** Returns the title of what has opened. */
 const LEAST_SEEN = 32;
 
-/** The overview, what stands where, width, pitch and pixel ratio, parts of rows and of columns, scheme, contrast. */
-type Painted = [Overview, string, number, number, number, number, number, number, number, boolean, number];
+/** The overview, what stands where, width, pitch and pixel ratio, parts of rows and of columns, scheme, contrast, sinks. */
+type Painted = [
+  ...[Overview, string, number, number, number, number, number, number, number, boolean, number],
+  ...[number[], number[]],
+];
 
 const ORDERS = [
   ["layer", "layer and head"],
@@ -45,8 +48,8 @@ export class ModelView extends WeightsView {
   private readonly readout = Object.assign(document.createElement("div"), { className: "readout" });
   private readonly resizes = new ResizeObserver(() => this.layOut());
   /** Paints anew only if what it shows, and how large, has changed. */
-  private readonly paint = memo((...[overview, , , , , a, b, c, d, dark, contrast]: Painted) =>
-    this.grid.draw({ overview, rows: { start: a, end: b }, cols: { start: c, end: d }, dark, contrast }),
+  private readonly paint = memo((...[overview, , , , , a, b, c, d, dark, contrast, faded, hidden]: Painted) =>
+    this.grid.draw({ overview, rows: { start: a, end: b }, cols: { start: c, end: d }, dark, contrast, faded, hidden }),
   );
   private readonly describe = memo((patterns: Patterns, _arranged: string) =>
     this.grid.describe(({ layer, head }) => patterns.text(layer, head)),
@@ -102,7 +105,7 @@ export class ModelView extends WeightsView {
 
   private legend(): Legend {
     const { host, choices } = this;
-    const text = "Opacity = weight · colour = head · rows of a small picture attend to its columns";
+    const text = `${choices.opacityText} · colour = head · rows of a small picture attend to its columns`;
     const color = (share: number) =>
       ground(neutral(host.scheme.dark), shade(share, 1, choices.state.contrast), host.scheme);
     return { text, ramp: ramp(["0", "1"], color) };
@@ -190,7 +193,7 @@ export class ModelView extends WeightsView {
     const thumbs = this.thumbs();
     this.tell();
     if (!thumbs) return;
-    const { overview, rows, cols, dark, contrast } = thumbs;
+    const { overview, rows, cols, dark, contrast, faded, hidden } = thumbs;
     const { arranged } = this.grid;
     this.paint(
       overview,
@@ -204,6 +207,8 @@ export class ModelView extends WeightsView {
       cols.end,
       dark,
       contrast,
+      faded,
+      hidden,
     );
     this.host.drawn();
   }
@@ -216,7 +221,11 @@ export class ModelView extends WeightsView {
       filteredParts(findSequence(this.figure, name), state.filter, i === 0),
     );
     if (!rows || !cols) return undefined;
-    return { overview, rows, cols, dark: this.host.scheme.dark, contrast: state.contrast };
+    const { length } = findSequence(this.figure, stack.cols).tokens;
+    const [faded, hidden] = (["fade", "leave_out"] as const).map((how) =>
+      sinkOf(this.figure, state, how).map((token) => partOf(token, length)),
+    ) as [number[], number[]];
+    return { overview, rows, cols, dark: this.host.scheme.dark, contrast: state.contrast, faded, hidden };
   }
 
   private point(cell: Cell | null): void {

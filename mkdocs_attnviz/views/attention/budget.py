@@ -93,7 +93,7 @@ class _Budget:
             room -= sum(self._extras().values())
             self._fit(rest, room)
             if first.missing or rest.missing:
-                self._fit(rest, room - self._add_overviews(room / 2))
+                self._fit(rest, room - self._add_overviews(self.room / 2))
         without += [name for name in extras if name not in self._extras()]
         told = words(self.size, first, rest, without)
         for group in (first, rest):
@@ -135,9 +135,9 @@ class _Budget:
                 named[stack, layer] |= set(offered(layers[layer], options.include_heads))
         for claim in self.block.expect or ():
             chosen = claim.strongest or claim
-            layer = selection.layer if chosen.layer is None else chosen.layer
-            if chosen.head is not None and isinstance(layer, int):
-                named.setdefault((chosen.stack or stack, layer), set()).add(chosen.head)
+            number = selection.layer if chosen.layer is None else chosen.layer
+            if chosen.head is not None and isinstance(number, int):
+                named.setdefault((chosen.stack or stack, number), set()).add(chosen.head)
         for part in (self.block.state or "").split("&"):
             name, _, value = part.partition("=")
             numbers = value.split(",")
@@ -155,7 +155,7 @@ class _Budget:
         return [layer for stack in self.data["stacks"].values() for layer in stack["layers"]]
 
     def _extras_of(self, layer: LayerSource) -> dict[str, Any]:
-        return {name: layer[name] for name in ("values", "rollout") if name in layer}  # type: ignore[literal-required]
+        return {name: layer[name] for name in ("values", "rollout") if name in layer}
 
     def _extras(self) -> dict[str, int]:
         """Return the bytes of the norms of values and of rollouts, by their names."""

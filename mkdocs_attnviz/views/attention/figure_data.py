@@ -11,6 +11,7 @@ from mkdocs_attnviz.views.figure_data import Blob, TextFigure
 Filter = Literal["all", "aa", "ab", "ba", "bb"]
 AcrossLayers = Literal["mean", "max", "rollout"] | None
 AcrossHeads = Literal["mean", "max"] | None
+Sink = Literal["show", "fade", "leave_out"]
 
 
 class Preview(Blob):
@@ -72,6 +73,8 @@ class Stack(TypedDict):
     causal: NotRequired[bool]
     """True if no token can attend to a later one."""
     layers: list[LayerSource]
+    sink: NotRequired[list[int]]
+    """The columns that are attention sinks; in views that can leave them out."""
     overview: NotRequired[Blob]
     """The largest weights of every head on a coarse grid."""
     patterns: NotRequired[Blob]
@@ -100,6 +103,7 @@ class FirstState(TypedDict):
     merge_words: NotRequired[bool]
     special_tokens: NotRequired[bool]
     """Shown, or left out."""
+    sink: NotRequired[Sink]
     contrast: NotRequired[float]
     min_weight: NotRequired[float | None]
     """The least weight that is drawn. Of this and `mass` at most one is set."""

@@ -11,11 +11,12 @@ from pydantic import ConfigDict, model_validator
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.block.fields import Options as BlockOptions
 from mkdocs_attnviz.block.problem import WrongValue
-from mkdocs_attnviz.block.values import Flag, Index, Indices, key, listed
+from mkdocs_attnviz.block.values import Flag, Index, Indices, Texts, key, listed
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import TENSORS
 from mkdocs_attnviz.models.inputs import word_boundaries
-from mkdocs_attnviz.views.attention.figure_data import AttentionFigure, Filter, FirstState, LayerSource
+from mkdocs_attnviz.views.attention.figure_data import AttentionFigure, Filter, FirstState, LayerSource, Sink, Stack
+from mkdocs_attnviz.views.attention.sinks import sink_columns
 from mkdocs_attnviz.views.figure_data import TokenSequence
 
 ONE_OF_TWO = {"head": "heads", "min_weight": "mass"}
@@ -51,6 +52,12 @@ class AttentionOptions(BlockOptions):
         "all, aa, ab, ba or bb",
         "For a sentence pair: which part is shown at first; `ab` is sentence A attending to sentence B.",
         default="all",
+    )
+    sink_tokens: Texts | None = key(
+        "a token or a list of tokens: their texts, or their numbers",
+        "The tokens that are the attention sink. Default: a learned sink; the first token of a causal model; of other "
+        "models the special tokens, such as [CLS] and [SEP].",
+        default=None,
     )
     prettify_tokens: Flag = key(
         "true or false",
@@ -114,6 +121,12 @@ class WeightOptions(AttentionOptions):
         default=False,
     )
     special_tokens: Flag = key("true or false", "Show special tokens such as [CLS].", default=True)
+    sink: Sink = key(
+        "show, fade or leave_out",
+        "The attention sink (`sink_tokens`) as any token, drawn faintly, or left out, with the rest of each token's "
+        "attention renormalised to 1.",
+        default="show",
+    )
     contrast: float = key(
         "a number from 0.25 to 4", "Above 1, weak weights are paler; below, stronger.", default=1.0, ge=0.25, le=4
     )
@@ -139,7 +152,7 @@ INITIAL = ("filter", *(name for name in WeightOptions.model_fields if name not i
 """The options that the initial state of the figure takes over unchanged."""
 WEIGHTS_STATE = (
     "stack", "layer", "heads", "filter", "across_layers", "across_heads", "value_weighted", "merge_words",
-    "special_tokens", "contrast", "min_weight", "mass",
+    "special_tokens", "sink", "contrast", "min_weight", "mass",
 )  # fmt: skip
 """The parts of the state in all views with `WeightOptions`."""
 
@@ -154,6 +167,13 @@ class Selection:
     stack: str
     layer: int
     heads: list[int]
+    sinks: Mapping[str, list[int]]
+    """The positions of each stack's sink tokens among its columns."""
+
+    @property
+    def sink(self) -> Sink:
+        """The way in which the figure shows the sink at first."""
+        return self.options.sink if isinstance(self.options, WeightOptions) and self.sinks[self.stack] else "show"
 
 
 def select(block: Block, options: AttentionOptions, entry: Entry) -> Selection:
@@ -169,7 +189,8 @@ def select(block: Block, options: AttentionOptions, entry: Entry) -> Selection:
         numbers = list(stacks[stack]) if options.include_layers is None else _numbers(entry, stack)
         raise block.wrong("layer", _no_layer(block, layer, numbers))
     heads = _heads(block, options, stacks[stack][layer], max(max(heads.values()) for heads in stacks.values()))
-    selection = Selection(options, stacks, stack, layer, heads)
+    sinks = {name: sink_columns(block, options.sink_tokens, entry, name) for name in entry.meta["stacks"]}
+    selection = Selection(options, stacks, stack, layer, heads, sinks)
     _check(block, options, entry, selection)
     return selection
 
@@ -267,6 +288,8 @@ def _check(block: Block, options: AttentionOptions, entry: Entry, selection: Sel
         raise block.wrong("filter", f"`filter` is {options.filter!r}, but there is no pair of sentences to filter.")
     if not isinstance(options, WeightOptions):
         return
+    if selection.sink == "leave_out" and len(selection.sinks[selection.stack]) == len(sides[1]["tokens"]):
+        raise block.wrong("sink", "`sink` is leave_out, but there are no other tokens to show.")
     if options.across_layers == "rollout" and not layers[selection.layer].get("rollout"):
         message = "`across_layers` is 'rollout', which needs attention of a sequence to itself."
         raise block.wrong("across_layers", message)
@@ -299,21 +322,28 @@ def data(
         "include_heads": options.include_heads,
         **initial,
     }
+    stacks = {name: _stack_data(name, entry, selection, parts) for name in selection.stacks}
     return {
         "view": view,
         "theme": block.theme,
         "sequences": {name: sequence(entry, name, pretty=options.prettify_tokens) for name in used},
-        "stacks": {
-            name: {
-                "rows": meta[name]["rows"],
-                "cols": meta[name]["cols"],
-                "causal": meta[name]["causal"],
-                "layers": [_layer(name, layer, parts) for layer in meta[name]["layers"] if layer["layer"] in layers],
-            }
-            for name, layers in selection.stacks.items()
-        },
+        "stacks": stacks,
         "options": cast(FirstState, shown),
     }
+
+
+def _stack_data(name: str, entry: Entry, selection: Selection, parts: Sequence[str]) -> Stack:
+    """Return the data of one stack."""
+    meta, shown = entry.meta["stacks"][name], selection.stacks[name]
+    stack: Stack = {
+        "rows": meta["rows"],
+        "cols": meta["cols"],
+        "causal": meta["causal"],
+        "layers": [_layer(name, layer, parts) for layer in meta["layers"] if layer["layer"] in shown],
+    }
+    if isinstance(selection.options, WeightOptions):
+        stack["sink"] = selection.sinks[name]
+    return stack
 
 
 def _layer(stack: str, layer: Mapping[str, Any], parts: Sequence[str]) -> LayerSource:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.cache.entry_schema import inflated
+from mkdocs_attnviz.views.attention.figure_data import Sink
+from mkdocs_attnviz.views.attention.sinks import FADED
 
 SIDE = 24
 """The largest number of cells on a side of a grid, as in `models/encoding.py`."""
@@ -49,6 +51,24 @@ class Overview:
         size = self.rows * self.cols
         grids = (self._bytes[self._start[n] : self._start[n] + heads * size] for n, heads in layers.items())
         return zlib.compress(b"".join(grids), 6)
+
+
+def with_sink(grid: Grid, sinks: Collection[int], tokens: int, how: Sink) -> Grid:
+    """Return a grid over `tokens` columns with the parts that have a sink faded or left out, as in
+    `charts/thumbnails.ts`.
+
+    A grid has the largest weights of several tokens, so it cannot be renormalised row by row. It is scaled to the
+    largest weight that is left.
+    """
+    if how == "show" or not grid:
+        return grid
+    parts = len(grid[0])
+    hidden = {((at + 1) * parts - 1) // tokens for at in sinks}
+    if how == "fade":
+        return [bytes(round(FADED * n) if at in hidden else n for at, n in enumerate(row)) for row in grid]
+    kept = [bytes(0 if at in hidden else n for at, n in enumerate(row)) for row in grid]
+    most = max(map(max, kept)) or 1
+    return [bytes(round(LEVELS * level / most) for level in row) for row in kept]
 
 
 def coarser(grid: Grid, parts: int) -> Grid:

@@ -19,11 +19,14 @@ STACKS = {
     "cross": "Cross attention",
 }
 """The name of each stack's attention in a sentence."""
+MOST_NAMES = 4
+"""The largest number of sink tokens that a sentence names."""
 
 
 def sentence(block: Block, entry: Entry, selection: Selection, window: Window) -> str:
     """Return a sentence with stack, layer, heads, number of tokens, and the strongest weights."""
-    return f"{_what(block, selection)}, {_length(entry, selection)}.{_strongest(entry, selection, window)}"
+    how = sink_words(entry, selection)
+    return f"{_what(block, selection)}{how}, {_length(entry, selection)}.{_strongest(entry, selection, window)}"
 
 
 def _what(block: Block, selection: Selection) -> str:
@@ -39,6 +42,17 @@ def _what(block: Block, selection: Selection) -> str:
             layer = f"{options.across_layers} over {len(selection.stacks[selection.stack])} layers"
         heads += ", weighted by what is passed on" if options.value_weighted else ""
     return f"{STACKS[selection.stack]} of {block.model or block.tensors}, {layer}, {heads}"
+
+
+def sink_words(entry: Entry, selection: Selection, rest: str = "the rest renormalised") -> str:
+    """Return the part of the sentence that says how the sink is shown; empty if it is shown as any token. `rest` says
+    what happens to the other weights if it is left out."""
+    if selection.sink == "show":
+        return ""
+    cols = entry.meta["sequences"][entry.meta["stacks"][selection.stack]["cols"]]
+    names = dict.fromkeys(f"“{called(cols['pretty'][at])}”" for at in selection.sinks[selection.stack])
+    sink = f"the sink {' and '.join([*names][:MOST_NAMES])}"
+    return f", {sink} faded" if selection.sink == "fade" else f", without {sink}, {rest}"
 
 
 def _length(entry: Entry, selection: Selection) -> str:
@@ -64,7 +78,7 @@ def is_plain(options: AttentionOptions) -> bool:
     if not isinstance(options, WeightOptions):
         return True
     changed = options.across_layers or options.across_heads or options.value_weighted or options.merge_words
-    return not changed and options.special_tokens and options.filter == "all"
+    return not changed and options.special_tokens and options.filter == "all" and options.sink != "leave_out"
 
 
 def rows_without_choice(
@@ -94,7 +108,9 @@ def _strongest_of_layer(entry: Entry, selection: Selection, layer: Layer | None)
     options = selection.options
     stack = entry.meta["stacks"][selection.stack]
     rows, cols = (sequence(entry, stack[side], pretty=options.prettify_tokens) for side in ("rows", "cols"))
-    layer = layer or layer_of(entry, selection.stack, selection.layer)
+    layer = layer or layer_of(
+        entry, selection.stack, selection.layer, selection.stacks[selection.stack][selection.layer]
+    )
 
     tokens = ([[position] for position in range(len(side["tokens"]))] for side in (rows, cols))
     forced = rows_without_choice(entry, selection.stack, *tokens)

@@ -12,10 +12,10 @@ from mkdocs_attnviz.models.reduction import GROUPS
 from mkdocs_attnviz.views.attention.stored_layer import WHOLE, HeadsOfLayer, Way
 
 WITHOUT = {
-    "values": "It cannot weigh by values; `value_weighted: true` in the block ships what that needs.",
-    "rollout": "It has no rollout; `across_layers: rollout` in the block ships it.",
-    "other neurons": "It has queries and keys of the first layer alone; `layer` in the block chooses another one.",
-    "neurons": "It has no queries and keys; `size` in the block ships them.",
+    "values": "It cannot weigh by values; “value_weighted: true” in the block ships what that needs.",
+    "rollout": "It has no rollout; “across_layers: rollout” in the block ships it.",
+    "other neurons": "It has queries and keys of the first layer alone; the block's key layer chooses another one.",
+    "neurons": "It has no queries and keys; the block's key size ships them.",
 }
 """The sentences about further data of layers that are left out."""
 
@@ -40,7 +40,10 @@ class Group:
 def words(size: int, first: Group, rest: Group, without: Sequence[str]) -> str:
     """Return the sentences about the heads that are shown first or named, about the others, and about the data that are
     left out; each begins with a space."""
-    told = [_told(first, _where(first.heads)), _told(rest, "all other heads" if first.heads else "all heads")]
+    other = "all other heads" if first.heads else "all heads"
+    if rest.missing:
+        other = f"other heads of layers {listed({each.layer.number for each in rest.heads})}"
+    told = [_told(first, _where(first.heads)), _told(rest, other)]
     held = "; ".join(filter(None, told)) or "no head"
     sentences = [f" To keep to {byte_sizes.shown(size)}, the page has {held}."]
     missing = [*first.missing, *rest.missing]
@@ -49,7 +52,7 @@ def words(size: int, first: Group, rest: Group, without: Sequence[str]) -> str:
         plural = "s" if len(missing) > 1 else ""
         sentences.append(f"Of layer{plural} {numbers} it has the overview alone.")
     sentences += [WITHOUT[name] for name in without]
-    sentences.append("`layer` and `heads` in the block ship heads whole; `size` ships more.")
+    sentences.append("The block's keys layer and heads ship heads whole; size ships more.")
     return " ".join(sentences)
 
 

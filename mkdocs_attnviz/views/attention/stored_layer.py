@@ -38,7 +38,7 @@ class StoredLayer:
         self.kept: Sequence[float] = meta.get("kept") or [1.0] * self.heads
         """The share of each head's weight that the entry has."""
         self.strongest: Sequence[Sequence[float]] = meta.get("strongest") or []
-        """For each number of groups, the share of each head's weight that they have."""
+        """The share of each head's weight that the groups have, for each number of first groups."""
 
     @property
     def is_dense(self) -> bool:

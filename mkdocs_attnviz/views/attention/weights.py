@@ -38,14 +38,10 @@ class Layer:
         size = LARGEST_LAYER if heads is None else heads * rows * cols
         self._steps = inflated(blob, size, most=heads is None)
 
-    def of(self, head: int) -> tuple[bytes, int]:
-        """Return stored bytes, and where those of a head begin in them."""
-        return self._steps, head * self.rows * self.cols
-
     def steps(self, head: int) -> bytes:
         """Return the stored bytes of one head, of shape (cols, rows)."""
-        steps, start = self.of(head)
-        return steps[start : start + self.rows * self.cols]
+        size = self.rows * self.cols
+        return self._steps[head * size : (head + 1) * size]
 
     def strongest(
         self, heads: Sequence[int], without_rows: Collection[int] = (), without_cols: Collection[int] = ()
@@ -67,27 +63,24 @@ class Layer:
 
     def row(self, head: int, row: int) -> list[float]:
         """Return all weights of a token, of shape (cols,)."""
-        steps, start = self.of(head)
-        return list(map(WEIGHT.__getitem__, steps[start + row : start + self.rows * self.cols : self.rows]))
+        start = head * self.rows * self.cols + row
+        return list(map(WEIGHT.__getitem__, self._steps[start : start + self.rows * self.cols : self.rows]))
 
     def step(self, head: int, row: int, col: int) -> int:
         """Return the stored byte of one weight."""
-        steps, start = self.of(head)
-        return steps[start + col * self.rows + row]
+        return self._steps[(head * self.cols + col) * self.rows + row]
 
     def diagonal(self, head: int, offset: int) -> bytes:
         """Return the stored bytes from each token to the token `offset` positions later, where both exist."""
         first = max(0, -offset)
         count = max(0, min(self.rows - first, self.cols - first - offset))
-        steps, start = self.of(head)
-        start += (first + offset) * self.rows + first
-        return steps[start : start + count * (self.rows + 1) : self.rows + 1]
+        start = (head * self.cols + first + offset) * self.rows + first
+        return self._steps[start : start + count * (self.rows + 1) : self.rows + 1]
 
     def column(self, head: int, col: int) -> bytes:
         """Return the stored bytes from every token to one token, of shape (rows,)."""
-        steps, start = self.of(head)
-        start += col * self.rows
-        return steps[start : start + self.rows]
+        start = (head * self.cols + col) * self.rows
+        return self._steps[start : start + self.rows]
 
     def beginning(self, head: int, tokens: int) -> bytes:
         """Return the bytes of weights from or to one of the first `tokens` tokens: first all of the first columns, then
@@ -120,12 +113,32 @@ class StrongestLayer(Layer):
         self._groups = [
             (size, inflated(group, 3 * heads * rows * size)) for size, group in zip(sizes, groups, strict=True)
         ]
-        self._head: tuple[int, bytes] = (-1, b"")
+        self._head = -1
+        """The head that is in `_steps`: one at a time."""
 
-    def of(self, head: int) -> tuple[bytes, int]:
-        if self._head[0] != head:
-            self._head = head, self._placed(head)
-        return self._head[1], 0
+    def _turn_to(self, head: int) -> None:
+        if self._head != head:
+            self._head, self._steps = head, self._placed(head)
+
+    def steps(self, head: int) -> bytes:
+        self._turn_to(head)
+        return super().steps(0)
+
+    def row(self, head: int, row: int) -> list[float]:
+        self._turn_to(head)
+        return super().row(0, row)
+
+    def step(self, head: int, row: int, col: int) -> int:
+        self._turn_to(head)
+        return super().step(0, row, col)
+
+    def diagonal(self, head: int, offset: int) -> bytes:
+        self._turn_to(head)
+        return super().diagonal(0, offset)
+
+    def column(self, head: int, col: int) -> bytes:
+        self._turn_to(head)
+        return super().column(0, col)
 
     def _placed(self, head: int) -> bytes:
         """Return the bytes of a head, of shape (cols, rows).
@@ -147,16 +160,14 @@ class StrongestLayer(Layer):
         return bytes(steps)
 
 
-def layer_of(entry: Entry, stack: str, number: int) -> Layer:
-    """Return the weights of a layer as an entry has them.
+def layer_of(entry: Entry, stack: str, number: int, heads: int) -> Layer:
+    """Return the weights of a layer of so many heads as an entry has them.
 
     Raises:
         ValueError: if a blob has another size.
     """
-    meta = entry.meta["stacks"][stack]
-    rows, cols = (len(entry.meta["sequences"][meta[side]]["tokens"]) for side in ("rows", "cols"))
-    heads = next(layer["heads"] for layer in meta["layers"] if layer["layer"] == number)
-    name = f"{stack}/{number}"
+    meta, sequences, name = entry.meta["stacks"][stack], entry.meta["sequences"], f"{stack}/{number}"
+    rows, cols = len(sequences[meta["rows"]]["tokens"]), len(sequences[meta["cols"]]["tokens"])
     if name in entry.blobs:
         return Layer(entry.blobs[name], rows, cols, heads)
     return StrongestLayer(groups_of(entry, name), rows, cols, heads)

@@ -1,7 +1,8 @@
 """The first tokens of a figure and the weights between them, after all options of the block; static pictures show them.
 
-The steps have the same order as in the browser (`frontend/src/attention/weight-pipeline.ts`): value weighting, merging
-word pieces, hiding special tokens, combining layers, combining heads, and the filter for sentence pairs.
+The steps have the same order as in the browser (`frontend/src/attention/weight-pipeline.ts`): value weighting,
+leaving out the sink, merging word pieces, hiding special tokens, combining layers, combining heads, and the filter for
+sentence pairs.
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ class Window:
     """The weights of each of `heads`, row by row: bytes as an entry stores them, or numbers if weights are combined."""
     layer: Layer | None = None
     """The layer of the weights, if they are those of one layer as the entry stores them."""
+    faded: frozenset[int] = frozenset()
+    """The columns that are drawn faintly."""
 
     @cached_property
     def weights(self) -> list[Rows]:
@@ -84,43 +87,48 @@ def window(block: Block, entry: Entry, selection: Selection) -> Window:
     """
     options = selection.options
     stack = entry.meta["stacks"][selection.stack]
+    sink = selection.sinks[selection.stack] if selection.sink != "show" else []
+    without = sink if selection.sink == "leave_out" else []
     rows = side(sequence(entry, stack["rows"], pretty=options.prettify_tokens), options, options.filter[0])
-    cols = side(sequence(entry, stack["cols"], pretty=options.prettify_tokens), options, options.filter[-1])
+    cols = side(sequence(entry, stack["cols"], pretty=options.prettify_tokens), options, options.filter[-1], without)
+    faded = frozenset(n for n, group in enumerate(cols.groups) if not {*group}.isdisjoint(sink))
     if not rows.groups or not cols.groups:
         raise block.wrong("special_tokens", "`special_tokens` is false, but there are no other tokens to show.")
     chosen = selection.heads
     across_layers = options.across_layers if isinstance(options, WeightOptions) else None
     if across_layers == "rollout":
-        layer = _Reader(entry, selection, selection.layer, "/rollout", weighted=False)
-        return Window(rows, cols, [None], [layer.window(0, rows, cols)])
+        layer = _Reader(entry, selection, selection.layer, "/rollout", without, weighted=False)
+        return Window(rows, cols, [None], [layer.window(0, rows, cols)], faded=faded)
     weighted = isinstance(options, WeightOptions) and options.value_weighted
     across_heads = options.across_heads if isinstance(options, WeightOptions) else None
-    if rows.is_plain and cols.is_plain and not weighted and across_layers is None and across_heads is None:
+    changed = weighted or without or across_layers is not None or across_heads is not None
+    if rows.is_plain and cols.is_plain and not changed:
         layer = _Reader(entry, selection, selection.layer, "", weighted=False)
         steps = b"".join(layer.steps(head, rows, cols) for head in chosen)
-        return Window(rows, cols, list(chosen), steps, layer.layer)
+        return Window(rows, cols, list(chosen), steps, layer.layer, faded)
     numbers = [selection.layer] if across_layers is None else list(selection.stacks[selection.stack])
     layers: list[list[Rows]] = [[] for _ in chosen]
     for number in numbers:  # one at a time: a layer may be large
-        reader = _Reader(entry, selection, number, "", weighted=weighted)
+        reader = _Reader(entry, selection, number, "", without, weighted=weighted)
         for head, seen in zip(chosen, layers, strict=True):
             if head < reader.heads:
                 seen.append(reader.window(head, rows, cols))
     weights = [_combined(seen, across_layers) for seen in layers]
     if across_heads is not None:
-        return Window(rows, cols, [None], [_combined(weights, across_heads)])
-    return Window(rows, cols, list(chosen), weights)
+        return Window(rows, cols, [None], [_combined(weights, across_heads)], faded=faded)
+    return Window(rows, cols, list(chosen), weights, faded=faded)
 
 
-def side(shown: Mapping[str, Any], options: AttentionOptions, sentence: str) -> Side:
-    """Return the tokens or words on one side. `sentence` is the first or last letter of the filter: a, b, or a letter
-    of `all`."""
+def side(shown: Mapping[str, Any], options: AttentionOptions, sentence: str, without: Collection[int] = ()) -> Side:
+    """Return the tokens or words on one side, except for the positions in `without`. `sentence` is the first or last
+    letter of the filter: a, b, or a letter of `all`."""
     count = len(shown["tokens"])
     boundary = shown["sentence_b_start"] or 0
     start, end = (0, boundary) if sentence == "a" and options.filter != "all" else (0, count)
     start = boundary if sentence == "b" else start
     merge = isinstance(options, WeightOptions) and options.merge_words
     hidden = set() if not isinstance(options, WeightOptions) or options.special_tokens else set(shown["special"])
+    hidden |= set(without)
     words = shown.get("words") if merge else None
     groups: list[list[int]] = []
     for position in range(start, end):
@@ -149,17 +157,31 @@ def _piece(token: str, number: int) -> str:
 
 
 class _Reader:
-    """The weights of one layer between groups of tokens."""
+    """The weights of one layer between groups of tokens, reweighed if they are value-weighted or leave out columns."""
 
-    def __init__(self, entry: Entry, selection: Selection, number: int, part: str, *, weighted: bool) -> None:
+    def __init__(
+        self,
+        entry: Entry,
+        selection: Selection,
+        number: int,
+        part: str,
+        without: Collection[int] = (),
+        *,
+        weighted: bool,
+    ) -> None:
         stack = entry.meta["stacks"][selection.stack]
         rows, cols = (len(entry.meta["sequences"][stack[side]]["tokens"]) for side in ("rows", "cols"))
         name = f"{selection.stack}/{number}"
         self.heads = 1 if part else selection.stacks[selection.stack][number]
-        self.layer = (
-            Layer(entry.blobs[name + part], rows, rows, 1) if part else layer_of(entry, selection.stack, number)
-        )
-        self._norms = scaled(entry.blobs[f"{name}/values"], self.heads, cols) if weighted else None
+        if part:
+            self.layer = Layer(entry.blobs[name + part], rows, rows, 1)
+        else:
+            self.layer = layer_of(entry, selection.stack, number, self.heads)
+        self._factors = scaled(entry.blobs[f"{name}/values"], self.heads, cols) if weighted else None
+        if without:
+            self._factors = self._factors or [[1.0] * self.layer.cols] * self.heads
+            kept = [float(col not in without) for col in range(self.layer.cols)]
+            self._factors = [[*map(float.__mul__, factors, kept)] for factors in self._factors]
 
     def steps(self, head: int, rows: Side, cols: Side) -> bytes:
         """Return the stored bytes between the first tokens, of shape (rows, cols)."""
@@ -173,8 +195,8 @@ class _Reader:
     def _row(self, head: int, row: int, cols: Side) -> list[float]:
         """Return the weights of one token to the groups of columns."""
         weights = self.layer.row(head, row)
-        if self._norms is not None:
-            passed = [weight * norm for weight, norm in zip(weights, self._norms[head], strict=True)]
+        if self._factors is not None:
+            passed = [weight * factor for weight, factor in zip(weights, self._factors[head], strict=True)]
             total = sum(passed) or 1
             weights = [each / total for each in passed]
         if cols.is_plain:

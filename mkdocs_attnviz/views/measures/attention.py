@@ -17,6 +17,7 @@ from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.views.attention.options import AttentionOptions, WeightOptions
 from mkdocs_attnviz.views.measure import STRONGEST, Answer, Measure, Measured, Other
+from mkdocs_attnviz.views.measures.sinks import SINK, SINK_MEASURE, strongest_sink
 from mkdocs_attnviz.views.measures.stored_weights import SUBJECTS, Kind, Weights
 from mkdocs_attnviz.views.token_places import Place, places
 
@@ -28,7 +29,9 @@ def _kind(options: AttentionOptions, chosen: Selectors, kind: Kind | None) -> Ki
     if chosen.measure in ("weight", "value_weighted", "rollout"):
         return chosen.measure  # type: ignore[return-value]
     if chosen.measure not in (None, "rank"):
-        raise WrongValue("expect", f"`measure` is {chosen.measure!r}; it must be weight, value_weighted or rollout.")
+        raise WrongValue(
+            "expect", f"`measure` is {chosen.measure!r}; it must be weight, value_weighted, rollout or sink."
+        )
     if isinstance(options, WeightOptions) and options.across_layers == "rollout":
         return "rollout"
     return "value_weighted" if isinstance(options, WeightOptions) and options.value_weighted else "weight"
@@ -119,6 +122,8 @@ def _strongest(block: Block, options: AttentionOptions, entry: Entry, chosen: Se
     Raises:
         WrongValue: the claim names neither `from` nor `to`.
     """
+    if chosen.measure == SINK:
+        return strongest_sink(block, options, entry, chosen)
     weights = Weights(block, options, entry, chosen, _kind(options, chosen, None))
     if chosen.from_ is None and chosen.to is None:
         raise WrongValue("expect", "`strongest` names `from` or `to`: what is looked for is the other one.")
@@ -189,7 +194,8 @@ WEIGHT_MEASURE: Measure[Any] = Measure(
 )
 STRONGEST_MEASURE: Measure[Any] = Measure(
     "With `from`, the token that it attends to most; with `to`, the one that attends most to it; with both, the head "
-    "of the layer in which the weight is largest.",
+    "of the layer in which the weight is largest; with `measure: sink`, the head whose sink has the largest share, of "
+    "a `layer` or of all, written as `2·8` for head 8 of layer 2.",
     _strongest,
     takes=("from", "to", *WHERE, "measure"),
     answers=True,
@@ -203,6 +209,7 @@ RANK_MEASURE: Measure[Any] = Measure(
 MEASURES: dict[str, Measure[Any]] = {
     "weight": WEIGHT_MEASURE,
     "rank": RANK_MEASURE,
+    SINK: SINK_MEASURE,
     STRONGEST: STRONGEST_MEASURE,
 }
 """The measures of every view of attention."""

@@ -67,6 +67,7 @@ class Weights:
         self.heads = list(range(1 if kind == "rollout" else self.layers[self.layer]["heads"]))
         self.head = self._head(chosen, shown.heads)
         self.rows, self.cols = (entry.meta["sequences"][self.meta[side]] for side in ("rows", "cols"))
+        self.sinks = shown.sinks[self.stack]
         self._read: dict[int, tuple[Layer, list[list[float]] | None]] = {}
         self._totals: dict[tuple[int, int, int], float] = {}
         """The sum of what each token is passed, by layer, head and row."""
@@ -101,6 +102,12 @@ class Weights:
         value, low, high = (sum(getattr(cell, part) for cell in cells) / count for part in ("value", "low", "high"))
         return Interval(value, low, high)
 
+    def sink_share(self, layer: int, head: int, rows: Sequence[int]) -> Interval:
+        """Return the mean share of their attention that these tokens give to the sink."""
+        cells = [self._cell(layer, head, row, col) for row in rows for col in self.sinks]
+        value, low, high = (sum(getattr(cell, part) for cell in cells) / len(rows) for part in ("value", "low", "high"))
+        return Interval(value, low, high)
+
     def _cell(self, layer: int, head: int, row: int, col: int) -> Interval:
         """Return the weight from one token to another. A rollout has no weight to a sink."""
         weights, norms = self._layer_of(layer)
@@ -127,7 +134,7 @@ class Weights:
                 self._read[layer] = Layer(self.entry.blobs[f"{name}/rollout"], rows, rows, 1), None
             else:
                 norms = scaled(self.entry.blobs[f"{name}/values"], heads, cols) if self.kind != "weight" else None
-                self._read[layer] = layer_of(self.entry, self.stack, layer), norms
+                self._read[layer] = layer_of(self.entry, self.stack, layer, heads), norms
         return self._read[layer]
 
     def everywhere(self) -> Iterator[tuple[int, int, int]]:

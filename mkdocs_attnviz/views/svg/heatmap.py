@@ -6,11 +6,12 @@ import base64
 import struct
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
 from mkdocs_attnviz.views.attention.overview import LEVELS, SIDE, Grid, coarser
+from mkdocs_attnviz.views.attention.sinks import FADED
 from mkdocs_attnviz.views.drawing import Picture
 from mkdocs_attnviz.views.svg.document import HEADS, document, escape, palette, styles
 from mkdocs_attnviz.views.svg.inks import ink_on
@@ -27,16 +28,26 @@ FEW_ROWS = 24
 PIXELS = 300  # pixels on a side of the picture of all heads, so that it takes only a few kB
 
 
-def levels(weights: Sequence[Sequence[float]], contrast: float = 1.0) -> Grid:
+def levels(weights: Sequence[Sequence[float]], contrast: float = 1.0, faded: Collection[int] = ()) -> Grid:
     """Return each weight's level on the scale of the interactive figure (`scaleOf`, `shade` in `charts/heat.ts`)."""
-    most = scale_end(weights)
-    return [bytes(round(LEVELS * min(1.0, weight / most) ** (0.75 * contrast)) for weight in row) for row in weights]
+    most = scale_end(weights, faded)
+    opacity = [FADED if col in faded else 1.0 for col in range(max(map(len, weights), default=0))]
+    return [
+        bytes(
+            round(LEVELS * share * min(1.0, weight / most) ** (0.75 * contrast))
+            for weight, share in zip(row, opacity, strict=True)
+        )
+        for row in weights
+    ]
 
 
-def scale_end(weights: Sequence[Sequence[float]]) -> float:
-    """Return the weight of full colour: the largest, or among many rows the ninth decile of the rows' largest
-    weights."""
-    largest = sorted(max(row, default=0.0) for row in weights)
+def scale_end(weights: Sequence[Sequence[float]], faded: Collection[int] = ()) -> float:
+    """Return the weight of full colour: the largest, or among many rows the ninth decile of the rows' largest weights.
+
+    Faded columns do not count, so that the other weights have the whole scale.
+    """
+    shown = ([weight for col, weight in enumerate(row) if col not in faded] for row in weights)
+    largest = sorted(max(row, default=0.0) for row in shown)
     most = largest[int(0.9 * (len(largest) - 1))] if len(largest) > FEW_ROWS else 0.0
     return most or max(largest, default=0.0) or 1.0
 

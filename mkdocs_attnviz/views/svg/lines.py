@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain, compress
 from typing import Any
 
+from mkdocs_attnviz.views.attention.sinks import FADED
 from mkdocs_attnviz.views.attention.weights import WEIGHT
 from mkdocs_attnviz.views.attention.window import TOKENS, Side, Window
 from mkdocs_attnviz.views.drawing import Picture
@@ -27,7 +28,7 @@ WEAKEST = 0.002
 def picture(window: Window, theme: str) -> Picture:
     """Return a picture of the tokens and the lines between them."""
     height = max(len(window.rows.texts), len(window.cols.texts)) * ROW
-    body = [*_strokes(_strongest(window), len(window.heads))]
+    body = [*_strokes(_strongest(window), len(window.heads), window.faded)]
     body += _column(window.rows, LEFT - 8, ' text-anchor="end"')
     body += _column(window.cols, RIGHT + 8, "")
     used = sorted({_colour(head) for head in window.heads})
@@ -84,15 +85,15 @@ def _colour(head: int | None) -> str:
     return "m" if head is None or head < 0 else str(head % HEADS)
 
 
-def _strokes(lines: list[tuple[float, int, int, int]], active: int) -> Iterator[str]:
+def _strokes(lines: list[tuple[float, int, int, int]], active: int, faded: Collection[int]) -> Iterator[str]:
     """Yield one SVG path for all lines of the same head and opacity, so that a line takes only a dozen bytes."""
-    paths: dict[tuple[int, int], list[str]] = defaultdict(list)
+    paths: dict[tuple[int, float], list[str]] = defaultdict(list)
     for value, head, row, col in lines:
         tenth = round(10 * opacity(value, active))
         if tenth:
-            paths[head, tenth].append(_curve(row, col))
-    for (head, tenth), path in sorted(paths.items()):
-        yield f'<path class="h{_colour(head)}" opacity="{tenth / 10:g}" d="{"".join(path)}"/>'
+            paths[head, tenth * (FADED if col in faded else 1)].append(_curve(row, col))
+    for (head, tenths), path in sorted(paths.items()):
+        yield f'<path class="h{_colour(head)}" opacity="{tenths / 10:g}" d="{"".join(path)}"/>'
 
 
 @lru_cache(maxsize=TOKENS**2)

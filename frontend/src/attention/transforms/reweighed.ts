@@ -2,18 +2,19 @@ import type { Scaled } from "../../lib/packed.js";
 import { Layer } from "../weights.js";
 
 /**
- * Weights times the norm of what each token's value adds through the head, rows summing to one: a token that is looked at
- * but says little counts little (Kobayashi et al. 2020, "Attention is Not Only a Weight"). Norms: (heads, cols).
+ * Weights times the norm of what each token's value adds through the head: a token that is looked at but says little
+ * counts little (Kobayashi et al. 2020, "Attention is Not Only a Weight"). Norms: (heads, cols); none if null. Columns
+ * of the sink that is to be left out count nothing. Rows sum to one.
  */
-export function valueWeighted(layer: Layer, norms: Scaled): Layer {
+export function reweighed(layer: Layer, norms: Scaled | null, without: number[]): Layer {
   const { heads, cols, rows } = layer;
   const weighted = Float32Array.from(layer.floats());
   for (let head = 0; head < heads; head++) {
     const sums = new Float64Array(rows);
-    const norm = norms.row(head);
+    const norm = norms?.row(head);
     for (let col = 0; col < cols; col++)
       for (let row = 0, at = layer.at(head, 0, col); row < rows; row++, at++) {
-        weighted[at] = (weighted[at] as number) * (norm[col] as number);
+        weighted[at] = without.includes(col) ? 0 : (weighted[at] as number) * (norm?.[col] ?? 1);
         sums[row] = (sums[row] as number) + (weighted[at] as number);
       }
     for (let col = 0; col < cols; col++)
