@@ -1,6 +1,7 @@
 """The tests' browsers: Firefox and WebKit for a look at each view, else Chromium: the system's or Playwright's own.
 
-Run as a script, it installs what is missing.
+Chromium's headless shell is preferred: the same engine without the windows and menus of the desktop's browser, which
+cost twice as much to open as a page of ours. Run as a script, this module installs what is missing.
 """
 
 from __future__ import annotations
@@ -20,12 +21,19 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PACKAGES = ["chromium", "firefox-esr", "webkit2gtk-driver", "xvfb", "fonts-noto-core"]
+PACKAGES = ["chromium-headless-shell", "firefox-esr", "webkit2gtk-driver", "xvfb", "fonts-noto-core"]
 """Debian's packages of the browsers and of what they need."""
 
 
+def shell() -> str | None:
+    """Return the path of an installed headless shell."""
+    return shutil.which("chromium-headless-shell") or shutil.which("chrome-headless-shell")
+
+
 def system() -> str | None:
-    """Path of an installed Chromium or Chrome."""
+    """Return the path of an installed headless shell, Chromium or Chrome."""
+    if path := shell():
+        return path
     for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"):
         if path := shutil.which(name):
             return path
@@ -54,12 +62,13 @@ def launch(playwright):
 
 
 def install() -> None:
-    missing = None in (system(), firefox(), webkit())
+    missing = None in (shell(), firefox(), webkit())
     if missing and shutil.which("apt-get") and os.geteuid() == 0:
         environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-        for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", *PACKAGES]):
-            if subprocess.run(command, env=environment, stdout=subprocess.DEVNULL).returncode:
-                break
+        for command in (["update"], *(["install", "-y", package] for package in PACKAGES)):  # one may be lacking
+            subprocess.run(["apt-get", "-qq", *command], env=environment, stdout=subprocess.DEVNULL)
+        if not system():
+            subprocess.run(["apt-get", "-qq", "install", "-y", "chromium"], env=environment, stdout=subprocess.DEVNULL)
     if not system():
         subprocess.run([sys.executable, "-m", "playwright", "install", "chromium"], check=True)
 

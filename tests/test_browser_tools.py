@@ -189,7 +189,7 @@ def test_special_tokens_left_out(page):
 
 
 def test_the_sink_left_out_or_faded(page):
-    """In BERT its special tokens: what is left of each row sums to one. Menu, note, legend, table and file say so."""
+    """The sink of BERT is its special tokens; the rest of each row sums to one. Menu, note, table and file say so."""
     change(page, heads=[1])
     weights = stored(page)
     names = tokens(page, "right")
