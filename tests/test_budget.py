@@ -11,19 +11,21 @@ from conftest import draw_all
 from playwright.sync_api import Error, expect
 
 from mkdocs_attnviz import byte_sizes, pipeline
+from mkdocs_attnviz.block.defaults import ENTRY_SIZE
 from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.block.source import Source
+from mkdocs_attnviz.cache.entry_schema import fault
 from mkdocs_attnviz.cache.folder import Cache
 from mkdocs_attnviz.figure import AssetFolder, placeholder
-from mkdocs_attnviz.models.captures import own_arrays
+from mkdocs_attnviz.models import entry_budget
 from mkdocs_attnviz.models.captures.own_arrays import LayerTensors, TokenRow, entry
 from mkdocs_attnviz.models.encoding import quantised
-from mkdocs_attnviz.models.reduction import AFTER, FRACTIONS, GROUPS, LADDER, kept, largest_error
+from mkdocs_attnviz.models.reduction import AFTER, FRACTIONS, GROUPS, LADDER, Reduction, kept, largest_error
 from mkdocs_attnviz.models.strongest import strongest_groups
 from mkdocs_attnviz.pipeline import Pipeline, Plan
 from mkdocs_attnviz.settings import Settings, SettingsError
 from mkdocs_attnviz.views import block_of
-from mkdocs_attnviz.views.attention.weights import StrongestLayer
+from mkdocs_attnviz.views.attention.weights import StrongestLayer, layer_of
 
 LOG = logging.getLogger("test")
 
@@ -39,13 +41,13 @@ def random_weights(layers=2, heads=4, tokens=64, causal=False):
 
 
 @contextmanager
-def a_build(folder, given, *bodies, settings=None, norms=None):
+def a_build(folder, given, *bodies, settings=None, entry_size=ENTRY_SIZE):
     """Yield a build, and the plans of blocks whose bodies are these, drawn from one entry of the given weights."""
     (folder / "m").mkdir()
     (folder / "m" / "config.json").write_text("{}")
     tokens = [f"w{n}" for n in range(given.shape[-1])]
-    layers = {n: LayerTensors(layer, None if norms is None else norms[n]) for n, layer in enumerate(given)}
-    made = entry({"self": layers}, {"text": TokenRow(tokens)})
+    layers = {n: LayerTensors(layer) for n, layer in enumerate(given)}
+    made = entry({"self": layers}, {"text": TokenRow(tokens)}, entry_size)
     with Pipeline(settings or Settings(), folder, LOG).build() as build:
         plans = []
         for line, body in enumerate(bodies, 1):
@@ -163,7 +165,7 @@ def test_a_group_that_is_damaged_is_no_picture():
 @pytest.fixture
 def every_entry_is_large(monkeypatch):
     """Entries of tests have their strongest weights, as those of long texts do."""
-    monkeypatch.setattr(own_arrays, "LARGE", 0)
+    monkeypatch.setattr(entry_budget, "LARGE", 0)
 
 
 SIZES = (650, 600, 440, 400, 340, 300, 250, 200, 150, 110)
@@ -248,6 +250,73 @@ def test_sizes_are_read(text, size):
     assert byte_sizes.read(text) == size
 
 
+# ---- what an entry keeps
+
+
+@pytest.mark.parametrize("size", [600_000, 400_000, 200_000, 120_000, 60_000])
+def test_an_entry_keeps_to_its_budget_and_says_what_it_has(every_entry_is_large, size):
+    given = random_weights(6, 8, 128)
+    layers = {n: LayerTensors(layer) for n, layer in enumerate(given)}
+    made = entry({"self": layers}, {"text": TokenRow(["w"] * 128)}, size)
+    assert len(made.to_bytes()) <= size
+    assert fault(made.meta, made.blobs) == ""
+    assert made.meta["reduced"] == size
+    for layer in made.meta["stacks"]["self"]["layers"]:
+        stored = layer_of(made, "self", layer["layer"], 8)
+        for head in (0, 7):
+            steps = np.frombuffer(stored.steps(head), np.uint8).reshape(128, 128).T
+            decoded, weights = np.square(steps / 255.0), given[layer["layer"], head].astype(np.float64)
+            shown = steps > 0
+            exact = layer["reduced"] == "strongest"
+            error = 0.004 if exact else largest_error(Reduction(layer["reduced"]), 128)
+            assert np.abs(decoded - weights)[shown].max() <= error
+            assert layer["kept"][head] == pytest.approx(weights[shown].sum() / 128, abs=0.02)
+
+
+def test_a_smaller_budget_keeps_less(every_entry_is_large):
+    layers = {n: LayerTensors(layer) for n, layer in enumerate(random_weights(6, 8, 128))}
+    entries = [entry({"self": layers}, {"text": TokenRow(["w"] * 128)}, size) for size in (10**7, 5 * 10**5, 10**5)]
+    reduced = [[layer.get("reduced") for layer in each.meta["stacks"]["self"]["layers"]] for each in entries]
+    assert set(reduced[0]) == {None}
+    assert all(isinstance(least, float) for least in reduced[1])
+    assert set(reduced[2]) == {"strongest"}
+    assert "reduced" not in entries[0].meta
+
+
+def test_a_small_entry_is_as_it_always_was():
+    layers = {n: LayerTensors(layer) for n, layer in enumerate(random_weights())}
+    made = entry({"self": layers}, {"text": TokenRow(["w"] * 64)}, 1000)
+    assert {*made.meta} == {"sequences", "stacks"}
+    assert not [name for name in made.blobs if "strongest" in name]
+    keys = {*made.meta["stacks"]["self"]["layers"][0]}
+    assert keys == {"layer", "heads", "values", "rollout"}
+
+
+CLAIM = "layer: 1\nhead: 2\nexpect: [{from: w0, to: w1, at_least: 0.3}, {from: w0, to: w1, at_most: 0.01}]"
+
+
+@pytest.mark.parametrize("view", ["head", "model", "matrix"])
+def test_a_figure_of_a_reduced_entry_says_so_and_its_author_is_told(tmp_path, caplog, every_entry_is_large, view):
+    caplog.set_level(logging.INFO)
+    given = random_weights(6, 8, 128)
+    with a_build(tmp_path, given, f"view: {view}\n{CLAIM}\nsize: unlimited", entry_size=100_000) as (build, plans):
+        (figure,) = draw(build, plans)
+    assert "the 4 strongest weights of each row" in figure.drawing.sentence
+    assert "Its cache entry was reduced to 100 kB (max_entry_size)." in figure.drawing.sentence
+    assert [each.holds for each in figure.claims] == [given[1, 2, 0, 1] >= 0.3, given[1, 2, 0, 1] <= 0.01]
+    told = [record.message for record in caplog.records if "max_entry_size" in record.message]
+    assert len(told) == 1
+    assert told[0].startswith("page.md:1: its cache entry was reduced to 100 kB. To keep all weights, set")
+
+
+def test_a_header_that_lies_about_its_shares_is_found(every_entry_is_large):
+    made = entry({"self": {0: LayerTensors(random_weights(1, 3, 40)[0])}}, {"text": TokenRow(["w"] * 40)}, 1000)
+    (layer,) = made.meta["stacks"]["self"]["layers"]
+    for change in ({"kept": [1.0]}, {"strongest": []}, {"strongest": [[0.5, 0.5]]}, {"reduced": None}):
+        wrong = {**made.meta, "stacks": {"self": made.meta["stacks"]["self"] | {"layers": [layer | change]}}}
+        assert fault(wrong, made.blobs)
+
+
 # ---- what the page shows of it
 
 LAYERS, HEADS, TOKENS = 12, 4, 160
@@ -270,7 +339,7 @@ def drawn(tmp_path_factory, weights):
     """The folder of a page with all figures, and what each of them ships."""
     folder = tmp_path_factory.mktemp("budget")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(own_arrays, "LARGE", 0)
+        patch.setattr(entry_budget, "LARGE", 0)
         bodies = [f"id: {name}\n{body}" for name, body in FIGURES.items()]
         with a_build(folder, weights, *bodies) as (build, plans):
             figures = dict(zip(FIGURES, draw(build, plans), strict=True))

@@ -105,10 +105,11 @@ def overview_blob(layers: Sequence[Steps]) -> bytes:
     The shape is (Σ heads, cols', rows'), one byte per cell, round(15·√p). Cell i of n starts at token ⌊i·tokens/n⌋. The
     cell has the largest weight, not the mean, which would blur the diagonals and columns that heads are known by.
     """
-    return deflated(b"".join(_pooled(steps).tobytes() for steps in layers))
+    return deflated(b"".join(pooled(steps).tobytes() for steps in layers))
 
 
-def _pooled(steps: Steps) -> Steps:
+def pooled(steps: Steps) -> Steps:
+    """Return a layer's part of an overview, before it is compressed."""
     for axis in (1, 2):
         tokens = steps.shape[axis]
         parts = min(tokens, OVERVIEW)
@@ -125,9 +126,14 @@ def rollout(layers: Sequence[Steps]) -> list[Steps]:
     total: Floats | None = None
     rollouts = []
     for steps in layers:
-        rows = steps.shape[2]
-        mean = weights(steps[:, :rows]).mean(axis=0)  # (rows, cols)
-        mixed = mean / np.maximum(mean.sum(axis=1, keepdims=True), 1e-9) / 2 + np.eye(rows, dtype=np.float32) / 2
-        total = mixed if total is None else mixed @ total
+        total = rolled(total, steps)
         rollouts.append(quantised(np.minimum(total, 1)[None]))
     return rollouts
+
+
+def rolled(before: Floats | None, steps: Steps) -> Floats:
+    """Return the rollout up to a layer, (rows, cols), given the one `before` it; None before the first layer."""
+    rows = steps.shape[2]
+    mean = weights(steps[:, :rows]).mean(axis=0)  # (rows, cols)
+    mixed: Floats = mean / np.maximum(mean.sum(axis=1, keepdims=True), 1e-9) / 2 + np.eye(rows, dtype=np.float32) / 2
+    return mixed if before is None else mixed @ before

@@ -19,14 +19,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
+from mkdocs_attnviz.cache.entry_schema import GROUPS as GROUPS
+
 WEIGHT = [(step / 255) ** 2 for step in range(256)]
 """The weight that each stored byte stands for."""
 LARGE = 1 << 22
 """The number of weights of one stack from which an entry has the strongest weights of each row, too."""
 PARTS = 4
 """The number of equal steps below uniform attention in coarse weights."""
-GROUPS = (1, 1, 2, 4, 8)
-"""The number of weights of each row in each group of strongest weights."""
 
 
 @dataclass(frozen=True)

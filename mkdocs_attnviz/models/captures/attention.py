@@ -11,16 +11,16 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import accumulate
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.cache.entry import Entry
-from mkdocs_attnviz.models import encoding
+from mkdocs_attnviz.models import encoding, entry_budget
 from mkdocs_attnviz.models.captures.context import Context
+from mkdocs_attnviz.models.entry_budget import EntryBudget
 from mkdocs_attnviz.models.inputs.examples import collate
 from mkdocs_attnviz.models.inputs.tokens import Example, Tokens
 from mkdocs_attnviz.models.loading.loaded import Loaded
@@ -28,9 +28,8 @@ from mkdocs_attnviz.models.probing.attention_calls import Call
 from mkdocs_attnviz.models.probing.attention_discovery import find_attention_map
 from mkdocs_attnviz.models.probing.attention_map import AttentionMap, Stack, forward
 from mkdocs_attnviz.models.probing.output_projection import Projection, norms
-from mkdocs_attnviz.models.reduction import GROUPS, LARGE
-from mkdocs_attnviz.models.strongest import strongest_groups
 
+T = TypeVar("T")
 _deflaters = ThreadPoolExecutor(os.cpu_count())  # zlib releases the interpreter's lock
 
 
@@ -59,7 +58,14 @@ def capture(context: Context) -> list[Entry]:
     return entries(
         attention_map,
         examples,
-        lambda name, number: _stack(attention_map.stacks[name], examples[number], number, stored),
+        lambda name, number: _stack(
+            attention_map.stacks[name],
+            examples[number],
+            number,
+            stored,
+            EntryBudget(context.entry_size, shapes(attention_map, examples[number])),
+        ),
+        context.entry_size,
     )
 
 
@@ -109,27 +115,57 @@ def quantised(weights: torch.Tensor) -> torch.Tensor:
 
 PendingBlob = Callable[[], bytes]
 """A function that waits for a blob that is being encoded, and returns it."""
-Stacked = tuple[list[dict[str, Any]], dict[str, PendingBlob]]
-"""The layers of a stack in the form of `meta`, and its blobs by the end of their names."""
+PendingBlobs = Callable[[], dict[str, bytes]]
+"""A function that waits for blobs that are being encoded, and returns them by the end of their names."""
+Stacked = tuple[list[dict[str, Any]], list[PendingBlobs]]
+"""The layers of a stack in the form of `meta`, and its blobs."""
 
 
-def start_encoding(encode: Callable[..., bytes], *args: Any) -> PendingBlob:
-    """Start to encode a blob in another thread."""
+def start_encoding(encode: Callable[..., T], *args: Any) -> Callable[[], T]:
+    """Start to encode something in another thread. Return a function that waits for it."""
     return _deflaters.submit(encode, *args).result
 
 
+def _named(end: str, pending: PendingBlob) -> PendingBlobs:
+    return lambda: {end: pending()}
+
+
+def start_layer(meta: dict[str, Any], steps: encoding.Steps, budget: EntryBudget) -> PendingBlobs:
+    """Start to encode the weights of a layer in another thread. Once they are, its `meta` says how."""
+    pending = start_encoding(entry_budget.encode_layer, steps, budget)
+
+    def wait() -> dict[str, bytes]:
+        encoded = pending()
+        meta.update(encoded.meta)
+        return {f"{meta['layer']}{end}": blob for end, blob in encoded.blobs.items()}
+
+    return wait
+
+
+def shapes(attention_map: AttentionMap, example: Example) -> list[tuple[int, int, int]]:
+    """Return the shape of the weights of each layer, (heads, rows, cols)."""
+    return [
+        (layer.heads, len(tokens(example, stack.rows).ids), len(tokens(example, stack.cols).ids))
+        for stack in attention_map.stacks.values()
+        for layer in stack.layers
+    ]
+
+
 def entries(
-    attention_map: AttentionMap, examples: Sequence[Example], stacked: Callable[[str, int], Stacked]
+    attention_map: AttentionMap,
+    examples: Sequence[Example],
+    stacked: Callable[[str, int], Stacked],
+    entry_size: int,
 ) -> list[Entry]:
     """Return an entry for each example; `stacked(stack, number)` makes the stack of the example with that number."""
     stacks = [{name: stacked(name, number) for name in attention_map.stacks} for number in range(len(examples))]
     return [
-        _entry(attention_map, example, stacks_of_example)
+        _entry(attention_map, example, stacks_of_example, entry_size)
         for example, stacks_of_example in zip(examples, stacks, strict=True)
     ]
 
 
-def _entry(attention_map: AttentionMap, example: Example, stacked: dict[str, Stacked]) -> Entry:
+def _entry(attention_map: AttentionMap, example: Example, stacked: dict[str, Stacked], entry_size: int) -> Entry:
     sequences, stacks = example.sequences(), {}
     blobs: dict[str, bytes] = {}
     for name, (layers, blobs_pending) in stacked.items():
@@ -138,8 +174,10 @@ def _entry(attention_map: AttentionMap, example: Example, stacked: dict[str, Sta
         if stack.sink:
             sequences[cols] = _with_sink(sequences[stack.cols])
         stacks[name] = {"rows": stack.rows, "cols": cols, "causal": stack.causal, "layers": layers}
-        blobs |= {f"{name}/{end}": wait() for end, wait in blobs_pending.items()}
-    return Entry({"sequences": sequences, "stacks": stacks}, blobs)
+        for wait in blobs_pending:
+            blobs |= {f"{name}/{end}": blob for end, blob in wait().items()}
+    reduced = entry_budget.reduction_of(stacks, entry_size)
+    return Entry({"sequences": sequences, "stacks": stacks} | reduced, blobs)
 
 
 def _with_sink(sequence: dict[str, Any]) -> dict[str, Any]:
@@ -156,43 +194,26 @@ def tokens(example: Example, sequence: str) -> Tokens:
     return example.text
 
 
-def _stack(stack: Stack, example: Example, number: int, stored: dict[int, StoredCall]) -> Stacked:
+def _stack(stack: Stack, example: Example, number: int, stored: dict[int, StoredCall], budget: EntryBudget) -> Stacked:
     """Start to encode the blobs of one stack of one example."""
     rows, cols = (len(tokens(example, name).ids) for name in (stack.rows, stack.cols))
     steps = [cut(stored[layer.call], number, rows, cols) for layer in stack.layers]
     square = stack.rows == stack.cols
     layers: list[dict[str, Any]] = []
-    blobs: dict[str, PendingBlob] = {}
+    blobs: list[PendingBlobs] = []
     for layer, steps_of_layer in zip(stack.layers, steps, strict=True):
-        blobs[str(layer.layer)] = start_encoding(encoding.weights_blob, steps_of_layer)
         meta: dict[str, Any] = {"layer": layer.layer, "heads": layer.heads}
+        blobs.append(start_layer(meta, steps_of_layer, budget))
         moved = stored[layer.call].norms
         if moved is not None:
             values = np.zeros((layer.heads, cols + stack.sink), np.float32)
             values[:, :cols] = moved[number, :, :cols].numpy()
-            blobs[f"{layer.layer}/values"] = start_encoding(encoding.scaled_blob, values)
+            blobs.append(_named(f"{layer.layer}/values", start_encoding(encoding.scaled_blob, values)))
             meta["values"] = True
-        layers.append(meta | ({"rollout": True} if square else {}))
-    if sum(each.size for each in steps) >= LARGE:
-        for meta, each in zip(layers, steps, strict=True):
-            blobs |= strongest(meta, each)
-    blobs["overview"] = start_encoding(encoding.overview_blob, steps)
-    return layers, blobs | (_rollout(stack, steps) if square else {})
-
-
-def strongest(meta: dict[str, Any], steps: encoding.Steps) -> dict[str, PendingBlob]:
-    """Start to encode the strongest weights of a layer. Once they are, its `meta` says which share they hold."""
-    task = _deflaters.submit(strongest_groups, steps)
-
-    def part(number: int) -> PendingBlob:
-        def wait() -> bytes:
-            groups, meta["strongest"] = task.result()
-            return groups[number]
-
-        return wait
-
-    count = sum(total <= steps.shape[1] for total in accumulate(GROUPS))
-    return {f"{meta['layer']}/strongest/{number}": part(number) for number in range(count)}
+        meta |= {"rollout": True} if square else {}
+        layers.append(meta)
+    blobs.append(_named("overview", start_encoding(encoding.overview_blob, steps)))
+    return layers, [*blobs, *(_rollout(layers, steps, budget) if square else [])]
 
 
 def cut(stored: StoredCall, number: int, rows: int, cols: int) -> encoding.Steps:
@@ -204,11 +225,12 @@ def cut(stored: StoredCall, number: int, rows: int, cols: int) -> encoding.Steps
     return with_sink
 
 
-def _rollout(stack: Stack, steps: list[encoding.Steps]) -> dict[str, PendingBlob]:
+def _rollout(layers: list[dict[str, Any]], steps: list[encoding.Steps], budget: EntryBudget) -> list[PendingBlobs]:
     """Start to encode the rollout. Its layers are one task, since each needs the one before."""
-    every = _deflaters.submit(lambda: [encoding.weights_blob(layer) for layer in encoding.rollout(steps)])
+    room = budget.rollout_room(len(layers)) if budget.is_large else float("inf")
+    every = _deflaters.submit(lambda: [entry_budget.encode_rollout(layer, room) for layer in encoding.rollout(steps)])
 
-    def part(number: int) -> PendingBlob:
-        return lambda: every.result()[number]
+    def part(number: int, layer: int) -> PendingBlobs:
+        return lambda: {f"{layer}/rollout": every.result()[number]}
 
-    return {f"{layer.layer}/rollout": part(number) for number, layer in enumerate(stack.layers)}
+    return [part(number, meta["layer"]) for number, meta in enumerate(layers)]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mkdocs_attnviz.block.defaults import ENTRY_SIZE
 from mkdocs_attnviz.models.inputs.corpus import Corpus
 from mkdocs_attnviz.models.inputs.tokens import Example
 from mkdocs_attnviz.models.loading.loaded import Loaded
@@ -25,3 +26,5 @@ class Context:
     """The model that the block's own is compared with, if the view's options name one (`Options.second`)."""
     corpus: Corpus | None = None
     """The texts, for a capture that reads many of them (`Capture.corpus`) and returns one entry; otherwise None."""
+    entry_size: int = ENTRY_SIZE
+    """The number of bytes that an entry may have."""

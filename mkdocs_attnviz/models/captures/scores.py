@@ -8,7 +8,7 @@ the score itself.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,9 +16,20 @@ import numpy as np
 import torch
 
 from mkdocs_attnviz.cache.entry import Entry
-from mkdocs_attnviz.models import encoding
-from mkdocs_attnviz.models.captures.attention import PendingBlob, Stacked, entries, quantised, start_encoding, tokens
+from mkdocs_attnviz.models import encoding, entry_budget
+from mkdocs_attnviz.models.captures.attention import (
+    PendingBlob,
+    PendingBlobs,
+    Stacked,
+    entries,
+    quantised,
+    shapes,
+    start_encoding,
+    tokens,
+)
 from mkdocs_attnviz.models.captures.context import Context
+from mkdocs_attnviz.models.entry_budget import EncodedLayer as Encoded
+from mkdocs_attnviz.models.entry_budget import EntryBudget
 from mkdocs_attnviz.models.inputs.examples import collate
 from mkdocs_attnviz.models.inputs.tokens import Example
 from mkdocs_attnviz.models.loading.load import Unusable
@@ -66,6 +77,8 @@ class LayerScores:
     """Terms by name, each (heads, rows, cols)."""
 
 
+WEIGHTS = 0.5
+"""The share of an entry's size that is for weights; the rest is for queries, keys and other terms."""
 EncodedLayer = tuple[dict[str, Any], dict[str, bytes]]
 """The `meta` of one layer of one example, and its blobs by the end of their names."""
 
@@ -80,23 +93,33 @@ def capture(context: Context) -> list[Entry]:
     attention_map = find_attention_map(loaded, examples[0])
     wanted = {layer.call: stack for stack in attention_map.stacks.values() for layer in stack.layers}
     layers: dict[int, list[EncodedLayer]] = {}
+    size = context.entry_size
+    budgets = [EntryBudget(int(size * WEIGHTS), shapes(attention_map, example)) for example in examples]
     count = 0
 
     def keep(call: Call) -> None:
         nonlocal count
         if count in wanted:
-            layers[count] = _encode_layer(loaded, call, wanted[count], examples)
+            layers[count] = _encode_layer(loaded, call, wanted[count], examples, budgets)
         count += 1
 
     forward(loaded, collate(loaded, examples), attention_map, keep, operands=True)
-    return entries(attention_map, examples, lambda name, number: _stack(attention_map.stacks[name], number, layers))
+    stacks = attention_map.stacks
+    return entries(attention_map, examples, lambda name, number: _stack(stacks[name], number, layers), size)
 
 
-def _encode_layer(loaded: Loaded, call: Call, stack: Stack, examples: Sequence[Example]) -> list[EncodedLayer]:
+def _encode_layer(
+    loaded: Loaded, call: Call, stack: Stack, examples: Sequence[Example], budgets: Sequence[EntryBudget]
+) -> list[EncodedLayer]:
     """Return the layer's data of each example. The model waits, so only one layer's scores exist at a time."""
     parts = [_part(loaded, call, stack, number, example) for number, example in enumerate(examples)]
-    pending = [(_meta(part, stack), _blobs(part)) for part in parts]
-    return [(meta, {end: made() for end, made in blobs.items()}) for meta, blobs in pending]
+    metas = [_meta(part, stack) for part in parts]
+    pending = [_blobs(part, budget) for part, budget in zip(parts, budgets, strict=True)]
+    encoded = []
+    for meta, (waiting, blobs) in zip(metas, pending, strict=True):
+        layer = waiting()
+        encoded.append((meta | layer.meta, layer.blobs | {end: made() for end, made in blobs.items()}))
+    return encoded
 
 
 def _part(loaded: Loaded, call: Call, stack: Stack, number: int, example: Example) -> LayerScores:
@@ -213,32 +236,33 @@ def _meta(part: LayerScores, stack: Stack) -> dict[str, Any]:
     return {"heads": part.weights.shape[0], "neurons": neurons}
 
 
-def _blobs(part: LayerScores) -> dict[str, PendingBlob]:
+def _blobs(part: LayerScores, budget: EntryBudget) -> tuple[Callable[[], Encoded], dict[str, PendingBlob]]:
+    """Start to encode the weights of a layer, and all other blobs of it."""
     heads = part.weights.shape[0]
     steps = quantised(part.weights.clone()).transpose(1, 2).cpu().numpy()
     masked = part.masked.expand(part.weights.shape).reshape(heads, -1).cpu().numpy()
-    blobs = {"": start_encoding(encoding.weights_blob, steps)}
-    blobs |= {
+    layer = start_encoding(entry_budget.encode_layer, np.ascontiguousarray(steps), budget)
+    blobs = {
         "/q": start_encoding(encoding.scaled_blob, _columns(part.query)),
         "/k": start_encoding(encoding.scaled_blob, _columns(part.key)),
     }
     for place, term in enumerate(part.terms.values()):
         blobs[f"/term/{place}"] = start_encoding(encoding.scaled_blob, term.reshape(heads, -1).cpu().numpy(), masked)
-    return blobs
+    return layer, blobs
 
 
 def _stack(stack: Stack, number: int, layers_by_call: dict[int, list[EncodedLayer]]) -> Stacked:
     layers: list[dict[str, Any]] = []
-    blobs: dict[str, PendingBlob] = {}
+    blobs: list[PendingBlobs] = []
     for layer in stack.layers:
         meta, blobs_of_layer = layers_by_call[layer.call][number]
         layers.append({"layer": layer.layer, **meta})
-        blobs |= {f"{layer.layer}{end}": _finished(blob) for end, blob in blobs_of_layer.items()}
+        blobs.append(_finished({f"{layer.layer}{end}": blob for end, blob in blobs_of_layer.items()}))
     return layers, blobs
 
 
-def _finished(blob: bytes) -> PendingBlob:
-    return lambda: blob
+def _finished(blobs: dict[str, bytes]) -> PendingBlobs:
+    return lambda: blobs
 
 
 def _columns(vectors: torch.Tensor) -> encoding.Floats:

@@ -232,7 +232,9 @@ def capture(shelf: Shelf, job: dict[str, Any]) -> Iterator[Message]:
         facts = recording.made_with(models["model"], models.get("other"))
 
         def run_capture(loaded: Loaded, examples: Sequence[Example], corpus: Corpus | None = None) -> Sequence[Entry]:
-            entries = capture(context(loaded, examples, job["parameters"], models.get("other"), corpus))
+            entries = capture(
+                context(loaded, examples, job["parameters"], models.get("other"), corpus, job["entry_size"])
+            )
             recorded: Sequence[Entry] = recording.with_facts(entries, facts)
             return recorded
 
@@ -360,7 +362,7 @@ def _read(job: dict[str, Any]) -> Iterator[Message]:
         start = time.perf_counter()
         yield {"event": "running", "indices": [index]}, b""
         try:
-            entry = capture_file(Path(job["models"]["model"]["path"]), job["parameters"])
+            entry = capture_file(Path(job["models"]["model"]["path"]), job["parameters"], job["entry_size"])
         except BaseException as error:
             if not costs_a_text(error):
                 raise

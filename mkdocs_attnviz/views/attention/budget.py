@@ -45,11 +45,21 @@ def ship(figure_data: AttentionFigure, block: Block, entry: Entry, selection: Se
     size = FIGURE_SIZE if block.size is None else block.size
     everything = sum(map(len, entry.blobs.values()))  # most entries are small, which is quickly told
     for_data = max(size - PAGE, size / 2)
-    if in_site(everything) <= for_data or in_site(data_size(figure_data, entry)) <= for_data:
+    if "reduced" in entry.meta:
+        _forget_missing(figure_data, entry)
+    elif in_site(everything) <= for_data or in_site(data_size(figure_data, entry)) <= for_data:
         return ""
     told = _Budget(figure_data, block, entry, selection, size, for_data / in_site(1)).spend()
     figure_data["shipped"] = told.strip()
     return told
+
+
+def _forget_missing(figure_data: AttentionFigure, entry: Entry) -> None:
+    """Remove the names of blobs that a reduced entry does not have."""
+    for stack in figure_data["stacks"].values():
+        for layer in stack["layers"]:
+            if layer["blob"] not in entry.blobs:
+                del layer["blob"]
 
 
 def choose(heads: Sequence[HeadsOfLayer], room: float, ways: Sequence[Way]) -> Way | None:
@@ -95,7 +105,7 @@ class _Budget:
             if first.missing or rest.missing:
                 self._fit(rest, room - self._add_overviews(self.room / 2))
         without += [name for name in extras if name not in self._extras()]
-        told = words(self.size, first, rest, without)
+        told = words(self.size, first, rest, without, self.entry.meta.get("reduced"))
         for group in (first, rest):
             self._record(group)
         self._write()

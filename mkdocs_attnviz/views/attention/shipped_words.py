@@ -32,27 +32,37 @@ class Group:
     """The heads that are not shipped."""
 
     @property
+    def is_limited(self) -> bool:
+        """True if less is shipped than the entry has."""
+        return bool(self.missing) or self.way != WHOLE
+
+    @property
     def cost(self) -> int:
         """The number of deflated bytes that are shipped."""
         return sum(each.cost(self.way) for each in self.heads)
 
 
-def words(size: int, first: Group, rest: Group, without: Sequence[str]) -> str:
+def words(size: int, first: Group, rest: Group, without: Sequence[str], entry_size: int | None) -> str:
     """Return the sentences about the heads that are shown first or named, about the others, and about the data that are
-    left out; each begins with a space."""
+    left out, beginning with a space. `entry_size` is the size to which the entry was reduced, or None."""
+    is_limited = first.is_limited or rest.is_limited or bool(without)
     other = "all other heads" if first.heads else "all heads"
     if rest.missing:
         other = f"other heads of layers {listed({each.layer.number for each in rest.heads})}"
     told = [_told(first, _where(first.heads)), _told(rest, other)]
     held = "; ".join(filter(None, told)) or "no head"
-    sentences = [f" To keep to {byte_sizes.shown(size)}, the page has {held}."]
+    limit = f"To keep to {byte_sizes.shown(size)}, the" if is_limited else "The"
+    sentences = [f" {limit} page has {held}."]
+    if entry_size is not None:
+        sentences.append(f"Its cache entry was reduced to {byte_sizes.shown(entry_size)} (max_entry_size).")
     missing = [*first.missing, *rest.missing]
     if missing:
         numbers = listed({each.layer.number for each in missing})
         plural = "s" if len(missing) > 1 else ""
         sentences.append(f"Of layer{plural} {numbers} it has the overview alone.")
     sentences += [WITHOUT[name] for name in without]
-    sentences.append("The block's keys layer and heads ship heads whole; size ships more.")
+    if is_limited:
+        sentences.append("The block's keys layer and heads ship heads whole; size ships more.")
     return " ".join(sentences)
 
 
@@ -75,8 +85,9 @@ def _told(group: Group, which: str) -> str:
     share = f"{100 * fmean(shares):.0f}% of their weight"
     for each in group.heads:
         each.forget()
-    if way.groups is not None and group.heads[0].layer.groups:
-        count = sum(GROUPS[: way.groups])
+    stored = [each.layer for each in group.heads]
+    if (way.groups is not None and stored[0].groups) or not any(layer.is_dense for layer in stored):
+        count = sum(GROUPS[: min(len(layer.groups) for layer in stored)][: way.groups])
         return (
             f"of {which} the {count} strongest weights of each row ({share})"
             if count > 1

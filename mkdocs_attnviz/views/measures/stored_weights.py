@@ -14,6 +14,7 @@ from mkdocs_attnviz.block.claims import Selectors
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.models.reduction import Reduction
 from mkdocs_attnviz.views.attention.options import AttentionOptions, numbered, select
 from mkdocs_attnviz.views.attention.weights import WEIGHT, Layer, layer_of, scaled
 from mkdocs_attnviz.views.token_places import Place, places
@@ -78,7 +79,7 @@ class Weights:
             known = numbered("layer", list(self.layers))
             raise WrongValue("expect", f"`layer` is {layer}; {self.block.subject} has {known}.")
         part = {"value_weighted": "values", "rollout": "rollout", "weight": "layer"}[self.kind]
-        if self.layers[layer].get(part) is None:
+        if part != "layer" and not self.layers[layer].get(part):
             raise WrongValue("expect", f"`{self.kind}` of layer {layer} is not known for {self.block.subject}.")
         return int(layer)
 
@@ -113,7 +114,7 @@ class Weights:
         weights, norms = self._layer_of(layer)
         if col >= weights.cols:
             return ZERO
-        cell = STORED[weights.step(head, row, col)]
+        cell = self._stored(layer, head, row, weights.step(head, row, col))
         if norms is None:
             return cell
         place = layer, head, row
@@ -122,6 +123,18 @@ class Weights:
             self._totals[place] = sum(weight * norm for weight, norm in passed) or 1.0
         share = norms[head][col] / self._totals[place]
         return Interval(cell.value * share, cell.low * share, cell.high * share)
+
+    def _stored(self, layer: int, head: int, row: int, step: int) -> Interval:
+        """Return the weights that a stored byte may stand for; in a reduced entry, zero stands for many."""
+        reduced = None if self.kind == "rollout" else self.layers[layer].get("reduced")
+        if reduced is None or (reduced == "strongest" and step):
+            return STORED[step]
+        if reduced == "strongest":
+            weakest = min(filter(None, self._layer_of(layer)[0].row(head, row)), default=1.0)
+            return Interval(0.0, 0.0, max(each.high for each in STORED if each.value <= weakest))
+        table = Reduction(reduced).table(len(self.cols["tokens"]))
+        alike = [STORED[before] for before, after in enumerate(table) if after == step] or [STORED[step]]
+        return Interval(STORED[step].value, alike[0].low, alike[-1].high)
 
     def _layer_of(self, layer: int) -> tuple[Layer, list[list[float]] | None]:
         """Return the weights of a layer, and the lengths of the values that they weigh. Besides the claim's own layer
