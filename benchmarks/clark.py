@@ -3,8 +3,9 @@
     python benchmarks/clark.py --conllu en_pud-ud-test.conllu
 
 prints the best head for each relation (Clark et al. 2019, table 1), compares every number with `clark_numpy.py`, and
-measures time and memory against a bare forward pass in the same batches with `output_attentions`. Times are those of
-the processor by default, with one thread, since others may use this machine; `--wall` takes the clock's.
+measures time and memory against a bare forward pass in the same batches with `output_attentions`, once with and once
+without the reading of the texts. Times are those of the processor by default, with one thread, since others may use
+this machine; `--wall` takes the clock's.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from mkdocs_attnviz.models.identity.reference import resolve
 from mkdocs_attnviz.models.inputs.corpus import Corpus, Reading
 from mkdocs_attnviz.models.inputs.corpus_file import read_corpus
 from mkdocs_attnviz.models.inputs.examples import collate
+from mkdocs_attnviz.models.loading.isolation import Isolation
 from mkdocs_attnviz.models.loading.load import load
 from mkdocs_attnviz.models.loading.loaded import Loaded
 from mkdocs_attnviz.settings import Settings
@@ -114,6 +116,22 @@ def bare(loaded: Loaded, corpus: Corpus) -> None:
         pass
 
 
+def forward_only(loaded: Loaded, corpus: Corpus) -> Callable[[Corpus], None]:
+    """Return a function that runs the batches of `corpus`, made beforehand, through the model and nothing else."""
+    inputs: list[dict[str, torch.Tensor]] = []
+    for _ in corpus.stream(lambda batch: inputs.append(collate(loaded, [reading.example for reading in batch]))):
+        pass
+
+    def run(_: Corpus) -> None:
+        loaded.isolation.remove()
+        with torch.inference_mode():
+            for batch in inputs:
+                loaded.model(**batch, output_attentions=True)
+        loaded.isolation = Isolation(loaded.model)
+
+    return run
+
+
 def peak() -> int:
     """Return the largest amount of memory of this process so far, in bytes."""
     with Path("/proc/self/status").open() as file:
@@ -126,9 +144,10 @@ def forget_peak() -> None:
 
 def cost(loaded: Loaded, make: Callable[[], Corpus], runs: int, clock: Callable[[], float]) -> None:
     """Print time and memory of the capture as a ratio to bare passes, which take turns."""
-    times: dict[str, list[float]] = {"bare": [], "capture": []}
+    times: dict[str, list[float]] = {"passes alone": [], "bare": [], "capture": []}
     peaks: dict[str, int] = {}
     work: dict[str, Callable[[Corpus], object]] = {
+        "passes alone": forward_only(loaded, make()),
         "bare": lambda corpus: bare(loaded, corpus),
         "capture": lambda corpus: heads.capture(Context(loaded, (), {}, None, corpus)),
     }
@@ -140,11 +159,12 @@ def cost(loaded: Loaded, make: Callable[[], Corpus], runs: int, clock: Callable[
             run(corpus)
             times[name].append(clock() - start)
             peaks[name] = max(peaks.get(name, 0), peak())
-    ratios = [captured / plain for plain, captured in zip(times["bare"], times["capture"], strict=True)]
-    print(
-        f"bare {statistics.median(times['bare']):.2f} s, capture {statistics.median(times['capture']):.2f} s: "
-        f"{statistics.median(ratios):.2f} times ({min(ratios):.2f} to {max(ratios):.2f})"
-    )
+    for name in ("bare", "passes alone"):
+        ratios = [captured / plain for plain, captured in zip(times[name], times["capture"], strict=True)]
+        print(
+            f"{name} {statistics.median(times[name]):.2f} s, capture {statistics.median(times['capture']):.2f} s: "
+            f"{statistics.median(ratios):.2f} times ({min(ratios):.2f} to {max(ratios):.2f})"
+        )
     print(f"peak memory: bare {peaks['bare'] >> 20} MB, capture {peaks['capture'] >> 20} MB")
 
 

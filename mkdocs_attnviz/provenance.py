@@ -16,6 +16,7 @@ from mkdocs_attnviz.cache.lock import PACKAGES, known_versions
 from mkdocs_attnviz.publishing import printable
 from mkdocs_attnviz.views import VIEWS
 from mkdocs_attnviz.views.figure_data import ModelProvenance, Provenance
+from mkdocs_attnviz.weight_rounding import largest_error
 
 PRODUCT, AUTHORS = "mkdocs-attnviz", "The mkdocs-attnviz authors"
 SHOWN = (PRODUCT, *PACKAGES[:2])
@@ -40,8 +41,15 @@ def provenance(block: Block, entries: Sequence[Entry]) -> Provenance:
     if versions:
         whole["versions"] = versions
     if capture is not None and capture.stored:
-        whole["stored"] = capture.stored
+        whole["stored"] = f"{capture.stored}{_rounded(entries)}"
     return whole
+
+
+def _rounded(entries: Sequence[Entry]) -> str:
+    """Return how exact the small weights of the entries are, if those of a long text are rounded."""
+    stacks = [stack for entry in entries for stack in entry.meta.get("stacks", {}).values()]
+    most = max((layer.get("rounding", 0) for stack in stacks for layer in stack["layers"]), default=0)
+    return f"; small weights within {largest_error(most):.1g}" if most else ""
 
 
 def _own_version(versions: Sequence[Mapping[str, str]]) -> str:

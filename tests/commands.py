@@ -2,8 +2,8 @@
 
 `run("mkdocs", "build", …)` does what `python -m mkdocs build …` does, with its own folder, environment and output. Its
 process is forked from one that has imported our modules and Markdown's, no tool and nothing that runs models; workers
-are forks of another (`warm_workers`). A command whose environment differs in what modules look at while they are
-imported is started by the interpreter itself.
+are forks of another (`warm_workers`). A command whose environment differs in what Python looks at while it starts is
+started by the interpreter itself; `PYTHONPATH` may differ, unless it names a folder with an installed package.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from typing import NamedTuple, NoReturn
 
 PATIENCE = 600
 """Seconds that a command may take."""
-HARMLESS = ("NO_MKDOCS_2_WARNING", "SOURCE_DATE_EPOCH", "PYTEST_CURRENT_TEST", "PATH", "PWD", "OLDPWD", "COLUMNS")
-HARMLESS_BEGINNINGS = ("ATTNVIZ_", "READTHEDOCS")
-"""Variables that are read when they are needed, not when a module is imported."""
+FIXED_BEGINNINGS = ("PYTHON", "LANG", "LC_", "TZ", "LD_", "MALLOC_")
+"""Beginnings of variables that are read when Python starts. No module of `COMMON` reads another when it is imported."""
+FREE = ("PYTHONPATH", "PYTEST_CURRENT_TEST")
 
 
 class Started(NamedTuple):
@@ -59,10 +59,12 @@ class Forking:
         self._answer(PATIENCE)
 
     def fits(self, environment: Mapping[str, str]) -> bool:
-        """Return whether modules would have been imported in the same way in this environment."""
+        """Return whether Python would start, and import what is common, in the same way in this environment."""
         names = {*self.environment, *environment}
-        differing = [name for name in names if self.environment.get(name) != environment.get(name)]
-        return all(name in HARMLESS or name.startswith(HARMLESS_BEGINNINGS) for name in differing)
+        differing = {name for name in names if self.environment.get(name) != environment.get(name)} - {*FREE}
+        new = set(python_path(environment)) - set(python_path(self.environment))
+        packages = any(next(Path(folder).glob("*.dist-info"), None) for folder in new)
+        return not packages and not any(name.startswith(FIXED_BEGINNINGS) for name in differing)
 
     def start(self, *command: str, cwd: Path | str, env: Mapping[str, str], input: str = "") -> Started:
         """Fork a process that runs a module with arguments."""
@@ -123,6 +125,16 @@ def run(
     return default().wait(default().start(*command, cwd=cwd or Path.cwd(), env=environment, input=input))
 
 
+def path_with(folder: Path) -> str:
+    """Return a `PYTHONPATH` with one more folder, which comes first."""
+    return os.pathsep.join([str(folder), *python_path(os.environ)])
+
+
+def python_path(environment: Mapping[str, str]) -> list[str]:
+    """Return the folders that `PYTHONPATH` names."""
+    return [folder for folder in environment.get("PYTHONPATH", "").split(os.pathsep) if folder]
+
+
 # ---- the process that is forked
 
 COMMON = (
@@ -160,9 +172,13 @@ def become(command: list[str], cwd: str, env: dict[str, str], folder: str) -> No
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         os.dup2(os.open(f"{folder}/{name}", os.O_RDWR | os.O_CREAT, 0o644), number)
     os.chdir(cwd)
+    before, now = python_path(os.environ), python_path(env)
     os.environ.clear()
     os.environ.update(env)
-    sys.path.insert(0, cwd)
+    sys.path[:] = [cwd, *now, *(entry for entry in sys.path if entry not in before)]
+    customized = next((folder for folder in now if Path(folder, "sitecustomize.py").exists()), None)
+    if customized not in (None, *before):  # what is in `before` has been run
+        runpy.run_path(f"{customized}/sitecustomize.py")
     sys.argv = list(command)
     status = 0
     try:

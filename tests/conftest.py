@@ -25,6 +25,8 @@ from hypothesis import HealthCheck, settings
 from playwright.sync_api import expect, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parent))
+# Several test processes share the processors: threads of one model's small matrices would wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 import architectures
 import chromium
 import commands

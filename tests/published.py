@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from commands import path_with
 from conftest import INDUCTION, Built
 from hosts import Host, MkDocs
 from models_of_machines import hub_model, save_tensors
@@ -43,7 +44,7 @@ def publish(folder: Path) -> None:
     hub_model(hub, "a" * 40)
     save_tensors(folder / "own.safetensors")
     host = MkDocs(folder, folder / ".attnviz")
-    host.settings, host.environment = ALIAS, HUB | {"HF_HUB_CACHE": str(hub), "PYTHONPATH": str(packages)}
+    host.settings, host.environment = ALIAS, HUB | {"HF_HUB_CACHE": str(hub), "PYTHONPATH": path_with(packages)}
     host.write("index", *BLOCKS)
     built = host.build(strict=True)
     assert built.returncode == 0, built.log

@@ -45,6 +45,7 @@ FIRST = {
     "sublayers": ".strips",
     "heads": ".head-stage",
     "cells": ".running",
+    "mask": ".heat-map",
 }
 """The place where the keyboard goes first in a figure; in other figures it is the first token of the text."""
 TEXT_PIECE = 'StaticText "'
@@ -148,6 +149,7 @@ CHANGED = {
     "sublayers": {"change": "swap"},
     "heads": {"show": "grid", "color": "entropy"},
     "cells": {"layer": 1, "units": [5, 9], "token": 2},
+    "mask": {"layer": 1},
     "compared": {"position": 3, "before": True},
     "methods": {"by": "sentence", "compare": "deletion", "selected": None},
 }

@@ -115,6 +115,13 @@ def project(computed, tmp_path) -> Project:
 # ---- status
 
 
+def test_vv_tells_the_keys_of_the_cache(project):
+    told = project.attnviz("-vv", "run")
+    assert told.returncode == 0, told.stderr
+    keys = {block["key"] for block in project.json("status")["blocks"]}
+    assert {*re.findall(r"^key ([0-9a-f]{64}) = ", told.stderr, re.MULTILINE)} == keys
+
+
 def test_status_shows_each_block(project):
     project.write("three.md", f"{fence('mine', 'another text')}\n{fence('mine')[:-4]}layer: 99\n```\n")
     project.write("four.md", "```attention\nmodle: mine\n```\n\n" + fence("org/unknown"))

@@ -409,6 +409,23 @@ def test_the_key_has_the_digest_and_not_the_texts():
     assert "corpus" not in dict(Request(HEADS, model, {"text": "A cat sat."}).key_parts)
 
 
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_pass_ends_at_its_last_attention(minilm, monkeypatch, moved):
+    if moved:  # accelerate moves a layer's weights out again after the layer, so it must run whole
+        monkeypatch.setattr(minilm.model, "hf_device_map", {"": "cpu"}, raising=False)
+    ran: list[str] = []
+    hooks = [
+        layer.intermediate.register_forward_hook(lambda *_, n=number: ran.append(n))
+        for number, layer in enumerate(minilm.model.encoder.layer)
+    ]
+    try:
+        heads.capture(Context(minilm, (), {}, None, Corpus(minilm, {"text": "A cat sat."}, 512, 8)))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    assert set(ran) == set(range(6 if moved else 5))
+
+
 def test_a_probe_finds_what_the_heads_know_together(minilm, tmp_path):
     """It parses sentences that it has not seen, of a grammar that MiniLM's attention tells apart."""
     nouns, verbs, adjectives = ("cat", "dog", "bird", "farmer"), ("sees", "likes", "feeds"), ("old", "small", "red")

@@ -117,6 +117,35 @@ def test_a_pass_leaves_model_and_generators_as_they_were():
     assert not torch.equal(model(values).flatten(), first.flatten())
 
 
+def test_what_changes_between_passes_is_kept_and_what_changes_in_one_is_not():
+    model, values = Forgetful().eval(), torch.ones(2, 50)
+    isolation = Isolation(model)
+    model(values)
+    model.count, model.part = 5, torch.nn.Sequential()
+    model.seen += 3
+    again = model(values)
+    assert (model.count, float(model.seen), type(model.part)) == (5, 3.0, torch.nn.Sequential)
+    assert torch.equal(again, model(values)), "the second of the same passes begins from the same state"
+    assert (model.count, float(model.seen)) == (5, 3.0)
+    isolation.remove()
+
+
+def test_a_model_that_only_computes_is_looked_at_once():
+    model = torch.nn.Sequential(*(torch.nn.BatchNorm1d(2) for _ in range(3))).eval()
+    isolation = Isolation(model)
+    model(torch.ones(1, 2))
+    state = isolation._state
+    model(torch.ones(1, 2))
+    assert isolation._state is state is not None
+    model[0].running_mean += 1
+    model(torch.ones(1, 2))
+    assert isolation._state is not state
+    assert float(model[0].running_mean[0]) == 1
+    model[1]._hf_hook = None  # accelerate moves its weights
+    model(torch.ones(1, 2))
+    assert isolation._state is None, "no reference keeps weights in memory"
+
+
 def test_a_model_that_only_computes_is_not_run_text_by_text():
     model = torch.nn.Linear(2, 2)
     isolation = Isolation(model)

@@ -350,7 +350,7 @@ def test_a_machine_without_the_models_draws_from_the_cache(cold_site, hub):
     cold_site.settings |= ALIAS
     blocks = [CAT, CAT.replace("mine", "package:ours/model"), HUB_CAT, "tensors: own.safetensors\n"]
     cold_site.write("index.md", "".join(f"```attention\n{block}```\n\n" for block in blocks))
-    there = cold_site.build("--strict", PYTHONPATH=str(packages))
+    there = cold_site.build("--strict", PYTHONPATH=commands.path_with(packages))
     assert there.returncode == 0, there.log
     before = there.text()
 

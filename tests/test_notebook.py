@@ -246,10 +246,9 @@ IDS = ["own", "last", "live"]
 
 
 def jupyter(*arguments):
-    """`jupyter nbconvert`, or another of its commands."""
+    """Run `jupyter nbconvert`, or another of Jupyter's commands."""
     environment = os.environ | {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-    command = [sys.executable, "-m", "jupyter", *map(str, arguments)]
-    run = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
+    run = commands.run(*map(str, arguments), env=environment)
     assert run.returncode == 0, run.stderr
     return run.stdout
 

@@ -18,6 +18,8 @@ from mkdocs_attnviz.cache.entry import Entry
 
 PAGES = ROOT / "example_site" / "docs" / "guide" / "publish"
 TITLED = re.compile(r'^```\w+ title="(?P<title>[^"]+)"\n(?P<body>.*?)^```$', re.M | re.S)
+OURS = Path(sys.executable).parent
+"""The commands of the environment that has torch and the model."""
 CAT = "# Cats\n\n```attention\nmodel: minilm\ntext: The cat sat on the mat\n```\n"
 
 
@@ -48,6 +50,8 @@ def project(tmp_path):
 
 def shell(command: str, folder: Path, commands: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "PYTHON", "VIRTUAL_"))}
+    if commands == OURS:
+        kept |= {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}  # workers are forks (`warm_workers`)
     path = f"{commands}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
         command,
@@ -62,7 +66,7 @@ def shell(command: str, folder: Path, commands: Path, **environment: str) -> sub
 
 def author(command: str, folder: Path, **environment: str) -> None:
     """Run where the author has torch and the model."""
-    run = shell(command, folder, Path(sys.executable).parent, **environment)
+    run = shell(command, folder, OURS, **environment)
     assert run.returncode == 0, run.stdout + run.stderr
 
 
@@ -174,14 +178,14 @@ def test_pre_commit(project, tmp_path):
     recipe |= {"repo": str(hooks), "rev": "v0"}
     (repository / ".pre-commit-config.yaml").write_text(yaml.safe_dump(config))
     author("git init -q && git add .", repository)
-    commands, place = Path(sys.executable).parent, {"PRE_COMMIT_HOME": str(tmp_path / "pre-commit")}
-    run = shell("pre-commit run", repository, commands, **place)
+    place = {"PRE_COMMIT_HOME": str(tmp_path / "pre-commit")}
+    run = shell("pre-commit run", repository, OURS, **place)
     assert run.returncode == 0, run.stdout + run.stderr
 
     for entry in (repository / ".attnviz").glob("*/*.attnviz"):
         entry.unlink()
     author("git add -A", repository)
-    run = shell("pre-commit run", repository, commands, **place)
+    run = shell("pre-commit run", repository, OURS, **place)
     assert run.returncode == 1
     assert "index.md:3" in run.stdout
 
@@ -200,7 +204,7 @@ def test_strangers_pull_requests(project, bare):
     forged = {**entry.meta, "sequences": {"text": {**entry.meta["sequences"]["text"], "sentence_b_start": 3}}}
     path.write_bytes(Entry(forged, entry.blobs).to_bytes())
     assert shell("attnviz check", here, bare).returncode == 0
-    run = shell("attnviz check --recompute --sample 5", here, Path(sys.executable).parent)
+    run = shell("attnviz check --recompute --sample 5", here, OURS)
     assert run.returncode == 1
     assert "index.md:3: Its entry" in run.stderr
     assert "does not hold what the model gives: its header has another `sequences`" in run.stderr

@@ -117,7 +117,7 @@ def test_last_bits_may_differ(entries, name):
         raw = zlib.decompress(content)
         if listed(content) is not None:
             blobs[blob] = json_blob(nearly(listed(content), chance))
-        elif blob == "self/0":
+        elif blob == "self/0" and "masks" not in entry.meta:  # a mask has no last bit
             steps = np.frombuffer(raw, np.uint8)
             blobs[blob] = weights_blob(np.where(steps > 1, steps - 1, steps).astype(np.uint8))
         elif blob == "self/cka":

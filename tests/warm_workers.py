@@ -10,6 +10,7 @@ So does one of a test with the fixture `cold_workers`: what is about processes i
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -22,12 +23,20 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-FREE = {"PWD", "OLDPWD", "COLUMNS"}
-"""Variables that may differ: nothing that has been imported depends on them."""
+HUB = {"HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_ENDPOINT"}
+"""Variables of the hub's client, which a fork reads anew."""
+BY_MODULES = {"KMP_INIT_AT_FORK", "KMP_DUPLICATE_LIB_OK", "TORCHINDUCTOR_CACHE_DIR"}
+"""Variables that scikit-learn and PEFT set when a test imports them, and in the warm process."""
+FREE = {"PATH", "PYTHONPATH", "PWD", "OLDPWD", "COLUMNS", *HUB, *BY_MODULES}
+"""Variables that may differ: nothing that has been imported depends on them. A fork gets its stand-in's `sys.path`."""
 LONGEST = 90
 """Characters of a folder in which there can be a socket."""
-WARM = ["mkdocs_attnviz.models.loading.load", "transformers.models.gpt2.modeling_gpt2", "captum.attr", "sklearn"]
-"""Modules that a worker imports and that take long."""
+WARM = [
+    *("mkdocs_attnviz.models.engine.worker", "mkdocs_attnviz.models.captures.attention"),
+    *("transformers.models.bert.modeling_bert", "transformers.models.bert.tokenization_bert"),
+    *("transformers.models.gpt2.modeling_gpt2", "captum.attr", "sklearn"),
+]
+"""Modules that most workers import."""
 SITECUSTOMIZE = """\
 import importlib.machinery, importlib.util, os, sys
 here = os.path.dirname(os.path.abspath(__file__))
@@ -125,6 +134,10 @@ def serve(folder: Path) -> None:
         door.settimeout(1)
         for name in WARM:
             importlib.import_module(name)
+        # transformers compiles a thousand regular expressions at the first model, whichever it is
+        importlib.import_module("transformers.conversion_mapping").get_checkpoint_conversion_mapping("bert")
+        gc.collect()
+        gc.freeze()  # a fork then shares their memory
         while alive(run):
             with contextlib.suppress(TimeoutError):
                 connection, _ = door.accept()
@@ -175,8 +188,11 @@ def become(code: str, pipes: list[int], folder: str, environment: dict[str, str]
     for number, pipe in enumerate(pipes):
         os.dup2(pipe, number)
         os.close(pipe)
+    hub = {name: os.environ.get(name) for name in HUB}
     os.environ.clear()
     os.environ.update(environment)
+    if hub != {name: os.environ.get(name) for name in HUB}:
+        importlib.reload(importlib.import_module("huggingface_hub.constants"))
     os.chdir(folder)
     sys.path[:] = path
     sys.argv[:] = ["-c"]

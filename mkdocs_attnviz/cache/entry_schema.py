@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from mkdocs_attnviz.weight_rounding import UNIT
+
 LARGEST = 1 << 30
 """The largest size of an entry in bytes. A page cannot show a larger one."""
 LARGEST_LAYER = 1 << 28
@@ -56,8 +58,10 @@ class _Neurons(_Strict):
 class _Layer(_Strict):
     layer: Number
     heads: Annotated[int, Field(ge=1, le=1024)]
+    kv_heads: Annotated[int, Field(ge=1, le=1024)] | None = None
     values: bool = False
     rollout: bool = False
+    rounding: Annotated[int, Field(ge=0, le=UNIT)] = 0
     neurons: _Neurons | None = None
     strongest: Annotated[list[list[float]], Field(max_length=len(GROUPS))] | None = None
     kept: list[float] | None = None

@@ -15,10 +15,13 @@ import numpy.typing as npt
 
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.cache.entry_schema import LARGEST_JSON, LARGEST_LAYER, LARGEST_TABLE, inflated
+from mkdocs_attnviz.weight_rounding import intervals
 
 STEPS = 4  # of 255: the tolerance of a stored weight
 SHARE = 0.02  # of the largest number of the same list or array: the tolerance of a number
 NOT_COMPARED = ("key", "made_with")
+ADDED = ("kv_heads",)
+"""Parts of a header that entries of earlier versions lack, though their keys are the same."""
 UNSTABLE = ("cluster",)
 """Lists whose order may change with a last bit."""
 PAIRED = {"top": ("probabilities", "values")}
@@ -30,7 +33,8 @@ def difference(stored: Entry, computed: Entry) -> str:
     agree.
     """
     one, other = (
-        {name: value for name, value in entry.meta.items() if name not in NOT_COMPARED} for entry in (stored, computed)
+        {name: _without_rounding(value) for name, value in entry.meta.items() if name not in NOT_COMPARED}
+        for entry in (stored, computed)
     )
     if where := _unlike(one, other):
         return f"its header has another {where}"
@@ -40,6 +44,8 @@ def difference(stored: Entry, computed: Entry) -> str:
         try:
             if _is_of_units(name, computed):
                 how = _units_differ(name, stored, computed)
+            elif _groups(name, other) == 0:
+                how = _steps_differ(name, stored, computed)
             else:
                 how = _blob_differs(name, other, stored.blobs[name], computed.blobs[name])
         except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
@@ -52,11 +58,14 @@ def difference(stored: Entry, computed: Entry) -> str:
 def _blob_differs(name: str, meta: Mapping[str, Any], stored: bytes, computed: bytes) -> str:
     if stored == computed:
         return ""
+    if name.partition("/")[0] in meta.get("masks", {}):
+        one, other = (inflated(blob, LARGEST_TABLE, most=True) for blob in (stored, computed))
+        return "other pairs of tokens" if one != other else ""
     groups = _groups(name, meta)
     if groups is None:
         where = _unlike(_comparable(_json(stored)), _comparable(_json(computed)))
         return f"another {where}" if where else ""
-    return _steps_differ(stored, computed) if groups == 0 else _values_differ(stored, computed, groups)
+    return _values_differ(stored, computed, groups)
 
 
 def _is_of_units(name: str, entry: Entry) -> bool:
@@ -130,11 +139,31 @@ def _groups(name: str, meta: Mapping[str, Any]) -> int | None:
     return kept_neurons.get(name)
 
 
-def _steps_differ(stored: bytes, computed: bytes) -> str:
-    size = len(inflated(computed, LARGEST_LAYER, most=True))
-    one, other = (np.frombuffer(inflated(blob, size), np.uint8).astype(np.int16) for blob in (stored, computed))
-    most = int(np.abs(one - other).max(initial=0))
+def _steps_differ(name: str, stored: Entry, computed: Entry) -> str:
+    """Compare weights. Steps may differ by the rounding of both entries, and by `STEPS`."""
+    if stored.blobs[name] == computed.blobs[name]:
+        return ""
+    size = len(inflated(computed.blobs[name], LARGEST_LAYER, most=True))
+    one, other = (np.frombuffer(inflated(entry.blobs[name], size), np.uint8) for entry in (stored, computed))
+    pairs = np.flatnonzero(np.bincount(one.astype(np.uint16) * 256 + other))
+    spans = [np.array(intervals(_rounding(name, entry.meta)), np.float32) for entry in (stored, computed)]
+    (low, high), (other_low, other_high) = spans[0][pairs // 256].T, spans[1][pairs % 256].T
+    most = round(float(np.maximum(low - other_high, other_low - high).max(initial=-1))) + 1
     return f"weights that are off by up to {most} of 255 steps" if most > STEPS else ""
+
+
+def _rounding(name: str, meta: Mapping[str, Any]) -> int:
+    """Return the rounding of a blob's weights."""
+    stack, _, rest = name.partition("/")
+    layers = {str(layer["layer"]): layer for layer in meta["stacks"][stack]["layers"]}
+    return int(layers.get(rest.partition("/")[0], {}).get("rounding", 0))
+
+
+def _without_rounding(value: Any) -> Any:
+    """Return a part of a header without the rounding of weights, which entries of earlier versions do not have."""
+    if isinstance(value, Mapping):
+        return {name: _without_rounding(part) for name, part in value.items() if name != "rounding"}
+    return [_without_rounding(part) for part in value] if isinstance(value, list) else value
 
 
 def _values_differ(stored: bytes, computed: bytes, groups: int) -> str:
@@ -194,6 +223,7 @@ def _unlike(one: Any, other: Any, room: float = 0.0) -> str:
     if isinstance(one, _Top) and isinstance(other, _Top):
         return "" if _same_top(one, other) else "list of what is likeliest"
     if isinstance(one, dict) and isinstance(other, dict):
+        other = {name: value for name, value in other.items() if name in one or name not in ADDED}
         if one.keys() != other.keys():
             return f"`{min(one.keys() ^ other.keys())}`"
         return next((f"`{name}`" for name in one if _unlike(one[name], other[name], room)), "")

@@ -4,7 +4,7 @@ There are three encodings, all compressed with zlib:
 
 - *weights*: bytes round(255·√p), shape (heads, cols, rows). The step is finer for small weights, and most weights of a
   long text are small: the error is at most 0.00392 everywhere, 2–3% on average for weights above 0.002. Columns come
-  before rows because that compresses 5–10% better.
+  before rows because that compresses 5–10% better. Small weights of long texts are rounded (`weight_rounding`).
 - *scaled*: G float32 scales, then G × N int16 (little-endian). A value is its int16 times the scale of its group.
   −32768
   means "masked".
@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mkdocs_attnviz.block.problem import WrongValue
+from mkdocs_attnviz.weight_rounding import rounded_steps
 
 Steps = npt.NDArray[np.uint8]
 """Quantised weights, (heads, cols, rows)."""
@@ -67,8 +68,10 @@ def deflated(content: bytes | memoryview) -> bytes:
     return stream.compress(content) + stream.flush()
 
 
-def weights_blob(steps: Steps) -> bytes:
-    return deflated(np.ascontiguousarray(steps).data)
+def weights_blob(steps: Steps, rounding: int = 0) -> bytes:
+    """Encode steps (heads, cols, rows), rounded as `weight_rounding` explains."""
+    contiguous = np.ascontiguousarray(steps)
+    return deflated(contiguous.tobytes().translate(rounded_steps(rounding)) if rounding else contiguous.data)
 
 
 def scaled_blob(values: Floats, masked: npt.NDArray[np.bool_] | None = None) -> bytes:

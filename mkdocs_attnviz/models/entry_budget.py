@@ -17,6 +17,7 @@ import numpy as np
 from mkdocs_attnviz.models.encoding import Steps, weights_blob
 from mkdocs_attnviz.models.reduction import AFTER, LADDER, LARGE, WEIGHT, Reduction
 from mkdocs_attnviz.models.strongest import strongest_groups
+from mkdocs_attnviz.weight_rounding import rounded_steps, rounding
 
 SHARE = 0.9
 """The share of an entry's size that is for weights and what belongs to each head."""
@@ -67,12 +68,15 @@ class EncodedLayer:
 
 def encode_layer(steps: Steps, budget: EntryBudget) -> EncodedLayer:
     """Encode the weights of a layer, (heads, cols, rows), within its share of the budget."""
+    rounded = rounding(steps.shape[1])
+    about: dict[str, Any] = {"rounding": rounded} if rounded else {}
     if not budget.is_large:
-        return EncodedLayer({"": weights_blob(steps)})
+        return EncodedLayer({"": weights_blob(steps, rounded)}, about)
+    steps = _rounded(steps)
     room = budget.room(steps)
     groups, strongest = strongest_groups(steps)
     blobs = {f"/strongest/{number}": group for number, group in enumerate(groups)}
-    meta: dict[str, Any] = {"strongest": strongest}
+    meta = about | {"strongest": strongest}
     room -= sum(map(len, groups))
     if (whole := _whole(steps, room)) is not None:
         return EncodedLayer({"": whole} | blobs, meta)
@@ -91,6 +95,7 @@ def encode_layer(steps: Steps, budget: EntryBudget) -> EncodedLayer:
 
 def encode_rollout(steps: Steps, room: float) -> bytes:
     """Encode a rollout within so many bytes, reduced by a table if necessary."""
+    steps = _rounded(steps)
     blob = weights_blob(steps)
     for reduction in (*LADDER, *AFTER):
         if len(blob) <= room:
@@ -111,6 +116,13 @@ def _guess(steps: Steps) -> int:
     """Return about how many bytes all weights of a layer take, from one of its heads."""
     heads = len(steps)
     return heads * len(weights_blob(steps[heads // 2 : heads // 2 + 1]))
+
+
+def _rounded(steps: Steps) -> Steps:
+    """Return steps rounded as `weight_rounding` explains, where the text is long."""
+    rounded = rounding(steps.shape[1])
+    result: Steps = np.frombuffer(rounded_steps(rounded), np.uint8)[steps] if rounded else steps
+    return result
 
 
 def _reduced(steps: Steps, reduction: Reduction) -> Steps:

@@ -14,9 +14,10 @@ from mkdocs_attnviz.views.attention import state_checks
 from mkdocs_attnviz.views.attention.budget import ship
 from mkdocs_attnviz.views.attention.capture import ATTENTION
 from mkdocs_attnviz.views.attention.figure_data import AttentionFigure
-from mkdocs_attnviz.views.attention.options import WEIGHTS_STATE, Selection, WeightOptions, data, select
+from mkdocs_attnviz.views.attention.options import WEIGHTS_STATE, Selection, WeightOptions, data, offered, select
 from mkdocs_attnviz.views.attention.preview import preview
 from mkdocs_attnviz.views.attention.sentence import is_plain, sentence
+from mkdocs_attnviz.views.attention.shared_keys import common_groups
 from mkdocs_attnviz.views.attention.weights import Layer
 from mkdocs_attnviz.views.attention.window import window
 from mkdocs_attnviz.views.drawing import Drawing, fits_page
@@ -25,6 +26,9 @@ from mkdocs_attnviz.views.svg.document import height_of, stacked, titled
 from mkdocs_attnviz.views.svg.lines import picture
 from mkdocs_attnviz.views.view import ATTENTION_SCRIPT, View
 
+SQUARE, LABELLED, GAP, NARROW = 26, 38, 8, 328
+"""The sizes in px of the squares of heads: a square, one with the name of its keys below, the gap between groups, and
+the width of a narrow figure."""
 TITLE, AROUND = 32, 104  # px: above each of two pictures side by side, and around a picture below another one
 
 
@@ -46,7 +50,7 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     shipped = ship(figure_data, block, entry, selection)
     if first.layer is not None:
         _add_preview(options, entry, selection, figure_data, first.layer)
-    height = height_of(max(first.rows.total, first.cols.total))
+    height = height_of(max(first.rows.total, first.cols.total)) + _squares(entry, selection)
     description = sentence(block, entry, selection, first) + shipped
     if other is None:
         return Drawing(figure_data, picture(first, block.theme), description, height)
@@ -58,6 +62,18 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     description = f"{description} Beside it: {sentence(block, entry, other, second)}"
     room = f"{height} + {TITLE}px + clamp(0px,(600px - 100cqw)*99,{height} + {AROUND}px)"
     return Drawing(figure_data, stacked(both), description, room, wraps=False)
+
+
+def _squares(entry: Entry, selection: Selection) -> str:
+    """Return the CSS height that the squares of heads with shared keys need in a narrow figure, after a plus sign."""
+    layers = entry.meta["stacks"][selection.stack]["layers"]
+    layer = next(layer for layer in layers if layer["layer"] == selection.layer)
+    shown = offered(layer["heads"], selection.options.include_heads)
+    groups = common_groups([layer], shown)
+    if not groups:
+        return ""
+    lines = -(-(SQUARE * len(shown) + GAP * len(groups)) // NARROW)
+    return f" + clamp(0px,(600px - 100cqw)*99,{LABELLED * lines - SQUARE}px)"
 
 
 def _second_head(block: Block, options: Options, selection: Selection) -> Selection | None:

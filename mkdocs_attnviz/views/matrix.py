@@ -14,6 +14,7 @@ from mkdocs_attnviz.views.attention.options import WEIGHTS_STATE, Selection, Wei
 from mkdocs_attnviz.views.attention.overview import SIDE as PARTS
 from mkdocs_attnviz.views.attention.overview import Overview, split, with_sink
 from mkdocs_attnviz.views.attention.sentence import is_plain, sentence
+from mkdocs_attnviz.views.attention.shared_keys import kv_heads
 from mkdocs_attnviz.views.attention.window import TOKENS, Side, Window, window
 from mkdocs_attnviz.views.drawing import Drawing, Picture
 from mkdocs_attnviz.views.measures.attention import WEIGHT_MEASURES
@@ -69,7 +70,8 @@ def _wraps(options: Options, entry: Entry, selection: Selection) -> bool:
     in_a_line = is_plain(options) or options.across_layers == "rollout"
     stack = entry.meta["stacks"][selection.stack]
     ends = (entry.meta["sequences"][stack[side]].get("sentence_b_start") for side in ("rows", "cols"))
-    return len(selection.stacks) > 1 or not in_a_line or all(end is not None for end in ends)
+    shared = any(map(kv_heads, stack["layers"]))  # said behind the head
+    return len(selection.stacks) > 1 or not in_a_line or shared or all(end is not None for end in ends)
 
 
 def _height(first: Window) -> str:

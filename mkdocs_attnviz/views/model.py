@@ -9,6 +9,7 @@ from __future__ import annotations
 import zlib
 from collections import Counter
 from collections.abc import Mapping
+from typing import Any
 
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.cache.entry import Entry
@@ -20,6 +21,7 @@ from mkdocs_attnviz.views.attention.options import WEIGHTS_STATE, Selection, Wei
 from mkdocs_attnviz.views.attention.overview import Grid, Overview, with_sink
 from mkdocs_attnviz.views.attention.patterns import COLUMN, RECORD, patterns
 from mkdocs_attnviz.views.attention.sentence import STACKS, sink_words
+from mkdocs_attnviz.views.attention.shared_keys import common_groups, sharing
 from mkdocs_attnviz.views.attention.weights import layer_of
 from mkdocs_attnviz.views.drawing import Drawing, Picture
 from mkdocs_attnviz.views.measures.attention import WEIGHT_MEASURES
@@ -33,6 +35,7 @@ AXIS = 28  # px: the labels beside the rows
 LEAST = 20  # px: the smallest small picture
 DETAIL = 80  # px: title, headings and read-out of the opened head
 WIDTH = 736  # px of a figure
+KEYS = 20  # px: the line of labels over heads that share keys
 LABELLED, LARGEST, LABEL, HEADING, SORTED_HEIGHT = 34, 56, 16, 28, 720
 """The sizes in px of sorted pictures, as in `charts/thumbnails.ts`: smallest and largest picture, label, group heading,
 total height."""
@@ -100,8 +103,10 @@ def _height(block: Block, options: Options, figure_data: AttentionFigure, select
 
 def _rows(figure_data: AttentionFigure, selection: Selection) -> str:
     """Return the CSS height of the small pictures in rows by layer."""
-    count, heads = len(selection.stacks[selection.stack]), len(figure_data["options"]["heads"])
-    return f"min({CELL * count}px,max({LEAST * count}px,(100cqw - {AXIS}px)*{count / heads:.3g}),{CAP})"
+    shown = figure_data["options"]["heads"]
+    count, heads = len(selection.stacks[selection.stack]), len(shown)
+    keys = f" + {KEYS}px" if common_groups(figure_data["stacks"][selection.stack]["layers"], shown) else ""
+    return f"min({CELL * count}px,max({LEAST * count}px,(100cqw - {AXIS}px)*{count / heads:.3g}),{CAP}){keys}"
 
 
 def _sorted(options: Options, figure_data: AttentionFigure, selection: Selection) -> str:
@@ -134,7 +139,14 @@ def _picture(block: Block, options: Options, entry: Entry, selection: Selection)
         layer: {head: grid(layer, head) for head in offered(heads, options.include_heads)}
         for layer, heads in selection.stacks[selection.stack].items()
     }
-    return small_multiples(grids, block.theme)
+    heads = sorted({head for row in grids.values() for head in row})
+    return small_multiples(grids, block.theme, common_groups(_layers(entry, selection), heads))
+
+
+def _layers(entry: Entry, selection: Selection) -> list[dict[str, Any]]:
+    """Return the layers that are shown, as the entry's `meta` has them."""
+    layers = entry.meta["stacks"][selection.stack]["layers"]
+    return [layer for layer in layers if layer["layer"] in selection.stacks[selection.stack]]
 
 
 def _sentence(block: Block, entry: Entry, selection: Selection, opened: HeadOfLayer | None) -> str:
@@ -144,7 +156,8 @@ def _sentence(block: Block, entry: Entry, selection: Selection, opened: HeadOfLa
     per_layer = str(heads[0]) if len(heads) == 1 else f"{heads[0]} to {heads[-1]}"
     what = f"{STACKS[selection.stack]} of {block.model or block.tensors}"
     how = sink_words(entry, selection, "scaled to its largest weight")
-    description = f"{what}: {len(layers)} layers of {per_layer} heads, each a small picture{how}."
+    shared = sharing(_layers(entry, selection))
+    description = f"{what}: {len(layers)} layers of {per_layer} heads{shared}, each a small picture{how}."
     return description if opened is None else f"{description} Opened: layer {opened['layer']}, head {opened['head']}."
 
 

@@ -1,6 +1,7 @@
 import { html, nothing, type TemplateResult } from "lit";
 import { fetchAhead } from "../element/files.js";
-import { type AcrossLayers, FILTERS, type Filter, weightBlobs } from "./figure.js";
+import { type AcrossLayers, FILTERS, type Filter, findLayer, weightBlobs } from "./figure.js";
+import { grouped, sharedKeys } from "./shared-keys.js";
 import { isPair, offeredHeads } from "./state.js";
 import { type AttentionViewState, type Chosen, STACKS } from "./view-state.js";
 import type { WeightsController } from "./weights-controller.js";
@@ -19,20 +20,25 @@ const FILTER_NAMES: Record<Filter, string> = {
   bb: "Sentence B → B",
 };
 
-/** A quiet select with its label. `near` is called when a pointer or the keyboard comes to it. */
+/** A quiet select with its label. `near` is called when a pointer or the keyboard comes to it; `group` names groups. */
 export function choice<T extends string | number>(
   label: string,
   value: T,
   options: readonly (readonly [T, string])[],
   choose: (value: T) => void,
   near?: () => void,
+  group: (value: T) => string = () => "",
 ): TemplateResult {
+  const list = (some: typeof options) =>
+    some.map(([option, name]) => html`<option value=${option} .selected=${option === value}>${name}</option>`);
   const change = ({ target }: Event) => {
     const [found] = options[(target as HTMLSelectElement).selectedIndex] ?? [];
     if (found !== undefined) choose(found);
   };
   return html`<label @pointerenter=${near} @focusin=${near}>${label} <select @change=${change}>
-    ${options.map(([option, name]) => html`<option value=${option} .selected=${option === value}>${name}</option>`)}
+    ${grouped(options, ([option]) => group(option)).map(([name, some]) =>
+      name ? html`<optgroup label=${name}>${list(some)}</optgroup>` : list(some),
+    )}
   </select></label>`;
 }
 
@@ -61,16 +67,26 @@ export function layerSelect(choices: Chooser): TemplateResult | typeof nothing {
 }
 
 /** A note of what the other controls do not say. */
-export function howText({ how }: WeightsController): TemplateResult | typeof nothing {
+export function howText({ how }: Pick<WeightsController, "how">): TemplateResult | typeof nothing {
   return how ? html`<span class="how">${how}</span>` : nothing;
 }
 
 /** The control that chooses one head. */
 export function headSelect(choices: WeightsController): TemplateResult | typeof nothing {
-  const { across_heads, across_layers, heads, layer } = choices.state;
+  const { across_heads, across_layers, heads } = choices.state;
   if (across_heads || across_layers === "rollout") return nothing;
-  const offered = offeredHeads(choices.figure, choices.stack, layer);
-  return choice("Head", heads[0] as number, numbers(offered), (head) => choices.choose({ heads: [head] }));
+  return headChoice(choices, heads[0] as number, (head) => choices.choose({ heads: [head] }));
+}
+
+/** Heads that share keys stand in a group. */
+export function headChoice(
+  { figure, stack, state: { layer } }: Chooser,
+  head: number,
+  choose: (head: number) => void,
+): TemplateResult {
+  const source = findLayer(stack, layer);
+  const group = (head: number) => sharedKeys(source, head).join(" · ");
+  return choice("Head", head, numbers(offeredHeads(figure, stack, layer)), choose, undefined, group);
 }
 
 export function pairSelect(choices: Chooser): TemplateResult | typeof nothing {

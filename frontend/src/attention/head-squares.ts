@@ -1,11 +1,15 @@
 import { html, type TemplateResult } from "lit";
 import { stepInList, walkByKey } from "../controls/keyboard.js";
 import { headColor, inkOn } from "../lib/palette.js";
+import type { LayerSource } from "./figure.js";
+import { grouped, sharedKeys } from "./shared-keys.js";
 
 const HINT = "Double click, double tap or Shift+Enter: this head alone, or all again";
 const DOUBLE_TAP_MS = 350;
 
 export interface HeadSquares {
+  /** The layer, whose heads may share keys. */
+  source: LayerSource;
   offered: number[];
   active: number[];
   dark: boolean;
@@ -24,15 +28,16 @@ function isDouble(event: PointerEvent, head: number): boolean {
 }
 
 /** Return the label "Heads" and one small square for each head: its colour, its number, and whether it is on. */
-export function headSquares({ offered, active, dark, toggle, isolate }: HeadSquares): TemplateResult {
-  const square = (head: number, index: number) => {
+export function headSquares({ source, offered, active, dark, toggle, isolate }: HeadSquares): TemplateResult {
+  const square = (head: number) => {
     const color = headColor(head, dark);
+    const name = [`Head ${head}`, ...sharedKeys(source, head)].join(" · ");
     return html`<button
       class="square"
-      aria-label="Head ${head}"
+      aria-label=${name}
       aria-pressed=${active.includes(head)}
-      data-tip="Head ${head}. ${HINT}"
-      tabindex=${index === 0 ? 0 : -1}
+      data-tip="${name}. ${HINT}"
+      tabindex=${head === offered[0] ? 0 : -1}
       .style="--color:${color};--ink:${inkOn(color)}"
       @click=${(event: PointerEvent) => (isDouble(event, head) ? isolate(head) : toggle(head))}
       @keydown=${(event: KeyboardEvent) => {
@@ -44,7 +49,9 @@ export function headSquares({ offered, active, dark, toggle, isolate }: HeadSqua
   };
   return html`<span class="heads" id="heads" aria-hidden="true">Heads</span
     ><div class="squares" role="group" aria-labelledby="heads" aria-description=${HINT} @keydown=${rove} @focusin=${moveTabStop}>
-      ${offered.map(square)}
+      ${grouped(offered, (head) => sharedKeys(source, head)[0] ?? "").map(([keys, some]) =>
+        keys ? html`<span class="keys" data-keys=${keys}>${some.map(square)}</span>` : some.map(square),
+      )}
     </div>`;
 }
 

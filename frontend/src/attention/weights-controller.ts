@@ -2,8 +2,9 @@ import type { ViewHost } from "../element/view.js";
 import type { Range, Side } from "../lib/geometry.js";
 import { plainText } from "../lib/token.js";
 import { absentSentence, absentText } from "./absent.js";
-import { type AttentionFigure, findSequence } from "./figure.js";
+import { type AttentionFigure, findLayer, findSequence } from "./figure.js";
 import { percentText } from "./readout.js";
+import { sharedKeys } from "./shared-keys.js";
 import {
   type Change,
   initialState,
@@ -109,6 +110,11 @@ export class WeightsController extends AttentionViewState<State, Change> {
     const combined = pipeline.combined(state);
     const parts: [string, boolean][] = [[this.layersText(), !state.across_layers]];
     if (combined !== "rollout") parts.push([this.headsText(combined), !combined]);
+    const shared =
+      state.heads.length > 1 || combined
+        ? []
+        : sharedKeys(findLayer(this.stack, state.layer), state.heads[0] as number);
+    if (shared.length > 0 && !state.across_layers) parts.push([shared.join(" · "), this.figure.view === "head"]);
     if (pipeline.weighs(state)) parts.push(["value-weighted", false]);
     const kept = pipeline.shipped(state, pipeline.headsOf(state));
     if (kept < 1) parts.push([`${percentText(kept)} of its weight is in this page`, true]);

@@ -33,6 +33,8 @@ export interface GridEvents {
 }
 
 const SMALLEST = 24;
+/** px of the line of names of shared keys, as in `views/model.py`. */
+const KEYS = 20;
 const FITTING = 20;
 const LARGEST = 56;
 /** The least size in px of a picture with a label, "11·10", below it. */
@@ -53,6 +55,8 @@ export class Thumbnails {
   private tabStop: HTMLElement | undefined;
   private pitch = SMALLEST;
   private sorted = false;
+  /** The heads that share keys, under the names of these. */
+  private groups: [string, number[]][] = [];
   /** A text that names the layers, heads and order that are arranged now. */
   arranged = "";
 
@@ -71,14 +75,24 @@ export class Thumbnails {
     this.grid.addEventListener("keydown", (event) => this.keydown(event));
   }
 
-  /** `has` tells which layers have which heads. */
-  arrange(layers: number[], heads: number[], has: (cell: Cell) => boolean): void {
+  /** `has` tells which layers have which heads, `groups` which heads share keys. */
+  arrange(layers: number[], heads: number[], has: (cell: Cell) => boolean, groups: [string, number[]][]): void {
     if (!this.begin(`${layers} ${heads}`, layers, heads, false)) return;
+    this.groups = groups;
     const header = row([
       element("columnheader", "head", "Layer"),
       ...heads.map((n) => element("columnheader", `${n}`, `Head ${n}`)),
     ]);
     header.classList.add("header");
+    const over = groups.map(([keys, { length }]) => {
+      const made = element("columnheader", keys, keys);
+      made.style.gridColumn = `span ${length}`;
+      made.ariaColSpan = `${length}`;
+      return made;
+    });
+    const top = over.length > 0 ? [row([element("columnheader", "", ""), ...over])] : [];
+    top[0]?.classList.add("keys");
+    this.grid.classList.toggle("grouped", over.length > 0);
     const rows = layers.map((layer) =>
       row([
         element("rowheader", `${layer}`, `Layer ${layer}`),
@@ -86,7 +100,7 @@ export class Thumbnails {
       ]),
     );
     rows[0]?.firstElementChild?.classList.add("first");
-    this.fill([header, ...rows]);
+    this.fill([...top, header, ...rows]);
   }
 
   /** The same heads in groups, each under what its heads look at. */
@@ -133,7 +147,8 @@ export class Thumbnails {
   fit(width: number, height: number): number {
     const { sorted } = this;
     const axis = sorted ? 0 : (this.grid.querySelector<HTMLElement>("[role=rowheader]")?.offsetWidth ?? 0);
-    const room = Math.min((width - axis) / this.heads.length, height / this.layers.length, LARGEST);
+    const high = (height - this.keys) / this.layers.length;
+    const room = Math.min((width - axis) / this.heads.length, high, LARGEST);
     // Where all fit in, they may be a little smaller than a finger likes; else they scroll.
     this.pitch = Math.max(room >= FITTING ? FITTING : SMALLEST, Math.floor(room));
     if (sorted) this.pitch = Math.max(this.pitch, LABELLED);
@@ -170,6 +185,11 @@ export class Thumbnails {
   private get extent(): [width: number, height: number] {
     if (this.sorted) return [this.grid.offsetWidth, this.grid.offsetHeight];
     return [this.heads.length * this.pitch, this.layers.length * this.pitch];
+  }
+
+  /** The height of the line of names of shared keys. */
+  private get keys(): number {
+    return this.groups.length > 0 && !this.sorted ? KEYS : 0;
   }
 
   private get gap(): number {
@@ -221,18 +241,22 @@ export class Thumbnails {
             label(pen, dataset.name ?? "", offsetLeft + offsetWidth / 2, offsetTop + offsetHeight + 12, "middle");
         },
       };
+    const { keys } = this;
+    const top = SMALLEST + keys;
     return {
       width: axis + width,
-      height: SMALLEST + height,
+      height: top + height,
       draw: (pen) => {
-        label(pen, "head", axis - 8, 14, "end");
+        for (const [name, [first = 0, ...others]] of this.groups)
+          label(pen, name, axis + (heads.indexOf(first) + (others.length + 1) / 2) * pitch, 12, "middle");
+        label(pen, "head", axis - 8, keys + 14, "end");
         heads.forEach((head, x) => {
-          label(pen, `${head}`, axis + (x + 0.5) * pitch, 14, "middle");
+          label(pen, `${head}`, axis + (x + 0.5) * pitch, keys + 14, "middle");
         });
         layers.forEach((layer, y) => {
-          label(pen, y === 0 ? `layer ${layer}` : `${layer}`, axis - 8, SMALLEST + (y + 0.5) * pitch + 4, "end");
+          label(pen, y === 0 ? `layer ${layer}` : `${layer}`, axis - 8, top + (y + 0.5) * pitch + 4, "end");
         });
-        pen.image(canvas.toDataURL(), axis, SMALLEST, width, height);
+        pen.image(canvas.toDataURL(), axis, top, width, height);
       },
     };
   }

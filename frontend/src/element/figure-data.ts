@@ -245,6 +245,8 @@ export interface Preview extends Blob {
 export interface LayerSource extends Blob {
   layer: number;
   heads: number;
+  /** The number of heads of keys and values, if heads share them: successive heads have the same. */
+  kv_heads?: number;
   /** Scaled, (heads, cols): the norm of what a token's value adds through a head (Kobayashi et al. 2020). */
   values?: Blob;
   /** Weights of one head: attention rollout up to this layer. */

@@ -1,5 +1,6 @@
 import { html, nothing, type TemplateResult, unsafeCSS } from "lit";
 import { headSelect, howText, layerSelect, pairSelect } from "../attention/controls.js";
+import { findLayer } from "../attention/figure.js";
 import { headSquares } from "../attention/head-squares.js";
 import { check, type OptionsOf } from "../attention/options.js";
 import { isolateHead, offeredHeads, toggleHead } from "../attention/state.js";
@@ -138,6 +139,7 @@ export class HeadView extends WeightsView {
     if (across_layers === "rollout") return "";
     const offered = offeredHeads(this.figure, choices.stack, layer);
     return headSquares({
+      source: findLayer(choices.stack, layer),
       offered,
       active: heads,
       dark: host.scheme.dark,

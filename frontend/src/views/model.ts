@@ -1,9 +1,10 @@
 import { html, nothing, render, type TemplateResult, unsafeCSS } from "lit";
 import { choice, pairSelect } from "../attention/controls.js";
-import { type AttentionFigure, findSequence, type Stack } from "../attention/figure.js";
+import { type AttentionFigure, findLayer, findSequence, type LayerSource, type Stack } from "../attention/figure.js";
 import type { OptionsOf } from "../attention/options.js";
 import { filteredParts, type Overview, overviewOf, partOf } from "../attention/overview.js";
 import { Patterns } from "../attention/patterns.js";
+import { grouped, sharedKeys } from "../attention/shared-keys.js";
 import { offeredHeads, type State, sinkOf } from "../attention/state.js";
 import { strongestWeights } from "../attention/strongest.js";
 import { WeightsView } from "../attention/weights-view.js";
@@ -52,7 +53,10 @@ export class ModelView extends WeightsView {
     this.grid.draw({ overview, rows: { start: a, end: b }, cols: { start: c, end: d }, dark, contrast, faded, hidden }),
   );
   private readonly describe = memo((patterns: Patterns, _arranged: string) =>
-    this.grid.describe(({ layer, head }) => patterns.text(layer, head)),
+    this.grid.describe(({ layer, head }) => {
+      const keys = sharedKeys(findLayer(this.choices.stack, layer), head);
+      return [...keys, patterns.text(layer, head)].join(" · ");
+    }),
   );
   private readonly patternTable = memo(patternTable);
   private pointed: Cell | null = null;
@@ -177,12 +181,26 @@ export class ModelView extends WeightsView {
       const cells = [...offered].flatMap(([layer, found]) => found.map((head) => ({ layer, head })));
       this.grid.group([...offered.keys()], heads, patterns.groups(cells));
     } else {
-      this.grid.arrange([...offered.keys()], heads, ({ layer, head }) => offered.get(layer)?.includes(head) ?? false);
+      this.grid.arrange(
+        [...offered.keys()],
+        heads,
+        ({ layer, head }) => offered.get(layer)?.includes(head) ?? false,
+        this.groups(heads),
+      );
     }
     this.grid.mark(choices.state.open ?? null);
     if (patterns) this.describe(patterns, this.grid.arranged);
     this.layOut();
     this.detail.updated();
+  }
+
+  /** The heads that share keys, if they do so alike in all layers. */
+  private groups(heads: number[]): [string, number[]][] {
+    const { layers } = this.choices.stack;
+    const [first] = layers as [LayerSource];
+    const alike =
+      first.kv_heads && layers.every((each) => each.heads === first.heads && each.kv_heads === first.kv_heads);
+    return alike ? grouped(heads, (head) => sharedKeys(first, head)[0] as string) : [];
   }
 
   private layOut(): void {
@@ -274,7 +292,7 @@ function patternTable(figure: AttentionFigure, stack: Stack, patterns: Patterns)
     caption: "What each head mostly attends to",
     columns: ["head", "mostly attends to", "share on average", "largest weight"],
     rows: cells.map(({ layer, head, what, share, largest: weight }): Part[] => [
-      `layer ${layer}, head ${head}`,
+      [`layer ${layer}, head ${head}`, ...sharedKeys(findLayer(stack, layer), head).slice(0, 1)].join(", "),
       what ?? "no single pattern",
       what ? share : "–",
       weight,

@@ -1,9 +1,9 @@
 import { html, nothing, type TemplateResult, unsafeCSS } from "lit";
-import { choice, layerKey, layerSelect, numbers, pairSelect, stackSelect } from "../attention/controls.js";
-import { attentionOf } from "../attention/figure.js";
+import { headChoice, howText, layerKey, layerSelect, pairSelect, stackSelect } from "../attention/controls.js";
+import { attentionOf, findLayer } from "../attention/figure.js";
 import { initialState, mergeState, type NeuronChange, type NeuronState } from "../attention/neuron-state.js";
 import { files, optionsButton } from "../attention/options.js";
-import { offeredHeads } from "../attention/state.js";
+import { sharedKeys } from "../attention/shared-keys.js";
 import { AttentionView } from "../attention/view.js";
 import { AttentionViewState } from "../attention/view-state.js";
 import { closeOptions } from "../attention/weights-view.js";
@@ -15,7 +15,13 @@ import css from "./neuron.css";
 
 class NeuronViewState extends AttentionViewState<NeuronState, NeuronChange> {
   override get where(): string {
-    return `${super.where}, head ${this.state.head}`;
+    return [super.where, `head ${this.state.head}`, ...this.shared].join(", ");
+  }
+
+  /** The keys of the head, if it shares them. */
+  get shared(): string[] {
+    const { head, layer } = this.state;
+    return sharedKeys(findLayer(this.stack, layer), head);
   }
 }
 
@@ -52,7 +58,7 @@ export class NeuronView extends AttentionView<NeuronState, NeuronChange> {
     if (choices.state.stack !== this.stage.name) this.changeStage();
     return html`<div class="view neuron-view" @keydown=${this.keydown}>
       <div class="controls">
-        ${stackSelect(choices)}${layerSelect(choices)}${this.headSelect()}${pairSelect(choices)}${optionsButton(choices)}
+        ${stackSelect(choices)}${layerSelect(choices)}${headChoice(choices, choices.state.head, (head) => choices.choose({ head }))}${pairSelect(choices)}${howText({ how: choices.shared.join(" · ") })}${optionsButton(choices)}
       </div>
       ${this.options()}${this.stage.render()}${
         choices.open.table ? tableText(this.stage.table(choices.where)) : nothing
@@ -64,12 +70,6 @@ export class NeuronView extends AttentionView<NeuronState, NeuronChange> {
     this.stage.disconnect();
     this.stage = new NeuronStage(this.choices);
     this.stage.connect();
-  }
-
-  private headSelect(): TemplateResult {
-    const { figure, stack, state } = this.choices;
-    const offered = numbers(offeredHeads(figure, stack, state.layer));
-    return choice("Head", state.head, offered, (head) => this.choices.choose({ head }));
   }
 
   private options(): TemplateResult | typeof nothing {

@@ -202,7 +202,7 @@ def _stack(stack: Stack, example: Example, number: int, stored: dict[int, Stored
     layers: list[dict[str, Any]] = []
     blobs: list[PendingBlobs] = []
     for layer, steps_of_layer in zip(stack.layers, steps, strict=True):
-        meta: dict[str, Any] = {"layer": layer.layer, "heads": layer.heads}
+        meta: dict[str, Any] = dict(layer.meta)
         blobs.append(start_layer(meta, steps_of_layer, budget))
         moved = stored[layer.call].norms
         if moved is not None:

@@ -63,8 +63,17 @@ class Masks:
         masks = self._columns()
         if sides.square:
             masks |= self._diagonals(row) | self._repeated(row)
+        self.texts = torch.arange(len(sides.rows), device=device)
+        self.places_of_cls = self._places_of_cls()
+        """The first position of the token CLS in each text, (B); −1 if there is none."""
         self.names = list(masks)
         self.weights = torch.stack([masks[name] for name in self.names], 1).flatten(2)  # (B, K, Tq·Tk)
+
+    def _places_of_cls(self) -> torch.Tensor:
+        first = [next(iter(_positions(tokens, self.sides.cls)), -1) for tokens in self.sides.rows]
+        places = torch.tensor(first, device=self.sides.device)
+        self.known |= {"entropy": torch.ones_like(places, dtype=torch.bool), "entropy_cls": places >= 0}
+        return places
 
     def _columns(self) -> dict[str, torch.Tensor]:
         """Return the masks of columns, (B, Tq, Tk), divided by the number of rows."""
@@ -78,9 +87,10 @@ class Masks:
         }
         masks = {}
         for name, positions in columns.items():
-            chosen = torch.zeros((len(positions), size), device=sides.device)
-            for number, some in enumerate(positions):
-                chosen[number, some] = 1
+            chosen = torch.tensor(
+                [[float(place in some) for place in range(size)] for some in map(frozenset, positions)],
+                device=sides.device,
+            )
             masks[name] = self._per_row(chosen[:, None].expand(self.pairs.shape))
             always = name in ("first", "punctuation")
             self.known[name] = torch.ones_like(self.row_counts, dtype=torch.bool) if always else chosen.any(1)
@@ -102,12 +112,7 @@ class Masks:
 
     def _repeated(self, at: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return the masks of repeated tokens, (B, T, T), divided by the number of rows that have any."""
-        ids = torch.full(self.rows.shape, -1, device=self.sides.device)
-        for number, tokens in enumerate(self.sides.rows):
-            apart = set(tokens.special)
-            ids[number, : len(tokens.ids)] = torch.tensor(
-                [-1 if place in apart else token for place, token in enumerate(tokens.ids)], device=ids.device
-            )
+        ids = torch.tensor([_ordinary_ids(tokens, len(at)) for tokens in self.sides.rows], device=self.sides.device)
         same = (ids[:, :, None] == ids[:, None]) & (ids >= 0)[:, None]
         earlier = same & (at[:, None] > at[None, :])
         after = torch.zeros_like(earlier)
@@ -139,14 +144,11 @@ class Masks:
     def measured(self, weights: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return the measures of each head of one layer, each (B, H), from clean weights."""
         values = torch.bmm(weights.flatten(2), self.weights.transpose(1, 2))  # (B, H, K)
-        named = dict(zip(self.names, values.unbind(2), strict=True))
         rows = self._row_entropies(weights)
-        named["entropy"] = (rows * self.rows[:, None]).sum(2) / self.row_counts[:, None]
-        first = [next(iter(_positions(tokens, self.sides.cls)), -1) for tokens in self.sides.rows]
-        self.known["entropy"] = torch.ones_like(self.row_counts, dtype=torch.bool)
-        self.known["entropy_cls"] = torch.tensor([place >= 0 for place in first], device=weights.device)
-        named["entropy_cls"] = torch.stack([rows[number, :, place] for number, place in enumerate(first)])
-        return named
+        return dict(zip(self.names, values.unbind(2), strict=True)) | {
+            "entropy": (rows * self.rows[:, None]).sum(2) / self.row_counts[:, None],
+            "entropy_cls": rows[self.texts, :, self.places_of_cls],
+        }
 
     def _row_entropies(self, weights: torch.Tensor) -> torch.Tensor:
         """Return the entropy of each row, (B, H, Tq)."""
@@ -157,6 +159,14 @@ class Masks:
         return -terms.sum(3)
 
 
+def _ordinary_ids(tokens: Tokens, size: int) -> list[int]:
+    """Return the ids of `size` positions, with −1 for special tokens and padding."""
+    ids = [*tokens.ids, *[-1] * (size - len(tokens.ids))]
+    for place in tokens.special:
+        ids[place] = -1
+    return ids
+
+
 def _positions(tokens: Tokens, token: int | None) -> list[int]:
     """Return the positions of a special token."""
     return [place for place in tokens.special if tokens.ids[place] == token]
@@ -165,4 +175,4 @@ def _positions(tokens: Tokens, token: int | None) -> list[int]:
 def _punctuation(tokens: Tokens) -> list[int]:
     """Return the positions of full stops and commas."""
     texts = tokens.texts or tokens.pretty
-    return [place for place, text in enumerate(texts) if text.strip() in PUNCTUATION and text.strip()]
+    return [place for place, text in enumerate(texts) if text.strip() in PUNCTUATION]

@@ -51,10 +51,9 @@ class Words:
         alignments = [word_tokens(reading) for reading in batch]
         longest = max(len(reading.example.text.ids) for reading in batch)
         gather = torch.zeros((len(batch), max(map(len, alignments), default=0) or 1, longest))
+        gather[_places(alignments)] = 1
         scored = []
         for number, (reading, words) in enumerate(zip(batch, alignments, strict=True)):
-            for word, tokens in enumerate(words):
-                gather[number, word, tokens] = 1
             parse = reading.source.parse
             if parse is not None and words:
                 scored += [
@@ -87,6 +86,17 @@ class Words:
         return both
 
 
+def _places(alignments: Sequence[Sequence[Sequence[int]]]) -> tuple[torch.Tensor, ...]:
+    """Return the indices of all words' tokens in a tensor of texts, words and tokens."""
+    places = [
+        (number, word, token)
+        for number, words in enumerate(alignments)
+        for word, tokens in enumerate(words)
+        for token in tokens
+    ]
+    return torch.tensor(places, dtype=torch.long).reshape(-1, 3).unbind(1)
+
+
 def word_tokens(reading: Reading) -> list[list[int]]:
     """Return the positions of each word's tokens; no word has any if the tokenizer does not tell tokens' places.
 
@@ -103,6 +113,9 @@ def word_tokens(reading: Reading) -> list[list[int]]:
         if span is None:
             continue
         first = bisect_right(ends, span[0])
+        if first + 1 < len(starts) and starts[first] <= span[0] < span[1] <= min(ends[first], starts[first + 1]):
+            owned[first].append(token)  # within one word, as nearly always
+            continue
         overlaps = [
             (min(ends[word], span[1]) - max(starts[word], span[0]), -word)
             for word in range(first, bisect_left(starts, span[1], first))

@@ -8,6 +8,7 @@ counts once. The formulas are in `head_measures`, `head_map`, `head_relations`, 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -191,12 +192,16 @@ def capture(context: Context) -> list[Entry]:
     def measure(batch: Sequence[Reading]) -> tuple[AttentionMap, int, dict[str, BatchSums]]:
         return measured(loaded, batch, relations, train=train)
 
-    for attention_map, count, sums in corpus.stream(measure):
-        read += count
-        for name, part in sums.items():
-            if name not in stacks:
-                stacks[name] = StackSums(attention_map.stacks[name], relations if name in ANNOTATED else {})
-            stacks[name].add(part)
+    with ThreadPoolExecutor(1) as beside:  # a batch is added while the next one runs
+        adding: list[Future[None]] = []
+        for attention_map, count, sums in corpus.stream(measure):
+            read += count
+            _wait(adding)
+            for name in sums:
+                if name not in stacks:
+                    stacks[name] = StackSums(attention_map.stacks[name], relations if name in ANNOTATED else {})
+            adding = [beside.submit(stacks[name].add, part) for name, part in sums.items()]
+        _wait(adding)
     for sums_of_stack in stacks.values():
         sums_of_stack.flush()
     _test_probes(corpus, loaded, stacks)
@@ -207,6 +212,11 @@ def capture(context: Context) -> list[Entry]:
     meta = {name: _stack_meta(sums, telling[name], places) for name, sums in stacks.items()}
     index = corpus.told() | {"tokens": read, "stacks": meta}
     return [Entry({"heads": index, "examples": examples}, _blobs(stacks, telling, weights))]
+
+
+def _wait(adding: Sequence[Future[None]]) -> None:
+    for future in adding:
+        future.result()
 
 
 def measured(
@@ -308,7 +318,8 @@ def _run(loaded: Loaded, batch: Sequence[Reading], attention_map: AttentionMap, 
             keep(*wanted[count], call.weights)
         count += 1
 
-    forward(loaded, collate(loaded, [reading.example for reading in batch]), attention_map, kept, operands=False)
+    inputs = collate(loaded, [reading.example for reading in batch])
+    forward(loaded, inputs, attention_map, kept, operands=False, to_the_end=False)
 
 
 def _telling(corpus: Corpus, stacks: Mapping[str, StackSums]) -> dict[str, list[list[int]]]:
@@ -365,6 +376,7 @@ def _stack_meta(sums: StackSums, telling: list[list[int]], places: Mapping[int, 
         return [[_rounded(next(numbers)) for _ in range(layer.heads)] for layer in sums.layers]
 
     texts = iter(telling)
+    shared = any(layer.kv_heads < layer.heads for layer in sums.layers)
     points, stress = place(sums.distances) if sums.map_texts and sums.heads > 2 else (None, None)
     relations = {
         name: {
@@ -381,6 +393,7 @@ def _stack_meta(sums: StackSums, telling: list[list[int]], places: Mapping[int, 
     return {
         "layers": [layer.layer for layer in sums.layers],
         "heads": [layer.heads for layer in sums.layers],
+        **({"kv_heads": [layer.kv_heads for layer in sums.layers]} if shared else {}),
         "measures": {name: by_layer(values) for name, values in sums.means().items()},
         "uniform_entropy": _rounded(sums.uniform / sums.texts),
         "map": None if points is None else [[_rounded(x), _rounded(y)] for x, y in points.tolist()],

@@ -256,7 +256,7 @@ def _stack(stack: Stack, number: int, layers_by_call: dict[int, list[EncodedLaye
     blobs: list[PendingBlobs] = []
     for layer in stack.layers:
         meta, blobs_of_layer = layers_by_call[layer.call][number]
-        layers.append({"layer": layer.layer, **meta})
+        layers.append({**layer.meta, **meta})
         blobs.append(_finished({f"{layer.layer}{end}": blob for end, blob in blobs_of_layer.items()}))
     return layers, blobs
 

@@ -31,6 +31,14 @@ class _Unit:
 
 def token_texts(tokens: Sequence[bytes]) -> list[TokenText]:
     """Return the texts of consecutive tokens, given the bytes of each."""
+    try:
+        return [TokenText(text, text) for text in map(bytes.decode, tokens)]  # whole characters, as nearly always
+    except UnicodeDecodeError:
+        return _shared_characters(tokens)
+
+
+def _shared_characters(tokens: Sequence[bytes]) -> list[TokenText]:
+    """Return the texts of consecutive tokens of which some hold parts of characters, or bytes that make none."""
     ends = list(accumulate(map(len, tokens)))
     # lists of pieces: a token may have a million characters
     pretty, text = ([list[str]() for _ in tokens] for _ in range(2))

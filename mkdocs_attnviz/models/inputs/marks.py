@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
 from typing import Any, Literal
@@ -83,7 +83,11 @@ class Marks:
             positions = list(group)
             together = [[contents[n]] for n in positions] if apart else [[contents[n] for n in positions]]
             texts += [text for run in together for text in token_texts(run)]
-        return [replace(text, text=self._unmarked(token, text.text)) for token, text in zip(tokens, texts, strict=True)]
+        if not (self.piece or self.unfinished):
+            return texts
+        return [
+            TokenText(text.pretty, self._unmarked(token, text.text)) for token, text in zip(tokens, texts, strict=True)
+        ]
 
     def _unmarked(self, token: str, text: str) -> str:
         """Return the text of a token without the mark of a piece of a word."""

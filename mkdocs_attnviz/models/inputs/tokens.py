@@ -110,15 +110,16 @@ def tokenize(tokenizer: Any, text: str, text_pair: str | None, *, add_special_to
         raise WrongValue("text", "The text gives no tokens.")
     type_ids = encoded.get("token_type_ids")
     apart = sorted({*special_positions(tokenizer, ids), *_positions_around(encoded, ids)})
-    read = in_sequence(tokenizer, ids, apart)
+    names = token_names(tokenizer, ids)
+    read = _read(tokenizer, ids, apart, names)
     return Tokens(
         ids=ids,
         type_ids=None if type_ids is None else list(type_ids),
-        tokens=token_names(tokenizer, ids),
+        tokens=names,
         pretty=[token.pretty for token in read],
         special=apart,
         sentence_b_start=None if text_pair is None else _sentence_b_start(encoded, type_ids),
-        words=_words(tokenizer, encoded, ids, apart),
+        words=_words(tokenizer, encoded, apart, names),
         spans=_spans(encoded, text, text_pair),
         texts=[token.text for token in read],
     )
@@ -128,16 +129,17 @@ def append_generated(tokenizer: Any, text: Tokens, ids: list[int]) -> Tokens:
     """Return the tokens of a text and of the `ids` that a model wrote after it."""
     whole, start = [*text.ids, *ids], len(text.ids)
     apart = [*text.special, *(start + position for position in special_positions(tokenizer, ids))]
-    marked = words_by_marks(tokenizer, whole, apart)
+    names = token_names(tokenizer, whole)
+    marked = marks_of(tokenizer).words(names, apart)
     follows = start < len(whole) and None not in (marked[start], text.words[-1]) and marked[start] == marked[start - 1]
     first = next((word for word in marked[start:] if word is not None), 0)
     last = max((word for word in text.words if word is not None), default=-1)
     written = [None if word is None else word - first + last + (not follows) for word in marked[start:]]
-    read = in_sequence(tokenizer, whole, apart)
+    read = _read(tokenizer, whole, apart, names)
     return Tokens(
         ids=whole,
         type_ids=None if text.type_ids is None else [*text.type_ids, *[0] * len(ids)],
-        tokens=token_names(tokenizer, whole),
+        tokens=names,
         pretty=[token.pretty for token in read],
         special=apart,
         sentence_b_start=None,
@@ -163,16 +165,22 @@ def token_names(tokenizer: Any, ids: list[int]) -> list[str]:
 
 def pretty(tokenizer: Any, ids: list[int]) -> list[str]:
     """Return each token by itself, as a reader should see it; a part of a character is shown as its bytes."""
-    return [one.pretty for content in _contents(tokenizer, ids) for one in token_texts([content])]
+    contents = _contents(tokenizer, ids, token_names(tokenizer, ids))
+    return [one.pretty for content in contents for one in token_texts([content])]
 
 
 def in_sequence(tokenizer: Any, ids: list[int], apart: Sequence[int]) -> list[TokenText]:
     """Return consecutive tokens as a reader should see them; `apart` are the positions of special ones."""
-    return marks_of(tokenizer).read(token_names(tokenizer, ids), set(apart), _contents(tokenizer, ids))
+    return _read(tokenizer, ids, apart, token_names(tokenizer, ids))
 
 
-def _contents(tokenizer: Any, ids: list[int]) -> list[bytes]:
-    """Return the bytes of each token.
+def _read(tokenizer: Any, ids: list[int], apart: Sequence[int], names: list[str]) -> list[TokenText]:
+    """Return the same as `in_sequence`, given the tokens as the vocabulary has them."""
+    return marks_of(tokenizer).read(names, set(apart), _contents(tokenizer, ids, names))
+
+
+def _contents(tokenizer: Any, ids: list[int], names: list[str]) -> list[bytes]:
+    """Return the bytes of each token, given the tokens as the vocabulary has them.
 
     Tokens that were added to a vocabulary are plain text, not written in the vocabulary's alphabet.
     """
@@ -182,7 +190,7 @@ def _contents(tokenizer: Any, ids: list[int]) -> list[bytes]:
     plain = Marks(space=marks.space)
     return [
         token if isinstance(token, bytes) else (plain if token_id in added else marks).content(name)
-        for token_id, name, token in zip(ids, token_names(tokenizer, ids), raw, strict=True)
+        for token_id, name, token in zip(ids, names, raw, strict=True)
     ]
 
 
@@ -218,11 +226,6 @@ def _added(tokenizer: Any) -> Mapping[int, Any]:
     return tokens_by_id
 
 
-def words_by_marks(tokenizer: Any, ids: list[int], apart: Sequence[int]) -> list[int | None]:
-    """Return the index of each token's word, by the marks of the tokenizer's vocabulary."""
-    return marks_of(tokenizer).words(token_names(tokenizer, ids), apart)
-
-
 def target_words(tokenizer: Any, labels: list[int], text: str) -> tuple[list[int | None], Spans | None]:
     """Return the index of each label's word, and its place in `text`; None if the labels are not the
     tokens of `text`.
@@ -230,7 +233,8 @@ def target_words(tokenizer: Any, labels: list[int], text: str) -> tuple[list[int
     encoded = tokenizer(text_target=text, truncation=False, verbose=False)
     if list(encoded["input_ids"]) != labels:
         return [None] * len(labels), None
-    return _words(tokenizer, encoded, labels, special_positions(tokenizer, labels)), _spans(encoded, text)
+    names = token_names(tokenizer, labels)
+    return _words(tokenizer, encoded, special_positions(tokenizer, labels), names), _spans(encoded, text)
 
 
 def _spans(encoded: Any, text: str, text_pair: str | None = None) -> Spans | None:
@@ -267,12 +271,12 @@ def _sentence_b_start(encoded: Any, type_ids: list[int] | None) -> int:
     return int(sequence_ids.index(1))
 
 
-def _words(tokenizer: Any, encoded: Any, ids: list[int], apart: Sequence[int]) -> list[int | None]:
-    """Return the index of each token's word as the tokenizer counts them.
+def _words(tokenizer: Any, encoded: Any, apart: Sequence[int], names: list[str]) -> list[int | None]:
+    """Return the index of each token's word as the tokenizer counts them; `names` are those of the vocabulary.
 
     The marks of its vocabulary are used if it does not count words, or takes a whole text as one word.
     """
-    marks = words_by_marks(tokenizer, ids, apart)
+    marks = marks_of(tokenizer).words(names, apart)
     counted = _counted(encoded) if encoded.is_fast else None
     if counted is None:
         return marks

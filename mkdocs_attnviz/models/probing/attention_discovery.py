@@ -192,8 +192,25 @@ class _Discovery:
             numbers.append(int(number[1]) if number else -1)
         if -1 in numbers or sorted(set(numbers)) != numbers:
             numbers = list(calls)
-        heads = [int(self.calls[call].weights.shape[1]) for call in calls.values()]
-        return [Layer(*layer) for layer in zip(calls.values(), numbers, heads, strict=True)]
+        counts = [(int(self.calls[call].weights.shape[1]), kv_heads(self.calls[call])) for call in calls.values()]
+        return [
+            Layer(call, number, *count) for call, number, count in zip(calls.values(), numbers, counts, strict=True)
+        ]
+
+
+def kv_heads(call: Call) -> int:
+    """Return the number of heads of keys, each of which is shared by equally many successive heads of queries.
+
+    A model hands each key to its attention function once, or repeats it for all heads of its group (`repeat_kv`). Then
+    successive heads have equal keys.
+    """
+    heads, key = int(call.weights.shape[1]), call.key
+    if key is None or key.ndim != 4 or heads % key.shape[1] or bool((key == key.flatten()[0]).all()):
+        return heads
+    count = int(key.shape[1])
+    repeated = (key[:, 1:] == key[:, :-1]).flatten(2).all(-1).all(0).tolist()  # (count - 1)
+    starts = [0, *(head + 1 for head, same in enumerate(repeated) if not same)]
+    return len(starts) if starts == list(range(0, count, count // len(starts))) else count
 
 
 def first_output(outputs: Any) -> torch.Tensor | None:

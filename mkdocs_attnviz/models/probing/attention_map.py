@@ -8,7 +8,7 @@ that the model returns, the returned weights are used.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +37,14 @@ class Layer:
     """The number of its call within a forward pass."""
     layer: int
     heads: int
+    kv_heads: int
+    """The number of heads of keys and values, each shared by as many heads of queries; `heads` if none is shared."""
+
+    @property
+    def meta(self) -> dict[str, int]:
+        """The layer in the form of an entry's `meta`. Layers whose heads share nothing have no `kv_heads`."""
+        shared = {"kv_heads": self.kv_heads} if self.kv_heads < self.heads else {}
+        return {"layer": self.layer, "heads": self.heads, **shared}
 
 
 @dataclass
@@ -60,15 +68,28 @@ class AttentionMap:
     """The output projection of each call, by the call's number."""
 
 
+class _AllSeen(Exception):
+    """The end of a pass of which only the attention is wanted."""
+
+
 def forward(
-    loaded: Loaded, inputs: dict[str, torch.Tensor], attention_map: AttentionMap, keep: Keep, *, operands: bool
+    loaded: Loaded,
+    inputs: dict[str, torch.Tensor],
+    attention_map: AttentionMap,
+    keep: Keep,
+    *,
+    operands: bool,
+    to_the_end: bool = True,
 ) -> None:
-    """Run the whole model once and pass every attention call to `keep`, including those that belong to no stack.
+    """Run the model once and pass every attention call to `keep`, including those that belong to no stack.
+
+    Without `to_the_end`, the pass ends at its last attention. A model of six layers takes a tenth less time so.
 
     Raises:
         ValueError: the model computes its attention in another way than in its short pass.
     """
     count = 0
+    moved = hasattr(loaded.model, "hf_device_map")  # accelerate moves a layer's weights out again when it has run
     layers = {layer.call: (stack, layer) for stack in attention_map.stacks.values() for layer in stack.layers}
 
     def counted(call: Call) -> None:
@@ -77,14 +98,17 @@ def forward(
             _check(loaded, inputs, call, *layers[count])
         keep(call)
         count += 1
+        if count == attention_map.calls and not (to_the_end or moved):
+            raise _AllSeen
 
     with torch.inference_mode():
         if attention_map.way == "outputs":
             slots = handed_out(run(loaded, inputs, attentions=True))
-            for weights in (weights for stack in slots.values() for weights in stack.values()):
-                counted(Call(weights.clone()))
+            with suppress(_AllSeen):
+                for weights in (weights for stack in slots.values() for weights in stack.values()):
+                    counted(Call(weights.clone()))
         else:
-            with way_of(attention_map.way, counted, operands=operands):
+            with suppress(_AllSeen), way_of(attention_map.way, counted, operands=operands):
                 run(loaded, inputs, attentions=False)
     if count != attention_map.calls:
         raise WrongValue(

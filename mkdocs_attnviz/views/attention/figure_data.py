@@ -52,6 +52,8 @@ class LayerSource(Blob):
 
     layer: int
     heads: int
+    kv_heads: NotRequired[int]
+    """The number of heads of keys and values, if heads share them: successive heads have the same."""
     values: NotRequired[Blob]
     """Scaled, (heads, cols): the norm of what a token's value adds through a head (Kobayashi et al. 2020)."""
     rollout: NotRequired[Blob]

@@ -16,6 +16,7 @@ from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import TENSORS
 from mkdocs_attnviz.models.inputs import word_boundaries
 from mkdocs_attnviz.views.attention.figure_data import AttentionFigure, Filter, FirstState, LayerSource, Sink, Stack
+from mkdocs_attnviz.views.attention.shared_keys import kv_heads
 from mkdocs_attnviz.views.attention.sinks import sink_columns
 from mkdocs_attnviz.views.figure_data import TokenSequence
 
@@ -350,6 +351,8 @@ def _layer(stack: str, layer: Mapping[str, Any], parts: Sequence[str]) -> LayerS
     """Return the data of one layer, with the names of its blobs."""
     number = layer["layer"]
     source: LayerSource = {"layer": number, "heads": layer["heads"], "blob": f"{stack}/{number}"}
+    if (shared := kv_heads(layer)) is not None:
+        source["kv_heads"] = shared
     more = {part: {"blob": f"{stack}/{number}/{part}"} for part in parts if layer.get(part)}
     return cast(LayerSource, source | more)
 

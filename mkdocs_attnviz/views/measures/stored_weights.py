@@ -1,13 +1,15 @@
 """The weights of one stack of an entry between tokens and words, each with the weights that are stored as this one.
 
-A stored weight is a byte on a square-root scale. A word of several tokens is read as `merge_words` does (Clark et al.
-2019): the mean over its tokens that attend, the sum over those that are attended to.
+A stored weight is a byte on a square-root scale, and small ones of long texts are rounded (`weight_rounding`). A word
+of several tokens is read as `merge_words` does (Clark et al. 2019): the mean over its tokens that attend, the sum over
+those that are attended to.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 from mkdocs_attnviz.block.claims import Selectors
@@ -18,6 +20,7 @@ from mkdocs_attnviz.models.reduction import Reduction
 from mkdocs_attnviz.views.attention.options import AttentionOptions, numbered, select
 from mkdocs_attnviz.views.attention.weights import WEIGHT, Layer, layer_of, scaled
 from mkdocs_attnviz.views.token_places import Place, places
+from mkdocs_attnviz.weight_rounding import intervals
 
 Kind = Literal["weight", "value_weighted", "rollout"]
 SUBJECTS: dict[Kind, str] = {
@@ -25,8 +28,6 @@ SUBJECTS: dict[Kind, str] = {
     "value_weighted": "the value-weighted attention",
     "rollout": "the rollout",
 }
-HALF = 0.5
-"""The half of a step of a stored byte: the largest error of its rounding."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,15 @@ class Interval:
 
 
 ZERO = Interval(0.0, 0.0, 0.0)
-STORED = [
-    Interval(weight, (max(0.0, step - HALF) / 255) ** 2, min(1.0, ((step + HALF) / 255) ** 2))
-    for step, weight in enumerate(WEIGHT)
-]
-"""The weights that each stored byte may stand for."""
+
+
+@cache
+def stored_as(rounding: int) -> list[Interval]:
+    """Return the weights that each stored byte of a layer with this rounding may stand for."""
+    return [
+        Interval(weight, (max(0.0, steps.low) / 255) ** 2, min(1.0, (steps.high / 255) ** 2))
+        for weight, steps in zip(WEIGHT, intervals(rounding), strict=True)
+    ]
 
 
 class Weights:
@@ -127,14 +132,16 @@ class Weights:
     def _stored(self, layer: int, head: int, row: int, step: int) -> Interval:
         """Return the weights that a stored byte may stand for; in a reduced entry, zero stands for many."""
         reduced = None if self.kind == "rollout" else self.layers[layer].get("reduced")
+        rounding = self.layers[layer].get("rounding", 0)
+        stored = stored_as(rounding)
         if reduced is None or (reduced == "strongest" and step):
-            return STORED[step]
+            return stored[step]
         if reduced == "strongest":
             weakest = min(filter(None, self._layer_of(layer)[0].row(head, row)), default=1.0)
-            return Interval(0.0, 0.0, max(each.high for each in STORED if each.value <= weakest))
+            return Interval(0.0, 0.0, max(each.high for each in stored if each.value <= weakest))
         table = Reduction(reduced).table(len(self.cols["tokens"]))
-        alike = [STORED[before] for before, after in enumerate(table) if after == step] or [STORED[step]]
-        return Interval(STORED[step].value, alike[0].low, alike[-1].high)
+        alike = [stored[before] for before, after in enumerate(table) if after == step] or [stored[step]]
+        return Interval(stored[step].value, min(each.low for each in alike), max(each.high for each in alike))
 
     def _layer_of(self, layer: int) -> tuple[Layer, list[list[float]] | None]:
         """Return the weights of a layer, and the lengths of the values that they weigh. Besides the claim's own layer

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from mkdocs_attnviz.views.attention.overview import LEVELS, SIDE, Grid, coarser
+from mkdocs_attnviz.views.attention.shared_keys import KeyGroup
 from mkdocs_attnviz.views.attention.sinks import FADED
 from mkdocs_attnviz.views.drawing import Picture
 from mkdocs_attnviz.views.svg.document import HEADS, document, escape, palette, styles
@@ -142,39 +143,58 @@ def _squares(grid: Grid) -> Iterator[str]:
         yield f'<path class="f" opacity="{level / LEVELS:.2g}" d="{"".join(path)}"/>'
 
 
-def small_multiples(grids: dict[int, dict[int, Grid]], theme: str) -> Picture:
-    """Return a picture of layers × heads; `grids[layer][head]` is a grid. The numbers are written at the edges."""
+def small_multiples(grids: dict[int, dict[int, Grid]], theme: str, groups: Sequence[KeyGroup] = ()) -> Picture:
+    """Return a picture of layers × heads; `grids[layer][head]` is a grid. The numbers are written at the edges.
+
+    `groups` are labelled above the heads.
+    """
     heads = sorted({head for row in grids.values() for head in row})
     cell = max(12, min(48, 560 // len(heads)))
-    width, height = 40 + cell * len(heads), 40 + cell * len(grids)
+    top = 60 if groups else 40
+    width, height = 40 + cell * len(heads), top + cell * len(grids)
     pixels = _pixels(grids, heads)
     image = base64.b64encode(png(pixels)).decode()
-    box = f'x="40" y="40" width="{width - 40}" height="{height - 40}"'
+    box = f'x="40" y="{top}" width="{width - 40}" height="{height - top}"'
     whole = f'maskUnits="userSpaceOnUse" x="0" y="0" width="{width}" height="{height}"'
     body = [
         f'<mask id="m" {whole}><image {box} href="data:image/png;base64,{image}" preserveAspectRatio="none"/></mask>',
         *(
-            f'<rect class="h{head % HEADS}" x="{40 + at * cell}" y="40" width="{cell}" height="{height - 40}" '
+            f'<rect class="h{head % HEADS}" x="{40 + at * cell}" y="{top}" width="{cell}" height="{height - top}" '
             'mask="url(#m)"/>'
             for at, head in enumerate(heads)
         ),
         '<text class="l" x="40" y="11">Heads</text>',
-        '<text class="l" transform="translate(11 40) rotate(90)">Layers</text>',
+        f'<text class="l" transform="translate(11 {top}) rotate(90)">Layers</text>',
+        *_brackets(groups, heads, cell),
         *_numbers(
-            heads, lambda at, n: f'<text x="{40 + (at + 0.5) * cell:g}" y="32" text-anchor="middle">{n}</text>', cell
+            heads,
+            lambda at, n: f'<text x="{40 + (at + 0.5) * cell:g}" y="{top - 8}" text-anchor="middle">{n}</text>',
+            cell,
         ),
         *_numbers(
-            list(grids), lambda at, n: f'<text x="34" y="{44 + (at + 0.5) * cell:g}" text-anchor="end">{n}</text>', cell
+            list(grids),
+            lambda at, n: f'<text x="34" y="{top + 4 + (at + 0.5) * cell:g}" text-anchor="end">{n}</text>',
+            cell,
         ),
     ]
     used = sorted({head % HEADS for head in heads})
 
     def rules(scheme: dict[str, Any]) -> str:
         """Return the CSS colours of a scheme."""
-        return _rules(scheme) + "".join(f".h{n}{{fill:{scheme['heads'][n]}}}" for n in used)
+        brackets = f".k{{stroke:{scheme['pale']}}}" if groups else ""
+        return _rules(scheme) + brackets + "".join(f".h{n}{{fill:{scheme['heads'][n]}}}" for n in used)
 
     style = "text{font:12px system-ui,sans-serif}image{image-rendering:pixelated}" + styles(palette(theme), rules)
     return Picture(document(width, height, style, body), width, height)
+
+
+def _brackets(groups: Sequence[KeyGroup], heads: Sequence[int], cell: int) -> Iterator[str]:
+    """Yield a line over the heads of each group, and its name where it has room."""
+    for keys, members in groups:
+        start, end = 42 + heads.index(members[0]) * cell, 38 + (heads.index(members[-1]) + 1) * cell
+        yield f'<path class="k" d="M{start} 34H{end}"/>'
+        name = next((name for name in (f"keys {keys}", f"k{keys}") if 7 * len(name) <= end - start), "")
+        yield f'<text class="l" x="{(start + end) / 2:g}" y="29" text-anchor="middle">{name}</text>'
 
 
 def _numbers(numbers: Sequence[int], text: Any, cell: int) -> Iterator[str]:
