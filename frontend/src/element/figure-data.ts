@@ -379,6 +379,52 @@ export interface LensFigure extends TextFigure {
   initial: LensState;
 }
 
+/** A layer, with the number of its mask. */
+export interface MaskLayer {
+  layer: number;
+  mask: number;
+  /** The name of its attention module in the model. */
+  name?: string;
+  /** The number of tokens of its window by the model's configuration, if that is longer than the text. */
+  window?: number;
+  heads_differ?: boolean;
+}
+
+/** A mask that one or more layers have, as runs of columns (`models/mask_runs.py`). */
+export interface MaskData extends Blob {
+  /** The kind of the mask in words: "sliding window of 4 tokens". */
+  words: string;
+  /** The number of allowed pairs. */
+  pairs: number;
+}
+
+/** The masks of one stack: tokens of `rows` attend to tokens of `cols`. */
+export interface MaskStackData {
+  rows: string;
+  cols: string;
+  /** The source of the masks: the model's own, weights that are not zero, or gradients. */
+  how: "masks" | "weights" | "gradients";
+  layers: MaskLayer[];
+  masks: MaskData[];
+  /** The layers of each mask with its kind: "layers 0–4: sliding window of 4 tokens". */
+  groups: string[];
+}
+
+/** The part of the figure's state that a reader chooses. */
+export interface MaskState {
+  stack: string;
+  layer: number;
+  /** The row of the cell that is held. */
+  row: number | null;
+  col: number | null;
+}
+
+/** The masks of a model on a text, by stack and layer. */
+export interface MaskFigure extends TextFigure {
+  masks: Record<string, MaskStackData>;
+  initial: MaskState;
+}
+
 /** The part of the figure's state that a reader chooses. */
 export interface PredictState {
   /** The place of the token that is predicted; for what follows the text, its length. */
