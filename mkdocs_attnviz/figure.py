@@ -362,6 +362,7 @@ class Figure:
             "label": self._description,
             "theme": self.block.theme,
             "interventions": self._changed,
+            **({"shipped": shown["shipped"]} if "shipped" in shown else {}),
             "of": shown,
             "before": self._drawing_data(*self.before, assets),
         }

@@ -359,21 +359,25 @@ class Build:
     def _made_plan(self, source: Source, ask_hub: bool) -> Plan:
         """Raises: whatever the block, its view or its model is wrong with."""
         block = block_of(source)
+        if block.size is None:
+            block = block.model_copy(update={"size": self.settings.max_figure_size})
         view = VIEWS[block.view]
         check_grammar(block, view)
         own = view.own_entry(block)
         if own is not None:
             return Plan(source, block, None, entry=own)
         model, *others = self.registry.get(block, ask_hub=ask_hub)
+        limit = self.settings.max_entry_size
         if block.tensors is not None:
             if view.reads_tensors is None:
                 message = f"`tensors` holds attention, which the {block.view} view does not show; it needs a `model`."
                 raise block.wrong("tensors", message)
             _, parameters = view.asked(block) if view.file_capture else ({}, {})
-            return Plan(source, block, Request(view.reads_tensors, model, block.inputs, parameters))
+            return Plan(source, block, Request(view.reads_tensors, model, block.inputs, parameters, entry_size=limit))
         inputs, parameters = view.asked(block)
         inputs |= self._corpora.inputs(block)
-        request = Request(view.capture, model, inputs, parameters, block.changes, *others)
+        other = others[0] if others else None
+        request = Request(view.capture, model, inputs, parameters, block.changes, other, limit)
         return Plan(source, block, request, request.without_interventions() if block.changes else None)
 
     def _draw(self, plan: Plan) -> Rendered:
@@ -390,6 +394,7 @@ class Build:
         except Exception as error:
             return self.failed(plan.source, error)
         self._tell(plan, entries[0][1])
+        self._tell_reduced(plan, figure.entry)
         self._weigh(plan, figure)
         self._warn_of_claims(plan, figure)
         return figure
@@ -454,6 +459,17 @@ class Build:
         if self._first_time("drawn", plan.source):
             where, block = plan.source.where() or "block", plan.block
             self.log.info("%s: %s, %s view: %s", where, block.names, block.view, note)
+
+    def _tell_reduced(self, plan: Plan, entry: Entry) -> None:
+        """Log once that a figure's entry does not have all weights, and how it would."""
+        if "reduced" in entry.meta and plan.request is not None and self._first_time("reduced", plan.source):
+            self.log.info(
+                "%s: its cache entry was reduced to %s. To keep all weights, set `max_entry_size` higher, remove %s "
+                "and run again.",
+                plan.source.where() or "block",
+                byte_sizes.shown(entry.meta["reduced"]),
+                self.cache.path(plan.request.key),
+            )
 
     def _weigh(self, plan: Plan, figure: Figure) -> None:
         """Remember the size in the site of a figure that is heavy. Most entries are too small to have such a figure."""

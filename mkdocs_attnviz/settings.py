@@ -6,6 +6,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from mkdocs_attnviz.block.defaults import ENTRY_SIZE, FIGURE_SIZE
+from mkdocs_attnviz.block.values import Size
+
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]
 
 
@@ -72,6 +75,16 @@ class Settings(BaseModel):
     )
     dtype: Dtype = Field("auto", description="Precision the weights are run in; `auto` is the checkpoint's own.")
     max_tokens: int = Field(1024, gt=0, description="A longer text is an error.")
+    max_figure_size: Size = Field(
+        FIGURE_SIZE,
+        description="How much a figure may add to the site, like `10 MB`; `unlimited` ships everything. Beyond it, a "
+        "figure of attention is reduced, and says so.",
+    )
+    max_entry_size: Size = Field(
+        ENTRY_SIZE,
+        description="How large a cache entry may be, like `50 MB`. A larger one is stored with reduced weights, and "
+        "its figures say so.",
+    )
     batch_size: int = Field(8, gt=0, le=256, description="How many texts go through the model at once, at most.")
     timeout: int = Field(
         900,

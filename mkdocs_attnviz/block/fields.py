@@ -14,7 +14,7 @@ from mkdocs_attnviz.block.claims import Claim
 from mkdocs_attnviz.block.defaults import TODAY
 from mkdocs_attnviz.block.interventions import Intervention, combined
 from mkdocs_attnviz.block.problem import BlockError, Problem
-from mkdocs_attnviz.block.values import Day, Generate, Message, Part, key
+from mkdocs_attnviz.block.values import SIZES, Day, Generate, Message, Part, Size, key
 from mkdocs_attnviz.publishing import printable
 
 MAX_ID = 100  # characters
@@ -197,6 +197,12 @@ class Block(BaseModel):
         default=None,
         pattern=r"^[a-z_]+=[^\s&]*(&[a-z_]+=[^\s&]*)*$",
         max_length=1000,
+    )
+    size: Size | None = key(
+        SIZES,
+        "How much the figure may add to the site. Beyond it, weights are reduced, those that the block names last, and "
+        "the figure says so. Default: the setting `max_figure_size`.",
+        default=None,
     )
     caption: Annotated[str, AfterValidator(printable)] | None = key(
         "a text", "Caption under the figure, as plain text.", default=None, min_length=1

@@ -17,7 +17,9 @@ from pydantic import (
     model_validator,
 )
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 
+from mkdocs_attnviz import byte_sizes
 from mkdocs_attnviz.block.defaults import IMPLIED
 from mkdocs_attnviz.block.problem import WrongValue
 
@@ -73,6 +75,20 @@ Indices = Annotated[
         }
     ),
 ]
+SIZES = "a size like 10 MB or 500 kB, or unlimited"
+
+
+def _size(value: object) -> int:
+    size = None if isinstance(value, bool) else byte_sizes.read(value)
+    if size is None:
+        raise PydanticCustomError("size", "it must be " + SIZES)
+    return size
+
+
+Size = Annotated[
+    int, BeforeValidator(_size), WithJsonSchema({"type": ["string", "number"], "pattern": r"^(\d|\.\d|unlimited)"})
+]
+"""A number of bytes, written as a text with a unit."""
 TEXT = ["string", "number", "boolean"]
 """The JSON Schema types of a text in YAML: 12 and true are texts, too."""
 Texts = Annotated[

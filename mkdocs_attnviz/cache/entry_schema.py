@@ -10,9 +10,9 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mkdocs_attnviz.cache.blobs import sizes
 from mkdocs_attnviz.weight_rounding import UNIT
@@ -25,6 +25,8 @@ LARGEST_JSON = 32 << 20
 """The largest size in bytes of an inflated JSON text."""
 LARGEST_TABLE = 64 << 20
 """The largest inflated size in bytes of a blob whose size is not given in the header."""
+GROUPS = (1, 1, 2, 4, 8)
+"""The number of weights of each row in each group of a layer's strongest weights."""
 DEFLATE = 1032
 """The largest number of bytes that one byte of a deflated stream can stand for."""
 
@@ -62,6 +64,16 @@ class _Layer(_Strict):
     rollout: bool = False
     rounding: Annotated[int, Field(ge=0, le=UNIT)] = 0
     neurons: _Neurons | None = None
+    strongest: Annotated[list[list[float]], Field(max_length=len(GROUPS))] | None = None
+    kept: list[float] | None = None
+    reduced: float | Literal["strongest"] | None = None
+
+    @model_validator(mode="after")
+    def _check_shares(self) -> _Layer:
+        shares = [*(self.strongest or ()), *([] if self.kept is None else [self.kept])]
+        if any(len(each) != self.heads for each in shares) or (self.reduced == "strongest" and not self.strongest):
+            raise ValueError("there must be a share for each head")
+        return self
 
 
 class _Stack(_Strict):
@@ -75,6 +87,7 @@ class _Meta(_Strict):
     sequences: dict[str, _Sequence] | None = None
     stacks: Annotated[dict[str, _Stack], Field(min_length=1)] | None = None
     made_with: dict[str, str] | None = None
+    reduced: int | None = None
 
 
 def fault(meta: Mapping[str, Any], blobs: Mapping[str, bytes]) -> str:
@@ -157,7 +170,10 @@ def _sizes(read: _Meta) -> Iterator[tuple[str, int]]:
         rows, cols = _lengths(read, stack)
         for layer in stack.layers:
             blob, heads = f"{name}/{layer.layer}", layer.heads
-            yield blob, heads * rows * cols
+            if layer.reduced != "strongest":
+                yield blob, heads * rows * cols
+            for number in range(len(layer.strongest or ())):
+                yield f"{blob}/strongest/{number}", 3 * heads * rows * GROUPS[number]
             if layer.values:
                 yield f"{blob}/values", heads * (4 + 2 * cols)
             if layer.rollout:

@@ -84,6 +84,11 @@ def bytes_of(part: Mapping[str, Any], entry: Entry) -> bytes | None:
     return content
 
 
+def in_site(size: float) -> float:
+    """Return the number of bytes that so many deflated bytes take in the data files of a site (`data_file.py`)."""
+    return 1.02 * size
+
+
 def fits_page(data: Any, entry: Entry) -> bool:
     """Return whether a drawing's data are small enough for the page. Parts marked `ahead` do not count."""
     return data_size(data, entry) <= INLINE

@@ -35,6 +35,8 @@ class Drawn(TypedDict):
 
     view: str
     theme: Theme
+    shipped: NotRequired[str]
+    """The part of the figure's data that the page has, and how to get more; absent if it has all."""
 
 
 class ModelProvenance(TypedDict):

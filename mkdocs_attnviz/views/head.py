@@ -11,6 +11,7 @@ from dataclasses import replace
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.views.attention import state_checks
+from mkdocs_attnviz.views.attention.budget import ship
 from mkdocs_attnviz.views.attention.capture import ATTENTION
 from mkdocs_attnviz.views.attention.figure_data import AttentionFigure
 from mkdocs_attnviz.views.attention.options import WEIGHTS_STATE, Selection, WeightOptions, data, offered, select
@@ -46,10 +47,11 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     selection = selection if other is None else replace(selection, heads=selection.heads[:1])
     first = window(block, entry, selection)
     figure_data = data("head", block, entry, selection)
+    shipped = ship(figure_data, block, entry, selection)
     if first.layer is not None:
         _add_preview(options, entry, selection, figure_data, first.layer)
     height = height_of(max(first.rows.total, first.cols.total)) + _squares(entry, selection)
-    description = sentence(block, entry, selection, first)
+    description = sentence(block, entry, selection, first) + shipped
     if other is None:
         return Drawing(figure_data, picture(first, block.theme), description, height)
     second = window(block, entry, other)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.views.attention import state_checks
+from mkdocs_attnviz.views.attention.budget import ship
 from mkdocs_attnviz.views.attention.capture import ATTENTION
 from mkdocs_attnviz.views.attention.figure_data import AttentionFigure
 from mkdocs_attnviz.views.attention.options import WEIGHTS_STATE, Selection, WeightOptions, data, select, sequence
@@ -49,10 +50,12 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
         )
         raise block.wrong(name, message)
     first = window(block, entry, selection)
+    figure_data = data("matrix", block, entry, selection)
+    shipped = ship(figure_data, block, entry, selection)
     return Drawing(
-        data("matrix", block, entry, selection),
+        figure_data,
         _picture(block, options, entry, selection, first),
-        sentence(block, entry, selection, first),
+        sentence(block, entry, selection, first) + shipped,
         _height(first),
         AROUND,
         wraps=_wraps(options, entry, selection),

@@ -14,6 +14,7 @@ from typing import Any
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.views.attention import state_checks
+from mkdocs_attnviz.views.attention.budget import ship
 from mkdocs_attnviz.views.attention.capture import ATTENTION
 from mkdocs_attnviz.views.attention.figure_data import AttentionFigure, HeadOfLayer
 from mkdocs_attnviz.views.attention.options import WEIGHTS_STATE, Selection, WeightOptions, data, offered, select
@@ -21,7 +22,7 @@ from mkdocs_attnviz.views.attention.overview import Grid, Overview, with_sink
 from mkdocs_attnviz.views.attention.patterns import COLUMN, RECORD, patterns
 from mkdocs_attnviz.views.attention.sentence import STACKS, sink_words
 from mkdocs_attnviz.views.attention.shared_keys import common_groups, sharing
-from mkdocs_attnviz.views.attention.weights import Layer
+from mkdocs_attnviz.views.attention.weights import layer_of
 from mkdocs_attnviz.views.drawing import Drawing, Picture
 from mkdocs_attnviz.views.measures.attention import WEIGHT_MEASURES
 from mkdocs_attnviz.views.state_checks import one_of
@@ -60,7 +61,9 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
         "open": opened,
         "heads": offered(selection.stacks[selection.stack][selection.layer], options.include_heads),
     }
-    picture, description = _picture(block, options, entry, selection), _sentence(block, entry, selection, opened)
+    shipped = ship(figure_data, block, entry, selection)
+    picture = _picture(block, options, entry, selection)
+    description = _sentence(block, entry, selection, opened) + shipped
     pairs = any(sequence["sentence_b_start"] is not None for sequence in figure_data["sequences"].values())
     return Drawing(
         figure_data,
@@ -74,12 +77,11 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
 def _patterns(entry: Entry, stack: str, layers: Mapping[int, int]) -> bytes:
     """Return the attention pattern of each head of these layers, deflated."""
     meta = entry.meta["stacks"][stack]
-    rows, cols = (entry.meta["sequences"][meta[side]] for side in ("rows", "cols"))
-    count = len(rows["tokens"]), len(cols["tokens"])
+    cols = entry.meta["sequences"][meta["cols"]]
     special = cols.get("special") or []
     square = meta["cols"].removesuffix("+sink") == meta["rows"]
     records = (
-        patterns(Layer(entry.blobs[f"{stack}/{layer}"], *count, heads), heads, square, special, meta["causal"])
+        patterns(layer_of(entry, stack, layer, heads), heads, square, special, meta["causal"])
         for layer, heads in layers.items()
     )
     return zlib.compress(b"".join(records), 6)

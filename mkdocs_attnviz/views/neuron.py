@@ -14,6 +14,7 @@ from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import WEIGHTS, Capture
 from mkdocs_attnviz.views.attention import state_checks
+from mkdocs_attnviz.views.attention.budget import ship
 from mkdocs_attnviz.views.attention.figure_data import AttentionFigure, Neurons, Term
 from mkdocs_attnviz.views.attention.options import AttentionOptions, data, select
 from mkdocs_attnviz.views.attention.sentence import sentence
@@ -54,11 +55,12 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
             if neurons is None:
                 raise block.wrong("view", f"The neuron view needs queries and keys, and {block.subject} has none.")
             layer["neurons"] = _neurons(neurons, f"{name}/{layer['layer']}")
+    shipped = ship(figure_data, block, entry, selection)
     first = window(block, entry, selection)
     opened = _expanded(block, first, causal=entry.meta["stacks"][selection.stack]["causal"])
     figure_data["options"]["expanded"] = None if opened is None else first.rows.groups[opened][0]
     rows = max(first.rows.total, first.cols.total) + 1  # one more: the headings take two lines
-    description = sentence(block, entry, selection, first)
+    description = sentence(block, entry, selection, first) + shipped
     if opened is None:
         return Drawing(figure_data, lines(first, block.theme), description, height_of(rows))
     description += f" Expanded: “{visible(first.rows.texts[opened].strip()) or 'a space'}”."

@@ -1,6 +1,6 @@
 import { html, nothing, type TemplateResult } from "lit";
 import { fetchAhead } from "../element/files.js";
-import { type AcrossLayers, FILTERS, type Filter, findLayer } from "./figure.js";
+import { type AcrossLayers, FILTERS, type Filter, findLayer, weightBlobs } from "./figure.js";
 import { grouped, sharedKeys } from "./shared-keys.js";
 import { isPair, offeredHeads } from "./state.js";
 import { type AttentionViewState, type Chosen, STACKS } from "./view-state.js";
@@ -53,7 +53,8 @@ export function stackSelect(choices: Chooser): TemplateResult | typeof nothing {
 
 /** The layer after this one, or before it, is fetched: who comes to the control, or turns the pages, wants it next. */
 function fetchBeside({ stack: { layers }, state }: Chooser, by = 1): void {
-  fetchAhead(layers[layers.findIndex(({ layer }) => layer === state.layer) + by]?.file);
+  const next = layers[layers.findIndex(({ layer }) => layer === state.layer) + by];
+  for (const { file } of next ? weightBlobs(next) : []) fetchAhead(file);
 }
 
 /** Not there where all layers are shown as one. */

@@ -1,4 +1,4 @@
-import { expect, type Figure, type Sequence } from "../element/figure.js";
+import { type Blob, expect, type Figure, type Sequence } from "../element/figure.js";
 import type { FirstState, LayerSource, Stack, AttentionFigure as Written } from "../element/figure-data.js";
 import { oneOf } from "../lib/checks.js";
 
@@ -58,8 +58,8 @@ export function attentionOf(given: Figure): AttentionFigure {
     for (const side of [stack.rows, stack.cols])
       expect(Array.isArray(figure.sequences?.[side]?.tokens), `stack ${name} names the unknown sequence ${side}`);
     expect(stack.layers?.length > 0, `stack ${name} has no layers`);
-    for (const { layer, heads, data, file } of stack.layers)
-      expect(heads > 0 && (data ?? file), `layer ${layer} of stack ${name} has no data`);
+    for (const { layer, heads, data, file, parts } of stack.layers)
+      expect(heads > 0 && (data ?? file ?? parts), `layer ${layer} of stack ${name} has no data`);
   }
   return { ...figure, options: withDefaults(figure.options, figure.stacks) };
 }
@@ -74,6 +74,12 @@ export function findLayer(stack: Stack, layer: number): LayerSource {
   oneOf("layer", layer, numbers);
   return stack.layers[numbers.indexOf(layer)] as LayerSource;
 }
+
+/** The blobs that hold a layer's weights. */
+export const weightBlobs = (source: LayerSource): Blob[] => source.parts ?? [source];
+
+/** True if the page has weights of a head. */
+export const isShipped = ({ kept }: LayerSource, head: number): boolean => kept?.[head] !== 0;
 
 export function findSequence(figure: AttentionFigure, name: string): Sequence {
   return figure.sequences[name] as Sequence;

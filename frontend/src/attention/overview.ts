@@ -1,5 +1,6 @@
+import type { ViewHost } from "../element/view.js";
 import type { Range } from "../lib/geometry.js";
-import type { Filter, Stack } from "./figure.js";
+import { type AttentionFigure, type Filter, findSequence, type Stack } from "./figure.js";
 import { filtered, type Tokens } from "./tokens.js";
 
 /** Parts a side, at most. */
@@ -33,6 +34,14 @@ export class Overview {
     const picture = (this.first.get(layer) as number) + head;
     return this.bytes[(picture * this.cols + col) * this.rows + row] as number;
   }
+}
+
+/** Return the overview of a stack, or undefined while it loads, or if the page has none. */
+export function overviewOf(host: ViewHost, figure: AttentionFigure, stack: Stack): Overview | undefined {
+  const [rows, cols] = [stack.rows, stack.cols].map((name) => findSequence(figure, name).tokens.length);
+  return (
+    stack.overview && host.blob(stack.overview, (bytes) => new Overview(bytes, stack, rows as number, cols as number))
+  );
 }
 
 /** The part of a token among so many. */

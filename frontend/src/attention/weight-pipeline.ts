@@ -4,7 +4,15 @@ import { inRange, type Range, type Side } from "../lib/geometry.js";
 import { memo } from "../lib/memo.js";
 import { Scaled } from "../lib/packed.js";
 import { headColor, neutral } from "../lib/palette.js";
-import { type AttentionFigure, findLayer, findSequence, findStack, type LayerSource } from "./figure.js";
+import {
+  type AttentionFigure,
+  findLayer,
+  findSequence,
+  findStack,
+  isShipped,
+  type LayerSource,
+  weightBlobs,
+} from "./figure.js";
 import { offeredHeads, offers, type State, sinkOf, visibleRange } from "./state.js";
 import { arrange, filtered, type Tokens } from "./tokens.js";
 import { acrossHeads, acrossLayers } from "./transforms/across.js";
@@ -74,19 +82,30 @@ export class WeightPipeline {
   /** The blobs that the picture is made of. */
   blobs(state: State): Blob[] {
     if (state.across_layers === "rollout") return [this.source(state).rollout as Blob];
-    return this.sources(state).flatMap((source) => (this.weighs(state) ? [source, source.values as Blob] : [source]));
+    const values = this.weighs(state);
+    return this.sources(state).flatMap((source) => [
+      ...weightBlobs(source),
+      ...(values ? [source.values as Blob] : []),
+    ]);
   }
 
   private source({ stack, layer }: State): LayerSource {
     return findLayer(findStack(this.figure, stack), layer);
   }
 
-  /** The present layer first: its heads are those that are shown. */
-  private sources(state: State): LayerSource[] {
+  /** The present layer first: its heads are those that are shown. Layers of which the page has nothing are left out. */
+  sources(state: State): LayerSource[] {
     const present = this.source(state);
     if (state.across_layers === null) return [present];
     const { layers } = findStack(this.figure, state.stack);
-    return [present, ...layers.filter((other) => other !== present)];
+    return [present, ...layers.filter((other) => other !== present && other.kept?.some(Boolean) !== false)];
+  }
+
+  /** The share that the page has of the weight of these heads. */
+  shipped(state: State, heads: number[]): number {
+    if (state.across_layers === "rollout") return 1;
+    const shares = this.sources(state).flatMap(({ kept }) => heads.map((head) => kept?.[head] ?? 1));
+    return shares.reduce((sum, share) => sum + share, 0) / shares.length;
   }
 
   weighs({ stack, value_weighted, across_layers }: State): boolean {
@@ -152,17 +171,21 @@ export class WeightPipeline {
   shown(state: State, dark: boolean): Shown | undefined {
     const base = this.base(state);
     if (!base) return undefined;
-    const heads = this.headsOf(state);
+    const asked = this.headsOf(state);
+    const rollout = state.across_layers === "rollout";
+    const heads = rollout ? asked : asked.filter((head) => isShipped(this.source(state), head));
+    if (heads.length === 0) return undefined;
     const arranged = this.arranged(state, base);
     const combined = this.combined(state);
-    const across = combined && state.across_layers !== "rollout";
+    const across = combined && !rollout;
     const layer = across ? this.acrossHeads(arranged, heads, state.across_heads ?? "mean") : arranged;
     const colors = combined ? [neutral(dark)] : heads.map((head) => headColor(head, dark));
     const rest = this.rest(state);
     const kept = this.limited(state, layer, combined ? [0] : heads, rest);
+    const share = kept.share * this.shipped(state, asked);
     const { slots } = this.tokens(state, "right");
     const faded = sinkOf(this.figure, state, "fade").map((index) => slots[index] as number);
-    return { layer: kept.layer, heads: combined ? [0] : heads, colors, combined, kept: kept.share, rest, faded };
+    return { layer: kept.layer, heads: combined ? [0] : heads, colors, combined, kept: share, rest, faded };
   }
 
   /** The way in which several heads are made one. */

@@ -1,8 +1,10 @@
 import type { Blob } from "../element/figure.js";
+import type { LayerPart } from "../element/figure-data.js";
 import type { Decode } from "../element/store.js";
 import type { ViewHost } from "../element/view.js";
 import { upTo } from "../lib/packed.js";
-import { type AttentionFigure, findLayer, findSequence, findStack } from "./figure.js";
+import { absentSentence } from "./absent.js";
+import { type AttentionFigure, findLayer, findSequence, findStack, type LayerSource, weightBlobs } from "./figure.js";
 import { Mask } from "./mask-runs.js";
 import { type HeadNeurons, headNeurons, neuronBlobs, neuronLayer } from "./neuron-scores.js";
 import type { Allowed } from "./scene.js";
@@ -19,10 +21,17 @@ export interface Weights {
   cols: string[];
   /** Shape (rows, cols). */
   values: number[][];
+  /** The share of the head's weight that the page has, where that is not all. */
+  kept?: number;
 }
+
+/** The number of weights of layers put together from parts that are kept. */
+const MOST_JOINED = 1 << 28;
 
 /** The stored weights of one figure: layers for its view, one head's numbers for a program. */
 export class WeightSource {
+  private readonly joined = new Map<LayerSource, Layer>();
+
   constructor(
     private readonly host: ViewHost,
     private readonly figure: AttentionFigure,
@@ -34,9 +43,11 @@ export class WeightSource {
    */
   layer(stack: string, layer: number, whole = false): Layer | undefined {
     const { host } = this;
-    const { blob, decode, ahead } = this.find(stack, layer);
+    const { source, decode, ahead, join } = this.find(stack, layer);
     if (ahead && !whole && !host.isDrawn) return host.blob(...ahead);
-    return host.blob(blob, decode) ?? (ahead && !whole ? host.blob(...ahead) : undefined);
+    const parts = weightBlobs(source).map((blob) => host.blob(blob, decode(blob)));
+    if (!parts.includes(undefined)) return join(parts as (Layer | Uint8Array)[]);
+    return ahead && !whole ? host.blob(...ahead) : undefined;
   }
 
   /** Return which tokens of a layer may attend to which, a sink included; undefined if all may, or if that is not known. */
@@ -56,9 +67,13 @@ export class WeightSource {
   /** Return the weights of one head, as stored: within 0.004 of the model's. */
   async weights(request: WeightsRequest): Promise<Weights> {
     const { name, rows, cols } = this.requested(request);
-    const { blob, decode } = this.find(name, request.layer);
-    const weights = await this.host.load(blob, decode);
-    return { rows: [...rows], cols: [...cols], values: weights.matrix(request.head) };
+    const { source, decode, join } = this.find(name, request.layer);
+    const absent = absentSentence(this.figure, name, request.layer, [request.head]);
+    if (absent) throw new Error(absent);
+    const parts = await Promise.all(weightBlobs(source).map((blob) => this.host.load(blob, decode(blob))));
+    const kept = source.kept?.[request.head];
+    const values = join(parts).matrix(request.head);
+    return { rows: [...rows], cols: [...cols], values, ...(kept && { kept }) };
   }
 
   /** Return what the weights of one head come of. Rejects where the figure has no queries and keys. */
@@ -69,8 +84,8 @@ export class WeightSource {
     return headNeurons(neuronLayer(source, rows.length, cols.length, causal, await Promise.all(load)), request.head);
   }
 
-  /** Return a layer's own blob, and the preview that is drawn before it is fetched. */
-  private find(name: string, number: number): { blob: Blob; decode: Decode<Layer>; ahead?: [Blob, Decode<Layer>] } {
+  /** Return how a layer's blobs are read and put together, and the preview that is drawn before they are fetched. */
+  private find(name: string, number: number) {
     const { figure } = this;
     const stack = findStack(figure, name);
     const source = findLayer(stack, number);
@@ -79,13 +94,39 @@ export class WeightSource {
       number,
     ];
     const { heads, preview } = source;
-    const decode = upTo(heads * high * wide, (bytes) => new Layer(bytes, heads, high, wide));
-    if (!preview) return { blob: source, decode };
-    return {
-      blob: source,
-      decode,
-      ahead: [preview, (bytes) => Layer.preview(bytes, preview.share, heads, high, wide)],
+    const decode = (part: LayerPart): Decode<Layer | Uint8Array> => {
+      if (!source.parts) return upTo(heads * high * wide, (bytes) => new Layer(bytes, heads, high, wide));
+      const size = part.count ? 3 * heads * wide * part.count : (part.heads as number[]).length * high * wide;
+      return upTo(size, (bytes) => {
+        if (bytes.length !== size) throw new Error(`${bytes.length} bytes, not ${size}`);
+        return bytes;
+      });
     };
+    const ahead: [Blob, Decode<Layer>] | undefined = preview && [
+      preview,
+      (bytes) => Layer.preview(bytes, preview.share, heads, high, wide),
+    ];
+    const join = (contents: (Layer | Uint8Array)[]) =>
+      source.parts ? this.whole(source, contents as Uint8Array[], high, wide) : (contents[0] as Layer);
+    return { source, decode, ahead, join };
+  }
+
+  /** Put a layer together from its parts; those that were made last are kept. */
+  private whole(source: LayerSource, contents: Uint8Array[], high: number, wide: number): Layer {
+    const { joined } = this;
+    const known = joined.get(source);
+    if (known) return known;
+    const { heads, parts = [] } = source;
+    const size = high * wide;
+    const layer = new Layer(new Uint8Array(heads * size), heads, high, wide);
+    contents.forEach((bytes, i) => {
+      const { count, heads = [] } = parts[i] as LayerPart;
+      if (count) layer.place(bytes, count);
+      for (const [n, head] of heads.entries()) layer.bytes.set(bytes.subarray(n * size, (n + 1) * size), head * size);
+    });
+    for (const old of joined.keys()) if ((joined.size + 1) * layer.bytes.length > MOST_JOINED) joined.delete(old);
+    joined.set(source, layer);
+    return layer;
   }
 
   private requested({ stack, layer, head }: WeightsRequest) {

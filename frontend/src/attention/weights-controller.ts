@@ -1,7 +1,9 @@
 import type { ViewHost } from "../element/view.js";
 import type { Range, Side } from "../lib/geometry.js";
 import { plainText } from "../lib/token.js";
+import { absentSentence, absentText } from "./absent.js";
 import { type AttentionFigure, findLayer, findSequence } from "./figure.js";
+import { percentText } from "./readout.js";
 import type { Allowed } from "./scene.js";
 import { sharedKeys } from "./shared-keys.js";
 import {
@@ -88,14 +90,17 @@ export class WeightsController extends AttentionViewState<State, Change> {
 
   /** The template that stands in place of the picture while it loads. */
   notice() {
-    const { layer, across_layers } = this.state;
+    const { stack, layer, across_layers } = this.state;
     const blobs = this.pipeline.blobs(this.state);
+    const heads = this.pipeline.headsOf(this.state);
+    const absent = across_layers !== "rollout" && absentSentence(this.figure, stack, layer, heads);
+    if (absent) return absentText(this, heads, absent);
     return this.host.notice(across_layers && blobs.length > 1 ? "layers" : `layer ${layer}`, blobs);
   }
 
   private layersText(): string {
     const { layer, across_layers } = this.state;
-    const { length } = this.stack.layers;
+    const { length } = this.pipeline.sources(this.state);
     if (across_layers === "rollout") return `Rollout to layer ${layer}`;
     return across_layers ? `${OF[across_layers]} of ${length} layers` : `Layer ${layer}`;
   }
@@ -121,6 +126,8 @@ export class WeightsController extends AttentionViewState<State, Change> {
         : sharedKeys(findLayer(this.stack, state.layer), state.heads[0] as number);
     if (shared.length > 0 && !state.across_layers) parts.push([shared.join(" · "), this.figure.view === "head"]);
     if (pipeline.weighs(state)) parts.push(["value-weighted", false]);
+    const kept = pipeline.shipped(state, pipeline.headsOf(state));
+    if (kept < 1) parts.push([`${percentText(kept)} of its weight is in this page`, true]);
     if (state.merge_words && offers(this.figure, this.stack).words) parts.push(["whole words", false]);
     return [...parts, ...sink];
   }

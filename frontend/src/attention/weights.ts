@@ -19,6 +19,22 @@ export class Layer {
   /** The share of the visible weight that these lines hold; less than 1 in a preview. */
   share = 1;
 
+  /**
+   * Put the strongest weights of each row, `count` of them, in their places. `packed` has three planes, (heads, rows,
+   * count): low and high bytes of the columns, each as the difference to the one before, and the weights.
+   */
+  place(packed: Uint8Array, count: number): void {
+    const { bytes, heads, cols, rows } = this;
+    const plane = heads * rows * count;
+    for (let at = 0, line = 0; line < heads * rows; line++) {
+      const row = line % rows;
+      for (let i = 0, place = ((line - row) / rows) * cols; i < count; i++, at++) {
+        place += (packed[at] as number) + 256 * (packed[at + plane] as number);
+        bytes[place * rows + row] = packed[at + 2 * plane] as number;
+      }
+    }
+  }
+
   /** The strongest weights alone, from a preview's bytes. */
   static preview(bytes: Uint8Array, share: number, heads: number, cols: number, rows: number): Layer {
     const view = new DataView(bytes.buffer, bytes.byteOffset);

@@ -1,5 +1,6 @@
 import { html, render, type TemplateResult } from "lit";
-import { findLayer, findSequence, type LayerSource, type Stack } from "../attention/figure.js";
+import { absentSentence, absentText } from "../attention/absent.js";
+import { findLayer, findSequence, type LayerSource, type Stack, weightBlobs } from "../attention/figure.js";
 import { NeuronHead, neuronBlobs, neuronLayer } from "../attention/neuron-scores.js";
 import type { NeuronChange, NeuronState } from "../attention/neuron-state.js";
 import { pairText, previewText, shareText } from "../attention/readout.js";
@@ -160,12 +161,17 @@ export class NeuronStage extends PairStage {
     const { state } = this.choices;
     const weights = this.layer();
     this.head = state.expanded === null ? undefined : this.decodedHead();
-    return weights !== undefined && (state.expanded === null || this.head !== undefined);
+    return Boolean(weights && !this.absent) && (state.expanded === null || this.head !== undefined);
   }
 
   private layer(): Layer | undefined {
     const { state, source } = this.choices;
     return source.layer(state.stack, state.layer);
+  }
+
+  private get absent(): string {
+    const { figure, state } = this.choices;
+    return absentSentence(figure, state.stack, state.layer, [state.head]);
   }
 
   private get source(): LayerSource {
@@ -187,7 +193,8 @@ export class NeuronStage extends PairStage {
     const scene = this.scene();
     const expansion = this.expansion();
     if (expansion) this.picture.expand(expansion, scene);
-    const share = expansion ? 1 : this.picture.show(scene);
+    const kept = this.source.kept?.[this.choices.state.head] ?? 1;
+    const share = expansion ? 1 : this.picture.show(scene) * kept;
     const pointed = this.pointing.pointed ?? this.pointedBeside();
     for (const side of SIDES) this.columns[side].point(pointed?.side === side ? pointed.index : null);
     const { layout } = this.strips;
@@ -213,7 +220,7 @@ export class NeuronStage extends PairStage {
   private scene(): Scene | null {
     const { state, host, source } = this.choices;
     const layer = this.layer();
-    if (!layer) return null;
+    if (!layer || this.absent) return null;
     const { left, right } = this.columns;
     const offered = this.offered === null || state.selected ? null : ({ side: "left", index: this.offered } as const);
     const { focus, partner } = this.pointing;
@@ -273,9 +280,10 @@ export class NeuronStage extends PairStage {
   }
 
   private notice(): TemplateResult {
+    if (this.absent) return absentText(this.choices, [this.choices.state.head], this.absent);
     const { neurons } = this.source;
     const blobs = neurons && this.expanded !== null ? [neurons.q, neurons.k, ...neurons.terms] : [];
-    return this.choices.host.notice(`layer ${this.choices.state.layer}`, [this.source, ...blobs]);
+    return this.choices.host.notice(`layer ${this.choices.state.layer}`, [...weightBlobs(this.source), ...blobs]);
   }
 
   /** The head's weights; of a token that is taken apart, how each of its weights comes about. */

@@ -12,7 +12,7 @@ function close(event: KeyboardEvent): void {
 }
 
 /** Return the figure's account of itself, behind a line: the author's claims, and the origin of its numbers. */
-export function aboutText({ claims = [], provenance }: Figure): TemplateResult | typeof nothing {
+export function aboutText({ claims = [], provenance, shipped }: Figure): TemplateResult | typeof nothing {
   if (!provenance) return nothing;
   const { models, versions = [], stored, cite } = provenance;
   const rows = [
@@ -28,6 +28,7 @@ export function aboutText({ claims = [], provenance }: Figure): TemplateResult |
         .join(", "),
     ]),
     ["Stored", stored],
+    ["In this page", shipped],
     ...cite.map((text) => ["Cite", text]),
   ];
   return html`<details class="about" @keydown=${close}>

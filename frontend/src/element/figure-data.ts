@@ -45,6 +45,7 @@ export interface ClaimData {
 export interface Figure {
   view: string;
   theme: "auto" | "light" | "dark";
+  shipped?: string;
   /** One sentence that says what is to be seen: the figure's accessible name. */
   label: string;
   /** Model and text, shortened: "minilm: The cat sat on the mat". */
@@ -264,6 +265,14 @@ export interface Neurons {
   terms: Term[];
 }
 
+/** The weights of some heads of a layer, or the strongest weights of all of them. */
+export interface LayerPart extends Blob {
+  /** The heads, in their order; absent if all of them are in it. */
+  heads?: number[];
+  /** The number of weights of each row, coded as `models/reduction.py` says; absent if all are in it. */
+  count?: number;
+}
+
 /** The lines of the first picture, deflated: a count as uint32, that many offsets as uint32, that many bytes. */
 export interface Preview extends Blob {
   /** The share of the weight in view that they hold. */
@@ -283,6 +292,10 @@ export interface LayerSource extends Blob {
   neurons?: Neurons;
   /** The number of the layer's mask among those of its stack; absent if it is no more than causal. */
   mask?: number;
+  /** The weights in place of the blob, where not all of them are shipped; a head may be in several. */
+  parts?: LayerPart[];
+  /** The share of each head's weight that is shipped; 0 if the head is not. */
+  kept?: number[];
   /** The lines of the first picture of a layer that is in a file. */
   preview?: Preview;
 }

@@ -2,7 +2,7 @@ import { html, nothing, render, type TemplateResult, unsafeCSS } from "lit";
 import { choice, pairSelect } from "../attention/controls.js";
 import { type AttentionFigure, findLayer, findSequence, type LayerSource, type Stack } from "../attention/figure.js";
 import type { OptionsOf } from "../attention/options.js";
-import { filteredParts, Overview, partOf } from "../attention/overview.js";
+import { filteredParts, type Overview, overviewOf, partOf } from "../attention/overview.js";
 import { Patterns } from "../attention/patterns.js";
 import { grouped, sharedKeys } from "../attention/shared-keys.js";
 import { offeredHeads, type State, sinkOf } from "../attention/state.js";
@@ -73,12 +73,7 @@ export class ModelView extends WeightsView {
   }
 
   private overview(): Overview | undefined {
-    const { stack } = this.choices;
-    const [rows, cols] = [stack.rows, stack.cols].map((name) => findSequence(this.figure, name).tokens.length);
-    return (
-      stack.overview &&
-      this.host.blob(stack.overview, (bytes) => new Overview(bytes, stack, rows as number, cols as number))
-    );
+    return overviewOf(this.host, this.figure, this.choices.stack);
   }
 
   private patterns(): Patterns | undefined {

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,8 +21,9 @@ import torch
 from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.cache.blobs import Spool
 from mkdocs_attnviz.cache.entry import Entry
-from mkdocs_attnviz.models import encoding
+from mkdocs_attnviz.models import encoding, entry_budget
 from mkdocs_attnviz.models.captures.context import Context
+from mkdocs_attnviz.models.entry_budget import EntryBudget
 from mkdocs_attnviz.models.inputs.examples import collate
 from mkdocs_attnviz.models.inputs.tokens import Example, Tokens
 from mkdocs_attnviz.models.loading.loaded import Loaded
@@ -30,8 +31,8 @@ from mkdocs_attnviz.models.probing.attention_calls import Call
 from mkdocs_attnviz.models.probing.attention_discovery import find_attention_map
 from mkdocs_attnviz.models.probing.attention_map import AttentionMap, Layer, Stack, forward
 from mkdocs_attnviz.models.probing.output_projection import Projection, norms
-from mkdocs_attnviz.weight_rounding import rounding
 
+T = TypeVar("T")
 _deflaters = ThreadPoolExecutor(os.cpu_count())  # zlib releases the interpreter's lock
 WAITING = 64 << 20
 """The number of quantised weights that may wait to be compressed."""
@@ -59,8 +60,9 @@ def capture(context: Context) -> list[Entry]:
     loaded, examples = context.loaded, context.examples
     attention_map = find_attention_map(loaded, examples[0])
     spools = [Spool(context.folder) for _ in examples]
+    budgets = [EntryBudget(context.entry_size, shapes(attention_map, example)) for example in examples]
     encoders = [
-        _StackEncoder(name, stack, example, number, spools[number])
+        _StackEncoder(name, stack, example, number, spools[number], budgets[number])
         for number, example in enumerate(examples)
         for name, stack in attention_map.stacks.items()
     ]
@@ -83,7 +85,7 @@ def capture(context: Context) -> list[Entry]:
     made = iter(encoders)
     stacks = [{name: next(made).told() for name in attention_map.stacks} for _ in examples]
     return [
-        entry(attention_map, example, told, spool)
+        entry(attention_map, example, told, spool, context.entry_size)
         for example, told, spool in zip(examples, stacks, spools, strict=True)
     ]
 
@@ -136,13 +138,24 @@ Told = tuple[list[dict[str, Any]], list[str]]
 """The layers of a stack in the form of `meta`, and the names of its blobs in the entry's order."""
 
 
-def start_encoding(encode: Callable[..., bytes], *args: Any) -> PendingBlob:
-    """Start to encode a blob in another thread."""
+def start_encoding(encode: Callable[..., T], *args: Any) -> Callable[[], T]:
+    """Start to encode something in another thread. Return a function that waits for it."""
     return _deflaters.submit(encode, *args).result
 
 
-def entry(attention_map: AttentionMap, example: Example, stacks_told: dict[str, Told], spool: Spool) -> Entry:
-    """Return the entry of an example whose blobs are in `spool`."""
+def shapes(attention_map: AttentionMap, example: Example) -> list[tuple[int, int, int]]:
+    """Return the shape of the weights of each layer, (heads, rows, cols)."""
+    return [
+        (layer.heads, len(tokens(example, stack.rows).ids), len(tokens(example, stack.cols).ids))
+        for stack in attention_map.stacks.values()
+        for layer in stack.layers
+    ]
+
+
+def entry(
+    attention_map: AttentionMap, example: Example, stacks_told: dict[str, Told], spool: Spool, entry_size: int
+) -> Entry:
+    """Return the entry of an example whose blobs are in `spool`, of at most about `entry_size` bytes."""
     sequences, stacks = example.sequences(), {}
     names: list[str] = []
     for name, (layers, names_of_stack) in stacks_told.items():
@@ -152,7 +165,8 @@ def entry(attention_map: AttentionMap, example: Example, stacks_told: dict[str, 
             sequences[cols] = _with_sink(sequences[stack.cols])
         stacks[name] = {"rows": stack.rows, "cols": cols, "causal": stack.causal, "layers": layers}
         names += names_of_stack
-    return Entry({"sequences": sequences, "stacks": stacks}, spool.blobs(names))
+    reduced = entry_budget.reduction_of(stacks, entry_size)
+    return Entry({"sequences": sequences, "stacks": stacks} | reduced, spool.blobs(names))
 
 
 def _with_sink(sequence: dict[str, Any]) -> dict[str, Any]:
@@ -172,14 +186,21 @@ def tokens(example: Example, sequence: str) -> Tokens:
 class _StackEncoder:
     """The encoding of one stack of one example, some layers at a time."""
 
-    def __init__(self, name: str, stack: Stack, example: Example, number: int, spool: Spool) -> None:
-        self.name, self.stack, self.number, self.spool = name, stack, number, spool
+    def __init__(
+        self, name: str, stack: Stack, example: Example, number: int, spool: Spool, budget: EntryBudget
+    ) -> None:
+        self.name, self.stack, self.number, self.spool, self.budget = name, stack, number, spool, budget
         self.rows, self.cols = (len(tokens(example, side).ids) for side in (stack.rows, stack.cols))
         self.layers: list[dict[str, Any]] = []
         self.pooled: list[encoding.Steps] = []
         """The overview of each layer so far."""
-        self.rounded = rounding(self.cols + stack.sink)
+        self.room = budget.rollout_room(len(stack.layers)) if budget.is_large else float("inf")
+        """The number of bytes for the rollout of a layer."""
         self.rollout = encoding.Rollout() if stack.rows == stack.cols else None
+        self.encoding: list[tuple[dict[str, Any], Callable[[], entry_budget.EncodedLayer]]] = []
+        """The weights that are being encoded, with the `meta` of their layers."""
+        self.ends: dict[int, list[str]] = {}
+        """The ends of the names of the blobs of each layer's weights."""
         self.pending: dict[str, PendingBlob] = {}
         """The blobs that are being encoded, by the end of their names."""
         self.pooling: list[Future[encoding.Steps]] = []
@@ -190,26 +211,34 @@ class _StackEncoder:
         layers = list(takewhile(lambda layer: layer.call in waiting, left))
         steps = [cut(waiting[layer.call], self.number, self.rows, self.cols) for layer in layers]
         for layer, steps_of_layer in zip(layers, steps, strict=True):
-            self.pending[str(layer.layer)] = start_encoding(encoding.weights_blob, steps_of_layer, self.rounded)
-            meta: dict[str, Any] = layer.meta | ({"rounding": self.rounded} if self.rounded else {})
+            meta: dict[str, Any] = {**layer.meta}
+            self.encoding.append((meta, start_encoding(entry_budget.encode_layer, steps_of_layer, self.budget)))
             moved = waiting[layer.call].norms
             if moved is not None:
                 values = np.zeros((layer.heads, self.cols + self.stack.sink), np.float32)
                 values[:, : self.cols] = moved[self.number, :, : self.cols].numpy()
                 self.pending[f"{layer.layer}/values"] = start_encoding(encoding.scaled_blob, values)
                 meta["values"] = True
-            self.layers.append(meta | ({"rollout": True} if self.rollout else {}))
+            self.layers.append(meta)
+            if self.rollout is not None:
+                meta["rollout"] = True
             self.pooling.append(_deflaters.submit(encoding.pooled, steps_of_layer))
         if self.rollout is not None:
-            self.pending |= _rollout(self.rollout, layers, steps, self.rounded)
+            self.pending |= _rollout(self.rollout, layers, steps, self.room)
         return layers
 
     def finish(self, layers: Sequence[Layer]) -> None:
         """Wait for what was started, and put it into the spool."""
+        for meta, wait_for_layer in self.encoding:
+            encoded, number = wait_for_layer(), meta["layer"]
+            meta.update(encoded.meta)
+            self.ends[number] = [f"{number}{end}" for end in encoded.blobs]
+            for end, blob in encoded.blobs.items():
+                self.spool.add(f"{self.name}/{number}{end}", blob)
         for end, wait in self.pending.items():
             self.spool.add(f"{self.name}/{end}", wait())
         self.pooled += [pooling.result() for pooling in self.pooling]
-        self.pending, self.pooling = {}, []
+        self.encoding, self.pending, self.pooling = [], {}, []
         if layers and len(self.layers) == len(self.stack.layers):
             self.spool.add(f"{self.name}/overview", encoding.joined_overview(self.pooled))
 
@@ -217,7 +246,7 @@ class _StackEncoder:
         """Return the layers and the names of all blobs."""
         ends: list[str] = []
         for layer in self.layers:
-            ends += [str(layer["layer"]), *([f"{layer['layer']}/values"] if "values" in layer else [])]
+            ends += [*self.ends[layer["layer"]], *([f"{layer['layer']}/values"] if "values" in layer else [])]
         ends.append("overview")
         ends += [f"{layer['layer']}/rollout" for layer in self.layers if "rollout" in layer]
         return self.layers, [f"{self.name}/{end}" for end in ends]
@@ -233,10 +262,10 @@ def cut(stored: StoredCall, number: int, rows: int, cols: int) -> encoding.Steps
 
 
 def _rollout(
-    total: encoding.Rollout, layers: Sequence[Layer], steps: Sequence[encoding.Steps], rounded: int
+    total: encoding.Rollout, layers: Sequence[Layer], steps: Sequence[encoding.Steps], room: float
 ) -> dict[str, PendingBlob]:
     """Start to encode the rollout of some layers. They are one task, since each needs the one before."""
-    every = _deflaters.submit(lambda: [encoding.weights_blob(total.add(layer), rounded) for layer in steps])
+    every = _deflaters.submit(lambda: [entry_budget.encode_rollout(total.add(layer), room) for layer in steps])
 
     def part(number: int) -> PendingBlob:
         return lambda: every.result()[number]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mkdocs_attnviz.block.defaults import ENTRY_SIZE
 from mkdocs_attnviz.models.inputs.corpus import Corpus
 from mkdocs_attnviz.models.inputs.tokens import Example
 from mkdocs_attnviz.models.loading.loaded import Loaded
@@ -28,3 +29,5 @@ class Context:
     """The texts, for a capture that reads many of them (`Capture.corpus`) and returns one entry; otherwise None."""
     folder: Path | None = None
     """The folder for the blobs of a large entry while it is made (`cache.blobs.Spool`); None for that of the system."""
+    entry_size: int = ENTRY_SIZE
+    """The number of bytes that an entry may have."""

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mkdocs_attnviz.block.defaults import ENTRY_SIZE
 from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.cache.entry import Entry
-from mkdocs_attnviz.models.encoding import Floats, overview_blob, quantised, rollout, scaled_blob, weights_blob
+from mkdocs_attnviz.models.encoding import Floats, Rollout, deflated, pooled, quantised, scaled_blob
+from mkdocs_attnviz.models.entry_budget import EntryBudget, encode_layer, encode_rollout, reduction_of
 from mkdocs_attnviz.models.inputs.marks import guess_marks
 from mkdocs_attnviz.models.inputs.word_boundaries import different_texts, split
-from mkdocs_attnviz.weight_rounding import rounding
 
 SIDES = {
     "self": ("text", "text"),
@@ -89,20 +90,41 @@ class TokenRow:
             )
 
 
-def entry(stacks: Mapping[str, Mapping[int, LayerTensors]], sequences: Mapping[str, TokenRow]) -> Entry:
-    """Return an entry of own tensors; `stacks` has them by stack and layer.
+Shape = tuple[int, int, int]
+"""The number of heads, rows and columns of a layer."""
+
+
+def entry(
+    stacks: Mapping[str, Mapping[int, LayerTensors]],
+    sequences: Mapping[str, TokenRow],
+    entry_size: int = ENTRY_SIZE,
+    shapes: Sequence[Shape] | None = None,
+) -> Entry:
+    """Return an entry of own tensors of at most about `entry_size` bytes; `stacks` has them by stack and layer.
+
+    Only one layer is in memory at a time if the mappings read each layer when it is asked for, and the `shapes` of all
+    layers are given.
 
     Raises:
         ValueError: shapes and tokens do not fit, or weights are no probabilities.
     """
     blobs: dict[str, bytes] = {}
-    meta = {name: _stack(name, layers, sequences, blobs) for name, layers in stacks.items()}
+    if shapes is None:
+        every = [layer.weights.shape for layers in stacks.values() for layer in layers.values()]
+        shapes = [shape for shape in every if len(shape) == 3]
+    budget = EntryBudget(entry_size, shapes)
+    meta = {name: _stack(name, layers, sequences, blobs, budget) for name, layers in stacks.items()}
     used = {side for stack in meta.values() for side in (stack["rows"], stack["cols"])}
-    return Entry({"sequences": {name: sequences[name].meta() for name in sorted(used)}, "stacks": meta}, blobs)
+    about = {"sequences": {name: sequences[name].meta() for name in sorted(used)}, "stacks": meta}
+    return Entry(about | reduction_of(meta, entry_size), blobs)
 
 
 def _stack(
-    name: str, layers: Mapping[int, LayerTensors], sequences: Mapping[str, TokenRow], blobs: dict[str, bytes]
+    name: str,
+    layers: Mapping[int, LayerTensors],
+    sequences: Mapping[str, TokenRow],
+    blobs: dict[str, bytes],
+    budget: EntryBudget,
 ) -> dict[str, Any]:
     rows, cols = SIDES[name]
     for side in (rows, cols):
@@ -111,26 +133,32 @@ def _stack(
         sequences[side].check()
     shape = (len(sequences[rows].tokens), len(sequences[cols].tokens))
     square = rows == cols
-    rounded = rounding(shape[1])
-    steps = []
-    for number, layer in layers.items():
+    causal = square and shape[0] > 1
+    room = budget.rollout_room(len(layers)) if budget.is_large else float("inf")
+    rollout = Rollout()
+    overview, rollouts = [], {}
+    described: dict[int, dict[str, Any]] = {}
+    with_neurons = []
+    for number in layers:
+        layer = layers[number]
         _check(f"{name} layer {number}", layer, shape)
-        steps.append(quantised(layer.weights))
-        blobs[f"{name}/{number}"] = weights_blob(steps[-1], rounded)
+        steps = quantised(layer.weights)
+        stored = encode_layer(steps, budget)
+        blobs |= {f"{name}/{number}{end}": blob for end, blob in stored.blobs.items()}
         if layer.norms is not None:
             blobs[f"{name}/{number}/values"] = scaled_blob(layer.norms)
-    blobs[f"{name}/overview"] = overview_blob(steps)
-    if square:
-        for number, total in zip(layers, rollout(steps), strict=True):
-            blobs[f"{name}/{number}/rollout"] = weights_blob(total, rounded)
-    causal = square and shape[0] > 1 and all(not np.triu(layer.weights, 1).any() for layer in layers.values())
-    described = [
-        {"layer": number, "heads": len(layer.weights), "values": layer.norms is not None, "rollout": square}
-        | ({"rounding": rounded} if rounded else {})
-        | ({} if layer.neurons is None else {"neurons": _neurons(f"{name}/{number}", layer, causal, blobs)})
-        for number, layer in layers.items()
-    ]
-    return {"rows": rows, "cols": cols, "causal": bool(causal), "layers": described}
+        overview.append(pooled(steps).tobytes())
+        if square:
+            rollouts[f"{name}/{number}/rollout"] = encode_rollout(rollout.add(steps), room)
+        causal = causal and not np.triu(layer.weights, 1).any()
+        about = {"layer": number, "heads": len(layer.weights), "values": layer.norms is not None, "rollout": square}
+        described[number] = about | stored.meta
+        with_neurons += [number] if layer.neurons is not None else []
+    blobs[f"{name}/overview"] = deflated(b"".join(overview))
+    blobs |= rollouts
+    for number in with_neurons:  # what they mean depends on whether all layers are causal
+        described[number]["neurons"] = _neurons(f"{name}/{number}", layers[number], causal, blobs)
+    return {"rows": rows, "cols": cols, "causal": bool(causal), "layers": list(described.values())}
 
 
 def _check(what: str, layer: LayerTensors, shape: tuple[int, int]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from mkdocs_attnviz.block.defaults import ENTRY_SIZE
 from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.captures.cells import LayerUnits, entry
@@ -24,7 +25,7 @@ from mkdocs_attnviz.models.encoding import Floats
 NAME = re.compile(r"(cell|hidden|forget|input|output|reset|update|residual|neurons|state)\.(\d+)")
 
 
-def capture_file(path: Path, parameters: Mapping[str, Any]) -> Entry:
+def capture_file(path: Path, parameters: Mapping[str, Any], _: int = ENTRY_SIZE) -> Entry:
     """Return the entry of a `.safetensors` file; `parameters` are those of the capture of cells.
 
     Raises:

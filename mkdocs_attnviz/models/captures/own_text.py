@@ -8,23 +8,24 @@ from typing import Any
 
 import torch
 
+from mkdocs_attnviz.block.defaults import ENTRY_SIZE
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.captures.own_arrays import SIDES, TokenRow, entry
-from mkdocs_attnviz.models.captures.tensors import layers_of, read_file
+from mkdocs_attnviz.models.captures.tensors import read_layers
 from mkdocs_attnviz.models.captures.text import Marks, Pending, stack_of, wanted_of
 from mkdocs_attnviz.models.inputs.marked_text import marked_text
 from mkdocs_attnviz.models.inputs.tokens import Tokens
 from mkdocs_attnviz.models.probing.attention_map import AttentionMap, Layer, Stack
 
 
-def capture_file(path: Path, parameters: Mapping[str, Any]) -> Entry:
+def capture_file(path: Path, parameters: Mapping[str, Any], _: int = ENTRY_SIZE) -> Entry:
     """Return the entry of a `.safetensors` file; `parameters` are those of the capture of a text.
 
     Raises:
         ValueError: it is no such file, its names, shapes and tokens do not fit, or it has no such layer or head.
     """
-    arrays, metadata = read_file(path)
-    tensors, rows = layers_of(arrays, metadata.value("scale", float)), metadata.sequences()
+    tensors, metadata = read_layers(path)
+    rows = metadata.sequences()
     whole = entry(tensors, rows)  # checks shapes, tokens and weights
     stacks = {
         name: Stack(

@@ -8,7 +8,7 @@ the score itself.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,9 +17,19 @@ import torch
 
 from mkdocs_attnviz.cache.blobs import Spool
 from mkdocs_attnviz.cache.entry import Entry
-from mkdocs_attnviz.models import encoding
-from mkdocs_attnviz.models.captures.attention import PendingBlob, Told, entry, quantised, start_encoding, tokens
+from mkdocs_attnviz.models import encoding, entry_budget
+from mkdocs_attnviz.models.captures.attention import (
+    PendingBlob,
+    Told,
+    entry,
+    quantised,
+    shapes,
+    start_encoding,
+    tokens,
+)
 from mkdocs_attnviz.models.captures.context import Context
+from mkdocs_attnviz.models.entry_budget import EncodedLayer as Encoded
+from mkdocs_attnviz.models.entry_budget import EntryBudget
 from mkdocs_attnviz.models.inputs.examples import collate
 from mkdocs_attnviz.models.inputs.tokens import Example
 from mkdocs_attnviz.models.loading.load import Unusable
@@ -27,7 +37,6 @@ from mkdocs_attnviz.models.loading.loaded import Loaded
 from mkdocs_attnviz.models.probing.attention_calls import Call
 from mkdocs_attnviz.models.probing.attention_discovery import find_attention_map
 from mkdocs_attnviz.models.probing.attention_map import AttentionMap, Stack, forward
-from mkdocs_attnviz.weight_rounding import rounding
 
 TOLERANCE = 1e-3
 MASKING = -1e4 + 100
@@ -68,6 +77,8 @@ class LayerScores:
     """Terms by name, each (heads, rows, cols)."""
 
 
+WEIGHTS = 0.5
+"""The share of an entry's size that is for weights; the rest is for queries, keys and other terms."""
 EncodedLayer = tuple[dict[str, Any], list[str]]
 """The `meta` of one layer of one example, and the ends of the names of its blobs."""
 
@@ -87,6 +98,8 @@ def capture(context: Context) -> list[Entry]:
     }
     spools = [Spool(context.folder) for _ in examples]
     layers: dict[int, list[EncodedLayer]] = {}
+    size = context.entry_size
+    budgets = [EntryBudget(int(size * WEIGHTS), shapes(attention_map, example)) for example in examples]
     count = 0
 
     def keep(call: Call) -> None:
@@ -94,25 +107,33 @@ def capture(context: Context) -> list[Entry]:
         if count in wanted:
             stack, name = wanted[count]
             parts = [_part(loaded, call, stack, number, example) for number, example in enumerate(examples)]
-            layers[count] = _encode_layer(parts, stack, name, spools)
+            layers[count] = _encode_layer(parts, stack, name, spools, budgets)
         count += 1
 
     forward(loaded, collate(loaded, examples), attention_map, keep, operands=True)
     return [
-        entry(attention_map, example, _told(attention_map, number, layers), spool)
+        entry(attention_map, example, _told(attention_map, number, layers), spool, size)
         for number, (example, spool) in enumerate(zip(examples, spools, strict=True))
     ]
 
 
-def _encode_layer(parts: Sequence[LayerScores], stack: Stack, name: str, spools: Sequence[Spool]) -> list[EncodedLayer]:
+def _encode_layer(
+    parts: Sequence[LayerScores], stack: Stack, name: str, spools: Sequence[Spool], budgets: Sequence[EntryBudget]
+) -> list[EncodedLayer]:
     """Put the blobs of a layer of each example into its spool. The model waits, so only one layer's scores exist at a
     time.
     """
-    pending = [(_meta(part, stack), _blobs(part)) for part in parts]
-    for spool, (_, blobs) in zip(spools, pending, strict=True):
+    metas = [_meta(part, stack) for part in parts]
+    pending = [_blobs(part, budget) for part, budget in zip(parts, budgets, strict=True)]
+    encoded = []
+    for spool, meta, (weights, blobs) in zip(spools, metas, pending, strict=True):
+        layer = weights()
+        for end, blob in layer.blobs.items():
+            spool.add(f"{name}{end}", blob)
         for end, wait in blobs.items():
             spool.add(f"{name}{end}", wait())
-    return [(meta, list(blobs)) for meta, blobs in pending]
+        encoded.append((meta | layer.meta, [*layer.blobs, *blobs]))
+    return encoded
 
 
 def _part(loaded: Loaded, call: Call, stack: Stack, number: int, example: Example) -> LayerScores:
@@ -226,22 +247,22 @@ def _meta(part: LayerScores, stack: Stack) -> dict[str, Any]:
         part.terms["mask"] = torch.zeros_like(part.weights)
     d, kv_heads = part.query.shape[2], part.key.shape[0]
     neurons = {"d": d, "kv_heads": kv_heads, "scale": part.scale, "terms": list(part.terms)}
-    rounded = rounding(part.weights.shape[-1])
-    return {"heads": part.weights.shape[0], "neurons": neurons} | ({"rounding": rounded} if rounded else {})
+    return {"heads": part.weights.shape[0], "neurons": neurons}
 
 
-def _blobs(part: LayerScores) -> dict[str, PendingBlob]:
+def _blobs(part: LayerScores, budget: EntryBudget) -> tuple[Callable[[], Encoded], dict[str, PendingBlob]]:
+    """Start to encode the weights of a layer, and all other blobs of it."""
     heads = part.weights.shape[0]
     steps = quantised(part.weights.clone()).transpose(1, 2).cpu().numpy()
     masked = part.masked.expand(part.weights.shape).reshape(heads, -1).cpu().numpy()
-    blobs = {"": start_encoding(encoding.weights_blob, steps, rounding(steps.shape[1]))}
-    blobs |= {
+    layer = start_encoding(entry_budget.encode_layer, np.ascontiguousarray(steps), budget)
+    blobs = {
         "/q": start_encoding(encoding.scaled_blob, _columns(part.query)),
         "/k": start_encoding(encoding.scaled_blob, _columns(part.key)),
     }
     for place, term in enumerate(part.terms.values()):
         blobs[f"/term/{place}"] = start_encoding(encoding.scaled_blob, term.reshape(heads, -1).cpu().numpy(), masked)
-    return blobs
+    return layer, blobs
 
 
 def _told(attention_map: AttentionMap, number: int, layers_by_call: dict[int, list[EncodedLayer]]) -> dict[str, Told]:

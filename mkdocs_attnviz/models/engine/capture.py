@@ -58,8 +58,9 @@ TENSORS = Capture("tensors", 1, run=f"{OURS}tensors:capture_file", reads_file=Tr
 """The reading of attention weights from an author's own file."""
 
 
-def file_function(run: str) -> Callable[[Path, Mapping[str, Any]], Entry]:
-    """Import the function of a capture that reads an author's own file, and return it. All such captures are ours.
+def file_function(run: str) -> Callable[[Path, Mapping[str, Any], int], Entry]:
+    """Import the function of a capture that reads an author's own file, and return it. All such captures are ours. Its
+    last argument is the number of bytes that the entry may have.
 
     Raises:
         ValueError: it is none of our captures.
@@ -67,7 +68,7 @@ def file_function(run: str) -> Callable[[Path, Mapping[str, Any]], Entry]:
     module, _, name = run.partition(":")
     if not module.startswith(OURS):
         raise ValueError(f"`{run}` is none of our captures, and only those read files.")
-    read: Callable[[Path, Mapping[str, Any]], Entry] = getattr(importlib.import_module(module), name)
+    read: Callable[[Path, Mapping[str, Any], int], Entry] = getattr(importlib.import_module(module), name)
     return read
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from mkdocs_attnviz.block.defaults import ENTRY_SIZE
 from mkdocs_attnviz.cache.key import KeyParts, entry_key
 from mkdocs_attnviz.models.engine.capture import Capture
 from mkdocs_attnviz.models.identity.reference import ModelRef
@@ -37,6 +38,8 @@ class Request:
     """Changes of the model while it runs, as plain JSON."""
     other: ModelRef | None = None
     """A second, unchanged model that reads the same input and is compared with the first."""
+    entry_size: int = ENTRY_SIZE
+    """The number of bytes that the entry may have. It is no part of the key: an entry that exists is used as it is."""
 
     @property
     def models(self) -> tuple[ModelRef, ...]:
@@ -71,6 +74,7 @@ class Request:
             "reads_file": self.capture.reads_file,
             "parameters": dict(self.parameters),
             "interventions": list(self.interventions),
+            "entry_size": self.entry_size,
         }
 
     def without_interventions(self) -> Request:

@@ -236,7 +236,8 @@ def capture(kept: LoadedModels, job: dict[str, Any]) -> Iterator[Message]:
 
         def run_capture(loaded: Loaded, examples: Sequence[Example], corpus: Corpus | None = None) -> Sequence[Entry]:
             folder = None if kept.folder is None else Path(kept.folder)
-            entries = capture(context(loaded, examples, job["parameters"], models.get("other"), corpus, folder))
+            other, size = models.get("other"), job["entry_size"]
+            entries = capture(context(loaded, examples, job["parameters"], other, corpus, folder, size))
             recorded: Sequence[Entry] = recording.with_facts(entries, facts)
             return recorded
 
@@ -364,7 +365,7 @@ def _read(job: dict[str, Any]) -> Iterator[Message]:
         start = time.perf_counter()
         yield {"event": "running", "indices": [index]}, b""
         try:
-            entry = capture_file(Path(job["models"]["model"]["path"]), job["parameters"])
+            entry = capture_file(Path(job["models"]["model"]["path"]), job["parameters"], job["entry_size"])
         except BaseException as error:
             if not costs_a_text(error):
                 raise

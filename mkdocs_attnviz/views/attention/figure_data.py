@@ -38,6 +38,15 @@ class Neurons(TypedDict):
     terms: list[Term]
 
 
+class LayerPart(Blob):
+    """The weights of some heads of a layer, or the strongest weights of all of them."""
+
+    heads: NotRequired[list[int]]
+    """The heads, in their order; absent if all of them are in it."""
+    count: NotRequired[int]
+    """The number of weights of each row, coded as `models/reduction.py` says; absent if all are in it."""
+
+
 class LayerSource(Blob):
     """The blob of a layer's weights, and those that belong to it."""
 
@@ -52,6 +61,10 @@ class LayerSource(Blob):
     neurons: NotRequired[Neurons]
     mask: NotRequired[int]
     """The number of the layer's mask among those of its stack; absent if it is no more than causal."""
+    parts: NotRequired[list[LayerPart]]
+    """The weights in place of the blob, where not all of them are shipped; a head may be in several."""
+    kept: NotRequired[list[float]]
+    """The share of each head's weight that is shipped; 0 if the head is not."""
     preview: NotRequired[Preview]
     """The lines of the first picture of a layer that is in a file."""
 

@@ -8,7 +8,7 @@ from itertools import islice, takewhile
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.views.attention.options import AttentionOptions, Selection, WeightOptions, sequence
-from mkdocs_attnviz.views.attention.weights import Layer, Weight
+from mkdocs_attnviz.views.attention.weights import Layer, Weight, layer_of
 from mkdocs_attnviz.views.attention.window import Window
 from mkdocs_attnviz.views.svg.document import called
 
@@ -108,9 +108,9 @@ def _strongest_of_layer(entry: Entry, selection: Selection, layer: Layer | None)
     options = selection.options
     stack = entry.meta["stacks"][selection.stack]
     rows, cols = (sequence(entry, stack[side], pretty=options.prettify_tokens) for side in ("rows", "cols"))
-    heads = selection.stacks[selection.stack][selection.layer]
-    blob = entry.blobs[f"{selection.stack}/{selection.layer}"]
-    layer = layer or Layer(blob, len(rows["tokens"]), len(cols["tokens"]), heads)
+    layer = layer or layer_of(
+        entry, selection.stack, selection.layer, selection.stacks[selection.stack][selection.layer]
+    )
 
     tokens = ([[position] for position in range(len(side["tokens"]))] for side in (rows, cols))
     forced = rows_without_choice(entry, selection.stack, *tokens)

@@ -6,12 +6,14 @@ import array
 import struct
 import sys
 from collections.abc import Collection, Iterable, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
+from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.cache.entry_schema import LARGEST_LAYER, LARGEST_TABLE, inflated
+from mkdocs_attnviz.models.reduction import GROUPS, WEIGHT
 
-WEIGHT = [(step / 255) ** 2 for step in range(256)]
-"""The weight that each stored byte stands for."""
+__all__ = ["WEIGHT", "Layer", "StrongestLayer", "Weight", "layer_of", "mean", "scaled"]
 
 
 class Weight(NamedTuple):
@@ -95,6 +97,86 @@ class Layer:
             start + (at if at < whole else whole + (at - whole) // seen * self.rows + (at - whole) % seen)
             for at in positions
         ]
+
+
+class StrongestLayer(Layer):
+    """A layer of which only the strongest weights of each row are stored; all others count as zero."""
+
+    def __init__(self, groups: Sequence[bytes], rows: int, cols: int, heads: int) -> None:
+        """Inflate the groups of strongest weights (`models/reduction.py`).
+
+        Raises:
+            ValueError: if a group has another size.
+        """
+        self.rows, self.cols = rows, cols
+        sizes = GROUPS[: len(groups)]
+        self._groups = [
+            (size, inflated(group, 3 * heads * rows * size)) for size, group in zip(sizes, groups, strict=True)
+        ]
+        self._head = -1
+        """The head that is in `_steps`: one at a time."""
+
+    def _turn_to(self, head: int) -> None:
+        if self._head != head:
+            self._head, self._steps = head, self._placed(head)
+
+    def steps(self, head: int) -> bytes:
+        self._turn_to(head)
+        return super().steps(0)
+
+    def row(self, head: int, row: int) -> list[float]:
+        self._turn_to(head)
+        return super().row(0, row)
+
+    def step(self, head: int, row: int, col: int) -> int:
+        self._turn_to(head)
+        return super().step(0, row, col)
+
+    def diagonal(self, head: int, offset: int) -> bytes:
+        self._turn_to(head)
+        return super().diagonal(0, offset)
+
+    def column(self, head: int, col: int) -> bytes:
+        self._turn_to(head)
+        return super().column(0, col)
+
+    def _placed(self, head: int) -> bytes:
+        """Return the bytes of a head, of shape (cols, rows).
+
+        Raises:
+            ValueError: if a weight is outside of the head.
+        """
+        steps = bytearray(self.rows * self.cols)
+        for size, group in self._groups:
+            plane, start = len(group) // 3, head * self.rows * size
+            for row in range(self.rows):
+                at = start + row * size
+                low, high, values = (group[at + shift : at + shift + size] for shift in (0, plane, 2 * plane))
+                columns = accumulate(one + 256 * other for one, other in zip(low, high, strict=True))
+                for column, value in zip(columns, values, strict=True):
+                    if column >= self.cols:
+                        raise ValueError(f"A part of the entry has a weight of the column {column}.")
+                    steps[column * self.rows + row] = value
+        return bytes(steps)
+
+
+def layer_of(entry: Entry, stack: str, number: int, heads: int) -> Layer:
+    """Return the weights of a layer of so many heads as an entry has them.
+
+    Raises:
+        ValueError: if a blob has another size.
+    """
+    meta, sequences, name = entry.meta["stacks"][stack], entry.meta["sequences"], f"{stack}/{number}"
+    rows, cols = len(sequences[meta["rows"]]["tokens"]), len(sequences[meta["cols"]]["tokens"])
+    if name in entry.blobs:
+        return Layer(entry.blobs[name], rows, cols, heads)
+    return StrongestLayer(groups_of(entry, name), rows, cols, heads)
+
+
+def groups_of(entry: Entry, name: str) -> list[bytes]:
+    """Return the groups of strongest weights of the layer whose blobs have this name; a small entry has none."""
+    names = (f"{name}/strongest/{number}" for number in range(len(GROUPS)))
+    return [entry.blobs[each] for each in names if each in entry.blobs]
 
 
 def _largest(steps: bytes | bytearray) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.views.attention.options import AttentionOptions, Selection, WeightOptions, sequence
-from mkdocs_attnviz.views.attention.weights import WEIGHT, Layer, Weight, scaled
+from mkdocs_attnviz.views.attention.weights import WEIGHT, Layer, Weight, layer_of, scaled
 
 TOKENS = 24
 """The number of tokens that a figure shows without scrolling."""
@@ -173,7 +173,10 @@ class _Reader:
         rows, cols = (len(entry.meta["sequences"][stack[side]]["tokens"]) for side in ("rows", "cols"))
         name = f"{selection.stack}/{number}"
         self.heads = 1 if part else selection.stacks[selection.stack][number]
-        self.layer = Layer(entry.blobs[name + part], rows, rows if part else cols, self.heads)
+        if part:
+            self.layer = Layer(entry.blobs[name + part], rows, rows, 1)
+        else:
+            self.layer = layer_of(entry, selection.stack, number, self.heads)
         self._factors = scaled(entry.blobs[f"{name}/values"], self.heads, cols) if weighted else None
         if without:
             self._factors = self._factors or [[1.0] * self.layer.cols] * self.heads

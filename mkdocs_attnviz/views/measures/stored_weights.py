@@ -16,8 +16,9 @@ from mkdocs_attnviz.block.claims import Selectors
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.cache.entry import Entry
+from mkdocs_attnviz.models.reduction import Reduction
 from mkdocs_attnviz.views.attention.options import AttentionOptions, numbered, select
-from mkdocs_attnviz.views.attention.weights import WEIGHT, Layer, scaled
+from mkdocs_attnviz.views.attention.weights import WEIGHT, Layer, layer_of, scaled
 from mkdocs_attnviz.views.token_places import Place, places
 from mkdocs_attnviz.weight_rounding import intervals
 
@@ -83,7 +84,7 @@ class Weights:
             known = numbered("layer", list(self.layers))
             raise WrongValue("expect", f"`layer` is {layer}; {self.block.subject} has {known}.")
         part = {"value_weighted": "values", "rollout": "rollout", "weight": "layer"}[self.kind]
-        if self.layers[layer].get(part) is None:
+        if part != "layer" and not self.layers[layer].get(part):
             raise WrongValue("expect", f"`{self.kind}` of layer {layer} is not known for {self.block.subject}.")
         return int(layer)
 
@@ -118,7 +119,7 @@ class Weights:
         weights, norms = self._layer_of(layer)
         if col >= weights.cols:
             return ZERO
-        cell = stored_as(self.layers[layer].get("rounding", 0))[weights.step(head, row, col)]
+        cell = self._stored(layer, head, row, weights.step(head, row, col))
         if norms is None:
             return cell
         place = layer, head, row
@@ -127,6 +128,20 @@ class Weights:
             self._totals[place] = sum(weight * norm for weight, norm in passed) or 1.0
         share = norms[head][col] / self._totals[place]
         return Interval(cell.value * share, cell.low * share, cell.high * share)
+
+    def _stored(self, layer: int, head: int, row: int, step: int) -> Interval:
+        """Return the weights that a stored byte may stand for; in a reduced entry, zero stands for many."""
+        reduced = None if self.kind == "rollout" else self.layers[layer].get("reduced")
+        rounding = self.layers[layer].get("rounding", 0)
+        stored = stored_as(rounding)
+        if reduced is None or (reduced == "strongest" and step):
+            return stored[step]
+        if reduced == "strongest":
+            weakest = min(filter(None, self._layer_of(layer)[0].row(head, row)), default=1.0)
+            return Interval(0.0, 0.0, max(each.high for each in stored if each.value <= weakest))
+        table = Reduction(reduced).table(len(self.cols["tokens"]))
+        alike = [stored[before] for before, after in enumerate(table) if after == step] or [stored[step]]
+        return Interval(stored[step].value, min(each.low for each in alike), max(each.high for each in alike))
 
     def _layer_of(self, layer: int) -> tuple[Layer, list[list[float]] | None]:
         """Return the weights of a layer, and the lengths of the values that they weigh. Besides the claim's own layer
@@ -139,7 +154,7 @@ class Weights:
                 self._read[layer] = Layer(self.entry.blobs[f"{name}/rollout"], rows, rows, 1), None
             else:
                 norms = scaled(self.entry.blobs[f"{name}/values"], heads, cols) if self.kind != "weight" else None
-                self._read[layer] = Layer(self.entry.blobs[name], rows, cols, heads), norms
+                self._read[layer] = layer_of(self.entry, self.stack, layer, heads), norms
         return self._read[layer]
 
     def everywhere(self) -> Iterator[tuple[int, int, int]]:
