@@ -58,6 +58,11 @@ class FileBlobs(Mapping[str, bytes]):
     def __len__(self) -> int:
         return len(self.places)
 
+    def append(self, name: str, blob: bytes) -> None:
+        """Write one more blob to the end of the file."""
+        self.places[name] = Place(self.file.seek(0, os.SEEK_END), len(blob))
+        self.file.write(blob)
+
     def hand_over(self) -> Path:
         """Close the file, and return its path for another process, which is to remove it."""
         self._end.detach()
@@ -97,13 +102,8 @@ class Spool:
         if self._file is None:
             self._file = FileBlobs(*temporary(self.folder))
             for kept in list(self._kept):
-                self._append(self._file, kept, self._kept.pop(kept))
-        self._append(self._file, name, blob)
-
-    @staticmethod
-    def _append(blobs: FileBlobs, name: str, blob: bytes) -> None:
-        blobs.places[name] = Place(blobs.file.seek(0, os.SEEK_END), len(blob))
-        blobs.file.write(blob)
+                self._file.append(kept, self._kept.pop(kept))
+        self._file.append(name, blob)
 
     def blobs(self, names: Sequence[str]) -> Mapping[str, bytes]:
         """Return the blobs in the order of `names`, which are those of all."""
@@ -112,6 +112,16 @@ class Spool:
         self._file.file.flush()
         self._file.places = {name: self._file.places[name] for name in names}
         return self._file
+
+
+def with_more(blobs: Mapping[str, bytes], more: Mapping[str, bytes]) -> Mapping[str, bytes]:
+    """Return blobs of an entry that is being made, with some more at the end; those in a file stay there."""
+    if not isinstance(blobs, FileBlobs):
+        return {**blobs, **more}
+    for name, blob in more.items():
+        blobs.append(name, blob)
+    blobs.file.flush()
+    return blobs
 
 
 def spooled(blobs: Mapping[str, bytes], folder: Path) -> FileBlobs | None:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from transformers.modeling_utils import AttentionInterface
 
+from mkdocs_attnviz.cache.blobs import with_more
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.captures import attention as attention_weights
 from mkdocs_attnviz.models.captures import scores as attention_scores
@@ -51,10 +52,10 @@ def _with_masks(context: Context, capture: Callable[[Context], Sequence[Entry]])
         return entries
     last = calls[len(calls) - attention_map.calls :]  # those before are of the short pass that looks for layers
     for number, entry in enumerate(entries):
-        blobs = dict(entry.blobs)
+        masks: dict[str, bytes] = {}
         for name, stack in attention_map.stacks.items():
-            blobs |= _add(entry, name, stack, [last[layer.call] for layer in stack.layers], number)
-        entries[number] = Entry(entry.meta, blobs)
+            masks |= _add(entry, name, stack, [last[layer.call] for layer in stack.layers], number)
+        entries[number] = Entry(entry.meta, with_more(entry.blobs, masks))
     return entries
 
 
