@@ -200,11 +200,11 @@ def test_a_narrow_terminal_cuts_the_widest_columns(project):
         [sys.executable, "-m", "mkdocs_attnviz", "status"],
         stdout=end,
         cwd=project.folder,
-        env=os.environ | project.environment | {"COLUMNS": "60"},
+        env=os.environ | project.environment | {"COLUMNS": "68"},
     )
     os.close(end)
     shown = read_all(terminal).decode().splitlines()
-    assert max(map(len, shown[:-1])) <= 60
+    assert max(map(len, shown[:-1])) <= 68
     (row,) = (line for line in shown if "/long/name.md:1  mine" in line)
     assert row.startswith("…")
 

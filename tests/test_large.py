@@ -317,6 +317,18 @@ def saved(folder, **settings):
     return folder
 
 
+def deep_model(folder):
+    """Save a narrow model with 24 layers × 16 heads whose weights are no runs of equal bytes."""
+    saved(folder, vocab_size=2000, num_hidden_layers=24, num_attention_heads=16, max_position_embeddings=1024)
+    model = transformers.BertModel.from_pretrained(folder, add_pooling_layer=False)
+    with torch.no_grad():
+        for layer in model.encoder.layer:
+            layer.attention.self.query.weight.mul_(5)
+            layer.attention.self.key.weight.mul_(5)
+    model.save_pretrained(folder)
+    return folder
+
+
 def run(worker, model, *texts):
     requests = [Request(ATTENTION, ref(model), {"text": text}) for text in texts]
     answers = worker.capture(requests, device="cpu", batch_size=8, max_tokens=2048)

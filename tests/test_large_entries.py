@@ -10,10 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-import transformers
 from conftest import INDUCTION, ROOT
-from test_large import ref, saved
+from test_large import deep_model, ref
 
 from mkdocs_attnviz.cache.blobs import FileBlobs, sizes
 from mkdocs_attnviz.cache.folder import Cache
@@ -34,16 +32,7 @@ TEXT = " ".join(random.Random(0).choices([word for word in sorted(VOCABULARY) if
 
 @pytest.fixture(scope="module")
 def deep(tmp_path_factory):
-    """A narrow model with 24 layers × 16 heads whose weights are no runs of equal bytes."""
-    sizes = {"vocab_size": 2000, "num_hidden_layers": 24, "num_attention_heads": 16, "max_position_embeddings": 1024}
-    folder = saved(tmp_path_factory.mktemp("deep"), **sizes)
-    model = transformers.BertModel.from_pretrained(folder, add_pooling_layer=False)
-    with torch.no_grad():
-        for layer in model.encoder.layer:
-            layer.attention.self.query.weight.mul_(5)
-            layer.attention.self.key.weight.mul_(5)
-    model.save_pretrained(folder)
-    return folder
+    return deep_model(tmp_path_factory.mktemp("deep"))
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from conftest import INDUCTION, MINILM, ROOT
 from safetensors.numpy import save_file
-from test_large import saved
+from test_large import deep_model
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # before ray is imported: its nodes are this process's children
 
@@ -161,9 +161,8 @@ def entries(folder):
 
 def test_a_large_entry_comes_in_parts(cluster, tmp_path, monkeypatch):
     """No message has more than a part; what is put together is what the worker process wrote."""
-    sizes = {"num_hidden_layers": 12, "num_attention_heads": 16, "max_position_embeddings": 512, "vocab_size": 2000}
-    model = resolve(str(saved(tmp_path / "model", **sizes, initializer_range=0.1)), None, Settings(), tmp_path)
-    text = " ".join(chr(97 + number * number % 23) for number in range(500))
+    model = resolve(str(deep_model(tmp_path / "model")), None, Settings(), tmp_path)
+    text = " ".join(chr(97 + number * number % 23) for number in range(360))
     request = Request(ATTENTION, model, {"text": text})
     with closing(RayEngine(cluster.address, log)) as engine:
         engine.folder = tmp_path / "cache"
@@ -171,8 +170,8 @@ def test_a_large_entry_comes_in_parts(cluster, tmp_path, monkeypatch):
     assert isinstance(answer, Captured), answer.problem
     assert isinstance(answer.entry.blobs, FileBlobs)
     assert answer.entry.blobs.path.parent == tmp_path / "cache"
-    for name in ("self/0", "self/11"):
-        assert len(zlib.decompress(answer.entry.blobs[name])) == 16 * 500 * 500
+    for name in ("self/0", "self/23"):
+        assert len(zlib.decompress(answer.entry.blobs[name])) == 16 * 360 * 360
 
 
 def test_sixty_blocks_as_the_local_engine_has_them(cluster, tmp_path):

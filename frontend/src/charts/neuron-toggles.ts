@@ -8,6 +8,7 @@ export class NeuronToggles {
   readonly element = document.createElement("div");
   private range: Range = { start: 0, end: 0 };
   private tabStop: HTMLElement | undefined;
+  private expanded: number | null = null;
 
   constructor(
     private readonly sequence: Sequence,
@@ -33,7 +34,9 @@ export class NeuronToggles {
       button.dataset.sign = open ? "−" : "+";
       button.setAttribute("aria-expanded", String(open));
     }
-    if (expanded !== null) this.walkTo(expanded);
+    // Not at each drawing: Tab goes on to the button of the token that the keyboard comes from.
+    if (expanded !== null && expanded !== this.expanded) this.walkTo(expanded);
+    this.expanded = expanded;
   }
 
   private fill(range: Range): void {
