@@ -249,11 +249,12 @@ CONFIGS = {
 }
 
 
-@pytest.mark.parametrize(("way", "layers"), [("interface", 4), ("operations", 7)])
+@pytest.mark.parametrize(("way", "layers"), [("interface", 4), ("operations", 8)])
 def test_memory_of_a_capture_does_not_grow_with_depth(way, layers):
     """The peak above transformers' own pass is at most one layer's attention for weights, and a few for scores.
 
-    The stored weights add one byte each.
+    The stored weights add one byte each. Scores of traced operations take 6.2 layers, and sometimes one more that the
+    garbage collector has not come to yet.
     """
     tokens = 256
     layer = 4 * 8 * tokens**2
