@@ -1,4 +1,4 @@
-/** Which columns each row may attend to, as runs: start and end, start and end, … (`models/mask_runs.py`). */
+/** The columns that each row may attend to, as runs: start and end, start and end, … (`models/mask_runs.py`). */
 export class Mask {
   readonly runs: Int32Array[];
 

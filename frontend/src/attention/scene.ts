@@ -4,7 +4,7 @@ import type { Layer } from "./weights.js";
 /** Tells if a token on the left may attend to one on the right. */
 export type Allowed = (row: number, col: number) => boolean;
 
-/** What a legend says of pairs that may not. */
+/** The note in a legend on pairs that may not. */
 export const SHADED = " · shaded: not allowed";
 
 /** The weights to draw, and how. */

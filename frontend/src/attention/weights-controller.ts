@@ -51,7 +51,7 @@ export class WeightsController extends AttentionViewState<State, Change> {
     return this.pipeline.shown(this.state, this.host.scheme.dark);
   }
 
-  /** Which of the tokens or words in the picture may attend to which; undefined if that is not one for all weights. */
+  /** Return which tokens or words in the picture may attend to which; undefined if that differs among the weights. */
   allowed(): Allowed | undefined {
     const { stack, layer, across_layers } = this.state;
     const allowed = across_layers ? undefined : this.source.allowed(stack, layer);

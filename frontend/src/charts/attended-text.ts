@@ -154,7 +154,7 @@ export class AttendedText {
     return pre;
   }
 
-  /** What stands before a mark; white space at the beginning of a section is left out. */
+  /** Return what stands before a mark; white space at the beginning of a section is left out. */
   private gap(mark: number): string {
     const gap = this.written?.gaps[mark] ?? "";
     return this.begins.has(mark) ? gap.trimStart() : gap;
@@ -173,7 +173,7 @@ export class AttendedText {
     if (this.colors) this.paint(this.colors);
   }
 
-  /** Whether the canvas covers what is seen. */
+  /** Return whether the canvas covers what is seen. */
   private covers(): boolean {
     const { scrollTop, clientHeight } = this.element;
     return scrollTop >= this.top && Math.min(scrollTop + clientHeight, this.height) <= this.top + this.canvas.height;
@@ -329,7 +329,7 @@ export class AttendedText {
     return mark;
   }
 
-  /** Whether the text runs from right to left where the keyboard is. */
+  /** Return whether the text runs from right to left where the keyboard is. */
   private fromRight(): boolean {
     const here = this.boxOf(this.at);
     for (const by of [1, -1]) {

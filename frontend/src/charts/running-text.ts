@@ -1,4 +1,5 @@
 import { walkByKey, within } from "../controls/keyboard.js";
+import type { Sheet } from "./svg.js";
 
 /** A stripe behind or below the text: one unit's value at each token, as a colour, or "" for none. */
 export interface Stripe {
@@ -243,12 +244,30 @@ export class RunningText {
   }
 
   /** The lines and stripes as they are seen, for a file. */
-  *pieces(): Generator<{ token: number; x: number; y: number; width: number }> {
+  private *pieces(): Generator<{ token: number; x: number; y: number; width: number }> {
     for (const { token, line, left, right } of this.boxes)
       yield { token, x: left, y: line * this.step, width: right - left };
   }
 
-  get size(): { width: number; height: number } {
-    return { width: this.canvas.width, height: this.canvas.height };
+  /** Return the text with these stripes as a picture to save. */
+  sheet(stripes: readonly Stripe[], texts: readonly string[]): Sheet {
+    return {
+      width: this.canvas.width,
+      height: this.canvas.height,
+      draw: (pen) => {
+        let below = 0;
+        for (const { color, height } of stripes) {
+          for (const { token, x, y, width } of this.pieces()) {
+            pen.fillStyle = color(token);
+            if (pen.fillStyle) pen.fillRect(x, y + below, width, height - (below && 1));
+          }
+          below += height;
+        }
+        for (const { token, x, y } of this.pieces()) {
+          const said = (texts[token] as string).trimEnd();
+          if (said) pen.text(said, x, y + 17, { size: 13, mono: true });
+        }
+      },
+    };
   }
 }

@@ -442,23 +442,7 @@ export default class CellsView extends PanelView<CellsState, CellsFigure> {
     }
     if (!shown || !text) return null;
     const stripes = this.stripes(this.units(shown), this.depths());
-    return {
-      ...running.size,
-      draw: (pen) => {
-        let below = 0;
-        for (const { color, height } of stripes) {
-          for (const { token, x, y, width } of running.pieces()) {
-            pen.fillStyle = color(token);
-            if (pen.fillStyle) pen.fillRect(x, y + below, width, height - (below && 1));
-          }
-          below += height;
-        }
-        for (const { token, x, y } of running.pieces()) {
-          const said = (text[token] as string).trimEnd();
-          if (said) pen.text(said, x, y + 17, { size: 13, mono: true });
-        }
-      },
-    };
+    return running.sheet(stripes, text);
   }
 
   /** A row a unit that is kept. */

@@ -232,7 +232,7 @@ export default class ExpertsView extends PanelView<ExpertsState, ExpertsFigure> 
     return show === "load" ? this.loads.element : show === "text" ? this.running.element : this.grid.element;
   }
 
-  /** What the router gives all experts at the token that is held, in each layer. */
+  /** Return what the router gives all experts at the token that is held, in each layer. */
   protected override detail(): unknown {
     const { token, show } = this.choices.state;
     if (token === null || show === "load" || this.group.every(({ stored }) => !stored)) return nothing;
@@ -344,7 +344,7 @@ export default class ExpertsView extends PanelView<ExpertsState, ExpertsFigure> 
     this.routers.label = `Probabilities of ${this.experts} experts in ${layers.length} layers; arrow keys read the bars`;
   }
 
-  /** What a router gives the experts at a token, as far as it is stored; undefined while it loads. */
+  /** Return what a router gives the experts at a token, as far as it is stored; undefined while it loads. */
   private routerAt({ router, stored }: MixtureData, token: number): Share[] | undefined {
     return router && this.host.blob(router, (bytes) => new Router(bytes, stored))?.at(token);
   }
@@ -466,23 +466,7 @@ export default class ExpertsView extends PanelView<ExpertsState, ExpertsFigure> 
     const { text } = this;
     if (!text) return null;
     const stripes = this.stripes(layers[this.rowOf(layer)] as Choices);
-    return {
-      ...running.size,
-      draw: (pen) => {
-        let below = 0;
-        for (const { color, height } of stripes) {
-          for (const { token, x, y, width } of running.pieces()) {
-            pen.fillStyle = color(token);
-            if (pen.fillStyle) pen.fillRect(x, y + below, width, height - (below && 1));
-          }
-          below += height;
-        }
-        for (const { token, x, y } of running.pieces()) {
-          const said = (text[token] as string).trimEnd();
-          if (said) pen.text(said, x, y + 17, { size: 13, mono: true });
-        }
-      },
-    };
+    return running.sheet(stripes, text);
   }
 
   /** A file has the numbers of all experts in place of marks. */

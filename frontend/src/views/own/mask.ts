@@ -29,7 +29,7 @@ const FEW = 3;
 /** Cells of a layer's small map. */
 const PARTS = 14;
 
-/** Whether pairs are allowed, in the form of weights: a heat map draws them, and writes no numbers. */
+/** Allowed pairs in the form of weights: a heat map draws them, and writes no numbers. */
 class Pairs extends Layer {
   constructor({ runs, rows, cols }: Mask) {
     super(new Uint8Array(rows * cols), 1, cols, rows);
@@ -43,7 +43,7 @@ class Pairs extends Layer {
   }
 }
 
-/** Which token may attend to which: a strip of the layers, and the map of one of them. */
+/** The view of the pairs that may attend: a strip of the layers, and the map of one of them. */
 export default class MaskView extends PanelView<MaskState, MaskFigure> {
   static readonly styles = [unsafeCSS(matrix), unsafeCSS(css)];
 
@@ -240,7 +240,7 @@ export default class MaskView extends PanelView<MaskState, MaskFigure> {
     };
   }
 
-  /** Which layers have which mask, if that is short enough to be read. */
+  /** Return which layers have which mask, if that is short enough to be read. */
   private get groups(): string | undefined {
     const { groups } = this.stack;
     return groups.length <= FEW ? groups.join(" · ") : undefined;

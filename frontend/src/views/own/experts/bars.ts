@@ -4,7 +4,7 @@ import { walkByKey, within } from "../../../controls/keyboard.js";
 /** The bars of one layer, one for each expert. */
 export interface BarRow {
   name: string;
-  /** What stands behind the bars. */
+  /** The note behind the bars. */
   said: string;
   /** The height of each bar as a share of the highest of all rows. */
   shares: number[];
