@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 
 import mkdocs_attnviz
 from mkdocs_attnviz.models.captures.tensors import capture_file
-from mkdocs_attnviz.models.encoding import overview_blob, quantised, rollout
+from mkdocs_attnviz.models.encoding import Rollout, joined_overview, pooled, quantised
 from mkdocs_attnviz.models.identity.reference import resolve
 from mkdocs_attnviz.models.inputs.marks import guess_marks
 from mkdocs_attnviz.settings import Settings
@@ -267,7 +267,9 @@ def test_rollout_is_abnar_and_zuidemas():
     """The reference is their formula, computed plainly with full precision."""
     given = [layer[0] for layer in attention(5, 4, 9, 9)]
     expected = np.eye(9)
-    for layer, found in zip(given, rollout([quantised(layer) for layer in given]), strict=True):
+    rollout = Rollout()
+    for layer in given:
+        found = rollout.add(quantised(layer))
         expected = (0.5 * layer.mean(0) + 0.5 * np.eye(9)) @ expected
         stored = (found[0].T / 255) ** 2
         assert np.abs(stored - expected).max() < 2 * QUANTISATION
@@ -275,7 +277,7 @@ def test_rollout_is_abnar_and_zuidemas():
 
 def test_the_overview_keeps_the_largest_weight_of_each_part():
     layer = attention(1, 2, 50, 31)[0][0]
-    grid = np.frombuffer(zlib.decompress(overview_blob([quantised(layer)])), np.uint8).reshape(2, 24, 24)
+    grid = np.frombuffer(zlib.decompress(joined_overview([pooled(quantised(layer))])), np.uint8).reshape(2, 24, 24)
     starts = [[n * tokens // 24 for n in range(25)] for tokens in (50, 31)]
     for row in range(24):
         for col in range(24):

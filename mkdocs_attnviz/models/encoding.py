@@ -108,23 +108,20 @@ def json_blob(value: Any) -> bytes:
     return zlib.compress(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(), 6)
 
 
-def overview_blob(layers: Sequence[Steps]) -> bytes:
-    """Encode an overview of each head of each layer: its largest weights on a grid of at most 24 × 24 cells, as bytes 0
-    to 15.
-
-    The shape is (Σ heads, cols', rows'), one byte per cell, round(15·√p). Cell i of n starts at token ⌊i·tokens/n⌋. The
-    cell has the largest weight, not the mean, which would blur the diagonals and columns that heads are known by.
-    """
-    return joined_overview([pooled(steps) for steps in layers])
-
-
 def joined_overview(layers: Sequence[Steps]) -> bytes:
-    """Encode an overview from the pooled weights of each layer."""
+    """Encode an overview of each head of each layer, from the `pooled` weights of the layers.
+
+    The shape is (Σ heads, cols', rows'), one byte per cell.
+    """
     return deflated(b"".join(layer.tobytes() for layer in layers))
 
 
 def pooled(steps: Steps) -> Steps:
-    """Return the overview of one layer, (heads, cols', rows')."""
+    """Return the overview of one layer, (heads, cols', rows'): its largest weights on a grid of at most 24 × 24 cells.
+
+    A cell is round(15·√p). Cell i of n starts at token ⌊i·tokens/n⌋. The cell has the largest weight, not the mean,
+    which would blur the diagonals and columns that heads are known by.
+    """
     for axis in (1, 2):
         tokens = steps.shape[axis]
         parts = min(tokens, OVERVIEW)
@@ -132,24 +129,18 @@ def pooled(steps: Steps) -> Steps:
     return ((steps.astype(np.uint16) * OVERVIEW_LEVELS + 127) // 255).astype(np.uint8)
 
 
-def rollout(layers: Sequence[Steps]) -> list[Steps]:
-    """Return the attention rollout up to each layer, (1, cols, rows): Ãₗ·Ãₗ₋₁·…·Ã₀ with Ã = ½(mean over heads) + ½I.
+class Rollout:
+    """The attention rollout over the layers so far: Ãₗ·Ãₗ₋₁·…·Ã₀ with Ã = ½(mean over heads) + ½I.
 
     The formula is from Abnar & Zuidema 2020, "Quantifying Attention Flow in Transformers", section 3. Rows and columns
     must be the same tokens. A column beyond the rows is a sink's and is left out.
     """
-    total = Rollout()
-    return [total.add(steps) for steps in layers]
-
-
-class Rollout:
-    """The attention rollout over the layers so far; see `rollout`."""
 
     def __init__(self) -> None:
         self.total: Floats | None = None
 
     def add(self, steps: Steps) -> Steps:
-        """Return the rollout up to the next layer, with `steps` (heads, cols, rows) of that layer."""
+        """Return the rollout up to the next layer, (1, cols, rows), with `steps` (heads, cols, rows) of that layer."""
         rows = steps.shape[2]
         mean = sum(weights(head[None, :rows])[0] for head in steps) / np.float32(len(steps))  # one head at a time
         mixed = mean / np.maximum(mean.sum(axis=1, keepdims=True), 1e-9) / 2 + np.eye(rows, dtype=np.float32) / 2

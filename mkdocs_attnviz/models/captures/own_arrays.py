@@ -14,7 +14,7 @@ import numpy.typing as npt
 from mkdocs_attnviz.block.defaults import ENTRY_SIZE
 from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.cache.entry import Entry
-from mkdocs_attnviz.models.encoding import Floats, Rollout, deflated, pooled, quantised, scaled_blob
+from mkdocs_attnviz.models.encoding import Floats, Rollout, joined_overview, pooled, quantised, scaled_blob
 from mkdocs_attnviz.models.entry_budget import EntryBudget, encode_layer, encode_rollout, reduction_of
 from mkdocs_attnviz.models.inputs.marks import guess_marks
 from mkdocs_attnviz.models.inputs.word_boundaries import different_texts, split
@@ -147,14 +147,14 @@ def _stack(
         blobs |= {f"{name}/{number}{end}": blob for end, blob in stored.blobs.items()}
         if layer.norms is not None:
             blobs[f"{name}/{number}/values"] = scaled_blob(layer.norms)
-        overview.append(pooled(steps).tobytes())
+        overview.append(pooled(steps))
         if square:
             rollouts[f"{name}/{number}/rollout"] = encode_rollout(rollout.add(steps), room)
         causal = causal and not np.triu(layer.weights, 1).any()
         about = {"layer": number, "heads": len(layer.weights), "values": layer.norms is not None, "rollout": square}
         described[number] = about | stored.meta
         with_neurons += [number] if layer.neurons is not None else []
-    blobs[f"{name}/overview"] = deflated(b"".join(overview))
+    blobs[f"{name}/overview"] = joined_overview(overview)
     blobs |= rollouts
     for number in with_neurons:  # what they mean depends on whether all layers are causal
         described[number]["neurons"] = _neurons(f"{name}/{number}", layers[number], causal, blobs)
