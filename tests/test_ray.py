@@ -30,10 +30,11 @@ from ray.cluster_utils import Cluster
 
 from mkdocs_attnviz.block.problem import Problem
 from mkdocs_attnviz.block.source import Source
-from mkdocs_attnviz.cache.blobs import FileBlobs
+from mkdocs_attnviz.cache.blobs import FileBlobs, sizes
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import TENSORS, Capture
 from mkdocs_attnviz.models.engine.client import Captured, EngineFailed, Refused
+from mkdocs_attnviz.models.engine.ray.actor import PART
 from mkdocs_attnviz.models.engine.ray.engine import RayEngine
 from mkdocs_attnviz.models.engine.ray.schedule import JobKind, Waiting, chunks
 from mkdocs_attnviz.models.engine.request import Request
@@ -159,10 +160,10 @@ def entries(folder):
     return {path.name: Entry.from_bytes(path.read_bytes()) for path in folder.rglob("*.attnviz")}
 
 
-def test_a_large_entry_comes_in_parts(cluster, tmp_path, monkeypatch):
+def test_a_large_entry_comes_in_parts(cluster, tmp_path):
     """No message has more than a part; what is put together is what the worker process wrote."""
     model = resolve(str(deep_model(tmp_path / "model")), None, Settings(), tmp_path)
-    text = " ".join(chr(97 + number * number % 23) for number in range(360))
+    text = " ".join(chr(97 + number * number % 23) for number in range(480))
     request = Request(ATTENTION, model, {"text": text})
     with closing(RayEngine(cluster.address, log)) as engine:
         engine.folder = tmp_path / "cache"
@@ -170,8 +171,9 @@ def test_a_large_entry_comes_in_parts(cluster, tmp_path, monkeypatch):
     assert isinstance(answer, Captured), answer.problem
     assert isinstance(answer.entry.blobs, FileBlobs)
     assert answer.entry.blobs.path.parent == tmp_path / "cache"
+    assert sum(sizes(answer.entry.blobs).values()) > PART
     for name in ("self/0", "self/23"):
-        assert len(zlib.decompress(answer.entry.blobs[name])) == 16 * 360 * 360
+        assert len(zlib.decompress(answer.entry.blobs[name])) == 16 * 480 * 480
 
 
 def test_sixty_blocks_as_the_local_engine_has_them(cluster, tmp_path):

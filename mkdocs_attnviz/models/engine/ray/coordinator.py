@@ -170,7 +170,8 @@ class Coordinator:
             worker.running, worker.parts = message["indices"], None
             return
         if message["event"] == "part":
-            worker.parts = worker.parts or FileBlobs(*temporary(self.folder))
+            if worker.parts is None:  # it is false while it names no blob
+                worker.parts = FileBlobs(*temporary(self.folder))
             worker.parts.file.write(data)
             return
         if message.get("parts") and worker.parts is not None:
