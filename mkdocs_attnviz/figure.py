@@ -15,7 +15,7 @@ import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from importlib import resources
 from pathlib import Path
@@ -306,6 +306,13 @@ class Figure:
         """The static picture. With interventions it has a title line that describes them."""
         picture = self.drawing.picture
         return picture if self.before is None else titled(picture, f"The model {self._changed}", self.block.theme)
+
+    def in_theme(self, theme: str) -> Figure:
+        """Return the figure in a colour scheme, `light` or `dark`."""
+        block = self.block.model_copy(update={"theme": theme})
+        draw = VIEWS[block.view].drawing
+        before = None if self.before is None else (draw(block, self.before[1]), self.before[1])
+        return replace(self, block=block, drawing=draw(block, self.entry), before=before)
 
     def html(self, id: str, assets: Assets) -> str:
         """Return the HTML of the figure, with its static picture inside."""
