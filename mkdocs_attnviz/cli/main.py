@@ -38,6 +38,7 @@ from mkdocs_attnviz.cli.arguments import (
     with_paths,
     with_verbose,
 )
+from mkdocs_attnviz.cli.render import render
 from mkdocs_attnviz.cli.run_report import Drawn, draw, push_rest
 from mkdocs_attnviz.cli.site import COMMON, Reader, Site, SiteError
 from mkdocs_attnviz.cli.site_blocks import collect, text_of
@@ -63,7 +64,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-for command in (cache_commands.status, cache_commands.check, cache_commands.prune):
+for command in (cache_commands.status, cache_commands.check, cache_commands.prune, render):
     main.add_command(command)
 
 
