@@ -103,9 +103,17 @@ class AssetFolder(Assets):
         self.folder, self.url = folder, url
 
     def script(self, name: str) -> str:
+        return f'<script defer src="{html.escape(self.url)}/{self.script_file(name)}"></script>'
+
+    def script_file(self, name: str) -> str:
+        """Write a script named `package:path`, and return the name of its file.
+
+        Raises:
+            BlockError: as `script`.
+        """
         file, content = _script(name)
         self._write(file, content)
-        return f'<script defer src="{html.escape(self.url)}/{file}"></script>'
+        return file
 
     def place(self, parts: Iterable[bytes]) -> Iterator[dict[str, Any]]:
         for together in _files(parts):
@@ -527,7 +535,7 @@ def _placeholders(text: str) -> Iterator[re.Match[str]]:
 
 
 def fill(
-    text: str, rendered: Callable[[Source], Rendered], assets: Assets, alert: Callable[[Source, Exception], Alert]
+    text: str, rendered: Callable[[Source], Rendered], assets: Assets, alert: Callable[[Source, Exception], Rendered]
 ) -> str:
     """Return the HTML with a figure in place of every placeholder, and the script after the first figure.
 
@@ -549,7 +557,7 @@ class _Page:
         text: str,
         rendered: Callable[[Source], Rendered],
         assets: Assets,
-        alert: Callable[[Source, Exception], Alert],
+        alert: Callable[[Source, Exception], Rendered],
     ) -> None:
         self.assets, self.alert = assets, alert
         waiting = list(_placeholders(text))

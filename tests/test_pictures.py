@@ -15,8 +15,8 @@ from PIL import Image, ImageChops
 from test_accessibility import FIGURES
 
 from mkdocs_attnviz.cli.commented import as_fences, filled, lines_of_blocks
-from mkdocs_attnviz.cli.png import drawn_from
 from mkdocs_attnviz.hosts.page import SourcePage
+from mkdocs_attnviz.hosts.png import drawn_from
 
 CAT = f"model: {MINILM}\ntext: The cat sat on the mat\nlayer: 2\nheads: [8, 11]\nid: two-heads\ncaption: Two <heads>."
 README = f"""# Cats

@@ -16,8 +16,8 @@ from urllib.parse import quote
 
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.cache.files import write_atomically
-from mkdocs_attnviz.cli import png
 from mkdocs_attnviz.figure import Assets, Figure, Rendered, fill, sources
+from mkdocs_attnviz.hosts import png
 from mkdocs_attnviz.pipeline import Build
 from mkdocs_attnviz.views.drawing import Picture
 from mkdocs_attnviz.views.svg.document import framed
