@@ -61,15 +61,16 @@ async function bundled(entry, plugins = []) {
   });
 }
 
-async function write(name, { outputFiles }, frame = (text) => text) {
+async function write(name, { outputFiles }, frame = (text) => text, hoist_funs = false) {
   // Line breaks before an indentation stand in templates, where one space does as well; others are meant ("\n" in a
   // script is written as one).
   const text = frame(outputFiles[0].text.trim().replace(/\n +/g, " "));
   // What esbuild leaves: a further 3% of what readers load.
   const compress = {
     passes: 3,
+    unsafe: true, // what it needs: nobody replaces the browser's own `String`, `Array`, `Error`
     unsafe_arrows: true,
-    hoist_funs: true,
+    hoist_funs, // which makes a script smaller or larger
     inline: 1,
     keep_fargs: false,
     lhs_constants: false,
@@ -108,4 +109,4 @@ const sharesModules = `
   ${imports.join("\n")}
   Object.assign(attnviz, Object.assign(tools, { shared: { ${names.join(", ")} } }));
   runWaiting();`;
-await write("attnviz-all", await bundled(`import "./src/main-all.js"; ${sharesModules}`));
+await write("attnviz-all", await bundled(`import "./src/main-all.js"; ${sharesModules}`), undefined, true);
