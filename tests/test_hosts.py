@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from bs4 import BeautifulSoup
 from conftest import ROOT, becomes, draw_all, served
-from hosts import HOSTS, MkDocs, ProperDocs, PythonMarkdown, Sphinx, Zensical
+from hosts import HOSTS, MkDocs, Pandoc, ProperDocs, PythonMarkdown, Sphinx, Zensical
 
 CAT = "model: minilm\ntext: The cat sat on the mat"
 LONG = "model: minilm\ntext: " + "the bee sat on the mat and the cat sat on the bee " * 6
@@ -82,7 +82,7 @@ def test_what_is_missing_and_must_not_be(host):
     if isinstance(host, MkDocs | Sphinx):  # the others show a traceback for every error
         assert "Traceback" not in built.log
         assert "report" not in built.log
-    figures = 1 if isinstance(host, PythonMarkdown) else 3
+    figures = 1 if isinstance(host, PythonMarkdown | Pandoc) else 3  # of one page
     assert f"The cache does not hold the tensors of {figures} figure" in built.log
     assert "Compute them where the model can run: attnviz run" in built.log
     assert re.search(r"(guide/page\.\w+:\d+|line \d+): minilm, head view", built.log)
@@ -263,6 +263,7 @@ FIGURES = {  # pages that its commands make, with their figures
     "sphinx": {"site/index.html": 1, "site/other.html": 2},
     "python-markdown": {},
     "one-file": {},
+    "quarto": {"index.html": 2, "site/index.html": 2},
     "notebooks": {
         "demo.html": 2,
         "site/demo/index.html": 2,

@@ -38,6 +38,7 @@ from mkdocs_attnviz.cli.arguments import (
     with_paths,
     with_verbose,
 )
+from mkdocs_attnviz.cli.quarto import quarto
 from mkdocs_attnviz.cli.render import render
 from mkdocs_attnviz.cli.run_report import Drawn, draw, push_rest
 from mkdocs_attnviz.cli.site import COMMON, Reader, Site, SiteError
@@ -64,7 +65,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-for command in (cache_commands.status, cache_commands.check, cache_commands.prune, render):
+for command in (cache_commands.status, cache_commands.check, cache_commands.prune, render, quarto):
     main.add_command(command)
 
 
