@@ -139,7 +139,7 @@ def counted_relations(texts: Sequence[CorpusText]) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Found:
-    """What the heads of a stack find of each relation in each text, for the G pairs of text and relation that occur."""
+    """The words that the heads of a stack find, by text and relation, for the G pairs of these that occur."""
 
     texts: npt.NDArray[np.int64]
     """The text of each pair, by its place in the batch, (G)."""
@@ -147,11 +147,11 @@ class Found:
     total: npt.NDArray[np.int64]
     """The number of words, (G)."""
     right: npt.NDArray[np.float32]
-    """How many of them are found, forward and backward, (G, 2, heads)."""
+    """The number of words that are found, forward and backward, (G, 2, heads)."""
 
     @classmethod
     def of(cls, words: Words, found: npt.NDArray[np.bool_], relations: int) -> Found:
-        """Return what was `found`, (2, D, heads), of a batch's words; there are so many `relations`."""
+        """Return what was `found`, (2, D, heads), of a batch's words; `relations` is the number of all relations."""
         pairs = words.scored[:, 0] * relations + words.scored[:, 3]
         order = pairs.argsort(kind="stable")
         starts = np.flatnonzero(np.diff(pairs[order], prepend=-1))
