@@ -24,7 +24,8 @@ from markdown import Markdown
 
 from mkdocs_attnviz.block.problem import trace
 from mkdocs_attnviz.cli import front_matter, zensical
-from mkdocs_attnviz.hosts import record
+from mkdocs_attnviz.hosts import fenced_projects, record
+from mkdocs_attnviz.hosts.commented import as_fences
 from mkdocs_attnviz.hosts.markdown import EXTENSION, AttnvizExtension, Fence, MarkdownSettings
 from mkdocs_attnviz.hosts.page import SourcePage, hosting
 from mkdocs_attnviz.hosts.record import Record
@@ -39,6 +40,8 @@ GROUPS = ("group", "material/group")
 """The plugins that contain other plugins."""
 ZENSICAL = ("zensical.toml",)
 SPHINX = ("conf.py",)
+FENCED = (*fenced_projects.OWN, *fenced_projects.QUARTO)
+"""The names of configurations of generators that are not written in Python: our own, and Quarto's."""
 COMMON: dict[str, dict[str, Any]] = {
     "abbr": {},
     "admonition": {},
@@ -95,6 +98,8 @@ class Site:
     """The plugins and hooks of MkDocs, including ours."""
     record: Record | None = None
     """The record of the site's last build on this machine."""
+    fenced: fenced_projects.FencedProject | None = None
+    """The project of a generator that is not written in Python, or None."""
 
     @property
     def is_sphinx(self) -> bool:
@@ -107,7 +112,8 @@ class Site:
         if self.config is None or self.config.name in ZENSICAL:
             return self.config is not None
         last = self.record.tool if self.record else "zensical"
-        return not self.is_sphinx and PLUGIN not in self.plugins and zensical.is_installed() and last == "zensical"
+        other = self.is_sphinx or self.fenced is not None
+        return not other and PLUGIN not in self.plugins and zensical.is_installed() and last == "zensical"
 
     def pages(self, paths: Sequence[Path]) -> list[Path]:
         """Return the Markdown files among the paths and in the folders among them; without paths, those of the site.
@@ -115,6 +121,8 @@ class Site:
         In a folder without a configuration, files that tools have made are skipped. In a site's folder of pages, all
         files count.
         """
+        if self.fenced is not None:
+            return [page for page in self.fenced.files() if not paths or _is_within(page, paths)]
         made = self.config is not None
         pages = [page for path in paths or [self.docs] for page in (_within(path, made) if path.is_dir() else [path])]
         return list(dict.fromkeys(pages))
@@ -149,6 +157,7 @@ class Reader:
         Raises:
             SiteError: if an extension fails.
         """
+        text = as_fences(text)
         body, meta = front_matter.divide(text)
         self.page.begin(name, text)
         self.site.rendering._current_page = SimpleNamespace(file=SimpleNamespace(src_path=name))
@@ -162,11 +171,12 @@ class Reader:
 
 def find(folder: Path) -> Path | None:
     """Return the configuration in a folder, or None. If there are several, Zensical's is preferred, because no other
-    tool reads it.
+    tool reads it; our own comes after those of tools.
 
     Any program may have a `conf.py`, so it counts only if it names us.
     """
-    named = next((folder / name for name in (*ZENSICAL, *MKDOCS) if (folder / name).is_file()), None)
+    names = (*ZENSICAL, *MKDOCS, *fenced_projects.QUARTO, *fenced_projects.OWN)
+    named = next((folder / name for name in names if (folder / name).is_file()), None)
     conf = folder / SPHINX[0]
     ours = conf.is_file() and "mkdocs_attnviz" in conf.read_text("utf-8", errors="replace")
     return named or (conf if ours else None)
@@ -181,6 +191,8 @@ def read(config: Path) -> Site:
     try:
         if config.suffix == ".toml":
             return _zensical(config)
+        if config.name in FENCED:
+            return _fenced(config)
         if config.suffix in (".yml", ".yaml"):
             return _mkdocs(config)
         if config.name in SPHINX:
@@ -190,7 +202,8 @@ def read(config: Path) -> Site:
     except KeyError as error:
         raise SiteError(f"{config}: {error.args[0]}.") from None
     raise SiteError(
-        f"{config} is not a configuration that attnviz can read; it reads {', '.join((*ZENSICAL, *MKDOCS, *SPHINX))}."
+        f"{config} is not a configuration that attnviz can read; it reads "
+        f"{', '.join((*ZENSICAL, *MKDOCS, *SPHINX, *FENCED))}."
     )
 
 
@@ -241,6 +254,20 @@ def _zensical(path: Path) -> Site:
     own = extensions.pop(EXTENSION, {})
     settings = _settings(own, extensions)
     return Site(base, base / config["docs_dir"], settings, extensions, config=path, record=record.read(base))
+
+
+def _fenced(path: Path) -> Site:
+    """Return the site of a generator that is not written in Python.
+
+    Raises:
+        SiteError: if the configuration cannot be read.
+    """
+    try:
+        project = fenced_projects.read(path)
+    except ValueError as error:
+        raise SiteError(f"{path} cannot be read. {error}") from None
+    folder = path.resolve().parent
+    return Site(folder, folder, MarkdownSettings.of(project.settings), config=path, fenced=project)
 
 
 def without_configuration(folder: Path) -> Site:
@@ -330,6 +357,11 @@ def _absent(value: Any) -> Iterator[Absent]:
             yield from _absent(part)
 
 
+def _is_within(page: Path, paths: Sequence[Path]) -> bool:
+    """Return whether a page is at or below one of the paths."""
+    return any(page.resolve().is_relative_to(path.resolve()) for path in paths)
+
+
 def _within(folder: Path, made: bool) -> Iterator[Path]:
     """Yield the Markdown files below a folder that are not hidden. Files that tools have made are included only if
     `made`."""
@@ -343,7 +375,7 @@ def _within(folder: Path, made: bool) -> Iterator[Path]:
             yield path
 
 
-MARKDOWN = (".markdown", ".mdown", ".mkdn", ".mkd", ".md")
+MARKDOWN = (".markdown", ".mdown", ".mkdn", ".mkd", ".md", ".qmd")
 """The endings of Markdown files."""
 MADE = ("_build", "node_modules", "__pycache__")
 """The folders that tools write: Sphinx and Jupyter Book, npm, Python."""

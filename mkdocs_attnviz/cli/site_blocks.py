@@ -1,7 +1,8 @@
 """The blocks of a site, as read by the tool that builds it, for the command `attnviz`.
 
 MkDocs and ProperDocs run with all their plugins in a separate process, up to the point where they would draw. Sphinx
-reads the project into a temporary folder. Zensical's own function converts its pages.
+reads the project into a temporary folder. Zensical's own function converts its pages. Of generators that are not
+written in Python, only the fences are read.
 
 If that is not possible here, and for all other tools, the pages come from the record of the last build on this machine
 (`record`). Pages that are not recorded, or have changed, are read without plugins (`site.Reader`). `doubt` says why
@@ -29,6 +30,7 @@ from mkdocs_attnviz.cli import site as sites
 from mkdocs_attnviz.cli.site import PLUGIN, SPHINX, Reader, Site, SiteError
 from mkdocs_attnviz.cli.zensical import NotRead, ZensicalReader
 from mkdocs_attnviz.figure import placeholder, sources
+from mkdocs_attnviz.hosts.fenced_pages import FENCED_ONLY, blocks_of_file
 from mkdocs_attnviz.hosts.markdown import MarkdownSettings
 from mkdocs_attnviz.hosts.record import COLLECT, COLLECT_FROM
 from mkdocs_attnviz.log import MORE, Log
@@ -82,6 +84,8 @@ def collect(config: Path | None, paths: Sequence[Path], log: Log) -> Pages:
     if config is not None and config.name in SPHINX:
         return _narrow(_with_sphinx(config), paths, log)
     site = sites.without_configuration(Path()) if config is None else sites.read(config)
+    if site.fenced is not None:
+        return _with_fences(site, paths, log)
     try:
         if PLUGIN in site.plugins:
             return _narrow(_with_mkdocs(site), paths, log)
@@ -129,6 +133,7 @@ def _with_markdown(site: Site, files: Sequence[Path], log: Log, *, recorded: boo
     names = {site.name(file): file for file in files}
     known = {name: last.blocks(name) for name in ([*names, *last.pages] if recorded else names)} if last else {}
     html = {name: "".join(map(placeholder, blocks)) for name, blocks in known.items() if blocks is not None}
+    html |= {name: _fences(file, name) for name, file in names.items() if file.suffix in FENCED_ONLY}
     html |= {name: reader.read(text_of(file), name)[0] for name, file in names.items() if name not in html}
     plugins = [name for name in site.plugins if name not in HARMLESS]
     doubts = [f"plugin or hook {name} was not run" for name in plugins]
@@ -158,6 +163,33 @@ def _with_sphinx(config: Path) -> Pages:
     settings = MarkdownSettings.model_validate(project.settings.model_dump())
     html = {name: "".join(map(placeholder, blocks)) for name, blocks in project.pages.items()}
     return Pages(Site(folder, folder, settings, config=config), html)
+
+
+def _with_fences(site: Site, paths: Sequence[Path], log: Log) -> Pages:
+    """Return the pages of a generator that is not written in Python, or only those at `paths`.
+
+    Raises:
+        SiteError: if a page cannot be read.
+    """
+    files = site.pages(paths)
+    known = {file.resolve() for file in files}
+    for path in _files(paths):
+        if path.resolve() not in known:
+            log.info("%s is not a page of the site; its fences are read all the same.", path)
+            files.append(path)
+    return Pages(site, {site.name(file): _fences(file, site.name(file)) for file in files})
+
+
+def _fences(file: Path, name: str) -> str:
+    """Return the placeholders of the blocks in a page whose fences alone are read.
+
+    Raises:
+        SiteError: if the page cannot be read.
+    """
+    try:
+        return "".join(map(placeholder, blocks_of_file(file, name)))
+    except (OSError, ValueError) as error:
+        raise SiteError(f"{file} cannot be read: {' '.join(str(error).split())}.") from None
 
 
 def _with_mkdocs(site: Site) -> Pages:

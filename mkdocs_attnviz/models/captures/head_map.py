@@ -30,7 +30,7 @@ STEPS, TOLERANCE = 1000, 1e-6
 
 
 def cells(weights: torch.Tensor, masks: Masks, texts: Sequence[int]) -> torch.Tensor:
-    """Return half of the smoothed weights of one layer, (H, cells), from clean weights (B, H, Tq, Tk) of some `texts`.
+    """Return half of the smoothed weights of some heads, (H, cells), from clean weights (B, H, Tq, Tk) of some `texts`.
 
     Padding is left out, and so is what a causal head cannot see, in which no two heads differ.
     """
@@ -39,7 +39,7 @@ def cells(weights: torch.Tensor, masks: Masks, texts: Sequence[int]) -> torch.Te
     sizes = masks.col_counts[texts][:, None, None].expand(wanted.shape)
     weights = weights if len(texts) == len(weights) else weights[texts]
     flat = weights.transpose(0, 1).flatten(1)  # (H, B·Tq·Tk)
-    if masks.padded or masks.sides.causal:
+    if masks.padding is not None or masks.sides.causal:
         flat, sizes = flat[:, wanted.flatten()], sizes[wanted]
     return (flat * ((1 - SMOOTHING) / 2)).add_(SMOOTHING / 2 / sizes.flatten())
 
@@ -104,10 +104,12 @@ def place(distances: Numbers) -> tuple[Numbers, float]:
     Each axis points to where its largest coordinate is.
     """
     points = _classical(distances)
-    stress = _stress(points, distances)
+    between = _between(points)
+    stress = _stress(between, distances)
     for _ in range(STEPS):
-        points = _step(points, distances)
-        before, stress = stress, _stress(points, distances)
+        points = _step(points, between, distances)
+        between = _between(points)
+        before, stress = stress, _stress(between, distances)
         if before - stress <= TOLERANCE * before:
             break
     points = points - points.mean(0)
@@ -128,19 +130,18 @@ def _classical(distances: Numbers) -> Numbers:
 
 def _between(points: Numbers) -> Numbers:
     """Return the distances between all points."""
-    squares = (points**2).sum(1)
-    distances: Numbers = np.sqrt(np.maximum(squares[:, None] + squares - 2 * points @ points.T, 0))
+    across, along = points.T[:, :, None] - points.T[:, None]
+    distances: Numbers = np.hypot(across, along)
     return distances
 
 
-def _stress(points: Numbers, distances: Numbers) -> float:
+def _stress(between: Numbers, distances: Numbers) -> float:
     """Return the sum of squared differences over all pairs."""
-    return float((np.triu(_between(points) - distances) ** 2).sum())
+    return float(np.square(between - distances).sum()) / 2
 
 
-def _step(points: Numbers, distances: Numbers) -> Numbers:
+def _step(points: Numbers, between: Numbers, distances: Numbers) -> Numbers:
     """Return the Guttman transform of the points (de Leeuw 1977), which never raises the stress."""
-    between = _between(points)
     ratio = np.divide(distances, between, out=np.zeros_like(between), where=between > 0)
     transformed: Numbers = (ratio.sum(1)[:, None] * points - ratio @ points) / len(points)
     return transformed
