@@ -206,7 +206,7 @@ def export(page: str, config: Path | None, output: str, lang: str) -> None:
     site = Site() if config is None else sites.read(config)
     try:
         title, body = _body(site, page, text_of(page))
-        with _pipeline(site, config).build() as build:
+        with _pipeline(site, config, in_page=True).build() as build:
             body = build.fill(body, Assets())
         template = Template((resources.files("mkdocs_attnviz") / "hosts" / "one-file.html").read_text("utf-8"))
         with click.open_file(output, "wb") as file:
@@ -243,9 +243,9 @@ def completion(shell: str) -> None:
     click.echo(kind(main, {}, "attnviz", "_ATTNVIZ_COMPLETE").source())
 
 
-def _pipeline(site: Site, config: Path | None) -> Pipeline:
-    """Return the pipeline of a site."""
-    return Pipeline(site.settings, base(site), log, fatal=SiteError, command=run_command(config))
+def _pipeline(site: Site, config: Path | None, *, in_page: bool = False) -> Pipeline:
+    """Return the pipeline of a site. With `in_page`, data are written into pages."""
+    return Pipeline(site.settings, base(site), log, fatal=SiteError, command=run_command(config), in_page=in_page)
 
 
 def _body(site: Site, page: str, text: str) -> tuple[str, str]:

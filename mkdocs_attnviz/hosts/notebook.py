@@ -348,7 +348,7 @@ def _shown(keys: Mapping[str, Any], captured: Callable[[Block], list[Entry]], ht
         raise ValueError(f"`html_action` is {html_action!r}; it must be 'view' or 'return'.")
     body = {name: value for name, value in keys.items() if value is not None}
     try:
-        block = parse(Source(json.dumps(body, default=_as_number)), OPTIONS)
+        block = parse(Source(json.dumps(body, default=_as_number)), OPTIONS).model_copy(update={"in_page": True})
         view = VIEWS[block.view]
         check_grammar(block, view)
         entries = captured(block)
