@@ -1,4 +1,4 @@
-// Bundles the classic scripts that pages load. Same sources and lock file, same bytes.
+// Bundles the classic scripts that pages load, and the modules of widgets. Same sources and lock file, same bytes.
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { relative } from "node:path";
 import { build, transform } from "esbuild";
@@ -44,14 +44,15 @@ function sharing(inAll, used) {
 }
 
 /** Bundles a script without writing it. `entry` is a file, or the text of one. */
-async function bundled(entry, plugins = []) {
+async function bundled(entry, plugins = [], format = "iife") {
   const source = entry.endsWith(".ts") ? { entryPoints: [entry] } : { stdin: { contents: entry, resolveDir: "." } };
   return build({
     ...source,
     write: false,
     metafile: true,
     bundle: true,
-    format: "iife",
+    format,
+    ...(format === "iife" && { define: { "import.meta.url": "undefined" } }),
     target: "es2021",
     minify: true,
     legalComments: "none",
@@ -61,21 +62,22 @@ async function bundled(entry, plugins = []) {
   });
 }
 
-async function write(name, { outputFiles }, frame = (text) => text) {
+async function write(name, { outputFiles }, frame = (text) => text, { hoist_funs = false, module = false } = {}) {
   // Line breaks before an indentation stand in templates, where one space does as well; others are meant ("\n" in a
   // script is written as one).
   const text = frame(outputFiles[0].text.trim().replace(/\n +/g, " "));
   // What esbuild leaves: a further 3% of what readers load.
   const compress = {
     passes: 3,
+    unsafe: true, // what it needs: nobody replaces the browser's own `String`, `Array`, `Error`
     unsafe_arrows: true,
-    hoist_funs: true,
+    hoist_funs, // which makes a script smaller or larger
     inline: 1,
     keep_fargs: false,
     lhs_constants: false,
   };
-  const { code } = await minify(text, { ecma: 2020, compress, mangle: true });
-  await writeFile(`${folder}/${name}.js`, `${banner}\n${code}\n`);
+  const { code } = await minify(text, { ecma: 2020, compress, mangle: true, module });
+  await writeFile(`${folder}/${name}.${module ? "mjs" : "js"}`, `${banner}\n${code}\n`);
 }
 
 /** Returns a script that waits for `attnviz.shared`; instant navigation may run a page's scripts in any order. */
@@ -108,4 +110,17 @@ const sharesModules = `
   ${imports.join("\n")}
   Object.assign(attnviz, Object.assign(tools, { shared: { ${names.join(", ")} } }));
   runWaiting();`;
-await write("attnviz-all", await bundled(`import "./src/main-all.js"; ${sharesModules}`));
+await write("attnviz-all", await bundled(`import "./src/main-all.js"; ${sharesModules}`), undefined, {
+  hoist_funs: true,
+});
+
+// Widgets load one module that has all views, by way of a small one that each of them brings.
+const views = files.map((file) => file.replace(".ts", ""));
+const ownViews = views.map((view) => `import ${view} from "./src/views/own/${view}.js";`);
+const module = `
+  import { all } from "./src/views/all.js";
+  import { widget } from "./src/widget/widget.js";
+  ${ownViews.join("\n")}
+  export default widget({ ...all, ${views.join(", ")} });`;
+await write("attnviz", await bundled(module, [], "esm"), undefined, { module: true });
+await write("attnviz-widget", await bundled("src/widget/loader.ts", [], "esm"), undefined, { module: true });

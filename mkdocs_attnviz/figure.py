@@ -13,11 +13,12 @@ import html
 import json
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from importlib import resources
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -85,11 +86,16 @@ class Assets:
         Raises:
             BlockError: if there is no such file, or it cannot be written into the page.
         """
-        return f"<script>{_script(name)[1].decode()}</script>"
+        return f"<script>{script_file(name)[1].decode()}</script>"
 
-    def place(self, parts: Iterable[bytes]) -> Iterator[dict[str, Any]]:
-        """Yield the place of each part of one figure's data, in the form of `views/figure_data.Blob`."""
-        return ({"data": _base64(part)} for part in parts)
+    def place(self, units: Iterable[Sequence[bytes]]) -> Iterator[dict[str, Any]]:
+        """Yield the place of each part of one figure's data, in the form of `views/figure_data.Blob`. A reader needs
+        all parts of a unit together."""
+        return self.place_inline(units)
+
+    def place_inline(self, units: Iterable[Sequence[bytes]]) -> Iterator[dict[str, Any]]:
+        """Yield the place of each part that belongs to the figure itself: a small part, or a preview."""
+        return ({"data": _base64(part)} for unit in units for part in unit)
 
     def keeps_inline(self, drawing: Drawing, entry: Entry) -> bool:  # noqa: ARG002
         """Return whether a figure's data stay inside the page."""
@@ -111,15 +117,12 @@ class AssetFolder(Assets):
         Raises:
             BlockError: as `script`.
         """
-        file, content = _script(name)
+        file, content = script_file(name)
         self._write(file, content)
         return file
 
-    def place(self, parts: Iterable[bytes]) -> Iterator[dict[str, Any]]:
-        for together in _files(parts):
-            name, content = _data_file(together)
-            self._write(name, content)
-            yield from ({"file": name, "part": number} if number else {"file": name} for number in range(len(together)))
+    def place(self, units: Iterable[Sequence[bytes]]) -> Iterator[dict[str, Any]]:
+        return _in_files(units, self._write)
 
     def keeps_inline(self, drawing: Drawing, entry: Entry) -> bool:
         return fits_page(drawing.data, entry)
@@ -150,13 +153,24 @@ class MeasuredAssets(AssetFolder):
         self.sizes[name] = len(content)
 
 
+class SentAssets(Assets):
+    """The places of data in files that are sent to the page as bytes, each figure's completely."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        """The content of each file, by its name."""
+
+    def place_inline(self, units: Iterable[Sequence[bytes]]) -> Iterator[dict[str, Any]]:
+        return _in_files(units, self.files.__setitem__)
+
+
 def mend(folder: Path) -> Iterator[str]:
     """Repair our files in the folder of a finished site, and yield a sentence about each file that was wrong.
 
     The sources of a site are copied into it, sometimes after our files were written, and may have files of the same
     names. A script is written again. A data file is removed, and its figures then say that their data are missing.
     """
-    scripts = dict(map(_script, {ATTENTION_SCRIPT, ALL_SCRIPT, *_SCRIPTS}))
+    scripts = dict(map(script_file, {ATTENTION_SCRIPT, ALL_SCRIPT, *_SCRIPTS}))
     for path in sorted(folder.glob("*.js")):
         content = scripts.get(path.name)
         if content is not None and _holds(path, content):
@@ -197,16 +211,25 @@ def _holds(path: Path, content: bytes) -> bool:
     return stat.S_ISREG(about.st_mode) and about.st_size == len(content) and path.read_bytes() == content
 
 
-def _files(parts: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """Yield groups of consecutive parts that share a file. For small parts, requests cost more than bytes."""
+def _in_files(units: Iterable[Sequence[bytes]], write: Callable[[str, bytes], None]) -> Iterator[dict[str, Any]]:
+    """Yield the place of each part in the files that hold them all, after `write` got the file's name and content."""
+    for together in _files(units):
+        name, content = _data_file(together)
+        write(name, content)
+        yield from ({"file": name, "part": number} if number else {"file": name} for number in range(len(together)))
+
+
+def _files(units: Iterable[Sequence[bytes]]) -> Iterator[list[bytes]]:
+    """Yield the parts of consecutive units that share a file. For small parts, requests cost more than bytes."""
     together: list[bytes] = []
     size = 0
-    for part in parts:
-        if together and size + len(part) > FILE:
+    for unit in units:
+        length = sum(map(len, unit))
+        if together and size + length > FILE:
             yield together
             together, size = [], 0
-        together.append(part)
-        size += len(part)
+        together += unit
+        size += length
     if together:
         yield together
 
@@ -223,8 +246,9 @@ class Rendered(Protocol):
     def html(self, id: str, assets: Assets) -> str: ...
 
 
-Parts = list[tuple[dict[str, Any], bytes]]
-"""The parts of a figure's data that still lack their bytes, and these bytes."""
+Units = list[list[tuple[dict[str, Any], bytes]]]
+"""The parts of a figure's data that still lack their bytes, and these bytes. Those that are fetched together are a
+unit."""
 
 
 @dataclass(frozen=True)
@@ -257,10 +281,10 @@ class Figure:
         """Read the scripts, so that one that is missing costs no other figure of its page anything.
 
         Raises:
-            BlockError: as `_script`.
+            BlockError: as `script_file`.
         """
         for name in self.scripts:
-            _script(name)
+            script_file(name)
 
     @property
     def site_size(self) -> int:
@@ -315,24 +339,46 @@ class Figure:
         picture = self.drawing.picture
         return picture if self.before is None else titled(picture, f"The model {self._changed}", self.block.theme)
 
+    def in_theme(self, theme: str) -> Figure:
+        """Return the figure in a colour scheme, `light` or `dark`."""
+        block = self.block.model_copy(update={"theme": theme})
+        draw = VIEWS[block.view].drawing
+        before = None if self.before is None else (draw(block, self.before[1]), self.before[1])
+        return replace(self, block=block, drawing=draw(block, self.entry), before=before)
+
     def html(self, id: str, assets: Assets) -> str:
         """Return the HTML of the figure, with its static picture inside."""
-        picture, sentence = self.picture, html.escape(self._description)  # claims that do not hold stand below it
-        # An image follows the colour scheme of its element, which inherits the page's unless the block forces one.
-        scheme = "" if self.block.theme == "auto" else f"color-scheme:{self.block.theme}"
-        caption = ""
-        if self.block.caption:
-            caption = f'\n<figcaption dir="auto" style="{CAPTION_STYLE}">{html.escape(self.block.caption)}</figcaption>'
+        sentence = html.escape(self._description)  # claims that do not hold stand below it
         return (
             f'<figure class="attnviz" id="{html.escape(id)}" style="{FIGURE_STYLE}">\n'
             f'<div style="{PLACE_STYLE}">'
             f"<attn-viz data-figure='{_in_single_quotes(_json(self._data(assets)))}' "
             f'style="display:block;--attnviz-height:{self._reserved()};min-height:var(--attnviz-height){self._switch_style()}">'
-            f'<img src="{_data_url(picture.svg)}" alt="{sentence}" '
+            f'{self._image()}<noscript><p dir="ltr">{sentence}</p></noscript></attn-viz></div>'
+            f"{self._marks()}{self._caption()}\n</figure>"
+        )
+
+    @property
+    def static_html(self) -> str:
+        """The HTML of the static picture with its caption, for places that run no script."""
+        style = f'style="{FIGURE_STYLE}"'
+        return f'<figure class="attnviz" {style}>\n{self._image()}{self._marks()}{self._caption()}\n</figure>'
+
+    def _image(self) -> str:
+        """Return the static picture. An image follows the colour scheme of its element, which inherits the page's
+        unless the block forces one."""
+        picture = self.picture
+        scheme = "" if self.block.theme == "auto" else f"color-scheme:{self.block.theme}"
+        return (
+            f'<img src="{_data_url(picture.svg)}" alt="{html.escape(self._description)}" '
             f'width="{picture.width}" height="{picture.height}" '
             f'style="max-width:100%;height:auto;{scheme}">'
-            f'<noscript><p dir="ltr">{sentence}</p></noscript></attn-viz></div>{self._marks()}{caption}\n</figure>'
         )
+
+    def _caption(self) -> str:
+        """Return the caption; it is empty if the block has none."""
+        text = self.block.caption
+        return f'\n<figcaption dir="auto" style="{CAPTION_STYLE}">{html.escape(text)}</figcaption>' if text else ""
 
     def _marks(self) -> str:
         """Return a note below the picture for each claim that does not hold. It needs no script, and is printed."""
@@ -377,11 +423,12 @@ class Figure:
 
     def _drawing_data(self, drawing: Drawing, entry: Entry, assets: Assets) -> dict[str, Any]:
         """Return a drawing's data, with bytes or a file in place of each blob's name."""
-        here: Parts = []
-        elsewhere: Parts = here if assets.keeps_inline(drawing, entry) else []
+        here: Units = []
+        elsewhere: Units = here if assets.keeps_inline(drawing, entry) else []
         shipped: dict[str, Any] = self._without_bytes(drawing.data, entry, here, elsewhere)
-        for place, parts in ((Assets().place, here), (assets.place, elsewhere if elsewhere is not here else [])):
-            for (part, _), place_of_part in zip(parts, place([blob for _, blob in parts]), strict=True):
+        for place, units in ((assets.place_inline, here), (assets.place, elsewhere if elsewhere is not here else [])):
+            places = place([blob for _, blob in unit] for unit in units)
+            for (part, _), place_of_part in zip(chain(*units), places, strict=True):
                 part.update(place_of_part)
         for name, value in (("view", self.block.view), ("theme", self.block.theme)):
             shipped.setdefault(name, value)
@@ -396,8 +443,9 @@ class Figure:
         text = text if len(text) <= LONGEST_SOURCE else f"{text[:LONGEST_SOURCE]}…"
         return printable(f"{self.block.names}{text and f': {text}'}")
 
-    def _without_bytes(self, value: Any, entry: Entry, here: Parts, elsewhere: Parts) -> Any:
-        """Return a copy of the value without bytes. Each part that needs bytes is added to one of the lists."""
+    def _without_bytes(self, value: Any, entry: Entry, here: Units, elsewhere: Units) -> Any:
+        """Return a copy of the value without bytes. Each part that needs bytes is added to one of the lists, where the
+        `parts` of a layer are one unit."""
         if isinstance(value, list):
             return (
                 value
@@ -412,11 +460,14 @@ class Figure:
         copy: dict[str, Any] = {}
         blob = bytes_of(value, entry)
         if blob is not None:
-            (here if "ahead" in value or len(blob) <= TINY else elsewhere).append((copy, blob))
+            (here if "ahead" in value or len(blob) <= TINY else elsewhere).append([(copy, blob)])
         for name, part in value.items():
             needless = here is elsewhere and isinstance(part, dict) and "ahead" in part
             if name not in ("blob", "content", "ahead") and not needless:
+                first = len(elsewhere)
                 copy[name] = self._without_bytes(part, entry, here, elsewhere)
+                if name == "parts":
+                    elsewhere[first:] = [[*chain(*elsewhere[first:])]]
         return copy
 
 
@@ -656,7 +707,7 @@ _SCRIPTS: set[str] = set()
 
 
 @cache
-def _script(name: str) -> tuple[str, bytes]:
+def script_file(name: str) -> tuple[str, bytes]:
     """Return the file name of a script in a site, and its content.
 
     Raises:

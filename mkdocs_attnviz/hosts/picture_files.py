@@ -1,4 +1,4 @@
-"""Static pictures of figures as files named by their content: SVG, and PDF or PNG made of it by CairoSVG."""
+"""Static pictures of figures as files named by their content: SVG, PDF made of it by CairoSVG, PNG by resvg."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from typing import Any, Literal
 
 from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.cache.files import write_atomically
+from mkdocs_attnviz.hosts import png
 
 Format = Literal["svg", "pdf", "png"]
-SCALE = 2
-"""The number of pixels of a PNG for each CSS pixel, for screens of high density."""
 
 
 class NoConverter(Exception):
@@ -23,18 +22,21 @@ def picture_bytes(svg: str, format: Format) -> bytes:
     """Return a picture in a format.
 
     Raises:
-        NoConverter: if CairoSVG is not installed, or the system lacks the Cairo library.
+        NoConverter: if resvg or CairoSVG is not installed, or the system lacks the Cairo library.
     """
     if format == "svg":
         return svg.encode()
+    if format == "png":
+        try:
+            return png.draw(svg)
+        except png.NoRenderer:
+            raise NoConverter("PNG needs resvg: `pip install 'mkdocs-attnviz[png]'`") from None
     try:
         cairosvg: Any = importlib.import_module("cairosvg")
     except (ImportError, OSError):  # OSError: the system's library is missing
-        message = f"{format.upper()} needs CairoSVG and the system's Cairo library: `pip install 'mkdocs-attnviz[pdf]'`"
+        message = "PDF needs CairoSVG and the system's Cairo library: `pip install 'mkdocs-attnviz[pdf]'`"
         raise NoConverter(message) from None
-    if format == "pdf":
-        return bytes(cairosvg.svg2pdf(bytestring=svg.encode()))
-    return bytes(cairosvg.svg2png(bytestring=svg.encode(), scale=SCALE))
+    return bytes(cairosvg.svg2pdf(bytestring=svg.encode()))
 
 
 class PictureFolder:
