@@ -272,9 +272,9 @@ FIGURES = {  # pages that its commands make, with their figures
     "sphinx": {"site/index.html": 1, "site/other.html": 2},
     "python-markdown": {},
     "one-file": {},
-    "quarto": {"index.html": 2, "site/index.html": 2},
     "github": {},
     "generators": {"dist/index.html": 1},
+    "quarto": {"index.html": 2, "site/index.html": 2},
     "notebooks": {
         "demo.html": 2,
         "site/demo/index.html": 2,
