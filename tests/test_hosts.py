@@ -285,7 +285,7 @@ FIGURES = {  # pages that its commands make, with their figures
 }
 
 
-ALL_HERE = ("mkdocs", "properdocs", "zensical", "python-markdown", "one-file", "github", "generators")
+ALL_HERE = ("mkdocs", "properdocs", "zensical", "python-markdown", "one-file", "github", "generators", "quarto")
 """Pages of the documentation whose sites ask no other host for anything."""
 
 
