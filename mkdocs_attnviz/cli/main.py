@@ -35,6 +35,7 @@ from mkdocs_attnviz.cli.arguments import (
     with_verbose,
 )
 from mkdocs_attnviz.cli.export import export
+from mkdocs_attnviz.cli.quarto import quarto
 from mkdocs_attnviz.cli.render import render
 from mkdocs_attnviz.cli.run_report import Drawn, draw, push_rest
 from mkdocs_attnviz.cli.site import Site, SiteError
@@ -55,7 +56,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-for command in (cache_commands.status, cache_commands.check, cache_commands.prune, export, render):
+for command in (cache_commands.status, cache_commands.check, cache_commands.prune, export, render, quarto):
     main.add_command(command)
 
 
