@@ -311,6 +311,11 @@ def test_every_host_has_its_line_in_the_workflow():
     assert [page.stem for page in PAGES if f"(../hosts/{page.name})" not in text] == ["notebooks"]
 
 
+def test_every_host_is_in_the_comparison():
+    text = (ROOT / "example_site" / "docs" / "guide" / "hosts.md").read_text("utf-8")
+    assert [page.stem for page in PAGES if f"(hosts/{page.name})" not in text] == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_page_of_the_documentation_works_as_it_stands(page, tmp_path):
     if page.stem in PACKAGES:
