@@ -273,6 +273,7 @@ FIGURES = {  # pages that its commands make, with their figures
     "python-markdown": {},
     "one-file": {},
     "github": {},
+    "jupyter": {},
     "generators": {"dist/index.html": 1},
     "quarto": {"index.html": 2, "site/index.html": 2},
     "notebooks": {
@@ -298,17 +299,20 @@ def test_every_host_has_a_page():
 
 
 def test_every_page_installs_the_same():
-    """The first command of each; Sphinx' own extra beside."""
+    """The first command of each; the extras of Sphinx and of widgets beside."""
     pages = [ROOT / "README.md", ROOT / "example_site" / "docs" / "guide" / "first-block.md", *PAGES]
     first = {
         page.stem: re.search(r'pip install "mkdocs-attnviz\[([\w,]+)\]', page.read_text("utf-8"))[1] for page in pages
     }
-    assert {name: extras for name, extras in first.items() if extras != "torch"} == {"sphinx": "torch,sphinx"}
+    assert {name: extras for name, extras in first.items() if extras != "torch"} == {
+        "jupyter": "torch,widget",
+        "sphinx": "torch,sphinx",
+    }
 
 
 def test_every_host_has_its_line_in_the_workflow():
     text = (ROOT / "example_site" / "docs" / "guide" / "publish" / "github-actions.md").read_text("utf-8")
-    assert [page.stem for page in PAGES if f"(../hosts/{page.name})" not in text] == ["notebooks"]
+    assert [page.stem for page in PAGES if f"(../hosts/{page.name})" not in text] == ["jupyter", "notebooks"]
 
 
 def test_every_host_is_in_the_comparison():
