@@ -103,9 +103,17 @@ class AssetFolder(Assets):
         self.folder, self.url = folder, url
 
     def script(self, name: str) -> str:
+        return f'<script defer src="{html.escape(self.url)}/{self.script_file(name)}"></script>'
+
+    def script_file(self, name: str) -> str:
+        """Write a script named `package:path`, and return the name of its file.
+
+        Raises:
+            BlockError: as `script`.
+        """
         file, content = _script(name)
         self._write(file, content)
-        return f'<script defer src="{html.escape(self.url)}/{file}"></script>'
+        return file
 
     def place(self, parts: Iterable[bytes]) -> Iterator[dict[str, Any]]:
         for together in _files(parts):

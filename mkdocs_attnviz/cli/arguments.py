@@ -32,7 +32,7 @@ def with_config(command: Any) -> Any:
         "-f",
         "--config",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        help="The site's configuration: mkdocs.yml, properdocs.yml, zensical.toml or Sphinx' conf.py. "
+        help="The site's configuration: mkdocs.yml, properdocs.yml, zensical.toml, myst.yml or Sphinx' conf.py. "
         "Default: the one in the current folder.",
     )(command)
 

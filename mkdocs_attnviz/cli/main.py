@@ -38,6 +38,7 @@ from mkdocs_attnviz.cli.arguments import (
     with_paths,
     with_verbose,
 )
+from mkdocs_attnviz.cli.myst import myst
 from mkdocs_attnviz.cli.run_report import Drawn, draw, push_rest
 from mkdocs_attnviz.cli.site import COMMON, Reader, Site, SiteError
 from mkdocs_attnviz.cli.site_blocks import collect, text_of
@@ -63,7 +64,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-for command in (cache_commands.status, cache_commands.check, cache_commands.prune):
+for command in (cache_commands.status, cache_commands.check, cache_commands.prune, myst):
     main.add_command(command)
 
 
@@ -175,6 +176,8 @@ def assets(paths: tuple[Path, ...], config: Path | None, output: Path | None) ->
     if config is not None and config.name in sites.SPHINX:
         raise SiteError("Sphinx writes script and data itself, when it builds; `attnviz run` computes what is missing.")
     site = Site() if config is None else sites.read(config)
+    if site.is_myst:
+        raise SiteError("mystmd's plugin writes script and data itself; `attnviz run` computes what is missing.")
     if output is None and not site.settings.assets_dir:
         raise SiteError("There is no folder to write to; give one with `-o`, or set `assets_dir`.")
     folder = output or base(site) / site.settings.assets_dir

@@ -24,7 +24,7 @@ from markdown import Markdown
 
 from mkdocs_attnviz.block.problem import trace
 from mkdocs_attnviz.cli import front_matter, zensical
-from mkdocs_attnviz.hosts import record
+from mkdocs_attnviz.hosts import myst_project, record
 from mkdocs_attnviz.hosts.markdown import EXTENSION, AttnvizExtension, Fence, MarkdownSettings
 from mkdocs_attnviz.hosts.page import SourcePage, hosting
 from mkdocs_attnviz.hosts.record import Record
@@ -39,6 +39,7 @@ GROUPS = ("group", "material/group")
 """The plugins that contain other plugins."""
 ZENSICAL = ("zensical.toml",)
 SPHINX = ("conf.py",)
+MYST = (myst_project.CONFIG,)
 COMMON: dict[str, dict[str, Any]] = {
     "abbr": {},
     "admonition": {},
@@ -102,12 +103,22 @@ class Site:
         return self.config is not None and self.config.name in SPHINX
 
     @property
+    def is_myst(self) -> bool:
+        """True if mystmd builds the site."""
+        return self.config is not None and self.config.name in MYST
+
+    @property
     def is_zensical(self) -> bool:
         """True if Zensical builds the site. An `mkdocs.yml` without our plugin may belong to Zensical or to MkDocs."""
         if self.config is None or self.config.name in ZENSICAL:
             return self.config is not None
         last = self.record.tool if self.record else "zensical"
-        return not self.is_sphinx and PLUGIN not in self.plugins and zensical.is_installed() and last == "zensical"
+        return (
+            not (self.is_sphinx or self.is_myst)
+            and PLUGIN not in self.plugins
+            and zensical.is_installed()
+            and last == "zensical"
+        )
 
     def pages(self, paths: Sequence[Path]) -> list[Path]:
         """Return the Markdown files among the paths and in the folders among them; without paths, those of the site.
@@ -166,7 +177,7 @@ def find(folder: Path) -> Path | None:
 
     Any program may have a `conf.py`, so it counts only if it names us.
     """
-    named = next((folder / name for name in (*ZENSICAL, *MKDOCS) if (folder / name).is_file()), None)
+    named = next((folder / name for name in (*ZENSICAL, *MKDOCS, *MYST) if (folder / name).is_file()), None)
     conf = folder / SPHINX[0]
     ours = conf.is_file() and "mkdocs_attnviz" in conf.read_text("utf-8", errors="replace")
     return named or (conf if ours else None)
@@ -181,6 +192,8 @@ def read(config: Path) -> Site:
     try:
         if config.suffix == ".toml":
             return _zensical(config)
+        if config.name in MYST:
+            return _myst(config)
         if config.suffix in (".yml", ".yaml"):
             return _mkdocs(config)
         if config.name in SPHINX:
@@ -190,7 +203,8 @@ def read(config: Path) -> Site:
     except KeyError as error:
         raise SiteError(f"{config}: {error.args[0]}.") from None
     raise SiteError(
-        f"{config} is not a configuration that attnviz can read; it reads {', '.join((*ZENSICAL, *MKDOCS, *SPHINX))}."
+        f"{config} is not a configuration that attnviz can read; it reads "
+        f"{', '.join((*ZENSICAL, *MKDOCS, *SPHINX, *MYST))}."
     )
 
 
@@ -241,6 +255,19 @@ def _zensical(path: Path) -> Site:
     own = extensions.pop(EXTENSION, {})
     settings = _settings(own, extensions)
     return Site(base, base / config["docs_dir"], settings, extensions, config=path, record=record.read(base))
+
+
+def _myst(path: Path) -> Site:
+    """Return the site of mystmd.
+
+    Raises:
+        SiteError: if the configuration cannot be read.
+    """
+    try:
+        project = myst_project.Project.read(path)
+    except ValueError as error:
+        raise SiteError(str(error)) from None
+    return Site(project.folder, project.folder, MarkdownSettings.of(project.settings), config=path)
 
 
 def without_configuration(folder: Path) -> Site:

@@ -1,7 +1,8 @@
 """The blocks of a site, as read by the tool that builds it, for the command `attnviz`.
 
 MkDocs and ProperDocs run with all their plugins in a separate process, up to the point where they would draw. Sphinx
-reads the project into a temporary folder. Zensical's own function converts its pages.
+reads the project into a temporary folder. Zensical's own function converts its pages. Those of mystmd are read by
+`hosts.myst_pages`.
 
 If that is not possible here, and for all other tools, the pages come from the record of the last build on this machine
 (`record`). Pages that are not recorded, or have changed, are read without plugins (`site.Reader`). `doubt` says why
@@ -26,10 +27,11 @@ import click
 from mkdocs_attnviz.block.problem import trace
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.cli import site as sites
-from mkdocs_attnviz.cli.site import PLUGIN, SPHINX, Reader, Site, SiteError
+from mkdocs_attnviz.cli.site import MYST, PLUGIN, SPHINX, Reader, Site, SiteError
 from mkdocs_attnviz.cli.zensical import NotRead, ZensicalReader
 from mkdocs_attnviz.figure import placeholder, sources
 from mkdocs_attnviz.hosts.markdown import MarkdownSettings
+from mkdocs_attnviz.hosts.myst_project import Project
 from mkdocs_attnviz.hosts.record import COLLECT, COLLECT_FROM
 from mkdocs_attnviz.log import MORE, Log
 
@@ -81,6 +83,8 @@ def collect(config: Path | None, paths: Sequence[Path], log: Log) -> Pages:
     """
     if config is not None and config.name in SPHINX:
         return _narrow(_with_sphinx(config), paths, log)
+    if config is not None and config.name in MYST:
+        return _with_myst(sites.read(config), paths, log)
     site = sites.without_configuration(Path()) if config is None else sites.read(config)
     try:
         if PLUGIN in site.plugins:
@@ -160,6 +164,32 @@ def _with_sphinx(config: Path) -> Pages:
     return Pages(Site(folder, folder, settings, config=config), html)
 
 
+def _with_myst(site: Site, paths: Sequence[Path], log: Log) -> Pages:
+    """Return the pages of a project of mystmd, or only those at `paths`, which may be outside the project, too.
+
+    Raises:
+        SiteError: if the configuration cannot be read.
+    """
+    assert site.config is not None  # noqa: S101 — for the type checker
+    try:
+        from mkdocs_attnviz.hosts.myst_pages import blocks_of
+    except ImportError:
+        message = (
+            f"{site.config} needs markdown-it-py, which is not installed here: `pip install 'mkdocs-attnviz[mystmd]'`."
+        )
+        raise SiteError(message) from None
+    project = Project.read(site.config)
+    named = {project.name(page): page for page in project.pages()}
+    chosen = {name: page for name, page in named.items() if not paths or any(_at(site, name, path) for path in paths)}
+    for path in _files(paths):
+        if path.resolve() not in chosen.values():
+            if path.resolve().is_relative_to(site.docs):
+                log.info("%s is not a page of the site.", path)
+            else:
+                chosen[str(path)] = path
+    return Pages(site, {name: "".join(map(placeholder, blocks_of(page, name))) for name, page in chosen.items()})
+
+
 def _with_mkdocs(site: Site) -> Pages:
     """Return the pages as MkDocs or ProperDocs reads them, with its settings and its folder of pages.
 
@@ -208,21 +238,21 @@ def _narrow(pages: Pages, paths: Sequence[Path], log: Log) -> Pages:
     if not paths:
         return pages
     chosen: dict[str, str] = {
-        name: html for name, html in pages.html.items() if any(_at(pages, name, path) for path in paths)
+        name: html for name, html in pages.html.items() if any(_at(pages.site, name, path) for path in paths)
     }
     docs = pages.site.docs.resolve()
     outside = [path for path in paths if not path.resolve().is_relative_to(docs) and path.is_file()]
     for path in _files(paths):
-        if path not in outside and not any(_at(pages, name, path) for name in chosen):
+        if path not in outside and not any(_at(pages.site, name, path) for name in chosen):
             log.info("%s is not a page of the site.", path)
     if not outside or pages.site.is_sphinx:
         return replace(pages, html=chosen)
     return replace(pages, html=chosen | dict(_with_markdown(pages.site, outside, log).html))
 
 
-def _at(pages: Pages, name: str, path: Path) -> bool:
+def _at(site: Site, name: str, path: Path) -> bool:
     """Return whether a page is at or below a path."""
-    return (pages.site.docs / name).resolve().is_relative_to(path.resolve())
+    return (site.docs / name).resolve().is_relative_to(path.resolve())
 
 
 def _files(paths: Sequence[Path]) -> Iterator[Path]:
