@@ -16,7 +16,8 @@ from mkdocs_attnviz.progress import Progress
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.speed import Work, tokens_of
 
-NOT_RUN = "The cache does not hold this figure's tensors, and `on_missing` forbids to run its model here"
+FORBIDDEN = "`on_missing` forbids to run its model here"
+"""The usual reason why a missing entry is not computed."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class Entries:
     """The entries that a build needs, and the outcomes of those that the cache did not have.
 
     `fatal` makes a host's own error from a sentence. `command` is the command that computes missing entries on a
-    machine that can run models. Entries that `earlier` builds could not compute are not tried again.
+    machine that can run models, and `why_not_run` the reason why this build computes none, if it does not. Entries that
+    `earlier` builds could not compute are not tried again.
     """
 
     def __init__(
@@ -48,10 +50,11 @@ class Entries:
         *,
         fatal: Callable[[str], BaseException],
         command: str,
+        why_not_run: str,
         earlier: Mapping[str, Outcome],
     ) -> None:
         self.settings, self.cache, self.engine, self.worker, self.log = settings, cache, engine, worker, log
-        self.fatal, self.command = fatal, command
+        self.fatal, self.command, self.why_not_run = fatal, command, why_not_run
         self.outcomes: dict[str, Outcome] = {key: each for key, each in earlier.items() if each.problem is not None}
         """The outcome of each capture in this build, by the entry's key."""
         self.fresh: set[str] = set()
@@ -76,7 +79,10 @@ class Entries:
                 self.log.log(MORE, "%s", trace(error))
                 raise self.fatal(str(error)) from None
         else:
-            why = f"{NOT_RUN}; where it can run, compute it with `{self.command}`."
+            why = (
+                f"The cache does not hold this figure's tensors, and {self.why_not_run}; where it can run, compute it "
+                f"with `{self.command}`."
+            )
             self.outcomes |= dict.fromkeys(missing, Outcome(problem=Problem("missing", "view", why)))
 
     def compute_anew(self, requests: Sequence[Request]) -> bool:

@@ -15,7 +15,7 @@ import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from importlib import resources
 from pathlib import Path
@@ -315,6 +315,13 @@ class Figure:
         picture = self.drawing.picture
         return picture if self.before is None else titled(picture, f"The model {self._changed}", self.block.theme)
 
+    def in_theme(self, theme: str) -> Figure:
+        """Return the figure in a colour scheme, `light` or `dark`."""
+        block = self.block.model_copy(update={"theme": theme})
+        draw = VIEWS[block.view].drawing
+        before = None if self.before is None else (draw(block, self.before[1]), self.before[1])
+        return replace(self, block=block, drawing=draw(block, self.entry), before=before)
+
     def html(self, id: str, assets: Assets) -> str:
         """Return the HTML of the figure, with its static picture inside."""
         picture, sentence = self.picture, html.escape(self._description)  # claims that do not hold stand below it
@@ -528,7 +535,7 @@ def _placeholders(text: str) -> Iterator[re.Match[str]]:
 
 
 def fill(
-    text: str, rendered: Callable[[Source], Rendered], assets: Assets, alert: Callable[[Source, Exception], Alert]
+    text: str, rendered: Callable[[Source], Rendered], assets: Assets, alert: Callable[[Source, Exception], Rendered]
 ) -> str:
     """Return the HTML with a figure in place of every placeholder, and the script after the first figure.
 
@@ -550,7 +557,7 @@ class _Page:
         text: str,
         rendered: Callable[[Source], Rendered],
         assets: Assets,
-        alert: Callable[[Source, Exception], Alert],
+        alert: Callable[[Source, Exception], Rendered],
     ) -> None:
         self.assets, self.alert = assets, alert
         waiting = list(_placeholders(text))

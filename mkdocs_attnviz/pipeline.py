@@ -26,7 +26,7 @@ from mkdocs_attnviz.cache.lock import Lock
 from mkdocs_attnviz.cache.store import Store
 from mkdocs_attnviz.cache.token_version import outdated
 from mkdocs_attnviz.corpora import Corpora
-from mkdocs_attnviz.entries import Entries, Outcome
+from mkdocs_attnviz.entries import FORBIDDEN, Entries, Outcome
 from mkdocs_attnviz.figure import Alert, Assets, Figure, Rendered, Warned, fill, sources
 from mkdocs_attnviz.log import MORE, Log
 from mkdocs_attnviz.models.engine.client import Engine
@@ -82,7 +82,7 @@ class Pipeline:
     makes a host's own error from a sentence. `command` is the command that computes missing entries on a machine that
     can run models. `engine` runs models and belongs to the caller; without it, a process on this machine runs them.
     With `update`, hubs are asked where their branches are now. `more` is the option that shows tracebacks, as it begins
-    a sentence.
+    a sentence. `why_not_run` is the reason that authors read if `on_missing` is not `run`.
     """
 
     def __init__(
@@ -97,9 +97,10 @@ class Pipeline:
         engine: Engine | None = None,
         update: bool = False,
         more: str = "`-v`",
+        why_not_run: str = FORBIDDEN,
     ) -> None:
         self.settings, self.base, self.log, self.fatal, self.command = settings, base, log, fatal, command
-        self.more = more
+        self.more, self.why_not_run = more, why_not_run
         self.warn = warn or (lambda warned: log.warning(warned.message))
         store = Store(settings.cache_url, log) if settings.cache_url else None
         try:
@@ -157,6 +158,7 @@ class Build:
             self.log,
             fatal=self.fatal,
             command=self.command,
+            why_not_run=pipeline.why_not_run,
             earlier={} if after is None else after.entries.outcomes,
         )
         self._logged: set[str] = set()

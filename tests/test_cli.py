@@ -231,6 +231,11 @@ MISUSE = {
     "needs `--engine ray`.",
     ("completion", "csh"): "Error: Invalid value for '{bash|zsh|fish}': 'csh' is not one of 'bash', 'zsh', 'fish'.",
     ("export",): "Error: Missing argument 'PAGE'.",
+    ("export", "page.md", "page.md"): "Error: An HTML file holds one page; 2 are given.",
+    ("export", "page.md", "--svg"): "Error: There is no folder to write to; give one with `-o`.",
+    ("export", "page.md", "--check"): "Error: `--check` is about pictures; it needs `--svg` or `--png`.",
+    ("export", "page.md", "-", "--svg", "-o", "a"): "Error: Standard input (`-`) is a page of its own; give no other ",
+    ("export", "pages", "-o", "a.html"): "Error: pages is a folder; an HTML file holds one page.",
 }
 
 

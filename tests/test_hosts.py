@@ -263,6 +263,7 @@ FIGURES = {  # pages that its commands make, with their figures
     "sphinx": {"site/index.html": 1, "site/other.html": 2},
     "python-markdown": {},
     "one-file": {},
+    "github": {},
     "notebooks": {
         "demo.html": 2,
         "site/demo/index.html": 2,
@@ -273,7 +274,7 @@ FIGURES = {  # pages that its commands make, with their figures
 }
 
 
-ALL_HERE = ("mkdocs", "properdocs", "zensical", "python-markdown", "one-file")
+ALL_HERE = ("mkdocs", "properdocs", "zensical", "python-markdown", "one-file", "github")
 """Pages of the documentation whose sites ask no other host for anything."""
 
 

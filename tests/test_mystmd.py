@@ -325,7 +325,7 @@ def test_the_command_reads_the_table_of_contents(tmp_path):
     assert "has no setting 'cache_dri'" in run.stderr
     (tmp_path / "attnviz.yml").write_text("- cache\n")
     run = commands.run("mkdocs_attnviz", "status", cwd=tmp_path)
-    assert run.stderr == "Error: attnviz.yml cannot be read: it is not a mapping, `key: value`.\n"
+    assert run.stderr == "Error: myst.yml cannot be read. attnviz.yml must have lines `key: value`.\n"
 
 
 # ---- `attnviz myst init`

@@ -175,12 +175,23 @@ def test_pre_commit(project, tmp_path):
     author("git init -q && git add . && git -c user.name=a -c user.email=a@b commit -qm 'Hooks' && git tag v0", hooks)
     config = yaml.safe_load((repository / ".pre-commit-config.yaml").read_text())
     [recipe] = config["repos"]
+    pictures = (ROOT / "example_site" / "docs" / "guide" / "hosts" / "github.md").read_text("utf-8")
+    titled = {block["title"]: block["body"] for block in TITLED.finditer(pictures)}
+    recipe["hooks"] += yaml.safe_load(titled[".pre-commit-config.yaml"])["repos"][0]["hooks"]
+    (repository / "README.md").write_text(titled["README.md"])
+    author("attnviz export README.md --svg -o pictures", repository)
     recipe |= {"repo": str(hooks), "rev": "v0"}
     (repository / ".pre-commit-config.yaml").write_text(yaml.safe_dump(config))
     author("git init -q && git add .", repository)
     place = {"PRE_COMMIT_HOME": str(tmp_path / "pre-commit")}
     run = shell("pre-commit run", repository, OURS, **place)
     assert run.returncode == 0, run.stdout + run.stderr
+
+    (repository / "pictures" / "README" / "two-heads-dark.svg").unlink()
+    author("git add -A", repository)
+    run = shell("pre-commit run", repository, OURS, **place)
+    assert run.returncode == 1
+    assert "README.md:3: pictures/README/two-heads-dark.svg is missing." in run.stdout
 
     for entry in (repository / ".attnviz").glob("*/*.attnviz"):
         entry.unlink()

@@ -2,20 +2,17 @@
 
 This module decides which figures a command is about, and what it reports. A block that cannot be drawn is reported on
 standard error, and the exit status is 1. A wrong argument or configuration gives exit status 2. `cache_commands` has
-the commands for the cache.
+the commands for the cache, `export` the one for single files.
 """
 
 from __future__ import annotations
 
-import html
 import io
 import logging
-import re
 import sys
 from contextlib import closing, nullcontext
-from importlib import import_module, resources
+from importlib import import_module
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import click
@@ -23,7 +20,6 @@ from click.shell_completion import get_completion_class
 
 from mkdocs_attnviz import __version__
 from mkdocs_attnviz.block.schema import json_schema
-from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.cli import cache_commands
 from mkdocs_attnviz.cli import site as sites
 from mkdocs_attnviz.cli.arguments import (
@@ -38,20 +34,16 @@ from mkdocs_attnviz.cli.arguments import (
     with_paths,
     with_verbose,
 )
+from mkdocs_attnviz.cli.export import export
 from mkdocs_attnviz.cli.myst import myst
+from mkdocs_attnviz.cli.render import render
 from mkdocs_attnviz.cli.run_report import Drawn, draw, push_rest
-from mkdocs_attnviz.cli.site import COMMON, Reader, Site, SiteError
-from mkdocs_attnviz.cli.site_blocks import collect, text_of
-from mkdocs_attnviz.figure import AssetFolder, Assets, placeholder
-from mkdocs_attnviz.hosts.page import OPENING
+from mkdocs_attnviz.cli.site import Site, SiteError
+from mkdocs_attnviz.cli.site_blocks import collect
+from mkdocs_attnviz.figure import AssetFolder, Assets
 from mkdocs_attnviz.models.engine.client import Engine
 from mkdocs_attnviz.pipeline import Pipeline
 from mkdocs_attnviz.views import OPTIONS
-
-STDIN = "standard input"
-"""The name of standard input as a page."""
-BARE_BLOCK = re.compile(r"""^[ \t{"']*(model|text|tensors)["']?\s*:""", re.MULTILINE)
-"""A pattern for a block without a fence."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -64,7 +56,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-for command in (cache_commands.status, cache_commands.check, cache_commands.prune, myst):
+for command in (cache_commands.status, cache_commands.check, cache_commands.prune, export, render, myst):
     main.add_command(command)
 
 
@@ -175,9 +167,9 @@ def assets(paths: tuple[Path, ...], config: Path | None, output: Path | None) ->
     config = configured(config)
     if config is not None and config.name in sites.SPHINX:
         raise SiteError("Sphinx writes script and data itself, when it builds; `attnviz run` computes what is missing.")
-    site = Site() if config is None else sites.read(config)
-    if site.is_myst:
+    if config is not None and config.name in sites.MYST:
         raise SiteError("mystmd's plugin writes script and data itself; `attnviz run` computes what is missing.")
+    site = Site() if config is None else sites.read(config)
     if output is None and not site.settings.assets_dir:
         raise SiteError("There is no folder to write to; give one with `-o`, or set `assets_dir`.")
     folder = output or base(site) / site.settings.assets_dir
@@ -185,38 +177,6 @@ def assets(paths: tuple[Path, ...], config: Path | None, output: Path | None) ->
     with _pipeline(pages.site, config).build() as build:
         drawn = draw(build, pages, AssetFolder(folder, ""))
     _report(drawn)
-
-
-@main.command()
-@click.argument("page", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
-@with_config
-@click.option("-o", "--output", default="-", type=click.Path(dir_okay=False), help="Default: standard output.")
-@click.option("--lang", default="en", show_default=True, help="Language of the page.")
-@with_verbose
-def export(page: str, config: Path | None, output: str, lang: str) -> None:
-    """Make one HTML file of a Markdown page, with script and data inside.
-
-    PAGE is a Markdown file, or `-` for standard input, which may also be the lines of a single block. The exit status
-    is 1 if a block cannot be drawn; the file is written all the same.
-
-    \b
-    Examples:
-      attnviz export page.md -o page.html
-      printf 'model: gpt2\\ntext: The cat sat on the mat' | attnviz export - -o cat.html
-    """
-    log_to_stderr(logging.WARNING)
-    config = configured(config)
-    site = Site() if config is None else sites.read(config)
-    try:
-        title, body = _body(site, page, text_of(page))
-        with _pipeline(site, config).build() as build:
-            body = build.fill(body, Assets())
-        template = Template((resources.files("mkdocs_attnviz") / "hosts" / "one-file.html").read_text("utf-8"))
-        with click.open_file(output, "wb") as file:
-            file.write(template.substitute(lang=html.escape(lang), title=html.escape(title), body=body).encode())
-    except OSError as error:
-        raise SiteError(f"{output} cannot be written: {error.strerror}.") from None
-    sys.exit(bool(build.alerts))
 
 
 @main.command()
@@ -249,15 +209,3 @@ def completion(shell: str) -> None:
 def _pipeline(site: Site, config: Path | None) -> Pipeline:
     """Return the pipeline of a site."""
     return Pipeline(site.settings, base(site), log, fatal=SiteError, command=run_command(config))
-
-
-def _body(site: Site, page: str, text: str) -> tuple[str, str]:
-    """Return the title of a page, and its HTML with placeholders for its blocks."""
-    if page == "-" and BARE_BLOCK.search(text) and not any(map(OPENING.match, text.splitlines())):
-        return "Attention", placeholder(Source(text, page=STDIN))
-    images = {"pymdownx.b64": {"base_path": str(Path(page).parent)}}
-    reader = Reader(site, COMMON | images, log)
-    body, meta = reader.read(text, STDIN if page == "-" else page)
-    headings: list[dict[str, Any]] = getattr(reader.markdown, "toc_tokens", [])
-    title = meta.get("title") or next((html.unescape(heading["name"]) for heading in headings), Path(page).stem)
-    return str(title), body

@@ -24,7 +24,8 @@ from markdown import Markdown
 
 from mkdocs_attnviz.block.problem import trace
 from mkdocs_attnviz.cli import front_matter, zensical
-from mkdocs_attnviz.hosts import myst_project, record
+from mkdocs_attnviz.cli.commented import as_fences
+from mkdocs_attnviz.hosts import fenced_projects, myst_project, record
 from mkdocs_attnviz.hosts.markdown import EXTENSION, AttnvizExtension, Fence, MarkdownSettings
 from mkdocs_attnviz.hosts.page import SourcePage, hosting
 from mkdocs_attnviz.hosts.record import Record
@@ -40,6 +41,8 @@ GROUPS = ("group", "material/group")
 ZENSICAL = ("zensical.toml",)
 SPHINX = ("conf.py",)
 MYST = (myst_project.CONFIG,)
+FENCED = (*fenced_projects.OWN, *fenced_projects.QUARTO)
+"""The names of configurations of generators that are not written in Python: our own, and Quarto's."""
 COMMON: dict[str, dict[str, Any]] = {
     "abbr": {},
     "admonition": {},
@@ -96,6 +99,8 @@ class Site:
     """The plugins and hooks of MkDocs, including ours."""
     record: Record | None = None
     """The record of the site's last build on this machine."""
+    fenced: fenced_projects.FencedProject | None = None
+    """The project of a generator that is not written in Python, or None."""
 
     @property
     def is_sphinx(self) -> bool:
@@ -103,22 +108,13 @@ class Site:
         return self.config is not None and self.config.name in SPHINX
 
     @property
-    def is_myst(self) -> bool:
-        """True if mystmd builds the site."""
-        return self.config is not None and self.config.name in MYST
-
-    @property
     def is_zensical(self) -> bool:
         """True if Zensical builds the site. An `mkdocs.yml` without our plugin may belong to Zensical or to MkDocs."""
         if self.config is None or self.config.name in ZENSICAL:
             return self.config is not None
         last = self.record.tool if self.record else "zensical"
-        return (
-            not (self.is_sphinx or self.is_myst)
-            and PLUGIN not in self.plugins
-            and zensical.is_installed()
-            and last == "zensical"
-        )
+        other = self.is_sphinx or self.fenced is not None
+        return not other and PLUGIN not in self.plugins and zensical.is_installed() and last == "zensical"
 
     def pages(self, paths: Sequence[Path]) -> list[Path]:
         """Return the Markdown files among the paths and in the folders among them; without paths, those of the site.
@@ -126,6 +122,8 @@ class Site:
         In a folder without a configuration, files that tools have made are skipped. In a site's folder of pages, all
         files count.
         """
+        if self.fenced is not None:
+            return [page for page in self.fenced.files() if not paths or _is_within(page, paths)]
         made = self.config is not None
         pages = [page for path in paths or [self.docs] for page in (_within(path, made) if path.is_dir() else [path])]
         return list(dict.fromkeys(pages))
@@ -160,6 +158,7 @@ class Reader:
         Raises:
             SiteError: if an extension fails.
         """
+        text = as_fences(text)
         body, meta = front_matter.divide(text)
         self.page.begin(name, text)
         self.site.rendering._current_page = SimpleNamespace(file=SimpleNamespace(src_path=name))
@@ -172,12 +171,13 @@ class Reader:
 
 
 def find(folder: Path) -> Path | None:
-    """Return the configuration in a folder, or None. If there are several, Zensical's is preferred, because no other
-    tool reads it.
+    """Return the configuration in a folder, or None. If there are several, those of mystmd, our own and
+    Zensical's are preferred, because no other tool reads them; `attnviz.yml` beside `myst.yml` has its settings alone.
 
     Any program may have a `conf.py`, so it counts only if it names us.
     """
-    named = next((folder / name for name in (*ZENSICAL, *MKDOCS, *MYST) if (folder / name).is_file()), None)
+    names = (*MYST, *fenced_projects.OWN, *ZENSICAL, *MKDOCS, *fenced_projects.QUARTO)
+    named = next((folder / name for name in names if (folder / name).is_file()), None)
     conf = folder / SPHINX[0]
     ours = conf.is_file() and "mkdocs_attnviz" in conf.read_text("utf-8", errors="replace")
     return named or (conf if ours else None)
@@ -192,8 +192,8 @@ def read(config: Path) -> Site:
     try:
         if config.suffix == ".toml":
             return _zensical(config)
-        if config.name in MYST:
-            return _myst(config)
+        if config.name in FENCED or config.name in MYST:
+            return _fenced(config)
         if config.suffix in (".yml", ".yaml"):
             return _mkdocs(config)
         if config.name in SPHINX:
@@ -204,7 +204,7 @@ def read(config: Path) -> Site:
         raise SiteError(f"{config}: {error.args[0]}.") from None
     raise SiteError(
         f"{config} is not a configuration that attnviz can read; it reads "
-        f"{', '.join((*ZENSICAL, *MKDOCS, *SPHINX, *MYST))}."
+        f"{', '.join((*ZENSICAL, *MKDOCS, *SPHINX, *MYST, *FENCED))}."
     )
 
 
@@ -257,17 +257,25 @@ def _zensical(path: Path) -> Site:
     return Site(base, base / config["docs_dir"], settings, extensions, config=path, record=record.read(base))
 
 
-def _myst(path: Path) -> Site:
-    """Return the site of mystmd.
+def _fenced(path: Path) -> Site:
+    """Return the site of a generator that is not written in Python.
 
     Raises:
         SiteError: if the configuration cannot be read.
     """
     try:
-        project = myst_project.Project.read(path)
+        project = (
+            import_module("mkdocs_attnviz.hosts.myst_pages").read(path)
+            if path.name in MYST
+            else fenced_projects.read(path)
+        )
+    except ImportError:
+        advice = "`pip install 'mkdocs-attnviz[mystmd]'`"
+        raise SiteError(f"{path} is read by mdit-py-plugins, which is not installed here: {advice}.") from None
     except ValueError as error:
-        raise SiteError(str(error)) from None
-    return Site(project.folder, project.folder, MarkdownSettings.of(project.settings), config=path)
+        raise SiteError(f"{path} cannot be read. {error}") from None
+    folder = path.resolve().parent
+    return Site(folder, folder, MarkdownSettings.of(project.settings), config=path, fenced=project)
 
 
 def without_configuration(folder: Path) -> Site:
@@ -357,6 +365,11 @@ def _absent(value: Any) -> Iterator[Absent]:
             yield from _absent(part)
 
 
+def _is_within(page: Path, paths: Sequence[Path]) -> bool:
+    """Return whether a page is at or below one of the paths."""
+    return any(page.resolve().is_relative_to(path.resolve()) for path in paths)
+
+
 def _within(folder: Path, made: bool) -> Iterator[Path]:
     """Yield the Markdown files below a folder that are not hidden. Files that tools have made are included only if
     `made`."""
@@ -370,7 +383,7 @@ def _within(folder: Path, made: bool) -> Iterator[Path]:
             yield path
 
 
-MARKDOWN = (".markdown", ".mdown", ".mkdn", ".mkd", ".md")
+MARKDOWN = (".markdown", ".mdown", ".mkdn", ".mkd", ".md", ".qmd")
 """The endings of Markdown files."""
 MADE = ("_build", "node_modules", "__pycache__")
 """The folders that tools write: Sphinx and Jupyter Book, npm, Python."""

@@ -1,8 +1,8 @@
 """The blocks of a site, as read by the tool that builds it, for the command `attnviz`.
 
 MkDocs and ProperDocs run with all their plugins in a separate process, up to the point where they would draw. Sphinx
-reads the project into a temporary folder. Zensical's own function converts its pages. Those of mystmd are read by
-`hosts.myst_pages`.
+reads the project into a temporary folder. Zensical's own function converts its pages. Of generators that are not
+written in Python, only the fences are read.
 
 If that is not possible here, and for all other tools, the pages come from the record of the last build on this machine
 (`record`). Pages that are not recorded, or have changed, are read without plugins (`site.Reader`). `doubt` says why
@@ -17,7 +17,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,11 @@ import click
 from mkdocs_attnviz.block.problem import trace
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.cli import site as sites
-from mkdocs_attnviz.cli.site import MYST, PLUGIN, SPHINX, Reader, Site, SiteError
+from mkdocs_attnviz.cli.site import PLUGIN, SPHINX, Reader, Site, SiteError
 from mkdocs_attnviz.cli.zensical import NotRead, ZensicalReader
 from mkdocs_attnviz.figure import placeholder, sources
+from mkdocs_attnviz.hosts.fenced_pages import FENCED_ONLY, blocks_of_file
 from mkdocs_attnviz.hosts.markdown import MarkdownSettings
-from mkdocs_attnviz.hosts.myst_project import Project
 from mkdocs_attnviz.hosts.record import COLLECT, COLLECT_FROM
 from mkdocs_attnviz.log import MORE, Log
 
@@ -83,9 +83,9 @@ def collect(config: Path | None, paths: Sequence[Path], log: Log) -> Pages:
     """
     if config is not None and config.name in SPHINX:
         return _narrow(_with_sphinx(config), paths, log)
-    if config is not None and config.name in MYST:
-        return _with_myst(sites.read(config), paths, log)
     site = sites.without_configuration(Path()) if config is None else sites.read(config)
+    if site.fenced is not None:
+        return _with_fences(site, paths, log)
     try:
         if PLUGIN in site.plugins:
             return _narrow(_with_mkdocs(site), paths, log)
@@ -133,6 +133,7 @@ def _with_markdown(site: Site, files: Sequence[Path], log: Log, *, recorded: boo
     names = {site.name(file): file for file in files}
     known = {name: last.blocks(name) for name in ([*names, *last.pages] if recorded else names)} if last else {}
     html = {name: "".join(map(placeholder, blocks)) for name, blocks in known.items() if blocks is not None}
+    html |= {name: _fences(file, name) for name, file in names.items() if file.suffix in FENCED_ONLY}
     html |= {name: reader.read(text_of(file), name)[0] for name, file in names.items() if name not in html}
     plugins = [name for name in site.plugins if name not in HARMLESS]
     doubts = [f"plugin or hook {name} was not run" for name in plugins]
@@ -164,30 +165,32 @@ def _with_sphinx(config: Path) -> Pages:
     return Pages(Site(folder, folder, settings, config=config), html)
 
 
-def _with_myst(site: Site, paths: Sequence[Path], log: Log) -> Pages:
-    """Return the pages of a project of mystmd, or only those at `paths`, which may be outside the project, too.
+def _with_fences(site: Site, paths: Sequence[Path], log: Log) -> Pages:
+    """Return the pages of a generator that is not written in Python, or only those at `paths`.
 
     Raises:
-        SiteError: if the configuration cannot be read.
+        SiteError: if a page cannot be read.
     """
-    assert site.config is not None  # noqa: S101 — for the type checker
-    try:
-        from mkdocs_attnviz.hosts.myst_pages import blocks_of
-    except ImportError:
-        message = (
-            f"{site.config} needs markdown-it-py, which is not installed here: `pip install 'mkdocs-attnviz[mystmd]'`."
-        )
-        raise SiteError(message) from None
-    project = Project.read(site.config)
-    named = {project.name(page): page for page in project.pages()}
-    chosen = {name: page for name, page in named.items() if not paths or any(_at(site, name, path) for path in paths)}
+    files = site.pages(paths)
+    known = {file.resolve() for file in files}
     for path in _files(paths):
-        if path.resolve() not in chosen.values():
-            if path.resolve().is_relative_to(site.docs):
-                log.info("%s is not a page of the site.", path)
-            else:
-                chosen[str(path)] = path
-    return Pages(site, {name: "".join(map(placeholder, blocks_of(page, name))) for name, page in chosen.items()})
+        if path.resolve() not in known:
+            log.info("%s is not a page of the site; its fences are read all the same.", path)
+            files.append(path)
+    assert site.fenced is not None  # noqa: S101 — for the type checker
+    return Pages(site, {site.name(file): _fences(file, site.name(file), site.fenced.blocks) for file in files})
+
+
+def _fences(file: Path, name: str, blocks: Callable[[Path, str], list[Source]] = blocks_of_file) -> str:
+    """Return the placeholders of the blocks in a page whose fences alone are read.
+
+    Raises:
+        SiteError: if the page cannot be read.
+    """
+    try:
+        return "".join(map(placeholder, blocks(file, name)))
+    except (OSError, ValueError) as error:
+        raise SiteError(f"{file} cannot be read: {' '.join(str(error).split())}.") from None
 
 
 def _with_mkdocs(site: Site) -> Pages:
@@ -238,21 +241,21 @@ def _narrow(pages: Pages, paths: Sequence[Path], log: Log) -> Pages:
     if not paths:
         return pages
     chosen: dict[str, str] = {
-        name: html for name, html in pages.html.items() if any(_at(pages.site, name, path) for path in paths)
+        name: html for name, html in pages.html.items() if any(_at(pages, name, path) for path in paths)
     }
     docs = pages.site.docs.resolve()
     outside = [path for path in paths if not path.resolve().is_relative_to(docs) and path.is_file()]
     for path in _files(paths):
-        if path not in outside and not any(_at(pages.site, name, path) for name in chosen):
+        if path not in outside and not any(_at(pages, name, path) for name in chosen):
             log.info("%s is not a page of the site.", path)
     if not outside or pages.site.is_sphinx:
         return replace(pages, html=chosen)
     return replace(pages, html=chosen | dict(_with_markdown(pages.site, outside, log).html))
 
 
-def _at(site: Site, name: str, path: Path) -> bool:
+def _at(pages: Pages, name: str, path: Path) -> bool:
     """Return whether a page is at or below a path."""
-    return (site.docs / name).resolve().is_relative_to(path.resolve())
+    return (pages.site.docs / name).resolve().is_relative_to(path.resolve())
 
 
 def _files(paths: Sequence[Path]) -> Iterator[Path]:

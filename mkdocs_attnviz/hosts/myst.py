@@ -29,7 +29,7 @@ from mkdocs_attnviz.hosts.myst_nodes import Node, admonition, target_of, text_in
 from mkdocs_attnviz.hosts.myst_pages import blocks_of, matched
 from mkdocs_attnviz.hosts.myst_project import SETTINGS, Project
 from mkdocs_attnviz.pipeline import Build, Pipeline
-from mkdocs_attnviz.publishing import printable, without_folders
+from mkdocs_attnviz.publishing import printable
 from mkdocs_attnviz.settings import Settings, SettingsError
 from mkdocs_attnviz.views import block_of
 
@@ -94,7 +94,7 @@ class MystHost:
             project = Project.read(self.config)
             pipeline = self._pipeline(project)
         except ValueError as error:
-            raise ProjectError(without_folders(str(error), self.folder)) from None
+            raise ProjectError(f"The settings cannot be read. {error}") from None
         except SettingsError as error:
             raise ProjectError(f"{SETTINGS}: {error}") from None
         page = None if question["page"] is None else Path(question["page"])
@@ -241,7 +241,7 @@ def _sources(project: Project, page: Path | None, blocks: Sequence[Mapping[str, 
     bodies = [block["body"] for block in blocks]
     page = _page_with(project, bodies) if page is None else page
     name = None if page is None else project.name(page)
-    known = matched(bodies, blocks_of(page, name) if page is not None and name else ())
+    known = matched(bodies, _blocks_of(page, name) if page is not None and name else ())
     return [
         there or Source(block["body"], {}, name, block.get("line")) for block, there in zip(blocks, known, strict=True)
     ]
@@ -249,9 +249,14 @@ def _sources(project: Project, page: Path | None, blocks: Sequence[Mapping[str, 
 
 def _page_with(project: Project, bodies: Sequence[str]) -> Path | None:
     """Return the page that has exactly these blocks, or None if there is none, or more than one."""
-    found = [
-        page
-        for page in project.pages()
-        if len(known := blocks_of(page, "")) == len(bodies) and None not in matched(bodies, known)
-    ]
+    known = ((page, _blocks_of(page, "")) for page in project.pages())
+    found = [page for page, there in known if len(there) == len(bodies) and None not in matched(bodies, there)]
     return found[0] if len(found) == 1 else None
+
+
+def _blocks_of(page: Path, name: str) -> list[Source]:
+    """Return the blocks of a page; none if it cannot be read, which mystmd reports itself."""
+    try:
+        return blocks_of(page, name)
+    except (OSError, ValueError):
+        return []

@@ -20,9 +20,10 @@ from mdit_py_plugins.front_matter import front_matter_plugin
 from mdit_py_plugins.myst_blocks import myst_block_plugin
 
 from mkdocs_attnviz.block.source import Source
+from mkdocs_attnviz.hosts.fenced_pages import NAME, header_of
+from mkdocs_attnviz.hosts.fenced_projects import FencedProject
+from mkdocs_attnviz.hosts.myst_project import Project
 
-NAME = "attention"
-"""The language of our fences."""
 LITERAL = frozenset(
     {"anywidget", "bibliography", "code", "code-block", "code-cell", "csv-table", "iframe", "image", "include", "index"}
     | {"literalinclude", "math", "mermaid", "output", "raw", "raw:latex", "raw:tex", "raw:typst", "sourcecode", "toc"}
@@ -32,8 +33,6 @@ CODE = frozenset(("code", "code-block", "sourcecode"))
 """The directives that make a code block of their content, in the language of their argument."""
 DIRECTIVE = re.compile(r"\s*\{\s*([\w:.-]+)\s*\}\s*(.*)")
 """A pattern for the header of a directive, and its argument."""
-PAIR = re.compile(r"""\s*([A-Za-z][\w-]*)=(?:"([^"]*)"|'([^']*)'|([^\s"']+))""")
-"""A pattern for one option in a fence's header."""
 OPTION = re.compile(r"\s*:[\w-]+:")
 """A pattern for a line with an option of a directive."""
 
@@ -44,19 +43,29 @@ def _parser() -> MarkdownIt:
     return MarkdownIt("commonmark").use(front_matter_plugin).use(colon_fence_plugin).use(myst_block_plugin)
 
 
+def read(config: Path) -> FencedProject:
+    """Return the project that a `myst.yml` describes.
+
+    Raises:
+        ValueError: if it cannot be read. The message is a sentence.
+    """
+    project = Project.read(config)
+    return FencedProject(project.settings, lambda: list(project.pages()), blocks_of)
+
+
 def blocks_of(page: Path, name: str) -> list[Source]:
-    """Return the blocks of a page, with those of the files that it includes. A page that cannot be read has none:
-    mystmd reports it itself."""
-    try:
-        text = page.read_text("utf-8-sig")
-        if page.suffix != ".ipynb":
-            return list(_blocks(text, page, name))
-        cells = json.loads(text).get("cells", [])
-    except (OSError, ValueError, AttributeError):
-        return []
+    """Return the blocks of a page, with those of the files that it includes.
+
+    Raises:
+        OSError, ValueError: if it cannot be read.
+    """
+    text = page.read_text("utf-8-sig")
+    if page.suffix != ".ipynb":
+        return list(_blocks(text, page, name))
+    notebook = json.loads(text)
     found = []
-    for number, cell in enumerate(cells, 1):
-        if cell.get("cell_type") == "markdown":
+    for number, cell in enumerate(notebook.get("cells", []) if isinstance(notebook, dict) else [], 1):
+        if isinstance(cell, dict) and cell.get("cell_type") == "markdown":
             content = "".join(cell.get("source", ""))
             found += [replace(source, cell=number) for source in _blocks(content, page, name)]
     return found
@@ -71,30 +80,15 @@ def _blocks(text: str, page: Path, name: str, above: int = 0, inside: tuple[Path
         line = above + token.map[0] + 1  # of the opening fence, counted from 1
         directive = DIRECTIVE.fullmatch(token.info)
         if directive is None:
-            if token.type == "fence" and token.info.split()[:1] == [NAME]:
-                header, problem = _header(token.info.strip()[len(NAME) :])
-                yield Source(token.content.removesuffix("\n"), header, name, line, problem)
+            if token.type == "fence" and (header := header_of(token.info)) is not None:
+                options, problem = header
+                yield Source(token.content.removesuffix("\n"), options, name, line, problem)
         elif directive[1] in CODE and directive[2].strip() == NAME:
             yield _directive(token, name, line)
         elif directive[1] == "include":
             yield from _included(directive[2].strip(), page, name, (*inside, page))
         elif directive[1] not in LITERAL:
             yield from _blocks(token.content, page, name, line, inside)
-
-
-def _header(text: str) -> tuple[dict[str, str], str | None]:
-    """Return the options in a fence's header, and what is wrong with it, as a sentence."""
-    header: dict[str, str] = {}
-    place = 0
-    while pair := PAIR.match(text, place):
-        header[pair[1]] = next(value for value in pair.groups()[1:] if value is not None)
-        place = pair.end()
-    rest = text[place:].strip()
-    problem = (
-        f'The fence\'s header {rest!r} cannot be read; write key="value", or move the options into the block as '
-        "`key: value` lines."
-    )
-    return header, problem if rest else None
 
 
 def _directive(token: Token, name: str, line: int) -> Source:

@@ -33,11 +33,11 @@ class Project:
         """Read a configuration.
 
         Raises:
-            ValueError: if one of the files cannot be read. The message is a sentence that names it.
+            ValueError: if one of the files cannot be read. The message is a sentence.
         """
         values = _mapping(config).get("project") or {}
         if not isinstance(values, dict):
-            raise ValueError(f"{config} cannot be read: `project` is not a mapping.")
+            raise ValueError("`project` must have lines `key: value`.")
         settings = config.with_name(SETTINGS)
         return cls(config.resolve().parent, values, _mapping(settings) if settings.exists() else {})
 
@@ -113,9 +113,9 @@ def _mapping(file: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(file.read_text("utf-8-sig"))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ValueError(f"{file} cannot be read: {' '.join(str(error).split())}.") from None
+        raise ValueError(f"{file.name} is no YAML that can be read ({' '.join(str(error).split())}).") from None
     if not isinstance(content, (dict, type(None))):
-        raise ValueError(f"{file} cannot be read: it is not a mapping, `key: value`.")
+        raise ValueError(f"{file.name} must have lines `key: value`.")
     return content or {}
 
 

@@ -139,6 +139,19 @@ def titled(picture: Picture, title: str, theme: str) -> Picture:
     )
 
 
+MARGIN = 12
+"""The width in px of the margin around a picture that stands by itself."""
+
+
+def framed(picture: Picture, theme: str) -> Picture:
+    """Return a picture with a margin and a background of its own, for a place whose colours are not known. `theme` is
+    `light` or `dark`. The background is a rectangle, because few programs but browsers draw that of a style."""
+    width, height = picture.width + 2 * MARGIN, picture.height + 2 * MARGIN
+    background = f'<rect width="{width}" height="{height}" fill="{palette(theme).base["background"]}"/>'
+    within = picture.svg.replace("<svg ", f'<svg x="{MARGIN}" y="{MARGIN}" ', 1)
+    return Picture(document(width, height, "", [background, within]), width, height)
+
+
 def stacked(pictures: Sequence[Picture]) -> Picture:
     """Return one picture with all pictures one below the other."""
     width, height, body = max(picture.width for picture in pictures), 0, list[str]()
