@@ -5,6 +5,7 @@ The book theme itself is published only at an address outside of every registry;
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ from bs4 import BeautifulSoup
 from conftest import INDUCTION, becomes, draw_all, served
 from hosts import MkDocs, MyST
 from node_packages import installed
-from test_hosts import CAT, LONG, TEN, WEIGHTS, ink, reference  # noqa: F401 — a fixture
+from test_hosts import CAT, LONG, PAGES, TEN, WEIGHTS, follow, ink, reference  # noqa: F401 — a fixture
 
 from mkdocs_attnviz.cli.myst import _with_plugin
 from mkdocs_attnviz.cli.site import SiteError
@@ -180,6 +181,17 @@ def test_what_is_wrong(tmp_path, shared_cache):
     strict = host.build(strict=True, computing=False)
     assert strict.returncode != 0
     assert "3 errors" in strict.log
+
+
+def test_the_page_of_the_documentation_works_as_it_stands(tmp_path):
+    """But that the theme is ours: its own would be downloaded."""
+    tool = installed("mystmd", "node", "build.mjs")
+    shutil.copytree(tool / "theme", tmp_path / "_build" / "templates" / "site" / "myst" / "book-theme")
+    [page] = [page for page in PAGES if page.stem == "mystmd"]
+    follow(page, tmp_path, tool / "node_modules" / ".bin")
+    html = BeautifulSoup((tmp_path / "_build" / "html" / "index.html").read_text(), "html5lib")
+    assert len(html.select("figure img.attnviz-static")) == 1
+    assert "Figure\xa01" in html.select_one("article p a").get_text()
 
 
 # ---- the same blocks as mystmd itself finds

@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import sys
+from contextlib import redirect_stdout
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -147,13 +148,14 @@ def answer(config: Path) -> None:
     from mkdocs_attnviz.hosts.myst import MystHost, ProjectError
 
     log_to_stderr(logging.WARNING)
-    host = MystHost(config)
+    host, answers = MystHost(config), sys.stdout
     for line in sys.stdin.buffer:
         try:
-            told: dict[str, Any] = {"blocks": host.answer(json.loads(line))}
+            with redirect_stdout(sys.stderr):  # what packages of views print is no answer
+                told: dict[str, Any] = {"blocks": host.answer(json.loads(line))}
         except ProjectError as error:
             told = {"error": str(error)}
         except Exception as error:  # one page's fault is no other's
             log.log(MORE, "%s", trace(error))
             told = {"error": f"This is a fault of attnviz: {type(error).__name__}: {error}."}
-        click.echo(json.dumps(told, ensure_ascii=True, separators=(",", ":")))
+        click.echo(json.dumps(told, separators=(",", ":")), file=answers)

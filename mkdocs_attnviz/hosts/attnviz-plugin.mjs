@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // The plugin of attnviz for mystmd, written by `attnviz myst init`. It hands the blocks of each page to the command
-// `attnviz`, and puts what that answers in their place. https://github.com/mkdocs-attnviz
+// `attnviz`, and puts what that answers in their place.
 import { spawn } from "node:child_process";
 import { realpathSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -11,7 +11,8 @@ const config = join(dirname(fileURLToPath(import.meta.url)), "myst.yml");
 const command = process.env.ATTNVIZ_COMMAND ?? "attnviz";
 /** The options of `myst build` that make documents in which no script runs, and nothing else. */
 const STATIC = /^--(pdf|tex|typst|docx|word|xml|jats|md)$/;
-const isStatic = process.argv.some((word) => STATIC.test(word)) && !process.argv.some((word) => /^--(site|html|all)$/.test(word));
+const isStatic =
+  process.argv.some((word) => STATIC.test(word)) && !process.argv.some((word) => /^--(site|html|all)$/.test(word));
 
 /** The command, which answers all pages of a build: `{ask}` returns a promise of the answer to a question. */
 let running;
@@ -27,7 +28,9 @@ function start() {
   const keep = (busy) => {
     for (const part of [child, child.stdin, child.stdout]) busy ? part.ref() : part.unref();
   };
-  child.on("error", () => end(`The command \`${command}\` cannot be run; install it with \`pip install mkdocs-attnviz\`.`));
+  child.on("error", () =>
+    end(`The command \`${command}\` cannot be run; install it with \`pip install mkdocs-attnviz\`.`),
+  );
   child.on("exit", () => end(`The command \`${command}\` has ended.`));
   child.stdin.on("error", () => {}); // it has ended, which is told above
   createInterface({ input: child.stdout }).on("line", (line) => {
