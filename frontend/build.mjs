@@ -1,4 +1,4 @@
-// Bundles the classic scripts that pages load. Same sources and lock file, same bytes.
+// Bundles the classic scripts that pages load, and the modules of widgets. Same sources and lock file, same bytes.
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { relative } from "node:path";
 import { build, transform } from "esbuild";
@@ -44,14 +44,15 @@ function sharing(inAll, used) {
 }
 
 /** Bundles a script without writing it. `entry` is a file, or the text of one. */
-async function bundled(entry, plugins = []) {
+async function bundled(entry, plugins = [], format = "iife") {
   const source = entry.endsWith(".ts") ? { entryPoints: [entry] } : { stdin: { contents: entry, resolveDir: "." } };
   return build({
     ...source,
     write: false,
     metafile: true,
     bundle: true,
-    format: "iife",
+    format,
+    ...(format === "iife" && { define: { "import.meta.url": "undefined" } }),
     target: "es2021",
     minify: true,
     legalComments: "none",
@@ -61,7 +62,7 @@ async function bundled(entry, plugins = []) {
   });
 }
 
-async function write(name, { outputFiles }, frame = (text) => text) {
+async function write(name, { outputFiles }, frame = (text) => text, module = false) {
   // Line breaks before an indentation stand in templates, where one space does as well; others are meant ("\n" in a
   // script is written as one).
   const text = frame(outputFiles[0].text.trim().replace(/\n +/g, " "));
@@ -74,8 +75,8 @@ async function write(name, { outputFiles }, frame = (text) => text) {
     keep_fargs: false,
     lhs_constants: false,
   };
-  const { code } = await minify(text, { ecma: 2020, compress, mangle: true });
-  await writeFile(`${folder}/${name}.js`, `${banner}\n${code}\n`);
+  const { code } = await minify(text, { ecma: 2020, compress, mangle: true, module });
+  await writeFile(`${folder}/${name}.${module ? "mjs" : "js"}`, `${banner}\n${code}\n`);
 }
 
 /** Returns a script that waits for `attnviz.shared`; instant navigation may run a page's scripts in any order. */
@@ -109,3 +110,14 @@ const sharesModules = `
   Object.assign(attnviz, Object.assign(tools, { shared: { ${names.join(", ")} } }));
   runWaiting();`;
 await write("attnviz-all", await bundled(`import "./src/main-all.js"; ${sharesModules}`));
+
+// Widgets load one module that has all views, by way of a small one that each of them brings.
+const views = files.map((file) => file.replace(".ts", ""));
+const ownViews = views.map((view) => `import ${view} from "./src/views/own/${view}.js";`);
+const module = `
+  import { all } from "./src/views/all.js";
+  import { widget } from "./src/widget/widget.js";
+  ${ownViews.join("\n")}
+  export default widget({ ...all, ${views.join(", ")} });`;
+await write("attnviz", await bundled(module, [], "esm"), undefined, true);
+await write("attnviz-widget", await bundled("src/widget/loader.ts", [], "esm"), undefined, true);

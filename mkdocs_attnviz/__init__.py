@@ -1,7 +1,8 @@
 """Interactive views of a transformer's attention in written documentation.
 
 In documentation, a figure is an `attention` block. In a notebook, it is a function call: `show` for a model in memory;
-`head_view`, `model_view` and `neuron_view` with BertViz's arguments; or `matrix_view`, which BertViz does not have.
+`head_view`, `model_view` and `neuron_view` with BertViz's arguments; or `matrix_view`, which BertViz does not have. A
+`Widget` also tells the kernel what its reader sees.
 
 Each public name is imported when it is first used, because a process that runs models needs no documentation tool.
 """
@@ -15,8 +16,10 @@ if TYPE_CHECKING:
     from mkdocs_attnviz.hosts.fences import fence_validator
     from mkdocs_attnviz.hosts.markdown import fence, fence_format
     from mkdocs_attnviz.hosts.notebook import head_view, matrix_view, model_view, neuron_view, show
+    from mkdocs_attnviz.hosts.widget import Widget
 
 __all__ = [
+    "Widget",
     "fence",
     "fence_format",
     "fence_validator",
@@ -28,6 +31,7 @@ __all__ = [
     "show",
 ]
 MODULES = {
+    "Widget": "widget",
     "fence": "markdown",
     "fence_format": "markdown",
     "fence_validator": "fences",

@@ -85,10 +85,14 @@ class Assets:
         Raises:
             BlockError: if there is no such file, or it cannot be written into the page.
         """
-        return f"<script>{_script(name)[1].decode()}</script>"
+        return f"<script>{script_file(name)[1].decode()}</script>"
 
     def place(self, parts: Iterable[bytes]) -> Iterator[dict[str, Any]]:
         """Yield the place of each part of one figure's data, in the form of `views/figure_data.Blob`."""
+        return self.place_inline(parts)
+
+    def place_inline(self, parts: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+        """Yield the place of each part that belongs to the figure itself: a small part, or a preview."""
         return ({"data": _base64(part)} for part in parts)
 
     def keeps_inline(self, drawing: Drawing, entry: Entry) -> bool:  # noqa: ARG002
@@ -111,15 +115,12 @@ class AssetFolder(Assets):
         Raises:
             BlockError: as `script`.
         """
-        file, content = _script(name)
+        file, content = script_file(name)
         self._write(file, content)
         return file
 
     def place(self, parts: Iterable[bytes]) -> Iterator[dict[str, Any]]:
-        for together in _files(parts):
-            name, content = _data_file(together)
-            self._write(name, content)
-            yield from ({"file": name, "part": number} if number else {"file": name} for number in range(len(together)))
+        return _in_files(parts, self._write)
 
     def keeps_inline(self, drawing: Drawing, entry: Entry) -> bool:
         return fits_page(drawing.data, entry)
@@ -150,13 +151,24 @@ class MeasuredAssets(AssetFolder):
         self.sizes[name] = len(content)
 
 
+class SentAssets(Assets):
+    """The places of data in files that are sent to the page as bytes, each figure's completely."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        """The content of each file, by its name."""
+
+    def place_inline(self, parts: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+        return _in_files(parts, self.files.__setitem__)
+
+
 def mend(folder: Path) -> Iterator[str]:
     """Repair our files in the folder of a finished site, and yield a sentence about each file that was wrong.
 
     The sources of a site are copied into it, sometimes after our files were written, and may have files of the same
     names. A script is written again. A data file is removed, and its figures then say that their data are missing.
     """
-    scripts = dict(map(_script, {ATTENTION_SCRIPT, ALL_SCRIPT, *_SCRIPTS}))
+    scripts = dict(map(script_file, {ATTENTION_SCRIPT, ALL_SCRIPT, *_SCRIPTS}))
     for path in sorted(folder.glob("*.js")):
         content = scripts.get(path.name)
         if content is not None and _holds(path, content):
@@ -195,6 +207,14 @@ def _holds(path: Path, content: bytes) -> bool:
     except OSError:
         return False
     return stat.S_ISREG(about.st_mode) and about.st_size == len(content) and path.read_bytes() == content
+
+
+def _in_files(parts: Iterable[bytes], write: Callable[[str, bytes], None]) -> Iterator[dict[str, Any]]:
+    """Yield the place of each part in the files that hold them all, after `write` got the file's name and content."""
+    for together in _files(parts):
+        name, content = _data_file(together)
+        write(name, content)
+        yield from ({"file": name, "part": number} if number else {"file": name} for number in range(len(together)))
 
 
 def _files(parts: Iterable[bytes]) -> Iterator[list[bytes]]:
@@ -257,10 +277,10 @@ class Figure:
         """Read the scripts, so that one that is missing costs no other figure of its page anything.
 
         Raises:
-            BlockError: as `_script`.
+            BlockError: as `script_file`.
         """
         for name in self.scripts:
-            _script(name)
+            script_file(name)
 
     @property
     def site_size(self) -> int:
@@ -324,22 +344,37 @@ class Figure:
 
     def html(self, id: str, assets: Assets) -> str:
         """Return the HTML of the figure, with its static picture inside."""
-        picture, sentence = self.picture, html.escape(self._description)  # claims that do not hold stand below it
-        # An image follows the colour scheme of its element, which inherits the page's unless the block forces one.
-        scheme = "" if self.block.theme == "auto" else f"color-scheme:{self.block.theme}"
-        caption = ""
-        if self.block.caption:
-            caption = f'\n<figcaption dir="auto" style="{CAPTION_STYLE}">{html.escape(self.block.caption)}</figcaption>'
+        sentence = html.escape(self._description)  # claims that do not hold stand below it
         return (
             f'<figure class="attnviz" id="{html.escape(id)}" style="{FIGURE_STYLE}">\n'
             f'<div style="{PLACE_STYLE}">'
             f"<attn-viz data-figure='{_in_single_quotes(_json(self._data(assets)))}' "
             f'style="display:block;--attnviz-height:{self._reserved()};min-height:var(--attnviz-height){self._switch_style()}">'
-            f'<img src="{_data_url(picture.svg)}" alt="{sentence}" '
+            f'{self._image()}<noscript><p dir="ltr">{sentence}</p></noscript></attn-viz></div>'
+            f"{self._marks()}{self._caption()}\n</figure>"
+        )
+
+    @property
+    def static_html(self) -> str:
+        """The HTML of the static picture with its caption, for places that run no script."""
+        style = f'style="{FIGURE_STYLE}"'
+        return f'<figure class="attnviz" {style}>\n{self._image()}{self._marks()}{self._caption()}\n</figure>'
+
+    def _image(self) -> str:
+        """Return the static picture. An image follows the colour scheme of its element, which inherits the page's
+        unless the block forces one."""
+        picture = self.picture
+        scheme = "" if self.block.theme == "auto" else f"color-scheme:{self.block.theme}"
+        return (
+            f'<img src="{_data_url(picture.svg)}" alt="{html.escape(self._description)}" '
             f'width="{picture.width}" height="{picture.height}" '
             f'style="max-width:100%;height:auto;{scheme}">'
-            f'<noscript><p dir="ltr">{sentence}</p></noscript></attn-viz></div>{self._marks()}{caption}\n</figure>'
         )
+
+    def _caption(self) -> str:
+        """Return the caption; it is empty if the block has none."""
+        text = self.block.caption
+        return f'\n<figcaption dir="auto" style="{CAPTION_STYLE}">{html.escape(text)}</figcaption>' if text else ""
 
     def _marks(self) -> str:
         """Return a note below the picture for each claim that does not hold. It needs no script, and is printed."""
@@ -387,7 +422,7 @@ class Figure:
         here: Parts = []
         elsewhere: Parts = here if assets.keeps_inline(drawing, entry) else []
         shipped: dict[str, Any] = self._without_bytes(drawing.data, entry, here, elsewhere)
-        for place, parts in ((Assets().place, here), (assets.place, elsewhere if elsewhere is not here else [])):
+        for place, parts in ((assets.place_inline, here), (assets.place, elsewhere if elsewhere is not here else [])):
             for (part, _), place_of_part in zip(parts, place([blob for _, blob in parts]), strict=True):
                 part.update(place_of_part)
         for name, value in (("view", self.block.view), ("theme", self.block.theme)):
@@ -663,7 +698,7 @@ _SCRIPTS: set[str] = set()
 
 
 @cache
-def _script(name: str) -> tuple[str, bytes]:
+def script_file(name: str) -> tuple[str, bytes]:
     """Return the file name of a script in a site, and its content.
 
     Raises:

@@ -3,7 +3,7 @@
 import pytest
 from hosts import Host, MkDocs, Sphinx, Zensical
 
-from mkdocs_attnviz.figure import AssetFolder, _script
+from mkdocs_attnviz.figure import AssetFolder, script_file
 
 LONG = "model: minilm\ntext: " + "the old cat sat on the mat and a dog ran over the hill " * 5
 SOURCES = {MkDocs: "assets/attnviz", Sphinx: "_static/attnviz", Zensical: "assets/attnviz"}
@@ -54,7 +54,7 @@ def test_files_are_compared_and_not_their_sizes(tmp_path):
     assets = AssetFolder(tmp_path / "site", "site")
     assets.script("mkdocs_attnviz:static/attnviz.js")
     (placed,) = assets.place([b"some data"])
-    name, content = _script("mkdocs_attnviz:static/attnviz.js")
+    name, content = script_file("mkdocs_attnviz:static/attnviz.js")
     data = (tmp_path / "site" / placed["file"]).read_bytes()
     for file, right in ((name, content), (placed["file"], data)):
         path = tmp_path / "site" / file

@@ -4,7 +4,7 @@ import { showTips } from "../controls/tip.js";
 import { hexToRgba, PALETTES } from "../lib/palette.js";
 import css from "./element.css";
 import { type Blob, type Figure, parseFigure } from "./figure.js";
-import { installReceiver } from "./files.js";
+import { installReceiver, loading } from "./files.js";
 import { asked, decodeState, encodeState } from "./link.js";
 import { runWaiting, tools } from "./public.js";
 import { reveal } from "./reveal.js";
@@ -34,6 +34,8 @@ class Awaited extends Error {}
 /** `<attn-viz>`: reads its figure, waits until the reader comes near, then lets a view draw. */
 export class AttnViz extends LitElement implements ViewHost {
   private static readonly views: Record<string, ViewClass> = {};
+  /** The data files of the page's figures, by name. */
+  static readonly files = loading;
 
   /**
    * Make views known, and the element when this is called first. Instant navigation may run this script again on the

@@ -18,12 +18,15 @@ function currentScript(): HTMLScriptElement | null {
 type Parts = ReturnType<typeof unpack>;
 
 const QUOTE = 34;
-const folder = new URL(".", currentScript()?.src || location.href);
+/** The address of this module, unless it was made of a text; build.mjs replaces it in classic scripts by nothing. */
+const address = (import.meta.url as string | undefined)?.replace(/^(?!http).*/, "");
+const folder = new URL(".", currentScript()?.src || address || location.href);
 const fromServer = folder.protocol.startsWith("http");
-/** The name of a data file: the SHA-256 of its content. */
-const NAME = /^[0-9a-f]{64}\.js$/;
+/** The name of a data file: the SHA-256 of its content. In mystmd, which rewrites scripts as text, it ends in `.bin`. */
+const NAME = /^[0-9a-f]{64}\.(js|bin)$/;
 const received = new Map<string, string>();
-const loading = new Map<string, Promise<Parts>>();
+/** The data files of this page, by name. Widgets put those here that they bring. */
+export const loading = new Map<string, Promise<Parts>>();
 
 declare global {
   var attnvizData: (text: string) => void;
@@ -59,7 +62,11 @@ function digest(name: string): string {
 
 async function fetchFile(name: string): Promise<Parts> {
   const response = await fetch(checkedUrl(name), { integrity: digest(name) });
-  const bytes = new Uint8Array(await response.arrayBuffer());
+  return partsOf(new Uint8Array(await response.arrayBuffer()));
+}
+
+/** Return the parts that a data file's bytes hold. */
+export function partsOf(bytes: Uint8Array): Parts {
   return unpack(bytes.subarray(bytes.indexOf(QUOTE) + 1, bytes.lastIndexOf(QUOTE)));
 }
 
