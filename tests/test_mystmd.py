@@ -184,7 +184,7 @@ def test_what_is_wrong(tmp_path, shared_cache):
 
 
 def test_the_page_of_the_documentation_works_as_it_stands(tmp_path):
-    """But that the theme is ours: its own would be downloaded."""
+    """The theme is the tests' own, because the book theme would be downloaded."""
     tool = installed("mystmd", "node", "build.mjs")
     shutil.copytree(tool / "theme", tmp_path / "_build" / "templates" / "site" / "myst" / "book-theme")
     [page] = [page for page in PAGES if page.stem == "mystmd"]
