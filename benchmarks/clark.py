@@ -22,7 +22,7 @@ import clark_numpy
 import numpy as np
 import torch
 
-from mkdocs_attnviz.models.captures import heads
+from mkdocs_attnviz.models.captures import head_batch, heads
 from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.captures.head_relations import counted_relations
 from mkdocs_attnviz.models.identity.reference import resolve
@@ -64,10 +64,10 @@ def compare(loaded: Loaded, corpus: Corpus, path: Path, count: int) -> bool:
     parsed = clark_numpy.sentences(path)[:count]
     relations = counted_relations(corpus.texts)
     names = list(relations)
-    sums: dict[int, heads.BatchSums] = {}
+    sums: dict[int, head_batch.BatchSums] = {}
 
     def one_by_one(batch: Sequence[Reading]) -> None:
-        _, _, stacks = heads.measured(loaded, batch, relations)
+        _, _, stacks = head_batch.measured(loaded, batch, relations)
         sums[batch[0].number] = stacks["self"]
 
     alone = Corpus(loaded, {"corpus": read_corpus(path.name, path, max_texts=count)}, MAX_TOKENS, 1)

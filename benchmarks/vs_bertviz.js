@@ -28,11 +28,10 @@ const attnviz = {
     await customElements.whenDefined("attn-viz");
     await document.querySelector("attn-viz").ready;
   },
-  /** `weights` resolves when the layer is fetched and inflated, `updateComplete` when it is drawn. */
+  /** `updateComplete` resolves when the layer is fetched, inflated and drawn. */
   async show(layer) {
     const element = document.querySelector("attn-viz");
     element.state = modelView ? { open: { layer, head: 1 } } : { layer };
-    await element.weights({ layer, head: 1 });
     await element.updateComplete;
   },
   /** It leaves weak lines out, and says so if it has. */

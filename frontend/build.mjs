@@ -62,15 +62,16 @@ async function bundled(entry, plugins = [], format = "iife") {
   });
 }
 
-async function write(name, { outputFiles }, frame = (text) => text, module = false) {
+async function write(name, { outputFiles }, frame = (text) => text, { hoist_funs = false, module = false } = {}) {
   // Line breaks before an indentation stand in templates, where one space does as well; others are meant ("\n" in a
   // script is written as one).
   const text = frame(outputFiles[0].text.trim().replace(/\n +/g, " "));
   // What esbuild leaves: a further 3% of what readers load.
   const compress = {
     passes: 3,
+    unsafe: true, // what it needs: nobody replaces the browser's own `String`, `Array`, `Error`
     unsafe_arrows: true,
-    hoist_funs: true,
+    hoist_funs, // which makes a script smaller or larger
     inline: 1,
     keep_fargs: false,
     lhs_constants: false,
@@ -109,7 +110,9 @@ const sharesModules = `
   ${imports.join("\n")}
   Object.assign(attnviz, Object.assign(tools, { shared: { ${names.join(", ")} } }));
   runWaiting();`;
-await write("attnviz-all", await bundled(`import "./src/main-all.js"; ${sharesModules}`));
+await write("attnviz-all", await bundled(`import "./src/main-all.js"; ${sharesModules}`), undefined, {
+  hoist_funs: true,
+});
 
 // Widgets load one module that has all views, by way of a small one that each of them brings.
 const views = files.map((file) => file.replace(".ts", ""));
@@ -119,5 +122,5 @@ const module = `
   import { widget } from "./src/widget/widget.js";
   ${ownViews.join("\n")}
   export default widget({ ...all, ${views.join(", ")} });`;
-await write("attnviz", await bundled(module, [], "esm"), undefined, true);
-await write("attnviz-widget", await bundled("src/widget/loader.ts", [], "esm"), undefined, true);
+await write("attnviz", await bundled(module, [], "esm"), undefined, { module: true });
+await write("attnviz-widget", await bundled("src/widget/loader.ts", [], "esm"), undefined, { module: true });

@@ -13,11 +13,12 @@ import html
 import json
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from importlib import resources
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -87,13 +88,14 @@ class Assets:
         """
         return f"<script>{script_file(name)[1].decode()}</script>"
 
-    def place(self, parts: Iterable[bytes]) -> Iterator[dict[str, Any]]:
-        """Yield the place of each part of one figure's data, in the form of `views/figure_data.Blob`."""
-        return self.place_inline(parts)
+    def place(self, units: Iterable[Sequence[bytes]]) -> Iterator[dict[str, Any]]:
+        """Yield the place of each part of one figure's data, in the form of `views/figure_data.Blob`. A reader needs
+        all parts of a unit together."""
+        return self.place_inline(units)
 
-    def place_inline(self, parts: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    def place_inline(self, units: Iterable[Sequence[bytes]]) -> Iterator[dict[str, Any]]:
         """Yield the place of each part that belongs to the figure itself: a small part, or a preview."""
-        return ({"data": _base64(part)} for part in parts)
+        return ({"data": _base64(part)} for unit in units for part in unit)
 
     def keeps_inline(self, drawing: Drawing, entry: Entry) -> bool:  # noqa: ARG002
         """Return whether a figure's data stay inside the page."""
@@ -119,8 +121,8 @@ class AssetFolder(Assets):
         self._write(file, content)
         return file
 
-    def place(self, parts: Iterable[bytes]) -> Iterator[dict[str, Any]]:
-        return _in_files(parts, self._write)
+    def place(self, units: Iterable[Sequence[bytes]]) -> Iterator[dict[str, Any]]:
+        return _in_files(units, self._write)
 
     def keeps_inline(self, drawing: Drawing, entry: Entry) -> bool:
         return fits_page(drawing.data, entry)
@@ -158,8 +160,8 @@ class SentAssets(Assets):
         self.files: dict[str, bytes] = {}
         """The content of each file, by its name."""
 
-    def place_inline(self, parts: Iterable[bytes]) -> Iterator[dict[str, Any]]:
-        return _in_files(parts, self.files.__setitem__)
+    def place_inline(self, units: Iterable[Sequence[bytes]]) -> Iterator[dict[str, Any]]:
+        return _in_files(units, self.files.__setitem__)
 
 
 def mend(folder: Path) -> Iterator[str]:
@@ -209,24 +211,25 @@ def _holds(path: Path, content: bytes) -> bool:
     return stat.S_ISREG(about.st_mode) and about.st_size == len(content) and path.read_bytes() == content
 
 
-def _in_files(parts: Iterable[bytes], write: Callable[[str, bytes], None]) -> Iterator[dict[str, Any]]:
+def _in_files(units: Iterable[Sequence[bytes]], write: Callable[[str, bytes], None]) -> Iterator[dict[str, Any]]:
     """Yield the place of each part in the files that hold them all, after `write` got the file's name and content."""
-    for together in _files(parts):
+    for together in _files(units):
         name, content = _data_file(together)
         write(name, content)
         yield from ({"file": name, "part": number} if number else {"file": name} for number in range(len(together)))
 
 
-def _files(parts: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """Yield groups of consecutive parts that share a file. For small parts, requests cost more than bytes."""
+def _files(units: Iterable[Sequence[bytes]]) -> Iterator[list[bytes]]:
+    """Yield the parts of consecutive units that share a file. For small parts, requests cost more than bytes."""
     together: list[bytes] = []
     size = 0
-    for part in parts:
-        if together and size + len(part) > FILE:
+    for unit in units:
+        length = sum(map(len, unit))
+        if together and size + length > FILE:
             yield together
             together, size = [], 0
-        together.append(part)
-        size += len(part)
+        together += unit
+        size += length
     if together:
         yield together
 
@@ -243,8 +246,9 @@ class Rendered(Protocol):
     def html(self, id: str, assets: Assets) -> str: ...
 
 
-Parts = list[tuple[dict[str, Any], bytes]]
-"""The parts of a figure's data that still lack their bytes, and these bytes."""
+Units = list[list[tuple[dict[str, Any], bytes]]]
+"""The parts of a figure's data that still lack their bytes, and these bytes. Those that are fetched together are a
+unit."""
 
 
 @dataclass(frozen=True)
@@ -419,11 +423,12 @@ class Figure:
 
     def _drawing_data(self, drawing: Drawing, entry: Entry, assets: Assets) -> dict[str, Any]:
         """Return a drawing's data, with bytes or a file in place of each blob's name."""
-        here: Parts = []
-        elsewhere: Parts = here if assets.keeps_inline(drawing, entry) else []
+        here: Units = []
+        elsewhere: Units = here if assets.keeps_inline(drawing, entry) else []
         shipped: dict[str, Any] = self._without_bytes(drawing.data, entry, here, elsewhere)
-        for place, parts in ((assets.place_inline, here), (assets.place, elsewhere if elsewhere is not here else [])):
-            for (part, _), place_of_part in zip(parts, place([blob for _, blob in parts]), strict=True):
+        for place, units in ((assets.place_inline, here), (assets.place, elsewhere if elsewhere is not here else [])):
+            places = place([blob for _, blob in unit] for unit in units)
+            for (part, _), place_of_part in zip(chain(*units), places, strict=True):
                 part.update(place_of_part)
         for name, value in (("view", self.block.view), ("theme", self.block.theme)):
             shipped.setdefault(name, value)
@@ -438,8 +443,9 @@ class Figure:
         text = text if len(text) <= LONGEST_SOURCE else f"{text[:LONGEST_SOURCE]}…"
         return printable(f"{self.block.names}{text and f': {text}'}")
 
-    def _without_bytes(self, value: Any, entry: Entry, here: Parts, elsewhere: Parts) -> Any:
-        """Return a copy of the value without bytes. Each part that needs bytes is added to one of the lists."""
+    def _without_bytes(self, value: Any, entry: Entry, here: Units, elsewhere: Units) -> Any:
+        """Return a copy of the value without bytes. Each part that needs bytes is added to one of the lists, where the
+        `parts` of a layer are one unit."""
         if isinstance(value, list):
             return (
                 value
@@ -454,11 +460,14 @@ class Figure:
         copy: dict[str, Any] = {}
         blob = bytes_of(value, entry)
         if blob is not None:
-            (here if "ahead" in value or len(blob) <= TINY else elsewhere).append((copy, blob))
+            (here if "ahead" in value or len(blob) <= TINY else elsewhere).append([(copy, blob)])
         for name, part in value.items():
             needless = here is elsewhere and isinstance(part, dict) and "ahead" in part
             if name not in ("blob", "content", "ahead") and not needless:
+                first = len(elsewhere)
                 copy[name] = self._without_bytes(part, entry, here, elsewhere)
+                if name == "parts":
+                    elsewhere[first:] = [[*chain(*elsewhere[first:])]]
         return copy
 
 

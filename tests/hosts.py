@@ -16,7 +16,7 @@ from typing import Any
 
 import commands
 import yaml
-from conftest import INDUCTION, MINILM, Built
+from conftest import INDUCTION, MINILM, ROOT, Built
 from node_packages import installed
 
 
@@ -259,6 +259,99 @@ def _nodes(node: dict[str, Any], kind: str) -> Iterator[dict[str, Any]]:
     for child in node.get("children", ()):
         yield from _nodes(child, kind)
 
+
+FENCE = re.compile(
+    r"^(?P<fence>`{3,})(?P<language>\w+)(?: title=\"(?P<title>[^\"]+)\")?\n(?P<body>.*?)\n(?P=fence)$", re.M | re.S
+)
+"""A pattern for code in a page of the documentation; its title is the name of a file."""
+
+
+def documented(page: str) -> dict[str, str]:
+    """Return the files that stand in the documentation's page of a host, by name."""
+    text = (ROOT / "example_site" / "docs" / "guide" / "hosts" / f"{page}.md").read_text("utf-8")
+    return {code["title"]: code["body"] + "\n" for code in FENCE.finditer(text) if code["title"]}
+
+
+class Generator(Host):
+    """A generator of npm, whose pages get their figures from `attnviz render` by the module in the documentation."""
+
+    config_file = "attnviz.yml"
+    package: str
+    """The folder in `tests/node/`."""
+    files: Sequence[str]
+    """The files that the documentation has for it."""
+    assets: str
+    """The folder of scripts and data."""
+
+    def __init__(self, folder: Path, cache: Path) -> None:
+        super().__init__(folder, cache)
+        self.source = folder / "src" / "pages"
+
+    def page_of(self, page: str) -> str:
+        return "index.html" if page == "index" else f"{page}/index.html"
+
+    def install(self) -> None:
+        """Write the documented files, and make the packages of npm known. A tool may write beside these."""
+        for name in self.files:
+            (self.folder / name).write_text(documented("generators")[name])
+        link_packages(self.package, self.folder)
+
+    @abstractmethod
+    def command(self) -> list[str]:
+        """Return the command that builds the site."""
+
+    def build(self, *, strict: bool = False) -> Built:
+        self.install()
+        settings = {"assets_dir": self.assets, "assets_url": "/attnviz"} | self.settings
+        pages = f"{self.source.relative_to(self.folder)}/**/*.md"
+        (self.folder / self.config_file).write_text(yaml.safe_dump(settings | {"pages": pages}))
+        log = self.run("mkdocs_attnviz", "run").log if "on_missing" not in settings else ""
+        shutil.rmtree(self.folder / "site", ignore_errors=True)
+        environment = os.environ | QUIET | {"PATH": path_of_packages(self.folder), "CI": "1" if strict else ""}
+        run = subprocess.run(self.command(), cwd=self.folder, env=environment, capture_output=True, text=True)
+        return Built(self.folder, run.returncode, log + run.stdout + run.stderr)
+
+
+QUIET = {"ASTRO_TELEMETRY_DISABLED": "1", "NO_COLOR": "1"}
+"""The environment in which generators report nothing to their makers."""
+
+
+def link_packages(package: str, folder: Path) -> None:
+    """Make the packages of a folder in `tests/node/` those of another folder."""
+    (folder / "node_modules").mkdir(exist_ok=True)
+    for path in (installed(package) / "node_modules").iterdir():
+        link = folder / "node_modules" / path.name
+        if not link.is_symlink() and (path.name == ".bin" or not path.name.startswith(".")):
+            link.symlink_to(path)
+
+
+def path_of_packages(folder: Path) -> str:
+    """Return the search path for commands, with those of npm's packages and of this environment first."""
+    return os.pathsep.join(
+        [str(folder / "node_modules" / ".bin"), str(Path(sys.executable).parent), os.environ["PATH"]]
+    )
+
+
+class Astro(Generator):
+    package = "astro"
+    files = ("attnviz.mjs", "astro.config.mjs")
+    assets = "public/attnviz"
+
+    def command(self) -> list[str]:
+        return ["astro", "build", "--outDir", "site"]
+
+
+class Eleventy(Generator):
+    package = "eleventy"
+    files = ("attnviz.mjs", "eleventy.config.mjs")
+    assets = "site/attnviz"
+
+    def command(self) -> list[str]:
+        return ["eleventy", "--output", "site"]
+
+
+GENERATORS: dict[str, type[Generator]] = {"astro": Astro, "eleventy": Eleventy}
+"""The generators that are not written in Python."""
 
 HOSTS: dict[str, type[Host]] = {
     "mkdocs": MkDocs,

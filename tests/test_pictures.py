@@ -14,7 +14,7 @@ from markdown_it import MarkdownIt
 from PIL import Image, ImageChops
 from test_accessibility import FIGURES
 
-from mkdocs_attnviz.cli.commented import as_fences, filled, lines_of_blocks
+from mkdocs_attnviz.hosts.commented import as_fences, filled, lines_of_blocks
 from mkdocs_attnviz.hosts.page import SourcePage
 from mkdocs_attnviz.hosts.png import drawn_from
 

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { deflateSync } from "node:zlib";
 import { Layer } from "../src/attention/weights.js";
+import { collect } from "../src/charts/marks.js";
 import { inflate, Scaled } from "../src/lib/packed.js";
 
 const deflated = (bytes: Uint8Array) => new Uint8Array(deflateSync(bytes));
@@ -47,4 +48,56 @@ test("computed weights are exact and drawn as bytes", () => {
   const less = layer.drawing(Uint8Array.of(0, 0, 255, 0));
   assert.equal(less.weight(0, 1, 1), 0.25);
   assert.equal(less.byte(0, 1, 1), 0);
+});
+
+/** A layer of packed heads, of which head 1 is there in full, and the same weights as bytes. */
+function packed() {
+  const [heads, tokens] = [3, 5];
+  const bytes = new Uint8Array(heads * tokens * tokens);
+  const groups = [1, 2].map((count) => ({ count, packed: new Uint8Array(3 * heads * tokens * count) }));
+  for (let head = 0; head < heads; head++)
+    for (let row = 0; row < tokens; row++) {
+      const columns = [[(head + row) % tokens], [(head + row + 1) % tokens, (head + row + 3) % tokens].sort()];
+      groups.forEach(({ count, packed }, i) => {
+        columns[i]?.forEach((col, n) => {
+          const at = (head * tokens + row) * count + n;
+          packed[at] = col - (columns[i]?.[n - 1] ?? 0);
+          packed[at + 2 * heads * tokens * count] = 200 - 90 * i - 7 * n - head;
+          bytes[(head * tokens + col) * tokens + row] = 200 - 90 * i - 7 * n - head;
+        });
+      });
+    }
+  const layer = new Layer(null, heads, tokens, tokens, null, groups);
+  layer.planes[1] = bytes.slice(tokens * tokens, 2 * tokens * tokens);
+  return { layer, bytes, dense: new Layer(bytes, heads, tokens, tokens) };
+}
+
+test("packed weights are read where they are, and unpacked a head at a time", () => {
+  const { layer, dense, bytes } = packed();
+  for (let at = 0; at < bytes.length; at++) {
+    const [head, row, col] = layer.placeOf(at);
+    assert.equal(layer.at(head, row, col), at);
+    assert.equal(layer.byte(head, row, col), bytes[at]);
+    assert.equal(layer.weight(head, row, col), dense.weight(head, row, col));
+  }
+  assert.deepEqual(Object.keys(layer.planes), ["1"]);
+  assert.deepEqual(layer.matrix(2), dense.matrix(2));
+  assert.equal(layer.planes[0], undefined);
+  assert.deepEqual(layer.bytes, bytes);
+  assert.deepEqual(layer.floats(), dense.floats());
+  assert.deepEqual(layer.drawing(new Uint8Array(75)).matrix(0), dense.matrix(0));
+});
+
+test("lines are the same of packed weights", () => {
+  const [{ layer, dense }, all] = [packed(), { start: 0, end: 5 }];
+  const views = [all, { start: 1, end: 3 }, { start: 4, end: 5 }];
+  const sorted = ({ offsets, share }: ReturnType<typeof collect>) => [[...offsets].sort(), share];
+  for (const rows of views)
+    for (const cols of views)
+      for (const focus of [null, { side: "left", index: 1 }, { side: "right", index: 2 }] as const) {
+        const scene = { layer, heads: [0, 1, 2], colors: [], rows: all, cols: views[1] ?? all, focus, partner: null };
+        const view = { rows, cols: focus ? cols : (views[1] as typeof all) };
+        assert.deepEqual(sorted(collect(scene, view)), sorted(collect({ ...scene, layer: dense }, view)));
+      }
+  assert.equal(layer.planes[0], undefined);
 });

@@ -11,13 +11,13 @@ from pathlib import Path
 import click
 
 from mkdocs_attnviz.cli.arguments import base, log, read_only_build, run_command
-from mkdocs_attnviz.cli.commented import filled, lines_of_blocks
 from mkdocs_attnviz.cli.pictures import Folder, Pictured, is_current, pictured, url_of, write
 from mkdocs_attnviz.cli.single_page import title_and_body
 from mkdocs_attnviz.cli.site import Site, SiteError
 from mkdocs_attnviz.cli.site_blocks import collect, text_of
 from mkdocs_attnviz.cli.table import count
 from mkdocs_attnviz.figure import sources
+from mkdocs_attnviz.hosts.commented import filled, lines_of_blocks
 from mkdocs_attnviz.hosts.png import NoRenderer
 from mkdocs_attnviz.pipeline import Build, Pipeline
 

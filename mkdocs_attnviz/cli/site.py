@@ -24,8 +24,8 @@ from markdown import Markdown
 
 from mkdocs_attnviz.block.problem import trace
 from mkdocs_attnviz.cli import front_matter, zensical
-from mkdocs_attnviz.cli.commented import as_fences
 from mkdocs_attnviz.hosts import fenced_projects, myst_project, record
+from mkdocs_attnviz.hosts.commented import as_fences
 from mkdocs_attnviz.hosts.markdown import EXTENSION, AttnvizExtension, Fence, MarkdownSettings
 from mkdocs_attnviz.hosts.page import SourcePage, hosting
 from mkdocs_attnviz.hosts.record import Record

@@ -16,6 +16,7 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 
 from mkdocs_attnviz.block.source import Source
+from mkdocs_attnviz.hosts.commented import as_fences
 
 NAME = "attention"
 """The language of our fences."""
@@ -46,7 +47,8 @@ def _parser() -> MarkdownIt:
 
 
 def blocks_of(text: str, page: str) -> list[Source]:
-    """Return the blocks in the text of a page, with their lines."""
+    """Return the blocks in the text of a page, with their lines. A block may also stand in a comment."""
+    text = as_fences(text)
     front = FRONT_MATTER.match(text)
     above = 0 if front is None else front[0].count("\n")
     body = text if front is None else text[front.end() :]

@@ -53,8 +53,8 @@ class MystAssets(AssetFolder):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, "")
 
-    def place(self, parts: Iterable[bytes]) -> Iterator[dict[str, Any]]:
-        for place in super().place(parts):
+    def place(self, units: Iterable[Sequence[bytes]]) -> Iterator[dict[str, Any]]:
+        for place in super().place(units):
             yield place | {"file": Path(place["file"]).stem + SUFFIX}
 
     def add(self, name: str, content: bytes) -> Path:

@@ -21,6 +21,7 @@ export interface Weighing {
  * that is nothing to tell.
  */
 export function strongestWeights({ layer, heads, rows, cols, from, to }: Weighing, causal: boolean): Part[] {
+  for (const head of heads) layer.plane(head);
   const top: { row: number; col: number; weight: number }[] = [];
   for (let row = causal && from.end > 1 ? Math.max(1, from.start) : from.start; row < from.end; row++)
     for (let col = to.start; col < to.end; col++) {

@@ -118,13 +118,13 @@ export class WeightSource {
     if (known) return known;
     const { heads, parts = [] } = source;
     const size = high * wide;
-    const layer = new Layer(new Uint8Array(heads * size), heads, high, wide);
+    const groups = contents.flatMap((packed, i) => (parts[i]?.count ? { count: parts[i].count, packed } : []));
+    const layer = new Layer(null, heads, high, wide, null, groups);
     contents.forEach((bytes, i) => {
-      const { count, heads = [] } = parts[i] as LayerPart;
-      if (count) layer.place(bytes, count);
-      for (const [n, head] of heads.entries()) layer.bytes.set(bytes.subarray(n * size, (n + 1) * size), head * size);
+      for (const [n, head] of (parts[i]?.heads ?? []).entries())
+        layer.planes[head] = bytes.subarray(n * size, (n + 1) * size);
     });
-    for (const old of joined.keys()) if ((joined.size + 1) * layer.bytes.length > MOST_JOINED) joined.delete(old);
+    for (const old of joined.keys()) if ((joined.size + 1) * heads * size > MOST_JOINED) joined.delete(old);
     joined.set(source, layer);
     return layer;
   }

@@ -1,36 +1,71 @@
 /** A byte b stands for the weight (b / 255)². */
 export const WEIGHT = Float64Array.from({ length: 256 }, (_, byte) => (byte / 255) ** 2);
 
-/** The attention weights of one layer, shape (heads, cols, rows): as stored, one byte each; where computed, exact too. */
+/** The strongest weights of each row of all heads, `count` of them, as `models/reduction.py` packs them. */
+export interface Group {
+  count: number;
+  /** Three planes, (heads, rows, count): low and high bytes of the columns, each as the difference to the one before; weights. */
+  packed: Uint8Array;
+}
+
+/**
+ * The attention weights of one layer, shape (heads, cols, rows): as stored, one byte each; where computed, exact too.
+ * Heads of which only the strongest weights of each row are there are unpacked when all of their bytes are wanted.
+ */
 export class Layer {
+  /** The bytes of each head, (cols, rows); absent while they are packed. */
+  readonly planes: (Uint8Array | undefined)[] = [];
+
   constructor(
-    /** The weights that are drawn, as bytes; a zero is not drawn. */
-    readonly bytes: Uint8Array,
+    private all: Uint8Array | null,
     readonly heads: number,
     readonly cols: number,
     readonly rows: number,
     /** The weights themselves, where the bytes are not all there is to them. */
-    private readonly exact: Float32Array | Uint8Array = bytes,
+    private readonly exact: Float32Array | Uint8Array | null = null,
+    private readonly groups: Group[] = [],
   ) {
-    if (bytes.length !== heads * cols * rows)
-      throw new Error(`${bytes.length} bytes are not ${heads} × ${cols} × ${rows} weights`);
+    const size = cols * rows;
+    if (!all) return;
+    if (all.length !== heads * size)
+      throw new Error(`${all.length} bytes are not ${heads} × ${cols} × ${rows} weights`);
+    for (let head = 0; head < heads; head++) this.planes.push(all.subarray(head * size, (head + 1) * size));
   }
 
   /** The share of the visible weight that these lines hold; less than 1 in a preview. */
   share = 1;
 
-  /**
-   * Put the strongest weights of each row, `count` of them, in their places. `packed` has three planes, (heads, rows,
-   * count): low and high bytes of the columns, each as the difference to the one before, and the weights.
-   */
-  place(packed: Uint8Array, count: number): void {
-    const { bytes, heads, cols, rows } = this;
-    const plane = heads * rows * count;
-    for (let at = 0, line = 0; line < heads * rows; line++) {
-      const row = line % rows;
-      for (let i = 0, place = ((line - row) / rows) * cols; i < count; i++, at++) {
-        place += (packed[at] as number) + 256 * (packed[at + plane] as number);
-        bytes[place * rows + row] = packed[at + 2 * plane] as number;
+  /** The weights that are drawn, as bytes; a zero is not drawn. */
+  get bytes(): Uint8Array {
+    if (!this.all) {
+      this.all = new Uint8Array(this.heads * this.cols * this.rows);
+      for (let head = 0; head < this.heads; head++) this.all.set(this.plane(head), this.at(head, 0, 0));
+    }
+    return this.all;
+  }
+
+  /** Return the bytes of a head of which many weights will be looked at: if it is packed, it is unpacked. */
+  plane(head: number): Uint8Array {
+    const { cols, rows, planes } = this;
+    if (!planes[head]) {
+      const plane = new Uint8Array(cols * rows);
+      planes[head] = plane;
+      for (let row = 0; row < rows; row++)
+        this.strongest(head, row, (col, byte) => {
+          plane[col * rows + row] = byte;
+        });
+    }
+    return planes[head];
+  }
+
+  /** Calls back with the packed weights of a row. */
+  strongest(head: number, row: number, visit: (col: number, byte: number) => void): void {
+    for (const { count, packed } of this.groups) {
+      const plane = this.heads * this.rows * count;
+      const first = (head * this.rows + row) * count;
+      for (let at = first, col = 0; at < first + count; at++) {
+        col += (packed[at] as number) + 256 * (packed[at + plane] as number);
+        visit(col, packed[at + 2 * plane] as number);
       }
     }
   }
@@ -55,22 +90,30 @@ export class Layer {
     return (head * this.cols + col) * this.rows + row;
   }
 
+  /** Head, row and column of a place. */
+  placeOf(at: number): [number, number, number] {
+    const { rows, cols } = this;
+    return [Math.floor(at / (rows * cols)), at % rows, Math.floor(at / rows) % cols];
+  }
+
   byte(head: number, row: number, col: number): number {
-    return this.bytes[this.at(head, row, col)] as number;
+    const plane = this.planes[head];
+    if (plane) return plane[col * this.rows + row] as number;
+    let found = 0;
+    this.strongest(head, row, (other, byte) => {
+      if (other === col) found = byte;
+    });
+    return found;
   }
 
   weight(head: number, row: number, col: number): number {
-    return this.weightAt(this.at(head, row, col));
-  }
-
-  weightAt(at: number): number {
-    const value = this.exact[at] as number;
-    return this.exact instanceof Uint8Array ? (WEIGHT[value] as number) : value;
+    const value = this.exact?.[this.at(head, row, col)] ?? this.byte(head, row, col);
+    return this.exact instanceof Float32Array ? value : (WEIGHT[value] as number);
   }
 
   /** All weights, to compute with. */
   floats(): Float32Array {
-    const { exact } = this;
+    const exact = this.exact ?? this.bytes;
     if (!(exact instanceof Uint8Array)) return exact;
     const floats = new Float32Array(exact.length);
     for (let i = 0; i < floats.length; i++) floats[i] = WEIGHT[exact[i] as number] as number;
@@ -79,11 +122,12 @@ export class Layer {
 
   /** The same weights, of which only those in `bytes` are drawn. */
   drawing(bytes: Uint8Array): Layer {
-    return new Layer(bytes, this.heads, this.cols, this.rows, this.exact);
+    return new Layer(bytes, this.heads, this.cols, this.rows, this.exact ?? this.bytes);
   }
 
   /** Shape (rows, cols). */
   matrix(head: number): number[][] {
+    this.plane(head);
     const matrix: number[][] = [];
     for (let row = 0; row < this.rows; row++) {
       const line: number[] = [];

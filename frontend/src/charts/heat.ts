@@ -99,10 +99,11 @@ const NOT_EXCEEDED = 0.9;
 /** The scale ends with the largest weight that is not faded, or where nine rows of ten have no larger one. */
 export function scaleOf(layer: Layer, head: number, rows: Range, cols: Range, faded: number[] = []): Scale {
   const largest = new Float64Array(rows.end - rows.start);
+  layer.plane(head);
   for (let col = cols.start; col < cols.end; col++)
-    for (let row = rows.start, at = layer.at(head, row, col); row < rows.end; row++, at++)
+    for (let row = rows.start; row < rows.end; row++)
       if (!faded.includes(col))
-        largest[row - rows.start] = Math.max(largest[row - rows.start] as number, layer.weightAt(at));
+        largest[row - rows.start] = Math.max(largest[row - rows.start] as number, layer.weight(head, row, col));
   largest.sort();
   const last = largest.length - 1;
   const most = (largest.length > FEW_ROWS && largest[Math.floor(NOT_EXCEEDED * last)]) || largest[last] || 0;

@@ -39,16 +39,15 @@ export function drawLines(pen: Pen, scene: Scene, frame: Frame, { offsets }: Mar
   let [alpha, color] = [0, ""];
   pen.lineWidth = 1;
   offsets.forEach((at, rank) => {
-    const row = at % layer.rows;
-    const col = Math.floor(at / layer.rows) % layer.cols;
-    const slot = slots.get(Math.floor(at / (layer.rows * layer.cols))) as number;
+    const [head, row, col] = layer.placeOf(at);
+    const slot = slots.get(head) as number;
     const shift = ROW_HEIGHT / 2 + lane(slot, heads.length) - frame.top;
     const from = (row - rows.start) * ROW_HEIGHT + shift;
     const to = (col - cols.start) * ROW_HEIGHT + shift;
     if (Math.max(from, to) < 0 || Math.min(from, to) > frame.height) return;
     const other = focus?.side === "left" ? col : row;
     const strength = partner === null || other === partner ? 1 : UNFOCUSED;
-    const next = strength * (faded?.includes(col) ? FADED : 1) * (opacity[layer.bytes[at] as number] as number);
+    const next = strength * (faded?.includes(col) ? FADED : 1) * (opacity[layer.byte(head, row, col)] as number);
     if (next !== alpha || colors[slot] !== color) {
       if (color) pen.stroke();
       pen.globalAlpha = alpha = next;

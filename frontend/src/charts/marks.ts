@@ -10,7 +10,7 @@ export interface InView {
 
 /** The lines worth drawing, weakest first, and the share that they hold of all weight in view. */
 export interface Marks {
-  /** Offsets into `layer.bytes`. */
+  /** Places in the layer, as `layer.at` has them. */
   offsets: number[];
   share: number;
 }
@@ -36,32 +36,44 @@ export function opacities({ heads, cols, focus, contrast = 1 }: Scene): Float64A
   );
 }
 
-/** Calls back with each stretch of bytes whose lines start or end in view; in focus, with those of the one token. */
-function visit(
+/** Calls back with each weight whose line starts or ends in view; in focus, with those of the one token. */
+function each(
   { layer, heads, rows, cols, focus }: Scene,
   view: InView,
-  stretch: (from: number, to: number) => void,
+  visit: (at: number, byte: number) => void,
 ): void {
   const only = focus && focused(focus).map((index) => ({ start: index, end: index + 1 }));
   const someCols = focus?.side === "right" ? (only as Range[]) : [cols];
   const someRows = focus?.side === "left" ? (only as Range[]) : [rows];
-  for (const head of heads)
-    for (const range of someCols)
-      for (let col = range.start; col < range.end; col++) {
-        const line = layer.at(head, 0, col);
-        for (const { start, end } of focus || inRange(col, view.cols) ? someRows : [view.rows])
-          stretch(line + start, line + end);
-      }
+  /** 1 for columns that are seen from a row in view, 2 for those that are seen from any. */
+  const seen = new Uint8Array(layer.cols);
+  for (const { start, end } of someCols) seen.fill(1, start, end);
+  if (!focus) seen.fill(2, view.cols.start, view.cols.end);
+  for (const head of heads) {
+    const plane = layer.planes[head];
+    const first = layer.at(head, 0, 0);
+    if (plane)
+      for (const range of someCols)
+        for (let col = range.start; col < range.end; col++) {
+          const line = col * layer.rows;
+          for (const { start, end } of focus || seen[col] === 2 ? someRows : [view.rows])
+            for (let at = line + start; at < line + end; at++) visit(first + at, plane[at] as number);
+        }
+    else
+      for (const range of someRows)
+        for (let row = range.start; row < range.end; row++) {
+          const least = focus || inRange(row, view.rows) ? 1 : 2;
+          layer.strongest(head, row, (col, byte) => {
+            if ((seen[col] as number) >= least) visit(layer.at(head, row, col), byte);
+          });
+        }
+  }
 }
 
 function histogram(scene: Scene, view: InView): Uint32Array {
   const counts = new Uint32Array(256);
-  const { bytes } = scene.layer;
-  visit(scene, view, (from, to) => {
-    for (let at = from; at < to; at++) {
-      const byte = bytes[at] as number;
-      counts[byte] = (counts[byte] as number) + 1;
-    }
+  each(scene, view, (_, byte) => {
+    counts[byte] = (counts[byte] as number) + 1;
   });
   return counts;
 }
@@ -97,17 +109,12 @@ function cutoff(scene: Scene, view: InView): Cutoff {
 
 export function collect(scene: Scene, view: InView): Marks {
   const { every, share } = cutoff(scene, view);
-  const { bytes } = scene.layer;
   const seen = new Uint32Array(256);
-  const offsets: number[] = [];
-  visit(scene, view, (from, to) => {
-    for (let at = from; at < to; at++) {
-      const byte = bytes[at] as number;
-      if (every[byte] === Number.POSITIVE_INFINITY) continue;
-      if ((seen[byte] as number) % (every[byte] as number) === 0) offsets.push(at);
-      seen[byte] = (seen[byte] as number) + 1;
-    }
+  const offsets: number[][] = Array.from(seen, () => []);
+  each(scene, view, (at, byte) => {
+    if (every[byte] === Number.POSITIVE_INFINITY) return;
+    if ((seen[byte] as number) % (every[byte] as number) === 0) offsets[byte]?.push(at);
+    seen[byte] = (seen[byte] as number) + 1;
   });
-  offsets.sort((a, b) => (bytes[a] as number) - (bytes[b] as number));
-  return { offsets, share };
+  return { offsets: offsets.flat(), share };
 }

@@ -31,8 +31,10 @@ function ownShare({ cols, rows }: Scene, saved: Scene, hidden: number[]): number
   const attending = focus?.side === "left" ? own : indices(focus ? rows : saved.rows);
   const attended = focus?.side === "right" ? own : [...indices(cols), ...hidden];
   let all = 0;
-  for (const head of heads)
+  for (const head of heads) {
+    layer.plane(head);
     for (const row of attending ?? []) for (const col of attended ?? []) all += layer.weight(head, row, col);
-  const drawn = collect(saved, saved).offsets.reduce((sum, at) => sum + layer.weightAt(at), 0);
+  }
+  const drawn = collect(saved, saved).offsets.reduce((sum, at) => sum + layer.weight(...layer.placeOf(at)), 0);
   return all > 0 ? Math.min(1, drawn / all) : 1;
 }

@@ -55,6 +55,7 @@ export function tableText(table: Table | null, label = "Numbers as a table"): Te
 /** Return the weights between two ranges of tokens; for several heads, their mean. */
 export function weightTable({ layer, heads, rows, cols, from, to }: Weighing, where: string): Table {
   const caption = `${where}${heads.length > 1 ? ", their mean" : ""}: each row attends to the columns`;
+  for (const head of heads) layer.plane(head);
   const value = (row: number, col: number) => mean(heads.map((head) => layer.weight(head, row, col)));
   return (from.end - from.start) * (to.end - to.start) <= MOST_CELLS
     ? {

@@ -47,16 +47,20 @@ const MOST = 1 << 26;
  */
 export async function inflate(deflated: Uint8Array<ArrayBuffer>, most = MOST): Promise<Uint8Array> {
   const { body } = new Response(deflated);
+  const reader = (body as ReadableStream).pipeThrough(new DecompressionStream("deflate")).getReader();
+  const parts: Uint8Array[] = [];
   let length = 0;
-  const counted = new TransformStream<Uint8Array, Uint8Array>({
-    transform(bytes, controller) {
-      length += bytes.length;
-      if (length > most) throw new Error(`there are more than ${most} bytes`);
-      controller.enqueue(bytes);
-    },
-  });
-  const stream = (body as ReadableStream).pipeThrough(new DecompressionStream("deflate")).pipeThrough(counted);
-  return new Uint8Array(await new Response(stream).arrayBuffer());
+  for (let part = await reader.read(); part.value; part = await reader.read()) {
+    length += part.value.length;
+    if (length > most) throw new Error(`there are more than ${most} bytes`);
+    parts.push(part.value);
+  }
+  const bytes = new Uint8Array(length);
+  for (const part of parts.reverse()) {
+    length -= part.length;
+    bytes.set(part, length);
+  }
+  return bytes;
 }
 
 /** `decode`, for no more than so many bytes. */

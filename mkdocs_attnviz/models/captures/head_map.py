@@ -30,7 +30,7 @@ STEPS, TOLERANCE = 1000, 1e-6
 
 
 def cells(weights: torch.Tensor, masks: Masks, texts: Sequence[int]) -> torch.Tensor:
-    """Return half of the smoothed weights of one layer, (H, cells), from clean weights (B, H, Tq, Tk) of some `texts`.
+    """Return half of the smoothed weights of some heads, (H, cells), from clean weights (B, H, Tq, Tk) of some `texts`.
 
     Padding is left out, and so is what a causal head cannot see, in which no two heads differ.
     """
@@ -39,7 +39,7 @@ def cells(weights: torch.Tensor, masks: Masks, texts: Sequence[int]) -> torch.Te
     sizes = masks.col_counts[texts][:, None, None].expand(wanted.shape)
     weights = weights if len(texts) == len(weights) else weights[texts]
     flat = weights.transpose(0, 1).flatten(1)  # (H, B·Tq·Tk)
-    if masks.padded or masks.sides.causal:
+    if masks.padding is not None or masks.sides.causal:
         flat, sizes = flat[:, wanted.flatten()], sizes[wanted]
     return (flat * ((1 - SMOOTHING) / 2)).add_(SMOOTHING / 2 / sizes.flatten())
 

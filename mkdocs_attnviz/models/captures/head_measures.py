@@ -15,6 +15,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from mkdocs_attnviz.models.inputs.tokens import Tokens
@@ -23,10 +24,12 @@ PUNCTUATION = frozenset(".,。，、．،۔।")
 """Full stops and commas of several scripts."""
 SMOOTHING = 1e-4
 """The share of uniform attention in the weights of which the entropy is taken."""
-SQUARE = ("self", "previous", "next", "distance", "induction", "duplicate", "previous_token")
-"""The measures that only exist if rows and columns are the same tokens."""
-NAMES = ("first", "special", "cls", "sep", "punctuation", *SQUARE)
-"""The measures that are weighted sums of a text's attention."""
+COLUMNS = ("first", "special", "cls", "sep", "punctuation")
+"""The measures that add up the attention to some columns."""
+DIAGONALS = ("self", "previous", "next", "distance", "previous_token")
+"""The measures that depend on the distance between two tokens."""
+REPEATED = ("duplicate", "induction")
+"""The measures that look for repeated tokens."""
 
 
 @dataclass(frozen=True)
@@ -50,24 +53,28 @@ class Masks:
     def __init__(self, sides: Sides) -> None:
         device = sides.device
         self.sides = sides
-        self.row_counts = torch.tensor([len(tokens.ids) for tokens in sides.rows], device=device)
-        self.col_counts = torch.tensor([len(tokens.ids) for tokens in sides.cols], device=device)
+        self.row_counts, self.col_counts = (
+            torch.tensor([len(tokens.ids) for tokens in side], device=device) for side in (sides.rows, sides.cols)
+        )
         row, col = (torch.arange(int(counts.max()), device=device) for counts in (self.row_counts, self.col_counts))
         self.rows = row < self.row_counts[:, None]
         """The rows that are tokens of a text and no padding, (B, Tq)."""
         self.cols = col < self.col_counts[:, None]
         self.pairs = self.rows[:, :, None] & self.cols[:, None]
-        self.padded = not bool(self.pairs.all())
+        self.padding = None if bool(self.pairs.all()) else ~self.pairs
+        """The pairs that are no two tokens of a text, (B, Tq, Tk); None if there is no padding."""
         self.known: dict[str, torch.Tensor] = {}
         """The texts that have a measure, (B) of booleans, by the measure's name."""
-        masks = self._columns()
-        if sides.square:
-            masks |= self._diagonals(row) | self._repeated(row)
-        self.texts = torch.arange(len(sides.rows), device=device)
         self.places_of_cls = self._places_of_cls()
         """The first position of the token CLS in each text, (B); −1 if there is none."""
-        self.names = list(masks)
-        self.weights = torch.stack([masks[name] for name in self.names], 1).flatten(2)  # (B, K, Tq·Tk)
+        self.texts = torch.arange(len(sides.rows), device=device)
+        self.row_shares = self.rows / self.row_counts[:, None]
+        """The share of each row in a mean over the rows of its text, (B, Tq)."""
+        self.smoothing = torch.where(self.cols, SMOOTHING / self.col_counts[:, None], 1)
+        """The numbers that are added to the weights whose entropy is taken, (B, Tk): 1 for padding, as 1 ln 1 = 0."""
+        self.measures = [*COLUMNS, *(DIAGONALS + REPEATED if sides.square else ()), "entropy", "entropy_cls"]
+        """The names of all measures, in the order of `measured`."""
+        self.weights = self._weights(row)
 
     def _places_of_cls(self) -> torch.Tensor:
         first = [next(iter(_positions(tokens, self.sides.cls)), -1) for tokens in self.sides.rows]
@@ -75,58 +82,49 @@ class Masks:
         self.known |= {"entropy": torch.ones_like(places, dtype=torch.bool), "entropy_cls": places >= 0}
         return places
 
-    def _columns(self) -> dict[str, torch.Tensor]:
-        """Return the masks of columns, (B, Tq, Tk), divided by the number of rows."""
-        sides, size = self.sides, self.cols.shape[1]
-        columns = {
-            "first": [[0]] * len(sides.cols),
-            "special": [tokens.special for tokens in sides.cols],
-            "cls": [_positions(tokens, sides.cls) for tokens in sides.cols],
-            "sep": [_positions(tokens, sides.sep) for tokens in sides.cols],
-            "punctuation": [_punctuation(tokens) for tokens in sides.cols],
-        }
-        masks = {}
-        for name, positions in columns.items():
-            chosen = torch.tensor(
-                [[float(place in some) for place in range(size)] for some in map(frozenset, positions)],
-                device=sides.device,
-            )
-            masks[name] = self._per_row(chosen[:, None].expand(self.pairs.shape))
+    def _weights(self, row: torch.Tensor) -> torch.Tensor:
+        """Return the weights of all measures but entropies, (B, K, Tq·Tk); `row` has the numbers of the rows."""
+        per_row = (self.pairs / self.row_counts[:, None, None])[:, None]  # (B, 1, Tq, Tk)
+        masks = [self._columns() * per_row]
+        if self.sides.square:
+            masks += [self._diagonals(row) * per_row, self._repeated(row)]
+            previous = DIAGONALS.index("previous_token")
+            masks[1][:, previous] *= (self.row_counts / (self.row_counts - 1).clamp(min=1))[:, None, None]
+        return torch.cat(masks, 1).flatten(2)
+
+    def _columns(self) -> torch.Tensor:
+        """Return 1 for each column that a measure adds up, (B, K, 1, Tk)."""
+        sides = self.sides
+        chosen = np.zeros((len(sides.cols), len(COLUMNS), self.cols.shape[1]), np.float32)
+        for text, tokens in enumerate(sides.cols):
+            positions = ([0], tokens.special, _positions(tokens, sides.cls), _positions(tokens, sides.sep))
+            for number, some in enumerate((*positions, _punctuation(tokens))):
+                chosen[text, number, some] = 1
+        columns = torch.from_numpy(chosen).to(sides.device)
+        known = columns.any(2)
+        for number, name in enumerate(COLUMNS):
             always = name in ("first", "punctuation")
-            self.known[name] = torch.ones_like(self.row_counts, dtype=torch.bool) if always else chosen.any(1)
-        return masks
+            self.known[name] = torch.ones_like(known[:, 0]) if always else known[:, number]
+        return columns[:, :, None]
 
-    def _diagonals(self, at: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Return the masks that depend on the distance between two tokens, (B, T, T)."""
-        distance = at[None, :] - at[:, None]  # (T, T), columns minus rows
-        everywhere = torch.ones_like(self.row_counts, dtype=torch.bool)
-        some = self.row_counts > 1
-        self.known |= dict.fromkeys(("self", "previous", "next", "distance"), everywhere) | {"previous_token": some}
-        diagonals = {"self": distance == 0, "previous": distance == -1, "next": distance == 1}
-        masks = {name: self._per_row(diagonal.expand(self.pairs.shape)) for name, diagonal in diagonals.items()}
-        masks["distance"] = self._per_row(distance.abs().expand(self.pairs.shape))
-        masks["previous_token"] = (
-            masks["previous"] * (self.row_counts / (self.row_counts - 1).clamp(min=1))[:, None, None]
-        )
-        return masks
+    def _diagonals(self, row: torch.Tensor) -> torch.Tensor:
+        """Return the weights that depend on the distance between two tokens, (K, T, T)."""
+        distance = row[None, :] - row[:, None]  # (T, T), columns minus rows
+        everywhere = torch.ones_like(self.rows[:, 0])
+        self.known |= dict.fromkeys(DIAGONALS, everywhere) | {"previous_token": self.row_counts > 1}
+        previous = distance == -1
+        return torch.stack([distance == 0, previous, distance == 1, distance.abs(), previous])
 
-    def _repeated(self, at: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Return the masks of repeated tokens, (B, T, T), divided by the number of rows that have any."""
-        ids = torch.tensor([_ordinary_ids(tokens, len(at)) for tokens in self.sides.rows], device=self.sides.device)
+    def _repeated(self, row: torch.Tensor) -> torch.Tensor:
+        """Return the masks of repeated tokens, (B, K, T, T), divided by the number of rows that have any."""
+        ids = torch.tensor([_ordinary_ids(tokens, len(row)) for tokens in self.sides.rows], device=self.sides.device)
+        patterns = torch.zeros((len(ids), len(REPEATED), len(row), len(row)), device=self.sides.device)
         same = (ids[:, :, None] == ids[:, None]) & (ids >= 0)[:, None]
-        earlier = same & (at[:, None] > at[None, :])
-        after = torch.zeros_like(earlier)
-        after[:, :, 1:] = earlier[:, :, :-1]
-        masks = {}
-        for name, pattern in (("duplicate", earlier), ("induction", after)):
-            rows = pattern.any(2).sum(1)  # (B)
-            self.known[name] = rows > 0
-            masks[name] = pattern / rows.clamp(min=1)[:, None, None]
-        return masks
-
-    def _per_row(self, mask: torch.Tensor) -> torch.Tensor:
-        """Return a mask without padding, divided by the number of rows."""
-        return torch.where(self.pairs, mask, 0) / self.row_counts[:, None, None]
+        patterns[:, 0] = same & (row[:, None] > row[None, :])
+        patterns[:, 1, :, 1:] = patterns[:, 0, :, :-1]
+        rows = patterns.any(3).sum(2)  # (B, K)
+        self.known |= dict(zip(REPEATED, (rows > 0).unbind(1), strict=True))
+        return patterns.div_(rows.clamp(min=1)[:, :, None, None])
 
     @property
     def uniform_entropy(self) -> list[float]:
@@ -137,26 +135,20 @@ class Masks:
         return [math.lgamma(rows + 1) / rows for rows, _ in counts]  # the mean of ln 1, ln 2, …
 
     def clean(self, weights: torch.Tensor) -> torch.Tensor:
-        """Return attention weights (B, H, Tq, Tk) as 32-bit numbers, with zeros in place of padding."""
-        weights = weights.float()
-        return weights.masked_fill(~self.pairs[:, None], 0) if self.padded else weights
+        """Return 32-bit attention weights (B, H, Tq, Tk) with zeros in place of padding, which are written in place."""
+        return weights if self.padding is None else weights.masked_fill_(self.padding[:, None], 0)
 
     def measured(self, weights: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Return the measures of each head of one layer, each (B, H), from clean weights."""
-        values = torch.bmm(weights.flatten(2), self.weights.transpose(1, 2))  # (B, H, K)
+        """Return the measures of each head, each (B, H), from clean weights."""
+        sums = torch.bmm(weights.flatten(2), self.weights.transpose(1, 2))  # (B, H, K)
         rows = self._row_entropies(weights)
-        return dict(zip(self.names, values.unbind(2), strict=True)) | {
-            "entropy": (rows * self.rows[:, None]).sum(2) / self.row_counts[:, None],
-            "entropy_cls": rows[self.texts, :, self.places_of_cls],
-        }
+        mean, of_cls = torch.bmm(rows, self.row_shares[:, :, None]), rows[self.texts, :, self.places_of_cls]
+        return dict(zip(self.measures, torch.cat([sums, mean, of_cls[:, :, None]], 2).unbind(2), strict=True))
 
     def _row_entropies(self, weights: torch.Tensor) -> torch.Tensor:
         """Return the entropy of each row, (B, H, Tq)."""
-        smooth = (weights * (1 - SMOOTHING)).add_((SMOOTHING / self.col_counts)[:, None, None, None])
-        terms = smooth.log().mul_(smooth)
-        if self.padded:
-            terms = terms.mul_(self.cols[:, None, None])
-        return -terms.sum(3)
+        smooth = torch.add(self.smoothing[:, None, None], weights, alpha=1 - SMOOTHING)
+        return smooth.log().mul_(smooth).sum(3).neg_()
 
 
 def _ordinary_ids(tokens: Tokens, size: int) -> list[int]:

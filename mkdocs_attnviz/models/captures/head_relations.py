@@ -66,23 +66,25 @@ class Words:
 
     def weights(self, attention: torch.Tensor) -> torch.Tensor:
         """Return attention from word to word, (B, H, W, W), from clean token-level attention (B, H, T, T)."""
+        return self._by_word(attention).transpose(1, 2)
+
+    def _by_word(self, attention: torch.Tensor) -> torch.Tensor:
+        """Return attention by the word it comes from, the head, and the word it goes to, (B, W, H, W)."""
         gather = self.gather.to(attention)
         rows = gather / self.counts.clamp(min=1)[..., None]
         batch, heads, size, _ = attention.shape
         summed = torch.bmm(attention.reshape(batch, heads * size, size), gather.transpose(1, 2))  # (B, H·T, W)
         by_token = summed.view(batch, heads, size, -1).transpose(1, 2).flatten(2)  # (B, T, H·W)
-        return torch.bmm(rows, by_token).view(batch, gather.shape[1], heads, -1).transpose(1, 2)
+        return torch.bmm(rows, by_token).view(batch, gather.shape[1], heads, -1)
 
     def found(self, attention: torch.Tensor) -> npt.NDArray[np.bool_]:
-        """Return whether each head of a layer finds the head of each scored word, forward and backward, (2, D, H)."""
-        words = self.weights(attention)
-        words.diagonal(dim1=2, dim2=3).zero_()
-        text, word, head = (torch.tensor(column, device=words.device) for column in self.scored[:, :3].T)
-        found = []
-        for dim, weights in ((3, words[text, :, word, head]), (2, words[text, :, head, word])):  # (D, H)
-            most = words.amax(dim)[text, :, word]
-            found.append((weights >= most) & (weights > 0))
-        both: npt.NDArray[np.bool_] = torch.stack(found).cpu().numpy()
+        """Return whether each head finds the head of each scored word, forward and backward, (2, D, H)."""
+        words = self._by_word(attention)
+        words.diagonal(dim1=1, dim2=3).zero_()
+        text, word, head = torch.from_numpy(self.scored[:, :3].T.copy()).to(words.device)
+        weights = torch.stack([words[text, word, :, head], words[text, head, :, word]])
+        most = torch.stack([words.amax(3)[text, word], words.amax(1)[text, :, word]])
+        both: npt.NDArray[np.bool_] = ((weights >= most) & (weights > 0)).cpu().numpy()
         return both
 
 

@@ -15,20 +15,25 @@ export interface Kept {
 
 type InRange = { rows: Range; cols: Range };
 
-/** Calls back with the place of each weight in range, in the order in which they are stored. */
-function each(layer: Layer, head: number, { rows, cols }: InRange, visit: (at: number, row: number) => void): void {
+/** Calls back with the place of each weight in range and with the weight, in the order in which they are stored. */
+function each(
+  layer: Layer,
+  head: number,
+  { rows, cols }: InRange,
+  visit: (at: number, row: number, weight: number) => void,
+): void {
   for (let col = cols.start; col < cols.end; col++) {
     const line = layer.at(head, 0, col);
-    for (let row = rows.start; row < rows.end; row++) visit(line + row, row);
+    for (let row = rows.start; row < rows.end; row++) visit(line + row, row, layer.weight(head, row, col));
   }
 }
 
 /** Returns for each row the smallest byte that is still needed to hold the mass. */
 function lastBytes(layer: Layer, head: number, range: InRange, mass: number): Uint8Array {
   const masses = new Float64Array(layer.rows * 256);
-  each(layer, head, range, (at, row) => {
+  each(layer, head, range, (at, row, weight) => {
     const slot = row * 256 + (layer.bytes[at] as number);
-    masses[slot] = (masses[slot] as number) + layer.weightAt(at);
+    masses[slot] = (masses[slot] as number) + weight;
   });
   return Uint8Array.from({ length: layer.rows }, (_, row) =>
     lastByte(masses.subarray(row * 256, (row + 1) * 256), mass),
@@ -58,8 +63,7 @@ export function threshold(
   let [kept, all] = [0, 0];
   for (const head of heads) {
     const last = mass === null ? null : lastBytes(layer, head, range, mass);
-    each(layer, head, range, (at, row) => {
-      const weight = layer.weightAt(at);
+    each(layer, head, range, (at, row, weight) => {
       all += weight;
       const weak = last ? (layer.bytes[at] as number) < (last[row] as number) : weight < least;
       if (weak) bytes[at] = 0;
