@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import commands
+import pypandoc
 import yaml
 from conftest import INDUCTION, MINILM, ROOT, Built
 from node_packages import installed
@@ -151,6 +152,51 @@ class PythonMarkdown(Host):
             path.write_text(self.frame.format(fragment))
             log, worst = log + built.log, max(worst, built.returncode)
         return Built(self.folder, worst, log)
+
+
+class Pandoc(Host):
+    """Pandoc with Quarto's extension: the entries are computed first, and then pages are converted, each by itself."""
+
+    config_file = "attnviz.yml"
+    extension = ROOT / "mkdocs_attnviz" / "hosts" / "quarto" / "_extensions" / "attnviz" / "attnviz.lua"
+
+    def __init__(self, folder: Path, cache: Path) -> None:
+        super().__init__(folder, cache)
+        self.tool = pypandoc.get_pandoc_path()
+
+    @property
+    def base(self) -> Path:
+        return self.source
+
+    def build(self, *, strict: bool = False) -> Built:
+        site = self.folder / "site"
+        shutil.rmtree(site, ignore_errors=True)
+        (self.source / "attnviz.yml").write_text(yaml.safe_dump(self.settings))
+        computing = "on_missing" not in self.settings
+        log = self.run("mkdocs_attnviz", "run", "-f", str(self.source / "attnviz.yml")).log if computing else ""
+        worst = 0
+        for page in sorted(self.source.rglob(f"*{self.suffix}")):
+            path = (site / page.relative_to(self.source)).with_suffix(".html")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            metadata = {
+                "pagetitle": "Page",
+                "lang": "en",
+                "attnviz-assets": str(site / "assets"),
+                "attnviz-assets-url": os.path.relpath(site / "assets", path.parent),
+                "attnviz-strict": str(strict).lower(),
+            }
+            options = [f"--metadata={name}={value}" for name, value in metadata.items()]
+            built = self.pandoc(str(page.relative_to(self.source)), "-o", str(path), "-s", *options)
+            log, worst = log + built.log, max(worst, built.returncode)
+        return Built(self.folder, worst, log)
+
+    def pandoc(self, *options: str) -> Built:
+        """Run Pandoc with the filter in the folder of the pages."""
+        path = f"{Path(self.python).parent}{os.pathsep}{os.environ['PATH']}"
+        environment = os.environ | {"PATH": path} | self.environment
+        command = [self.tool, f"--lua-filter={self.extension}", *options]
+        run = subprocess.run(command, cwd=self.source, env=environment, capture_output=True, text=True)
+        return Built(self.folder, run.returncode, run.stdout + run.stderr)
 
 
 class Sphinx(Host):
@@ -360,4 +406,5 @@ HOSTS: dict[str, type[Host]] = {
     "sphinx-myst": Sphinx,
     "sphinx-rst": SphinxRst,
     "python-markdown": PythonMarkdown,
+    "pandoc": Pandoc,
 }

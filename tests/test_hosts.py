@@ -18,6 +18,7 @@ from hosts import (
     HOSTS,
     QUIET,
     MkDocs,
+    Pandoc,
     ProperDocs,
     PythonMarkdown,
     Sphinx,
@@ -93,7 +94,7 @@ def test_what_is_missing_and_must_not_be(host):
     if isinstance(host, MkDocs | Sphinx):  # the others show a traceback for every error
         assert "Traceback" not in built.log
         assert "report" not in built.log
-    figures = 1 if isinstance(host, PythonMarkdown) else 3
+    figures = 1 if isinstance(host, PythonMarkdown | Pandoc) else 3  # of one page
     assert f"The cache does not hold the tensors of {figures} figure" in built.log
     assert "Compute them where the model can run: attnviz run" in built.log
     assert re.search(r"(guide/page\.\w+:\d+|line \d+): minilm, head view", built.log)
@@ -273,6 +274,7 @@ FIGURES = {  # pages that its commands make, with their figures
     "one-file": {},
     "github": {},
     "generators": {"dist/index.html": 1},
+    "quarto": {"index.html": 2, "site/index.html": 2},
     "notebooks": {
         "demo.html": 2,
         "site/demo/index.html": 2,

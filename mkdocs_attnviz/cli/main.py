@@ -36,6 +36,7 @@ from mkdocs_attnviz.cli.arguments import (
 )
 from mkdocs_attnviz.cli.export import export
 from mkdocs_attnviz.cli.myst import myst
+from mkdocs_attnviz.cli.quarto import quarto
 from mkdocs_attnviz.cli.render import render
 from mkdocs_attnviz.cli.run_report import Drawn, draw, push_rest
 from mkdocs_attnviz.cli.site import Site, SiteError
@@ -56,7 +57,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-for command in (cache_commands.status, cache_commands.check, cache_commands.prune, export, render, myst):
+for command in (cache_commands.status, cache_commands.check, cache_commands.prune, export, render, quarto, myst):
     main.add_command(command)
 
 

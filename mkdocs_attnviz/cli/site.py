@@ -171,12 +171,12 @@ class Reader:
 
 
 def find(folder: Path) -> Path | None:
-    """Return the configuration in a folder, or None. If there are several, those of mystmd, our own and
-    Zensical's are preferred, because no other tool reads them; `attnviz.yml` beside `myst.yml` has its settings alone.
+    """Return the configuration in a folder, or None. If there are several, Zensical's is preferred, because no other
+    tool reads it; our own comes after those of tools.
 
     Any program may have a `conf.py`, so it counts only if it names us.
     """
-    names = (*MYST, *fenced_projects.OWN, *ZENSICAL, *MKDOCS, *fenced_projects.QUARTO)
+    names = (*ZENSICAL, *MKDOCS, *fenced_projects.QUARTO, *MYST, *fenced_projects.OWN)
     named = next((folder / name for name in names if (folder / name).is_file()), None)
     conf = folder / SPHINX[0]
     ours = conf.is_file() and "mkdocs_attnviz" in conf.read_text("utf-8", errors="replace")
