@@ -22,8 +22,8 @@ FLAGS = [
     "--disable-sync",
     "--renderer-process-limit=1",
 ]
-PACKAGES = ["chromium-headless-shell", "firefox-esr", "webkit2gtk-driver", "xvfb", "fonts-noto-core"]
-"""Debian's packages of the browsers and of what they need."""
+PACKAGES = ["chromium-headless-shell", "firefox-esr", "webkit2gtk-driver", "xvfb", "fonts-noto-core", "pandoc"]
+"""Debian's packages of the browsers and of what they need, and Pandoc, which the test of Quarto's extension runs."""
 
 
 def shell() -> str | None:
@@ -63,7 +63,7 @@ def launch(playwright):
 
 
 def install() -> None:
-    missing = None in (shell(), firefox(), webkit())
+    missing = None in (shell(), firefox(), webkit(), shutil.which("pandoc"))
     if missing and shutil.which("apt-get") and os.geteuid() == 0:
         environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
         for command in (["update"], *(["install", "-y", package] for package in PACKAGES)):  # one may be lacking

@@ -1,8 +1,18 @@
 """Generators of npm, with the module and the configuration that the documentation gives, by their own command lines."""
 
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+
+import commands
 import pytest
-from conftest import Built, draw_all, served
-from hosts import GENERATORS
+import yaml
+from bs4 import BeautifulSoup
+from conftest import MINILM, Built, draw_all, served
+from hosts import GENERATORS, Astro, documented, path_of_packages
 from test_hosts import CAT, LONG, tokens
 
 BAD = f"{CAT}\nlayr: 3"
@@ -66,3 +76,50 @@ def test_figures_draw_in_the_browser(built, open_page):
         rows = "element => element.weights({layer: 3, head: 5}).then(weights => weights.rows.length)"
         assert [figure.evaluate(rows) for figure in opened.locator("attn-viz").all()] == [8, 80]
         assert opened.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+MDX = """
+import { compile } from "@mdx-js/mdx";
+import { readFileSync } from "node:fs";
+import { remarkAttnviz } from "./attnviz.mjs";
+const file = { path: "page.mdx", value: readFileSync("page.mdx", "utf8") };
+console.log(String(await compile(file, { jsx: true, remarkPlugins: [[remarkAttnviz, { react: true }]] })));
+"""
+
+
+def test_a_page_that_is_mdx_gets_an_element_of_react(tmp_path, shared_cache):
+    """This is how Docusaurus reads Markdown."""
+    host = Astro(tmp_path, shared_cache)
+    host.write("index", f"{CAT}\ncaption: a {{b}} `c` <d")
+    host.install()
+    settings = host.settings | {"assets_dir": "assets", "assets_url": "/attnviz", "pages": "*.mdx"}
+    (tmp_path / "attnviz.yml").write_text(yaml.safe_dump(settings))
+    (tmp_path / "page.mdx").write_text((host.source / "index.md").read_text() + "\n<b>{1 + 1}</b>\n")
+    assert host.run("mkdocs_attnviz", "run").returncode == 0
+    (tmp_path / "compile.mjs").write_text(MDX)
+    environment = os.environ | {"PATH": path_of_packages(tmp_path)}
+    run = subprocess.run(["node", "compile.mjs"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    [quoted] = re.findall(r"div dangerouslySetInnerHTML=\{\{\s*__html: (\".*\")\s*\}\} ?/>", run.stdout)
+    figure = BeautifulSoup(json.loads(quoted), "html5lib").select_one("figure.attnviz")
+    assert figure.figcaption.get_text() == "a {b} `c` <d"
+    assert "1 + 1" in run.stdout
+
+
+def test_fragments_for_hugo_are_found_by_page_and_block(tmp_path, shared_cache):
+    """The template looks for the SHA-256 of the page's path, a line break, and the block."""
+    page = tmp_path / "content" / "guide" / "cats.md"
+    page.parent.mkdir(parents=True)
+    page.write_text(f"---\ntitle: Cats\n---\n\n```attention\n{CAT}\n```\n\n```attention\n{BAD}\n```\n")
+    settings = {"models": {"minilm": MINILM}, "cache_dir": str(shared_cache), "pages": "content/**/*.md"}
+    (tmp_path / "attnviz.yml").write_text(yaml.safe_dump(settings))
+    (tmp_path / "figures.py").write_text(documented("generators")["figures.py"])
+    assert commands.run("mkdocs_attnviz", "run", cwd=tmp_path).returncode == 1
+    environment = os.environ | {"PATH": path_of_packages(tmp_path)}
+    run = subprocess.run([sys.executable, "figures.py"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert run.returncode == 1
+    assert run.stderr.startswith("content/guide/cats.md:13: `layr` is not a key")
+    names = [hashlib.sha256(f"guide/cats.md\n{body}".encode()).hexdigest() for body in (CAT, BAD)]
+    drawn, bad = [(tmp_path / "assets" / "attnviz" / f"{name}.html").read_text() for name in names]
+    assert "<attn-viz" in drawn
+    assert 'role="alert"' in bad

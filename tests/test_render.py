@@ -213,6 +213,10 @@ layr: 2
         "docs/cats.mdx:16",
         "docs/cats.mdx",
     ]
+    cells = [{"cell_type": "markdown", "source": ["Words"]}, {"cell_type": "markdown", "source": page}]
+    (tmp_path / "cats.ipynb").write_text(json.dumps({"cells": cells}))
+    [answer] = answered(render(asked({"body": "layr: 2", "page": "cats.ipynb"})))
+    assert answer["problems"][0]["where"] == "cats.ipynb, cell 2:12"
 
 
 def listed(tmp_path, *options):
@@ -226,11 +230,11 @@ def fence(layer):
 
 
 def test_pages_of_any_generator(configure, shared_cache, tmp_path):
-    for name in ("docs/a.md", "src/pages/b.mdx", "node_modules/c.md", "README.md"):
+    for name in ("docs/a.md", "src/pages/b.mdx", "node_modules/c.md", ".venv/d.md", "README.md"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(f"import X from 'x'\n\n<X>\n\n{fence(2)}\n</X>\n")
     configure(shared_cache)
-    assert [page for page, _, _ in listed(tmp_path)] == ["docs/a.md", "src/pages/b.mdx"]
+    assert [page for page, _, _ in listed(tmp_path)] == ["README.md", "docs/a.md", "src/pages/b.mdx"]
     assert commands.run("mkdocs_attnviz", "run", cwd=tmp_path).returncode == 0
     configure(shared_cache, pages=["src/**/*.mdx", "node_modules/*.md", "R*.md"])
     assert listed(tmp_path) == [("src/pages/b.mdx", 5, "cached"), ("README.md", 5, "cached")]

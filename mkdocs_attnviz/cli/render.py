@@ -40,6 +40,7 @@ HTML = "html-fragment"
 FORMATS: tuple[str, ...] = (HTML, *get_args(Format))
 EMPTY_PICTURE = '<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"/>'
 WHY_NOT_RUN = "`attnviz render` runs no model without `--run`"
+"""The reason why a missing entry is not computed, if the site's settings say nothing of it."""
 
 
 @click.command()
@@ -80,7 +81,8 @@ def render(
 
     FILE, or standard input, is the body of one block; or JSON Lines, an object with `body` for each block, which give
     an answer for each. An empty line ends a batch, such as a page: its answers are written, and an empty line. Nothing
-    is computed without --run. The exit status is 1 if a block cannot be drawn; its fragment is then an alert.
+    is computed without --run, unless the settings say `on_missing: run`. The exit status is 1 if a block cannot be
+    drawn; its fragment is then an alert.
 
     \b
     Examples:
@@ -90,7 +92,7 @@ def render(
     log_to_stderr(logging.WARNING)
     config = configured(config)
     site = Site() if config is None else sites.read(config)
-    task = Task(site, config, may_run=may_run, strict=strict)
+    task = Task(site, config, may_run=may_run, strict=strict or site.settings.strict)
     lines = Lines(file)
     if as_json or lines.is_json:
         way = _way(site, formats, assets, assets_url, no_scripts=no_scripts)
@@ -164,8 +166,9 @@ class Task:
     """True if the exit status is 1."""
 
     def __post_init__(self) -> None:
-        on_missing = "run" if self.may_run else "error" if self.site.settings.on_missing == "error" else "warn"
-        settings = self.site.settings.model_copy(update={"on_missing": on_missing})
+        settings = self.site.settings
+        said = settings.on_missing if "on_missing" in settings.model_fields_set else None
+        settings = settings.model_copy(update={"on_missing": "run" if self.may_run else said or "warn"})
         self.pipeline = Pipeline(
             settings,
             base(self.site),
@@ -174,7 +177,7 @@ class Task:
             fatal=SiteError,
             command=run_command(self.config),
             more="`attnviz run -v`",
-            why_not_run=FORBIDDEN if on_missing == "error" else WHY_NOT_RUN,
+            why_not_run=WHY_NOT_RUN if said is None else FORBIDDEN,
         )
 
     def _warn(self, warned: Warned) -> None:

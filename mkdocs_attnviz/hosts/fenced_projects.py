@@ -12,7 +12,8 @@ from typing import Any
 
 import yaml
 
-from mkdocs_attnviz.hosts.fenced_pages import PAGES
+from mkdocs_attnviz.block.source import Source
+from mkdocs_attnviz.hosts.fenced_pages import PAGES, blocks_of_file
 
 OWN = ("attnviz.yml", "attnviz.yaml")
 """The names of our own configuration, for any generator."""
@@ -37,6 +38,12 @@ class FencedProject:
     settings: Mapping[str, Any]
     files: Callable[[], list[Path]]
     """A function that returns the pages."""
+    blocks: Callable[[Path, str], list[Source]] = blocks_of_file
+    """A function that returns the blocks of a page, by its path and its name.
+
+    Raises:
+        OSError, ValueError: if it cannot be read.
+    """
 
 
 def read(path: Path) -> FencedProject:
@@ -82,7 +89,7 @@ def _are_texts(value: Any) -> bool:
 def _of_patterns(folder: Path, patterns: Sequence[str] | None) -> list[Path]:
     """Return the pages that match patterns; without patterns, all below the folder."""
     if patterns is None:
-        return list(_below(folder))
+        return list(_below(folder, _is_made))
     found = (path for pattern in patterns for path in _matching(folder, pattern))
     return [path for path in dict.fromkeys(found) if path.suffix in PAGES and path.is_file()]
 
@@ -96,16 +103,26 @@ def _matching(folder: Path, pattern: str) -> list[Path]:
     return [path for path in found if "node_modules" not in path.relative_to(folder).parts]
 
 
-def _below(folder: Path, left_out: Path | None = None) -> Iterator[Path]:
-    """Yield the pages below a folder, except those that are hidden, and those in the folder that is left out."""
+def _below(folder: Path, skips: Callable[[Path], bool], left_out: Path | None = None) -> Iterator[Path]:
+    """Yield the pages below a folder, without files and folders that `skips` accepts, and without one folder more."""
     for path in sorted(folder.iterdir()):
-        if path.name.startswith((".", "_")) or path == left_out:
+        if skips(path) or path == left_out:
             continue
         if path.is_dir() and not path.is_symlink():
-            if path.name not in NO_FOLDERS and not (path / "pyvenv.cfg").exists():
-                yield from _below(path, left_out)
-        elif path.suffix in PAGES and path.stem not in NOT_PAGES and path.is_file():
+            if not (path / "pyvenv.cfg").exists():
+                yield from _below(path, skips, left_out)
+        elif path.suffix in PAGES and path.is_file():
             yield path
+
+
+def _is_made(path: Path) -> bool:
+    """Return whether a file or folder is hidden, or made by a tool."""
+    return path.name.startswith(".") or path.name in NO_FOLDERS
+
+
+def _is_skipped(path: Path) -> bool:
+    """Return whether Quarto never renders this file, or what is in this folder."""
+    return _is_made(path) or path.name.startswith("_") or path.stem in NOT_PAGES
 
 
 def _of_quarto(folder: Path, values: Mapping[str, Any]) -> Iterator[Path]:
@@ -116,7 +133,7 @@ def _of_quarto(folder: Path, values: Mapping[str, Any]) -> Iterator[Path]:
     left_out = folder / str(output) if output else None
     listed = list(_chapters(values.get("book"))) if isinstance(values.get("book"), dict) else project.get("render")
     if not _are_texts(listed) or not listed:
-        yield from _below(folder, left_out)
+        yield from _below(folder, _is_skipped, left_out)
         return
     refused = {path for entry in listed if entry.startswith("!") for path in _matching(folder, entry[1:].lstrip("/"))}
     for entry in listed:
@@ -130,9 +147,12 @@ def _of_entry(folder: Path, entry: str, left_out: Path | None) -> Iterator[Path]
     """Yield the pages of one entry of `render`: a file, a folder or a pattern, which matches at any depth."""
     patterns = [entry, f"**/{entry}"] if any(sign in entry for sign in "*?[") else [entry]
     for path in (path for pattern in patterns for path in _matching(folder, pattern)):
+        inner = path.relative_to(folder)
+        if left_out in path.parents or any(map(_is_skipped, (inner, *inner.parents[:-1]))):
+            continue
         if path.is_dir():
-            yield from _below(path, left_out)
-        elif path.suffix in PAGES and path.is_file() and (left_out is None or left_out not in path.parents):
+            yield from _below(path, _is_skipped, left_out)
+        elif path.suffix in PAGES and path.is_file():
             yield path
 
 

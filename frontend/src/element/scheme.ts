@@ -59,6 +59,8 @@ export class SchemeController implements ReactiveController {
     this.preference.addEventListener("change", this.refresh);
     // A theme that fades from light to dark has its final colours only then.
     document.addEventListener("transitionend", this.onTransitionEnd);
+    // Quarto's dark style sheet is loaded when a reader first asks for it, after the page has said that it is dark.
+    document.addEventListener("load", this.refresh, true);
     this.refresh();
   }
 
@@ -66,6 +68,7 @@ export class SchemeController implements ReactiveController {
     this.themeAttributes.disconnect();
     this.preference.removeEventListener("change", this.refresh);
     document.removeEventListener("transitionend", this.onTransitionEnd);
+    document.removeEventListener("load", this.refresh, true);
   }
 
   readonly refresh = (): void => {
