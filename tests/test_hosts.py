@@ -273,6 +273,7 @@ FIGURES = {  # pages that its commands make, with their figures
     "python-markdown": {},
     "one-file": {},
     "github": {},
+    "jupyter": {},
     "generators": {"dist/index.html": 1},
     "quarto": {"index.html": 2, "site/index.html": 2},
     "notebooks": {
@@ -287,7 +288,7 @@ FIGURES = {  # pages that its commands make, with their figures
 
 ELSEWHERE = ("mystmd",)
 """Pages of the documentation that the tests of their hosts follow."""
-ALL_HERE = ("mkdocs", "properdocs", "zensical", "python-markdown", "one-file", "github", "generators")
+ALL_HERE = ("mkdocs", "properdocs", "zensical", "python-markdown", "one-file", "github", "generators", "quarto")
 """Pages of the documentation whose sites ask no other host for anything."""
 
 
@@ -306,6 +307,7 @@ def test_every_page_installs_the_same():
         page.stem: re.search(r'pip install "mkdocs-attnviz\[([\w,]+)\]', page.read_text("utf-8"))[1] for page in pages
     }
     assert {name: extras for name, extras in first.items() if extras != "torch"} == {
+        "jupyter": "torch,widget",
         "mystmd": "torch,mystmd",
         "sphinx": "torch,sphinx",
     }
@@ -313,7 +315,12 @@ def test_every_page_installs_the_same():
 
 def test_every_host_has_its_line_in_the_workflow():
     text = (ROOT / "example_site" / "docs" / "guide" / "publish" / "github-actions.md").read_text("utf-8")
-    assert [page.stem for page in PAGES if f"(../hosts/{page.name})" not in text] == ["notebooks"]
+    assert [page.stem for page in PAGES if f"(../hosts/{page.name})" not in text] == ["jupyter", "notebooks"]
+
+
+def test_every_host_is_in_the_comparison():
+    text = (ROOT / "example_site" / "docs" / "guide" / "hosts.md").read_text("utf-8")
+    assert [page.stem for page in PAGES if f"(hosts/{page.name})" not in text] == []
 
 
 def follow(page: Path, folder: Path, *programs: Path) -> None:
