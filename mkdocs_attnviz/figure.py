@@ -428,7 +428,7 @@ class Figure:
         elsewhere: Units = here if assets.keeps_inline(drawing, entry) else []
         shipped: dict[str, Any] = self._without_bytes(drawing.data, entry, here, elsewhere)
         for place, units in ((assets.place_inline, here), (assets.place, elsewhere if elsewhere is not here else [])):
-            places = place([blob for _, blob in unit] for unit in units)
+            places = place([[blob for _, blob in unit] for unit in units])
             for (part, _), place_of_part in zip(chain(*units), places, strict=True):
                 part.update(place_of_part)
         for name, value in (("view", self.block.view), ("theme", self.block.theme)):
