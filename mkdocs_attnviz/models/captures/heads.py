@@ -2,7 +2,8 @@
 
 Everything is measured on the device from the weights in full precision, while the texts stream through the model; only
 sums stay in memory, and the few texts that tell most about each head run a second time for their weights. Each text
-counts once. The formulas are in `head_measures`, `head_map`, `head_relations`, `head_examples` and `head_probe`.
+counts once. The formulas are in `head_measures`, `head_map`, `head_relations`, `head_examples` and `head_probe`;
+`head_batch` applies them to a batch, and `head_sums` adds up the batches.
 """
 
 from __future__ import annotations
