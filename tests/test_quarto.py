@@ -16,7 +16,6 @@ import yaml
 from bs4 import BeautifulSoup
 from conftest import MINILM, becomes, draw_all, served
 from hosts import Pandoc
-from test_hosts import ink
 
 from mkdocs_attnviz import __version__
 
@@ -286,12 +285,12 @@ def test_the_switch_of_colours_is_followed(tmp_path, shared_cache, open_page):
         page.route("**/dark.css", lambda route: waiting.append(route))
         page.goto(f"{url}/index.html")
         draw_all(page)
-        assert ink(page.locator("attn-viz")) < 200
+        assert page.locator("attn-viz .figure.light").count() == 1
         page.evaluate("toggle()")
         page.wait_for_function("document.body.classList.contains('quarto-dark')")
         becomes(page, lambda: len(waiting), 1)
         waiting[0].continue_()
-        becomes(page, lambda: ink(page.locator("attn-viz")) > 500, True)
+        page.locator("attn-viz .figure.dark").wait_for()
 
 
 # ---- the pages of a project
