@@ -24,7 +24,7 @@ quick: .venv/dev frontend/node_modules/.done ## the tests that need no browser, 
 test: .venv/dev frontend/node_modules/.done site lint architectures ## every test: Python, TypeScript, browser
 	$(BIN)/python tests/chromium.py
 	npm --prefix frontend test --silent
-	$(BIN)/pytest -n 3 --dist worksteal
+	$(BIN)/pytest -n 4 --dist worksteal
 
 architectures: .venv/dev ## test every architecture of transformers, if what that depends on has changed
 	$(BIN)/python tests/architectures.py

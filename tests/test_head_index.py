@@ -19,6 +19,7 @@ from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.cache.entry_schema import unusable
 from mkdocs_attnviz.models.captures import head_relations, heads
 from mkdocs_attnviz.models.captures.context import Context
+from mkdocs_attnviz.models.captures.head_examples import Clearest
 from mkdocs_attnviz.models.captures.head_map import cells, divergences, place
 from mkdocs_attnviz.models.captures.head_measures import Masks, Sides
 from mkdocs_attnviz.models.engine.capture import Capture
@@ -240,6 +241,26 @@ def test_an_interval_covers_what_other_sentences_would_give():
     drawn = generator.integers(0, 300, (4000, 300))
     expected = np.quantile(right[drawn].sum(1) / size[drawn].sum(1)[:, None], (0.025, 0.975), axis=0)
     assert np.abs(np.stack([told["forward"]["low"], told["forward"]["high"]]) - expected).max() < 0.01
+
+
+def test_the_clearest_texts_are_the_first_of_all_sorted():
+    generator = np.random.default_rng(2)
+    scores = generator.integers(-3, 4, (2, 3, 90)).astype(np.float32) / 2  # with many equals
+    scores[generator.random(scores.shape) < 0.6] = -np.inf
+    scores[0, 0, 9:] = -np.inf  # fewer than are kept
+    numbers, sizes = generator.permutation(90), generator.integers(5, 60, 90)
+    penalties = np.where(sizes < 8, 1, np.where(sizes <= 40, 0, 1 + (sizes - 40) / 100)).astype(np.float32)
+    clearest = Clearest(2, 3)
+    for start in range(0, 90, 30):
+        part = slice(start, start + 30)
+        clearest.add(scores[:, :, part], numbers[part].tolist(), sizes[part].tolist())
+    for pattern, head in np.ndindex(2, 3):
+        some = [
+            (-score, number)
+            for score, number in zip(scores[pattern, head] - penalties, numbers.tolist(), strict=True)
+            if score > -np.inf
+        ]
+        assert clearest.of(pattern, head) == [number for _, number in sorted(some)[:16]]
 
 
 def test_induction_heads_are_found():

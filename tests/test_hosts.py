@@ -273,6 +273,7 @@ FIGURES = {  # pages that its commands make, with their figures
     "python-markdown": {},
     "one-file": {},
     "github": {},
+    "jupyter": {},
     "generators": {"dist/index.html": 1},
     "quarto": {"index.html": 2, "site/index.html": 2},
     "notebooks": {
@@ -285,7 +286,9 @@ FIGURES = {  # pages that its commands make, with their figures
 }
 
 
-ALL_HERE = ("mkdocs", "properdocs", "zensical", "python-markdown", "one-file", "github", "generators")
+ELSEWHERE = ("mystmd",)
+"""Pages of the documentation that the tests of their hosts follow."""
+ALL_HERE = ("mkdocs", "properdocs", "zensical", "python-markdown", "one-file", "github", "generators", "quarto")
 """Pages of the documentation whose sites ask no other host for anything."""
 
 
@@ -294,21 +297,25 @@ PACKAGES = {"generators": "astro"}
 
 
 def test_every_host_has_a_page():
-    assert {page.stem for page in PAGES} == set(FIGURES)
+    assert {page.stem for page in PAGES} == {*FIGURES, *ELSEWHERE}
 
 
 def test_every_page_installs_the_same():
-    """The first command of each; Sphinx' own extra beside."""
+    """The first command of each; extras of a host beside."""
     pages = [ROOT / "README.md", ROOT / "example_site" / "docs" / "guide" / "first-block.md", *PAGES]
     first = {
         page.stem: re.search(r'pip install "mkdocs-attnviz\[([\w,]+)\]', page.read_text("utf-8"))[1] for page in pages
     }
-    assert {name: extras for name, extras in first.items() if extras != "torch"} == {"sphinx": "torch,sphinx"}
+    assert {name: extras for name, extras in first.items() if extras != "torch"} == {
+        "jupyter": "torch,widget",
+        "mystmd": "torch,mystmd",
+        "sphinx": "torch,sphinx",
+    }
 
 
 def test_every_host_has_its_line_in_the_workflow():
     text = (ROOT / "example_site" / "docs" / "guide" / "publish" / "github-actions.md").read_text("utf-8")
-    assert [page.stem for page in PAGES if f"(../hosts/{page.name})" not in text] == ["notebooks"]
+    assert [page.stem for page in PAGES if f"(../hosts/{page.name})" not in text] == ["jupyter", "notebooks"]
 
 
 def test_every_host_is_in_the_comparison():
@@ -316,20 +323,27 @@ def test_every_host_is_in_the_comparison():
     assert [page.stem for page in PAGES if f"(hosts/{page.name})" not in text] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def follow(page: Path, folder: Path, *programs: Path) -> None:
+    """Write the files of a page of the documentation into a folder, and run its commands there; `programs` are folders
+    with programs that they use."""
+    path = os.pathsep.join([*map(str, programs), path_of_packages(folder)])
+    environment = os.environ | QUIET | {"PATH": path}
+    for block in FENCE.finditer(page.read_text("utf-8")):
+        if block["title"]:
+            file = folder / block["title"]
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(f"{block['body']}\n")
+        if block["language"] == "console":
+            for command in re.findall(r"^\$ (?!pip install|npm install)(.+)$", block["body"], re.M):
+                run = subprocess.run(command, shell=True, cwd=folder, env=environment, capture_output=True, text=True)
+                assert run.returncode == 0, f"{command}\n{run.stdout}{run.stderr}"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.stem in FIGURES], ids=lambda page: page.stem)
 def test_a_page_of_the_documentation_works_as_it_stands(page, tmp_path):
     if page.stem in PACKAGES:
         link_packages(PACKAGES[page.stem], tmp_path)
-    environment = os.environ | QUIET | {"PATH": path_of_packages(tmp_path)}
-    for block in FENCE.finditer(page.read_text("utf-8")):
-        if block["title"]:
-            path = tmp_path / block["title"]
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(f"{block['body']}\n")
-        if block["language"] == "console":
-            for command in re.findall(r"^\$ (?!pip install|npm install)(.+)$", block["body"], re.M):
-                run = subprocess.run(command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True)
-                assert run.returncode == 0, f"{command}\n{run.stdout}{run.stderr}"
+    follow(page, tmp_path)
     for path, count in FIGURES[page.stem].items():
         html = BeautifulSoup((tmp_path / path).read_text(), "html5lib")
         assert len(html.select("figure.attnviz attn-viz")) == count, path

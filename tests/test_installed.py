@@ -3,9 +3,11 @@
 `EXCLUDE_NEWER` keeps the newest versions those of one day: raise it together with `constraints.txt`.
 """
 
+import itertools
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -33,22 +35,25 @@ def interpreter(version: str) -> str:
     return str(next(root.glob(f"versions/{version}.*/bin/python"), version))
 
 
-@pytest.mark.parametrize("resolution", ["lowest-direct", "highest"])
-@pytest.mark.parametrize("python", [PYTHONS[0], PYTHONS[-1]])
-def test_there_are_versions_for_every_python(python, resolution):
-    extras = [f"--extra={extra}" for extra in EXTRAS]
-    chosen = run(
-        *UV, "compile", "--quiet", "--only-binary=:all:", "--prerelease=allow", *extras, ROOT / "pyproject.toml",
-        f"--python-version={python}", f"--resolution={resolution}",
-    )  # fmt: skip
-    assert "\nmkdocs==1.6" in chosen, "MkDocs 2 has no plugins"
+def compile_all(*options: list[str | Path]) -> list[str]:
+    """Return the versions that uv chooses for each of these command lines, which wait for the index side by side."""
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(lambda given: run(*UV, "compile", "--quiet", *given, ROOT / "pyproject.toml"), options))
 
 
-@pytest.mark.parametrize("python", PYTHONS)
-def test_what_make_installs_is_there_for_every_python(python):
+def test_there_are_versions_for_every_python():
+    common = ["--only-binary=:all:", "--prerelease=allow", *(f"--extra={extra}" for extra in EXTRAS)]
+    choices = itertools.product((PYTHONS[0], PYTHONS[-1]), ("lowest-direct", "highest"))
+    options = [[*common, f"--python-version={python}", f"--resolution={how}"] for python, how in choices]
+    for chosen in compile_all(*options):
+        assert "\nmkdocs==1.6" in chosen, "MkDocs 2 has no plugins"
+
+
+def test_what_make_installs_is_there_for_every_python():
     """README: `make site` needs Python 3.10 or newer."""
-    run(*UV, "compile", "--quiet", "--constraint", ROOT / "constraints.txt", "--all-extras", ROOT / "pyproject.toml",
-        f"--python-version={python}", "--find-links", os.environ.get("PIP_FIND_LINKS", ROOT))  # fmt: skip
+    links = os.environ.get("PIP_FIND_LINKS", ROOT)
+    common = ["--constraint", ROOT / "constraints.txt", "--all-extras", "--find-links", links]
+    compile_all(*([*common, f"--python-version={python}"] for python in PYTHONS))
 
 
 # The tools themselves are no dependency of ours but for MkDocs; these are the oldest that are known to work.

@@ -29,7 +29,9 @@ HUB = {"HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_ENDPOINT"}
 """Variables of the hub's client, which a fork reads anew."""
 BY_MODULES = {"KMP_INIT_AT_FORK", "KMP_DUPLICATE_LIB_OK", "TORCHINDUCTOR_CACHE_DIR"}
 """Variables that scikit-learn and PEFT set when a test imports them, and in the warm process."""
-FREE = {"PATH", "PYTHONPATH", "PWD", "OLDPWD", "COLUMNS", *HUB, *BY_MODULES}
+BY_RAY = {"PYTHONBREAKPOINT"}
+"""Variables that Ray sets for what it starts."""
+FREE = {"PATH", "PYTHONPATH", "PWD", "OLDPWD", "COLUMNS", *HUB, *BY_MODULES, *BY_RAY}
 """Variables that may differ: nothing that has been imported depends on them. A fork gets its stand-in's `sys.path`."""
 LONGEST = 90
 """Characters of a folder in which there can be a socket."""

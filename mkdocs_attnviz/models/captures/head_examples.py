@@ -24,8 +24,10 @@ EACH = 3
 """The number of texts for each head."""
 KEPT = 16
 """The number of texts that are candidates for each pattern of each head."""
-WAITING = 128
-"""The number of texts that are ranked together."""
+LAST = 0x7FFFFFFF
+"""The largest number that a text can have."""
+NO_RANK = -0x7F800001 << 32
+"""The rank of a text whose score is −∞, which is no candidate."""
 SHORTEST, LONGEST = 8, 40
 """The numbers of tokens of a text that is easily read beside a figure."""
 BEATS, LEAST = 0.2, 20
@@ -40,41 +42,33 @@ PATTERNS = (*LABELS, *SCORES, "self", "special")
 class Clearest:
     """The texts in which each pattern of each head is clearest, so far.
 
-    The scores of up to `WAITING` texts are kept until they are ranked together.
+    A text's score and its number are one integer: the larger is the clearer text, or the earlier of two equally clear.
     """
 
     def __init__(self, patterns: int, heads: int) -> None:
-        self.scores = np.full((patterns, heads, KEPT), -np.inf, np.float32)
-        self.numbers = np.full((patterns, heads, KEPT), -1)
-        self.waiting: list[tuple[Numbers, list[int]]] = []
+        self.ranks = np.full((patterns, heads, KEPT), NO_RANK)
 
-    def add(self, scores: Numbers, numbers: Sequence[int], tokens: Sequence[int]) -> None:
-        """Add a batch of texts: scores (patterns, heads, texts), the texts' numbers and lengths in tokens."""
-        penalty = np.array([_penalty(size) for size in tokens])
-        self.waiting.append(((scores - penalty).astype(np.float32), list(numbers)))
-        if sum(len(some) for _, some in self.waiting) >= WAITING:
-            self.rank()
-
-    def rank(self) -> None:
-        """Rank the waiting texts among those that were clearest before; of equals, the earlier text comes first."""
-        if not self.waiting:
-            return
-        numbers = np.concatenate([some for _, some in self.waiting])
-        order = numbers.argsort()  # the order of batches does not matter
-        scores = np.concatenate([some for some, _ in self.waiting], 2)[:, :, order]
-        self.waiting = []
-        best = (-scores).argpartition(min(KEPT, len(order)) - 1, axis=2)[:, :, :KEPT]
-        all_scores = np.concatenate([self.scores, np.take_along_axis(scores, best, 2)], 2)
-        all_numbers = np.concatenate([self.numbers, numbers[order][best]], 2)
-        best = np.lexsort((all_numbers, -all_scores), axis=2)[:, :, :KEPT]
-        self.scores = np.take_along_axis(all_scores, best, 2)
-        self.numbers = np.take_along_axis(all_numbers, best, 2)
+    def add(self, scores: npt.NDArray[np.float32], numbers: Sequence[int], tokens: Sequence[int]) -> None:
+        """Add texts: scores (patterns, heads, texts), −∞ for a pattern that a text does not have, the texts' numbers
+        and lengths in tokens.
+        """
+        scores = scores - np.array([_penalty(size) for size in tokens], np.float32)
+        ranks = np.concatenate([self.ranks, _ranks(scores, numbers)], 2)
+        ranks.partition(-KEPT, axis=2)
+        self.ranks = ranks[:, :, -KEPT:].copy()
 
     def of(self, pattern: int, head: int) -> list[int]:
         """Return the numbers of the texts in which a head's pattern is clearest, the clearest first."""
-        self.rank()
-        found = zip(self.scores[pattern, head], self.numbers[pattern, head], strict=True)
-        return [int(number) for score, number in found if score > -np.inf]
+        ranks = np.sort(self.ranks[pattern, head])[::-1]
+        return [LAST - (rank & LAST) for rank in ranks.tolist() if rank >> 32 > NO_RANK >> 32]
+
+
+def _ranks(scores: npt.NDArray[np.float32], numbers: Sequence[int]) -> npt.NDArray[np.int64]:
+    """Return integers in the order of the scores, and of equal scores in the opposite order of the texts' numbers."""
+    bits = scores.view(np.int32)
+    ordered = bits ^ (bits >> 31 & LAST)  # of negative numbers, IEEE 754 orders the bits the other way round
+    ranks: npt.NDArray[np.int64] = (ordered.astype(np.int64) << 32) | (LAST - np.array(numbers))
+    return ranks
 
 
 def _penalty(tokens: int) -> float:

@@ -104,10 +104,12 @@ def place(distances: Numbers) -> tuple[Numbers, float]:
     Each axis points to where its largest coordinate is.
     """
     points = _classical(distances)
-    stress = _stress(points, distances)
+    between = _between(points)
+    stress = _stress(between, distances)
     for _ in range(STEPS):
-        points = _step(points, distances)
-        before, stress = stress, _stress(points, distances)
+        points = _step(points, between, distances)
+        between = _between(points)
+        before, stress = stress, _stress(between, distances)
         if before - stress <= TOLERANCE * before:
             break
     points = points - points.mean(0)
@@ -128,19 +130,18 @@ def _classical(distances: Numbers) -> Numbers:
 
 def _between(points: Numbers) -> Numbers:
     """Return the distances between all points."""
-    squares = (points**2).sum(1)
-    distances: Numbers = np.sqrt(np.maximum(squares[:, None] + squares - 2 * points @ points.T, 0))
+    across, along = points.T[:, :, None] - points.T[:, None]
+    distances: Numbers = np.hypot(across, along)
     return distances
 
 
-def _stress(points: Numbers, distances: Numbers) -> float:
+def _stress(between: Numbers, distances: Numbers) -> float:
     """Return the sum of squared differences over all pairs."""
-    return float((np.triu(_between(points) - distances) ** 2).sum())
+    return float(np.square(between - distances).sum()) / 2
 
 
-def _step(points: Numbers, distances: Numbers) -> Numbers:
+def _step(points: Numbers, between: Numbers, distances: Numbers) -> Numbers:
     """Return the Guttman transform of the points (de Leeuw 1977), which never raises the stress."""
-    between = _between(points)
     ratio = np.divide(distances, between, out=np.zeros_like(between), where=between > 0)
     transformed: Numbers = (ratio.sum(1)[:, None] * points - ratio @ points) / len(points)
     return transformed

@@ -29,8 +29,6 @@ ALL = "all"
 """The name of all counted relations together."""
 RESAMPLES, SEED = 200, 0
 """The number of the bootstrap's samples, and the seed of each sentence's counts beside its number."""
-WAITING = 128
-"""The number of texts that are resampled together."""
 INTERVAL = (0.025, 0.975)
 
 
@@ -66,24 +64,31 @@ class Words:
 
     def weights(self, attention: torch.Tensor) -> torch.Tensor:
         """Return attention from word to word, (B, H, W, W), from clean token-level attention (B, H, T, T)."""
-        return self._by_word(attention).transpose(1, 2)
+        return self._by_word(attention).permute(0, 3, 1, 2)
 
     def _by_word(self, attention: torch.Tensor) -> torch.Tensor:
-        """Return attention by the word it comes from, the head, and the word it goes to, (B, W, H, W)."""
+        """Return attention from word to word, (B, W, W, H).
+
+        Heads come last, since maxima over words are then taken of whole rows of heads, which is several times as fast.
+        """
         gather = self.gather.to(attention)
         rows = gather / self.counts.clamp(min=1)[..., None]
         batch, heads, size, _ = attention.shape
-        summed = torch.bmm(attention.reshape(batch, heads * size, size), gather.transpose(1, 2))  # (B, H·T, W)
-        by_token = summed.view(batch, heads, size, -1).transpose(1, 2).flatten(2)  # (B, T, H·W)
-        return torch.bmm(rows, by_token).view(batch, gather.shape[1], heads, -1)
+        from_words = torch.bmm(rows, attention.permute(0, 2, 3, 1).reshape(batch, size, size * heads))  # (B, W, T·H)
+        return torch.stack(
+            [
+                torch.bmm(to_words.expand(len(to_words), *to_words.shape), weights.view(-1, size, heads))
+                for to_words, weights in zip(gather, from_words, strict=True)  # of one text, (W, T) and (W, T·H)
+            ]
+        )
 
     def found(self, attention: torch.Tensor) -> npt.NDArray[np.bool_]:
         """Return whether each head finds the head of each scored word, forward and backward, (2, D, H)."""
         words = self._by_word(attention)
-        words.diagonal(dim1=1, dim2=3).zero_()
+        words.diagonal(dim1=1, dim2=2).zero_()
         text, word, head = torch.from_numpy(self.scored[:, :3].T.copy()).to(words.device)
-        weights = torch.stack([words[text, word, :, head], words[text, head, :, word]])
-        most = torch.stack([words.amax(3)[text, word], words.amax(1)[text, :, word]])
+        weights = torch.stack([words[text, word, head], words[text, head, word]])
+        most = torch.stack([words.amax(2)[text, word], words.amax(1)[text, word]])
         both: npt.NDArray[np.bool_] = ((weights >= most) & (weights > 0)).cpu().numpy()
         return both
 
@@ -139,62 +144,72 @@ def counted_relations(texts: Sequence[CorpusText]) -> dict[str, int]:
     }
 
 
+@dataclass(frozen=True)
+class Found:
+    """The words that the heads of a stack find, by text and relation, for the G pairs of these that occur."""
+
+    texts: npt.NDArray[np.int64]
+    """The text of each pair, by its place in the batch, (G)."""
+    relations: npt.NDArray[np.int64]
+    total: npt.NDArray[np.int64]
+    """The number of words, (G)."""
+    right: npt.NDArray[np.float32]
+    """The number of words that are found, forward and backward, (G, 2, heads)."""
+
+    @classmethod
+    def of(cls, words: Words, found: npt.NDArray[np.bool_], relations: int) -> Found:
+        """Return what was `found`, (2, D, heads), of a batch's words; `relations` is the number of all relations."""
+        pairs = words.scored[:, 0] * relations + words.scored[:, 3]
+        order = pairs.argsort(kind="stable")
+        starts = np.flatnonzero(np.diff(pairs[order], prepend=-1))
+        right = np.add.reduceat(found.transpose(1, 0, 2)[order].astype(np.float32), starts)
+        texts, numbers = np.divmod(pairs[order][starts], relations)
+        return cls(texts, numbers, np.diff(starts, append=len(order)), right)
+
+
 class RelationSums:
     """Running sums of what the heads of a stack find."""
 
     def __init__(self, relations: dict[str, int], heads: int) -> None:
         self.relations, self.heads = relations, heads
         size = len(relations)
-        self.right: Numbers = np.zeros((2, size, heads))
+        self.right: Numbers = np.zeros((size, 2, heads))
         self.total: Numbers = np.zeros(size)
         self.offsets: Numbers = np.zeros((len(OFFSETS), size))
         """The number of times that each fixed offset is right, (offsets, relations)."""
-        self.resampled = np.zeros((RESAMPLES, 2 * size * heads), np.float32)
-        self.resampled_total: Numbers = np.zeros((RESAMPLES, size))
-        self.waiting: list[tuple[int, npt.NDArray[np.float32], Numbers]] = []
-        """Texts that are not resampled yet: their numbers, and what was found of how many words."""
+        self.resampled = torch.zeros(RESAMPLES, size * 2 * heads)
+        self.resampled_total = torch.zeros(RESAMPLES, size)
 
-    def add(
-        self, numbers: Sequence[int], words: Words, found: npt.NDArray[np.bool_], counts: Sequence[int]
-    ) -> tuple[Numbers, Numbers]:
-        """Add a batch: the numbers of its texts, what was `found` (2, D, heads), and the texts' counts of words.
-
-        Returns: how many words of each relation were found in each text, (texts, 2, relations, heads), and how many
-        there are, (texts, relations).
-        """
-        texts, size = len(numbers), len(self.relations)
+    def add(self, numbers: Sequence[int], words: Words, found: npt.NDArray[np.bool_], counts: Sequence[int]) -> Found:
+        """Add a batch: the numbers of its texts, what was `found` (2, D, heads), and the texts' counts of words."""
+        size = len(self.relations)
         text, word, head, relation = words.scored.T
-        place = text * size + relation
-        order = place.argsort(kind="stable")
-        starts = np.flatnonzero(np.diff(place[order], prepend=-1))
-        right: Numbers = np.zeros((texts * size, 2, self.heads))
-        right[place[order][starts]] = np.add.reduceat(found.transpose(1, 0, 2)[order].astype(np.float32), starts)
-        by_text = right.reshape(texts, size, 2, self.heads).transpose(0, 2, 1, 3)
-        total: Numbers = np.bincount(place, minlength=texts * size).reshape(texts, size).astype(float)
-        self.right += by_text.sum(0)
-        self.total += total.sum(0)
+        by_text = Found.of(words, found, size)
         ends = np.array(counts)[text]
         for number, offset in enumerate(OFFSETS):
             guess = np.clip(word + offset, -1, ends - 1)  # as the authors' baseline; −1 is the root
             self.offsets[number] += np.bincount(relation, guess == head, minlength=size)
-        self.waiting += zip(numbers, by_text.reshape(texts, -1).astype(np.float32), total, strict=True)
-        if len(self.waiting) >= WAITING:
-            self._resample()
-        return by_text, total
+        right = np.zeros((len(numbers), size, 2, self.heads), np.float32)
+        total = np.zeros((len(numbers), size), np.float32)
+        right[by_text.texts, by_text.relations] = by_text.right
+        total[by_text.texts, by_text.relations] = by_text.total
+        self.right += right.sum(0)
+        self.total += total.sum(0)
+        self._resample(numbers, right.reshape(len(numbers), -1), total)
+        return by_text
 
-    def _resample(self) -> None:
-        """Add the waiting texts to the samples, each as often as its own Poisson variable says."""
-        if not self.waiting:
-            return
-        numbers, right, total = zip(*self.waiting, strict=True)
-        self.waiting = []
-        times = np.stack([np.random.default_rng((SEED, number)).poisson(1.0, RESAMPLES) for number in numbers], 1)
-        self.resampled += times.astype(np.float32) @ np.stack(right)
-        self.resampled_total += times @ np.stack(total)
+    def _resample(self, numbers: Sequence[int], right: npt.NDArray[np.float32], total: npt.NDArray[np.float32]) -> None:
+        """Add texts to the samples, each as often as its own Poisson variable says.
+
+        The products are torch's, since NumPy's threads would wait for more work in the model's way.
+        """
+        drawn = [np.random.default_rng((SEED, number)).poisson(1.0, RESAMPLES) for number in numbers]
+        times = torch.from_numpy(np.stack(drawn, 1).astype(np.float32))
+        self.resampled.addmm_(times, torch.from_numpy(right))
+        self.resampled_total.addmm_(times, torch.from_numpy(total))
 
     def told(self) -> dict[str, dict[str, Any]]:
         """Return each relation that occurs, the most frequent first, with arrays of one number for each head."""
-        self._resample()
         named = {name: [number] for name, number in self.relations.items() if self.total[number]}
         named = dict(sorted(named.items(), key=lambda item: -self.total[item[1][0]]))
         if named:
@@ -204,12 +219,14 @@ class RelationSums:
     def _told(self, numbers: list[int]) -> dict[str, Any]:
         total, offsets = self.total[numbers].sum(), self.offsets[:, numbers].sum(1)
         best = int(offsets.argmax())
-        ways = {}
-        samples = self.resampled_total[:, numbers].sum(1)
+        samples = self.resampled_total.double().numpy()[:, numbers].sum(1)
         drawn = samples > 0  # a relation of one sentence is in two of three samples
-        resampled = self.resampled.reshape(RESAMPLES, 2, -1, self.heads)
-        for way, name in enumerate(("forward", "backward")):
-            shares = resampled[drawn, way][:, numbers].sum(1) / samples[drawn, None]
-            low, high = np.quantile(shares, INTERVAL, axis=0)
-            ways[name] = {"accuracy": self.right[way, numbers].sum(0) / total, "low": low, "high": high}
+        resampled = self.resampled.numpy().reshape(RESAMPLES, -1, 2, self.heads)
+        shares = resampled[np.ix_(drawn, numbers)].sum(1) / samples[drawn, None, None]  # (samples, 2, heads)
+        low, high = np.quantile(shares, INTERVAL, axis=0)
+        right = self.right[numbers].sum(0) / total
+        ways = {
+            name: {"accuracy": right[way], "low": low[way], "high": high[way]}
+            for way, name in enumerate(("forward", "backward"))
+        }
         return {"count": int(total), "offset": OFFSETS[best], "baseline": float(offsets[best] / total)} | ways

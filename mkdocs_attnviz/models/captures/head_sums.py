@@ -61,25 +61,24 @@ class StackSums:
         self.map_texts += batch.compared
         for features_of_batch in batch.features:
             self.probe.add(features_of_batch)
-        self.clearest.add(np.concatenate(self._clarity(batch)), batch.numbers, batch.sizes)
+        self.clearest.add(self._clarity(batch), batch.numbers, batch.sizes)
 
-    def _clarity(self, batch: BatchSums) -> list[Numbers]:
+    def _clarity(self, batch: BatchSums) -> npt.NDArray[np.float32]:
         """Return how clear each pattern is in each text, (patterns, heads, texts), and add what was found."""
-        absent = np.full((len(batch.numbers), self.heads), -np.inf)
-        measures = [
-            np.where(batch.known[name][:, None], batch.values[name], absent) if name in batch.values else absent
-            for name in PATTERNS
-        ]
-        clarity = [np.stack(measures).transpose(0, 2, 1)]
-        size = len(self.relations.relations)
+        clarity = np.full((len(self.clearest.ranks), self.heads, len(batch.numbers)), -np.inf, np.float32)
+        for number, name in enumerate(PATTERNS):
+            if name in batch.values:
+                known = batch.known[name]
+                clarity[number][:, known] = batch.values[name][known].T
         if batch.words is None or batch.found is None:
-            return [*clarity, np.full((2 * size, self.heads, len(batch.numbers)), -np.inf)]
-        right, total = self.relations.add(batch.numbers, batch.words, batch.found, batch.counts)
-        total = total[:, None, :, None]
-        scores = np.where(total > 0, 2 * right - total, -np.inf)  # found minus missed
+            return clarity
+        found = self.relations.add(batch.numbers, batch.words, batch.found, batch.counts)
+        scores = 2.0 * found.right - found.total[:, None, None]  # found minus missed
         if "special" in batch.values:  # of equals, the text in which least goes to special tokens
-            scores = scores - 0.5 * batch.values["special"][:, None, None]
-        return [*clarity, scores.transpose(1, 2, 3, 0).reshape(2 * size, self.heads, -1)]
+            scores = scores - 0.5 * batch.values["special"][found.texts][:, None]
+        by_relation = clarity[len(PATTERNS) :].reshape(-1, 2, self.heads, len(batch.numbers))
+        by_relation[found.relations, :, :, found.texts] = scores
+        return clarity
 
     def means(self) -> dict[str, Numbers]:
         """Return the mean of each measure over the texts that have it, (heads)."""
@@ -93,6 +92,6 @@ class StackSums:
     def candidates(self) -> list[list[int]]:
         """Return the texts in which each head's pattern is clearest, the clearest first."""
         ways = ("forward", "backward")
-        names = [*PATTERNS, *(f"{name}/{way}" for way in ways for name in self.relations.relations)]
+        names = [*PATTERNS, *(f"{name}/{way}" for name in self.relations.relations for way in ways)]
         means, relations = self.means(), self.found
         return [self.clearest.of(names.index(pattern_of(head, means, relations)), head) for head in range(self.heads)]
