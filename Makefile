@@ -24,7 +24,7 @@ quick: .venv/dev frontend/node_modules/.done ## the tests that need no browser, 
 test: .venv/dev frontend/node_modules/.done site lint architectures ## every test: Python, TypeScript, browser
 	$(BIN)/python tests/chromium.py
 	npm --prefix frontend test --silent
-	$(BIN)/pytest -n 3 --dist worksteal
+	$(BIN)/pytest -n 4 --dist worksteal
 
 versions: .venv/dev ## every host with the lowest and the newest versions, and by the commands of its page; part of `make test`
 	$(BIN)/pytest -q tests/test_installed.py tests/test_host_pages.py

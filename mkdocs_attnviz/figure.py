@@ -289,8 +289,9 @@ class Figure:
     @property
     def site_size(self) -> int:
         """The number of bytes that the figure adds to a site: its HTML and its data files, without shared scripts."""
-        assets = MeasuredAssets()
-        return len(self.html("attnviz-1", assets).encode()) + sum(assets.sizes.values())
+        files = MeasuredAssets()
+        assets = Assets() if self.block.in_page else files
+        return len(self.html("attnviz-1", assets).encode()) + sum(files.sizes.values())
 
     @property
     def blob_size(self) -> int:

@@ -81,8 +81,9 @@ class Pipeline:
     warning with page and line. `fatal`
     makes a host's own error from a sentence. `command` is the command that computes missing entries on a machine that
     can run models. `engine` runs models and belongs to the caller; without it, a process on this machine runs them.
-    With `update`, hubs are asked where their branches are now. `more` is the option that shows tracebacks, as it begins
-    a sentence. `why_not_run` is the reason that authors read if `on_missing` is not `run`.
+    With `update`, hubs are asked where their branches are now. With `in_page`, data are counted as they are inside a
+    page, and not as files. `more` is the option that shows tracebacks, as it begins a sentence. `why_not_run` is the
+    reason that authors read if `on_missing` is not `run`.
     """
 
     def __init__(
@@ -96,11 +97,12 @@ class Pipeline:
         command: str = "attnviz run",
         engine: Engine | None = None,
         update: bool = False,
+        in_page: bool = False,
         more: str = "`-v`",
         why_not_run: str = FORBIDDEN,
     ) -> None:
         self.settings, self.base, self.log, self.fatal, self.command = settings, base, log, fatal, command
-        self.more, self.why_not_run = more, why_not_run
+        self.in_page, self.more, self.why_not_run = in_page, more, why_not_run
         self.warn = warn or (lambda warned: log.warning(warned.message))
         store = Store(settings.cache_url, log) if settings.cache_url else None
         try:
@@ -361,8 +363,8 @@ class Build:
     def _made_plan(self, source: Source, ask_hub: bool) -> Plan:
         """Raises: whatever the block, its view or its model is wrong with."""
         block = block_of(source)
-        if block.size is None:
-            block = block.model_copy(update={"size": self.settings.max_figure_size})
+        size = self.settings.max_figure_size if block.size is None else block.size
+        block = block.model_copy(update={"size": size, "in_page": self.pipeline.in_page})
         view = VIEWS[block.view]
         check_grammar(block, view)
         own = view.own_entry(block)

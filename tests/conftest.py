@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import hashlib
 import http.server
 import json
@@ -70,6 +71,12 @@ def pytest_collection_modifyitems(config, items):
     items.sort(key=lambda item: item.path.stem not in LONG)
 
 
+def pytest_collection_finish():
+    """Spare the garbage collector what has been imported: it would look at it again and again."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_sessionfinish(session):
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["architectures"] = architectures.loaded()
@@ -119,14 +126,18 @@ class Built:
 
     def alerts(self, page: str = "index.html") -> list[str]:
         """The alerts' texts, with backticks where they have code."""
-        html = self.page(page)
-        for code in html.select('[role="alert"] code'):
-            code.replace_with(f"`{code.get_text()}`")
-        return [" ".join(alert.get_text().split()) for alert in html.select('[role="alert"]')]
+        return alerts_in(self.page(page))
 
     def files(self) -> dict[str, bytes]:
         site = self.folder / "site"
         return {str(path.relative_to(site)): path.read_bytes() for path in sorted(site.rglob("*")) if path.is_file()}
+
+
+def alerts_in(html: BeautifulSoup) -> list[str]:
+    """Return the texts of a page's alerts, whose code gets backticks."""
+    for code in html.select('[role="alert"] code'):
+        code.replace_with(f"`{code.get_text()}`")
+    return [" ".join(alert.get_text().split()) for alert in html.select('[role="alert"]')]
 
 
 class Site:

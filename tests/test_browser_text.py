@@ -123,6 +123,31 @@ def test_pointing_at_a_token_shows_what_it_attends_to(page):
     assert state(page, "prose")["token"] is None
 
 
+def test_a_sink_is_faded_or_left_out(page):
+    page = page()
+    element = page.locator("#prose attn-viz")
+    stored, column = (values(page, "prose", f"{{token: 16, direction: '{way}'}}") for way in ("to", "from"))
+    weights = np.array(stored["weights"])
+    count = len(weights)
+    sink = weights[[0, count - 1]].sum()
+    element.evaluate("e => { e.state = { token: 16, sink: 'fade' } }")
+    settle(page)
+    assert values(page, "prose")["weights"] == stored["weights"]
+    assert "the sink “[CLS]” “[SEP]” faded" in element.evaluate("e => e.shadowRoot.querySelector('.figure').ariaLabel")
+    page.locator("#prose").get_by_role("combobox", name="Sink").select_option("left out, the rest renormalised")
+    settle(page)
+    found = values(page, "prose")
+    assert (found["weights"][0], found["weights"][count - 1]) == (0, 0)
+    assert found["weights"][1 : count - 1] == pytest.approx(list(weights[1 : count - 1] / (1 - sink)), abs=0.01)
+    assert sum(found["weights"]) == pytest.approx(1, abs=0.02)
+    rows = [values(page, "prose", f"{{token: {n}}}")["weights"][16] for n in (3, 8, 20)]
+    without = values(page, "prose", "{token: 16, direction: 'from'}")["weights"]
+    assert [without[n] for n in (3, 8, 20)] == pytest.approx(rows, abs=1e-6)
+    assert all(without[n] >= column["weights"][n] for n in range(count))
+    element.evaluate("e => { e.state = { token: 0, direction: 'from' } }")
+    expect(page.locator("#prose .panel-readout")).to_contain_text("the sink, which is left out")
+
+
 def test_the_text_is_as_written_and_its_colours_are_where_it_is(page):
     page = page()
     text = page.locator("#prose .attended pre").first.evaluate("element => element.textContent")
@@ -212,7 +237,7 @@ def test_a_link_and_bad_states(page):
     opened.reload()
     draw_all(opened)
     settle(opened)
-    assert state(opened, "prose") == {"layer": 0, "head": 3, "direction": "from", "token": 5}
+    assert state(opened, "prose") == {"layer": 0, "head": 3, "direction": "from", "token": 5, "sink": "show"}
     for change, said in (
         ("{head: 1}", "head 1: not one of 0, 3"),
         ("{token: 99}", "token 99: not a number from 0 to"),

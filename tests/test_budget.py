@@ -11,13 +11,13 @@ import pytest
 from conftest import draw_all
 from playwright.sync_api import Error, expect
 
-from mkdocs_attnviz import byte_sizes, pipeline
+from mkdocs_attnviz import byte_sizes, head_view, pipeline
 from mkdocs_attnviz.block.defaults import ENTRY_SIZE
 from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.cache.entry_schema import fault
 from mkdocs_attnviz.cache.folder import Cache
-from mkdocs_attnviz.figure import AssetFolder, placeholder
+from mkdocs_attnviz.figure import AssetFolder, Assets, placeholder
 from mkdocs_attnviz.models import entry_budget
 from mkdocs_attnviz.models.captures.own_arrays import LayerTensors, TokenRow, entry
 from mkdocs_attnviz.models.encoding import quantised
@@ -42,14 +42,14 @@ def random_weights(layers=2, heads=4, tokens=64, causal=False):
 
 
 @contextmanager
-def a_build(folder, given, *bodies, settings=None, entry_size=ENTRY_SIZE):
+def a_build(folder, given, *bodies, settings=None, entry_size=ENTRY_SIZE, in_page=False):
     """Yield a build, and the plans of blocks whose bodies are these, drawn from one entry of the given weights."""
     (folder / "m").mkdir()
     (folder / "m" / "config.json").write_text("{}")
     tokens = [f"w{n}" for n in range(given.shape[-1])]
     layers = {n: LayerTensors(layer) for n, layer in enumerate(given)}
     made = entry({"self": layers}, {"text": TokenRow(tokens)}, entry_size)
-    with Pipeline(settings or Settings(), folder, LOG).build() as build:
+    with Pipeline(settings or Settings(), folder, LOG, in_page=in_page).build() as build:
         plans = []
         for line, body in enumerate(bodies, 1):
             plan = build.plan(Source(f"model: ./m\ntext: whatever\n{body}", page="page.md", line=line))
@@ -236,6 +236,24 @@ def test_the_setting_holds_where_a_block_names_no_size(tmp_path, every_entry_is_
     with a_build(tmp_path, random_weights(6, 8, 96), *bodies, settings=settings) as (build, plans):
         site, own, unlimited = draw(build, plans)
     assert site.site_size < 150_000 < own.site_size <= 300_000 < unlimited.site_size
+
+
+def test_data_inside_a_page_keep_to_the_size_in_their_own_coding(tmp_path, every_entry_is_large):
+    bodies = [f"size: {size} kB" for size in SIZES]
+    with a_build(tmp_path, random_weights(6, 8, 128), *bodies, in_page=True) as (build, plans):
+        figures = draw(build, plans)
+        page = build.fill("".join(placeholder(plan.source) for plan in plans), Assets())
+    found = re.findall(r"<figure .*?</figure>", page, re.DOTALL)
+    for size, figure, html in zip(SIZES, figures, found, strict=True):
+        assert figure.site_size <= 1000 * size
+        assert figure.site_size == pytest.approx(len(html.encode()), rel=0.01)
+    assert figures[0].site_size > 400_000
+
+
+def test_a_figure_in_a_notebook_keeps_to_its_size(every_entry_is_large):
+    given = [layer[None] for layer in random_weights(6, 8, 128)]
+    html = head_view(given, ["w"] * 128, size="300 kB", html_action="return").data
+    assert 150_000 < len(re.search(r"<figure.*</figure>", html, re.DOTALL)[0]) <= 300_000
 
 
 @pytest.mark.parametrize("value", ["many", "-3 MB", "0", "true", "10 TB"])

@@ -38,7 +38,7 @@ def test_a_page(open_page, name):
     draw_all(page)
     settle(page)
     wrong["layout on a desk"] = layouts.problems(page)
-    page.add_script_tag(path=AXE)
+    page.add_script_tag(url=AXE.as_uri())
     wrong["axe"] = inaccessible(page, name)
     page.emulate_media(color_scheme="dark")
     settle(page)

@@ -51,6 +51,11 @@ def test_every_host_has_its_line_in_the_workflow():
     assert [page.stem for page in PAGES if f"(../hosts/{page.name})" not in text] == ["notebooks"]
 
 
+def test_every_host_is_in_the_comparison():
+    text = (ROOT / "example_site" / "docs" / "guide" / "hosts.md").read_text("utf-8")
+    assert [page.stem for page in PAGES if f"(hosts/{page.name})" not in text] == []
+
+
 FOLLOWED = [page for page in PAGES if page.stem not in BY_THEIR_HOSTS]
 
 

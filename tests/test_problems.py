@@ -84,7 +84,7 @@ def test_the_command_shows_it_and_can_run_the_model_in_its_own_process(project):
     assert int(SENTENCE.search(told)[1]) == process.pid
     assert process.returncode == 1
     assert "key " not in told
-    _, told = project("mkdocs_attnviz", "run", "--json", ATTNVIZ_WORKER="inline")
+    _, told = project("mkdocs_attnviz", "run", "--json")
     assert not TRACEBACK.search(told.partition("{")[0]), "nobody asked for it"
     (problem,) = json.loads(told[told.index("{\n") :])["problems"]
     assert (problem["page"], problem["kind"], problem["key"]) == ("index.md", "text", "text")

@@ -18,6 +18,8 @@ from conftest import MINILM, becomes, draw_all, served
 from hosts import Pandoc
 from test_hosts import ink
 
+from mkdocs_attnviz import __version__
+
 CAT = "model: minilm\ntext: The cat sat on the mat"
 PAGE = f"""---
 title: Cats
@@ -102,6 +104,13 @@ def test_documents_get_pictures(pandoc):
     text = (pandoc.source / "cats.github.md").read_text()
     assert text.count("cats.github_files/attnviz-") == 2
     assert "(cats.md:26)" in text
+
+
+def test_a_fence_with_braces_and_no_dot_is_told_of(pandoc):
+    (pandoc.source / "cats.md").write_text(f"```{{attention}}\n{CAT}\n```\n")
+    built = pandoc.pandoc("cats.md", "-t", "plain")
+    assert built.returncode == 0
+    assert "cats.md: A fence has `{attention}`; write `attention` without braces, or `{.attention}`.\n" in built.log
 
 
 def test_what_ends_the_conversion(pandoc):
@@ -326,5 +335,6 @@ def test_init_writes_the_extension_and_names_it(tmp_path):
     assert "Add `- attnviz` to `filters` in _quarto.yml." in init().stdout
     folder = tmp_path / "_extensions" / "attnviz"
     assert (folder / "attnviz.lua").read_bytes() == Pandoc.extension.read_bytes()
-    [filter] = yaml.safe_load((folder / "_extension.yml").read_text())["contributes"]["filters"]
-    assert filter == {"path": "attnviz.lua", "at": "pre-ast"}
+    about = yaml.safe_load((folder / "_extension.yml").read_text())
+    assert about["contributes"] == {"filters": [{"path": "attnviz.lua", "at": "pre-ast"}]}
+    assert about["version"] == __version__

@@ -6,6 +6,8 @@ import logging
 import os
 import re
 import shutil
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -465,10 +467,29 @@ def test_a_misspelt_alias_is_told_its_nearest(tmp_path):
         assert status.problem.sentences == f"No commit of model {name!r} is known here{hint}."
 
 
-def test_a_misspelt_alias_that_the_hub_does_not_know(tmp_path):
+class EmptyHub(BaseHTTPRequestHandler):
+    """Answer as the hub does that has no such model."""
+
+    def do_HEAD(self):
+        self.send_response(404)
+        self.send_header("X-Error-Code", "RepoNotFound")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_misspelt_alias_that_the_hub_does_not_know(tmp_path, monkeypatch):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), EmptyHub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)  # with another one, a worker would import torch anew
     settings = Settings(models={"MiniLM": INDUCTION})
     with Pipeline(settings, tmp_path, logging.getLogger("test")).build() as build:
         plan = build.plan(Source("model: minlm\ntext: a"))
+    server.shutdown()
+    assert "the hub has no public model of that name." in plan.error.message
     assert plan.error.message.endswith("Did you mean the alias `MiniLM`?")
 
 

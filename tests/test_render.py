@@ -213,6 +213,10 @@ layr: 2
         "docs/cats.mdx:16",
         "docs/cats.mdx",
     ]
+    cells = [{"cell_type": "markdown", "source": ["Words"]}, {"cell_type": "markdown", "source": page}]
+    (tmp_path / "cats.ipynb").write_text(json.dumps({"cells": cells}))
+    [answer] = answered(render(asked({"body": "layr: 2", "page": "cats.ipynb"})))
+    assert answer["problems"][0]["where"] == "cats.ipynb, cell 2:12"
 
 
 def listed(tmp_path, *options):

@@ -390,9 +390,9 @@ def test_builders_that_write_no_documents_run_no_model(tmp_path, builder):
 
 @pytest.fixture
 def large(tmp_path, shared_cache):
-    """200 pages, every fourth of which has a block."""
+    """60 pages, every fourth of which has a block: enough for Sphinx to share them among processes."""
     host = Sphinx(tmp_path, shared_cache)
-    names = [f"part{n % 7}/page{n}" for n in range(199)]
+    names = [f"part{n % 7}/page{n}" for n in range(59)]
     page(host, "```{toctree}\n" + "\n".join(names) + "\n```")
     for n, name in enumerate(names):
         page(host, f"```attention\nmodel: minilm\ntext: Sentence number {n}\n```" if n % 4 == 0 else "Words.", name)

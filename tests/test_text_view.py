@@ -1,5 +1,6 @@
 """The text view: weights against transformers' own `output_attentions`, rollout by NumPy, the text as it is written."""
 
+import re
 import time
 
 import numpy as np
@@ -174,6 +175,49 @@ def test_a_sink_is_told(loaded, tmp_path):
     sinks = [TextEntry(entry).row(0, mark).sink for mark in TextEntry(entry).range("rows")]
     assert truth.sum(1).max() < 0.99
     assert np.abs(np.array(sinks) - (1 - truth.sum(1))).max() < 1e-2
+    drawing = VIEW.drawing(block("sink: leave_out\ntoken: 5\nhead: 1"), entry)
+    assert ", without the sink, the rest renormalised." in drawing.sentence
+    assert "goes to no token" not in drawing.sentence
+    for _, weight in told(drawing.sentence):
+        assert np.abs(truth[5] / truth[5].sum() - weight).min() < 0.02
+
+
+def told(sentence):
+    """Return the tokens and weights that a sentence lists."""
+    return [(token, float(weight)) for token, weight in re.findall(r"“([^”]+)”(?: \(\d+\))? ([\d.e-]+)[,.]", sentence)]
+
+
+@pytest.mark.parametrize("body", ["", "heads: [2]", "across_layers: rollout", "across_heads: max\nheads: [0, 3]"])
+@pytest.mark.parametrize("top_k", [3, 20, 200])
+def test_without_its_sink_a_row_is_renormalised_and_its_share_is_true(loaded, body, top_k):
+    """Weights that were dropped are no reason to show the others larger than they are."""
+    model = loaded(MINILM)
+    entry = entry_of(model, f"{body}\ntop_k: {top_k}")
+    layers = attentions(model.ref.path, PROSE)
+    truth = {
+        "": lambda: layers[2].mean(0),
+        "heads: [2]": lambda: layers[2][2],
+        "across_layers: rollout": lambda: list(rollouts(layers))[2],
+    }.get(body, lambda: layers[2][[0, 3]].max(0))()
+    tokens = entry.meta["sequences"]["text"]["tokens"]
+    sinks = [0, len(tokens) - 1]
+    rest = np.delete(truth, sinks, 1) / np.delete(truth, sinks, 1).sum(1, keepdims=True)
+    for token in (5, 60):
+        drawing = VIEW.drawing(block(f"{body}\nlayer: 2\ntoken: {token}\nsink: leave_out"), entry)
+        assert drawing.data["sinks"] == sinks
+        assert ", without the sink “[CLS]” “[SEP]”, the rest renormalised." in drawing.sentence
+        kept = int((re.search(r"that are kept hold (\d+)%", drawing.sentence) or [0, 100])[1]) / 100
+        row = matrix_of(entry, [layer for layer, _ in entry.meta["matrices"]].index(2))[0][token]
+        true_share = rest[token][np.delete(row, sinks) > 0].sum()
+        lost = truth[token][sinks].sum()
+        assert kept == pytest.approx(true_share, abs=0.03 if lost < 0.8 else 0.08)
+        for name, weight in told(drawing.sentence.partition("attends most to")[2]):
+            assert name not in ("[CLS]", "[SEP]")
+            assert np.abs(rest[token] - weight).min() <= 0.03 * max(1, weight / (1 - lost))
+    for how, words in (("fade", "the sink “[CLS]” “[SEP]” faded."), ("leave_out", "without the sink “[CLS]” “[SEP]”.")):
+        drawing = VIEW.drawing(block(f"{body}\nlayer: 2\nsink: {how}"), entry)
+        assert drawing.data["initial"]["sink"] == how
+        assert words in drawing.sentence
 
 
 def test_attributions_are_those_of_the_saliency_view(loaded):
@@ -330,6 +374,7 @@ def test_turns_of_a_conversation(template, inputs, expected):
         ("head: 1\nheads: [1, 2]", "`head` and `heads` are both in the block; keep one of them."),
         ("across_layers: rollout\nhead: 1", "`head` is given, but a rollout combines all heads."),
         ("method: saliency\nlayer: 1", "`layer` is about attention, and `method` shows attributions."),
+        ("method: saliency\nsink: fade", "`sink` is about attention, and `method` shows attributions."),
         ("explain: logit", "`explain` belongs to `method`, which the block does not have."),
         ("direction: back", "must be to or from"),
         ("top_k: 300", "must be"),

@@ -82,7 +82,8 @@ def _export_html(site: Site, config: Path | None, page: str, output: str, lang: 
     """Write the HTML file of a page, and exit."""
     try:
         title, body = title_and_body(site, page, text_of(page))
-        pipeline = Pipeline(site.settings, base(site), log, fatal=SiteError, command=run_command(config))
+        command = run_command(config)
+        pipeline = Pipeline(site.settings, base(site), log, fatal=SiteError, command=command, in_page=True)
         with pipeline.build() as build:
             body = build.fill(body, Assets())
         template = Template((resources.files("mkdocs_attnviz") / "hosts" / "one-file.html").read_text("utf-8"))

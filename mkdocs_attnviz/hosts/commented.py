@@ -1,4 +1,4 @@
-"""Blocks in HTML comments, for pages that are shown as they stand: READMEs on GitHub, model cards.
+"""Blocks in HTML comments, for pages that are shown as they stand, such as a README on GitHub.
 
 Such a page shows a fence as code. In a comment, a block is out of sight, and its picture stands below it:
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -123,38 +124,33 @@ def _options(text: str) -> tuple[dict[str, str], str | None]:
 
 
 class PageFiles:
-    """The files of pages that a tool names, for the lines of their blocks. Each is read once.
+    """The files of pages that a tool names, for the places of their blocks. Each is read once.
 
     `folders` are those that names of pages may be relative to.
     """
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self.folders = folders
-        self._lines: dict[str, dict[str, list[int | None]]] = {}
+        self._sources: dict[str, dict[str, list[Source]]] = {}
 
-    def line_of(self, page: str, body: str) -> int | None:
-        """Return the line of the fence around `body`, counted from 1, or None. Equal blocks are told apart by their
+    def found(self, page: str, body: str) -> Source | None:
+        """Return the block with this body as it stands in its page, or None. Equal blocks are told apart by their
         order: each call returns the next one."""
-        if page not in self._lines:
-            self._lines[page] = self._read(page)
-        lines = self._lines[page].get(_bare(body), [])
-        return lines.pop(0) if lines else None
+        if page not in self._sources:
+            self._sources[page] = self._read(page)
+        sources = self._sources[page].get(_bare(body), [])
+        return sources.pop(0) if sources else None
 
-    def _read(self, page: str) -> dict[str, list[int | None]]:
-        """Return the lines of the blocks of a page, by their text."""
-        for folder in self.folders:
-            path = folder / page
-            if path.suffix in PAGES and path.is_file():
-                try:
-                    sources = blocks_of_file(path, page)
-                except (OSError, ValueError):
-                    return {}
-                lines: dict[str, list[int | None]] = {}
-                for source in sources:
-                    if source.cell is None and source.page == page:
-                        lines.setdefault(_bare(source.body), []).append(source.line)
-                return lines
-        return {}
+    def _read(self, page: str) -> dict[str, list[Source]]:
+        """Return the blocks of a page, by their text."""
+        path = next((folder / page for folder in self.folders if (folder / page).is_file()), Path())
+        sources: dict[str, list[Source]] = {}
+        if path.suffix in PAGES:
+            with suppress(OSError, ValueError):
+                for source in blocks_of_file(path, page):
+                    if source.page == page:
+                        sources.setdefault(_bare(source.body), []).append(source)
+        return sources
 
 
 def _bare(body: str) -> str:

@@ -57,11 +57,13 @@ class Question:
         return cls(Source(**block, problem=problem), **own)
 
     def placed(self, files: PageFiles) -> Question:
-        """Return the question with the line of its block. If the tool does not know it, it is looked up in the file."""
+        """Return the question with the place of its block. If the tool does not know it, it is looked up in the
+        file."""
         source = self.source
         if source.page is None or source.line is not None or source.cell is not None:
             return self
-        return replace(self, source=replace(source, line=files.line_of(source.page, source.body)))
+        there = files.found(source.page, source.body)
+        return self if there is None else replace(self, source=replace(source, line=there.line, cell=there.cell))
 
 
 def _is_line(value: Any) -> bool:

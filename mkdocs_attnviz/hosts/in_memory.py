@@ -85,8 +85,11 @@ def figure_of_model(
     max_tokens: int = MAX_TOKENS,
     other: Any = None,
     other_tokenizer: Any = None,
+    *,
+    in_page: bool,
 ) -> Figure:
     """Return the figure of a model in memory. `options` has the keys of a block; those that are None are left out.
+    With `in_page`, the data are to be written into the page.
 
     Raises:
         ValueError: if the model has no such attention, it cannot read the text, or an option names something that does
@@ -108,18 +111,18 @@ def figure_of_model(
             for interventions in ([changes, []] if changes else [[]])
         ]
 
-    return _figure(names | dict(options), captured)
+    return _figure(names | dict(options), captured, in_page=in_page)
 
 
-def figure_of_tensors(stacks: Stacks, texts: Texts, options: Mapping[str, Any]) -> Figure:
+def figure_of_tensors(stacks: Stacks, texts: Texts, options: Mapping[str, Any], *, in_page: bool) -> Figure:
     """Return the figure of an author's own tensors. `options` has the keys of a block; those that are None are left
-    out.
+    out. With `in_page`, the data are to be written into the page.
 
     Raises:
         ValueError: if tokens are missing, shapes do not fit, or an option names something that does not exist.
     """
     keys = {"model": SUBJECT, "text": SUBJECT}
-    return _figure({**keys, **options}, lambda _: [_entry(stacks.by_name(), texts)])
+    return _figure({**keys, **options}, lambda _: [_entry(stacks.by_name(), texts)], in_page=in_page)
 
 
 def warn_of_claims(figure: Figure, stacklevel: int) -> None:
@@ -135,7 +138,7 @@ def id_of(figure: Figure, assets: Assets) -> str:
     return figure.wanted_id or f"attnviz-{hashlib.sha256(figure.html('', assets).encode()).hexdigest()[:10]}"
 
 
-def _figure(keys: Mapping[str, Any], captured: Callable[[Block], list[Entry]]) -> Figure:
+def _figure(keys: Mapping[str, Any], captured: Callable[[Block], list[Entry]], *, in_page: bool) -> Figure:
     """Return the figure of a block with these keys. `captured` returns its entries: one, or with interventions also
     that of the unchanged model.
 
@@ -144,7 +147,7 @@ def _figure(keys: Mapping[str, Any], captured: Callable[[Block], list[Entry]]) -
     """
     body = {name: value for name, value in keys.items() if value is not None}
     try:
-        block = parse(Source(json.dumps(body, default=_as_number)), OPTIONS)
+        block = parse(Source(json.dumps(body, default=_as_number)), OPTIONS).model_copy(update={"in_page": in_page})
         view = VIEWS[block.view]
         check_grammar(block, view)
         entries = captured(block)

@@ -184,7 +184,8 @@ class FillPlaceholders(Postprocessor):
         around.note(self.settings, text)
         assets = self._assets(base, around)
         there = _files(assets)
-        with _shared(settings, str(base.resolve()), around.log).build() as build:
+        in_page = not self.settings.assets_dir
+        with _shared(settings, str(base.resolve()), around.log, in_page).build() as build:
             unfilled, text = text, build.fill(text, assets)
             warned = [*build.alerts, *build.failed_claims]
             problems = [*(each.message for each in warned), *self._wrong_links(unfilled, build, around)]
@@ -308,10 +309,10 @@ class Conversions:
 
 
 @cache
-def _shared(settings: str, base: str, log: logging.Logger) -> Conversions:
+def _shared(settings: str, base: str, log: logging.Logger, in_page: bool) -> Conversions:
     """Return the shared pipeline, so that all conversions in a process use one worker, however many Markdown instances
     there are."""
     own = Settings.model_validate_json(settings)
-    pipeline = Pipeline(own, Path(base), log, fatal=_undrawn, more="`attnviz run -v`")
+    pipeline = Pipeline(own, Path(base), log, fatal=_undrawn, in_page=in_page, more="`attnviz run -v`")
     atexit.register(pipeline.close)
     return Conversions(pipeline)

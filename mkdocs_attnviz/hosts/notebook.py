@@ -88,7 +88,10 @@ def show(
             not exist.
     """
     options |= {"text": text, "text_pair": text_pair, "text_target": text_target, "view": view}
-    return _shown(html_action, lambda: figure_of_model(model, tokenizer, options, max_tokens, other, other_tokenizer))
+    return _shown(
+        html_action,
+        lambda: figure_of_model(model, tokenizer, options, max_tokens, other, other_tokenizer, in_page=True),
+    )
 
 
 def head_view(
@@ -119,7 +122,7 @@ def head_view(
     texts = Texts(tokens, sentence_b_start, encoder_tokens, decoder_tokens)
     options |= {"layer": layer, "heads": heads, "include_layers": include_layers, "prettify_tokens": prettify_tokens}
     options = {"view": "head"} | options
-    return _shown(html_action, lambda: figure_of_tensors(stacks, texts, options))
+    return _shown(html_action, lambda: figure_of_tensors(stacks, texts, options, in_page=True))
 
 
 def model_view(
@@ -144,7 +147,7 @@ def model_view(
     texts = Texts(tokens, sentence_b_start, encoder_tokens, decoder_tokens)
     options |= {"include_layers": include_layers, "include_heads": include_heads, "prettify_tokens": prettify_tokens}
     options = {"view": "model"} | options | _theme(display_mode)
-    return _shown(html_action, lambda: figure_of_tensors(stacks, texts, options))
+    return _shown(html_action, lambda: figure_of_tensors(stacks, texts, options, in_page=True))
 
 
 def matrix_view(
@@ -167,7 +170,7 @@ def matrix_view(
     texts = Texts(tokens, sentence_b_start, encoder_tokens, decoder_tokens)
     options |= {"layer": layer, "head": head, "prettify_tokens": prettify_tokens}
     options = {"view": "matrix"} | options
-    return _shown(html_action, lambda: figure_of_tensors(stacks, texts, options))
+    return _shown(html_action, lambda: figure_of_tensors(stacks, texts, options, in_page=True))
 
 
 def neuron_view(

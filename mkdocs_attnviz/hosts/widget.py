@@ -114,11 +114,11 @@ class Widget(anywidget.AnyWidget):
         if sum(given.values()) != 1:
             raise ValueError(f"A widget needs one of these: {KINDS}. It has {_listed(given)}.")
         if model is not None:
-            figure = figure_of_model(model, tokenizer, options, max_tokens, other, other_tokenizer)
+            figure = figure_of_model(model, tokenizer, options, max_tokens, other, other_tokenizer, in_page=False)
         elif block is not None:
             figure = _figure_of_block(block, options, settings or {})
         else:
-            figure = figure_of_tensors(stacks, texts, {"view": "head", **options})
+            figure = figure_of_tensors(stacks, texts, {"view": "head", **options}, in_page=False)
         warn_of_claims(figure, stacklevel=3)
         assets = SentAssets()
         self._shown_figure = figure

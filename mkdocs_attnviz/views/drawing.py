@@ -84,9 +84,10 @@ def bytes_of(part: Mapping[str, Any], entry: Entry) -> bytes | None:
     return content
 
 
-def in_site(size: float) -> float:
-    """Return the number of bytes that so many deflated bytes take in the data files of a site (`data_file.py`)."""
-    return 1.02 * size
+def in_site(size: float, *, in_page: bool = False) -> float:
+    """Return the number of bytes that so many deflated bytes take in the data files of a site (`data_file.py`), or
+    inside a page, where they are base64."""
+    return size * (4 / 3 if in_page else 1.02)
 
 
 def fits_page(data: Any, entry: Entry) -> bool:

@@ -8,6 +8,7 @@ kept; the figure says what share of a token's attention they hold.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, model_validator
@@ -20,9 +21,10 @@ from mkdocs_attnviz.block.values import Index, Indices, Texts, key, listed
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import Capture
 from mkdocs_attnviz.views import state_checks
+from mkdocs_attnviz.views.attention.figure_data import Sink
 from mkdocs_attnviz.views.attention.options import WeightOptions, shared
 from mkdocs_attnviz.views.attention.sentence import STACKS
-from mkdocs_attnviz.views.attention.sinks import sink_columns
+from mkdocs_attnviz.views.attention.sinks import FADED, sink_columns
 from mkdocs_attnviz.views.drawing import Drawing
 from mkdocs_attnviz.views.figure_data import Blob, Drawn
 from mkdocs_attnviz.views.ignored_tokens import ignored_tokens
@@ -33,7 +35,7 @@ from mkdocs_attnviz.views.saliency_options import Single
 from mkdocs_attnviz.views.svg.attended_text import Section, attended_text, height_of
 from mkdocs_attnviz.views.svg.document import called
 from mkdocs_attnviz.views.svg.token_flow import PANEL
-from mkdocs_attnviz.views.text_entry import TextEntry
+from mkdocs_attnviz.views.text_entry import Row, TextEntry
 from mkdocs_attnviz.views.token_places import token as one_token
 from mkdocs_attnviz.views.view import View, own_script
 
@@ -43,6 +45,8 @@ OWN_TEXT = Capture(
     "own_text", 1, run="mkdocs_attnviz.models.captures.own_text:capture_file", reads_file=True, stored=STORED
 )
 """The reading of an author's own attention weights."""
+MOST_NAMES = 4
+"""The largest number of sink tokens that are named."""
 SATURATED = 0.01
 """The share of marks that all get the full colour where what tokens receive is shown: one may be far above the rest."""
 SINK = "sink"
@@ -51,7 +55,10 @@ FAINT = 0.75
 """The exponent of a share of the full colour, as in `frontend/src/views/own/text.ts`."""
 BY_METHOD = ("explain", "target")
 """The keys that belong to `method`."""
-BY_ATTENTION = ("stack", "layer", "include_layers", "heads", "head", "across_layers", "across_heads")
+BY_ATTENTION = (
+    *("stack", "layer", "include_layers", "heads", "head", "across_layers", "across_heads"),
+    *("sink", "sink_tokens"),
+)
 """The keys that `method` excludes."""
 
 
@@ -124,6 +131,14 @@ class Options(BlockOptions):
         "the attention sink: the first token of a causal model, of other models the special tokens.",
         default=None,
     )
+
+    sink: Sink = key(
+        "show, fade or leave_out",
+        "The attention sink (`sink_tokens`) as any token, coloured faintly, or left out, with the rest of each token's "
+        "attention renormalised to 1.",
+        default="show",
+    )
+    sink_tokens: Texts | None = shared("sink_tokens")
 
     @model_validator(mode="after")
     def _check_exclusive_keys(self) -> Options:
@@ -199,6 +214,7 @@ class TextViewState(TypedDict):
     direction: Literal["to", "from"]
     token: int | None
     """The token that is held, counted through all that is shown."""
+    sink: Sink
 
 
 class TextViewFigure(Drawn):
@@ -227,6 +243,10 @@ class TextViewFigure(Drawn):
     """The name of the weights: attention, decoder attention, attribution."""
     sink: bool
     """True if a part of the attention goes to no token."""
+    sinks: NotRequired[list[int]]
+    """The marks that are attention sinks; none for a learned sink. Absent if nothing can be left out."""
+    sink_texts: NotRequired[list[str]]
+    """The texts of these marks, each of them once, and no more than four."""
     matrices: list[TextMatrix]
     initial: TextViewState
 
@@ -244,11 +264,14 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     sections = _sections(entry, text)
     ignored = _ignored(block, options, entry, text)
     first = text.first_tokens()
+    sinks = _sinks(block, options, text)
+    how = "show" if sinks is None else options.sink
     initial: TextViewState = {
         "layer": layer,
         "head": head,
         "direction": options.direction,
         "token": chosen if chosen is None or first is None else first[chosen],
+        "sink": how,
     }
     rows, cols = text.range("rows"), text.range("cols")
     data: TextViewFigure = {
@@ -271,14 +294,19 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     }
     if text.signed:
         data["outputs"] = [output["mark"] for output in entry.meta["outputs"]]
-    weights = _weights(text, matrix, options.direction, chosen)
-    picture = attended_text(
-        text.text, sections, _shares(weights, ignored, chosen), chosen, set(data["special"]), block.theme
-    )
+    if sinks is not None:
+        data["sinks"] = sinks
+        data["sink_texts"] = [*dict.fromkeys(called(text.text["texts"][mark]) for mark in sinks)][:MOST_NAMES]
+    without = _Without(text, sinks or [], is_sum=not data["combined"].startswith("max")) if how == "leave_out" else None
+    weights = _weights(text, matrix, options.direction, chosen, without)
+    faded = sinks or [] if how == "fade" else []
+    shares = _shares(weights, ignored, chosen, faded)
+    picture = attended_text(text.text, sections, shares, chosen, set(data["special"]), block.theme)
+    told = _sink_words(data, how, chosen)
     return Drawing(
         data,
         picture,
-        _sentence(block, options, text, matrix, chosen, weights),
+        _sentence(block, options, text, matrix, chosen, weights, without, told),
         height_of(text.text, sections),
         PANEL + 24,
     )
@@ -368,10 +396,66 @@ def _ignored(block: Block, options: Options, entry: Entry, text: TextEntry) -> l
     inputs = [(name, n) for name in text.sequences for n in range(len(entry.meta["sequences"][name]["tokens"]))]
     marks = {text.mark(*inputs[n]) for n in ignored_tokens([name for name in names if name != SINK], entry, inputs)}
     if SINK in names and not text.signed and not entry.meta["sink"]:  # a learned sink is no token
-        stack = {name: entry.meta[name] for name in ("rows", "cols", "causal")}
-        stacks = Entry({"sequences": entry.meta["sequences"], "stacks": {entry.meta["stack"]: stack}}, {})
-        marks |= {text.mark(stack["cols"], at) for at in sink_columns(block, None, stacks, entry.meta["stack"])}
+        marks |= _sink_marks(block, None, text)
     return sorted(marks)
+
+
+def _sinks(block: Block, options: Options, text: TextEntry) -> list[int] | None:
+    """Return the marks that are attention sinks; none for a learned sink, and None if nothing can be left out.
+
+    Raises:
+        BlockError: the text has none of the tokens that the author names, or no other tokens.
+    """
+    if text.signed:
+        return None
+    if text.meta["sink"] and options.sink_tokens is None:
+        return []
+    marks = sorted(_sink_marks(block, options.sink_tokens, text))
+    if len(marks) < len(text.range("cols")):
+        return marks
+    if options.sink == "leave_out":
+        raise block.wrong("sink", "`sink` is leave_out, but there are no other tokens to show.")
+    return None
+
+
+def _sink_marks(block: Block, names: Sequence[str] | None, text: TextEntry) -> set[int]:
+    """Return the marks of the sink tokens. `names` are those of `sink_tokens`.
+
+    Raises:
+        BlockError: the text has none of the tokens that the author names.
+    """
+    stack = {name: text.meta[name] for name in ("rows", "cols", "causal")}
+    stacks = Entry({"sequences": text.meta["sequences"], "stacks": {text.meta["stack"]: stack}}, {})
+    return {text.mark(stack["cols"], at) for at in sink_columns(block, names, stacks, text.meta["stack"])}
+
+
+def _sink_words(data: TextViewFigure, how: Sink, chosen: int | None) -> str:
+    """Return how the sink is shown, in words; empty if it is shown as any token."""
+    if how == "show" or (chosen is None and not data["sinks"]):
+        return ""
+    name = " ".join(["the sink", *(f"“{each}”" for each in data["sink_texts"])])
+    if how == "fade":
+        return f"{name} faded"
+    return f"without {name}" + ("" if chosen is None else ", the rest renormalised")
+
+
+@dataclass(frozen=True)
+class _Without:
+    """Rows without their sink. What is left is divided by all that does not go there, whether it is kept or not."""
+
+    text: TextEntry
+    sinks: Sequence[int]
+    is_sum: bool
+    """True if the weights of a row sum to one, its learned sink included."""
+
+    def row(self, row: Row) -> Row:
+        sinks = {mark: weight for mark, weight in row.weights.items() if mark in self.sinks}
+        total = sum(row.weights.values())
+        every = 1 - row.sink if self.is_sum else total / (row.kept or 1)
+        left = total - sum(sinks.values())
+        rest = max(left, every - sum(sinks.values())) or 1.0
+        weights = {mark: weight / rest for mark, weight in row.weights.items() if mark not in sinks}
+        return replace(row, weights=weights, kept=left / rest, sink=row.sink / rest if self.sinks else 0.0)
 
 
 def _matrix_data(entry: Entry, number: int, layer: int | None, head: int | None) -> TextMatrix:
@@ -407,36 +491,47 @@ def combined(options: Options, entry: Entry) -> str:
     return ", ".join(parts)
 
 
-def _weights(text: TextEntry, matrix: int, direction: str, chosen: int | None) -> dict[int, float]:
+def _row(text: TextEntry, matrix: int, mark: int, without: _Without | None) -> Row | None:
+    """Return the row of a mark, perhaps without its sink."""
+    row = text.row(matrix, mark)
+    return row if row is None or without is None else without.row(row)
+
+
+def _weights(
+    text: TextEntry, matrix: int, direction: str, chosen: int | None, without: _Without | None
+) -> dict[int, float]:
     """Return the weights that colour the text, by mark: those of the chosen one, or what each receives."""
     cols = text.range("cols")
     if chosen is None:
-        return dict(zip(cols, text.received(matrix), strict=True))
+        received = dict(zip(cols, text.received(matrix), strict=True))
+        return received if without is None else {m: each for m, each in received.items() if m not in without.sinks}
     if direction == "to":
-        row = text.row(matrix, chosen)
+        row = _row(text, matrix, chosen, without)
         if row is not None:
             return dict(row.weights)
     outputs = [each["mark"] for each in text.meta["outputs"]] if text.signed else []
     marks = outputs or text.range("rows")
     found = {}
     for mark in marks:
-        row = text.row(matrix, mark)
+        row = _row(text, matrix, mark, without)
         if row is not None and chosen in row.weights:
             found[mark] = row.weights[chosen]
     return found
 
 
-def _shares(weights: Mapping[int, float], ignored: Sequence[int], chosen: int | None) -> dict[int, float]:
+def _shares(
+    weights: Mapping[int, float], ignored: Sequence[int], chosen: int | None, faded: Sequence[int]
+) -> dict[int, float]:
     """Return the share of the full colour that each mark gets, from -1 to 1."""
-    left_out = set(ignored)
+    left_out = {*ignored, *faded}
     sizes = sorted(abs(weight) for mark, weight in weights.items() if mark not in left_out)
     if not sizes:
         return {}
     most = sizes[-1] if chosen is not None else sizes[int((len(sizes) - 1) * (1 - SATURATED))] or sizes[-1]
     return {
-        mark: (-1 if weight < 0 else 1) * min(1.0, abs(weight) / most) ** FAINT
+        mark: (-1 if weight < 0 else 1) * min(1.0, abs(weight) / most) ** FAINT * (FADED if mark in faded else 1)
         for mark, weight in weights.items()
-        if most > 0 and mark not in left_out
+        if most > 0 and mark not in ignored
     }
 
 
@@ -455,6 +550,8 @@ def _sentence(
     matrix: int,
     chosen: int | None,
     weights: Mapping[int, float],
+    without: _Without | None,
+    sink: str,
 ) -> str:
     """Return a sentence about the matrix, the chosen token and its strongest weights."""
     layer, head = text.meta["matrices"][matrix]
@@ -462,6 +559,7 @@ def _sentence(
         combined(options, text.entry),
         "" if layer is None else f"{'up to ' * (options.across_layers == 'rollout')}layer {layer}",
         "" if head is None else f"head {head}",
+        sink,
     ]
     where = f"{kind(options, text.entry)} of {block.names}" + "".join(f", {part}" for part in parts if part)
     start = f"{text.count} tokens of text, coloured by {where}."
@@ -470,16 +568,19 @@ def _sentence(
     if chosen is None:
         what = "is added by" if text.signed else "is received by"
         return f"{start} Most {what} {listing}." if listing else start
-    return start + "".join(f" {each}" for each in _about(text, matrix, chosen, options.direction, listing))
+    return start + "".join(f" {each}" for each in _about(text, matrix, chosen, options.direction, listing, without))
 
 
-def _about(text: TextEntry, matrix: int, chosen: int, direction: str, listing: str) -> Iterator[str]:
+def _about(
+    text: TextEntry, matrix: int, chosen: int, direction: str, listing: str, without: _Without | None
+) -> Iterator[str]:
     """Yield sentences about the weights of the chosen token."""
-    row = text.row(matrix, chosen) if direction == "to" else None
+    row = _row(text, matrix, chosen, without) if direction == "to" else None
     name = named(text, chosen)
     if row is None:
         verb = "matters most to" if text.signed else "is attended to most by"
-        yield f"{name} {verb} {listing}." if listing else f"No kept weight is about {name}."
+        nothing = "It is the sink." if without and chosen in without.sinks else f"No kept weight is about {name}."
+        yield f"{name} {verb} {listing}." if listing else nothing
         return
     verb = "is explained most by" if text.signed else "attends most to"
     yield f"{name} {verb} {listing}." if listing else f"{name} has no weights."
@@ -496,7 +597,7 @@ VIEW = View(
     draw,
     own_script("text"),
     TextViewFigure,
-    state=("layer", "head", "direction", "token"),
+    state=("layer", "head", "direction", "token", "sink"),
     checks={"token": state_checks.position},
     measures=MEASURES,
     file_capture=OWN_TEXT,

@@ -781,6 +781,7 @@ export interface TextViewState {
   direction: "to" | "from";
   /** The token that is held, counted through all that is shown. */
   token: number | null;
+  sink: "show" | "fade" | "leave_out";
 }
 
 /** A text, and what each of its tokens attends to. */
@@ -808,6 +809,10 @@ export interface TextViewFigure extends Figure {
   kind: string;
   /** True if a part of the attention goes to no token. */
   sink: boolean;
+  /** The marks that are attention sinks; none for a learned sink. Absent if nothing can be left out. */
+  sinks?: number[];
+  /** The texts of these marks, each of them once, and no more than four. */
+  sink_texts?: string[];
   matrices: TextMatrix[];
   initial: TextViewState;
 }

@@ -51,7 +51,7 @@ export class Transposed {
   private readonly rows: Uint32Array;
   private readonly values: Float32Array;
 
-  constructor(files: readonly StrongestRows[], columns: number) {
+  constructor(files: readonly Pick<StrongestRows, "count" | "row">[], columns: number) {
     const every = files.flatMap((file) => Array.from({ length: file.count }, (_, row) => file.row(row)));
     const starts = new Uint32Array(columns + 1);
     for (const { columns } of every)

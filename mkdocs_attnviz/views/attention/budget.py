@@ -44,12 +44,12 @@ def ship(figure_data: AttentionFigure, block: Block, entry: Entry, selection: Se
     """
     size = FIGURE_SIZE if block.size is None else block.size
     everything = sum(map(len, entry.blobs.values()))  # most entries are small, which is quickly told
-    for_data = max(size - PAGE, size / 2)
+    max_bytes = max(size - PAGE, size / 2) / in_site(1, in_page=block.in_page)  # of deflated data
     if "reduced" in entry.meta:
         _forget_missing(figure_data, entry)
-    elif in_site(everything) <= for_data or in_site(data_size(figure_data, entry)) <= for_data:
+    elif max_bytes >= everything or max_bytes >= data_size(figure_data, entry):
         return ""
-    told = _Budget(figure_data, block, entry, selection, size, for_data / in_site(1)).spend()
+    told = _Budget(figure_data, block, entry, selection, size, max_bytes).spend()
     figure_data["shipped"] = told.strip()
     return told
 

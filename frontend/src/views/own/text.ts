@@ -17,7 +17,7 @@ import { contrast, over, toRgba } from "../../lib/color.js";
 import { json } from "../../lib/json-blob.js";
 import { memo } from "../../lib/memo.js";
 import { hexToRgba } from "../../lib/palette.js";
-import { receivedOf, StrongestRows, Transposed } from "../../lib/strongest-rows.js";
+import { receivedOf, StrongestRows, type StrongRow, Transposed } from "../../lib/strongest-rows.js";
 import css from "./text.css";
 
 type Direction = TextViewState["direction"];
@@ -31,6 +31,14 @@ const FAINT = 0.75;
 const LEAST = 1e-5;
 /** How many of the strongest weights are read, and how many lines of a text are saved at most. */
 const [READ, SAVED] = [5, 100];
+
+/** The opacity of a faded sink's colour, as a share of its usual one; `attention/scene.ts` has the same. */
+const FADED = 0.15;
+const SINKS = [
+  ["show", "shown"],
+  ["fade", "faded"],
+  ["leave_out", "left out, the rest renormalised"],
+] as const;
 
 /** Weights by mark: those of one mark, or what each mark receives. */
 interface Shown {
@@ -59,7 +67,14 @@ export default class TextView extends PanelView<TextViewState, TextViewFigure> {
     return { ...text, sections, special };
   });
   private readonly transposed = memo(
-    (columns: number, ...files: StrongestRows[]): Transposed => new Transposed(files, columns),
+    (columns: number, without: boolean, ...files: StrongestRows[]): Transposed =>
+      new Transposed(
+        files.map(({ count, row }, n) => ({
+          count,
+          row: (at) => (without ? this.withoutSink(row.call(files[n], at)) : row.call(files[n], at)),
+        })),
+        columns,
+      ),
   );
   private readonly depths = memo((ink: string, background: string): [number, number] => this.deepest(ink, background));
 
@@ -73,8 +88,9 @@ export default class TextView extends PanelView<TextViewState, TextViewFigure> {
     this.host.requestUpdate();
   }
 
-  protected check({ layer, head, direction, token }: TextViewState): void {
-    const { matrices } = this.figure;
+  protected check({ layer, head, direction, token, sink }: TextViewState): void {
+    const { matrices, sinks } = this.figure;
+    oneOf("sink", sink, sinks ? SINKS.map(([how]) => how) : ["show"]);
     oneOf("layer", layer, [...new Set(matrices.map((each) => each.layer))]);
     oneOf(
       "head",
@@ -141,23 +157,52 @@ export default class TextView extends PanelView<TextViewState, TextViewFigure> {
     return found.every((file) => file !== undefined) ? (found as StrongestRows[]) : undefined;
   }
 
+  /** The marks that have no part in the scale of colours: those that the author ignores, and a sink that is not shown. */
+  private get unscaled(): Set<number> {
+    const { ignored, sinks = [] } = this.figure;
+    return new Set(this.choices.state.sink === "show" ? ignored : [...ignored, ...sinks]);
+  }
+
+  /** A row without its sink. What is left is divided by all that does not go there, kept or not. */
+  private withoutSink({ columns, values, kept, sink }: StrongRow): StrongRow {
+    const { cols, sinks = [], combined } = this.figure;
+    const isSink = (n: number) => sinks.includes(cols.start + (columns[n] as number));
+    const sum = (numbers: number[]) => numbers.reduce((total, value) => total + value, 0);
+    const others = values.flatMap((value, n) => (isSink(n) ? [] : value));
+    const all = combined.startsWith("max") ? sum(values) / (kept || 1) : 1 - sink;
+    const left = sum(others);
+    const rest = Math.max(left, all - (sum(values) - left)) || 1;
+    return {
+      columns: columns.filter((_, n) => !isSink(n)),
+      values: others.map((value) => value / rest),
+      kept: left / rest,
+      sink: sinks.length > 0 ? sink / rest : 0,
+    };
+  }
+
   /** What is shown of a mark, in the other direction where it has nothing in this one; undefined while it loads. */
   private shown(mark: number | null, wanted: Direction, matrix = this.matrix): Shown | undefined {
-    const { cols } = this.figure;
+    const { cols, sinks = [] } = this.figure;
+    const without = this.choices.state.sink === "leave_out";
     if (mark === null) {
       const values = this.host.blob(matrix.received, receivedOf);
-      return values && { direction: "received", marks: values.map((_, n) => cols.start + n), values };
+      const marks = values?.map((_, n) => cols.start + n) ?? [];
+      const shown = marks.filter((mark) => !without || !sinks.includes(mark));
+      return (
+        values && { direction: "received", marks: shown, values: shown.map((mark) => values[mark - cols.start] ?? 0) }
+      );
     }
     const row = this.rowOf(mark);
     const isColumn = mark >= cols.start && mark < cols.end;
     if (row !== undefined && (wanted === "to" || !isColumn)) {
       const size = this.figure.rows_in_file;
-      const found = this.file(matrix, Math.floor(row / size))?.row(row % size);
+      const stored = this.file(matrix, Math.floor(row / size))?.row(row % size);
+      const found = without && stored ? this.withoutSink(stored) : stored;
       return found && { ...found, direction: "to", marks: found.columns.map((column) => cols.start + column) };
     }
     const files = this.files(matrix);
     if (!files) return undefined;
-    const { rows, values } = this.transposed(cols.end - cols.start, ...files).column(mark - cols.start);
+    const { rows, values } = this.transposed(cols.end - cols.start, without, ...files).column(mark - cols.start);
     return { direction: "from", marks: rows.map((each) => this.markOfRow(each)), values };
   }
 
@@ -181,8 +226,19 @@ export default class TextView extends PanelView<TextViewState, TextViewFigure> {
     const { layer, head } = this.choices.state;
     const upTo = combined === "attention rollout" ? "up to " : "";
     const parts = [combined, layer === null ? "" : `${upTo}layer ${layer}`, head === null ? "" : `head ${head}`];
+    parts.push(this.sinkText);
     const words = [kind, ...parts.filter(Boolean)].join(", ");
     return (words[0] as string).toUpperCase() + words.slice(1);
+  }
+
+  /** "without the sink “[CLS]” “[SEP]”, the rest renormalised" */
+  private get sinkText(): string {
+    const { sink } = this.choices.state;
+    const { sinks = [], sink_texts: texts = [] } = this.figure;
+    if (sink === "show" || (this.current === null && sinks.length === 0)) return "";
+    const name = ["the sink", ...texts.map((text) => `“${text}”`)].join(" ");
+    if (sink === "fade") return `${name} faded`;
+    return `without ${name}${this.current === null ? "" : ", the rest renormalised"}`;
   }
 
   protected override get how(): string[] {
@@ -198,7 +254,7 @@ export default class TextView extends PanelView<TextViewState, TextViewFigure> {
 
   protected override controls(): unknown {
     const { figure, choices, signed } = this;
-    const { layer, head, direction } = choices.state;
+    const { layer, head, direction, sink } = choices.state;
     const layers = [...new Set(figure.matrices.map((each) => each.layer))] as number[];
     const heads = figure.matrices.filter((each) => each.layer === layer).map((each) => each.head) as number[];
     const named = (numbers: number[]) => numbers.map((number) => [number, String(number)] as const);
@@ -217,6 +273,11 @@ export default class TextView extends PanelView<TextViewState, TextViewFigure> {
         : nothing,
       heads.length > 1 ? choice("Head", head as number, named(heads), (head) => choices.choose({ head })) : nothing,
       choice("Of a token", direction, directions, (direction) => choices.choose({ direction })),
+      figure.sinks
+        ? choice("Sink", sink, figure.sinks.length > 0 ? SINKS : [SINKS[0], SINKS[2]], (sink) =>
+            choices.choose({ sink }),
+          )
+        : nothing,
       figure.combined ? html`<span class="how">${figure.combined}</span>` : nothing,
     ];
   }
@@ -278,7 +339,7 @@ export default class TextView extends PanelView<TextViewState, TextViewFigure> {
 
   /** The size of a weight that gets the full colour. */
   private most({ direction, marks, values }: Shown): number {
-    const ignored = new Set(this.figure.ignored);
+    const ignored = this.unscaled;
     const sizes = values.filter((_, n) => !ignored.has(marks[n] as number)).map(Math.abs);
     sizes.sort((a, b) => a - b);
     const most = sizes.at(-1) ?? 0;
@@ -292,11 +353,12 @@ export default class TextView extends PanelView<TextViewState, TextViewFigure> {
     const shares = new Map<number, number>();
     if (shown) {
       const most = this.most(shown);
-      const ignored = new Set(this.figure.ignored);
+      const { ignored, sinks } = this.figure;
+      const fades = this.choices.state.sink === "fade" ? sinks : [];
       shown.marks.forEach((mark, n) => {
         const value = shown.values[n] as number;
-        const share = Math.min(1, Math.abs(value) / most) ** FAINT;
-        if (most > 0 && !ignored.has(mark)) shares.set(mark, value < 0 ? -share : share);
+        const share = Math.min(1, Math.abs(value) / most) ** FAINT * (fades?.includes(mark) ? FADED : 1);
+        if (most > 0 && !ignored.includes(mark)) shares.set(mark, value < 0 ? -share : share);
       });
     }
     return { shares, color: (share) => this.color(share, depths), ink, lines: this.forced.matches, current };
@@ -375,7 +437,10 @@ export default class TextView extends PanelView<TextViewState, TextViewFigure> {
   }
 
   private nothing({ direction }: Shown): string {
-    return direction === "to" ? ": no weights" : ": none of the weights that are kept";
+    if (direction === "to") return ": no weights";
+    const { sink } = this.choices.state;
+    const isLeft = sink === "leave_out" && this.figure.sinks?.includes(this.current as number);
+    return isLeft ? ": the sink, which is left out" : ": none of the weights that are kept";
   }
 
   private says({ direction }: Shown): string {

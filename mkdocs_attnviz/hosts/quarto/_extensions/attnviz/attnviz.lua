@@ -104,7 +104,7 @@ end
 -- ---- the page
 
 local function is_ours(block)
-  return block.classes[1] == NAME or block.classes[1] == "{" .. NAME .. "}"
+  return block.classes[1] == NAME
 end
 
 local function text_of(value)
@@ -383,13 +383,25 @@ local function draw_pictures(meta, blocks)
   return draw(picture_folder())
 end
 
+-- Warn of a fence that Pandoc does not read as a code block of ours: some versions read it as code in a line.
+local function warn_of_braces(text)
+  if text:match("^{" .. NAME .. "[%s}]") then
+    local warning = ": A fence has `{attention}`; write `attention` without braces, or `{.attention}`.\n"
+    io.stderr:write(page_name() or "A page", warning)
+  end
+end
+
 function Pandoc(doc)
   local blocks = {}
-  doc:walk({ CodeBlock = function(block)
-    if is_ours(block) then
-      blocks[#blocks + 1] = block
-    end
-  end })
+  doc:walk({
+    CodeBlock = function(block)
+      if is_ours(block) then
+        blocks[#blocks + 1] = block
+      end
+      warn_of_braces(block.classes[1] or "")
+    end,
+    Code = function(code) warn_of_braces(code.text .. " ") end,
+  })
   if #blocks == 0 then
     return nil
   end
