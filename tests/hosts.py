@@ -10,7 +10,7 @@ import subprocess
 import sys
 import textwrap
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -244,6 +244,66 @@ class SphinxRst(Sphinx):
 
     def block(self, body: str) -> str:
         return f".. code-block:: attention\n\n{textwrap.indent(body.strip(), '   ')}"
+
+
+class MyST(Host):
+    """mystmd, as npm has it, with a theme of its own renderers: the book theme is in no registry of packages."""
+
+    config_file = "myst.yml"
+
+    def __init__(self, folder: Path, cache: Path) -> None:
+        super().__init__(folder, cache)
+        self.project: dict[str, Any] = {}
+        self.tool = installed("mystmd", "node", "build.mjs")
+
+    @property
+    def base(self) -> Path:
+        return self.source
+
+    def configure(self, *, init: bool = True) -> None:
+        """Write the configuration, and the plugin with `init`."""
+        theme = os.path.relpath(self.tool / "theme", self.source)
+        config = {"version": 1, "project": {"title": "Test", **self.project}, "site": {"template": theme}}
+        self.source.mkdir(parents=True, exist_ok=True)
+        (self.source / "myst.yml").write_text(yaml.safe_dump(config))
+        (self.source / "attnviz.yml").write_text(yaml.safe_dump(self.settings))
+        if init:
+            written = self.run("mkdocs_attnviz", "myst", "init", "-f", str(self.source / "myst.yml"))
+            assert written.returncode == 0, written.log
+
+    def build(self, *, strict: bool = False, computing: bool = True) -> Built:
+        self.configure()
+        log = self.run("mkdocs_attnviz", "run", "-f", str(self.source / "myst.yml")).log if computing else ""
+        built = self.mystmd("build", "--html", *["--strict"] * strict)
+        shutil.rmtree(self.folder / "site", ignore_errors=True)
+        if (self.source / "_build" / "html").exists():
+            (self.source / "_build" / "html").rename(self.folder / "site")
+        return Built(self.folder, built.returncode, log + built.log)
+
+    def mystmd(self, *options: str) -> Built:
+        """Run mystmd in the project."""
+        path = f"{Path(self.python).parent}{os.pathsep}{os.environ['PATH']}"
+        command = ["node", str(self.tool / "node_modules" / "mystmd" / "dist" / "myst.cjs"), *options]
+        environment = os.environ | {"PATH": path} | self.environment
+        run = subprocess.run(command, cwd=self.source, env=environment, capture_output=True, text=True)
+        return Built(self.folder, run.returncode, run.stdout + run.stderr)
+
+    def nodes(self, page: str, kind: str) -> list[dict[str, Any]]:
+        """Return the nodes of a kind in mystmd's own document of a page of the built site."""
+        return list(_nodes(json.loads((self.folder / "site" / f"{page}.json").read_text())["mdast"], kind))
+
+    def data(self) -> dict[str, bytes]:
+        """The data files of a built site, by the names that they have elsewhere."""
+        files = (self.folder / "site" / "build").glob("*.bin")
+        return {f"{path.stem}.js": path.read_bytes() for path in files}
+
+
+def _nodes(node: dict[str, Any], kind: str) -> Iterator[dict[str, Any]]:
+    """Yield the nodes of a kind in a document of mystmd."""
+    if node.get("type") == kind:
+        yield node
+    for child in node.get("children", ()):
+        yield from _nodes(child, kind)
 
 
 FENCE = re.compile(

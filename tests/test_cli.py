@@ -217,7 +217,7 @@ def test_assets_writes_what_pages_refer_to(attnviz, mkdocs_yml, tmp_path):
 MISUSE = {
     ("run", "nowhere.md"): "Error: Invalid value for '[PATHS]...': Path 'nowhere.md' does not exist.",
     ("run", "-f", "notes.txt"): "Error: notes.txt is not a configuration that attnviz can read; it reads "
-    "zensical.toml, mkdocs.yml, mkdocs.yaml, properdocs.yml, properdocs.yaml, conf.py.",
+    "zensical.toml, mkdocs.yml, mkdocs.yaml, properdocs.yml, properdocs.yaml, conf.py, myst.yml, attnviz.yml, ",
     ("run", "-f", "broken.yml"): "Error: broken.yml cannot be read: ",
     ("run", "-f", "unknown.yml"): "Error: unknown.yml: mkdocs_attnviz has no setting 'devise'; it has models, ",
     ("run", "-f", "wrong.yml"): "Error: wrong.yml: Setting `max_tokens` is 'many': ",

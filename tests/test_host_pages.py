@@ -17,6 +17,7 @@ FIGURES = {  # files that the commands of a page make, with their figures; of a 
     "python-markdown": {"site/index.html": 1, "site/fence.html": 1},
     "one-file": {"page.html": 1, "model.html": 1},
     "github": {},
+    "jupyter": {},
     "generators": {"dist/index.html": 1},
     "quarto": {"index.html": 2, "site/index.html": 2},
     "notebooks": {
@@ -27,7 +28,7 @@ FIGURES = {  # files that the commands of a page make, with their figures; of a 
         "book/_build/demo.html": 2,
     },
 }
-OTHER_HOSTS = ("notebooks",)
+OTHER_HOSTS = ("jupyter", "notebooks")
 """Pages with sites that ask other hosts for fonts and scripts."""
 SERVED = ("generators",)
 """Pages with sites that need a server."""
@@ -35,6 +36,7 @@ NODE = {"generators": "astro"}
 """The folders in `tests/node/` with what a page installs by npm."""
 PROGRAMS = {"quarto": Path(pypandoc.get_pandoc_path()).parent}
 """Folders of programs that a reader has installed."""
+WIDGET = 'script[type="application/vnd.jupyter.widget-view+json"]'
 BY_THEIR_HOSTS = ("mystmd",)
 """Pages that the tests of their hosts follow, because these need more than packages."""
 
@@ -48,7 +50,7 @@ def test_every_page_installs_the_same():
 
 def test_every_host_has_its_line_in_the_workflow():
     text = (ROOT / "example_site" / "docs" / "guide" / "publish" / "github-actions.md").read_text("utf-8")
-    assert [page.stem for page in PAGES if f"(../hosts/{page.name})" not in text] == ["notebooks"]
+    assert [page.stem for page in PAGES if f"(../hosts/{page.name})" not in text] == ["jupyter", "notebooks"]
 
 
 def test_every_host_is_in_the_comparison():
@@ -71,7 +73,7 @@ def test_a_page_works_in_a_new_environment(page, reader, request):
     drawn = {path: len(html.select("figure.attnviz attn-viz")) for path, html in pages.items()}
     figures = {path.relative_to(reader.folder).as_posix(): count for path, count in drawn.items() if count}
     assert figures == FIGURES.get(page.stem, figures)
-    assert figures or list(reader.folder.rglob("*.svg"))
+    assert figures or list(reader.folder.rglob("*.svg")) or any(html.select(WIDGET) for html in pages.values())
     assert not [path for path, html in pages.items() if html.select("[role=alert]")]
     for path, html in pages.items() if page.stem not in OTHER_HOSTS else ():
         assert not html.select('script[src^="http"], link[rel=stylesheet][href^="http"]'), path

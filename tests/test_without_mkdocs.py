@@ -21,7 +21,9 @@ NEEDS = {  # of a package, which of our modules may import it when they are impo
     "zensical": set(),
     "sphinx": {"mkdocs_attnviz.hosts.sphinx"},
     "docutils": {"mkdocs_attnviz.hosts.sphinx"},
-    "IPython": set(),
+    "IPython": {"mkdocs_attnviz.hosts.widget"},
+    "ipywidgets": {"mkdocs_attnviz.hosts.widget"},
+    "mdit_py_plugins": {"mkdocs_attnviz.hosts.myst", "mkdocs_attnviz.hosts.myst_pages"},
     "markdown": {"mkdocs_attnviz.hosts.fences", "mkdocs_attnviz.hosts.markdown", "mkdocs_attnviz.hosts.mkdocs"},
 }
 NEEDS["pymdownx"] = NEEDS["markdown"]
@@ -40,7 +42,7 @@ for module in pkgutil.walk_packages(mkdocs_attnviz.__path__, "mkdocs_attnviz."):
 """
 
 
-TOOLS = ["mkdocs", "properdocs", "zensical", "sphinx", "docutils", "IPython"]
+TOOLS = ["mkdocs", "properdocs", "zensical", "sphinx", "docutils", "IPython", "ipywidgets", "mdit_py_plugins"]
 
 
 @pytest.mark.parametrize("packages", [TOOLS, ["markdown", "pymdownx"]], ids=["tools", "markdown"])

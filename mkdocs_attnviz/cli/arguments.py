@@ -32,8 +32,8 @@ def with_config(command: Any) -> Any:
         "-f",
         "--config",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        help="The site's configuration: mkdocs.yml, properdocs.yml, zensical.toml, Sphinx' conf.py, _quarto.yml, or "
-        "attnviz.yml for other generators. Default: the one in the current folder.",
+        help="The site's configuration: mkdocs.yml, properdocs.yml, zensical.toml, Sphinx' conf.py, myst.yml, "
+        "_quarto.yml, or attnviz.yml for other generators. Default: the one in the current folder.",
     )(command)
 
 

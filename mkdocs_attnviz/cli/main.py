@@ -35,6 +35,7 @@ from mkdocs_attnviz.cli.arguments import (
     with_verbose,
 )
 from mkdocs_attnviz.cli.export import export
+from mkdocs_attnviz.cli.myst import myst
 from mkdocs_attnviz.cli.quarto import quarto
 from mkdocs_attnviz.cli.render import render
 from mkdocs_attnviz.cli.run_report import Drawn, draw, push_rest
@@ -56,7 +57,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-for command in (cache_commands.status, cache_commands.check, cache_commands.prune, export, render, quarto):
+for command in (cache_commands.status, cache_commands.check, cache_commands.prune, export, render, quarto, myst):
     main.add_command(command)
 
 
@@ -167,6 +168,8 @@ def assets(paths: tuple[Path, ...], config: Path | None, output: Path | None) ->
     config = configured(config)
     if config is not None and config.name in sites.SPHINX:
         raise SiteError("Sphinx writes script and data itself, when it builds; `attnviz run` computes what is missing.")
+    if config is not None and config.name in sites.MYST:
+        raise SiteError("mystmd's plugin writes script and data itself; `attnviz run` computes what is missing.")
     site = Site() if config is None else sites.read(config)
     if output is None and not site.settings.assets_dir:
         raise SiteError("There is no folder to write to; give one with `-o`, or set `assets_dir`.")

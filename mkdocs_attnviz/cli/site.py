@@ -24,7 +24,7 @@ import click
 from mkdocs_attnviz.block.problem import trace
 from mkdocs_attnviz.cli import front_matter, zensical
 from mkdocs_attnviz.cli.mkdocs_config import NAMES, installed_tool, named_tool, read_config
-from mkdocs_attnviz.hosts import fenced_projects, record
+from mkdocs_attnviz.hosts import fenced_projects, myst_project, record
 from mkdocs_attnviz.hosts.commented import as_fences
 from mkdocs_attnviz.hosts.markdown_settings import EXTENSION, MarkdownSettings, settings_of_fence
 from mkdocs_attnviz.hosts.page import SourcePage, hosting
@@ -44,6 +44,7 @@ GROUPS = ("group", "material/group")
 """The plugins that contain other plugins."""
 ZENSICAL = ("zensical.toml",)
 SPHINX = ("conf.py",)
+MYST = (myst_project.CONFIG,)
 FENCED = (*fenced_projects.OWN, *fenced_projects.QUARTO)
 """The names of configurations of generators that are not written in Python: our own, and Quarto's."""
 COMMON: dict[str, dict[str, Any]] = {
@@ -197,7 +198,7 @@ def find(folder: Path) -> Path | None:
 
     Any program may have a `conf.py`, so it counts only if it names us.
     """
-    names = (*ZENSICAL, *MKDOCS, *fenced_projects.QUARTO, *fenced_projects.OWN)
+    names = (*ZENSICAL, *MKDOCS, *fenced_projects.QUARTO, *MYST, *fenced_projects.OWN)
     named = next((folder / name for name in names if (folder / name).is_file()), None)
     conf = folder / SPHINX[0]
     ours = conf.is_file() and "mkdocs_attnviz" in conf.read_text("utf-8", errors="replace")
@@ -213,7 +214,7 @@ def read(config: Path) -> Site:
     try:
         if config.suffix == ".toml":
             return _zensical(config)
-        if config.name in FENCED:
+        if config.name in FENCED or config.name in MYST:
             return _fenced(config)
         if config.suffix in (".yml", ".yaml"):
             return _mkdocs(config)
@@ -225,7 +226,7 @@ def read(config: Path) -> Site:
         raise SiteError(f"{config}: {error.args[0]}.") from None
     raise SiteError(
         f"{config} is not a configuration that attnviz can read; it reads "
-        f"{', '.join((*ZENSICAL, *MKDOCS, *SPHINX, *FENCED))}."
+        f"{', '.join((*ZENSICAL, *MKDOCS, *SPHINX, *MYST, *FENCED))}."
     )
 
 
@@ -287,7 +288,14 @@ def _fenced(path: Path) -> Site:
         SiteError: if the configuration cannot be read.
     """
     try:
-        project = fenced_projects.read(path)
+        project = (
+            import_module("mkdocs_attnviz.hosts.myst_pages").read(path)
+            if path.name in MYST
+            else fenced_projects.read(path)
+        )
+    except ImportError:
+        advice = "`pip install 'attnviz[mystmd]'`"
+        raise SiteError(f"{path} is read by mdit-py-plugins, which is not installed here: {advice}.") from None
     except ValueError as error:
         raise SiteError(f"{path} cannot be read. {error}") from None
     folder = path.resolve().parent

@@ -16,7 +16,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -175,17 +175,18 @@ def _with_fences(site: Site, paths: Sequence[Path], log: Log) -> Pages:
         if path.resolve() not in known:
             log.info("%s is not a page of the site; its fences are read all the same.", path)
             files.append(path)
-    return Pages(site, {site.name(file): _fences(file, site.name(file)) for file in files})
+    assert site.fenced is not None  # noqa: S101 — for the type checker
+    return Pages(site, {site.name(file): _fences(file, site.name(file), site.fenced.blocks) for file in files})
 
 
-def _fences(file: Path, name: str) -> str:
+def _fences(file: Path, name: str, blocks: Callable[[Path, str], list[Source]] = blocks_of_file) -> str:
     """Return the placeholders of the blocks in a page whose fences alone are read.
 
     Raises:
         SiteError: if the page cannot be read.
     """
     try:
-        return "".join(map(placeholder, blocks_of_file(file, name)))
+        return "".join(map(placeholder, blocks(file, name)))
     except (OSError, ValueError) as error:
         raise SiteError(f"{file} cannot be read: {' '.join(str(error).split())}.") from None
 

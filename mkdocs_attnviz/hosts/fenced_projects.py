@@ -12,7 +12,8 @@ from typing import Any
 
 import yaml
 
-from mkdocs_attnviz.hosts.fenced_pages import PAGES
+from mkdocs_attnviz.block.source import Source
+from mkdocs_attnviz.hosts.fenced_pages import PAGES, blocks_of_file
 
 OWN = ("attnviz.yml", "attnviz.yaml")
 """The names of our own configuration, for any generator."""
@@ -37,6 +38,12 @@ class FencedProject:
     settings: Mapping[str, Any]
     files: Callable[[], list[Path]]
     """A function that returns the pages."""
+    blocks: Callable[[Path, str], list[Source]] = blocks_of_file
+    """A function that returns the blocks of a page, by its path and its name.
+
+    Raises:
+        OSError, ValueError: if it cannot be read.
+    """
 
 
 def read(path: Path) -> FencedProject:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import sys
 import zlib
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -196,9 +197,16 @@ def _script(name: str) -> tuple[str, Script]:
     again."""
     file, content = _module() if name == MODULE else script_file(name)
     script = _SCRIPTS.get(file)
-    if script is None or script.comm is None:
+    if script is None or script.comm is None or _has_many_kernels():
         script = _SCRIPTS[file] = Script(code=zlib.compress(content, 9))
     return file, script
+
+
+def _has_many_kernels() -> bool:
+    """Return whether this process has a kernel for each reader, as marimo has, which also closes what a cell has made
+    when the cell runs again. There, each widget brings its scripts, and a page still runs each script once."""
+    marimo: Any = sys.modules.get("marimo")
+    return marimo is not None and bool(marimo.running_in_notebook())
 
 
 @cache

@@ -22,8 +22,8 @@ const QUOTE = 34;
 const address = (import.meta.url as string | undefined)?.replace(/^(?!http).*/, "");
 const folder = new URL(".", currentScript()?.src || address || location.href);
 const fromServer = folder.protocol.startsWith("http");
-/** The name of a data file: the SHA-256 of its content. */
-const NAME = /^[0-9a-f]{64}\.js$/;
+/** The name of a data file: the SHA-256 of its content. In mystmd, which rewrites scripts as text, it ends in `.bin`. */
+const NAME = /^[0-9a-f]{64}\.(js|bin)$/;
 const received = new Map<string, string>();
 /** The data files of this page, by name. Widgets put those here that they bring. */
 export const loading = new Map<string, Promise<Parts>>();

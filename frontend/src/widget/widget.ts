@@ -62,7 +62,9 @@ function loaded(url: string): Promise<void> {
 
 /** Keep the states of figure and model the same, and return the function that ends this. */
 function follow(figure: AttnViz, model: Model, el: HTMLElement): () => void {
-  const report = (problem: string) => {
+  // Later, because ipywidgets loses what is set back while it tells of a change.
+  const report = async (problem: string) => {
+    await null;
     showProblem(el, problem);
     if (same(model.get("state"), figure.state) && (model.get("problem") ?? "") === problem) return;
     model.set("state", figure.state);
