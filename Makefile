@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
 
-.PHONY: help site serve quick test architectures lint bundle models bench screenshots clean
+.PHONY: help site serve quick test versions architectures lint bundle models bench screenshots clean
 
 help: ## show this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -25,6 +25,9 @@ test: .venv/dev frontend/node_modules/.done site lint architectures ## every tes
 	$(BIN)/python tests/chromium.py
 	npm --prefix frontend test --silent
 	$(BIN)/pytest -n 4 --dist worksteal
+
+versions: .venv/dev ## every host with the lowest and the newest versions, and by the commands of its page; part of `make test`
+	$(BIN)/pytest -q tests/test_installed.py tests/test_host_pages.py
 
 architectures: .venv/dev ## test every architecture of transformers, if what that depends on has changed
 	$(BIN)/python tests/architectures.py
@@ -66,6 +69,7 @@ clean: ## forget everything that was built
 	$(PYTHON) -m venv .venv
 
 .venv/site: .venv/bin/pip pyproject.toml constraints.txt
+	@$(BIN)/pip uninstall --quiet --quiet --yes mkdocs-attnviz # the distribution's former name, in an older checkout
 	$(PIP) -e '.[torch,explain,site]'
 	@touch $@
 

@@ -1,4 +1,4 @@
-"""An environment with the base install alone: no torch, no transformers, no model. The benchmarks use it, too."""
+"""An environment for MkDocs that only publishes: no torch, no transformers, no model. The benchmarks use it, too."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+WITH_MKDOCS = ROOT / "packaging" / "mkdocs-attnviz"
+"""The distribution that brings MkDocs: `pip install mkdocs-attnviz`."""
 
 OFFLINE = """\
 import sys
@@ -27,12 +29,13 @@ sys.addaudithook(audit)
 
 
 def base_install(folder: Path, *more: str, extras: str = "") -> Path:
-    """Make an environment in which no connection can be opened, with `more` packages; return its Python."""
+    """Make an environment in which no connection can be opened, with mkdocs-attnviz and `more` packages; return its
+    Python."""
     uv = [sys.executable, "-m", "uv"]
     subprocess.run([*uv, "venv", "--quiet", "--python", sys.executable, folder], check=True)
     python = folder / "bin" / "python"
     install = [*uv, "pip", "install", "--quiet", f"--python={python}", "--constraint", ROOT / "constraints.txt"]
-    subprocess.run([*install, f"{ROOT}{extras and f'[{extras}]'}", *more], check=True)
+    subprocess.run([*install, ROOT, f"{WITH_MKDOCS}{extras and f'[{extras}]'}", *more], check=True)
     site = subprocess.run(
         [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], capture_output=True, text=True
     )

@@ -61,7 +61,7 @@ def pytest_configure(config):
         config.pluginmanager.register(quick.Quick())
 
 
-LONG = ("test_installed", "test_ray", "test_recipes", "test_faults", "test_webkit", "test_layout")
+LONG = ("test_installed", "test_host_pages", "test_ray", "test_recipes", "test_faults", "test_webkit", "test_layout")
 """Files with tests that take half a minute."""
 
 
@@ -237,6 +237,14 @@ def once(session_folder):
         return folder
 
     return once
+
+
+@pytest.fixture
+def reader(once, shared_cache, tmp_path):
+    """Somebody who follows a page of the documentation, and has nothing installed."""
+    from host_pages import Reader, Wheels
+
+    return Reader(tmp_path, Wheels(once("wheels", Wheels.make)), shared_cache)
 
 
 @pytest.fixture(scope="session")

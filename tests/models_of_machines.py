@@ -34,17 +34,22 @@ def save_tensors(path: Path) -> None:
     save_file({"self.0": weights}, path, metadata={"tokens": '["a", "cat"]'})
 
 
-def without_models(folder: Path, *more: str) -> Path:
-    """Return a folder for `PYTHONPATH` in which Python cannot import what runs models, nor `more`, start or connect."""
+def without_models(folder: Path, *more: str, processes: bool = False) -> Path:
+    """Return a folder for `PYTHONPATH` in which Python cannot import what runs models, nor `more`, start or connect;
+    with `processes`, it may start some."""
     folder.mkdir()
-    (folder / "sitecustomize.py").write_text(BARE.format(refused=[*RUNS_MODELS, *more]))
+    refusals = [LACKING.format(refused=[*RUNS_MODELS, *more]), *[ALONE] * (not processes)]
+    (folder / "sitecustomize.py").write_text("".join(refusals))
     return folder
 
 
 RUNS_MODELS = ("torch", "transformers", "huggingface_hub", "safetensors", "numpy")
-BARE = """\
-import socket, subprocess, sys
+LACKING = """\
+import sys
 sys.modules.update(dict.fromkeys({refused!r}))
+"""
+ALONE = """\
+import socket, subprocess
 def refuse(*args, **more): sys.exit("a process was started, or a socket opened")
 subprocess.Popen.__init__ = socket.socket.connect = socket.getaddrinfo = refuse
 """

@@ -327,7 +327,7 @@ def test_what_comes_first_is_held_against_what_did(induction, stack, first, opti
 )
 def test_without_the_optional_package(induction, monkeypatch, capture, parameters, package):
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(Unusable, match=r"pip install 'mkdocs-attnviz\[explain\]'"):
+    with pytest.raises(Unusable, match=r"pip install 'attnviz\[explain\]'"):
         capture.capture(Context(induction, [example(induction, {"text": RABBIT}, 99)], parameters))
 
 

@@ -175,7 +175,7 @@ def test_modules_that_were_saved_whole_and_a_tokenizer_of_its_own(site):
 
 def test_without_peft(made, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *_: None)
-    assert "needs peft; install it with `pip install 'mkdocs-attnviz[adapters]'`" in told(made, "of-bert")
+    assert "needs peft; install it with `pip install 'attnviz[adapters]'`" in told(made, "of-bert")
 
 
 def test_weights_that_are_missing_or_have_no_place(site):

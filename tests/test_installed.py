@@ -3,23 +3,36 @@
 `EXCLUDE_NEWER` keeps the newest versions those of one day: raise it together with `constraints.txt`.
 """
 
+import importlib
 import itertools
+import json
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+from base_install import WITH_MKDOCS
 from conftest import ROOT
-from hosts import MkDocs, ProperDocs, PythonMarkdown, Sphinx, SphinxRst, Zensical
+from hosts import Host, MkDocs, ProperDocs, PythonMarkdown, Sphinx, SphinxRst, Zensical
+from packaging.requirements import Requirement
+from packaging.version import Version
 from published import BLOCKS, bring, shown
+
+import mkdocs_attnviz
 
 EXCLUDE_NEWER = "2026-11-28"
 PYTHONS = ("3.10", "3.11", "3.14")
 """The oldest, the newest, and 3.11.0, which is older than some of our pins take."""
-EXTRAS = ("torch", "explain", "large", "adapters", "sphinx", "share", "ray", "pdf", "png", "widget")
 UV = [sys.executable, "-m", "uv", "pip"]
+TOML = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+PROJECT = TOML.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = [extra for extra in PROJECT["optional-dependencies"] if extra not in ("site", "dev", "bench")]
+"""The extras for users; the others are for this repository."""
 
 
 def run(*command: str | Path) -> str:
@@ -56,31 +69,99 @@ def test_what_make_installs_is_there_for_every_python():
     compile_all(*([*common, f"--python-version={python}"] for python in PYTHONS))
 
 
-# The tools themselves are no dependency of ours but for MkDocs; these are the oldest that are known to work.
-LOWEST = {MkDocs: [], PythonMarkdown: [], SphinxRst: [], Sphinx: ["myst-parser>=0.19.2"]}
-NEWEST = {MkDocs: [], PythonMarkdown: [], SphinxRst: [], Sphinx: ["myst-parser"], Zensical: ["zensical"]}
-NEWEST |= {ProperDocs: ["properdocs", "mkdocs-material"]}
-BOTH = {kind: NEWEST[kind] for kind in (MkDocs, Sphinx)}
-"""A tool for each of our two ways into documentation: every host draws on the oldest Python, and with its newest
-version, but not every newest version on the oldest Python."""
+def test_mkdocs_attnviz_is_attnviz_with_mkdocs():
+    """It has the version and all extras of attnviz, and nothing else."""
+    project = TOML.loads((WITH_MKDOCS / "pyproject.toml").read_text())["project"]
+    version = mkdocs_attnviz.__version__
+    assert (project["name"], project["version"]) == ("mkdocs-attnviz", version)
+    assert project["dependencies"] == [f"attnviz[mkdocs]=={version}"]
+    assert project["optional-dependencies"] == {extra: [f"attnviz[{extra}]=={version}"] for extra in EXTRAS}
+    assert project["requires-python"] == PROJECT["requires-python"]
+
+
+class Environment(NamedTuple):
+    """An environment, and the hosts that draw in it."""
+
+    python: str
+    resolution: str
+    packages: Sequence[str | Path]
+    hosts: Sequence[type[Host]]
+    lacks: Sequence[str] = ()
+    """Documentation tools that nothing there needs."""
+
+    @property
+    def extras(self) -> list[str]:
+        """The extras of attnviz that are named."""
+        named = [re.search(r"\[(.+)\]$", str(package)) for package in self.packages]
+        return [extra for match in named if match for extra in match[1].split(",")]
+
+
+# Themes and MyST are no dependencies of ours; these are the oldest that are known to work.
+OLDEST = ["myst-parser>=0.19.2", "properdocs-theme-mkdocs>=1.6.5"]
 ENVIRONMENTS = {
-    "3.10 lowest": ("3.10", "lowest-direct", LOWEST),
-    "3.10 newest": ("3.10", "highest", BOTH),
-    "3.13 newest": ("3.13", "highest", NEWEST),
+    "3.10 lowest": Environment(
+        "3.10",
+        "lowest-direct",
+        [f"{ROOT}[mkdocs,properdocs,sphinx]", *OLDEST],
+        [MkDocs, ProperDocs, PythonMarkdown, SphinxRst, Sphinx],
+    ),
+    "3.12 lowest": Environment("3.12", "lowest-direct", [f"{ROOT}[zensical]"], [Zensical], ["mkdocs", "sphinx"]),
+    "3.10 newest": Environment(
+        "3.10", "highest", [ROOT, f"{WITH_MKDOCS}[sphinx]", "myst-parser"], [MkDocs, Sphinx], ["properdocs", "zensical"]
+    ),
+    "3.13 newest": Environment(
+        "3.13",
+        "highest",
+        [f"{ROOT}[properdocs,sphinx,zensical]", "properdocs-theme-mkdocs", "myst-parser"],
+        [ProperDocs, Zensical, PythonMarkdown, SphinxRst, Sphinx],
+        ["mkdocs"],
+    ),
 }
+"""Every host draws with its lowest and its newest version. Zensical needs Python 3.11."""
+RAISED = {"markdown": "3.7", "pymdown-extensions": "11.0", "click": "8.1.8", "pyyaml": "6.0.2"}
+"""The lower bounds of Zensical, which are above ours."""
+
+
+def installed(python: Path) -> dict[str, str]:
+    """Return the version of each package in an environment."""
+    listed = json.loads(run(*UV, "list", "--quiet", "--format=json", f"--python={python}"))
+    return {package["name"]: package["version"] for package in listed}
+
+
+def lower_bounds(extras: Sequence[str]) -> dict[str, str]:
+    """Return the lower bound of each package that the base install and these extras name."""
+    requirements = list(map(Requirement, PROJECT["dependencies"]))
+    waiting = list(extras)
+    while waiting:
+        for requirement in map(Requirement, PROJECT["optional-dependencies"][waiting.pop()]):
+            if requirement.name == PROJECT["name"]:
+                waiting += requirement.extras
+            else:
+                requirements.append(requirement)
+    return {
+        requirement.name: next(part.version for part in requirement.specifier if part.operator == ">=")
+        for requirement in requirements
+    }
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_every_host_draws(name, published, tmp_path):
     """Draw from a cache, with the base install and the extra of the host, without what runs models."""
-    version, resolution, hosts = ENVIRONMENTS[name]
+    environment = ENVIRONMENTS[name]
     python = tmp_path / "environment" / "bin" / "python"
-    run(sys.executable, "-m", "uv", "venv", "--quiet", "--python", interpreter(version), python.parent.parent)
-    tools = [requirement for requirements in hosts.values() for requirement in requirements]
-    run(*UV, "install", "--quiet", f"--python={python}", f"--resolution={resolution}", f"{ROOT}[sphinx]", *tools)
-    for kind in hosts:
+    run(sys.executable, "-m", "uv", "venv", "--quiet", "--python", interpreter(environment.python), python.parents[1])
+    resolution = f"--resolution={environment.resolution}"
+    run(*UV, "install", "--quiet", f"--python={python}", resolution, *environment.packages)
+    there = installed(python)
+    assert not {"torch", "transformers", "numpy", *environment.lacks} & there.keys()
+    if environment.resolution != "highest":
+        lowest = lower_bounds(environment.extras) | (RAISED if Zensical in environment.hosts else {})
+        assert {name: Version(there[name]) for name in lowest} == {each: Version(lowest[each]) for each in lowest}
+    for kind in environment.hosts:
         host = kind(tmp_path / kind.__name__, tmp_path / "unused")
         host.python = str(python)
+        if isinstance(host, ProperDocs):
+            host.theme = {"name": "mkdocs", "highlightjs": False}
         host.folder.mkdir()
         bring(published, host)
         host.write("index", *BLOCKS)

@@ -16,9 +16,10 @@ import pytest
 import yaml
 from bs4 import BeautifulSoup
 from conftest import INDUCTION, becomes, draw_all, served
+from host_pages import PAGES
 from hosts import MkDocs, MyST
 from node_packages import installed
-from test_hosts import CAT, LONG, PAGES, TEN, WEIGHTS, follow, ink, reference  # noqa: F401 — a fixture
+from test_hosts import CAT, LONG, TEN, WEIGHTS, ink, reference  # noqa: F401 — a fixture
 
 from mkdocs_attnviz.cli.myst import _with_plugin
 from mkdocs_attnviz.cli.site import SiteError
@@ -183,13 +184,14 @@ def test_what_is_wrong(tmp_path, shared_cache):
     assert "3 errors" in strict.log
 
 
-def test_the_page_of_the_documentation_works_as_it_stands(tmp_path):
+def test_the_page_of_the_documentation_works_as_it_stands(reader):
     """The theme is the tests' own, because the book theme would be downloaded."""
     tool = installed("mystmd", "node", "build.mjs")
-    shutil.copytree(tool / "theme", tmp_path / "_build" / "templates" / "site" / "myst" / "book-theme")
+    shutil.copytree(tool / "theme", reader.folder / "_build" / "templates" / "site" / "myst" / "book-theme")
     [page] = [page for page in PAGES if page.stem == "mystmd"]
-    follow(page, tmp_path, tool / "node_modules" / ".bin")
-    html = BeautifulSoup((tmp_path / "_build" / "html" / "index.html").read_text(), "html5lib")
+    reader.add_programs(Path(shutil.which("node")).parent)
+    reader.follow(page)
+    html = BeautifulSoup((reader.folder / "_build" / "html" / "index.html").read_text(), "html5lib")
     assert len(html.select("figure img.attnviz-static")) == 1
     assert "Figure\xa01" in html.select_one("article p a").get_text()
 

@@ -134,7 +134,7 @@ def test_a_name_that_two_packages_bring(register):
 
 def test_one_of_our_names(register):
     register("head", extra("head"), "other")
-    assert message("head").startswith("View `head` is registered by two packages, mkdocs-attnviz and other-views;")
+    assert message("head").startswith("View `head` is registered by two packages, attnviz and other-views;")
 
 
 def test_a_view_that_cannot_be_imported(register):

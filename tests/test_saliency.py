@@ -477,7 +477,7 @@ def test_what_cannot_be(loaded, name, inputs, options, kind, said):
 
 def test_without_captum(loaded, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "captum.attr", None)
-    with pytest.raises(Unusable, match=r"pip install 'mkdocs-attnviz\[explain\]'"):
+    with pytest.raises(Unusable, match=r"pip install 'attnviz\[explain\]'"):
         ours(loaded("opt"), {"text": TEXT})
 
 

@@ -184,7 +184,7 @@ def test_what_no_second_try_mends_is_told_at_once(url, sentence):
         store.put(KEY, b"")
     assert str(caught.value).startswith(sentence)
     if url.startswith("abfs"):
-        assert "`pip install 'mkdocs-attnviz[share]'`, and what fsspec asks for" in str(caught.value)
+        assert "`pip install 'attnviz[share]'`, and what fsspec asks for" in str(caught.value)
     assert time.monotonic() - start < 300
 
 

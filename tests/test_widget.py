@@ -118,9 +118,7 @@ def test_a_wrong_call(given, message):
 def test_without_anywidget():
     program = "import sys; sys.modules['anywidget'] = None; from mkdocs_attnviz import Widget"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert run.stderr.endswith(
-        "ImportError: `Widget` needs the package anywidget: `pip install 'mkdocs-attnviz[widget]'`.\n"
-    )
+    assert run.stderr.endswith("ImportError: `Widget` needs the package anywidget: `pip install 'attnviz[widget]'`.\n")
 
 
 # ---- thirty widgets in a notebook that Jupyter executes

@@ -145,7 +145,8 @@ def _exclusive(folder: Path) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError, NotImplementedError):  # a timeout of the lock is an OSError, too
             place.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(FileLock(place / f"{name}.lock", timeout=LONGEST_WAIT, poll_interval=0.01))
+            lock = FileLock(place / f"{name}.lock")
+            stack.enter_context(lock.acquire(timeout=LONGEST_WAIT, poll_interval=0.01))
         yield
 
 

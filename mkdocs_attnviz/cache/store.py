@@ -220,7 +220,7 @@ class Store:
             raise
         except ImportError as error:
             raise StoreError(
-                f"The shared cache {self.url} cannot be opened: {error}; `pip install 'mkdocs-attnviz[share]'`, and "
+                f"The shared cache {self.url} cannot be opened: {error}; `pip install 'attnviz[share]'`, and "
                 "what fsspec asks for s3, gs or abfs."
             ) from None
         except Silent:

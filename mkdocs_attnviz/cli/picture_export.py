@@ -172,7 +172,7 @@ def _told(path: Path) -> Iterator[None]:
     except OSError as error:
         raise SiteError(f"{path} cannot be written: {error.strerror}.") from None
     except NoRenderer:
-        raise SiteError(f"{path} cannot be drawn without resvg: `pip install 'mkdocs-attnviz[png]'`.") from None
+        raise SiteError(f"{path} cannot be drawn without resvg: `pip install 'attnviz[png]'`.") from None
 
 
 def _pages(site: Site, config: Path | None, paths: Sequence[str]) -> list[_Page]:

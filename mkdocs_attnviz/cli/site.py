@@ -17,20 +17,24 @@ from importlib import import_module
 from pathlib import Path
 from runpy import run_path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from markdown import Markdown
 
 from mkdocs_attnviz.block.problem import trace
 from mkdocs_attnviz.cli import front_matter, zensical
+from mkdocs_attnviz.cli.mkdocs_config import NAMES, installed_tool, named_tool, read_config
 from mkdocs_attnviz.hosts import fenced_projects, myst_project, record
 from mkdocs_attnviz.hosts.commented import as_fences
-from mkdocs_attnviz.hosts.markdown import EXTENSION, AttnvizExtension, Fence, MarkdownSettings
+from mkdocs_attnviz.hosts.markdown_settings import EXTENSION, MarkdownSettings, settings_of_fence
 from mkdocs_attnviz.hosts.page import SourcePage, hosting
 from mkdocs_attnviz.hosts.record import Record
 from mkdocs_attnviz.log import MORE, Log
 from mkdocs_attnviz.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from markdown import Markdown
+    from markdown.extensions import Extension
 
 PLUGIN = "attnviz"
 """The name of our plugin in MkDocs."""
@@ -139,7 +143,7 @@ class Reader:
 
     def __init__(self, site: Site, extensions: Mapping[str, Mapping[str, Any]], log: Log) -> None:
         self.site, self.page = site, SourcePage()
-        self.markdown = Markdown()
+        self.markdown, extension = _markdown()
         self.left_out: list[str] = []
         """The extensions that are not installed here."""
         for name, settings in extensions.items():
@@ -150,7 +154,7 @@ class Reader:
             except Exception as error:  # an extension may raise anything
                 log.warning("Markdown extension %s is left out: %s", name, error)
                 self.left_out.append(name)
-        self.markdown.registerExtensions([AttnvizExtension()], {})
+        self.markdown.registerExtensions([extension], {})
 
     def read(self, text: str, name: str) -> tuple[str, Mapping[str, Any]]:
         """Return the HTML and the front matter of a page.
@@ -168,6 +172,24 @@ class Reader:
         except Exception as error:  # of whatever extension
             why = f"{name} cannot be converted: {type(error).__name__}: {error}."
             raise SiteError(why, trace(error)) from None
+
+
+def _markdown() -> tuple[Markdown, Extension]:
+    """Return an instance of Python-Markdown, and our extension.
+
+    Raises:
+        SiteError: if Python-Markdown or PyMdown Extensions is not installed.
+    """
+    try:
+        from markdown import Markdown
+
+        from mkdocs_attnviz.hosts.markdown import AttnvizExtension
+    except ModuleNotFoundError:
+        raise SiteError(
+            "Markdown pages are read by Python-Markdown with PyMdown Extensions, which are not installed here: "
+            "`pip install 'attnviz[markdown]'`."
+        ) from None
+    return Markdown(), AttnvizExtension()
 
 
 def find(folder: Path) -> Path | None:
@@ -215,14 +237,16 @@ def _mkdocs(path: Path) -> Site:
         SiteError: if the configuration cannot be read.
     """
     rendering: Any = SimpleNamespace(config_file_path=str(path.resolve()), _current_page=None)
-    try:
-        read_config = import_module("mkdocs_attnviz.hosts.mkdocs").read_config
-    except ImportError:
+    tool = installed_tool(path)
+    if tool is None:
         if zensical.is_installed():
             return _zensical(path)
-        raise SiteError(f"{path} is read by MkDocs 1, which is not installed here: `pip install 'mkdocs<2'`.") from None
+        named = named_tool(path)
+        raise SiteError(
+            f"{path} is read by {NAMES[named]}, which is not installed here: `pip install 'attnviz[{named}]'`."
+        )
     try:
-        config = read_config(path, rendering, Absent)
+        config = read_config(tool, path, rendering, Absent)
     except (click.ClickException, OSError, UnicodeDecodeError) as error:  # MkDocs' own errors are click's
         raise SiteError(f"{path} cannot be read: {error}.") from None
     base = path.resolve().parent
@@ -270,7 +294,7 @@ def _fenced(path: Path) -> Site:
             else fenced_projects.read(path)
         )
     except ImportError:
-        advice = "`pip install 'mkdocs-attnviz[mystmd]'`"
+        advice = "`pip install 'attnviz[mystmd]'`"
         raise SiteError(f"{path} is read by mdit-py-plugins, which is not installed here: {advice}.") from None
     except ValueError as error:
         raise SiteError(f"{path} cannot be read. {error}") from None
@@ -329,8 +353,7 @@ def _in_folder(folder: Path) -> Iterator[None]:
 def _settings(own: Mapping[str, Any], extensions: Mapping[str, Mapping[str, Any]]) -> MarkdownSettings:
     """Return our settings: those of the plugin and the extension, or else those of a custom fence of SuperFences."""
     for fence in extensions.get("pymdownx.superfences", {}).get("custom_fences") or []:
-        if not own and isinstance(fence.get("format"), Fence):
-            settings: MarkdownSettings = fence["format"].settings
+        if not own and (settings := settings_of_fence(fence)):
             return settings
     return MarkdownSettings.of(own)
 

@@ -11,7 +11,6 @@ blocks may be missing.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -27,11 +26,12 @@ import click
 from mkdocs_attnviz.block.problem import trace
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.cli import site as sites
+from mkdocs_attnviz.cli.mkdocs_config import NAMES, installed_tool, named_tool
 from mkdocs_attnviz.cli.site import PLUGIN, SPHINX, Reader, Site, SiteError
 from mkdocs_attnviz.cli.zensical import NotRead, ZensicalReader
 from mkdocs_attnviz.figure import placeholder, sources
 from mkdocs_attnviz.hosts.fenced_pages import FENCED_ONLY, blocks_of_file
-from mkdocs_attnviz.hosts.markdown import MarkdownSettings
+from mkdocs_attnviz.hosts.markdown_settings import MarkdownSettings
 from mkdocs_attnviz.hosts.record import COLLECT, COLLECT_FROM
 from mkdocs_attnviz.log import MORE, Log
 
@@ -53,8 +53,6 @@ except Exception as error:
 """
 """The program that runs the tool. It does not use `-m`, which would import modules from the current folder. It writes
 the reason of a failed build into the file named by the last argument."""
-NAMES = {"mkdocs": "MkDocs", "properdocs": "ProperDocs"}
-"""The names of the tools in messages."""
 HARMLESS = (PLUGIN, "search", "material/search")
 """The plugins that make no pages."""
 
@@ -152,7 +150,7 @@ def _with_sphinx(config: Path) -> Pages:
     try:
         from mkdocs_attnviz.hosts import sphinx
     except ImportError:
-        message = f"{config} is read by Sphinx, which is not installed here: `pip install 'mkdocs-attnviz[sphinx]'`."
+        message = f"{config} is read by Sphinx, which is not installed here: `pip install 'attnviz[sphinx]'`."
         raise SiteError(message) from None
     folder = config.resolve().parent
     try:
@@ -210,9 +208,10 @@ def _build(site: Site) -> dict[str, Any]:
     Raises:
         NotRead: if the tool fails or is not installed.
     """
-    tool = "properdocs" if site.config and site.config.stem == "properdocs" else "mkdocs"
-    if importlib.util.find_spec(tool) is None:
-        raise NotRead(f"{site.config} is read by {NAMES[tool]}, which is not installed here")
+    config = site.config or Path()
+    tool = installed_tool(config)
+    if tool is None:
+        raise NotRead(f"{config} is read by {NAMES[named_tool(config)]}, which is not installed here")
     with tempfile.TemporaryDirectory() as folder:
         collected = Path(folder) / "found.json"
         failed = Path(folder) / "failed.json"

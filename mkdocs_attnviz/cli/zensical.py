@@ -17,7 +17,7 @@ from typing import Any
 
 from mkdocs_attnviz.block.problem import trace
 from mkdocs_attnviz.cli import front_matter
-from mkdocs_attnviz.hosts.markdown import EXTENSION, Fence
+from mkdocs_attnviz.hosts.markdown_settings import EXTENSION, settings_of_fence
 from mkdocs_attnviz.hosts.page import SourcePage, hosting
 
 
@@ -56,7 +56,7 @@ class ZensicalReader:
         """Return whether the configuration already has our extension or our fence."""
         fences = self.config["mdx_configs"].get("pymdownx.superfences", {}).get("custom_fences") or []
         return EXTENSION in self.config["markdown_extensions"] or any(
-            isinstance(fence.get("format"), Fence) for fence in fences
+            settings_of_fence(fence) is not None for fence in fences
         )
 
     def leaves_out(self, name: str) -> bool:

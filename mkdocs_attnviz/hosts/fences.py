@@ -22,10 +22,8 @@ from pymdownx.superfences import (
 
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.figure import placeholder
-from mkdocs_attnviz.hosts.page import OPENING, SourcePage, object_of
+from mkdocs_attnviz.hosts.page import NAME, OPENING, WITH_QUOTES, SourcePage, object_of
 
-NAME = "attention"
-"""The language of our fences."""
 NO_RESET = (None,) * ("reset" in signature(SuperFencesCodeExtension.extend_super_fences).parameters)
 """The argument `reset` for registering a fence in SuperFences, which older versions do not have."""
 
@@ -130,10 +128,6 @@ IN_BRACES = re.compile(rf"\{{\s*{NAME}\b")
 WITHOUT_BRACES = (
     f"Write the fence's name `{NAME}` without braces, and options as `key: value` lines; in braces it is MyST's word "
     "for a note."
-)
-WITH_QUOTES = (
-    'The fence\'s header {!r} cannot be read; write key="value" with quotes, or move the options into the block as '
-    "`key: value` lines."
 )
 UNCLOSED = "This fence is not closed, or a line in it is indented less than its first."
 

@@ -34,51 +34,20 @@ from markdown import Markdown
 from markdown.extensions import Extension
 from markdown.postprocessors import Postprocessor
 from markdown.preprocessors import Preprocessor
-from pydantic import Field
 
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.figure import AssetFolder, Assets, sources
 from mkdocs_attnviz.hosts import record
 from mkdocs_attnviz.hosts.fences import ClaimFences, FindUnclosed, waiting
+from mkdocs_attnviz.hosts.markdown_settings import MarkdownSettings
 from mkdocs_attnviz.hosts.page import SourcePage, hosted, is_part
 from mkdocs_attnviz.pipeline import Build, Pipeline
 from mkdocs_attnviz.settings import Settings
 
-EXTENSION = "mkdocs_attnviz"
-"""The name of the extension in a configuration."""
 FILL = "attnviz"
 """The name of the postprocessor that draws figures."""
 
 log = logging.getLogger("mkdocs_attnviz")
-
-
-class MarkdownSettings(Settings):
-    """The settings of a site, and those for a host without a site."""
-
-    base_dir: str = Field(".", description="Folder that relative directories start from.")
-    assets_dir: str = Field("", description="Folder for script and data; empty: inside the page.")
-    assets_url: str = Field(
-        "",
-        description="URL of that folder, as pages refer to it; in Zensical a relative one starts at the site's root.",
-    )
-    strict: bool = Field(
-        False, description="Raise an exception for a block that cannot be drawn, or a claim that does not hold."
-    )
-
-    @classmethod
-    def of(cls, values: Mapping[str, Any]) -> MarkdownSettings:
-        """Return the settings with these values, like `read`. Unknown names are reported separately from wrong values.
-
-        Raises:
-            KeyError: if there is no such setting.
-            SettingsError: if a value is not allowed.
-        """
-        for name in values:
-            if name not in cls.model_fields:
-                raise KeyError(f"mkdocs_attnviz has no setting {name!r}; it has {', '.join(cls.model_fields)}")
-        settings = cls.read(dict(values))
-        assert isinstance(settings, cls)  # noqa: S101 — `read` says only that it gives `Settings`
-        return settings
 
 
 class Undrawn(Exception):

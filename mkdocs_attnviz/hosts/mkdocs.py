@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal
@@ -27,13 +27,11 @@ from mkdocs.plugins import BasePlugin, event_priority, get_plugin_logger
 from mkdocs.structure.files import Files
 from mkdocs.structure.pages import Page
 from mkdocs.utils import get_relative_url
-from mkdocs.utils.yaml import get_yaml_loader, yaml_load
-from yaml.constructor import ConstructorError
 
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.figure import MARK, AssetFolder, ids_to_come, mend, sources
 from mkdocs_attnviz.hosts import record
-from mkdocs_attnviz.hosts.markdown import EXTENSION
+from mkdocs_attnviz.hosts.markdown_settings import EXTENSION
 from mkdocs_attnviz.hosts.page import SourcePage, host, unhost
 from mkdocs_attnviz.hosts.record import COLLECT, COLLECT_FROM
 from mkdocs_attnviz.pipeline import Build, Pipeline
@@ -220,26 +218,3 @@ class AttnvizPlugin(BasePlugin[PluginSettings]):
         """The current build."""
         assert self.build is not None, "MkDocs calls on_config first"  # noqa: S101
         return self.build
-
-
-def read_config(path: Path, rendering: Any, absent: Callable[[str], Any]) -> dict[str, Any]:
-    """Return the content of a configuration file, with MkDocs' own tags. `absent` makes a value for each Python name
-    that is not found here.
-
-    `rendering` is the value that the tag `!relative` reads for the page being rendered.
-
-    Raises:
-        ConfigurationError: if the file is not YAML, or inherits from a missing file.
-        OSError: if the file cannot be read.
-    """
-    loader: Any = get_yaml_loader(config=rendering)
-
-    class Lenient(loader):  # type: ignore[misc]
-        def find_python_name(self, name: str, mark: Any) -> Any:
-            try:
-                return super().find_python_name(name, mark)
-            except ConstructorError:
-                return absent(name)
-
-    with path.open("rb") as file:
-        return yaml_load(file, Lenient)

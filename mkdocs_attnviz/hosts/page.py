@@ -12,14 +12,43 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from markdown import Markdown
+if TYPE_CHECKING:
+    from markdown import Markdown
 
+NAME = "attention"
+"""The language of our fences."""
 OPENING = re.compile(r"[\s>]*(`{3,}|~{3,})\s*(\{\s*)?\.?attention\b")
 """A pattern for the opening line of our fence."""
 CLOSING = re.compile(r"(`{3,}|~{3,})\Z")
 """A pattern for the closing line of a fence."""
+OPTION = re.compile(r"""(?P<key>[a-zA-Z][a-zA-Z0-9_]*)(?:=(?P<quote>"|')(?P<value>.*?)(?P=quote))?""")
+"""A pattern for an option in the header of a fence: a word, or `key="value"` with quotes."""
+HEADER = re.compile(rf"\.?{NAME}(?P<options>(?:[ \t]+{OPTION.pattern}(?=[ \t]|$))*)$")
+"""A pattern for the header of our fence: its name, and options."""
+_IN_BRACES = re.compile(rf"(?:\.?{NAME}(?=[ \t]))?[ \t]*\{{(.*)\}}$")
+"""A pattern for a header whose options are in braces, which belong to other tools."""
+WITH_QUOTES = (
+    'The fence\'s header {!r} cannot be read; write key="value" with quotes, or move the options into the block as '
+    "`key: value` lines."
+)
+"""The message about a header that cannot be read."""
+
+
+def header_of(line: str) -> tuple[dict[str, str], str | None]:
+    """Return the options in the opening line of our fence, as SuperFences reads them, and the problem with them, if
+    any. A line that does not open our fence has no options."""
+    opening = OPENING.match(line)
+    if opening is None:
+        return {}, None
+    text = line[opening.end(1) :].strip()
+    if header := HEADER.match(text):
+        options = [(option["key"], option["value"]) for option in OPTION.finditer(header["options"])]
+        return {key: key if value is None else value for key, value in options}, None
+    braces = _IN_BRACES.match(text)
+    rest = (braces[1] if braces else re.sub(rf"^\.?{NAME}\b", "", text)).strip()
+    return {}, WITH_QUOTES.format(rest) if rest else None
 
 
 class SourcePage:

@@ -30,11 +30,11 @@ def picture_bytes(svg: str, format: Format) -> bytes:
         try:
             return png.draw(svg)
         except png.NoRenderer:
-            raise NoConverter("PNG needs resvg: `pip install 'mkdocs-attnviz[png]'`") from None
+            raise NoConverter("PNG needs resvg: `pip install 'attnviz[png]'`") from None
     try:
         cairosvg: Any = importlib.import_module("cairosvg")
     except (ImportError, OSError):  # OSError: the system's library is missing
-        message = "PDF needs CairoSVG and the system's Cairo library: `pip install 'mkdocs-attnviz[pdf]'`"
+        message = "PDF needs CairoSVG and the system's Cairo library: `pip install 'attnviz[pdf]'`"
         raise NoConverter(message) from None
     return bytes(cairosvg.svg2pdf(bytestring=svg.encode()))
 

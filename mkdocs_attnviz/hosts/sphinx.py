@@ -30,7 +30,6 @@ from typing import Any
 import click
 from docutils import nodes
 from docutils.parsers.rst import directives
-from pymdownx.superfences import RE_NESTED_FENCE_START, RE_OPTIONS
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
@@ -51,8 +50,7 @@ from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.cache.files import write_atomically
 from mkdocs_attnviz.figure import Alert, AssetFolder, Figure, Rendered, Warned, mend, placeholder
 from mkdocs_attnviz.hosts import record
-from mkdocs_attnviz.hosts.fences import NAME, WITH_QUOTES
-from mkdocs_attnviz.hosts.page import OPENING
+from mkdocs_attnviz.hosts.page import NAME, header_of
 from mkdocs_attnviz.pipeline import Build, Pipeline
 from mkdocs_attnviz.settings import Settings, SettingsError
 from mkdocs_attnviz.views import OPTIONS
@@ -484,15 +482,7 @@ class Place:
 
     def header(self) -> tuple[dict[str, str], str | None]:
         """Return the options behind the fence's name, which MyST drops, and the problem with them, if any."""
-        line = IN_LISTS.sub("", self.lines[self.line - 1]) if self.line else ""
-        fence = RE_NESTED_FENCE_START.match(line)
-        if fence is None or not OPENING.match(line):
-            return {}, None
-        if fence["options"] is None:
-            rest = fence["unrecognized"] or fence["attrs"]
-            return {}, WITH_QUOTES.format(rest.strip()) if rest else None
-        options = [(option["key"], option["value"]) for option in RE_OPTIONS.finditer(fence["options"])]
-        return {key: key if value is None else value for key, value in options}, None
+        return header_of(IN_LISTS.sub("", self.lines[self.line - 1]) if self.line else "")
 
     def block(self, body: str, header: dict[str, str], problem: str | None) -> Source:
         """Return the source of the block."""
@@ -590,7 +580,7 @@ class WithoutScript(SphinxPostTransform):
         if SVG in taken or any(_converts(converter, taken) for converter in self._converters()):
             return True
         log.warning(
-            "The %s builder takes no SVG, so figures have no picture there; `pip install 'mkdocs-attnviz[pdf]'`, or "
+            "The %s builder takes no SVG, so figures have no picture there; `pip install 'attnviz[pdf]'`, or "
             "any extension that converts SVG, changes that.",
             self.app.builder.name,
             once=True,

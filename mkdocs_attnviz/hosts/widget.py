@@ -36,7 +36,7 @@ try:
     import ipywidgets
     import traitlets
 except ImportError:
-    raise ImportError("`Widget` needs the package anywidget: `pip install 'mkdocs-attnviz[widget]'`.") from None
+    raise ImportError("`Widget` needs the package anywidget: `pip install 'attnviz[widget]'`.") from None
 
 STATIC = resources.files("mkdocs_attnviz").joinpath("static")
 MODULE = "attnviz.mjs"

@@ -82,7 +82,7 @@ def cluster_order(values: Floats) -> list[int]:
         from scipy.cluster.hierarchy import leaves_list, linkage
     except ImportError:
         raise Unusable(
-            "The activations view orders neurons by SciPy; install it with `pip install 'mkdocs-attnviz[explain]'`."
+            "The activations view orders neurons by SciPy; install it with `pip install 'attnviz[explain]'`."
         ) from None
     if len(values) < 3:
         return list(range(len(values)))

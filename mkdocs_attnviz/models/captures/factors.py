@@ -102,7 +102,7 @@ def factorise(active: Floats, factors: int, seed: int | None) -> tuple[Floats, F
         from sklearn.decomposition import NMF
     except ImportError:
         raise Unusable(
-            "The factors view needs scikit-learn; install it with `pip install 'mkdocs-attnviz[explain]'`."
+            "The factors view needs scikit-learn; install it with `pip install 'attnviz[explain]'`."
         ) from None
     model = NMF(
         min(factors, *active.shape),

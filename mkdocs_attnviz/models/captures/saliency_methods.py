@@ -128,7 +128,7 @@ def agreement(values: Row) -> list[list[float | None]]:
         from scipy.stats import kendalltau
     except ImportError:
         raise Unusable(
-            "Several methods of the saliency view need scipy; install it with `pip install 'mkdocs-attnviz[explain]'`."
+            "Several methods of the saliency view need scipy; install it with `pip install 'attnviz[explain]'`."
         ) from None
     taus = [[float(kendalltau(one, other).statistic) for other in values] for one in values]
     return [[None if math.isnan(tau) else round_digits(tau, DIGITS) for tau in line] for line in taus]

@@ -104,7 +104,7 @@ class LoadedModels:
         except ImportError as error:
             why = (
                 f"Running a model needs torch and transformers ({error}); "
-                "install them with `pip install 'mkdocs-attnviz[torch]'`, or build where the cache is complete."
+                "install them with `pip install 'attnviz[torch]'`, or build where the cache is complete."
             )
             self.problem = Problem("model", "model", why, trace(error))
         except Exception as error:  # any library that they import may raise anything

@@ -51,7 +51,7 @@ def check(ref: ModelRef) -> None:
     if importlib.util.find_spec("peft") is None:
         raise Unusable(
             f"Model {ref.name!r} is an adapter (LoRA), which needs peft; install it with "
-            "`pip install 'mkdocs-attnviz[adapters]'`."
+            "`pip install 'attnviz[adapters]'`."
         )
     pickled = (folder / adapters.PICKLED).is_file()
     if not (folder / adapters.SAFETENSORS).is_file() and (ref.use_safetensors or not pickled):

@@ -87,7 +87,7 @@ def _small_files(ref: ModelRef, *, attention: bool) -> tuple[Any, Any]:
     if ref.device_map and importlib.util.find_spec("accelerate") is None:
         raise Unusable(
             f"Model {ref.name!r} has `device_map: {ref.device_map}`, which needs accelerate; install it with "
-            "`pip install 'mkdocs-attnviz[large]'`."
+            "`pip install 'attnviz[large]'`."
         )
     _check_format(ref)
     source = ref.base or ref

@@ -374,9 +374,7 @@ def _captum(part: str = "captum.attr") -> Any:
     try:
         return importlib.import_module(part)
     except ImportError:
-        raise Unusable(
-            "The saliency view needs captum; install it with `pip install 'mkdocs-attnviz[explain]'`."
-        ) from None
+        raise Unusable("The saliency view needs captum; install it with `pip install 'attnviz[explain]'`.") from None
 
 
 def _check_reuse(function: Explained, loaded: Loaded, embeddings: Embeddings) -> None:

@@ -190,7 +190,7 @@ class Coordinator:
         worker.node, self.futile = about["node"], 0
         worker.able = about["able"] and about["version"] == VERSION
         if not worker.able:
-            lacking = "lacks torch and transformers; `pip install 'mkdocs-attnviz[torch,ray]'` there"
+            lacking = "lacks torch and transformers; `pip install 'attnviz[torch,ray]'` there"
             other = f"has attnviz {about['version']}, this machine {VERSION}"
             self.reason = f"Node {worker.node} {other if about['version'] != VERSION else lacking}."
             self.log.warning("%s It gets no work.", self.reason)

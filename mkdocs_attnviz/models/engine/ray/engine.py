@@ -25,9 +25,7 @@ try:
 
     from mkdocs_attnviz.models.engine.ray.coordinator import Coordinator, first_line
 except ImportError as error:
-    raise ImportError(
-        f"The engine `ray` needs Ray ({error}); install it with `pip install 'mkdocs-attnviz[ray]'`."
-    ) from error
+    raise ImportError(f"The engine `ray` needs Ray ({error}); install it with `pip install 'attnviz[ray]'`.") from error
 
 PATIENCE = 300.0  # the time in seconds in which a cluster may start a node
 REACH = 5.0  # the time in seconds in which its head must answer
