@@ -18,7 +18,7 @@ from published import BLOCKS, bring, shown
 EXCLUDE_NEWER = "2026-11-28"
 PYTHONS = ("3.10", "3.11", "3.14")
 """The oldest, the newest, and 3.11.0, which is older than some of our pins take."""
-EXTRAS = ("torch", "explain", "large", "adapters", "sphinx", "share", "ray", "pdf", "png")
+EXTRAS = ("torch", "explain", "large", "adapters", "sphinx", "share", "ray", "pdf", "png", "widget")
 UV = [sys.executable, "-m", "uv", "pip"]
 
 
