@@ -74,8 +74,17 @@ export class Layer {
   static preview(bytes: Uint8Array, share: number, heads: number, cols: number, rows: number): Layer {
     const view = new DataView(bytes.buffer, bytes.byteOffset);
     const count = view.getUint32(0, true);
-    const layer = new Layer(new Uint8Array(heads * cols * rows), heads, cols, rows);
-    for (let i = 0; i < count; i++) layer.bytes[view.getUint32(4 + 4 * i, true)] = bytes[4 + 4 * count + i] as number;
+    const layer = new Layer(null, heads, cols, rows);
+    const found: [col: number, byte: number][][] = [];
+    for (let i = 0; i < count; i++) {
+      const [head, row, col] = layer.placeOf(view.getUint32(4 + 4 * i, true));
+      const line = head * rows + row;
+      found[line] ??= [];
+      found[line]?.push([col, bytes[4 + 4 * count + i] as number]);
+    }
+    layer.strongest = (head, row, visit) => {
+      for (const one of found[head * rows + row] ?? []) visit(...one);
+    };
     layer.share = share;
     return layer;
   }

@@ -36,12 +36,22 @@ export function opacities({ heads, cols, focus, contrast = 1 }: Scene): Float64A
   );
 }
 
-/** Calls back with each weight whose line starts or ends in view; in focus, with those of the one token. */
+/** Weights that had to be looked for in packed heads: 256 times the place of each, plus its byte. */
+interface Packed {
+  found?: Float64Array;
+}
+
+/**
+ * Calls back with each weight whose line starts or ends in view; in focus, with those of the one token. `packed` keeps
+ * what was found in packed heads for another call.
+ */
 function each(
   { layer, heads, rows, cols, focus }: Scene,
   view: InView,
+  packed: Packed,
   visit: (at: number, byte: number) => void,
 ): void {
+  const list: number[] = [];
   const only = focus && focused(focus).map((index) => ({ start: index, end: index + 1 }));
   const someCols = focus?.side === "right" ? (only as Range[]) : [cols];
   const someRows = focus?.side === "left" ? (only as Range[]) : [rows];
@@ -59,20 +69,22 @@ function each(
           for (const { start, end } of focus || seen[col] === 2 ? someRows : [view.rows])
             for (let at = line + start; at < line + end; at++) visit(first + at, plane[at] as number);
         }
-    else
+    else if (!packed.found)
       for (const range of someRows)
         for (let row = range.start; row < range.end; row++) {
           const least = focus || inRange(row, view.rows) ? 1 : 2;
           layer.strongest(head, row, (col, byte) => {
-            if ((seen[col] as number) >= least) visit(layer.at(head, row, col), byte);
+            if ((seen[col] as number) >= least) list.push(256 * layer.at(head, row, col) + byte);
           });
         }
   }
+  packed.found ??= Float64Array.from(list).sort(); // in the order of those that are not packed
+  for (const one of packed.found) visit(Math.floor(one / 256), one % 256);
 }
 
-function histogram(scene: Scene, view: InView): Uint32Array {
+function histogram(scene: Scene, view: InView, packed: Packed): Uint32Array {
   const counts = new Uint32Array(256);
-  each(scene, view, (_, byte) => {
+  each(scene, view, packed, (_, byte) => {
     counts[byte] = (counts[byte] as number) + 1;
   });
   return counts;
@@ -89,8 +101,8 @@ function budget({ focus }: Scene, { rows }: InView): number {
 }
 
 /** Strong lines go first; where the last that fit are all alike, one in so many is drawn. */
-function cutoff(scene: Scene, view: InView): Cutoff {
-  const counts = histogram(scene, view);
+function cutoff(scene: Scene, view: InView, packed: Packed): Cutoff {
+  const counts = histogram(scene, view, packed);
   const opacity = opacities(scene);
   const every = new Float64Array(256).fill(Number.POSITIVE_INFINITY);
   let [left, drawn, total] = [budget(scene, view), 0, 0];
@@ -108,10 +120,11 @@ function cutoff(scene: Scene, view: InView): Cutoff {
 }
 
 export function collect(scene: Scene, view: InView): Marks {
-  const { every, share } = cutoff(scene, view);
+  const packed: Packed = {};
+  const { every, share } = cutoff(scene, view, packed);
   const seen = new Uint32Array(256);
   const offsets: number[][] = Array.from(seen, () => []);
-  each(scene, view, (at, byte) => {
+  each(scene, view, packed, (at, byte) => {
     if (every[byte] === Number.POSITIVE_INFINITY) return;
     if ((seen[byte] as number) % (every[byte] as number) === 0) offsets[byte]?.push(at);
     seen[byte] = (seen[byte] as number) + 1;
