@@ -3,9 +3,9 @@
     python benchmarks/clark.py --conllu en_pud-ud-test.conllu
 
 prints the best head for each relation (Clark et al. 2019, table 1), compares every number with `clark_numpy.py`, and
-measures time and memory against a bare forward pass in the same batches with `output_attentions`, once with and once
-without the reading of the texts. Times are those of the processor by default, with one thread, since others may use
-this machine; `--wall` takes the clock's.
+measures time and memory against bare forward passes in batches of the same size with `output_attentions`: once with the
+texts tokenized together, and once without any reading of them. Times are those of the processor by default, with one
+thread, since others may use this machine; `--wall` takes the clock's.
 """
 
 from __future__ import annotations
@@ -106,14 +106,13 @@ def compare(loaded: Loaded, corpus: Corpus, path: Path, count: int) -> bool:
 
 
 def bare(loaded: Loaded, corpus: Corpus) -> None:
-    """Run the same batches through the model and look at nothing."""
-
-    def run(batch: Sequence[Reading]) -> None:
-        with torch.inference_mode():
-            loaded.model(**collate(loaded, [reading.example for reading in batch]), output_attentions=True)
-
-    for _ in corpus.stream(run):
-        pass
+    """Tokenize all texts together, run them in padded batches of similar length, and look at nothing."""
+    ids = loaded.tokenizer([text.text for text in corpus.texts])["input_ids"]
+    ids.sort(key=len)
+    with torch.inference_mode():
+        for start in range(0, len(ids), corpus.batch_size):
+            batch = {"input_ids": ids[start : start + corpus.batch_size]}
+            loaded.model(**loaded.tokenizer.pad(batch, return_tensors="pt"), output_attentions=True)
 
 
 def forward_only(loaded: Loaded, corpus: Corpus) -> Callable[[Corpus], None]:
@@ -123,13 +122,22 @@ def forward_only(loaded: Loaded, corpus: Corpus) -> Callable[[Corpus], None]:
         pass
 
     def run(_: Corpus) -> None:
-        loaded.isolation.remove()
         with torch.inference_mode():
             for batch in inputs:
                 loaded.model(**batch, output_attentions=True)
-        loaded.isolation = Isolation(loaded.model)
 
     return run
+
+
+def without_isolation(loaded: Loaded, run: Callable[[Corpus], object]) -> Callable[[Corpus], None]:
+    """Return a function that does the same while the model's passes are not kept apart."""
+
+    def plain(corpus: Corpus) -> None:
+        loaded.isolation.remove()
+        run(corpus)
+        loaded.isolation = Isolation(loaded.model)
+
+    return plain
 
 
 def peak() -> int:
@@ -147,8 +155,8 @@ def cost(loaded: Loaded, make: Callable[[], Corpus], runs: int, clock: Callable[
     times: dict[str, list[float]] = {"passes alone": [], "bare": [], "capture": []}
     peaks: dict[str, int] = {}
     work: dict[str, Callable[[Corpus], object]] = {
-        "passes alone": forward_only(loaded, make()),
-        "bare": lambda corpus: bare(loaded, corpus),
+        "passes alone": without_isolation(loaded, forward_only(loaded, make())),
+        "bare": without_isolation(loaded, lambda corpus: bare(loaded, corpus)),
         "capture": lambda corpus: heads.capture(Context(loaded, (), {}, None, corpus)),
     }
     for _ in range(runs):

@@ -5,8 +5,8 @@ import { build, transform } from "esbuild";
 import { minify } from "terser";
 
 const folder = process.argv[2] ?? "../mkdocs_attnviz/static";
-const banner =
-  "/*! mkdocs-attnviz, MIT. Contains Lit, (c) Google LLC, BSD-3-Clause. Generated from frontend/: do not edit. */";
+const generated = "Generated from frontend/: do not edit. */";
+const banner = `/*! mkdocs-attnviz, MIT. Contains Lit, (c) Google LLC, BSD-3-Clause. ${generated}`;
 
 /** Imports a style sheet as a minified string. */
 const cssAsText = {
@@ -62,7 +62,8 @@ async function bundled(entry, plugins = [], format = "iife") {
   });
 }
 
-async function write(name, { outputFiles }, frame = (text) => text, { hoist_funs = false, module = false } = {}) {
+async function write(name, { outputFiles }, frame = (text) => text, options = {}) {
+  const { hoist_funs = false, module = false, above = banner } = options;
   // Line breaks before an indentation stand in templates, where one space does as well; others are meant ("\n" in a
   // script is written as one).
   const text = frame(outputFiles[0].text.trim().replace(/\n +/g, " "));
@@ -77,7 +78,7 @@ async function write(name, { outputFiles }, frame = (text) => text, { hoist_funs
     lhs_constants: false,
   };
   const { code } = await minify(text, { ecma: 2020, compress, mangle: true, module });
-  await writeFile(`${folder}/${name}.${module ? "mjs" : "js"}`, `${banner}\n${code}\n`);
+  await writeFile(`${folder}/${name}.${module ? "mjs" : "js"}`, `${above}\n${code}\n`);
 }
 
 /** Returns a script that waits for `attnviz.shared`; instant navigation may run a page's scripts in any order. */
@@ -123,4 +124,5 @@ const module = `
   ${ownViews.join("\n")}
   export default widget({ ...all, ${views.join(", ")} });`;
 await write("attnviz", await bundled(module, [], "esm"), undefined, { module: true });
-await write("attnviz-widget", await bundled("src/widget/loader.ts", [], "esm"), undefined, { module: true });
+const above = `/*! mkdocs-attnviz, MIT. ${generated}`;
+await write("attnviz-widget", await bundled("src/widget/loader.ts", [], "esm"), undefined, { module: true, above });

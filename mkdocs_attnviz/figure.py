@@ -355,23 +355,23 @@ class Figure:
             f'<div style="{PLACE_STYLE}">'
             f"<attn-viz data-figure='{_in_single_quotes(_json(self._data(assets)))}' "
             f'style="display:block;--attnviz-height:{self._reserved()};min-height:var(--attnviz-height){self._switch_style()}">'
-            f'{self._image()}<noscript><p dir="ltr">{sentence}</p></noscript></attn-viz></div>'
+            f'{self._image(sentence)}<noscript><p dir="ltr">{sentence}</p></noscript></attn-viz></div>'
             f"{self._marks()}{self._caption()}\n</figure>"
         )
 
     @property
     def static_html(self) -> str:
         """The HTML of the static picture with its caption, for places that run no script."""
-        style = f'style="{FIGURE_STYLE}"'
-        return f'<figure class="attnviz" {style}>\n{self._image()}{self._marks()}{self._caption()}\n</figure>'
+        style, image = f'style="{FIGURE_STYLE}"', self._image(html.escape(self._description))
+        return f'<figure class="attnviz" {style}>\n{image}{self._marks()}{self._caption()}\n</figure>'
 
-    def _image(self) -> str:
-        """Return the static picture. An image follows the colour scheme of its element, which inherits the page's
-        unless the block forces one."""
+    def _image(self, sentence: str) -> str:
+        """Return the static picture, described by a sentence of HTML. An image follows the colour scheme of its
+        element, which inherits the page's unless the block forces one."""
         picture = self.picture
         scheme = "" if self.block.theme == "auto" else f"color-scheme:{self.block.theme}"
         return (
-            f'<img src="{_data_url(picture.svg)}" alt="{html.escape(self._description)}" '
+            f'<img src="{_data_url(picture.svg)}" alt="{sentence}" '
             f'width="{picture.width}" height="{picture.height}" '
             f'style="max-width:100%;height:auto;{scheme}">'
         )
@@ -428,7 +428,7 @@ class Figure:
         elsewhere: Units = here if assets.keeps_inline(drawing, entry) else []
         shipped: dict[str, Any] = self._without_bytes(drawing.data, entry, here, elsewhere)
         for place, units in ((assets.place_inline, here), (assets.place, elsewhere if elsewhere is not here else [])):
-            places = place([blob for _, blob in unit] for unit in units)
+            places = place([[blob for _, blob in unit] for unit in units])
             for (part, _), place_of_part in zip(chain(*units), places, strict=True):
                 part.update(place_of_part)
         for name, value in (("view", self.block.view), ("theme", self.block.theme)):

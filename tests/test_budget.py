@@ -345,6 +345,7 @@ FIGURES = {
     "overview": "view: matrix\nlayer: 3\nhead: 1\nsize: 60 kB",
     "model": "view: model\nlayer: 3\nhead: 1\nsize: 100 kB",
     "less": "view: head\nlayer: 11\nsize: 60 kB",
+    "sink": "view: head\nlayer: 3\nheads: [3]\nsize: 120 kB\nsink: leave_out\nsink_tokens: w0",
 }
 
 
@@ -444,6 +445,33 @@ def test_the_parts_of_a_layer_come_with_one_request_and_are_not_unpacked_for_lin
     assert TOKENS**2 not in page.evaluate("sizes")
     weights_in(page, "named", 7, 2)
     assert page.evaluate("sizes").count(TOKENS**2) == 1
+
+
+def test_without_its_sink_a_head_is_shown_as_it_is_and_what_is_missing_is_told(page, weights, drawn):
+    """The rest of each row is renormalised, and what was dropped of it stays dropped."""
+    element = page.locator("#sink attn-viz")
+    told = drawn[1]["sink"].drawing.data["shipped"]
+    assert told.endswith(" These shares count the sink, too.")
+    assert drawn[1]["sink"].drawing.sentence.endswith(told)
+    for layer in (4, 8):
+        element.evaluate("(e, layer) => { e.state = { layer, heads: [3] }; return e.updateComplete }", layer)
+        true = weights[layer, 3].astype(np.float64)
+        stored = np.array(weights_in(page, "sink", layer, 3)["values"]) > 0
+        rest = true[:, 1:].sum(1)
+        share = (np.where(stored, true, 0)[:, 1:].sum() / rest.sum()).mean()
+        assert share < 0.9
+        expect(element.locator(".share")).to_contain_text(re.compile(r"\d+% of the weight drawn"))
+        shown = int(re.match(r"\d+", element.locator(".share").inner_text())[0]) / 100
+        assert shown == pytest.approx(share, abs=0.02)
+        row = 100
+        element.evaluate(
+            "(e, index) => { e.state = { selected: { side: 'left', index } }; return e.updateComplete }", row
+        )
+        read = element.locator(".readout").inner_text()
+        found = [float(each) for each in re.findall(r"(0\.\d+)", read)]
+        expected = np.where(stored, true, 0)[row, 1:] / rest[row]
+        assert found
+        assert found == pytest.approx(sorted(expected)[::-1][: len(found)], abs=0.01)
 
 
 def test_what_is_reduced_is_told_in_picture_table_and_menu(page, drawn):

@@ -17,7 +17,7 @@ import clark_numpy
 
 from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.cache.entry_schema import unusable
-from mkdocs_attnviz.models.captures import head_relations, heads
+from mkdocs_attnviz.models.captures import head_batch, head_relations, heads
 from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.captures.head_examples import Clearest
 from mkdocs_attnviz.models.captures.head_map import cells, divergences, place
@@ -404,6 +404,26 @@ def test_batch_size_does_not_change_an_entry(minilm, treebank):
     assert captured(minilm, more, 1).meta["heads"]["stacks"]["self"]["relations"]["det"]["count"] == 4
     one_in_the_last_digit = 1.01e-5
     assert np.abs(np.array(one["measures"]["entropy"]) - other["measures"]["entropy"]).max() < one_in_the_last_digit
+
+
+def test_layers_are_measured_together_or_one_by_one_alike(minilm, treebank, monkeypatch):
+    inputs, told, of = {"corpus": read_corpus("cats.conllu", treebank)}, [], Masks.measured
+    for limit in (1, 1 << 30):
+        counts = []
+        monkeypatch.setattr(head_batch, "AT_ONCE", limit)
+
+        def counted(masks, weights, counts=counts):
+            counts.append(weights.shape[1])
+            return of(masks, weights)
+
+        monkeypatch.setattr(Masks, "measured", counted)
+        told.append((counts, captured(minilm, inputs).meta["heads"]["stacks"]["self"]))
+    (alone, one), (together, other) = told
+    assert (alone, together) == ([12] * 6, [72])
+    assert one["relations"] == other["relations"]
+    for name, values in one["measures"].items():
+        assert np.allclose(values, other["measures"][name], rtol=1e-4, atol=2e-5), name
+    assert np.allclose(one["map"], other["map"], atol=1e-3)
 
 
 def test_a_worker_gets_the_texts_with_the_request():

@@ -9,11 +9,13 @@ from bs4 import BeautifulSoup
 from conftest import ROOT, draw_all, served, settle
 
 import mkdocs_attnviz
+from mkdocs_attnviz.figure import WAITING
 
 STATIC = ROOT / "mkdocs_attnviz" / "static"
 HOST = """<!doctype html><meta charset="utf-8"><title>Host</title><body>%s
 <script type="module">
 import widget from "./attnviz.mjs";
+import loader from "./attnviz-widget.mjs";
 
 /** A model as mystmd's theme has it: no kernel, and what it lacks throws. */
 class Static extends EventTarget {
@@ -43,6 +45,21 @@ window.show = async ({ figure, files, state, kind }, at) => {
   const el = box.attachShadow({ mode: "open" }).appendChild(document.createElement("div"));
   Object.assign(box, { model, remove: await widget.render({ model, el }) });
 };
+
+/** Draw a figure as a notebook does: `scripts` are the texts of a kernel's scripts by name, null where it has none. */
+window.load = async ({ figure, scripts }, at) => {
+  const el = document.body.appendChild(document.createElement("div"));
+  el.id = at;
+  const code = Object.fromEntries(Object.keys(scripts).map((name) => [name, `IPY_MODEL_${name}`]));
+  const model = Object.assign(new Shared({ figure, code }), { widget_manager: { async get_model(name) {
+    if (scripts[name] === null) throw new Error("widget model not found");
+    window.asked = [...(window.asked ?? []), name];
+    const deflated = new Blob([scripts[name]]).stream().pipeThrough(new CompressionStream("deflate"));
+    const code = await new Response(deflated).arrayBuffer();
+    return { get: () => new DataView(code) };
+  } } });
+  await loader.render({ model, el });
+};
 </script>"""
 
 
@@ -70,7 +87,7 @@ def host(every_view, widget, tmp_path_factory):
     """The URL of a folder with a page that has the module, and one that has loaded the classic script before."""
     folder = tmp_path_factory.mktemp("host")
     (folder / "sent").mkdir()
-    for path in [STATIC / "attnviz.mjs", STATIC / "attnviz.js", *every_view.rglob("*.js")]:
+    for path in [*STATIC.glob("*js"), *every_view.rglob("*.js")]:
         if path.parent == STATIC or re.fullmatch(r"[0-9a-f]{64}", path.stem):
             shutil.copy(path, folder)
     for name, content in widget.data.items():
@@ -184,3 +201,35 @@ def test_keys_that_the_figure_uses_are_not_the_hosts(host, widget, open_page):
     for key in ("b", "Control+s"):
         page.keyboard.press(key)
     assert box.evaluate("box => box.pressed") == ["a", "Tab", "Control", "s"]
+
+
+OWN = """
+attnviz.define({
+  mine: class {
+    state = { turned: false };
+    constructor(host) { this.host = host; }
+    render() {
+      this.host.drawn();
+      return Object.assign(document.createElement("b"), { textContent: "mine" });
+    }
+  },
+});
+"""
+
+
+def test_scripts_of_a_kernel_are_run_once(host, figures, open_page):
+    """The loader takes the module and another package's script from models of their own; without them, a figure stays
+    its picture and says so."""
+    page = open_page(f"{host}/index.html")
+    page.wait_for_function("!!window.load")
+    scripts = {"attnviz-1.mjs": (STATIC / "attnviz.mjs").read_text("utf-8"), "mine-1.js": WAITING % OWN}
+    mine = figures["head"].replace('{"view":"head"', '{"view":"mine"')
+    for number, figure in enumerate((mine, mine, figures["matrix"])):
+        page.evaluate("([given, at]) => load(given, at)", [{"figure": figure, "scripts": scripts}, f"at-{number}"])
+    draw_all(page)
+    assert page.locator("b").all_inner_texts() == ["mine", "mine"]
+    assert page.evaluate("asked") == list(scripts)
+    lost = {"figure": figures["model"], "scripts": {"attnviz-2.mjs": None}}
+    page.evaluate("given => load(given, 'lost')", lost)
+    assert "The script of this notebook’s figures is missing" in page.locator("#lost").inner_text()
+    assert page.locator("#lost img").count() == 1

@@ -16,7 +16,6 @@ import yaml
 from bs4 import BeautifulSoup
 from conftest import MINILM, becomes, draw_all, served
 from hosts import Pandoc
-from test_hosts import ink
 
 from mkdocs_attnviz import __version__
 
@@ -49,15 +48,24 @@ layr: 3
 PANDOCS = {"2.17": shutil.which("pandoc") or "pandoc", "3": pypandoc.get_pandoc_path()}
 
 
+@pytest.fixture(scope="module")
+def project_of_pandoc(once, shared_cache):
+    """Return the folder of a page with three blocks, whose entries are in the cache."""
+
+    def make(folder):
+        (folder / "cats.md").write_text(PAGE)
+        (folder / "attnviz.yml").write_text(yaml.safe_dump(Pandoc(folder, shared_cache).settings))
+        commands.run("mkdocs_attnviz", "run", cwd=folder)
+
+    return once("quarto", make)
+
+
 @pytest.fixture(params=list(PANDOCS))
-def pandoc(request, tmp_path, shared_cache):
-    """Each Pandoc with the filter, in the folder of a page with three blocks, whose entries are in the cache."""
+def pandoc(request, tmp_path, shared_cache, project_of_pandoc):
+    """Each Pandoc with the filter, in a copy of that folder."""
     host = Pandoc(tmp_path, shared_cache)
     host.tool = PANDOCS[request.param]
-    host.source.mkdir()
-    (host.source / "cats.md").write_text(PAGE)
-    (host.source / "attnviz.yml").write_text(yaml.safe_dump(host.settings))
-    host.run("mkdocs_attnviz", "run", "-f", str(host.source / "attnviz.yml"))
+    shutil.copytree(project_of_pandoc, host.source)
     return host
 
 
@@ -277,12 +285,12 @@ def test_the_switch_of_colours_is_followed(tmp_path, shared_cache, open_page):
         page.route("**/dark.css", lambda route: waiting.append(route))
         page.goto(f"{url}/index.html")
         draw_all(page)
-        assert ink(page.locator("attn-viz")) < 200
+        assert page.locator("attn-viz .figure.light").count() == 1
         page.evaluate("toggle()")
         page.wait_for_function("document.body.classList.contains('quarto-dark')")
         becomes(page, lambda: len(waiting), 1)
         waiting[0].continue_()
-        becomes(page, lambda: ink(page.locator("attn-viz")) > 500, True)
+        page.locator("attn-viz .figure.dark").wait_for()
 
 
 # ---- the pages of a project

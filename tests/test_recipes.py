@@ -49,9 +49,8 @@ def project(tmp_path):
 
 
 def shell(command: str, folder: Path, commands: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "PYTHON", "VIRTUAL_"))}
-    if commands == OURS:
-        kept |= {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}  # workers are forks (`warm_workers`)
+    without = ("HF_", "VIRTUAL_") if commands == OURS else ("HF_", "VIRTUAL_", "PYTHON")  # so that ours forks workers
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(without)}
     path = f"{commands}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
         command,

@@ -53,16 +53,16 @@ def test_a_file_in_the_sources_does_not_replace_ours(tool: type[Host], tmp_path,
 def test_files_are_compared_and_not_their_sizes(tmp_path):
     assets = AssetFolder(tmp_path / "site", "site")
     assets.script("mkdocs_attnviz:static/attnviz.js")
-    (placed,) = assets.place([b"some data"])
+    (placed,) = assets.place([[b"some data"]])
     name, content = script_file("mkdocs_attnviz:static/attnviz.js")
     data = (tmp_path / "site" / placed["file"]).read_bytes()
     for file, right in ((name, content), (placed["file"], data)):
         path = tmp_path / "site" / file
         path.write_bytes(b"x" * len(right))
-        assets.script("mkdocs_attnviz:static/attnviz.js"), list(assets.place([b"some data"]))
+        assets.script("mkdocs_attnviz:static/attnviz.js"), list(assets.place([[b"some data"]]))
         assert path.read_bytes() == right
         path.unlink()
         path.symlink_to("/dev/zero")
-        assets.script("mkdocs_attnviz:static/attnviz.js"), list(assets.place([b"some data"]))
+        assets.script("mkdocs_attnviz:static/attnviz.js"), list(assets.place([[b"some data"]]))
         assert path.read_bytes() == right
         assert not path.is_symlink()

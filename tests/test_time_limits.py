@@ -157,7 +157,7 @@ def test_a_download_that_goes_on_is_no_silence(tmp_path, monkeypatch):
 
     with downloads.loading(ref, tell):
         while not came.wait(0.02) and len(told) == 1:
-            with (blobs / "new.incomplete").open("ab") as file:
+            with (blobs / "new.incomplete").open("ab", buffering=0) as file:
                 file.write(bytes(1_000_000))
     assert told[0] == {"event": "loading", "name": "some/model"}
     assert told[1]["event"] == "downloading"

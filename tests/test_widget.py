@@ -1,14 +1,16 @@
-"""The class `Widget`: in a kernel alone, in JupyterLab, and in the pages that nbconvert exports."""
+"""The class `Widget`: in a kernel alone, in JupyterLab, in the pages that nbconvert exports, and in marimo."""
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import re
 import socket
 import subprocess
 import sys
+import textwrap
 import time
 import urllib.request
 import zlib
@@ -193,9 +195,7 @@ def lab(tmp_path_factory):
     metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     notebook = new_notebook(cells=[new_code_cell(cell) for cell in cells], metadata=metadata)
     nbformat.write(notebook, folder / "one.ipynb")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     places = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
     places += ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")
     environment = os.environ | {place: str(folder / place.lower()) for place in places}
@@ -206,31 +206,42 @@ def lab(tmp_path_factory):
         "--IdentityProvider.token=",
         "--ServerApp.ip=127.0.0.1",
     ]
-    with (folder / "log").open("w") as log:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "jupyterlab", *options, f"--ServerApp.root_dir={folder}"],
-            env=environment,
-            stdout=log,
-            stderr=log,
-        )
+    with serving(
+        [sys.executable, "-m", "jupyterlab", *options, f"--ServerApp.root_dir={folder}"], environment, port
+    ) as url:
+        yield url
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@contextlib.contextmanager
+def serving(command, environment, port):
+    """Start a server, wait until it answers, and yield its URL."""
     url = f"http://127.0.0.1:{port}"
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    server = subprocess.Popen(command, env=environment, **quiet)
     try:
-        wait_for(f"{url}/api", server)
+        deadline = time.monotonic() + 5 * PATIENCE
+        while not answers(url):
+            assert server.poll() is None, "the server has ended"
+            assert time.monotonic() < deadline, "the server does not answer"
+            time.sleep(0.2)
         yield url
     finally:
         server.terminate()
         server.wait(PATIENCE)
 
 
-def wait_for(url, server):
-    deadline = time.monotonic() + 5 * PATIENCE
-    while server.poll() is None and time.monotonic() < deadline:
-        try:
-            urllib.request.urlopen(url).close()
-            return
-        except OSError:
-            time.sleep(0.2)
-    raise AssertionError("JupyterLab has not started")
+def answers(url):
+    try:
+        urllib.request.urlopen(url).close()
+    except OSError:
+        return False
+    return True
 
 
 class Notebook:
@@ -293,3 +304,58 @@ def test_jupyterlab(lab, open_page):
         page.keyboard.press("Enter")
         figure.locator(f".figure.{'dark' if dark else 'light'}").wait_for()
         assert page.evaluate("document.body.dataset.jpThemeLight") == str(not dark).lower()
+
+
+# ---- marimo
+
+MARIMO = f"""
+import marimo
+app = marimo.App()
+
+@app.cell
+def _():
+    import marimo as mo
+{textwrap.indent(SETUP, "    ")}
+    one = mo.ui.anywidget(widget(layer=1))
+    one
+    return mo, one, widget
+
+@app.cell
+def _(mo, one):
+    mo.md(f"The layer is {{one.state.get('layer')}}.")
+
+@app.cell
+def _(widget):
+    widget(layer=2)
+"""
+
+
+@pytest.fixture(scope="module")
+def marimo(once):
+    """The Python of an environment with marimo, which cannot be in ours: it wants older packages than we test with."""
+
+    def make(folder):
+        uv = [sys.executable, "-m", "uv"]
+        python = folder / "environment" / "bin" / "python"
+        subprocess.run([*uv, "venv", "--quiet", "--python", sys.executable, folder / "environment"], check=True)
+        wanted = ["marimo==0.25.2", "numpy", f"{ROOT}[widget]"]
+        subprocess.run([*uv, "pip", "install", "--quiet", f"--python={python}", *wanted], check=True)
+
+    return once("marimo", make) / "environment" / "bin" / "python"
+
+
+def test_marimo(marimo, tmp_path, open_page):
+    """Cells run again when the reader changes the state; the next reader has a kernel, and scripts, of their own."""
+    (tmp_path / "app.py").write_text(MARIMO)
+    port = free_port()
+    command = [marimo, "-m", "marimo", "run", tmp_path / "app.py", "--headless", "--no-token", f"--port={port}"]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    with serving(command, environment | {"HOME": str(tmp_path)}, port) as url:
+        for _ in range(2):
+            page = open_page(url)
+            page.locator("attn-viz").nth(1).wait_for()
+            draw_all(page)
+            assert page.evaluate("attnvizScripts.size") == 1
+            page.get_by_text("The layer is 1.").wait_for()
+            page.locator("attn-viz").first.locator("select").first.select_option("0")
+            page.get_by_text("The layer is 0.").wait_for()

@@ -55,6 +55,20 @@ test("the sink is left out, and the rest of a row sums to one if there is any", 
   ]);
 });
 
+test("what a head lacks is not made up for by the weights that are there", () => {
+  const some = layer([
+    [0.5, 0, 0.25],
+    [0.5, 0.4, 0.1],
+    [0.5, 0.5, 0.1],
+  ]);
+  near(reweighed(some, null, [0], [0.9]).matrix(0), [
+    [0, 0, 0.5],
+    [0, 0.8, 0.2],
+    [0, 5 / 6, 1 / 6],
+  ]);
+  near([reweighed(some, null, [0], [1]).matrix(0)[0] as number[]], [[0, 0, 1]]);
+});
+
 test("a sink that is left out is no hidden part of the whole", () => {
   const sequence = {
     tokens: ["un", "##do", "a", "[SEP]"],

@@ -92,7 +92,8 @@ def render(
     log_to_stderr(logging.WARNING)
     config = configured(config)
     site = Site() if config is None else sites.read(config)
-    task = Task(site, config, may_run=may_run, strict=strict or site.settings.strict)
+    in_page = assets is None and not site.settings.assets_dir
+    task = Task(site, config, may_run=may_run, strict=strict or site.settings.strict, in_page=in_page)
     lines = Lines(file)
     if as_json or lines.is_json:
         way = _way(site, formats, assets, assets_url, no_scripts=no_scripts)
@@ -162,6 +163,8 @@ class Task:
     config: Path | None
     may_run: bool
     strict: bool
+    in_page: bool
+    """True if fragments hold their data."""
     failed: bool = field(default=False, init=False)
     """True if the exit status is 1."""
 
@@ -176,6 +179,7 @@ class Task:
             self._warn,
             fatal=SiteError,
             command=run_command(self.config),
+            in_page=self.in_page,
             more="`attnviz run -v`",
             why_not_run=WHY_NOT_RUN if said is None else FORBIDDEN,
         )

@@ -22,7 +22,7 @@ from mkdocs_attnviz.views.figure_data import Blob, Stretch, TextFigure
 from mkdocs_attnviz.views.measures.factors import MEASURES
 from mkdocs_attnviz.views.svg.document import HEADS, called, document, escape, palette, styles
 from mkdocs_attnviz.views.svg.token_flow import LIST, PANEL, height, json_of, lines, sequences, texts
-from mkdocs_attnviz.views.view import ALL_SCRIPT, View
+from mkdocs_attnviz.views.view import View, own_script
 
 FACTORS = Capture(
     "factors",
@@ -308,7 +308,7 @@ VIEW = View(
     Options,
     FACTORS,
     draw,
-    script=ALL_SCRIPT,
+    script=own_script("factors"),
     data=FactorsFigure,
     state=("factor", "selected"),
     checks={"factor": state_checks.number, "selected": state_checks.position},

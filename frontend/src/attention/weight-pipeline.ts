@@ -104,8 +104,20 @@ export class WeightPipeline {
   /** The share that the page has of the weight of these heads. */
   shipped(state: State, heads: number[]): number {
     if (state.across_layers === "rollout") return 1;
-    const shares = this.sources(state).flatMap(({ kept }) => heads.map((head) => kept?.[head] ?? 1));
+    const shares = this.sources(state).flatMap((source) => heads.map((head) => this.share(state, source, head)));
     return shares.reduce((sum, share) => sum + share, 0) / shares.length;
+  }
+
+  /** The share that the page has of the weight of one head; without a sink, of the rest. */
+  private share(state: State, source: LayerSource, head: number): number {
+    const kept = source.kept?.[head] ?? 1;
+    const without = kept < 1 ? sinkOf(this.figure, state, "leave_out") : [];
+    const layer = without.length > 0 && this.stored.layer(state.stack, source.layer, true);
+    if (!layer) return kept;
+    let sink = 0;
+    for (let row = 0; row < layer.rows; row++)
+      for (const col of without) sink += layer.weight(head, row, col) / layer.rows;
+    return sink < kept ? (kept - sink) / (1 - sink) : 0;
   }
 
   weighs({ stack, value_weighted, across_layers }: State): boolean {
@@ -126,7 +138,7 @@ export class WeightPipeline {
     const compute = this.weighted.get(source) ?? memo(reweighed);
     if (state.across_layers === null) this.weighted.clear(); // one layer's is enough to keep
     this.weighted.set(source, compute);
-    return compute(layer, norms, without);
+    return compute(layer, norms, without, source.kept);
   }
 
   private rollout(state: State): Layer | undefined {

@@ -1,7 +1,6 @@
 import type { ViewClass } from "../element/view.js";
 import { ActivationsView } from "./activations.js";
 import { ComparedView } from "./compared.js";
-import { FactorsView } from "./factors.js";
 import { attention } from "./index.js";
 import { LensView } from "./lens.js";
 import { PredictView } from "./predict.js";
@@ -14,6 +13,5 @@ export const all: Record<string, ViewClass> = {
   predict: PredictView,
   lens: LensView,
   activations: ActivationsView,
-  factors: FactorsView,
   compared: ComparedView,
 };

@@ -123,7 +123,7 @@ def _classical(distances: Numbers) -> Numbers:
     """Return the places of classical scaling: the two main axes of the doubly centred squares."""
     centred = -0.5 * distances**2
     centred = centred - centred.mean(0) - centred.mean(1)[:, None] + centred.mean()
-    values, vectors = np.linalg.eigh(centred)
+    values, vectors = (part.numpy() for part in torch.linalg.eigh(torch.from_numpy(centred)))
     points: Numbers = vectors[:, :-3:-1] * np.sqrt(np.maximum(values[:-3:-1], 0))
     return points
 

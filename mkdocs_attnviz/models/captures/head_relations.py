@@ -201,7 +201,7 @@ class RelationSums:
     def _resample(self, numbers: Sequence[int], right: npt.NDArray[np.float32], total: npt.NDArray[np.float32]) -> None:
         """Add texts to the samples, each as often as its own Poisson variable says.
 
-        The products are torch's, since NumPy's threads would wait for more work in the model's way.
+        The products are torch's: after one of NumPy's, its threads wait for the next in the way of the model's threads.
         """
         drawn = [np.random.default_rng((SEED, number)).poisson(1.0, RESAMPLES) for number in numbers]
         times = torch.from_numpy(np.stack(drawn, 1).astype(np.float32))

@@ -2,13 +2,13 @@
 
 Everything is measured on the device from the weights in full precision, while the texts stream through the model; only
 sums stay in memory, and the few texts that tell most about each head run a second time for their weights. Each text
-counts once. The formulas are in `head_measures`, `head_map`, `head_relations`, `head_examples` and `head_probe`.
+counts once. The formulas are in `head_measures`, `head_map`, `head_relations`, `head_examples` and `head_probe`;
+`head_batch` applies them to a batch, and `head_sums` adds up the batches.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -50,16 +50,12 @@ def capture(context: Context) -> list[Entry]:
     def measure(batch: Sequence[Reading]) -> tuple[AttentionMap, int, dict[str, BatchSums]]:
         return measured(loaded, batch, relations, train=train)
 
-    with ThreadPoolExecutor(1) as beside:  # a batch is added while the next one runs
-        adding: list[Future[None]] = []
-        for attention_map, count, sums in corpus.stream(measure):
-            read += count
-            _wait(adding)
-            for name in sums:
-                if name not in stacks:
-                    stacks[name] = StackSums(attention_map.stacks[name], relations if name in ANNOTATED else {})
-            adding = [beside.submit(stacks[name].add, part) for name, part in sums.items()]
-        _wait(adding)
+    for attention_map, count, sums in corpus.stream(measure):
+        read += count
+        for name, part in sums.items():
+            if name not in stacks:
+                stacks[name] = StackSums(attention_map.stacks[name], relations if name in ANNOTATED else {})
+            stacks[name].add(part)
     for sums_of_stack in stacks.values():
         sums_of_stack.flush()
     _test_probes(corpus, loaded, stacks)
@@ -70,11 +66,6 @@ def capture(context: Context) -> list[Entry]:
     meta = {name: _stack_meta(sums, telling[name], places) for name, sums in stacks.items()}
     index = corpus.told() | {"tokens": read, "stacks": meta}
     return [Entry({"heads": index, "examples": examples}, _blobs(stacks, telling, weights))]
-
-
-def _wait(adding: Sequence[Future[None]]) -> None:
-    for future in adding:
-        future.result()
 
 
 def _test_probes(corpus: Corpus, loaded: Loaded, stacks: Mapping[str, StackSums]) -> None:

@@ -308,9 +308,7 @@ def _answers(
             failed = failure(kept, loaded, None, error)
         else:
             continue
-        if failed.memory:
-            kept.memory.free()
-        yield refusal(index, failed)
+        yield _refused(kept, index, failed)
     for batch in batches(examples, job["batch_size"], loaded):
         yield from run(kept, loaded, run_capture, batch)
 
@@ -349,9 +347,17 @@ def _corpora(
         else:
             yield captured(index, entry, time.perf_counter() - start, kept.folder)
             continue
-        if failed.memory:
-            kept.memory.free()
-        yield refusal(index, failed)
+        yield _refused(kept, index, failed)
+
+
+def _refused(kept: LoadedModels, index: int, failed: Failed) -> Message:
+    """Return the message of an input that failed, once its memory is free for the next one.
+
+    It is called outside the handler of the exception, whose frames hold tensors.
+    """
+    if failed.memory:
+        kept.memory.free()
+    return refusal(index, failed)
 
 
 def _tell_corpus(kept: LoadedModels, name: str, done: int, texts: int) -> None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class TokenText:
+class TokenText(NamedTuple):
     """One token as a reader should see it."""
 
     pretty: str

@@ -85,15 +85,15 @@ class Marks:
             texts += [text for run in together for text in token_texts(run)]
         if not (self.piece or self.unfinished):
             return texts
-        return [
-            TokenText(text.pretty, self._unmarked(token, text.text)) for token, text in zip(tokens, texts, strict=True)
-        ]
+        return [self._unmarked(token, text) for token, text in zip(tokens, texts, strict=True)]
 
-    def _unmarked(self, token: str, text: str) -> str:
-        """Return the text of a token without the mark of a piece of a word."""
+    def _unmarked(self, token: str, text: TokenText) -> TokenText:
+        """Return what a token adds to a text without the mark of a piece of a word."""
         if self.piece and token.startswith(self.piece):
-            return text.removeprefix(self.piece)
-        return text.removesuffix(self.unfinished) if self.unfinished and token.endswith(self.unfinished) else text
+            return TokenText(text.pretty, text.text.removeprefix(self.piece))
+        if self.unfinished and token.endswith(self.unfinished):
+            return TokenText(text.pretty, text.text.removesuffix(self.unfinished))
+        return text
 
     def words(self, tokens: Sequence[str], special: Sequence[int]) -> list[int | None]:
         """Return the index of each token's word: None for special tokens, and None for all if no token has a mark."""

@@ -189,7 +189,8 @@ def _contents(tokenizer: Any, ids: list[int], names: list[str]) -> list[bytes]:
     """
     marks = marks_of(tokenizer)
     added = special_ids(tokenizer) | set(_added(tokenizer))
-    raw = tokenizer.convert_ids_to_tokens(ids)
+    # the vocabulary of a slow tokenizer may have bytes
+    raw = names if getattr(tokenizer, "is_fast", False) else tokenizer.convert_ids_to_tokens(ids)
     plain = Marks(space=marks.space)
     return [
         token if isinstance(token, bytes) else (plain if token_id in added else marks).content(name)

@@ -129,11 +129,12 @@ def _check(loaded: Loaded, inputs: dict[str, torch.Tensor], call: Call, stack: S
         raise WrongValue("text", _another_way(loaded, inputs, what))
     if stack.sink:
         return
-    off = (call.weights.sum(-1, dtype=torch.float32) - 1).abs()  # (B, H, Tq)
+    off = call.weights.sum(-1, dtype=torch.float32).sub_(1).abs_()  # (B, H, Tq)
     mask = inputs.get(IDS[stack.rows].replace("input_ids", "attention_mask"))
-    if mask is not None:
-        off = off * mask.to(off)[:, None]
-    if float(off.amax()) > UNEVEN:
+    uneven = float(off.amax()) > UNEVEN
+    if uneven and mask is not None:  # it may be padding alone
+        uneven = float((off * mask.to(off)[:, None]).amax()) > UNEVEN
+    if uneven:
         raise WrongValue(
             "text", _another_way(loaded, inputs, f"has weights in layer {layer.layer} that do not sum to one")
         )

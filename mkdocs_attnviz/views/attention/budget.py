@@ -30,6 +30,8 @@ SAMPLES = 3
 """The number of layers from which the size of all is estimated."""
 HOPELESS = 8
 """The factor by which stored weights may exceed their room before no table is tried."""
+SINK_COUNTS = " These shares count the sink, too."
+"""The sentence about shares where the sink is left out."""
 TABLES = [Way(reduction) for reduction in LADDER]
 STRONGEST = [Way(groups=count) for count in range(len(GROUPS), 0, -1)]
 Shipped = dict[int, tuple[list[LayerPart], dict[int, float]]]
@@ -106,6 +108,7 @@ class _Budget:
                 self._fit(rest, room - self._add_overviews(self.room / 2))
         without += [name for name in extras if name not in self._extras()]
         told = words(self.size, first, rest, without, self.entry.meta.get("reduced"))
+        told += SINK_COUNTS * (self.selection.sink == "leave_out" and "their weight)" in told)
         for group in (first, rest):
             self._record(group)
         self._write()

@@ -178,6 +178,12 @@ class _Reader:
         else:
             self.layer = layer_of(entry, selection.stack, number, self.heads)
         self._factors = scaled(entry.blobs[f"{name}/values"], self.heads, cols) if weighted else None
+        self._lacking = set[int]()
+        """The heads of which the entry has a part: what they lack is part of what a row is divided by."""
+        if without and not weighted and not part:
+            about = next(layer for layer in stack["layers"] if layer["layer"] == number)
+            self._lacking = {head for head, share in enumerate(about.get("kept") or ()) if share < 1}
+        self._without = without
         if without:
             self._factors = self._factors or [[1.0] * self.layer.cols] * self.heads
             kept = [float(col not in without) for col in range(self.layer.cols)]
@@ -197,7 +203,10 @@ class _Reader:
         weights = self.layer.row(head, row)
         if self._factors is not None:
             passed = [weight * factor for weight, factor in zip(weights, self._factors[head], strict=True)]
-            total = sum(passed) or 1
+            total = sum(passed)
+            if head in self._lacking:
+                total = max(total, 1 - sum(weights[col] for col in self._without))
+            total = total or 1
             weights = [each / total for each in passed]
         if cols.is_plain:
             return weights[: len(cols.groups)] + [0.0] * (len(cols.groups) - len(weights))

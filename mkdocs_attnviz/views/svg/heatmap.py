@@ -35,8 +35,10 @@ def levels(weights: Sequence[Sequence[float]], contrast: float = 1.0, faded: Col
     opacity = [FADED if col in faded else 1.0 for col in range(max(map(len, weights), default=0))]
     return [
         bytes(
-            round(LEVELS * share * min(1.0, weight / most) ** (0.75 * contrast))
-            for weight, share in zip(row, opacity, strict=True)
+            [
+                round(LEVELS * share * min(1.0, weight / most) ** (0.75 * contrast))
+                for weight, share in zip(row, opacity, strict=True)
+            ]
         )
         for row in weights
     ]

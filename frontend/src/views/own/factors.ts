@@ -1,24 +1,24 @@
 import { html, nothing, type TemplateResult, unsafeCSS } from "lit";
-import flowCss from "../charts/flow.css";
-import { type Bar, Flow, groupsOf, type Paint, type Strip } from "../charts/flow.js";
-import { flowSheet } from "../charts/flow-sheet.js";
-import type { Sheet } from "../charts/svg.js";
-import { tint } from "../charts/tint.js";
-import { type Line, signed, valueLines, valueList } from "../charts/values.js";
-import { stepInList, walkByKey } from "../controls/keyboard.js";
-import { PanelView } from "../controls/panel-view.js";
-import { named, type Part, type Reading } from "../controls/reading.js";
-import { inks } from "../controls/save.js";
-import { largest, type Table } from "../controls/table.js";
-import type { Figure, Sequence } from "../element/figure.js";
-import type { FactorsFigure, FactorsState } from "../element/figure-data.js";
-import type { ViewHost } from "../element/view.js";
-import { position } from "../lib/checks.js";
-import { json } from "../lib/json-blob.js";
-import { memo } from "../lib/memo.js";
-import { headColor } from "../lib/palette.js";
+import flowCss from "../../charts/flow.css";
+import { type Bar, Flow, groupsOf, type Paint, type Strip } from "../../charts/flow.js";
+import { flowSheet } from "../../charts/flow-sheet.js";
+import type { Sheet } from "../../charts/svg.js";
+import { tint } from "../../charts/tint.js";
+import { type Line, signed, valueLines, valueList } from "../../charts/values.js";
+import { stepInList, walkByKey } from "../../controls/keyboard.js";
+import { PanelView } from "../../controls/panel-view.js";
+import { named, type Part, type Reading } from "../../controls/reading.js";
+import { inks } from "../../controls/save.js";
+import { largest, type Table } from "../../controls/table.js";
+import type { Figure, Sequence } from "../../element/figure.js";
+import type { FactorsFigure, FactorsState } from "../../element/figure-data.js";
+import type { ViewHost } from "../../element/view.js";
+import { position } from "../../lib/checks.js";
+import { json } from "../../lib/json-blob.js";
+import { memo } from "../../lib/memo.js";
+import { headColor } from "../../lib/palette.js";
+import listCss from "../tokens.css";
 import css from "./factors.css";
-import listCss from "./tokens.css";
 
 interface Factors {
   /** (factors, T) */
@@ -42,7 +42,7 @@ const LONG = 100;
  * Groups of neurons as bars above each token of the text, one below the other, and each token in the colour of the group
  * that is strongest there.
  */
-export class FactorsView extends PanelView<FactorsState, FactorsFigure> {
+export default class FactorsView extends PanelView<FactorsState, FactorsFigure> {
   static readonly styles = [unsafeCSS(flowCss), unsafeCSS(listCss), unsafeCSS(css)];
 
   private pointed: number | null = null;
