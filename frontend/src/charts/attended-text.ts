@@ -1,4 +1,5 @@
 import { walkByKey, within } from "../controls/keyboard.js";
+import { type Box, Boxes, drawBreak, LINE, type MarkEvents, MarkedText, NODE } from "./marked-text.js";
 
 /** The text as it is cut: marks, what stands before each of them, and the parts that have a label. */
 export interface Written {
@@ -19,25 +20,6 @@ export interface Colors {
   current: number | null;
 }
 
-/** A piece of a mark in one line. */
-export interface Box {
-  mark: number;
-  line: number;
-  left: number;
-  right: number;
-}
-
-export interface AttendedEvents {
-  /** Another mark is pointed at, or none. What the keyboard does is announced, what the mouse does is not. */
-  point(mark: number | null, announce: boolean): void;
-  toggle(mark: number): void;
-}
-
-export const LINE = 24;
-/** The width of a mark that is nothing but a line break. */
-const BREAK = 8;
-/** The most characters of a text node, about: places within a long one are slow to find. */
-const NODE = 200;
 /** The share of the full colour up to which a pale ink can be read on it. */
 const SEEN = 0.03;
 
@@ -45,69 +27,30 @@ const SEEN = 0.03;
  * Running text whose marks can be pointed at. The text is plain text nodes; what is behind it is a canvas of three times
  * the height that is seen. So a text of thousands of tokens costs one small repainting when another is pointed at.
  */
-export class AttendedText {
-  readonly element = document.createElement("div");
-  private readonly page = document.createElement("div");
-  private readonly canvas = document.createElement("canvas");
+export class AttendedText extends MarkedText<MarkEvents> {
   private readonly column = document.createElement("div");
   private written: Written | undefined;
   private begins: ReadonlySet<number> = new Set();
   private leaves: { node: Text; start: number; end: number }[] = [];
   private readonly specials = new Map<number, HTMLElement>();
-  private boxes: Box[] = [];
-  /** The index at which each line's boxes begin. */
-  private lines: number[] = [];
-  /** The index of each mark's first box. */
-  private first: number[] = [];
   private colors: Colors | undefined;
-  private width = 0;
   private top = 0;
-  private at = 0;
   private goal: number | null = null;
 
-  constructor(private readonly events: AttendedEvents) {
+  constructor(events: MarkEvents) {
+    super("attended", events);
     const { element, page, canvas, column } = this;
-    element.className = "attended scroller";
-    element.tabIndex = 0;
-    element.setAttribute("role", "application");
-    element.setAttribute("aria-roledescription", "coloured text");
-    page.className = "page";
-    canvas.setAttribute("aria-hidden", "true");
     page.append(canvas, column);
-    element.append(page);
-    element.addEventListener("pointermove", (event) => {
-      if (event.pointerType !== "touch") events.point(this.under(event), false);
-    });
-    element.addEventListener("pointerleave", (event) => {
-      if (event.pointerType !== "touch") events.point(null, false);
-    });
-    element.addEventListener("click", (event) => {
-      const mark = this.under(event);
-      const root = element.getRootNode() as unknown as { getSelection?: () => Selection | null };
-      const { isCollapsed = true } = (root.getSelection ? root.getSelection() : getSelection()) ?? {};
-      if (mark === null || !isCollapsed) return; // who selects text does not mean the token
-      this.at = mark;
-      this.goal = null;
-      events.toggle(mark);
-    });
-    element.addEventListener("focus", () => {
-      if (element.matches(":focus-visible")) events.point(this.at, true);
-    });
-    element.addEventListener("blur", () => events.point(null, false));
-    element.addEventListener("keydown", (event) => this.key(event));
     element.addEventListener("scroll", () => {
       if (!this.covers()) this.repaint();
     });
     document.fonts?.addEventListener("loadingdone", () => this.again()); // tokens may stand elsewhere now
   }
 
-  set label(text: string) {
-    this.element.setAttribute("aria-label", text);
-  }
-
   /** The mark that the keyboard is at. */
-  set place(mark: number) {
+  override set place(mark: number) {
     this.at = mark;
+    this.goal = null;
   }
 
   /** Writes the text, unless it stands there already. */
@@ -180,7 +123,7 @@ export class AttendedText {
   }
 
   private get height(): number {
-    return Math.max(LINE, this.lines.length * LINE);
+    return Math.max(LINE, this.boxes.lines.length * LINE);
   }
 
   private repaint(): void {
@@ -197,7 +140,7 @@ export class AttendedText {
       canvas.style.top = `${this.top}px`;
     }
     const [from, to] = [this.top / LINE, (this.top + tall) / LINE].map(Math.floor) as [number, number];
-    const boxes = this.boxes.slice(this.lines[from], this.lines[to + 1]);
+    const boxes = this.boxes.between(from, to + 1);
     for (const box of boxes) this.fill(pen, box, colors);
     pen.fillStyle = colors.ink;
     for (const box of boxes) this.breakSign(pen, box);
@@ -222,9 +165,7 @@ export class AttendedText {
     if (!this.written?.texts[mark]?.endsWith("\n")) return;
     const y = line * LINE - this.top + LINE / 2;
     pen.globalAlpha = 0.35;
-    pen.fillRect(right - 7, y + 2, 6, 1);
-    pen.fillRect(right - 2, y - 3, 1, 5);
-    pen.fillRect(right - 6, y + 1, 1, 3);
+    drawBreak(pen, right, y);
     pen.globalAlpha = 1;
   }
 
@@ -234,8 +175,7 @@ export class AttendedText {
     const { clientWidth } = element;
     if (clientWidth === this.width || !clientWidth || !written) return;
     this.width = clientWidth;
-    const origin = column.getBoundingClientRect();
-    [this.boxes, this.lines, this.first] = [[], [], []];
+    const boxes = new Boxes(LINE, column.getBoundingClientRect());
     const range = document.createRange();
     for (const { node, start, end } of this.leaves) {
       let at = 0;
@@ -245,56 +185,15 @@ export class AttendedText {
         range.setStart(node, Math.min(at, node.length));
         at += text.length;
         range.setEnd(node, Math.min(at, node.length));
-        this.first[mark] = this.boxes.length;
-        for (const rect of range.getClientRects()) this.box(mark, text, rect, origin);
+        boxes.add(mark, text, range.getClientRects());
       }
     }
-    const last = Math.round(column.offsetHeight / LINE);
-    while (this.lines.length < last) this.lines.push(this.boxes.length);
+    boxes.fillUp(Math.round(column.offsetHeight / LINE));
+    this.boxes = boxes;
     page.style.height = `${this.height}px`;
   }
 
-  private box(mark: number, text: string, rect: DOMRect, origin: DOMRect): void {
-    const line = Math.max(0, Math.floor((rect.top + rect.height / 2 - origin.top) / LINE));
-    const left = Math.round(rect.left - origin.left);
-    const right = Math.max(Math.round(rect.right - origin.left), left + (text.endsWith("\n") ? BREAK : 0));
-    if (right <= left) return;
-    const before = this.boxes.at(-1);
-    if (before?.mark === mark && before.line === line && left <= before.right + 1 && right >= before.left - 1) {
-      before.left = Math.min(before.left, left);
-      before.right = Math.max(before.right, right);
-      return;
-    }
-    while (this.lines.length <= line) this.lines.push(this.boxes.length);
-    this.boxes.push({ mark, line, left, right });
-  }
-
-  private boxOf(mark: number): Box | undefined {
-    const box = this.boxes[this.first[mark] ?? -1];
-    return box?.mark === mark ? box : undefined;
-  }
-
-  /** Brings a mark into view, within the text. */
-  reveal(mark: number): void {
-    const top = (this.boxOf(mark)?.line ?? 0) * LINE;
-    const { element } = this;
-    if (top < element.scrollTop) element.scrollTop = top;
-    else if (top + LINE > element.scrollTop + element.clientHeight)
-      element.scrollTop = LINE * Math.ceil((top + LINE - element.clientHeight) / LINE);
-  }
-
-  private inLine(line: number): Box[] {
-    return this.boxes.slice(this.lines[line], this.lines[line + 1]).filter((box) => box.line === line);
-  }
-
-  private under({ clientX, clientY }: MouseEvent): number | null {
-    const { left, top } = this.page.getBoundingClientRect();
-    const [line, x] = [Math.floor((clientY - top) / LINE), clientX - left];
-    if (this.lines[line] === undefined) return null;
-    return this.inLine(line).find((box) => x >= box.left && x < box.right)?.mark ?? null;
-  }
-
-  private key(event: KeyboardEvent): void {
+  protected key(event: KeyboardEvent): void {
     const { key, ctrlKey, altKey, metaKey } = event;
     if (ctrlKey && !altKey && !metaKey && (key === "ArrowLeft" || key === "ArrowRight")) {
       this.go(this.word(key === "ArrowRight" ? 1 : -1));
@@ -331,9 +230,9 @@ export class AttendedText {
 
   /** Return whether the text runs from right to left where the keyboard is. */
   private fromRight(): boolean {
-    const here = this.boxOf(this.at);
+    const here = this.boxes.of(this.at);
     for (const by of [1, -1]) {
-      const beside = this.boxOf(this.at + by);
+      const beside = this.boxes.of(this.at + by);
       if (here && beside && here.line === beside.line) return by * (beside.left - here.left) < 0;
     }
     return false;
@@ -342,12 +241,12 @@ export class AttendedText {
   /** The mark above or below, or the first or the last. */
   private vertically(down: number): number {
     if (!Number.isFinite(down)) return down < 0 ? 0 : (this.written as Written).texts.length - 1;
-    const here = this.boxOf(this.at);
+    const here = this.boxes.of(this.at);
     if (!here) return this.at + down;
     this.goal ??= (here.left + here.right) / 2;
-    for (let line = here.line + down; line >= 0 && line < this.lines.length; line += down) {
+    for (let line = here.line + down; line >= 0 && line < this.boxes.lines.length; line += down) {
       const distance = ({ left, right }: Box) => Math.abs((left + right) / 2 - (this.goal as number));
-      const [nearest] = this.inLine(line).sort((a, b) => distance(a) - distance(b));
+      const [nearest] = this.boxes.inLine(line).sort((a, b) => distance(a) - distance(b));
       if (nearest) return nearest.mark;
     }
     return this.at;
@@ -356,13 +255,13 @@ export class AttendedText {
   /** The lines from which and up to which the text is seen, and how many there are. */
   get seen(): { from: number; to: number; all: number } {
     const { scrollTop, clientHeight } = this.element;
-    const all = this.lines.length;
+    const all = this.boxes.lines.length;
     return { from: Math.floor(scrollTop / LINE), to: Math.min(all, Math.ceil((scrollTop + clientHeight) / LINE)), all };
   }
 
   /** The boxes of some lines, for a file. */
   boxesOf(from: number, to: number): Box[] {
-    return this.boxes.slice(this.lines[from], this.lines[to] ?? this.boxes.length);
+    return this.boxes.between(from, to);
   }
 
   /** The lines in which a label stands, with the label. */

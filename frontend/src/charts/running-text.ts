@@ -1,4 +1,5 @@
 import { walkByKey, within } from "../controls/keyboard.js";
+import { Boxes, drawBreak, LINE, type MarkEvents, MarkedText, NODE } from "./marked-text.js";
 import type { Sheet } from "./svg.js";
 
 /** A stripe behind or below the text: one unit's value at each token, as a colour, or "" for none. */
@@ -8,82 +9,27 @@ export interface Stripe {
   height: number;
 }
 
-/** A piece of a token in one line. */
-interface Box {
-  token: number;
-  line: number;
-  left: number;
-  right: number;
-}
-
-export interface RunningEvents {
-  /** Another token is pointed at, or none. What the keyboard does is announced, what the mouse does is not. */
-  point(token: number | null, announce: boolean): void;
-  toggle(token: number): void;
+export interface RunningEvents extends MarkEvents {
   /** An arrow up or down; infinite for the first and the last. */
   turn(by: number): void;
 }
-
-const LINE = 24;
-/** The width of a token that is nothing but a line break. */
-const BREAK = 8;
-/** The most characters of a text node, about. */
-const NODE = 200;
 
 /**
  * A text as it is written, in lines that break where they are full. The text is plain text nodes, one a line; what is
  * behind it is a canvas. So thousands of tokens cost one repainting when colours change, and no elements.
  */
-export class RunningText {
-  readonly element = document.createElement("div");
-  private readonly page = document.createElement("div");
-  private readonly canvas = document.createElement("canvas");
+export class RunningText extends MarkedText<RunningEvents> {
   private readonly text = document.createElement("pre");
   private readonly outline = Object.assign(document.createElement("div"), { className: "outline" });
   private tokens: readonly string[] = [];
-  private boxes: Box[] = [];
-  /** The index at which each line's boxes begin. */
-  private lines: number[] = [];
-  private first: number[] = [];
   private stripes: readonly Stripe[] = [];
-  private width = 0;
-  private at = 0;
 
-  constructor(private readonly events: RunningEvents) {
-    const { element, page, canvas, text, outline } = this;
-    element.className = "running scroller";
-    element.tabIndex = 0;
-    element.setAttribute("role", "application");
-    element.setAttribute("aria-roledescription", "coloured text");
-    page.className = "page";
-    canvas.setAttribute("aria-hidden", "true");
+  constructor(events: RunningEvents) {
+    super("running", events);
+    const { page, canvas, text, outline } = this;
     outline.hidden = true;
     text.dir = "auto";
     page.append(canvas, text, outline);
-    element.append(page);
-    element.addEventListener("pointermove", (event) => {
-      if (event.pointerType !== "touch") events.point(this.under(event), false);
-    });
-    element.addEventListener("pointerleave", (event) => {
-      if (event.pointerType !== "touch") events.point(null, false);
-    });
-    element.addEventListener("click", (event) => {
-      const token = this.under(event);
-      const selects = (element.getRootNode() as unknown as { getSelection?: () => Selection | null }).getSelection;
-      const { isCollapsed = true } = (selects ? selects.call(element.getRootNode()) : getSelection()) ?? {};
-      if (token === null || !isCollapsed) return; // who selects text does not mean the token
-      this.at = token;
-      events.toggle(token);
-    });
-    element.addEventListener("focus", () => {
-      if (element.matches(":focus-visible")) events.point(this.at, true);
-    });
-    element.addEventListener("blur", () => events.point(null, false));
-    element.addEventListener("keydown", (event) => this.key(event));
-  }
-
-  set label(text: string) {
-    this.element.setAttribute("aria-label", text);
   }
 
   /** Writes the text; its tokens must be another array where they are others. */
@@ -117,8 +63,8 @@ export class RunningText {
     pen.clearRect(0, 0, canvas.width, canvas.height);
     let below = 0;
     for (const { color, height } of stripes) {
-      for (const { token, line, left, right } of boxes) {
-        const fill = color(token);
+      for (const { mark, line, left, right } of boxes.all) {
+        const fill = color(mark);
         if (!fill) continue;
         pen.fillStyle = fill;
         pen.fillRect(left, line * this.step + below, right - left, height - (below && 1));
@@ -132,21 +78,19 @@ export class RunningText {
   private marks(pen: CanvasRenderingContext2D, ink: string): void {
     pen.fillStyle = ink;
     pen.globalAlpha = 0.35;
-    for (const { token, line, left, right } of this.boxes) {
-      const text = this.tokens[token] as string;
+    for (const { mark, line, left, right } of this.boxes.all) {
+      const text = this.tokens[mark] as string;
       const [y, middle] = [line * this.step + LINE / 2, Math.round((left + right) / 2)];
       if (text === " ") pen.fillRect(middle - 1, y, 2, 2);
       else if (text.endsWith("\n")) {
-        pen.fillRect(right - 7, y + 2, 6, 1);
-        pen.fillRect(right - 2, y - 3, 1, 5);
-        pen.fillRect(right - 6, y + 1, 1, 3);
+        drawBreak(pen, right, y);
         pen.fillRect(right - 5, y, 1, 5);
       }
     }
     pen.globalAlpha = 1;
   }
 
-  private get step(): number {
+  protected override get step(): number {
     return Math.max(
       LINE,
       this.stripes.reduce((sum, { height }) => sum + height, 0),
@@ -160,12 +104,8 @@ export class RunningText {
     if (clientWidth === this.width || !clientWidth) return;
     this.width = clientWidth;
     page.style.setProperty("--step", `${step}px`);
-    const origin = text.getBoundingClientRect();
     // The text stands in the middle of its line, and belongs at the top: it is moved up by what is below it.
-    const shift = (step - LINE) / 2;
-    this.boxes = [];
-    this.lines = [];
-    this.first = [];
+    const boxes = new Boxes(step, text.getBoundingClientRect(), (step - LINE) / 2);
     const range = document.createRange();
     let [node, start] = [0, 0];
     const nodes = [...text.childNodes] as Text[];
@@ -175,59 +115,28 @@ export class RunningText {
         start -= lengths[node] as number;
         node++;
       }
-      this.first.push(this.boxes.length);
       const inNode = nodes[node];
       if (!inNode) return;
       range.setStart(inNode, start);
       start += token.length;
       range.setEnd(inNode, Math.min(start, inNode.length));
-      for (const rect of range.getClientRects()) {
-        const line = Math.max(0, Math.floor((rect.top + rect.height / 2 - origin.top + shift) / step));
-        const left = Math.round(rect.left - origin.left);
-        const right = Math.max(Math.round(rect.right - origin.left), left + (token.endsWith("\n") ? BREAK : 0));
-        if (right <= left) continue;
-        const before = this.boxes.at(-1);
-        if (before?.token === i && before.line === line) {
-          before.left = Math.min(before.left, left);
-          before.right = Math.max(before.right, right);
-          continue;
-        }
-        while (this.lines.length <= line) this.lines.push(this.boxes.length);
-        this.boxes.push({ token: i, line, left, right });
-      }
+      boxes.add(i, token, range.getClientRects());
     });
-    Object.assign(canvas, { width: clientWidth, height: Math.max(step, this.lines.length * step) });
+    this.boxes = boxes;
+    Object.assign(canvas, { width: clientWidth, height: Math.max(step, boxes.lines.length * step) });
     page.style.height = `${canvas.height}px`;
   }
 
   /** Marks the token that is read. */
   mark(token: number | null): void {
-    const box = token === null ? undefined : this.boxes[this.first[token] ?? -1];
-    this.outline.hidden = !box || box.token !== token;
+    const box = token === null ? undefined : this.boxes.of(token);
+    this.outline.hidden = !box;
     if (!box) return;
     const { line, left, right } = box;
     this.outline.style.cssText = `left:${left - 1}px;top:${line * this.step}px;width:${right - left + 2}px;height:${this.step}px`;
   }
 
-  /** Brings a token into view, within the text. */
-  private reveal(token: number): void {
-    const { line = 0 } = this.boxes[this.first[token] ?? -1] ?? {};
-    const { element, step } = this;
-    const top = line * step;
-    if (top < element.scrollTop) element.scrollTop = top;
-    else if (top + step > element.scrollTop + element.clientHeight)
-      element.scrollTop = top + step - element.clientHeight;
-  }
-
-  private under({ clientX, clientY }: MouseEvent): number | null {
-    const { left, top } = this.page.getBoundingClientRect();
-    const line = Math.floor((clientY - top) / this.step);
-    const [x, from, to] = [clientX - left, this.lines[line], this.lines[line + 1]];
-    if (from === undefined) return null;
-    return this.boxes.slice(from, to).find((box) => box.line === line && x >= box.left && x < box.right)?.token ?? null;
-  }
-
-  private key(event: KeyboardEvent): void {
+  protected key(event: KeyboardEvent): void {
     walkByKey(
       event,
       (down, right) => {
@@ -245,8 +154,8 @@ export class RunningText {
 
   /** The lines and stripes as they are seen, for a file. */
   private *pieces(): Generator<{ token: number; x: number; y: number; width: number }> {
-    for (const { token, line, left, right } of this.boxes)
-      yield { token, x: left, y: line * this.step, width: right - left };
+    for (const { mark, line, left, right } of this.boxes.all)
+      yield { token: mark, x: left, y: line * this.step, width: right - left };
   }
 
   /** Return the text with these stripes as a picture to save. */

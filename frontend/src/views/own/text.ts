@@ -1,7 +1,8 @@
 import { html, nothing, type TemplateResult, unsafeCSS } from "lit";
 import { choice } from "../../attention/controls.js";
 import textCss from "../../charts/attended-text.css";
-import { AttendedText, type Colors, LINE, type Written } from "../../charts/attended-text.js";
+import { AttendedText, type Colors, type Written } from "../../charts/attended-text.js";
+import { LINE } from "../../charts/marked-text.js";
 import type { Sheet } from "../../charts/svg.js";
 import { DEEPEST, ground, signedColor } from "../../charts/tint.js";
 import { signed } from "../../charts/values.js";
