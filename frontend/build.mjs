@@ -72,6 +72,7 @@ async function write(name, { outputFiles }, frame = (text) => text, options = {}
     passes: 3,
     unsafe: true, // what it needs: nobody replaces the browser's own `String`, `Array`, `Error`
     unsafe_arrows: true,
+    unsafe_symbols: true,
     hoist_funs, // which makes a script smaller or larger
     inline: 1,
     keep_fargs: false,

@@ -111,13 +111,12 @@ export class WeightPipeline {
   /** The share that the page has of the weight of one head; without a sink, of the rest. */
   private share(state: State, source: LayerSource, head: number): number {
     const kept = source.kept?.[head] ?? 1;
-    const without = kept < 1 ? sinkOf(this.figure, state, "leave_out") : [];
-    const layer = without.length > 0 && this.stored.layer(state.stack, source.layer, true);
-    if (!layer) return kept;
     let sink = 0;
-    for (let row = 0; row < layer.rows; row++)
-      for (const col of without) sink += layer.weight(head, row, col) / layer.rows;
-    return sink < kept ? (kept - sink) / (1 - sink) : 0;
+    for (const col of kept < 1 ? sinkOf(this.figure, state, "leave_out") : []) {
+      const layer = this.stored.layer(state.stack, source.layer, true);
+      for (let row = 0; layer && row < layer.rows; row++) sink += layer.weight(head, row, col) / layer.rows;
+    }
+    return Math.max(0, kept - sink) / (1 - sink || 1);
   }
 
   weighs({ stack, value_weighted, across_layers }: State): boolean {
@@ -149,7 +148,8 @@ export class WeightPipeline {
     ];
     const source = this.source(state);
     const rollout = this.host.blob(source.rollout as Blob, (bytes) => {
-      if (bytes.length !== attending * attending) throw new Error(`${bytes.length} bytes are no rollout`);
+      if (bytes.length !== attending * attending)
+        throw new Error(`${bytes.length} bytes are not ${attending * attending}`);
       const padded = new Uint8Array(attending * there); // a sink has no row of its own
       padded.set(bytes);
       return new Layer(padded, 1, there, attending);

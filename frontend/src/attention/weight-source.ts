@@ -8,7 +8,7 @@ import { type AttentionFigure, findLayer, findSequence, findStack, type LayerSou
 import { Mask } from "./mask-runs.js";
 import { type HeadNeurons, headNeurons, neuronBlobs, neuronLayer } from "./neuron-scores.js";
 import type { Allowed } from "./scene.js";
-import { Layer } from "./weights.js";
+import { type Group, Layer } from "./weights.js";
 
 export interface WeightsRequest {
   stack?: string;
@@ -30,7 +30,7 @@ const MOST_JOINED = 1 << 28;
 
 /** The stored weights of one figure: layers for its view, one head's numbers for a program. */
 export class WeightSource {
-  private readonly joined = new Map<LayerSource, Layer>();
+  private joined = new Map<LayerSource, Layer>();
 
   constructor(
     private readonly host: ViewHost,
@@ -98,7 +98,7 @@ export class WeightSource {
       if (!source.parts) return upTo(heads * high * wide, (bytes) => new Layer(bytes, heads, high, wide));
       const size = part.count ? 3 * heads * wide * part.count : (part.heads as number[]).length * high * wide;
       return upTo(size, (bytes) => {
-        if (bytes.length !== size) throw new Error(`${bytes.length} bytes, not ${size}`);
+        if (bytes.length !== size) throw new Error(`${bytes.length} bytes are not ${size}`);
         return bytes;
       });
     };
@@ -118,13 +118,14 @@ export class WeightSource {
     if (known) return known;
     const { heads, parts = [] } = source;
     const size = high * wide;
-    const groups = contents.flatMap((packed, i) => (parts[i]?.count ? { count: parts[i].count, packed } : []));
+    const groups: Group[] = [];
     const layer = new Layer(null, heads, high, wide, null, groups);
-    contents.forEach((bytes, i) => {
-      for (const [n, head] of (parts[i]?.heads ?? []).entries())
-        layer.planes[head] = bytes.subarray(n * size, (n + 1) * size);
+    contents.forEach((packed, i) => {
+      const { count, heads = [] } = parts[i] as LayerPart;
+      if (count) groups.push({ count, packed });
+      for (const [n, head] of heads.entries()) layer.planes[head] = packed.subarray(n * size, (n + 1) * size);
     });
-    for (const old of joined.keys()) if ((joined.size + 1) * heads * size > MOST_JOINED) joined.delete(old);
+    if (joined.size * heads * size > MOST_JOINED) joined.clear();
     joined.set(source, layer);
     return layer;
   }

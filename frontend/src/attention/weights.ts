@@ -47,15 +47,13 @@ export class Layer {
   /** Return the bytes of a head of which many weights will be looked at: if it is packed, it is unpacked. */
   plane(head: number): Uint8Array {
     const { cols, rows, planes } = this;
-    if (!planes[head]) {
-      const plane = new Uint8Array(cols * rows);
-      planes[head] = plane;
-      for (let row = 0; row < rows; row++)
-        this.strongest(head, row, (col, byte) => {
-          plane[col * rows + row] = byte;
-        });
-    }
-    return planes[head];
+    const plane = planes[head] ?? new Uint8Array(cols * rows);
+    for (let row = 0; row < rows && !planes[head]; row++)
+      this.strongest(head, row, (col, byte) => {
+        plane[col * rows + row] = byte;
+      });
+    planes[head] = plane;
+    return plane;
   }
 
   /** Calls back with the packed weights of a row. */
@@ -79,8 +77,7 @@ export class Layer {
     for (let i = 0; i < count; i++) {
       const [head, row, col] = layer.placeOf(view.getUint32(4 + 4 * i, true));
       const line = head * rows + row;
-      found[line] ??= [];
-      found[line]?.push([col, bytes[4 + 4 * count + i] as number]);
+      found[line] = [...(found[line] ?? []), [col, bytes[4 + 4 * count + i] as number]];
     }
     layer.strongest = (head, row, visit) => {
       for (const one of found[head * rows + row] ?? []) visit(...one);

@@ -32,7 +32,6 @@ function ownShare({ cols, rows }: Scene, saved: Scene, hidden: number[]): number
   const attended = focus?.side === "right" ? own : [...indices(cols), ...hidden];
   let all = 0;
   for (const head of heads) {
-    layer.plane(head);
     for (const row of attending ?? []) for (const col of attended ?? []) all += layer.weight(head, row, col);
   }
   const drawn = collect(saved, saved).offsets.reduce((sum, at) => sum + layer.weight(...layer.placeOf(at)), 0);

@@ -50,10 +50,12 @@ export async function inflate(deflated: Uint8Array<ArrayBuffer>, most = MOST): P
   const reader = (body as ReadableStream).pipeThrough(new DecompressionStream("deflate")).getReader();
   const parts: Uint8Array[] = [];
   let length = 0;
-  for (let part = await reader.read(); part.value; part = await reader.read()) {
-    length += part.value.length;
-    if (length > most) throw new Error(`there are more than ${most} bytes`);
-    parts.push(part.value);
+  for (;;) {
+    const { value } = await reader.read();
+    if (!value) break;
+    length += value.length;
+    if (length > most) throw new Error(`more than ${most} bytes`);
+    parts.push(value);
   }
   const bytes = new Uint8Array(length);
   for (const part of parts.reverse()) {

@@ -12,7 +12,7 @@ export function reweighed(layer: Layer, norms: Scaled | null, without: number[],
   const weighted = Float32Array.from(layer.floats());
   for (let head = 0; head < heads; head++) {
     const sums = new Float64Array(rows);
-    const rest = new Float64Array(rows).fill(norms || kept[head] === undefined || kept[head] === 1 ? 0 : 1);
+    const rest = new Float64Array(rows).fill(Number(!norms && (kept[head] as number) < 1));
     const norm = norms?.row(head);
     for (let col = 0; col < cols; col++) {
       const factor = without.includes(col) ? 0 : (norm?.[col] ?? 1);
