@@ -160,13 +160,13 @@ local function header(block)
   return options
 end
 
--- Whether Quarto numbers this figure, and sets its caption.
+-- Return whether Quarto numbers this figure, and sets its caption.
 local function is_crossref(block)
   local id = block.identifier ~= "" and block.identifier or (("\n" .. block.text):match("\nid:%s*[\"']?([%w_.-]+)") or "")
   return quarto ~= nil and id:match(CROSSREF) ~= nil
 end
 
--- Whether Quarto puts everything into one file. It tells filters so in a file alone.
+-- Return whether Quarto puts everything into one file. It tells filters so in a file alone.
 local function embeds(meta)
   for _, key in ipairs({ "embed-resources", "self-contained" }) do
     if meta[key] ~= nil and text_of(meta[key]) == "true" then
@@ -182,7 +182,7 @@ local function embeds(meta)
   return options["embed-resources"] == true or options["self-contained"] == true
 end
 
--- Whether a block that cannot be drawn, or a claim that does not hold, is to end the build.
+-- Return whether a block that cannot be drawn, or a claim that does not hold, ends the build.
 local function is_strict(meta)
   local own = meta.attnviz and utils.type(meta.attnviz) == "table" and meta.attnviz.strict or meta["attnviz-strict"]
   return own ~= nil and text_of(own) == "true"
