@@ -20,6 +20,7 @@ from mkdocs_attnviz import byte_sizes
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.block.problem import BlockError, Problem, trace
 from mkdocs_attnviz.block.source import Source
+from mkdocs_attnviz.cache.blobs import sizes
 from mkdocs_attnviz.cache.entry import DamagedEntry, Entry, signing_key
 from mkdocs_attnviz.cache.folder import Cache
 from mkdocs_attnviz.cache.lock import Lock
@@ -478,7 +479,7 @@ class Build:
     def _weigh(self, plan: Plan, figure: Figure) -> None:
         """Remember the size in the site of a figure that is heavy. Most entries are too small to have such a figure."""
         entries = [figure.entry] if figure.before is None else [figure.entry, figure.before[1]]
-        if sum(sum(map(len, entry.blobs.values())) for entry in entries) > HEAVY and figure.blob_size > HEAVY:
+        if sum(sum(sizes(entry.blobs).values()) for entry in entries) > HEAVY and figure.blob_size > HEAVY:
             self._heavy[plan.source.where() or f"block {len(self._heavy) + 1}"] = figure.site_size
 
     def _warn_of_claims(self, plan: Plan, figure: Figure) -> None:

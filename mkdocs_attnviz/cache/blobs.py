@@ -81,7 +81,7 @@ def sizes(blobs: Mapping[str, bytes]) -> dict[str, int]:
     """Return the size of each blob in bytes, without reading any from a file."""
     if isinstance(blobs, FileBlobs):
         return {name: place.size for name, place in blobs.places.items()}
-    return {name: len(blob) for name, blob in blobs.items()}
+    return dict(zip(blobs, map(len, blobs.values()), strict=True))
 
 
 class Spool:
