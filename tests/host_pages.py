@@ -24,6 +24,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
+import commands
 from base_install import WITH_MKDOCS
 from conftest import ROOT
 from hosts import FENCE, QUIET, link_packages
@@ -117,9 +118,7 @@ class Reader:
         if command.startswith("pip install "):
             self.install(*shlex.split(command)[2:])
             return
-        run = subprocess.run(
-            command, shell=True, cwd=self.folder, env=self.variables, capture_output=True, text=True, timeout=600
-        )
+        run = commands.run_and_end(command, shell=True, cwd=self.folder, env=self.variables)
         assert run.returncode == 0, f"{command}\n{run.stdout}{run.stderr}"
 
     def install(self, *packages: str) -> None:

@@ -285,7 +285,7 @@ class MyST(Host):
         path = f"{Path(self.python).parent}{os.pathsep}{os.environ['PATH']}"
         command = ["node", str(self.tool / "node_modules" / "mystmd" / "dist" / "myst.cjs"), *options]
         environment = os.environ | {"PATH": path} | self.environment
-        run = subprocess.run(command, cwd=self.source, env=environment, capture_output=True, text=True)
+        run = commands.run_and_end(command, cwd=self.source, env=environment)
         return Built(self.folder, run.returncode, run.stdout + run.stderr)
 
     def nodes(self, page: str, kind: str) -> list[dict[str, Any]]:
