@@ -13,12 +13,13 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from base_install import WITH_MKDOCS
+from bs4 import BeautifulSoup
 from conftest import ROOT
-from hosts import Host, MkDocs, ProperDocs, PythonMarkdown, Sphinx, SphinxRst, Zensical
+from hosts import Host, MkDocs, MyST, Pandoc, ProperDocs, PythonMarkdown, Sphinx, SphinxRst, Zensical
 from packaging.requirements import Requirement
 from packaging.version import Version
 from published import BLOCKS, bring, shown
@@ -105,14 +106,16 @@ ENVIRONMENTS = {
         [f"{ROOT}[mkdocs,properdocs,sphinx]", *OLDEST],
         [MkDocs, ProperDocs, PythonMarkdown, SphinxRst, Sphinx],
     ),
-    "3.12 lowest": Environment("3.12", "lowest-direct", [f"{ROOT}[zensical]"], [Zensical], ["mkdocs", "sphinx"]),
+    "3.12 lowest": Environment(
+        "3.12", "lowest-direct", [f"{ROOT}[zensical,mystmd,widget]"], [Zensical, MyST, Pandoc], ["mkdocs", "sphinx"]
+    ),
     "3.10 newest": Environment(
         "3.10", "highest", [ROOT, f"{WITH_MKDOCS}[sphinx]", "myst-parser"], [MkDocs, Sphinx], ["properdocs", "zensical"]
     ),
     "3.13 newest": Environment(
         "3.13",
         "highest",
-        [f"{ROOT}[properdocs,sphinx,zensical]", "properdocs-theme-mkdocs", "myst-parser"],
+        [f"{ROOT}[properdocs,sphinx,zensical,widget]", "properdocs-theme-mkdocs", "myst-parser"],
         [ProperDocs, Zensical, PythonMarkdown, SphinxRst, Sphinx],
         ["mkdocs"],
     ),
@@ -120,6 +123,15 @@ ENVIRONMENTS = {
 """Every host draws with its lowest and its newest version. Zensical needs Python 3.11."""
 RAISED = {"markdown": "3.7", "pymdown-extensions": "11.0", "click": "8.1.8", "pyyaml": "6.0.2"}
 """The lower bounds of Zensical, which are above ours."""
+
+
+WIDGET = """
+import json, sys
+from mkdocs_attnviz import Widget
+body, settings = sys.argv[1:]
+print(Widget(block=body, settings=json.loads(settings)).figure)
+"""
+"""A program that prints what a widget of a block shows."""
 
 
 def installed(python: Path) -> dict[str, str]:
@@ -165,9 +177,25 @@ def test_every_host_draws(name, published, tmp_path):
         host.folder.mkdir()
         bring(published, host)
         host.write("index", *BLOCKS)
-        built = host.build(strict=True)
+        built = host.build(strict=True, computing=False) if isinstance(host, MyST) else host.build(strict=True)
         assert built.returncode == 0, f"{kind.__name__}: {built.log}"
-        assert shown(built) == published.figures, kind.__name__
+        assert (in_widgets(host) if isinstance(host, MyST) else shown(built)) == published.figures, kind.__name__
         if kind is not PythonMarkdown:  # which has no configuration
             check = host.run("mkdocs_attnviz", "check", "-f", str(host.base / host.config_file))
             assert check.log == "4 blocks on 1 page: nothing is missing\n", kind.__name__
+        if "widget" in environment.extras and kind is environment.hosts[0]:
+            settings = json.dumps(host.settings)
+            command = [str(python), "-c", WIDGET, BLOCKS[0], settings]
+            widget = subprocess.run(command, cwd=host.base, capture_output=True, text=True)
+            assert widget.returncode == 0, widget.stderr
+            assert data_figure(widget.stdout)["label"] == published.figures[0]["label"]
+
+
+def in_widgets(host: MyST) -> list[Any]:
+    """Return what each figure of mystmd's page shows."""
+    return [data_figure(node["model"]["figure"]) for node in host.nodes("index", "anywidget")]
+
+
+def data_figure(html: str) -> Any:
+    """Return what the figure shows that the HTML holds."""
+    return json.loads(BeautifulSoup(html, "html5lib").select_one("attn-viz")["data-figure"])
