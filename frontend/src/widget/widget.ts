@@ -2,7 +2,7 @@ import { AttnViz } from "../element/element.js";
 import type { ViewClass } from "../element/view.js";
 import { provide } from "./provided.js";
 
-/** What the module needs of anywidget's model. Hosts without a kernel have no more than `get`, `set` and `on`. */
+/** The part of anywidget's model that the module needs. Hosts without a kernel have only `get`, `set` and `on`. */
 export interface Model {
   get(name: string): unknown;
   set(name: string, value: unknown): void;
