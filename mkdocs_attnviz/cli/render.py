@@ -215,7 +215,7 @@ class Task:
             [drawn] = build.render([source])
             self.failed = not isinstance(drawn, Figure) or (self.strict and bool(build.failed_claims))
         if isinstance(drawn, Figure):
-            sys.stdout.buffer.write(picture_bytes(drawn.picture.svg, format))
+            sys.stdout.buffer.write(picture_bytes(drawn.picture.svg, format, log))
 
     def answers(self, questions: Sequence[Question], way: Fragments | Pictures) -> list[Answer]:
         """Return the answers to a batch. The worker process stays for the next one."""
@@ -238,7 +238,7 @@ def _formats(text: str) -> list[str]:
             raise SiteError(f"`--format` is {name!r}; it must be one of {', '.join(FORMATS)}.")
         try:
             if name != HTML:
-                picture_bytes(EMPTY_PICTURE, _picture_format(name))
+                picture_bytes(EMPTY_PICTURE, _picture_format(name), log)
             possible.append(name)
         except NoConverter as error:
             why = why or str(error)
@@ -271,7 +271,8 @@ def _way(site: Site, formats: str, folder: Path | None, url: str | None, *, no_s
         return Fragments(assets, with_scripts=not no_scripts)
     if folder is None:
         raise SiteError("Pictures for JSON Lines are written into a folder; it needs `--assets`.")
-    return Pictures(PictureFolder(folder, folder.as_posix() if url is None else url, _picture_format(format)))
+    url = folder.as_posix() if url is None else url
+    return Pictures(PictureFolder(folder, url, _picture_format(format), log))
 
 
 def _one_block(text: str, page: str | None) -> Source:
