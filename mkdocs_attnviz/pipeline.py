@@ -32,8 +32,9 @@ from mkdocs_attnviz.figure import Alert, Assets, Figure, Rendered, Warned, fill,
 from mkdocs_attnviz.log import MORE, Log
 from mkdocs_attnviz.models.engine.client import Engine
 from mkdocs_attnviz.models.engine.inline import local_worker
-from mkdocs_attnviz.models.engine.request import Request, too_long
-from mkdocs_attnviz.models.identity.registry import Registry
+from mkdocs_attnviz.models.engine.registry import Registry
+from mkdocs_attnviz.models.engine.request import Request
+from mkdocs_attnviz.models.errors import too_long
 from mkdocs_attnviz.publishing import without_folders
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views import VIEWS, block_of, state

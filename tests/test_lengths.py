@@ -15,7 +15,7 @@ from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.figure import Figure
 from mkdocs_attnviz.models.captures import attention
 from mkdocs_attnviz.models.captures.context import Context
-from mkdocs_attnviz.models.engine.batches import problem_of
+from mkdocs_attnviz.models.engine.runs import problem_of
 from mkdocs_attnviz.models.identity.reference import resolve
 from mkdocs_attnviz.models.inputs.examples import example
 from mkdocs_attnviz.models.loading.load import load

@@ -34,7 +34,7 @@ def test_who_shares_keys_is_what_repeat_kv_does(kind, settings, shared, monkeypa
     from mkdocs_attnviz.models.captures.context import Context
     from mkdocs_attnviz.models.inputs.examples import collate
     from mkdocs_attnviz.models.probing.attention_discovery import find_attention_map
-    from mkdocs_attnviz.models.probing.attention_map import forward
+    from mkdocs_attnviz.models.probing.attention_pass import forward
 
     monkeypatch.setitem(tiny_models.OVERRIDES, kind, settings)
     loaded = tiny_models.tiny(kind)

@@ -20,8 +20,8 @@ from mkdocs_attnviz.views.attention.options import select
 from mkdocs_attnviz.views.attention.preview import preview
 from mkdocs_attnviz.views.attention.weights import Layer
 from mkdocs_attnviz.views.attention.window import window
-from mkdocs_attnviz.views.svg.document import STEERING, visible
 from mkdocs_attnviz.views.svg.heatmap import levels
+from mkdocs_attnviz.views.visible_tokens import STEERING, visible
 
 TOKENS = ["[CLS]", "em", "##bed", "##ding", "x", "[SEP]", "un", "##tie", "[SEP]"]
 WORDS = [[0], [1, 2, 3], [4], [5], [6, 7], [8]]  # positions of the pieces

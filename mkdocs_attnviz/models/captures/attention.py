@@ -29,7 +29,8 @@ from mkdocs_attnviz.models.inputs.tokens import Example, Tokens
 from mkdocs_attnviz.models.loading.loaded import Loaded
 from mkdocs_attnviz.models.probing.attention_calls import Call
 from mkdocs_attnviz.models.probing.attention_discovery import find_attention_map
-from mkdocs_attnviz.models.probing.attention_map import AttentionMap, Layer, Stack, forward
+from mkdocs_attnviz.models.probing.attention_map import AttentionMap, Layer, Stack
+from mkdocs_attnviz.models.probing.attention_pass import forward
 from mkdocs_attnviz.models.probing.output_projection import Projection, norms
 
 T = TypeVar("T")
