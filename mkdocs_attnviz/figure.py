@@ -29,7 +29,7 @@ from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.cache.files import write_atomically
-from mkdocs_attnviz.data_file import data_file
+from mkdocs_attnviz.figure.data_file import data_file
 from mkdocs_attnviz.provenance import provenance
 from mkdocs_attnviz.publishing import printable
 from mkdocs_attnviz.views import VIEWS, block_of

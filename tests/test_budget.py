@@ -17,7 +17,8 @@ from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.cache.entry_schema import fault
 from mkdocs_attnviz.cache.folder import Cache
-from mkdocs_attnviz.figure import AssetFolder, Assets, placeholder
+from mkdocs_attnviz.figure.assets import AssetFolder, Assets
+from mkdocs_attnviz.figure.placeholders import placeholder
 from mkdocs_attnviz.models import entry_budget
 from mkdocs_attnviz.models.captures.own_arrays import LayerTensors, TokenRow, entry
 from mkdocs_attnviz.models.encoding import quantised

@@ -29,7 +29,7 @@ from mkdocs_attnviz.cli import site as sites
 from mkdocs_attnviz.cli.mkdocs_config import NAMES, installed_tool, named_tool
 from mkdocs_attnviz.cli.site import PLUGIN, SPHINX, Reader, Site, SiteError
 from mkdocs_attnviz.cli.zensical import NotRead, ZensicalReader
-from mkdocs_attnviz.figure import placeholder, sources
+from mkdocs_attnviz.figure.placeholders import placeholder, sources
 from mkdocs_attnviz.hosts.fenced_pages import FENCED_ONLY, blocks_of_file
 from mkdocs_attnviz.hosts.markdown_settings import MarkdownSettings
 from mkdocs_attnviz.hosts.record import COLLECT, COLLECT_FROM

@@ -48,7 +48,11 @@ from mkdocs_attnviz.block.parse import parse
 from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.cache.files import write_atomically
-from mkdocs_attnviz.figure import Alert, AssetFolder, Figure, Rendered, Warned, mend, placeholder
+from mkdocs_attnviz.figure.alert import Alert, Warned
+from mkdocs_attnviz.figure.assets import AssetFolder, mend
+from mkdocs_attnviz.figure.figure import Figure
+from mkdocs_attnviz.figure.placeholders import placeholder
+from mkdocs_attnviz.figure.rendered import Rendered
 from mkdocs_attnviz.hosts import record
 from mkdocs_attnviz.hosts.page import NAME, header_of
 from mkdocs_attnviz.pipeline import Build, Pipeline
