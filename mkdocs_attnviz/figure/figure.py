@@ -61,6 +61,8 @@ class Figure:
     before: tuple[Drawing, Entry] | None = None
     claims: tuple[Verdict, ...] = ()
     """The claims of the block's author, tested on these entries."""
+    in_page: bool = False
+    """True if the host writes the figure's data into its page, as base64, which takes a third more bytes than files."""
 
     @property
     def wanted_id(self) -> str | None:
@@ -89,7 +91,7 @@ class Figure:
     def site_size(self) -> int:
         """The number of bytes that the figure adds to a site: its HTML and its data files, without shared scripts."""
         files = MeasuredAssets()
-        assets = Assets() if self.block.in_page else files
+        assets = Assets() if self.in_page else files
         return len(self.html("attnviz-1", assets).encode()) + sum(files.sizes.values())
 
     @property

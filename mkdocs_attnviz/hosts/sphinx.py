@@ -12,7 +12,6 @@ written. Other processes only read the cache.
 from __future__ import annotations
 
 import hashlib
-import importlib
 import io
 import json
 import os
@@ -55,13 +54,13 @@ from mkdocs_attnviz.figure.placeholders import placeholder
 from mkdocs_attnviz.figure.rendered import Rendered
 from mkdocs_attnviz.hosts import record
 from mkdocs_attnviz.hosts.page import NAME, header_of
+from mkdocs_attnviz.hosts.sphinx_images import CONVERTERS, SVG
 from mkdocs_attnviz.pipeline import Build, Pipeline
 from mkdocs_attnviz.settings import Settings, SettingsError
 from mkdocs_attnviz.views import OPTIONS
 
 ASSETS = "_static/attnviz"
 """The folder of script and data in the site."""
-SVG = "image/svg+xml"
 """The media type of SVG."""
 IN_LISTS = re.compile(r"^[\s>]*(?:(?:[-*+]|\d+[.)])\s+)*")
 """A pattern for the text before a fence in a quotation, or on the first line of a list item."""
@@ -86,7 +85,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_env_collector(Blocks)
     app.add_post_transform(StatesInOtherDocuments)
     app.add_post_transform(WithoutScript)
-    app.add_post_transform(ConvertSvg)
+    for converter in CONVERTERS:
+        app.add_post_transform(converter)
     host = Host(app)
     app.connect("builder-inited", host.begin)
     app.connect("env-updated", host.prepare)
@@ -584,7 +584,7 @@ class WithoutScript(SphinxPostTransform):
         if SVG in taken or any(_converts(converter, taken) for converter in self._converters()):
             return True
         log.warning(
-            "The %s builder takes no SVG, so figures have no picture there; `pip install 'attnviz[pdf]'`, or "
+            "The %s builder takes no SVG, so figures have no picture there; `pip install 'attnviz[pdf,png]'`, or "
             "any extension that converts SVG, changes that.",
             self.app.builder.name,
             once=True,
@@ -603,32 +603,6 @@ class WithoutScript(SphinxPostTransform):
 def _converts(converter: ImageConverter, taken: list[str]) -> bool:
     """Return whether a converter turns SVG into a format that the builder supports."""
     return any((SVG, to) in converter.conversion_rules for to in taken) and converter.is_available()
-
-
-class ConvertSvg(ImageConverter):
-    """A converter of our pictures for LaTeX and others, for sites without another converter."""
-
-    default_priority = 210  # after others
-    conversion_rules = [(SVG, "application/pdf"), (SVG, "image/png")]  # noqa: RUF012 — Sphinx declares it so
-
-    def match(self, node: nodes.image) -> bool:
-        """Return whether the image is one of ours."""
-        return "attnviz" in node and super().match(node)
-
-    def is_available(self) -> bool:
-        """Return whether CairoSVG can be imported."""
-        try:
-            importlib.import_module("cairosvg")
-        except (ImportError, OSError):  # OSError: the system's library is missing
-            return False
-        return True
-
-    def convert(self, _from: str | os.PathLike[str], _to: str | os.PathLike[str]) -> bool:
-        """Convert a file."""
-        cairosvg: Any = importlib.import_module("cairosvg")
-        write = cairosvg.svg2pdf if Path(_to).suffix == ".pdf" else cairosvg.svg2png
-        write(url=os.fspath(_from), write_to=os.fspath(_to))
-        return True
 
 
 def _alert(alert: Alert) -> nodes.Element:

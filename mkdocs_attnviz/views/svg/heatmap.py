@@ -225,7 +225,7 @@ def _pixels(grids: dict[int, dict[int, Grid]], heads: Sequence[int]) -> Grid:
 def png(lines: Grid) -> bytes:
     """Return levels 0 to 15 as the opacity of white, in a PNG of four bits per pixel (W3C PNG, section 11).
 
-    As a mask it works by luminance, which browsers use, and by alpha, which CairoSVG uses.
+    As a mask it works by luminance, which browsers use, and by alpha, which some converters use.
     """
     width, height = len(lines[0]), len(lines)
     packed = _packed(lines, width)
