@@ -59,6 +59,25 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     if config.option.quick and quick.runs_tests(config):
         config.pluginmanager.register(quick.Quick())
+    warm_workers.remove(TESTS)
+
+
+TESTS = "tests"
+"""The folder in `PYTHONPATH` by which a process of pytest-xdist is a fork (`warm_workers`)."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config):
+    """Let the processes of pytest-xdist be forks of one that has imported what the files of tests import."""
+    if not (config.option.quick or config.option.all_architectures):  # which import less
+        folder = config._tmp_path_factory.getbasetemp() / "warm" / TESTS
+        warm_workers.install(folder, warm_workers.TEST_PROCESS, warm_workers.TEST_MODULES, os.getpid())
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node):
+    """Tell a process of pytest-xdist with which process the run ends."""
+    node.workerinput["run"] = os.getpid()
 
 
 LONG = ("test_installed", "test_host_pages", "test_ray", "test_recipes", "test_faults", "test_webkit", "test_layout")
@@ -196,7 +215,7 @@ def python_path(session_folder, request) -> str | None:
     from mkdocs_attnviz.models.engine.client import ALLOCATION, WORKER
     from mkdocs_attnviz.models.engine.environment import worker_environment
 
-    run = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
+    run = getattr(request.config, "workerinput", {}).get("run", os.getpid())
     reading, worker = session_folder / "warm" / commands.READING, session_folder / "warm" / "worker"
     warm_workers.install(reading, BUILD.format(tool="mkdocs"), warm_workers.READING_MODULES, run)
     environment = lambda: ALLOCATION | worker_environment(os.environ)  # noqa: E731

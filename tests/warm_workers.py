@@ -6,7 +6,8 @@ stand-in: it hands its pipes to the warm process, which forks, and ends as the f
 any other environment than the run's, or in another way than the build's, is none of this and imports torch itself.
 So does one of a test with the fixture `cold_workers`: what is about processes is tested with real ones.
 
-In the same way, the process by which a command reads a site of MkDocs is a fork of one that has imported MkDocs.
+In the same way, the process by which a command reads a site of MkDocs is a fork of one that has imported MkDocs, and
+the processes in which pytest-xdist runs tests are forks of one that has imported what the files of tests import.
 """
 
 from __future__ import annotations
@@ -41,18 +42,27 @@ WORKER_MODULES = [
     *("transformers.models.gpt2.modeling_gpt2", "captum.attr", "sklearn"),
 ]
 """Modules that most workers import."""
+TEST_PROCESS = "import sys;exec(eval(sys.stdin.readline()))"
+"""The code of a process in which pytest-xdist runs tests, as execnet starts it."""
 READING_MODULES = [
     *("mkdocs.__main__", "mkdocs.commands.build", "mkdocs.contrib.search", "mkdocs_attnviz.hosts.mkdocs"),
     *("pymdownx.superfences", "markdown.extensions.toc", "markdown.extensions.tables"),
 ]
 """Modules that MkDocs imports for most sites."""
+TEST_MODULES = [
+    *("mkdocs_attnviz.pipeline", "mkdocs_attnviz.cli.main", "mkdocs_attnviz.models.captures.attention"),
+    *("transformers.models.bert.modeling_bert", "transformers.models.gpt2.modeling_gpt2", "captum.attr", "peft"),
+    *("sklearn.decomposition", "ray", "playwright.sync_api", "bs4", "html5lib", "PIL.Image"),
+    *("nbformat", "jupyter_client.manager", "anywidget", "IPython", "mkdocs", "mkdocstrings"),
+]
+"""Modules that the files of tests import, without those of pytest, its plugins and Hypothesis."""
 START = ("PYTHON", "LANG", "LC_", "TZ", "LD_", "MALLOC_")
 """Beginnings of the variables that Python reads when it starts."""
 SITECUSTOMIZE = """\
 import importlib.machinery, importlib.util, os, sys
 here = os.path.dirname(os.path.abspath(__file__))
 with open(os.path.join(here, "code.txt")) as file:
-    is_one = sys.orig_argv[1:3] == ["-c", file.read()]
+    is_one = [part for part in sys.orig_argv[1:] if part != "-u"][:2] == ["-c", file.read()]
 if is_one:
     spec = importlib.util.spec_from_file_location("warm_workers", {source!r})
     module = importlib.util.module_from_spec(spec)
@@ -88,6 +98,14 @@ def install(
     write(folder / "code.txt", code)
     write(folder / "run.json", json.dumps(about))
     write(folder / "sitecustomize.py", SITECUSTOMIZE.format(source=__file__))
+
+
+def remove(name: str) -> None:
+    """Take the folder of this name out of `PYTHONPATH`: processes that this one starts are no forks by it."""
+    folders = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in folders if Path(path).name != name)
+    if not os.environ["PYTHONPATH"]:
+        del os.environ["PYTHONPATH"]
 
 
 def write(path: Path, text: str) -> None:
