@@ -88,6 +88,27 @@ test("packed weights are read where they are, and unpacked a head at a time", ()
   assert.deepEqual(layer.drawing(new Uint8Array(75)).matrix(0), dense.matrix(0));
 });
 
+test("of packed rows out of view, only what leads to a column in view is read", () => {
+  const [rows, count] = [1000, 8];
+  let reads = 0;
+  const bytes = new Uint8Array(3 * rows * count).fill(100); // columns 100, 200, … 800
+  const get = (of: Uint8Array, name: string) => {
+    reads++;
+    return of[name as unknown as number];
+  };
+  bytes.fill(0, rows * count, 2 * rows * count); // their high bytes
+  const packed = new Proxy(bytes, { get }) as Uint8Array;
+  const layer = new Layer(null, 1, rows, rows, null, [{ count, packed }]);
+  const [all, view] = [
+    { start: 0, end: rows },
+    { start: 0, end: 20 },
+  ];
+  const scene = { layer, heads: [0], colors: [], rows: all, cols: all, focus: null, partner: null };
+  const { offsets } = collect(scene, { rows: view, cols: view });
+  assert.equal(offsets.length, 20 * count);
+  assert.ok(reads <= 2 * (20 * 3 * count + 980 * 2), `${reads} reads`);
+});
+
 test("lines are the same of packed weights", () => {
   const [{ layer, dense }, all] = [packed(), { start: 0, end: 5 }];
   const views = [all, { start: 1, end: 3 }, { start: 4, end: 5 }];

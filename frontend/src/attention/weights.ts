@@ -1,3 +1,5 @@
+import { inRange, type Range } from "../lib/geometry.js";
+
 /** A byte b stands for the weight (b / 255)². */
 export const WEIGHT = Float64Array.from({ length: 256 }, (_, byte) => (byte / 255) ** 2);
 
@@ -48,22 +50,26 @@ export class Layer {
   plane(head: number): Uint8Array {
     const { cols, rows, planes } = this;
     const plane = planes[head] ?? new Uint8Array(cols * rows);
-    for (let row = 0; row < rows && !planes[head]; row++)
-      this.strongest(head, row, (col, byte) => {
-        plane[col * rows + row] = byte;
+    if (!planes[head])
+      this.strongest(head, { start: 0, end: rows }, { start: 0, end: cols }, (at, byte) => {
+        plane[at - head * plane.length] = byte;
       });
     planes[head] = plane;
     return plane;
   }
 
-  /** Calls back with the packed weights of a row. */
-  strongest(head: number, row: number, visit: (col: number, byte: number) => void): void {
+  /** Calls back with the places and bytes of the packed weights from some rows to some columns. */
+  strongest(head: number, from: Range, to: Range, visit: (at: number, byte: number) => void): void {
+    const { heads, rows } = this;
     for (const { count, packed } of this.groups) {
-      const plane = this.heads * this.rows * count;
-      const first = (head * this.rows + row) * count;
-      for (let at = first, col = 0; at < first + count; at++) {
-        col += (packed[at] as number) + 256 * (packed[at + plane] as number);
-        visit(col, packed[at + 2 * plane] as number);
+      const plane = heads * rows * count;
+      for (let row = from.start; row < from.end; row++) {
+        const first = (head * rows + row) * count;
+        for (let n = first, col = 0; n < first + count; n++) {
+          col += (packed[n] as number) + 256 * (packed[n + plane] as number);
+          if (col >= to.end) break; // those of a row are in order
+          if (col >= to.start) visit(this.at(head, row, col), packed[n + 2 * plane] as number);
+        }
       }
     }
   }
@@ -73,14 +79,16 @@ export class Layer {
     const view = new DataView(bytes.buffer, bytes.byteOffset);
     const count = view.getUint32(0, true);
     const layer = new Layer(null, heads, cols, rows);
-    const found: [col: number, byte: number][][] = [];
+    const found: [col: number, at: number, byte: number][][] = [];
     for (let i = 0; i < count; i++) {
-      const [head, row, col] = layer.placeOf(view.getUint32(4 + 4 * i, true));
+      const at = view.getUint32(4 + 4 * i, true);
+      const [head, row, col] = layer.placeOf(at);
       const line = head * rows + row;
-      found[line] = [...(found[line] ?? []), [col, bytes[4 + 4 * count + i] as number]];
+      found[line] = [...(found[line] ?? []), [col, at, bytes[4 + 4 * count + i] as number]];
     }
-    layer.strongest = (head, row, visit) => {
-      for (const one of found[head * rows + row] ?? []) visit(...one);
+    layer.strongest = (head, from, to, visit) => {
+      for (let row = from.start; row < from.end; row++)
+        for (const [col, at, byte] of found[head * rows + row] ?? []) if (inRange(col, to)) visit(at, byte);
     };
     layer.share = share;
     return layer;
@@ -106,8 +114,8 @@ export class Layer {
     const plane = this.planes[head];
     if (plane) return plane[col * this.rows + row] as number;
     let found = 0;
-    this.strongest(head, row, (other, byte) => {
-      if (other === col) found = byte;
+    this.strongest(head, { start: row, end: row + 1 }, { start: col, end: col + 1 }, (_, byte) => {
+      found = byte;
     });
     return found;
   }
