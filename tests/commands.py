@@ -17,6 +17,7 @@ import json
 import os
 import runpy
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -50,7 +51,7 @@ class Forking:
         self.lock = threading.Lock()
         self.number = 0
         self.process = subprocess.Popen(
-            [sys.executable, __file__],
+            [sys.executable, __file__, str(self.folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=self.environment,
@@ -162,7 +163,10 @@ COMMON = (
 
 
 def main() -> None:
-    """Answer requests on standard input: fork a command and tell its process id, or tell how it has ended."""
+    """Answer requests on standard input: fork a command and tell its process id, or tell how it has ended.
+
+    The folder of their output is removed when the input ends, however the test session has ended.
+    """
     sys.path.pop(0)  # the folder of this file
     for name in COMMON:
         importlib.import_module(name)
@@ -177,6 +181,7 @@ def main() -> None:
             answer(pid)
         else:
             become(**request)
+    shutil.rmtree(sys.argv[1], ignore_errors=True)
 
 
 def answer(number: int) -> None:
