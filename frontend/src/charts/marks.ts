@@ -1,6 +1,6 @@
 import type { Scene } from "../attention/scene.js";
 import { WEIGHT } from "../attention/weights.js";
-import { focused, inRange, type Range } from "../lib/geometry.js";
+import { focused, inRange, only, type Range } from "../lib/geometry.js";
 
 /** The tokens that the canvas shows. */
 export interface InView {
@@ -42,11 +42,11 @@ function each(
   view: InView,
   visit: (at: number, byte: number) => void,
 ): void {
-  const only = focus && focused(focus).map((index) => ({ start: index, end: index + 1 }));
-  const someCols = focus?.side === "right" ? (only as Range[]) : [cols];
-  const someRows = focus?.side === "left" ? (only as Range[]) : [rows];
+  const own = focus ? focused(focus).map(only) : [];
+  const someCols = focus?.side === "right" ? own : [cols];
+  const someRows = focus?.side === "left" ? own : [rows];
   for (const head of heads) {
-    const plane = layer.planes[head];
+    const plane = layer.known(head);
     const first = layer.at(head, 0, 0);
     if (plane)
       for (const range of someCols)
@@ -57,20 +57,14 @@ function each(
         }
     else
       for (const from of someRows) {
+        const strongest = (start: number, end: number, to: Range) =>
+          layer.strongest(head, { start, end }, to, (row, col, byte) => visit(layer.at(head, row, col), byte));
         const { start, end } = focus ? from : view.rows;
-        for (const to of someCols) layer.strongest(head, { start, end }, to, visit);
-        layer.strongest(head, { start: from.start, end: start }, view.cols, visit);
-        layer.strongest(head, { start: end, end: from.end }, view.cols, visit);
+        for (const to of someCols) strongest(start, end, to);
+        strongest(from.start, start, view.cols);
+        strongest(end, from.end, view.cols);
       }
   }
-}
-
-function histogram(scene: Scene, view: InView): Uint32Array {
-  const counts = new Uint32Array(256);
-  each(scene, view, (_, byte) => {
-    counts[byte] = (counts[byte] as number) + 1;
-  });
-  return counts;
 }
 
 interface Cutoff {
@@ -85,7 +79,10 @@ function budget({ focus }: Scene, { rows }: InView): number {
 
 /** Strong lines go first; where the last that fit are all alike, one in so many is drawn. */
 function cutoff(scene: Scene, view: InView): Cutoff {
-  const counts = histogram(scene, view);
+  const counts = new Uint32Array(256);
+  each(scene, view, (_, byte) => {
+    counts[byte] = (counts[byte] as number) + 1;
+  });
   const opacity = opacities(scene);
   const every = new Float64Array(256).fill(Number.POSITIVE_INFINITY);
   let [left, drawn, total] = [budget(scene, view), 0, 0];
