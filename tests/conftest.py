@@ -91,6 +91,16 @@ def pytest_collection_modifyitems(config, items):
     items.sort(key=lambda item: item.path.stem not in LONG)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Import tests without the garbage collector, which would look again and again at what stays."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+
+
 def pytest_collection_finish():
     """Spare the garbage collector what has been imported: it would look at it again and again."""
     gc.collect()

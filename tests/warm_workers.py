@@ -209,10 +209,12 @@ def serve(folder: Path) -> None:
         door.listen(100)
         (folder / "binding").rename(folder / "socket")
         door.settimeout(1)
+        gc.disable()
         for name in about["modules"]:
             importlib.import_module(name)
         if conversion := sys.modules.get("transformers.conversion_mapping"):
             conversion.get_checkpoint_conversion_mapping("bert")  # compiles a thousand expressions for all models
+        gc.enable()
         gc.collect()
         gc.freeze()  # a fork then shares their memory
         while alive(about["run"]):
