@@ -28,12 +28,18 @@ from mkdocs_attnviz.cache.store import Store
 from mkdocs_attnviz.cache.token_version import outdated
 from mkdocs_attnviz.corpora import Corpora
 from mkdocs_attnviz.entries import FORBIDDEN, Entries, Outcome
-from mkdocs_attnviz.figure import Alert, Assets, Figure, Rendered, Warned, fill, sources
+from mkdocs_attnviz.figure.alert import Alert, Warned
+from mkdocs_attnviz.figure.assets import Assets
+from mkdocs_attnviz.figure.figure import Figure
+from mkdocs_attnviz.figure.page import fill
+from mkdocs_attnviz.figure.placeholders import sources
+from mkdocs_attnviz.figure.rendered import Rendered
 from mkdocs_attnviz.log import MORE, Log
 from mkdocs_attnviz.models.engine.client import Engine
 from mkdocs_attnviz.models.engine.inline import local_worker
-from mkdocs_attnviz.models.engine.request import Request, too_long
-from mkdocs_attnviz.models.identity.registry import Registry
+from mkdocs_attnviz.models.engine.registry import Registry
+from mkdocs_attnviz.models.engine.request import Request
+from mkdocs_attnviz.models.errors import too_long
 from mkdocs_attnviz.publishing import without_folders
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views import VIEWS, block_of, state

@@ -30,7 +30,9 @@ from mkdocs_attnviz.cli.arguments import (
 )
 from mkdocs_attnviz.cli.site import Site, SiteError
 from mkdocs_attnviz.entries import FORBIDDEN
-from mkdocs_attnviz.figure import AssetFolder, Figure, Warned
+from mkdocs_attnviz.figure.alert import Warned
+from mkdocs_attnviz.figure.assets import AssetFolder
+from mkdocs_attnviz.figure.figure import Figure
 from mkdocs_attnviz.hosts.fenced_pages import PageFiles, blocks_of
 from mkdocs_attnviz.hosts.fragments import Answer, Fragments, Pictures, Question, answers
 from mkdocs_attnviz.hosts.picture_files import Format, NoConverter, PictureFolder, picture_bytes

@@ -18,10 +18,11 @@ from mkdocs_attnviz.views.attention.weights import scaled
 from mkdocs_attnviz.views.drawing import Drawing, Picture
 from mkdocs_attnviz.views.figure_data import Blob, TextFigure
 from mkdocs_attnviz.views.measures.activations import MEASURES
-from mkdocs_attnviz.views.svg.document import called, capped, document, escape, palette, styles
+from mkdocs_attnviz.views.svg.document import capped, document, escape, palette, styles
 from mkdocs_attnviz.views.svg.legend import Scale, with_legend
 from mkdocs_attnviz.views.svg.token_flow import LIST, PANEL, json_of, sequences
 from mkdocs_attnviz.views.view import ALL_SCRIPT, View
+from mkdocs_attnviz.views.visible_tokens import called
 
 ACTIVATIONS = Capture(
     "activations",

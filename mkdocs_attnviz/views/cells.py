@@ -27,13 +27,13 @@ from mkdocs_attnviz.views.attention.options import Side, shared, side
 from mkdocs_attnviz.views.drawing import Drawing
 from mkdocs_attnviz.views.figure_data import Blob, Drawn
 from mkdocs_attnviz.views.measures.cells import MEASURES
-from mkdocs_attnviz.views.svg.document import called
 from mkdocs_attnviz.views.svg.legend import with_legend
 from mkdocs_attnviz.views.svg.running_text import LINE, MASK, STRIP, height_of_text, running_text
 from mkdocs_attnviz.views.svg.saturation import height_of_plots, saturation_picture
 from mkdocs_attnviz.views.svg.token_flow import PANEL, json_of
 from mkdocs_attnviz.views.unit_values import GATES, colours_of, signed_bytes
 from mkdocs_attnviz.views.view import View, own_script
+from mkdocs_attnviz.views.visible_tokens import called
 
 STORED = "values in 8 bits, scaled by unit"
 CELLS = Capture("cells", 1, run="mkdocs_attnviz.models.captures.cells:capture", attention=False, stored=STORED)

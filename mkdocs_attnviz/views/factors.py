@@ -20,10 +20,11 @@ from mkdocs_attnviz.views.attention.options import Side, shared, side
 from mkdocs_attnviz.views.drawing import Drawing, Picture
 from mkdocs_attnviz.views.figure_data import Blob, Stretch, TextFigure
 from mkdocs_attnviz.views.measures.factors import MEASURES
-from mkdocs_attnviz.views.svg.document import HEADS, called, document, escape, palette, styles
+from mkdocs_attnviz.views.svg.document import HEADS, document, escape, palette, styles
 from mkdocs_attnviz.views.svg.legend import with_legend
 from mkdocs_attnviz.views.svg.token_flow import LIST, PANEL, height, json_of, lines, sequences, texts
 from mkdocs_attnviz.views.view import View, own_script
+from mkdocs_attnviz.views.visible_tokens import called
 
 FACTORS = Capture(
     "factors",

@@ -33,7 +33,11 @@ from mkdocs_attnviz.views.view import ATTENTION_SCRIPT, View
 
 CELL = 48  # px: the largest small picture
 AXIS = 28  # px: the labels beside the rows
-LEAST = 20  # px: the smallest small picture
+LEAST = 20  # px: the smallest small picture where all are in view
+SCROLLED = 24  # px: the size of small pictures of which some are out of view
+SCROLLBAR = 10  # px
+WIDE_AXIS, NARROW = 60, 600
+"""The width in px of the labels beside the rows in figures that are wider than `NARROW`."""
 DETAIL = 80  # px: title, headings and read-out of the opened head
 WIDTH = 736  # px of a figure
 KEYS = 20  # px: the line of labels over heads that share keys
@@ -110,7 +114,13 @@ def _rows(figure_data: AttentionFigure, selection: Selection) -> str:
     shown = figure_data["options"]["heads"]
     count, heads = len(selection.stacks[selection.stack]), len(shown)
     keys = f" + {KEYS}px" if common_groups(figure_data["stacks"][selection.stack]["layers"], shown) else ""
-    return f"min({CELL * count}px,max({LEAST * count}px,(100cqw - {AXIS}px)*{count / heads:.3g}),{CAP}){keys}"
+    needed = LEAST * heads + WIDE_AXIS
+    if needed <= NARROW:
+        needed = LEAST * heads + AXIS
+    scrolled = f"min({SCROLLED * count + SCROLLBAR}px,({needed}px - 100cqw)*99)"
+    fitting = f"max({LEAST * count}px,(100cqw - {AXIS}px)*{count / heads:.3g},{scrolled})"
+    largest = LARGEST if count == 1 else CELL * count
+    return f"min({largest}px,{fitting},{CAP}){keys}"
 
 
 def _sorted(options: Options, figure_data: AttentionFigure, selection: Selection) -> str:

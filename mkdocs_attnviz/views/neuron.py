@@ -22,11 +22,12 @@ from mkdocs_attnviz.views.attention.window import Window, window
 from mkdocs_attnviz.views.drawing import Drawing
 from mkdocs_attnviz.views.measures.attention import MEASURES
 from mkdocs_attnviz.views.state_checks import position
-from mkdocs_attnviz.views.svg.document import height_of, visible
+from mkdocs_attnviz.views.svg.document import height_of
 from mkdocs_attnviz.views.svg.legend import with_legend
 from mkdocs_attnviz.views.svg.lines import picture as lines
 from mkdocs_attnviz.views.svg.neuron import expansion, picture
 from mkdocs_attnviz.views.view import ATTENTION_SCRIPT, View
+from mkdocs_attnviz.views.visible_tokens import visible
 
 SCORES = Capture(
     "scores",

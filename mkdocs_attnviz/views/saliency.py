@@ -22,10 +22,10 @@ from mkdocs_attnviz.views.measures.saliency import MEASURES
 from mkdocs_attnviz.views.measures.saliency_methods import METHODS_MEASURES
 from mkdocs_attnviz.views.saliency_methods import MethodsFigure, draw_methods
 from mkdocs_attnviz.views.saliency_options import Options as Options
-from mkdocs_attnviz.views.svg.document import called
 from mkdocs_attnviz.views.svg.legend import with_legend
 from mkdocs_attnviz.views.svg.token_flow import NOTED, PANEL, STRIP, Bars, height, picture, sequences, texts
 from mkdocs_attnviz.views.view import View, own_script
+from mkdocs_attnviz.views.visible_tokens import called
 
 SALIENCY = Capture(
     "saliency",

@@ -18,10 +18,11 @@ from mkdocs_attnviz.views.drawing import Drawing, Picture
 from mkdocs_attnviz.views.figure_data import Blob, TextFigure
 from mkdocs_attnviz.views.ignored_tokens import ignored_tokens
 from mkdocs_attnviz.views.saliency_options import ATTENTION, By, Compare
-from mkdocs_attnviz.views.svg.document import called, document, escape, palette, styles, visible
+from mkdocs_attnviz.views.svg.document import document, escape, palette, styles
 from mkdocs_attnviz.views.svg.legend import with_legend
 from mkdocs_attnviz.views.svg.token_flow import PANEL, sequences
 from mkdocs_attnviz.views.token_groups import Groups, grouped, passages, sentences, words
+from mkdocs_attnviz.views.visible_tokens import called, visible
 
 if TYPE_CHECKING:
     from mkdocs_attnviz.views.saliency_options import Options

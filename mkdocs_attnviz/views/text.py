@@ -33,12 +33,12 @@ from mkdocs_attnviz.views.measures.text import MEASURES
 from mkdocs_attnviz.views.saliency_options import Options as SaliencyOptions
 from mkdocs_attnviz.views.saliency_options import Single
 from mkdocs_attnviz.views.svg.attended_text import Section, attended_text, height_of
-from mkdocs_attnviz.views.svg.document import called
 from mkdocs_attnviz.views.svg.legend import with_legend
 from mkdocs_attnviz.views.svg.token_flow import PANEL
 from mkdocs_attnviz.views.text_entry import Row, TextEntry
 from mkdocs_attnviz.views.token_places import token as one_token
 from mkdocs_attnviz.views.view import View, own_script
+from mkdocs_attnviz.views.visible_tokens import called
 
 STORED = "the strongest weights of each token in 8 bits on a square-root scale, within 0.4% of the token's largest"
 TEXT = Capture("text", 1, run="mkdocs_attnviz.models.captures.text:capture", head_for=("saliency",), stored=STORED)

@@ -99,7 +99,7 @@ def heat_map(
         f'<g transform="translate({left} {top})">{"".join(_values(grid, weights, wide, digits))}</g>'
         if roomy and weights
         else "",
-        f'<text class="l" x="{left - 6}" y="{top - 6}" text-anchor="end">{FROM}</text>',
+        f'<text class="l" x="{left - 6}" y="{top - 9}" text-anchor="end">{FROM}</text>',
         f'<text class="l" x="{left}" y="12">{TO}</text>',
         *(
             f'<text x="{left - 6}" y="{top + tall * (n + 0.5) + 4:g}" text-anchor="end">{escape(text)}</text>'
