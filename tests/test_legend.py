@@ -49,6 +49,8 @@ def test_a_long_text_is_broken_between_its_parts():
     assert all(CHARACTER * len(line) <= drawn.width for line in lines)
     assert drawn.height >= EMPTY.height + 18 * len(lines)
     assert [rect.get("class") for rect in elements(drawn, "rect")][-2:] == ["head3", "head5"]
+    of_many = with_legend(EMPTY, "auto", "Opacity = weight · left attends to right", heads=range(13))
+    assert [text.text for text in elements(of_many, "text")][14:] == ["Opacity = weight · left attends to right"]
 
 
 def hatched(svg, tall, wide):

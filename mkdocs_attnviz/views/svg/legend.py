@@ -65,9 +65,9 @@ def _legend(theme: str, text: str, scale: Scale | None, heads: tuple[int, ...], 
     for part, room in [*([_scale(scale)] if scale else []), *([_heads(heads)] if heads else [])]:
         body.append(_placed(part, x, y))
         x += room + SPACE
-    line, *others = _lines(text, (width - x) / CHARACTER, width / CHARACTER)
-    if x and x + CHARACTER * len(line) > width:
+    if x and x + CHARACTER * len(text.split(" · ")[0]) > width:
         x, y = 0.0, y + LINE
+    line, *others = _lines(text, (width - x) / CHARACTER, width / CHARACTER)
     body.append(_placed(_text(line), x, y))
     for other in others:
         y += LINE
