@@ -29,8 +29,10 @@ from pages import OUT, launched, served
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.cache.folder import Cache
-from mkdocs_attnviz.data_file import data_file
-from mkdocs_attnviz.figure import AssetFolder, Figure, placeholder
+from mkdocs_attnviz.figure.assets import AssetFolder
+from mkdocs_attnviz.figure.data_file import data_file
+from mkdocs_attnviz.figure.figure import Figure
+from mkdocs_attnviz.figure.placeholders import placeholder
 from mkdocs_attnviz.models import encoding
 from mkdocs_attnviz.models.captures.own_arrays import TokenRow, entry
 from mkdocs_attnviz.models.encoding import Floats

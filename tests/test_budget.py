@@ -6,9 +6,10 @@ import re
 import zlib
 from contextlib import contextmanager
 
+import layouts
 import numpy as np
 import pytest
-from conftest import draw_all
+from conftest import draw_all, settle
 from playwright.sync_api import Error, expect
 
 from mkdocs_attnviz import byte_sizes, head_view, pipeline
@@ -18,7 +19,8 @@ from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.cache.entry_schema import fault
 from mkdocs_attnviz.cache.folder import Cache
-from mkdocs_attnviz.figure import AssetFolder, Assets, placeholder
+from mkdocs_attnviz.figure.assets import AssetFolder, Assets
+from mkdocs_attnviz.figure.placeholders import placeholder
 from mkdocs_attnviz.models import entry_budget
 from mkdocs_attnviz.models.captures.own_arrays import LayerTensors, TokenRow, entry
 from mkdocs_attnviz.models.comparison import difference
@@ -498,6 +500,16 @@ def test_a_head_that_is_not_shipped_says_so_and_how_it_is(page):
             "Its overview: the largest weights between parts of the text"
         )
         element.evaluate("e => e.ready")
+    for width in (1280, 360):
+        page.set_viewport_size({"width": width, "height": 900})
+        settle(page)
+        assert layouts.problems(page) == {}
+        for name in told:  # with the options open, it is still within the picture
+            element = page.locator(f"#{name} attn-viz")
+            element.get_by_role("button", name="Options").click()
+            settle(page)
+            card, picture = (element.locator(part).bounding_box() for part in (".absent", ".scroller, .heat-map"))
+            assert picture["y"] <= card["y"] < card["y"] + card["height"] <= picture["y"] + picture["height"]
 
 
 NOTE_SIZES = """() => {

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import fsspec
 import pytest
-from entries import entries, leftovers, obey
+from entries import entries, leftovers
 from flaky import Flaky
+from permissions import obey
 
 from mkdocs_attnviz.cache.entry import Entry, signing_key
 from mkdocs_attnviz.cache.folder import Cache, StoreError

@@ -14,7 +14,7 @@ from conftest import MINILM, ROOT
 import mkdocs_attnviz
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.cache.entry_schema import fault
-from mkdocs_attnviz.data_file import data_file
+from mkdocs_attnviz.figure.data_file import data_file
 from mkdocs_attnviz.models import encoding
 from mkdocs_attnviz.models.captures import attention, scores
 from mkdocs_attnviz.models.captures.context import Context

@@ -18,7 +18,8 @@ from mkdocs_attnviz.cli.arguments import log, place
 from mkdocs_attnviz.cli.site import SiteError
 from mkdocs_attnviz.cli.site_blocks import Pages
 from mkdocs_attnviz.cli.table import count
-from mkdocs_attnviz.figure import Alert, Assets, Warned
+from mkdocs_attnviz.figure.alert import Alert, Warned
+from mkdocs_attnviz.figure.assets import Assets
 from mkdocs_attnviz.pipeline import Build, Plan
 
 

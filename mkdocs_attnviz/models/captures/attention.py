@@ -30,7 +30,8 @@ from mkdocs_attnviz.models.kept_shares import Masses, mean_weights, sampled_rows
 from mkdocs_attnviz.models.loading.loaded import Loaded
 from mkdocs_attnviz.models.probing.attention_calls import Call
 from mkdocs_attnviz.models.probing.attention_discovery import find_attention_map
-from mkdocs_attnviz.models.probing.attention_map import AttentionMap, Layer, Stack, forward
+from mkdocs_attnviz.models.probing.attention_map import AttentionMap, Layer, Stack
+from mkdocs_attnviz.models.probing.attention_pass import forward
 from mkdocs_attnviz.models.probing.output_projection import Projection, norms
 
 T = TypeVar("T")

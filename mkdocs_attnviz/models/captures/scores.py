@@ -37,7 +37,8 @@ from mkdocs_attnviz.models.loading.load import Unusable
 from mkdocs_attnviz.models.loading.loaded import Loaded
 from mkdocs_attnviz.models.probing.attention_calls import Call
 from mkdocs_attnviz.models.probing.attention_discovery import find_attention_map
-from mkdocs_attnviz.models.probing.attention_map import AttentionMap, Stack, forward
+from mkdocs_attnviz.models.probing.attention_map import AttentionMap, Stack
+from mkdocs_attnviz.models.probing.attention_pass import forward
 
 TOLERANCE = 1e-3
 MASKING = -1e4 + 100

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 from mkdocs_attnviz.views.drawing import Picture
 from mkdocs_attnviz.views.svg.direction import levels, visual_order
-from mkdocs_attnviz.views.svg.document import CAP, document, escape_words, palette, styles, visible
+from mkdocs_attnviz.views.svg.document import CAP, document, escape_words, palette, styles
 from mkdocs_attnviz.views.svg.text_colours import colour_rules, level_of, name_of
+from mkdocs_attnviz.views.visible_tokens import visible
 
 COLUMNS, NARROW = 84, 38
 """The number of characters in a line: of the picture, and of a figure on a phone."""

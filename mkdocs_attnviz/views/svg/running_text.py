@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from mkdocs_attnviz.views.drawing import Picture
-from mkdocs_attnviz.views.svg.document import CAP, document, palette, styles, visible
+from mkdocs_attnviz.views.svg.document import CAP, document, palette, styles
 from mkdocs_attnviz.views.svg.text_colours import colour_rules, level_of, name_of
 from mkdocs_attnviz.views.unit_values import Colours
+from mkdocs_attnviz.views.visible_tokens import visible
 
 COLUMNS = 84
 """The number of characters in a line; a longer one is broken."""
