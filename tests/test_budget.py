@@ -25,7 +25,7 @@ from mkdocs_attnviz.models import entry_budget
 from mkdocs_attnviz.models.captures.own_arrays import LayerTensors, TokenRow, entry
 from mkdocs_attnviz.models.comparison import difference
 from mkdocs_attnviz.models.encoding import quantised
-from mkdocs_attnviz.models.kept_shares import StepMasses, sampled_rows
+from mkdocs_attnviz.models.kept_shares import StepMasses, mean_weights, sampled_rows
 from mkdocs_attnviz.models.reduction import AFTER, FRACTIONS, GROUPS, LADDER, Reduction, kept, largest_error
 from mkdocs_attnviz.models.strongest import strongest_groups
 from mkdocs_attnviz.pipeline import Pipeline, Plan
@@ -139,7 +139,7 @@ def test_tables_drop_more_and_more():
 
 
 def masses_of(weights):
-    return StepMasses.of(quantised(weights), weights[:, sampled_rows(weights.shape[1])])
+    return StepMasses.of(quantised(weights), mean_weights(weights[:, sampled_rows(weights.shape[1])]))
 
 
 @pytest.mark.parametrize("causal", [False, True])

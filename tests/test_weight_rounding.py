@@ -123,7 +123,7 @@ def test_the_shares_of_tables_are_those_of_the_models_own_weights(long_text):
             for reduction, shares in zip(LADDER, layer["tables"], strict=True):
                 left = np.frombuffer(content.translate(reduction.table(tokens)), np.uint8)
                 is_kept = left.reshape(-1, tokens, tokens).transpose(0, 2, 1) > 0
-                assert shares == pytest.approx((weights * is_kept).sum((1, 2)) / tokens, abs=0.001)
+                assert shares == pytest.approx((weights * is_kept).sum((1, 2)) / tokens, abs=0.002)
 
 
 def test_an_entry_of_an_earlier_version_agrees_with_its_new_computation(long_text):

@@ -55,7 +55,8 @@ class AssetFolder(Assets):
         self.folder, self.url = folder, url
 
     def script(self, name: str) -> str:
-        return f'<script defer src="{html.escape(self.url)}/{self.script_file(name)}"></script>'
+        # A page that says nothing of its encoding would otherwise have its scripts read as Windows-1252.
+        return f'<script defer src="{html.escape(self.url)}/{self.script_file(name)}" charset="utf-8"></script>'
 
     def script_file(self, name: str) -> str:
         """Write a script named `package:path`, and return the name of its file.

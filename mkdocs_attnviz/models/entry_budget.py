@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from mkdocs_attnviz.models.encoding import Floats, Steps, weights_blob
-from mkdocs_attnviz.models.kept_shares import StepMasses
+from mkdocs_attnviz.models.encoding import Steps, weights_blob
+from mkdocs_attnviz.models.kept_shares import Masses, StepMasses
 from mkdocs_attnviz.models.reduction import AFTER, LADDER, LARGE, TABLES, Reduction
 from mkdocs_attnviz.models.strongest import strongest_groups
 from mkdocs_attnviz.weight_rounding import rounded_steps, rounding
@@ -49,7 +49,7 @@ class EntryBudget:
         """True if the entry has the strongest weights of each row, too."""
         return self.weights >= LARGE
 
-    def needs_sample(self, cols: int) -> bool:
+    def needs_means(self, cols: int) -> bool:
         """Return whether the shares that parts of a layer keep are told, which the stored bytes alone tell badly."""
         return self.is_large or rounding(cols) > 0
 
@@ -71,17 +71,16 @@ class EncodedLayer:
     meta: dict[str, Any] = field(default_factory=dict)
 
 
-def encode_layer(steps: Steps, budget: EntryBudget, sample: Floats | None) -> EncodedLayer:
+def encode_layer(steps: Steps, budget: EntryBudget, means: Masses | None) -> EncodedLayer:
     """Encode the weights of a layer, (heads, cols, rows), within its share of the budget.
 
-    `sample` has the model's weights of some rows (`kept_shares.sampled_rows`), (heads, n, cols), if the budget needs
-    them.
+    `means` are the `kept_shares.mean_weights` of the layer, (heads, 256), if the budget needs them.
     """
     rounded = rounding(steps.shape[1])
     about: dict[str, Any] = {"rounding": rounded} if rounded else {}
-    if sample is None:
+    if means is None:
         return EncodedLayer({"": weights_blob(steps, rounded)}, about)
-    masses = StepMasses.of(steps, sample).through(rounded_steps(rounded))
+    masses = StepMasses.of(steps, means).through(rounded_steps(rounded))
     if not budget.is_large:
         return EncodedLayer({"": weights_blob(steps, rounded)}, about | _tables(masses, steps.shape[1], TABLES))
     steps = _rounded(steps)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from mkdocs_attnviz.models.encoding import Floats, Steps, quantised
 from mkdocs_attnviz.models.reduction import WEIGHT
 
-ROWS = 64
+ROWS = 16
 """The largest number of rows of a layer from which the mean weights are taken."""
 Masses = npt.NDArray[np.float64]
 
@@ -23,6 +23,12 @@ Masses = npt.NDArray[np.float64]
 def sampled_rows(rows: int) -> list[int]:
     """Return the rows from which the mean weights are taken, evenly spaced, the first and the last among them."""
     return sorted({round(float(row)) for row in np.linspace(0, rows - 1, min(rows, ROWS))})
+
+
+def mean_weights(sample: Floats) -> Masses:
+    """Return the mean of the weights that are stored as each byte, (heads, 256), from those of the `sampled_rows` of a
+    layer, (heads, n, cols). A byte without any weight has the one that it stands for."""
+    return np.stack([_means(weights) for weights in sample])
 
 
 @dataclass(frozen=True)
@@ -33,11 +39,9 @@ class StepMasses:
     sums: Masses
 
     @classmethod
-    def of(cls, steps: Steps, sample: Floats) -> StepMasses:
-        """Count the bytes of a layer, (heads, cols, rows). `sample` has the model's weights of its `sampled_rows`,
-        (heads, n, cols)."""
+    def of(cls, steps: Steps, means: Masses) -> StepMasses:
+        """Count the bytes of a layer, (heads, cols, rows), whose weights have these `mean_weights`."""
         counts = np.stack([_histogram(head) for head in steps])
-        means = np.stack([_means(weights, head) for weights, head in zip(sample, quantised(sample), strict=True)])
         return cls(counts, counts * means)
 
     def through(self, table: bytes) -> StepMasses:
@@ -68,9 +72,8 @@ def _histogram(steps: Steps) -> npt.NDArray[np.int64]:
     return counts
 
 
-def _means(weights: Floats, steps: Steps) -> Masses:
-    """Return the mean of the weights, (n, cols), that are stored as each byte, (256,), given as `steps`, (cols, n). A
-    byte without any weight has the one that it stands for."""
-    places = steps.T.ravel()
+def _means(weights: Floats) -> Masses:
+    """Return the means of one head's weights, (n, cols)."""
+    places = quantised(weights[None])[0].T.ravel()
     counts, sums = np.bincount(places, minlength=256), np.bincount(places, weights.ravel(), minlength=256)
     return np.where(counts > 0, sums / np.maximum(counts, 1), WEIGHT)
