@@ -79,7 +79,7 @@ def test_a_figure_does_not_widen_its_place_when_it_draws(site, open_page, place)
 
 
 def test_small_pictures_are_no_higher_than_the_page_has_kept_for_them(open_page, tmp_path):
-    """Where a figure is too narrow for all heads, they are larger, so that a finger meets one of them."""
+    """They are larger where a figure is too narrow for all heads, so that a finger meets one of them."""
     shapes = [(1, 12), (1, 32), (3, 32), (8, 32)]
     generator = np.random.default_rng(0)
     html = [

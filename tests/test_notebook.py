@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -247,8 +246,7 @@ IDS = ["own", "last", "live"]
 
 def jupyter(*arguments):
     """Run `jupyter nbconvert`, or another of Jupyter's commands."""
-    environment = os.environ | {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-    run = commands.run(*map(str, arguments), env=environment)
+    run = commands.run(*map(str, arguments), fresh=arguments[0] == commands.NBCONVERT)
     assert run.returncode == 0, run.stderr
     return run.stdout
 

@@ -125,7 +125,7 @@ def test_without_anywidget():
 
 
 def run_jupyter(*arguments):
-    run = commands.run("nbconvert", *map(str, arguments), env=os.environ)
+    run = commands.run(commands.NBCONVERT, *map(str, arguments), fresh=True)
     assert run.returncode == 0, run.stderr
 
 

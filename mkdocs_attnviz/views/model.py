@@ -28,6 +28,7 @@ from mkdocs_attnviz.views.measures.attention import WEIGHT_MEASURES
 from mkdocs_attnviz.views.state_checks import one_of
 from mkdocs_attnviz.views.svg.document import CAP, height_of
 from mkdocs_attnviz.views.svg.heatmap import small_multiples
+from mkdocs_attnviz.views.svg.legend import Scale, with_legend
 from mkdocs_attnviz.views.view import ATTENTION_SCRIPT, View
 
 CELL = 48  # px: the largest small picture
@@ -43,6 +44,9 @@ KEYS = 20  # px: the line of labels over heads that share keys
 LABELLED, LARGEST, LABEL, HEADING, SORTED_HEIGHT = 34, 56, 16, 28, 720
 """The sizes in px of sorted pictures, as in `charts/thumbnails.ts`: smallest and largest picture, label, group heading,
 total height."""
+
+OF_WEIGHTS = Scale("0", "1", power=0.5, colour="text")
+"""The scale of the small pictures. It is grey, because it holds for each head's colour."""
 
 
 class Options(WeightOptions):
@@ -150,7 +154,9 @@ def _picture(block: Block, options: Options, entry: Entry, selection: Selection)
         for layer, heads in selection.stacks[selection.stack].items()
     }
     heads = sorted({head for row in grids.values() for head in row})
-    return small_multiples(grids, block.theme, common_groups(_layers(entry, selection), heads))
+    picture = small_multiples(grids, block.theme, common_groups(_layers(entry, selection), heads))
+    explained = "Colour = head · rows of a small picture attend to its columns"
+    return with_legend(picture, block.theme, explained, OF_WEIGHTS)
 
 
 def _layers(entry: Entry, selection: Selection) -> list[dict[str, Any]]:
