@@ -18,7 +18,11 @@ SITE = ROOT / "example_site" / "site"
 OUT = ROOT / "screenshots" / "layout"
 AUDIT_FILE = Path(__file__).parent / "layout.js"
 AUDIT = AUDIT_FILE.read_text("utf-8")
-CARD = "figure.attnviz { box-sizing: border-box; width: 300px !important; padding: 0; overflow: visible }"
+CARD = """figure.attnviz {
+    box-sizing: border-box; width: 300px !important; padding: 0; overflow: visible;
+    hyphens: auto; text-align-last: justify; text-indent: 2em; white-space: pre-wrap; word-break: break-all;
+}"""
+"""A narrow place on a page whose own running text is set as in a book."""
 
 
 @dataclass(frozen=True)
