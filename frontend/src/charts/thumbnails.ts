@@ -1,6 +1,6 @@
 import { render } from "lit";
 import { OVERVIEW_LEVELS, type Overview } from "../attention/overview.js";
-import type { Group } from "../attention/patterns.js";
+import type { Cell, Group } from "../attention/patterns.js";
 import { FADED } from "../attention/scene.js";
 import { focusByKey, moveTabStop, walkByKey, within } from "../controls/keyboard.js";
 import { seen } from "../controls/reading.js";
@@ -8,11 +8,6 @@ import { indices, type Range } from "../lib/geometry.js";
 import { headColor } from "../lib/palette.js";
 import { heatImage, shade, toCanvas } from "./heat.js";
 import type { Sheet, SvgPen } from "./svg.js";
-
-export interface Cell {
-  layer: number;
-  head: number;
-}
 
 /** The heads that the small pictures show. */
 export interface Thumbs {
