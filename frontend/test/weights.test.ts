@@ -1,10 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { deflateSync } from "node:zlib";
+import { WeightSource } from "../src/attention/weight-source.js";
 import { Layer } from "../src/attention/weights.js";
 import { collect } from "../src/charts/marks.js";
+import type { ViewHost } from "../src/element/view.js";
 import { indices } from "../src/lib/geometry.js";
 import { inflate, Scaled } from "../src/lib/packed.js";
+import { pairFigure } from "./figure.js";
 
 const deflated = (bytes: Uint8Array) => new Uint8Array(deflateSync(bytes));
 
@@ -124,4 +127,27 @@ test("lines are the same of packed weights", () => {
         assert.deepEqual(sorted(collect(scene, view)), sorted(collect({ ...scene, layer: dense }, view)));
       }
   assert.equal(layer.planes[0], undefined);
+});
+
+test("a layer is put together once, however many and large they are", () => {
+  const [layers, heads, tokens] = [8, 32, 2048];
+  const figure = pairFigure();
+  const part = (file: string) => ({ count: 1, file });
+  figure.sequences.input = { tokens: new Array(tokens).fill("a"), special: [], sentence_b_start: null };
+  figure.stacks.self = {
+    rows: "input",
+    cols: "input",
+    layers: Array.from({ length: layers }, (_, layer) => ({ layer, heads, parts: [part(`${layer}.js`)] })),
+  };
+  const bytes = new Uint8Array(3 * heads * tokens);
+  const host = { isDrawn: true, blob: (_: object, decode: (bytes: Uint8Array) => object) => decode(bytes) };
+  const source = new WeightSource(host as unknown as ViewHost, figure);
+  const all = () => Array.from({ length: layers }, (_, layer) => source.layer("self", layer, true));
+  const first = all();
+  all().forEach((layer, i) => {
+    assert.equal(layer, first[i], "what is computed of a layer would be computed again");
+  });
+  const [layer] = first as [Layer];
+  for (let head = 0; head < heads; head++) layer.plane(head);
+  assert.equal(layer.planes.filter(Boolean).length, 1, "of a large layer one head is kept unpacked");
 });

@@ -5,7 +5,7 @@ export const WEIGHT = Float64Array.from({ length: 256 }, (_, byte) => (byte / 25
 
 export const byteOf = (weight: number): number => Math.min(255, 255 * Math.sqrt(weight) + 0.5) | 0;
 
-/** The most weights of a computed layer that are kept, 80 MB. Of a larger layer those that are looked at are computed anew. */
+/** The number of weights of a layer up to which all that is unpacked or computed is kept, 80 MB; of more, the last head. */
 const MOST_KEPT = 1 << 24;
 
 /** The strongest weights of each row of all heads, `count` of them, as `models/reduction.py` packs them. */
@@ -31,6 +31,7 @@ export class Layer {
   /** The bytes of each head, (cols, rows), and where computed the weights; absent while they are packed. */
   readonly planes: (Uint8Array | undefined)[] = [];
   private readonly exact: (Float32Array | undefined)[] = [];
+  private readonly unpacked: number[] = [];
   private compute: Each | undefined;
 
   constructor(
@@ -47,6 +48,10 @@ export class Layer {
     for (let head = 0; head < heads; head++) this.planes.push(all.subarray(head * size, (head + 1) * size));
   }
 
+  private get isLarge(): boolean {
+    return this.heads * this.cols * this.rows > MOST_KEPT;
+  }
+
   /** All rows, and all columns. */
   get whole(): [Range, Range] {
     return [
@@ -60,11 +65,12 @@ export class Layer {
 
   /** Return the bytes of a head of which many weights will be looked at: if it is packed, it is unpacked. */
   plane(head: number): Uint8Array {
-    const { cols, rows, planes, exact } = this;
+    const { cols, rows, planes, exact, unpacked } = this;
     const there = planes[head];
     if (there) return there;
     const size = cols * rows;
-    if (this.compute && (Object.keys(planes).length + 1) * size > MOST_KEPT) planes.length = exact.length = 0;
+    if (this.isLarge) for (const other of unpacked.splice(0)) planes[other] = exact[other] = undefined;
+    unpacked.push(head);
     const plane = new Uint8Array(size);
     const weights = this.compute && new Float32Array(size);
     if (weights)
@@ -72,17 +78,16 @@ export class Layer {
         weights[col * rows + row] = weight;
       });
     exact[head] = weights;
+    planes[head] = plane;
     this.strongest(head, ...this.whole, (row, col, byte) => {
       plane[col * rows + row] = byte;
     });
-    planes[head] = plane;
     return plane;
   }
 
   /** Return the bytes of a head if they are there, or if those of all heads can be kept once they are computed. */
   known(head: number): Uint8Array | undefined {
-    const { heads, cols, rows, planes, compute } = this;
-    return planes[head] ?? (compute && heads * cols * rows <= MOST_KEPT ? this.plane(head) : undefined);
+    return this.planes[head] ?? (this.compute && !this.isLarge ? this.plane(head) : undefined);
   }
 
   /** Calls back with the bytes of packed weights from some rows to some columns. */
@@ -103,16 +108,12 @@ export class Layer {
   }
 
   each: Each = (head, from, to, visit) => {
-    const { rows, compute } = this;
-    const [plane, exact] = [this.planes[head], this.exact[head]];
-    if (!plane && !exact) {
-      if (compute) compute(head, from, to, visit);
-      else this.strongest(head, from, to, (row, col, byte) => visit(row, col, WEIGHT[byte] as number));
-      return;
-    }
-    for (let col = to.start; col < to.end; col++)
-      for (let row = from.start, at = col * rows + row; row < from.end; row++, at++)
-        visit(row, col, exact ? (exact[at] as number) : (WEIGHT[(plane as Uint8Array)[at] as number] as number));
+    const { compute } = this;
+    if (this.planes[head])
+      for (let col = to.start; col < to.end; col++)
+        for (let row = from.start; row < from.end; row++) visit(row, col, this.weight(head, row, col));
+    else if (compute) compute(head, from, to, visit);
+    else this.strongest(head, from, to, (row, col, byte) => visit(row, col, WEIGHT[byte] as number));
   };
 
   /** The strongest weights alone, from a preview's bytes. */

@@ -18,23 +18,20 @@ type InRange = { rows: Range; cols: Range };
 /** Returns for each row the smallest byte that is still needed to hold the mass. */
 function lastBytes(layer: Layer, head: number, { rows, cols }: InRange, mass: number): Uint8Array {
   const masses = new Float64Array(layer.rows * 256);
+  const left = new Float64Array(layer.rows).fill(-1e-6);
   layer.each(head, rows, cols, (row, _, weight) => {
     const slot = row * 256 + byteOf(weight);
     masses[slot] = (masses[slot] as number) + weight;
+    left[row] = (left[row] as number) + weight * mass;
   });
-  return Uint8Array.from({ length: layer.rows }, (_, row) =>
-    lastByte(masses.subarray(row * 256, (row + 1) * 256), mass),
-  );
-}
-
-function lastByte(masses: Float64Array, mass: number): number {
-  const wanted = mass * masses.reduce((sum, each) => sum + each, 0) - 1e-6;
-  let held = 0;
-  for (let byte = 255; byte > 0; byte--) {
-    held += masses[byte] as number;
-    if (held >= wanted) return byte;
-  }
-  return 1;
+  return Uint8Array.from(left, (wanted, row) => {
+    let byte = 256;
+    for (let held = 0; --byte > 1; ) {
+      held += masses[row * 256 + byte] as number;
+      if (held >= wanted) break;
+    }
+    return byte;
+  });
 }
 
 /** Weak weights are not drawn; their numbers stay. Hidden columns are part of the whole, and not drawn either. */
