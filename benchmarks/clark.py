@@ -24,9 +24,9 @@ import torch
 
 from mkdocs_attnviz.models.captures import head_batch, heads
 from mkdocs_attnviz.models.captures.context import Context
+from mkdocs_attnviz.models.captures.corpus import Corpus, Reading
 from mkdocs_attnviz.models.captures.head_relations import counted_relations
 from mkdocs_attnviz.models.identity.reference import resolve
-from mkdocs_attnviz.models.inputs.corpus import Corpus, Reading
 from mkdocs_attnviz.models.inputs.corpus_file import read_corpus
 from mkdocs_attnviz.models.inputs.examples import collate
 from mkdocs_attnviz.models.loading.isolation import Isolation

@@ -22,7 +22,15 @@ FLAGS = [
     "--disable-sync",
     "--renderer-process-limit=1",
 ]
-PACKAGES = ["chromium-headless-shell", "firefox-esr", "webkit2gtk-driver", "xvfb", "fonts-noto-core", "pandoc"]
+PACKAGES = [
+    "chromium-headless-shell",
+    "firefox-esr",
+    "webkit2gtk-driver",
+    "xvfb",
+    "fonts-noto-core",
+    "fonts-droid-fallback",
+    "pandoc",
+]
 """Debian's packages of the browsers and of what they need, and Pandoc, which the test of Quarto's extension runs."""
 
 

@@ -158,6 +158,10 @@ READING = "reading"
 """The folder in `PYTHONPATH` by which the process that reads a site of MkDocs is a fork (`warm_workers`)."""
 
 
+NBCONVERT = "nbconvert"
+"""The folder in `PYTHONPATH` by which the process of a fresh command `nbconvert` is a fork."""
+
+
 def path_with(folder: Path, workers: bool = True) -> str:
     """Return a `PYTHONPATH` with one more folder, which comes first; without `workers`, no worker is a fork."""
     others = [path for path in python_path(os.environ) if workers or Path(path).name == READING]

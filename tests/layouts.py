@@ -62,6 +62,12 @@ def read(page, path: Path, situation: Situation) -> None:
     settle(page)
 
 
+def open_options(page) -> None:
+    """Open what the button of each figure hides."""
+    page.eval_on_selector_all("attn-viz", "all => all.map(each => each.shadowRoot.querySelector('.more')?.click())")
+    settle(page)
+
+
 def problems(page) -> dict[str, list[str]]:
     """Return what is wrong, by the figure's id."""
     return page.evaluate(AUDIT)

@@ -22,9 +22,9 @@ from mkdocs_attnviz.cache.lock import Lock
 from mkdocs_attnviz.models.captures import attention, predictions
 from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.engine.ray.actor import NodeWorker
+from mkdocs_attnviz.models.engine.registry import Registry
 from mkdocs_attnviz.models.engine.request import Request
 from mkdocs_attnviz.models.identity.reference import ModelRef, resolve
-from mkdocs_attnviz.models.identity.registry import Registry
 from mkdocs_attnviz.models.inputs.examples import example
 from mkdocs_attnviz.models.loading.load import Lacking, Unusable, load
 from mkdocs_attnviz.settings import Settings

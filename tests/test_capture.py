@@ -22,8 +22,8 @@ from mkdocs_attnviz.models.captures import attention, scores
 from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.engine import client
 from mkdocs_attnviz.models.engine.client import Captured, ModelFailed, Refused, Worker
+from mkdocs_attnviz.models.engine.loaded_models import LoadedModels
 from mkdocs_attnviz.models.engine.request import Request
-from mkdocs_attnviz.models.engine.worker import LoadedModels
 from mkdocs_attnviz.models.identity.reference import resolve
 from mkdocs_attnviz.models.inputs.examples import example
 from mkdocs_attnviz.models.inputs.tokens import Example, tokenize

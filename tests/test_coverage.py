@@ -25,8 +25,8 @@ import tiny_models
 from mkdocs_attnviz.models.captures import attention, scores
 from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.inputs.examples import accepted_arguments, collate
+from mkdocs_attnviz.models.loading.attention_limits import limit
 from mkdocs_attnviz.models.loading.load import NO_ATTENTION, Unusable
-from mkdocs_attnviz.models.probing.attention_limits import limit
 
 SITE = Path(__file__).parent.parent / "example_site"
 TABLE = SITE / "includes" / "coverage.json"

@@ -34,6 +34,7 @@ def test_a_page(open_page, name):
     page.set_viewport_size({"width": 360, "height": 900})
     settle(page)
     wrong["wider than a phone"] = wide(page)
+    wrong["keys that are broken"] = page.locator(".keys td:first-child > code").evaluate_all(BROKEN)
     page.set_viewport_size({"width": 1280, "height": 900})
     draw_all(page)
     settle(page)
@@ -50,6 +51,9 @@ def test_a_page(open_page, name):
     wrong["what the text says"] = claims.wrong(page, name)
     wrong["requests that leave the site"] = [url for url in requests if not url.startswith(("file:", "data:", "blob:"))]
     assert {check: found for check, found in wrong.items() if found} == {}
+
+
+BROKEN = "all => all.filter(each => each.getClientRects().length > 1).map(each => each.textContent)"
 
 
 WHOLE = ("index.md", "guide/first-block.md")

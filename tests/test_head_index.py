@@ -19,6 +19,7 @@ from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.cache.entry_schema import unusable
 from mkdocs_attnviz.models.captures import head_batch, head_relations, heads
 from mkdocs_attnviz.models.captures.context import Context
+from mkdocs_attnviz.models.captures.corpus import Corpus
 from mkdocs_attnviz.models.captures.head_examples import Clearest
 from mkdocs_attnviz.models.captures.head_map import cells, divergences, place
 from mkdocs_attnviz.models.captures.head_measures import Masks, Sides
@@ -26,7 +27,6 @@ from mkdocs_attnviz.models.engine.capture import Capture
 from mkdocs_attnviz.models.engine.client import Captured, Refused
 from mkdocs_attnviz.models.engine.inline import InlineWorker
 from mkdocs_attnviz.models.engine.request import Request
-from mkdocs_attnviz.models.inputs.corpus import Corpus
 from mkdocs_attnviz.models.inputs.corpus_file import read_corpus
 from mkdocs_attnviz.models.inputs.corpus_text import CorpusText
 from mkdocs_attnviz.models.inputs.tokens import Tokens

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -247,8 +246,7 @@ IDS = ["own", "last", "live"]
 
 def jupyter(*arguments):
     """Run `jupyter nbconvert`, or another of Jupyter's commands."""
-    environment = os.environ | {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-    run = commands.run(*map(str, arguments), env=environment)
+    run = commands.run(*map(str, arguments), fresh=arguments[0] == commands.NBCONVERT)
     assert run.returncode == 0, run.stderr
     return run.stdout
 
@@ -328,6 +326,29 @@ def test_exported_by_nbconvert(themed, open_page, theme):
     page = open_page(themed(theme))
     check_figures(page)
     assert is_dark(page) == (theme == "dark")
+
+
+INSERT = """html => {
+    const output = document.createElement("div");
+    output.innerHTML = html;
+    for (const old of output.querySelectorAll("script")) {
+        const script = document.createElement("script");
+        script.textContent = old.textContent;
+        old.replaceWith(script);
+    }
+    document.body.append(output);
+}"""
+"""Adds an output as JupyterLab does: its scripts run before its figure is told that it is in the page."""
+
+
+def test_outputs_that_are_added_one_after_the_other(open_page, model, tokenizer, tmp_path):
+    (tmp_path / "index.html").write_text("<!doctype html><title>t</title><body>")
+    page = open_page(tmp_path / "index.html")
+    for view in ("head", "head", "similarity"):
+        html = mkdocs_attnviz.show(model, tokenizer, TEXT, view=view, html_action="return").data
+        page.evaluate(INSERT, html)
+        draw_all(page)
+        page.locator(f"attn-viz .{view}-view").last.wait_for()
 
 
 def test_the_theme_is_switched_as_jupyterlab_does_it(themed, open_page):

@@ -10,10 +10,14 @@ import pytest
 from conftest import INDUCTION
 
 from mkdocs_attnviz.block.source import Source
-from mkdocs_attnviz.figure import placeholder, sources
+from mkdocs_attnviz.figure.placeholders import placeholder, sources
 from mkdocs_attnviz.hosts.page import SourcePage
 
-WAITING = "from mkdocs_attnviz.figure import *; from mkdocs_attnviz.block.source import Source\n"
+WAITING = """
+from mkdocs_attnviz.block.source import Source
+from mkdocs_attnviz.figure.page import Assets, fill
+from mkdocs_attnviz.figure.placeholders import placeholder, sources
+"""
 PAGE = "from mkdocs_attnviz.hosts.page import SourcePage; page = SourcePage()\n"
 CONVERT = f"""
 import logging, markdown

@@ -15,6 +15,7 @@ from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.models.captures import predictions
 from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.engine import worker
+from mkdocs_attnviz.models.engine.loaded_models import LoadedModels
 from mkdocs_attnviz.models.identity.reference import resolve
 from mkdocs_attnviz.models.inputs.examples import example
 from mkdocs_attnviz.models.loading.load import Unusable, load
@@ -198,7 +199,7 @@ def test_whether_it_reads_ahead_is_asked_of_the_model_as_it_is(make_model):
     changes = [{"layer": layer, "heads": [0, 1, 2, 3], "scale": 0.0} for layer in (0, 1)]
     job = {"inputs": [[0, {"text": "a b c"}]], "interventions": changes, "batch_size": 1, "max_tokens": 9}
     job["corpus"] = False
-    kept = worker.LoadedModels()
+    kept = LoadedModels()
     with pytest.raises(Unusable, match="predicts no next token"):
         list(worker._captured(kept, {"model": loaded}, lambda *_: predictions.capture(Context(*_, {"top_k": 3})), job))
     assert loaded.reads_ahead

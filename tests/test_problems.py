@@ -13,6 +13,7 @@ import pytest
 import yaml
 from conftest import INDUCTION
 from hosts import MkDocs, Sphinx, Zensical
+from warm_workers import WITH_MODULES
 
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.log import MORE
@@ -35,6 +36,11 @@ SENTENCE = re.compile(r"index\.md:\d+: The model failed on this text: there is n
 TRACEBACK = re.compile(
     r'Traceback \(most recent call last\):\n(?s:.*)code\.py", line 10, in forward\n(?s:.*)KeyError: '
 )
+TELLING = """
+import os, runpy, sys
+print(os.getpid(), flush=True)
+runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +62,12 @@ def project(failing, tmp_path):
     host.write("index", FAILS)
     (tmp_path / "mkdocs.yml").write_text(yaml.safe_dump({"site_name": "T", "plugins": [{"attnviz": host.settings}]}))
 
-    def run(*command, **environment):
+    def run(*command, with_modules=False, **environment):
+        """Run a command; `with_modules` runs it in a process that has torch, and that tells its number first."""
         process = subprocess.Popen(
-            [sys.executable, "-m", *command],
+            [sys.executable, "-c", WITH_MODULES, TELLING, *command]
+            if with_modules
+            else [sys.executable, "-m", *command],
             cwd=tmp_path,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -79,9 +88,9 @@ def test_a_build_by_mkdocs_shows_the_traceback_when_it_is_asked_to(project):
 
 
 def test_the_command_shows_it_and_can_run_the_model_in_its_own_process(project):
-    process, told = project("mkdocs_attnviz", "run", "-v", ATTNVIZ_WORKER="inline")
+    process, told = project("mkdocs_attnviz", "run", "-v", ATTNVIZ_WORKER="inline", with_modules=True)
     assert TRACEBACK.search(told), told
-    assert int(SENTENCE.search(told)[1]) == process.pid
+    assert SENTENCE.search(told)[1] == told.splitlines()[0]
     assert process.returncode == 1
     assert "key " not in told
     _, told = project("mkdocs_attnviz", "run", "--json")

@@ -15,7 +15,7 @@ from conftest import INDUCTION, MINILM
 
 from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.block.source import Source
-from mkdocs_attnviz.cache.status import block_statuses
+from mkdocs_attnviz.cli.status import block_statuses
 from mkdocs_attnviz.models.identity import reference
 from mkdocs_attnviz.models.identity.reference import resolve, resolve_tensors
 from mkdocs_attnviz.pipeline import Pipeline

@@ -14,10 +14,14 @@ from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.block.schema import json_schema
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.cache.key import entry_key
-from mkdocs_attnviz.figure import AssetFolder, Figure, fill, placeholder
+from mkdocs_attnviz.figure.assets import AssetFolder
+from mkdocs_attnviz.figure.figure import Figure
+from mkdocs_attnviz.figure.page import fill
+from mkdocs_attnviz.figure.placeholders import placeholder
 from mkdocs_attnviz.models.engine import capture as captures
 from mkdocs_attnviz.models.engine import worker
 from mkdocs_attnviz.models.engine.client import by_model, capture_job
+from mkdocs_attnviz.models.engine.loaded_models import LoadedModels
 from mkdocs_attnviz.models.engine.request import Request
 from mkdocs_attnviz.models.identity.reference import resolve
 from mkdocs_attnviz.own_view import (
@@ -254,7 +258,7 @@ def test_a_worker_imports_captures_of_registered_views_alone(run):
 def told_by_worker(run):
     """Return what a worker says to a job that has it run this: its last message, of one text and one capture."""
     job = capture_job({0: request(Capture("extra", 1, run, attention=False))}, **HOW)
-    *_, (message, _) = worker.capture(worker.LoadedModels(), job)
+    *_, (message, _) = worker.capture(LoadedModels(), job)
     return message
 
 
@@ -281,7 +285,7 @@ def test_a_capture_that_fails(register, monkeypatch):
 
     module.capture = capture
     job = capture_job({0: request(Capture("extra", 1, run, attention=False))}, **HOW)
-    refused, done = [message for message, _ in worker.capture(worker.LoadedModels(), job)][-2:]
+    refused, done = [message for message, _ in worker.capture(LoadedModels(), job)][-2:]
     assert said
     assert done["event"] == "done"
     assert refused["problem"]["message"] == f"The capture `{run}` failed on this text: there is no 'width'."

@@ -34,7 +34,7 @@ def test_who_shares_keys_is_what_repeat_kv_does(kind, settings, shared, monkeypa
     from mkdocs_attnviz.models.captures.context import Context
     from mkdocs_attnviz.models.inputs.examples import collate
     from mkdocs_attnviz.models.probing.attention_discovery import find_attention_map
-    from mkdocs_attnviz.models.probing.attention_map import forward
+    from mkdocs_attnviz.models.probing.attention_pass import forward
 
     monkeypatch.setitem(tiny_models.OVERRIDES, kind, settings)
     loaded = tiny_models.tiny(kind)
@@ -119,7 +119,7 @@ def test_views_of_heads_know_who_shares_keys(grouped, view):
 @pytest.fixture
 def show(grouped, tmp_path, open_page):
     """`show(view, …)` opens a page with the figure of the grouped heads."""
-    from mkdocs_attnviz.figure import Figure
+    from mkdocs_attnviz.figure.figure import Figure
     from mkdocs_attnviz.hosts.notebook import _html
 
     def show(given=grouped, **keys):

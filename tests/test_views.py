@@ -20,8 +20,8 @@ from mkdocs_attnviz.views.attention.options import select
 from mkdocs_attnviz.views.attention.preview import preview
 from mkdocs_attnviz.views.attention.weights import Layer
 from mkdocs_attnviz.views.attention.window import window
-from mkdocs_attnviz.views.svg.document import STEERING, visible
 from mkdocs_attnviz.views.svg.heatmap import levels
+from mkdocs_attnviz.views.visible_tokens import STEERING, visible
 
 TOKENS = ["[CLS]", "em", "##bed", "##ding", "x", "[SEP]", "un", "##tie", "[SEP]"]
 WORDS = [[0], [1, 2, 3], [4], [5], [6, 7], [8]]  # positions of the pieces
@@ -324,7 +324,8 @@ def test_the_preview_has_the_strongest_lines_in_view(tokens):
 
 
 def test_what_is_ahead_goes_only_where_layers_are_files(tmp_path, pair):
-    from mkdocs_attnviz.figure import AssetFolder, Assets, Figure
+    from mkdocs_attnviz.figure.assets import AssetFolder, Assets
+    from mkdocs_attnviz.figure.figure import Figure
 
     made = block()
     figure = Figure(made, VIEWS["head"].drawing(made, pair), pair)

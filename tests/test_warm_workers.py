@@ -11,7 +11,7 @@ from pathlib import Path
 
 import commands
 import pytest
-from conftest import INDUCTION, PATIENCE
+from conftest import INDUCTION, PATIENCE, TESTS
 
 from mkdocs_attnviz.models.engine.client import Captured, Worker, WorkerDied
 from mkdocs_attnviz.models.engine.request import Request
@@ -81,6 +81,13 @@ def test_a_site_is_read_by_a_fork(site):
     assert told.returncode == 0, told.stderr
     assert "1 block on 1 page" in told.stdout
     assert f"/{commands.READING}'] ['-c', 'build', " in told.stderr
+
+
+def test_a_process_of_pytest_xdist_is_a_fork(pytestconfig):
+    """Processes that it starts are none."""
+    forked = Path(sys.orig_argv[-1]).name == TESTS
+    assert forked == ("PYTEST_XDIST_WORKER" in os.environ and not pytestconfig.option.quick)
+    assert TESTS not in [Path(folder).name for folder in commands.python_path(os.environ)]
 
 
 def test_another_environment_is_a_process_of_its_own(tmp_path, monkeypatch):

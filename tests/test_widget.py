@@ -125,7 +125,7 @@ def test_without_anywidget():
 
 
 def run_jupyter(*arguments):
-    run = commands.run("nbconvert", *map(str, arguments), env=os.environ)
+    run = commands.run(commands.NBCONVERT, *map(str, arguments), fresh=True)
     assert run.returncode == 0, run.stderr
 
 
@@ -181,6 +181,8 @@ def test_an_exported_page(thirty, open_page):
     assert page.evaluate("attnvizScripts.size") == 1
     last = page.locator("attn-viz").last.evaluate("element => element.state")
     assert (last["layer"], last["heads"]) == (2, [1])
+    font = page.locator("attn-viz").last.evaluate("element => getComputedStyle(element).fontFamily")
+    assert font.startswith("system-ui"), "that of the page's text"
 
 
 # ---- JupyterLab

@@ -11,6 +11,7 @@ from mkdocs.utils.meta import get_data
 from models_of_machines import without_models
 from published import BLOCKS, bring, shown
 from pymdownx.superfences import RE_NESTED_FENCE_START, RE_OPTIONS
+from warm_workers import WITH_MODULES
 
 from mkdocs_attnviz.cli import front_matter
 from mkdocs_attnviz.hosts.page import WITH_QUOTES, header_of
@@ -34,6 +35,9 @@ class Refuse:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in refused:
             raise ImportError(f"{name} is imported")
+for name in list(sys.modules):
+    if name.partition(".")[0] in ("mkdocs_attnviz", *refused):  # what this process has been forked with
+        del sys.modules[name]
 sys.meta_path.insert(0, Refuse())
 import mkdocs_attnviz
 for module in pkgutil.walk_packages(mkdocs_attnviz.__path__, "mkdocs_attnviz."):
@@ -49,7 +53,8 @@ TOOLS = ["mkdocs", "properdocs", "zensical", "sphinx", "docutils", "IPython", "i
 def test_no_other_module_imports_it(packages):
     """The base install has none of these packages."""
     left_out = set[str]().union(*(NEEDS[package] for package in packages))
-    subprocess.run([sys.executable, "-c", EVERY_MODULE, " ".join(packages), " ".join(left_out)], check=True)
+    command = [sys.executable, "-c", WITH_MODULES, EVERY_MODULE, " ".join(packages), " ".join(left_out)]
+    subprocess.run(command, check=True)
 
 
 ABSENT = {

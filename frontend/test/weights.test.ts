@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { deflateSync } from "node:zlib";
 import { Layer } from "../src/attention/weights.js";
 import { collect } from "../src/charts/marks.js";
+import { indices } from "../src/lib/geometry.js";
 import { inflate, Scaled } from "../src/lib/packed.js";
 
 const deflated = (bytes: Uint8Array) => new Uint8Array(deflateSync(bytes));
@@ -42,10 +43,13 @@ test("scaled values have a scale for each row, and −32768 is masked", () => {
 });
 
 test("computed weights are exact and drawn as bytes", () => {
-  const layer = Layer.of(Float32Array.of(0.1, 0, 1, 0.25), 1, 2, 2);
-  assert.deepEqual([...layer.bytes], [81, 0, 255, 128]);
+  const exact = [0.1, 0, 1, 0.25];
+  const layer = Layer.computed({ heads: 1, cols: 2, rows: 2 }, (_, from, to, visit) => {
+    for (const row of indices(from)) for (const col of indices(to)) visit(row, col, exact[2 * col + row] as number);
+  });
+  assert.deepEqual([...layer.plane(0)], [81, 0, 255, 128]);
   assert.equal(layer.weight(0, 1, 1), 0.25);
-  const less = layer.drawing(Uint8Array.of(0, 0, 255, 0));
+  const less = layer.drawing((_, __, weight) => weight === 1);
   assert.equal(less.weight(0, 1, 1), 0.25);
   assert.equal(less.byte(0, 1, 1), 0);
 });
@@ -67,7 +71,7 @@ function packed() {
         });
       });
     }
-  const layer = new Layer(null, heads, tokens, tokens, null, groups);
+  const layer = new Layer(null, heads, tokens, tokens, groups);
   layer.planes[1] = bytes.slice(tokens * tokens, 2 * tokens * tokens);
   return { layer, bytes, dense: new Layer(bytes, heads, tokens, tokens) };
 }
@@ -83,9 +87,29 @@ test("packed weights are read where they are, and unpacked a head at a time", ()
   assert.deepEqual(Object.keys(layer.planes), ["1"]);
   assert.deepEqual(layer.matrix(2), dense.matrix(2));
   assert.equal(layer.planes[0], undefined);
-  assert.deepEqual(layer.bytes, bytes);
-  assert.deepEqual(layer.floats(), dense.floats());
-  assert.deepEqual(layer.drawing(new Uint8Array(75)).matrix(0), dense.matrix(0));
+  assert.deepEqual(layer.plane(0), bytes.slice(0, 25));
+  assert.deepEqual(layer.drawing(() => true).plane(0), bytes.slice(0, 25));
+});
+
+test("of packed rows out of view, only what leads to a column in view is read", () => {
+  const [rows, count] = [1000, 8];
+  let reads = 0;
+  const bytes = new Uint8Array(3 * rows * count).fill(100); // columns 100, 200, … 800
+  const get = (of: Uint8Array, name: string) => {
+    reads++;
+    return of[name as unknown as number];
+  };
+  bytes.fill(0, rows * count, 2 * rows * count); // their high bytes
+  const packed = new Proxy(bytes, { get }) as Uint8Array;
+  const layer = new Layer(null, 1, rows, rows, [{ count, packed }]);
+  const [all, view] = [
+    { start: 0, end: rows },
+    { start: 0, end: 20 },
+  ];
+  const scene = { layer, heads: [0], colors: [], rows: all, cols: all, focus: null, partner: null };
+  const { offsets } = collect(scene, { rows: view, cols: view });
+  assert.equal(offsets.length, 20 * count);
+  assert.ok(reads <= 2 * (20 * 3 * count + 980 * 2), `${reads} reads`);
 });
 
 test("lines are the same of packed weights", () => {

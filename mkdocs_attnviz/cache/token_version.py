@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mkdocs_attnviz.byte_alphabet import gpt2_alphabet
 from mkdocs_attnviz.cache.entry import Entry
 
 TOKEN_VERSION = 3
@@ -77,8 +78,6 @@ def _wrong(sequence: Mapping[str, Any]) -> bool:
 
 def _foreign_marks(tokens: Sequence[str]) -> bool:
     """Return whether an earlier version may have taken letters for word boundary marks of another vocabulary."""
-    from mkdocs_attnviz.models.inputs.marks import gpt2_alphabet  # imported late, because few entries are so old
-
     pieces = any(token.startswith("##") for token in tokens)
     byte_level = not pieces and all(
         character in gpt2_alphabet() or character.isspace() for token in tokens for character in token

@@ -13,9 +13,6 @@ from typing import Any
 import click
 
 from mkdocs_attnviz.cache.folder import StoreError
-from mkdocs_attnviz.cache.pruning import Unused, remove, unused
-from mkdocs_attnviz.cache.recompute import recomputed
-from mkdocs_attnviz.cache.status import STATES, BlockStatus, block_statuses, moved_on_hub, unlocked
 from mkdocs_attnviz.cli import table
 from mkdocs_attnviz.cli.arguments import (
     configured,
@@ -31,8 +28,11 @@ from mkdocs_attnviz.cli.arguments import (
     with_paths,
     with_verbose,
 )
+from mkdocs_attnviz.cli.pruning import Unused, remove, unused
+from mkdocs_attnviz.cli.recompute import recomputed
 from mkdocs_attnviz.cli.site import SiteError
 from mkdocs_attnviz.cli.site_blocks import Pages, collect
+from mkdocs_attnviz.cli.status import STATES, BlockStatus, block_statuses, moved_on_hub, unlocked
 from mkdocs_attnviz.pipeline import Build
 
 REMEDIES = {"missing": " `{}` computes them.", "damaged": " `{}` computes it again."}

@@ -69,3 +69,18 @@ def blame(error: BaseException, cause: str) -> None:
 def blamed(error: BaseException) -> str:
     """Return what `blame` has noted; empty if nothing is."""
     return str(vars(error).get("attnviz_cause", ""))
+
+
+def costs_a_text(error: BaseException) -> bool:
+    """Return whether one text is at fault and the process is sound, as after an `Exception` or a panic in Rust."""
+    return isinstance(error, Exception) or panicked(error)
+
+
+def panicked(error: BaseException) -> bool:
+    """Return whether the error is a panic in a library that is written in Rust, as tokenizers is."""
+    return type(error).__name__ == "PanicException"
+
+
+def too_long(tokens: int, limit: int, what: str = "text") -> str:
+    """Return a sentence about a text with more tokens than the limit; '' if it has no more."""
+    return f"The {what} has {tokens} tokens; `max_tokens` is {limit}." if tokens > limit else ""

@@ -19,9 +19,10 @@ from mkdocs_attnviz.views import state_checks
 from mkdocs_attnviz.views.drawing import Drawing, Picture
 from mkdocs_attnviz.views.figure_data import Blob, Stretch, TextFigure
 from mkdocs_attnviz.views.measures.predictions import Predictions, measures, ranges
-from mkdocs_attnviz.views.svg.document import ROW, called, document, escape, escape_words, palette, styles, visible
+from mkdocs_attnviz.views.svg.document import ROW, document, escape, escape_words, palette, styles
 from mkdocs_attnviz.views.svg.token_flow import PANEL, Likeliest, height, json_of, sequences, texts
 from mkdocs_attnviz.views.view import ALL_SCRIPT, View
+from mkdocs_attnviz.views.visible_tokens import called, visible
 
 PREDICTIONS = Capture(
     "predictions",

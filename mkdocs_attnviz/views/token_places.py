@@ -17,7 +17,7 @@ from typing import Any
 from mkdocs_attnviz.models.inputs import word_boundaries
 from mkdocs_attnviz.models.inputs.word_boundaries import characters_of
 from mkdocs_attnviz.views.measure import Untestable
-from mkdocs_attnviz.views.svg.document import called
+from mkdocs_attnviz.views.visible_tokens import called
 
 OCCURRENCE = re.compile(r"(?s)(.+)#([1-9]\d{0,5})")
 Tokens = Mapping[str, Any]

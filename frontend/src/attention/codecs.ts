@@ -1,4 +1,4 @@
-import type { Codec, Codecs } from "../element/link.js";
+import type { Codec, Codecs } from "../element/view.js";
 
 const numbers = (text: string): number[] => text.split(",").map(Number);
 

@@ -1,4 +1,3 @@
-import type { Cell } from "../charts/thumbnails.js";
 import { named, type Part, spoken } from "../controls/reading.js";
 import type { Stack } from "./figure.js";
 
@@ -8,6 +7,12 @@ const WORDS = ["", "itself", "the previous token", "the next token"];
 const COLUMN = 4;
 /** The place of each kind's group: the previous token, the next, the token itself, single tokens, no pattern. */
 const RANKS = [4, 2, 0, 1, 3];
+
+/** The place of a head in a grid of layers and heads. */
+export interface Cell {
+  layer: number;
+  head: number;
+}
 
 /** Heads that mostly look at the same, the clearest first. */
 export interface Group {

@@ -119,7 +119,7 @@ export class WeightSource {
     const { heads, parts = [] } = source;
     const size = high * wide;
     const groups: Group[] = [];
-    const layer = new Layer(null, heads, high, wide, null, groups);
+    const layer = new Layer(null, heads, high, wide, groups);
     contents.forEach((packed, i) => {
       const { count, heads = [] } = parts[i] as LayerPart;
       if (count) groups.push({ count, packed });

@@ -1,7 +1,8 @@
 import type { ViewHost } from "../element/view.js";
 import type { Range, Side } from "../lib/geometry.js";
 import { plainText } from "../lib/token.js";
-import { absentSentence, absentText } from "./absent.js";
+import { absentSentence } from "./absent.js";
+import { absentPicture } from "./absent-picture.js";
 import { type AttentionFigure, findLayer, findSequence } from "./figure.js";
 import { percentText } from "./readout.js";
 import type { Allowed } from "./scene.js";
@@ -94,7 +95,7 @@ export class WeightsController extends AttentionViewState<State, Change> {
     const blobs = this.pipeline.blobs(this.state);
     const heads = this.pipeline.headsOf(this.state);
     const absent = across_layers !== "rollout" && absentSentence(this.figure, stack, layer, heads);
-    if (absent) return absentText(this, heads, absent);
+    if (absent) return absentPicture(this, heads, absent);
     return this.host.notice(across_layers && blobs.length > 1 ? "layers" : `layer ${layer}`, blobs);
   }
 

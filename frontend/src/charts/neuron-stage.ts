@@ -1,5 +1,6 @@
 import { html, render, type TemplateResult } from "lit";
-import { absentSentence, absentText } from "../attention/absent.js";
+import { absentSentence } from "../attention/absent.js";
+import { absentPicture } from "../attention/absent-picture.js";
 import { findLayer, findSequence, type LayerSource, type Stack, weightBlobs } from "../attention/figure.js";
 import { NeuronHead, neuronBlobs, neuronLayer } from "../attention/neuron-scores.js";
 import type { NeuronChange, NeuronState } from "../attention/neuron-state.js";
@@ -280,7 +281,7 @@ export class NeuronStage extends PairStage {
   }
 
   private notice(): TemplateResult {
-    if (this.absent) return absentText(this.choices, [this.choices.state.head], this.absent);
+    if (this.absent) return absentPicture(this.choices, [this.choices.state.head], this.absent);
     const { neurons } = this.source;
     const blobs = neurons && this.expanded !== null ? [neurons.q, neurons.k, ...neurons.terms] : [];
     return this.choices.host.notice(`layer ${this.choices.state.layer}`, [...weightBlobs(this.source), ...blobs]);

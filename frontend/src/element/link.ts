@@ -1,13 +1,5 @@
 import type { ViewState } from "../controls/view-state.js";
-
-/** A pair of functions by which a link writes a part of the state and reads it. */
-export interface Codec {
-  // biome-ignore lint/suspicious/noExplicitAny: each part has its own type, which its view knows
-  write(value: any): string;
-  read(text: string): unknown;
-}
-
-export type Codecs = Record<string, Codec>;
+import type { Codec, Codecs } from "./view.js";
 
 const PLAIN: Codec = { write: String, read: plain };
 const codecOf = (codecs: Codecs, key: string) => (Object.hasOwn(codecs, key) ? codecs[key] : PLAIN) as Codec;

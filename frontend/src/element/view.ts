@@ -1,8 +1,16 @@
 import type { CSSResultGroup, ReactiveController, ReactiveControllerHost, TemplateResult } from "lit";
 import type { Blob, Figure } from "./figure.js";
-import type { Codecs } from "./link.js";
 import type { Scheme } from "./scheme.js";
 import type { Decode } from "./store.js";
+
+/** A pair of functions by which a link writes a part of the state and reads it. */
+export interface Codec {
+  // biome-ignore lint/suspicious/noExplicitAny: each part has its own type, which its view knows
+  write(value: any): string;
+  read(text: string): unknown;
+}
+
+export type Codecs = Record<string, Codec>;
 
 /** The element that a view lives in, as the view sees it. */
 export interface ViewHost extends ReactiveControllerHost {

@@ -1,8 +1,8 @@
 import { html, nothing, type TemplateResult, unsafeCSS } from "lit";
 import type { Figure } from "../element/figure.js";
 import type { ComparedFigure } from "../element/figure-data.js";
-import type { Codecs } from "../element/link.js";
 import { SubHost } from "../element/sub-host.js";
+import type { Codecs } from "../element/view.js";
 import { answer, type View, type ViewHost } from "../element/view.js";
 import css from "./compared.css";
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mkdocs_attnviz.block.defaults import ENTRY_SIZE
-from mkdocs_attnviz.models.inputs.corpus import Corpus
+from mkdocs_attnviz.models.captures.corpus import Corpus
 from mkdocs_attnviz.models.inputs.tokens import Example
 from mkdocs_attnviz.models.loading.loaded import Loaded
 

@@ -14,16 +14,17 @@ import numpy.typing as npt
 import torch
 
 from mkdocs_attnviz.models.captures.attention import tokens
+from mkdocs_attnviz.models.captures.corpus import Reading
 from mkdocs_attnviz.models.captures.head_map import cells, divergences
 from mkdocs_attnviz.models.captures.head_measures import Masks, Sides
 from mkdocs_attnviz.models.captures.head_probe import Features, features
 from mkdocs_attnviz.models.captures.head_relations import Words
-from mkdocs_attnviz.models.inputs.corpus import Reading
 from mkdocs_attnviz.models.inputs.examples import collate
 from mkdocs_attnviz.models.loading.loaded import Loaded
 from mkdocs_attnviz.models.probing.attention_calls import Call
 from mkdocs_attnviz.models.probing.attention_discovery import find_attention_map
-from mkdocs_attnviz.models.probing.attention_map import AttentionMap, Layer, Stack, forward
+from mkdocs_attnviz.models.probing.attention_map import AttentionMap, Layer, Stack
+from mkdocs_attnviz.models.probing.attention_pass import forward
 
 MAP_TEXTS = 200
 """The number of texts, from the first, over which heads are compared: all pairs of heads cost more than the model."""

@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
+from mkdocs_attnviz.models.captures.corpus import Reading
 from mkdocs_attnviz.models.captures.head_relations import Words
-from mkdocs_attnviz.models.inputs.corpus import Reading
 
 LARGEST = 256 << 20
 """The number of bytes of attention that are kept to train with; the sentences after that are not trained on."""

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from mkdocs_attnviz.models.inputs.corpus import Reading
+from mkdocs_attnviz.models.captures.corpus import Reading
 from mkdocs_attnviz.models.inputs.corpus_text import CorpusText
 
 Numbers = npt.NDArray[np.float64]

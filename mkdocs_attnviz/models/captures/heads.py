@@ -18,6 +18,7 @@ from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models import encoding
 from mkdocs_attnviz.models.captures.attention import quantised, tokens
 from mkdocs_attnviz.models.captures.context import Context
+from mkdocs_attnviz.models.captures.corpus import Corpus, Reading
 from mkdocs_attnviz.models.captures.head_batch import ANNOTATED, BatchSums, measured, run_batch, sides
 from mkdocs_attnviz.models.captures.head_examples import chosen
 from mkdocs_attnviz.models.captures.head_map import place
@@ -25,7 +26,6 @@ from mkdocs_attnviz.models.captures.head_measures import Masks
 from mkdocs_attnviz.models.captures.head_probe import Score, features
 from mkdocs_attnviz.models.captures.head_relations import Words, counted_relations
 from mkdocs_attnviz.models.captures.head_sums import StackSums
-from mkdocs_attnviz.models.inputs.corpus import Corpus, Reading
 from mkdocs_attnviz.models.loading.loaded import Loaded
 from mkdocs_attnviz.models.probing.attention_discovery import find_attention_map
 from mkdocs_attnviz.models.probing.attention_map import AttentionMap, Layer

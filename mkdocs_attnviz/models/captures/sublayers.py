@@ -17,8 +17,8 @@ import torch
 
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.captures.context import Context
+from mkdocs_attnviz.models.captures.corpus import Corpus, Reading
 from mkdocs_attnviz.models.encoding import round_digits
-from mkdocs_attnviz.models.inputs.corpus import Corpus, Reading
 from mkdocs_attnviz.models.inputs.tokens import Example
 from mkdocs_attnviz.models.loading.load import Unusable
 from mkdocs_attnviz.models.loading.loaded import Loaded

@@ -25,7 +25,8 @@ from mkdocs_attnviz.models.inputs.marked_text import MarkedText, marked_text
 from mkdocs_attnviz.models.inputs.tokens import Example
 from mkdocs_attnviz.models.probing.attention_calls import Call
 from mkdocs_attnviz.models.probing.attention_discovery import find_attention_map
-from mkdocs_attnviz.models.probing.attention_map import AttentionMap, Stack, forward
+from mkdocs_attnviz.models.probing.attention_map import AttentionMap, Stack
+from mkdocs_attnviz.models.probing.attention_pass import forward
 from mkdocs_attnviz.models.probing.explained_outputs import contrast_of
 
 STACKS = ("self", "encoder", "decoder", "cross")

@@ -12,10 +12,10 @@ import transformers
 
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.captures.context import Context
+from mkdocs_attnviz.models.captures.corpus import Corpus
 from mkdocs_attnviz.models.engine.capture import Capture, function
 from mkdocs_attnviz.models.identity.reference import ModelRef
 from mkdocs_attnviz.models.inputs import languages
-from mkdocs_attnviz.models.inputs.corpus import Corpus
 from mkdocs_attnviz.models.inputs.corpus_text import first_text
 from mkdocs_attnviz.models.inputs.examples import example
 from mkdocs_attnviz.models.loading.load import Unusable, check_attention, input_device

@@ -14,11 +14,6 @@ from mkdocs_attnviz.models.engine.capture import Capture
 from mkdocs_attnviz.models.identity.reference import ModelRef
 
 
-def too_long(tokens: int, limit: int, what: str = "text") -> str:
-    """Return a sentence about a text with more tokens than the limit; '' if it has no more."""
-    return f"The {what} has {tokens} tokens; `max_tokens` is {limit}." if tokens > limit else ""
-
-
 @dataclass(frozen=True)
 class Request:
     """One capture of one input by one model."""

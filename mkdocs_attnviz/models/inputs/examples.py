@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from mkdocs_attnviz.block.problem import WrongValue
-from mkdocs_attnviz.models.engine.request import too_long
+from mkdocs_attnviz.models.errors import too_long
 from mkdocs_attnviz.models.inputs.conversations import apply_chat_template, turns
 from mkdocs_attnviz.models.inputs.generation import generate
 from mkdocs_attnviz.models.inputs.languages import KEYS, language_options, set_languages
@@ -25,7 +25,6 @@ from mkdocs_attnviz.models.inputs.tokens import (
     Tokens,
     append_generated,
     in_sequence,
-    special_ids,
     special_positions,
     target_words,
     token_names,
@@ -33,6 +32,7 @@ from mkdocs_attnviz.models.inputs.tokens import (
 )
 from mkdocs_attnviz.models.loading import lengths
 from mkdocs_attnviz.models.loading.loaded import Loaded
+from mkdocs_attnviz.models.loading.special_tokens import special_ids
 
 GIVES = {"classes": "classes", "labels": "labels", "answer": "answers"}
 """The results of models with a classification head, by task, as messages name them."""

@@ -15,22 +15,12 @@ from itertools import groupby
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
+from mkdocs_attnviz.byte_alphabet import gpt2_alphabet
 from mkdocs_attnviz.models.inputs.characters import TokenText, token_texts
 
 Alphabet = Literal["", "gpt2", "latin1"]
 BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>|<\|byte(\d{1,3})\|>")
 HEX_TOKEN = re.compile(r"(?:[0-9a-f]{2})+")
-
-
-@cache
-def gpt2_alphabet() -> Mapping[str, int]:
-    """Return the byte of each character of GPT-2's alphabet.
-
-    Printable characters of Latin-1 stand for themselves, the other bytes are U+0100 and following.
-    """
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(0x100) if byte not in printable]
-    return {chr(byte): byte for byte in printable} | {chr(0x100 + n): byte for n, byte in enumerate(others)}
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -12,6 +12,7 @@ from mkdocs_attnviz.cache.token_version import TOKEN_VERSION
 from mkdocs_attnviz.models.inputs.characters import TokenText, token_texts
 from mkdocs_attnviz.models.inputs.marks import Marks, marks_of
 from mkdocs_attnviz.models.inputs.word_boundaries import different_texts
+from mkdocs_attnviz.models.loading.special_tokens import added_tokens, special_ids
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,7 @@ def _contents(tokenizer: Any, ids: list[int], names: list[str]) -> list[bytes]:
     Tokens that were added to a vocabulary are plain text, not written in the vocabulary's alphabet.
     """
     marks = marks_of(tokenizer)
-    added = special_ids(tokenizer) | set(_added(tokenizer))
+    added = special_ids(tokenizer) | set(added_tokens(tokenizer))
     # the vocabulary of a slow tokenizer may have bytes
     raw = names if getattr(tokenizer, "is_fast", False) else tokenizer.convert_ids_to_tokens(ids)
     plain = Marks(space=marks.space)
@@ -204,30 +205,10 @@ def special_positions(tokenizer: Any, ids: list[int]) -> list[int]:
     return [position for position, token_id in enumerate(ids) if token_id in known]
 
 
-def special_ids(tokenizer: Any) -> set[int]:
-    """Return the ids of all special tokens.
-
-    They have a role, such as `[CLS]`, or were added as special without one, such as Llama 3's `<|eot_id|>` and M2M100's
-    languages.
-    """
-    added = _added(tokenizer)
-    languages = getattr(tokenizer, "id_to_lang_token", {})
-    return {*tokenizer.all_special_ids, *languages, *(token_id for token_id, token in added.items() if token.special)}
-
-
 def _positions_around(encoded: Any, ids: list[int]) -> list[int]:
     """Return the positions of tokens that the tokenizer added before, between or after the texts."""
     mask = encoded.get("special_tokens_mask") or []
     return [position for position, flag in enumerate(mask) if flag] if len(mask) == len(ids) else []
-
-
-def _added(tokenizer: Any) -> Mapping[int, Any]:
-    """Return the tokens that were added to the vocabulary; none if the tokenizer does not tell, as mistral-common's."""
-    try:
-        tokens_by_id: Mapping[int, Any] = tokenizer.added_tokens_decoder
-    except (AttributeError, NotImplementedError):
-        return {}
-    return tokens_by_id
 
 
 def target_words(tokenizer: Any, labels: list[int], text: str) -> tuple[list[int | None], Spans | None]:

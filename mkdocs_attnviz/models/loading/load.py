@@ -21,8 +21,8 @@ from mkdocs_attnviz.models.errors import error_message
 from mkdocs_attnviz.models.identity import adapters, hub, other_formats
 from mkdocs_attnviz.models.identity.reference import ModelRef
 from mkdocs_attnviz.models.loading import adapted, memory, missing_weights, model_class, own_buffers, trial, vocabulary
+from mkdocs_attnviz.models.loading.attention_limits import without_matrix
 from mkdocs_attnviz.models.loading.model_class import ModelClass
-from mkdocs_attnviz.models.probing.attention_limits import without_matrix
 
 if TYPE_CHECKING:
     pass

@@ -16,10 +16,10 @@ from mkdocs_attnviz.models.errors import Lacking as Lacking
 from mkdocs_attnviz.models.errors import TooLarge as TooLarge
 from mkdocs_attnviz.models.errors import Unusable as Unusable
 from mkdocs_attnviz.models.identity.reference import ModelRef
-from mkdocs_attnviz.models.inputs.tokens import special_ids
 from mkdocs_attnviz.models.loading import lengths
 from mkdocs_attnviz.models.loading.isolation import Isolation
 from mkdocs_attnviz.models.loading.model_class import TASKS
+from mkdocs_attnviz.models.loading.special_tokens import special_ids
 
 if TYPE_CHECKING:
     from mkdocs_attnviz.models.probing.attention_map import AttentionMap

@@ -14,20 +14,12 @@ import torch
 
 from mkdocs_attnviz.models.inputs.examples import collate
 from mkdocs_attnviz.models.inputs.tokens import Example, Tokens
+from mkdocs_attnviz.models.loading.attention_limits import BANDED
 from mkdocs_attnviz.models.loading.load import Unusable
 from mkdocs_attnviz.models.loading.loaded import Loaded
 from mkdocs_attnviz.models.probing.attention_calls import Call
-from mkdocs_attnviz.models.probing.attention_limits import BANDED
-from mkdocs_attnviz.models.probing.attention_map import (
-    SEQUENCES,
-    AttentionMap,
-    Layer,
-    Slots,
-    Stack,
-    handed_out,
-    run,
-    way_of,
-)
+from mkdocs_attnviz.models.probing.attention_map import SEQUENCES, AttentionMap, Layer, Stack
+from mkdocs_attnviz.models.probing.attention_pass import Slots, handed_out, run, way_of
 from mkdocs_attnviz.models.probing.output_projection import Projection, projecting
 
 TEXT, TARGET = 13, 7

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 
 from mkdocs_attnviz.models.loading.loaded import Loaded
-from mkdocs_attnviz.models.probing.attention_map import IDS, run
+from mkdocs_attnviz.models.probing.attention_pass import IDS, run
 from mkdocs_attnviz.models.probing.function_tracer import is_attention
 
 PROJECTIONS = 2

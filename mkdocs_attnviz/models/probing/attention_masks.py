@@ -28,7 +28,8 @@ from mkdocs_attnviz.models.loading.loaded import Loaded
 from mkdocs_attnviz.models.probing.attention_calls import Call
 from mkdocs_attnviz.models.probing.attention_discovery import find_attention_map
 from mkdocs_attnviz.models.probing.attention_gradients import probed
-from mkdocs_attnviz.models.probing.attention_map import SEQUENCES, AttentionMap, Stack, forward
+from mkdocs_attnviz.models.probing.attention_map import SEQUENCES, AttentionMap, Stack
+from mkdocs_attnviz.models.probing.attention_pass import forward
 
 Allowed = npt.NDArray[np.bool_]
 """The allowed pairs of tokens, (rows, cols)."""

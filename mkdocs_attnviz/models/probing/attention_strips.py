@@ -20,7 +20,8 @@ from mkdocs_attnviz.models.loading.load import Unusable, check_attention
 from mkdocs_attnviz.models.loading.loaded import Loaded
 from mkdocs_attnviz.models.probing.attention_calls import Call
 from mkdocs_attnviz.models.probing.attention_discovery import find_attention_map
-from mkdocs_attnviz.models.probing.attention_map import AttentionMap, Stack, forward
+from mkdocs_attnviz.models.probing.attention_map import AttentionMap, Stack
+from mkdocs_attnviz.models.probing.attention_pass import forward
 from mkdocs_attnviz.models.probing.explained_outputs import Output
 from mkdocs_attnviz.models.probing.output_projection import norms
 

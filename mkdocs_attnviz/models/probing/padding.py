@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import torch
 
-from mkdocs_attnviz.models.engine.batches import most_padded
+from mkdocs_attnviz.models.inputs.batches import most_padded
 from mkdocs_attnviz.models.inputs.examples import collate
 from mkdocs_attnviz.models.inputs.tokens import Example
 from mkdocs_attnviz.models.loading.loaded import Loaded
 from mkdocs_attnviz.models.probing.attention_calls import Call
 from mkdocs_attnviz.models.probing.attention_discovery import find_attention_map, first_output
-from mkdocs_attnviz.models.probing.attention_map import forward, run
+from mkdocs_attnviz.models.probing.attention_pass import forward, run
 
 STEP = 1 / 255
 """The largest difference of √p of an attention weight p: one step of those in which weights are stored."""

@@ -20,10 +20,8 @@ from mkdocs_attnviz.views.attention.options import Selection, WeightOptions, off
 from mkdocs_attnviz.views.attention.overview import Overview
 from mkdocs_attnviz.views.attention.shipped_words import Group, words
 from mkdocs_attnviz.views.attention.stored_layer import WHOLE, HeadsOfLayer, StoredLayer, Way
-from mkdocs_attnviz.views.drawing import data_size, in_site
+from mkdocs_attnviz.views.drawing import data_size, room
 
-PAGE = 60_000
-"""The number of bytes of the budget that are for the page: tokens, names of files, the static picture."""
 FIRST = 0.25
 """The share of the budget for the heads that are shown first, if the block does not name them."""
 SAMPLES = 3
@@ -46,7 +44,7 @@ def ship(figure_data: AttentionFigure, block: Block, entry: Entry, selection: Se
     """
     size = FIGURE_SIZE if block.size is None else block.size
     everything = sum(map(len, entry.blobs.values()))  # most entries are small, which is quickly told
-    max_bytes = max(size - PAGE, size / 2) / in_site(1, in_page=block.in_page)  # of deflated data
+    max_bytes = room(size) if block.room is None else block.room
     if "reduced" in entry.meta:
         _forget_missing(figure_data, entry)
     elif max_bytes >= everything or max_bytes >= data_size(figure_data, entry):

@@ -10,7 +10,7 @@ from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.views.attention.options import AttentionOptions, Selection, WeightOptions, sequence
 from mkdocs_attnviz.views.attention.weights import Layer, Weight, layer_of
 from mkdocs_attnviz.views.attention.window import Window
-from mkdocs_attnviz.views.svg.document import called
+from mkdocs_attnviz.views.visible_tokens import called
 
 STACKS = {
     "self": "Attention",

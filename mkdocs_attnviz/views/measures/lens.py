@@ -13,9 +13,9 @@ from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.views.measure import STRONGEST, Answer, Measure, Measured, Other
 from mkdocs_attnviz.views.measures.predictions import LAST, Number, found_token, measured
 from mkdocs_attnviz.views.measures.rounding import around
-from mkdocs_attnviz.views.svg.document import called
 from mkdocs_attnviz.views.svg.token_flow import json_of
 from mkdocs_attnviz.views.token_places import same_text, token
+from mkdocs_attnviz.views.visible_tokens import called
 
 NAMES = {"entropy": "entropy", "kl": "KL divergence"}
 

@@ -12,9 +12,9 @@ from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.views.measure import STRONGEST, Answer, Measure, Measured, Other, Untestable
 from mkdocs_attnviz.views.measures.rounding import around
-from mkdocs_attnviz.views.svg.document import called
 from mkdocs_attnviz.views.svg.token_flow import Likeliest, json_of
 from mkdocs_attnviz.views.token_places import same_text, token
+from mkdocs_attnviz.views.visible_tokens import called
 
 LAST = "last"
 """The word for the last place at which something is predicted: what follows a text."""

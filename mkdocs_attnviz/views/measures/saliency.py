@@ -15,8 +15,8 @@ from mkdocs_attnviz.views.measure import STRONGEST, Answer, Measure, Measured, O
 from mkdocs_attnviz.views.measures.predictions import LAST
 from mkdocs_attnviz.views.measures.rounding import in_row
 from mkdocs_attnviz.views.saliency_options import ATTENTION
-from mkdocs_attnviz.views.svg.document import called
 from mkdocs_attnviz.views.token_places import joined, place, places, same_text, token
+from mkdocs_attnviz.views.visible_tokens import called
 
 
 def method_of(entry: Entry, written: str | None, key: str) -> int:

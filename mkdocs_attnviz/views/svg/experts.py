@@ -8,8 +8,9 @@ from typing import Any
 
 from mkdocs_attnviz.views.drawing import Picture
 from mkdocs_attnviz.views.router_choices import RouterChoices
-from mkdocs_attnviz.views.svg.document import document, escape, palette, styles, visible
+from mkdocs_attnviz.views.svg.document import document, escape, palette, styles
 from mkdocs_attnviz.views.svg.inks import ink_on, luminance
+from mkdocs_attnviz.views.visible_tokens import visible
 
 WIDTH, ROW, CHARACTER, SIDE, LEAST = 680, 26, 8, 72, 32
 LAYERS, LONGEST = 14, 12

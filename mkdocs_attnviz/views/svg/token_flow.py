@@ -14,7 +14,8 @@ from mkdocs_attnviz.cache.entry_schema import LARGEST_JSON, inflated
 from mkdocs_attnviz.views.drawing import Picture
 from mkdocs_attnviz.views.figure_data import Stretch, TokenSequence
 from mkdocs_attnviz.views.svg.direction import is_right_to_left, levels, visual_order
-from mkdocs_attnviz.views.svg.document import CAP, document, escape, palette, styles, visible
+from mkdocs_attnviz.views.svg.document import CAP, document, escape, palette, styles
+from mkdocs_attnviz.views.visible_tokens import visible
 
 WIDTH, ROW, CHARACTER = 680, 44, 8
 WIDE, NARROW, LINE, LETTER = 700, 345, 40, 7

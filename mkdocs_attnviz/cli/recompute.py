@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mkdocs_attnviz.block.source import Source
-from mkdocs_attnviz.cache.status import BlockStatus
+from mkdocs_attnviz.cli.status import BlockStatus
 from mkdocs_attnviz.models.engine.client import Captured, Engine
 from mkdocs_attnviz.models.engine.request import Request
 from mkdocs_attnviz.pipeline import Build, Plan

@@ -1,6 +1,6 @@
 """Architectures whose attention is a matrix of tokens by tokens only up to some length, or only in some stacks.
 
-The forward pass itself shows whether a text is too long (`attention_map.forward`); this module only names the reason.
+The forward pass itself shows whether a text is too long (`attention_pass.forward`); this module only names the reason.
 """
 
 from __future__ import annotations

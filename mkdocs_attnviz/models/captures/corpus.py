@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from mkdocs_attnviz.block.problem import WrongValue
-from mkdocs_attnviz.models.engine.batches import batches, costs_a_text
-from mkdocs_attnviz.models.errors import Unusable, error_message
+from mkdocs_attnviz.models.errors import Unusable, costs_a_text, error_message
+from mkdocs_attnviz.models.inputs.batches import batches
 from mkdocs_attnviz.models.inputs.corpus_text import CorpusText
 from mkdocs_attnviz.models.inputs.examples import example
 from mkdocs_attnviz.models.inputs.tokens import Example

@@ -1,4 +1,4 @@
-"""The batches of texts that a model runs: smaller ones if memory runs out, single texts if one of them fails.
+"""Runs of a capture over batches of texts: smaller ones if memory runs out, single texts if one of them fails.
 
 This module needs no torch, since it gets the functions that run the model.
 """
@@ -18,43 +18,19 @@ from mkdocs_attnviz.block.problem import Problem, WrongValue, trace
 from mkdocs_attnviz.cache.blobs import spooled
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models import errors
+from mkdocs_attnviz.models.errors import costs_a_text, panicked
+from mkdocs_attnviz.models.inputs.batches import batches, length, most_padded
 
 if TYPE_CHECKING:
-    from mkdocs_attnviz.models.engine.worker import LoadedModels
+    from mkdocs_attnviz.models.engine.loaded_models import LoadedModels
     from mkdocs_attnviz.models.inputs.tokens import Example
     from mkdocs_attnviz.models.loading.loaded import Loaded
 
-MATRIX_BUDGET = 1 << 21  # tokens² of one batch: limits a batch's memory as texts get longer
 BEYOND = re.compile(r"index (\d+ )?(is )?out of (range|bounds)|device-side assert", re.IGNORECASE)
 Message = tuple[dict[str, Any], bytes]
 """A message to the build's end: an event, and an entry's bytes."""
 RunCapture = Callable[["Loaded", Sequence["Example"]], Sequence[Entry]]
 """A capture with its parameters, as a function of a loaded model and examples."""
-
-
-def batches(examples: dict[int, Example], batch_size: int, loaded: Loaded) -> Iterator[dict[int, Example]]:
-    """Yield batches of texts of similar length, since padding is wasted work.
-
-    No batch is larger than what has fitted into memory so far.
-    """
-    batch: dict[int, Example] = {}
-    longest = 0
-    for index, example in sorted(examples.items(), key=lambda item: _length(item[1])):
-        longest = max(longest, *_length(example))
-        full = len(batch) == batch_size or (len(batch) + 1) * longest**2 > (loaded.fits or MATRIX_BUDGET)
-        if batch and full:
-            yield batch
-            batch, longest = {}, max(_length(example))
-        batch[index] = example
-    if batch:
-        yield batch
-
-
-def _length(example: Example) -> tuple[int, int]:
-    """Return the number of tokens of the text and of the target; the largest if there are several."""
-    several = [example, *example.more]
-    texts = max(len(part.text.ids) for part in several)
-    return texts, max(len(part.target.ids) if part.target else 0 for part in several)
 
 
 @dataclass(frozen=True)
@@ -141,38 +117,16 @@ def _run_less(
         return
     if failed.memory:
         step = (len(batch) + 1) // 2
-        half = step * max(max(_length(example)) for example in batch.values()) ** 2
+        half = step * max(max(length(example)) for example in batch.values()) ** 2
         loaded.fits = min(half, loaded.fits or half)
     for part in batches(batch, step, loaded):
         yield from run(kept, loaded, capture, part)
-
-
-def costs_a_text(error: BaseException) -> bool:
-    """Return whether one text is at fault and the process is sound, as after an `Exception` or a panic in Rust."""
-    return isinstance(error, Exception) or panicked(error)
-
-
-def panicked(error: BaseException) -> bool:
-    """Return whether the error is a panic in a library that is written in Rust, as tokenizers is."""
-    return type(error).__name__ == "PanicException"
 
 
 def failure(kept: LoadedModels, loaded: Loaded, example: Example | None, error: BaseException) -> Failed:
     if kept.memory.ran_out(error):
         return Failed(Problem("text", "text", kept.memory.too_long(loaded, example, error), trace(error)), memory=True)
     return Failed(problem_of(error))
-
-
-def most_padded(batch: dict[int, Example]) -> int | None:
-    """Return the index of the text with most padding, or None if none has any.
-
-    In an encoder–decoder, a text with padding on both sides comes first.
-    """
-    lengths = [_length(example) for example in batch.values()]
-    most = [max(side) for side in zip(*lengths, strict=True)]
-    padding = [[long - short for long, short in zip(most, sides, strict=True)] for sides in lengths]
-    chosen = max(range(len(padding)), key=lambda number: (min(padding[number]), sum(padding[number])))
-    return chosen if any(padding[chosen]) else None
 
 
 def _same_weights(batched: Entry, single: Entry) -> bool:
