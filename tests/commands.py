@@ -1,9 +1,10 @@
 """Commands of Python, each a process of its own, that need not import again what all documentation tools import.
 
 `run("mkdocs", "build", …)` does what `python -m mkdocs build …` does, with its own folder, environment and output. Its
-process is forked from one that has imported our modules and Markdown's, no tool and nothing that runs models; workers
-are forks of another (`warm_workers`). A command whose environment differs in what Python looks at while it starts is
-started by the interpreter itself; `PYTHONPATH` may differ, unless it names a folder with an installed package.
+process is forked from one that has imported our modules, Markdown's and those of its own tool, but no other tool and
+nothing that runs models; workers are forks of another (`warm_workers`). A command whose environment differs in what
+Python looks at while it starts is started by the interpreter itself; `PYTHONPATH` may differ, unless it names a folder
+with an installed package.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 PATIENCE = 600
 """Seconds that a command may take."""
 FIXED_BEGINNINGS = ("PYTHON", "LANG", "LC_", "TZ", "LD_", "MALLOC_")
-"""Beginnings of variables that are read when Python starts. No module of `COMMON` reads another when it is imported."""
+"""Beginnings of variables that are read when Python starts. Nothing of `COMMON` and `TOOLS` reads another on import."""
 FREE = ("PYTHONPATH", "PYTEST_CURRENT_TEST")
 
 
@@ -155,28 +156,92 @@ def python_path(environment: Mapping[str, str]) -> list[str]:
 # ---- the process that is forked
 
 COMMON = (
-    *("jinja2", "markdown.extensions.attr_list", "pymdownx.superfences"),
-    *("mkdocs_attnviz.pipeline", "mkdocs_attnviz.settings", "mkdocs_attnviz.publishing"),
+    *("filelock", "jinja2", "markdown.extensions.attr_list", "pymdownx.superfences"),
+    *("mkdocs_attnviz.pipeline", "mkdocs_attnviz.settings", "mkdocs_attnviz.publishing", "mkdocs_attnviz.views.head"),
 )
 """Modules that every documentation tool imports, or that our own extension of it does."""
+TOOLS = {
+    "mkdocs": (
+        *("mkdocs.commands.build", "mkdocs.contrib.search", "mkdocs_attnviz.hosts.mkdocs"),
+        *("markdown.extensions.toc", "markdown.extensions.tables", "pymdownx.highlight"),
+    ),
+    "mkdocs_attnviz": ("mkdocs_attnviz.cli.main",),
+    "sphinx": ("sphinx.cmd.build", "myst_parser.sphinx_ext.main", "mkdocs_attnviz.hosts.sphinx", "sphinx.search.en"),
+}
+"""Modules that a command imports besides. Sphinx also imports its `builtin_extensions`, but for `BY_TIME`."""
+BY_TIME = "sphinx.builders.gettext"
+"""The one that reads `SOURCE_DATE_EPOCH` when it is imported."""
 
 
 def main() -> None:
-    """Answer requests on standard input: fork a command and tell its process id, or tell how it has ended."""
+    """Answer for all commands, each of a tool of its own by asking a fork that has imported that tool."""
     sys.path.pop(0)  # the folder of this file
-    for name in COMMON:
+    load(COMMON)
+    tools: dict[str, Tool] = {}
+    asked: dict[int, Tool] = {}
+    for request in requests():
+        if tool := asked.pop(request.get("wait", 0), None):
+            answer(tool.ask(request))
+        elif (name := request.get("command", [""])[0]) in TOOLS:
+            tool = tools[name] = tools.get(name) or Tool(TOOLS[name])
+            asked[pid := tool.ask(request)] = tool
+            answer(pid)
+        else:
+            fork_or_wait(request)
+
+
+def load(modules: Sequence[str]) -> None:
+    """Import modules, which forks then have, and tell that it is done."""
+    for name in modules:
         importlib.import_module(name)
+    for name in getattr(sys.modules.get("sphinx.application"), "builtin_extensions", ()):
+        if name != BY_TIME:
+            importlib.import_module(name)
     gc.collect()
     gc.freeze()  # a fork then shares their memory
     answer(0)
-    for line in iter(sys.stdin.buffer.readline, b""):
-        request = json.loads(line)
-        if "wait" in request:
-            answer(os.waitstatus_to_exitcode(os.waitpid(request["wait"], 0)[1]))
-        elif pid := os.fork():
-            answer(pid)
-        else:
-            become(**request)
+
+
+def requests() -> Iterator[dict[str, Any]]:
+    """Yield the requests on standard input."""
+    return map(json.loads, iter(sys.stdin.buffer.readline, b""))
+
+
+def fork_or_wait(request: dict[str, Any]) -> None:
+    """Fork a command and tell its process id, or tell how it has ended."""
+    if "wait" in request:
+        answer(os.waitstatus_to_exitcode(os.waitpid(request["wait"], 0)[1]))
+    elif pid := os.fork():
+        answer(pid)
+    else:
+        become(**request)
+
+
+class Tool:
+    """A fork of this process with more modules, from which commands are forked; it ends with this process."""
+
+    def __init__(self, modules: Sequence[str]) -> None:
+        (reading, self.questions), (answers, writing) = os.pipe(), os.pipe()
+        if os.fork() == 0:
+            os.dup2(reading, 0)
+            os.dup2(writing, 1)
+            os.closerange(3, OPEN)
+            load(modules)
+            for request in requests():
+                fork_or_wait(request)
+            os._exit(0)
+        os.close(reading)
+        os.close(writing)
+        self.answers = os.fdopen(answers, "rb")
+        self.answers.readline()
+
+    def ask(self, request: dict[str, Any]) -> int:
+        os.write(self.questions, json.dumps(request).encode() + b"\n")
+        return int(self.answers.readline())
+
+
+OPEN = 256
+"""A number that no open file of these processes has: those from 3 on are the pipes of tools."""
 
 
 def answer(number: int) -> None:
@@ -186,6 +251,7 @@ def answer(number: int) -> None:
 def become(command: list[str], cwd: str, env: dict[str, str], folder: str) -> NoReturn:
     """Run `python -m` with this command in the process that has just been forked, and end as the interpreter would."""
     os.setsid()
+    os.closerange(3, OPEN)
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         os.dup2(os.open(f"{folder}/{name}", os.O_RDWR | os.O_CREAT, 0o644), number)
     os.chdir(cwd)

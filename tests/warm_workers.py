@@ -2,9 +2,9 @@
 
 PyTorch and transformers take five seconds of a processor to import, and a run starts some hundred workers. While a run
 of pytest lasts, `PYTHONPATH` names a folder whose `sitecustomize` turns a worker that has just been started into a
-stand-in: it hands its pipes to the warm process, which forks, and ends as the fork ends. A worker that is started with
-any other environment than the run's, or in another way than the build's, is none of this and imports torch itself.
-So does one of a test with the fixture `cold_workers`: what is about processes is tested with real ones.
+stand-in (`stand_in`): it hands its pipes to the warm process, which forks, and ends as the fork ends. A worker that is
+started with any other environment than the run's, or in another way than the build's, is none of this and imports torch
+itself. So does one of a test with the fixture `cold_workers`: what is about processes is tested with real ones.
 
 In the same way, the process by which a command reads a site of MkDocs is a fork of one that has imported MkDocs.
 """
@@ -14,25 +14,19 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
-import json
+import marshal
 import os
-import select
+import selectors
 import signal
 import socket
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-HUB = {"HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_ENDPOINT"}
-"""Variables of the hub's client, which a fork reads anew."""
-BY_MODULES = {"KMP_INIT_AT_FORK", "KMP_DUPLICATE_LIB_OK", "TORCHINDUCTOR_CACHE_DIR"}
-"""Variables that scikit-learn and PEFT set when a test imports them, and in the warm process."""
-BY_RAY = {"PYTHONBREAKPOINT"}
-"""Variables that Ray sets for what it starts."""
-FREE = {"PATH", "PYTHONPATH", "PWD", "OLDPWD", "COLUMNS", *HUB, *BY_MODULES, *BY_RAY}
-"""Variables that may differ: nothing that has been imported depends on them. A fork gets its stand-in's `sys.path`."""
+import stand_in
+from stand_in import HUB, fixed
+
 LONGEST = 90
 """Characters of a folder in which there can be a socket."""
 WORKER_MODULES = [
@@ -46,22 +40,23 @@ READING_MODULES = [
     *("pymdownx.superfences", "markdown.extensions.toc", "markdown.extensions.tables"),
 ]
 """Modules that MkDocs imports for most sites."""
-START = ("PYTHON", "LANG", "LC_", "TZ", "LD_", "MALLOC_")
-"""Beginnings of the variables that Python reads when it starts."""
 SITECUSTOMIZE = """\
-import importlib.machinery, importlib.util, os, sys
+import os, sys
+from importlib.machinery import PathFinder, SourceFileLoader
+def run(name, loader):
+    module = type(sys)(name)
+    module.__file__ = loader.path
+    loader.exec_module(module)
+    return module
 here = os.path.dirname(os.path.abspath(__file__))
 with open(os.path.join(here, "code.txt")) as file:
     is_one = sys.orig_argv[1:3] == ["-c", file.read()]
 if is_one:
-    spec = importlib.util.spec_from_file_location("warm_workers", {source!r})
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.stand_in(here)
+    run("stand_in", SourceFileLoader("stand_in", {stand_in!r})).stand_in(here)
 places = [os.path.abspath(folder) for folder in sys.path]
-spec = importlib.machinery.PathFinder.find_spec("sitecustomize", sys.path[places.index(here) + 1 :])
+spec = PathFinder.find_spec("sitecustomize", sys.path[places.index(here) + 1 :])
 if spec:
-    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    run("sitecustomize", spec.loader)
 """
 """The module also runs the next `sitecustomize`, which it hides."""
 
@@ -83,91 +78,100 @@ def install(
         return
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(folder), before]))
     folder.mkdir(parents=True, exist_ok=True)
-    about = {"run": run, "prefix": sys.prefix, "modules": list(modules), "all": environment is not None}
+    about = {"run": run, "prefix": sys.prefix, "modules": list(modules), "source": __file__}
+    about["all"] = environment is not None
     about["environment"] = fixed(environment() if environment else os.environ, about["all"])
-    write(folder / "code.txt", code)
-    write(folder / "run.json", json.dumps(about))
-    write(folder / "sitecustomize.py", SITECUSTOMIZE.format(source=__file__))
+    write(folder / "code.txt", code.encode())
+    write(folder / "run", marshal.dumps(about))
+    write(folder / "sitecustomize.py", SITECUSTOMIZE.format(stand_in=stand_in.__file__).encode())
 
 
-def write(path: Path, text: str) -> None:
-    """Write a file that others may be reading, or writing with the same text."""
+def write(path: Path, content: bytes) -> None:
+    """Write a file that others may be reading, or writing with the same content."""
     own = path.with_name(f"{path.name}.{os.getpid()}")
-    own.write_text(text)
+    own.write_bytes(content)
     own.replace(path)
-
-
-def stand_in(folder: str) -> None:
-    """Be the worker that a fork of the warm process is, and end as it ends; return if there can be no such fork."""
-    where = Path(folder)
-    run = json.loads((where / "run.json").read_text())
-    if sys.prefix != run["prefix"] or fixed(os.environ, run["all"]) != run["environment"]:
-        return
-    with contextlib.suppress(FileExistsError):
-        (where / "started").touch(exist_ok=False)
-        command = [sys.executable, __file__, folder]
-        with (where / "log").open("wb") as log:
-            pipes = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
-            subprocess.Popen(command, cwd=folder, start_new_session=True, **pipes)
-    with socket.socket(socket.AF_UNIX) as warm:
-        connect(warm, where / "socket")
-        job = {"folder": str(Path.cwd()), "environment": dict(os.environ), "arguments": sys.orig_argv[3:]}
-        job["path"] = [part for part in sys.path if part]
-        content = json.dumps(job).encode()
-        socket.send_fds(warm, [len(content).to_bytes(4, "big")], [0, 1, 2])
-        warm.sendall(content)
-        for stream in (0, 1, 2):
-            os.close(stream)
-        status = int(warm.recv(16) or 1)
-    if status < 0:
-        os.kill(os.getpid(), -status)
-    os._exit(status)
-
-
-def fixed(environment: Mapping[str, str], every: bool) -> dict[str, str]:
-    """Return the variables that must be the same: every one that is not free, or those that Python reads."""
-    names = {name for name in environment if every or name.startswith(START)} - FREE
-    return {name: environment[name] for name in sorted(names)}
-
-
-def connect(warm: socket.socket, path: Path) -> None:
-    """Wait for the warm process, which listens before it imports anything."""
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            return warm.connect(str(path))
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
 
 
 # ---- the warm process
 
 
+class Fork(NamedTuple):
+    """A worker that has been forked, a descriptor that tells of its end, and the connection to its stand-in."""
+
+    pid: int
+    end: int
+    stand_in: socket.socket
+
+
+class Forks:
+    """The forks of the warm process: each is killed when its stand-in is, which is told how the fork has ended."""
+
+    def __init__(self, door: socket.socket, code: str) -> None:
+        """Fork for whom comes through the door; `code` is what forks run."""
+        self.door, self.code, self.working = door, code, set[Fork]()
+        self.events = selectors.DefaultSelector()
+        self.events.register(door, selectors.EVENT_READ)
+
+    def attend(self) -> None:
+        """Fork workers and let them end, as it comes, for up to a second."""
+        for key, _ in self.events.select(1):
+            if key.data is None:
+                self.begin(self.door.accept()[0])
+            elif key.data in self.working:
+                self.finish(key.data, killed=key.fileobj is key.data.stand_in)
+
+    def begin(self, connection: socket.socket) -> None:
+        """Fork a worker for the stand-in at the other end, unless that has been killed already."""
+        size, pipes, _, _ = socket.recv_fds(connection, 4, 3)
+        with connection.makefile("rb") as content:
+            job = content.read(int.from_bytes(size, "big"))
+        whole = job and len(job) == int.from_bytes(size, "big")
+        pid = os.fork() if whole else None
+        if pid == 0:
+            for each in (self.events, self.door, connection, *(fork.stand_in for fork in self.working)):
+                each.close()
+            for fork in self.working:
+                os.close(fork.end)
+            become(self.code, pipes, **marshal.loads(job))
+        for pipe in pipes:
+            os.close(pipe)
+        if pid is None:
+            connection.close()
+            return
+        fork = Fork(pid, os.pidfd_open(pid), connection)
+        self.working.add(fork)
+        for event in (fork.end, connection):
+            self.events.register(event, selectors.EVENT_READ, fork)
+
+    def finish(self, fork: Fork, *, killed: bool) -> None:
+        if killed:
+            os.kill(fork.pid, signal.SIGKILL)
+        status = os.waitstatus_to_exitcode(os.waitpid(fork.pid, 0)[1])
+        with contextlib.suppress(OSError):
+            fork.stand_in.sendall(str(status).encode())
+        for event in (fork.end, fork.stand_in):
+            self.events.unregister(event)
+        os.close(fork.end)
+        fork.stand_in.close()
+        self.working.remove(fork)
+
+
 def serve(folder: Path) -> None:
     """Fork a worker for each stand-in, until the run of pytest has ended."""
-    about, code = json.loads((folder / "run.json").read_text()), (folder / "code.txt").read_text()
+    about, code = marshal.loads((folder / "run").read_bytes()), (folder / "code.txt").read_text()
     with socket.socket(socket.AF_UNIX) as door:
         door.bind(str(folder / "socket"))
         door.listen(100)
-        door.settimeout(1)
         for name in about["modules"]:
             importlib.import_module(name)
         if conversion := sys.modules.get("transformers.conversion_mapping"):
             conversion.get_checkpoint_conversion_mapping("bert")  # compiles a thousand expressions for all models
         gc.collect()
         gc.freeze()  # a fork then shares their memory
+        forks = Forks(door, code)
         while alive(about["run"]):
-            with contextlib.suppress(TimeoutError):
-                connection, _ = door.accept()
-                if os.fork() == 0:
-                    door.close()
-                    attend(connection, code)
-                connection.close()
-            with contextlib.suppress(ChildProcessError):
-                while os.waitpid(-1, os.WNOHANG)[0]:
-                    pass
+            forks.attend()
 
 
 def alive(pid: int) -> bool:
@@ -175,31 +179,6 @@ def alive(pid: int) -> bool:
         os.kill(pid, 0)
         return True
     return False
-
-
-def attend(stand_in: socket.socket, code: str) -> None:
-    """Run one worker, kill it when its stand-in is killed, and tell the stand-in how it has ended."""
-    stand_in.setblocking(True)
-    size, pipes, _, _ = socket.recv_fds(stand_in, 4, 3)
-    content = b""
-    while len(content) < int.from_bytes(size, "big"):
-        content += stand_in.recv(1 << 16)
-    ours, theirs = os.pipe()
-    worker = os.fork()
-    if worker == 0:
-        stand_in.close()
-        os.close(ours)
-        os.set_inheritable(theirs, False)
-        become(code, pipes, **json.loads(content))
-    for pipe in [*pipes, theirs]:
-        os.close(pipe)
-    ready, _, _ = select.select([stand_in, ours], [], [])
-    if stand_in in ready:
-        os.kill(worker, signal.SIGKILL)
-    status = os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])
-    with contextlib.suppress(OSError):
-        stand_in.sendall(str(status).encode())
-    os._exit(0)
 
 
 def become(
