@@ -355,7 +355,7 @@ def cold_site(tmp_path) -> Site:
 @pytest.fixture(scope="session")
 def browser():
     with sync_playwright() as playwright:
-        browser = chromium.launch(playwright)
+        browser = chromium.launch(playwright, chromium.SHORT_LIVED)
         yield browser
         browser.close()
 

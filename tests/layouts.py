@@ -55,9 +55,22 @@ def reader(browser, situation: Situation):
     return browser.new_context(viewport=viewport, **situation.options).new_page()
 
 
+ARTICLE = """:is(.md-header__inner, .md-tabs__list, .md-sidebar__inner, .md-footer__inner, .md-footer-meta) {
+  display: none
+}"""
+"""A style that hides what Material puts around every article: half of a page's elements, in places that stay."""
+
+
+def leave_the_article(page) -> None:
+    """Have the browser draw nothing around the article, which is a fifth of what a visit costs."""
+    page.add_style_tag(content=ARTICLE)
+
+
 def read(page, path: Path, situation: Situation) -> None:
-    """Go to a page as this reader sees it, and have all of its figures drawn."""
+    """Go to a page as this reader sees it, and have all of its figures drawn; only the site's front stays whole."""
     page.goto(path.as_uri())
+    if path != SITE / "index.html":
+        leave_the_article(page)
     if situation.style:
         page.add_style_tag(content=situation.style)
     if situation.before:
