@@ -54,7 +54,7 @@ def system() -> str | None:
 
 
 def firefox() -> str | None:
-    """Path of an installed Firefox."""
+    """Return the path of an installed Firefox."""
     for name in ("firefox-esr", "firefox"):
         if path := shutil.which(name):
             return path
@@ -63,7 +63,7 @@ def firefox() -> str | None:
 
 
 def webkit() -> str | None:
-    """Path of WebKitGTK's WebDriver, where there is a display for it that nobody looks at."""
+    """Return the path of WebKitGTK's WebDriver, where there is a display for it that nobody looks at."""
     return shutil.which("WebKitWebDriver") if shutil.which("Xvfb") else None
 
 
