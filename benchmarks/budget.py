@@ -141,8 +141,8 @@ def declared(figure: Figure, tokens: int) -> float:
     told = figure.drawing.data.get("shipped", "")
     if "coarser steps" not in told:
         return EXACT
-    least = next((least for least, words in FRACTIONS.items() if f"below {words} dropped" in told), 0.0)
-    return max(EXACT, largest_error(next(each for each in LADDER if each.least == least), tokens))
+    used = [each for each in LADDER if not each.least or f"below {FRACTIONS[each.least]} dropped" in told]
+    return max(EXACT, *(largest_error(each, tokens) for each in used))
 
 
 def lifted(given: Layers) -> tuple[int, int]:
