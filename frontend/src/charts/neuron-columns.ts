@@ -13,14 +13,14 @@ export interface NumberColumn {
 const TERMS: Record<string, string> = {
   "relative position bias": "What the tokens’ distance adds, learnt for this head",
   ALiBi: "What is taken off for each token of distance",
-  "soft cap": "What is taken off large scores so that none passes the model's limit",
-  sink: "A place for attention that is no token; its score is learnt for this head",
-  mask: "Tokens that this layer does not let the token see",
+  "soft cap": "What keeps scores within the model's limit",
+  sink: "No token, but a place for attention, learnt for this head",
+  mask: "Tokens that this layer hides from this one",
   "disentangled position": "What content and position say of each other",
 };
 
 export const STRIPS = {
-  q: { heading: "Query q", about: "What the token looks for: a number for each neuron of this head" },
+  q: { heading: "Query q", about: "What the token looks for: a number for each neuron" },
   k: { heading: "Key k", about: "What each token offers to be found by" },
   product: { heading: "q × k", about: "Query times key, neuron by neuron: blue where both have the same sign" },
 };
@@ -35,7 +35,7 @@ export function numberColumns({ layer }: NeuronHead, row: ScoreRow): NumberColum
     {
       heading: "q · k",
       note: `× ${Number(scale.toPrecision(3))}`,
-      about: "The sum of all products, scaled so that it does not grow with the number of neurons",
+      about: "The sum of all products, scaled so as not to grow with their number",
       values: unmasked(row.dots),
       weights: false,
     },
@@ -52,7 +52,7 @@ export function numberColumns({ layer }: NeuronHead, row: ScoreRow): NumberColum
     {
       heading: "Softmax",
       note: "→ weight",
-      about: "The attention weight: e to the power of the score, divided by the sum over all tokens",
+      about: "The attention weight: e to the power of the score, as a share of all tokens’",
       values: row.weights,
       weights: true,
     },
