@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import bytecode
 import pytest
 from base_install import WITH_MKDOCS
 from bs4 import BeautifulSoup
@@ -157,13 +158,14 @@ def lower_bounds(extras: Sequence[str]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
-def test_every_host_draws(name, published, tmp_path):
+def test_every_host_draws(name, published, tmp_path, compiled):
     """Draw from a cache, with the base install and the extra of the host, without what runs models."""
     environment = ENVIRONMENTS[name]
     python = tmp_path / "environment" / "bin" / "python"
     run(sys.executable, "-m", "uv", "venv", "--quiet", "--python", interpreter(environment.python), python.parents[1])
     resolution = f"--resolution={environment.resolution}"
     run(*UV, "install", "--quiet", f"--python={python}", resolution, *environment.packages)
+    bytecode.take(python.parents[1], compiled)
     there = installed(python)
     assert not {"torch", "transformers", "numpy", *environment.lacks} & there.keys()
     if environment.resolution != "highest":
@@ -189,6 +191,7 @@ def test_every_host_draws(name, published, tmp_path):
             widget = subprocess.run(command, cwd=host.base, capture_output=True, text=True)
             assert widget.returncode == 0, widget.stderr
             assert data_figure(widget.stdout)["label"] == published.figures[0]["label"]
+    bytecode.keep(python.parents[1], compiled)
 
 
 def in_widgets(host: MyST) -> list[Any]:
