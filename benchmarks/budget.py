@@ -29,16 +29,18 @@ from pages import OUT, launched, served
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.cache.folder import Cache
-from mkdocs_attnviz.data_file import data_file
-from mkdocs_attnviz.figure import AssetFolder, Figure, placeholder
+from mkdocs_attnviz.figure.assets import AssetFolder
+from mkdocs_attnviz.figure.data_file import data_file
+from mkdocs_attnviz.figure.figure import Figure
+from mkdocs_attnviz.figure.placeholders import placeholder
 from mkdocs_attnviz.models import encoding
 from mkdocs_attnviz.models.captures.own_arrays import TokenRow, entry
 from mkdocs_attnviz.models.encoding import Floats
-from mkdocs_attnviz.models.reduction import FRACTIONS, LADDER, largest_error
+from mkdocs_attnviz.models.reduction import FRACTIONS, LADDER, WEIGHT, largest_error
 from mkdocs_attnviz.pipeline import Pipeline, Plan
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views.attention.weights import StrongestLayer
-from mkdocs_attnviz.weight_rounding import rounding
+from mkdocs_attnviz.weight_rounding import intervals, rounding
 
 LARGE = (32, 32)
 SMALL = (12, 12, 128)
@@ -121,13 +123,15 @@ def errors(built: Built, given: Layers) -> tuple[float, float, int]:
     """Return the largest error of a weight in the site, that of a head's told share, and the number of heads."""
     largest = share = 0.0
     count = 0
+    zero = WEIGHT[1] * intervals(rounding(given.tokens))[0].high ** 2  # what is below is stored as zero
     for layer in built.figure.drawing.data["stacks"]["self"]["layers"]:
         for head, found in shipped(built.figure, layer["layer"]):
             true = given.head(layer["layer"], head)
             is_kept = found > 0
             largest = max(largest, float(np.abs(found - true)[is_kept].max(initial=0)))
             told = layer["kept"][head] if "kept" in layer else 1.0
-            share = max(share, abs(told - float(true[is_kept].sum(dtype=np.float64)) / given.tokens))
+            if told < 1 or true[~is_kept].max(initial=0) > zero:  # a whole head has all of its weight, as it is stored
+                share = max(share, abs(told - float(true[is_kept].sum(dtype=np.float64)) / given.tokens))
             count += 1
     return largest, share, count
 
@@ -137,8 +141,8 @@ def declared(figure: Figure, tokens: int) -> float:
     told = figure.drawing.data.get("shipped", "")
     if "coarser steps" not in told:
         return EXACT
-    least = next((least for least, words in FRACTIONS.items() if f"below {words} dropped" in told), 0.0)
-    return max(EXACT, largest_error(next(each for each in LADDER if each.least == least), tokens))
+    used = [each for each in LADDER if not each.least or f"below {FRACTIONS[each.least]} dropped" in told]
+    return max(EXACT, *(largest_error(each, tokens) for each in used))
 
 
 def lifted(given: Layers) -> tuple[int, int]:

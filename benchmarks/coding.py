@@ -27,7 +27,7 @@ import numpy as np
 import torch
 import transformers
 
-from mkdocs_attnviz.data_file import data_file
+from mkdocs_attnviz.figure.data_file import data_file
 from mkdocs_attnviz.models import encoding
 from mkdocs_attnviz.weight_rounding import UNIT, rounded_steps, rounding
 

@@ -58,10 +58,14 @@ class Random(Layers):
 
 class Trained(Layers):
     """MiniLM's layers and heads, repeated. Where a text is longer than its 512 positions, these are repeated, too, as
-    Longformer's were at first (Beltagy et al. 2020)."""
+    Longformer's were at first (Beltagy et al. 2020). A layer that is repeated has its heads in another order: its data
+    file would otherwise be that of the first one, which a page loads once.
+    """
 
     def head(self, layer: int, head: int) -> Floats:
-        found: Floats = self._found[layer % len(self._found)][head % len(self._found[0])]
+        again, number = divmod(layer, len(self._found))
+        heads = self._found[number]
+        found: Floats = heads[(head + again) % len(heads)]
         return found
 
     @cached_property

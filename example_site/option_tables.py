@@ -91,7 +91,8 @@ def _table(mark: re.Match[str], page: str, listed: list[str]) -> str:
     lines = [_row(name, meanings, page) for name, meanings in rows.items()]
     if not values:
         head = ["| setting | what it does | default |", "|---|---|---|"]
-    return "\n".join(head + ["| " + " | ".join(cells if values else [cells[0], *cells[2:]]) + " |" for cells in lines])
+    body = ["| " + " | ".join(cells if values else [cells[0], *cells[2:]]) + " |" for cells in lines]
+    return "\n".join(['<div class="keys" markdown="1">', "", *head, *body, "", "</div>"])
 
 
 def _measures(page: str) -> Iterator[str]:

@@ -28,7 +28,12 @@ from mkdocs_attnviz.cache.store import Store
 from mkdocs_attnviz.cache.token_version import outdated
 from mkdocs_attnviz.corpora import Corpora
 from mkdocs_attnviz.entries import FORBIDDEN, Entries, Outcome
-from mkdocs_attnviz.figure import Alert, Assets, Figure, Rendered, Warned, fill, sources
+from mkdocs_attnviz.figure.alert import Alert, Warned
+from mkdocs_attnviz.figure.assets import Assets
+from mkdocs_attnviz.figure.figure import Figure
+from mkdocs_attnviz.figure.page import fill
+from mkdocs_attnviz.figure.placeholders import sources
+from mkdocs_attnviz.figure.rendered import Rendered
 from mkdocs_attnviz.log import MORE, Log
 from mkdocs_attnviz.models.engine.client import Engine
 from mkdocs_attnviz.models.engine.inline import local_worker
@@ -39,7 +44,7 @@ from mkdocs_attnviz.publishing import without_folders
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views import VIEWS, block_of, state
 from mkdocs_attnviz.views.claims import check_grammar, judge
-from mkdocs_attnviz.views.drawing import with_short_tokens
+from mkdocs_attnviz.views.drawing import room, with_short_tokens
 
 HEAVY = 2_000_000
 """The number of bytes of data above which a figure is heavy: more than most whole pages have."""
@@ -265,7 +270,7 @@ class Build:
                 state.check_key(plan.block, entries[0])
             before = next(zip(drawings[1:], entries[1:], strict=True), None)
             claims = tuple(judge(plan.block, view, entries))
-            figure = Figure(plan.block, drawings[0], entries[0], before, claims)
+            figure = Figure(plan.block, drawings[0], entries[0], before, claims, self.pipeline.in_page)
             figure.check_scripts()
             return figure
         except BlockError:
@@ -366,7 +371,7 @@ class Build:
         """Raises: whatever the block, its view or its model is wrong with."""
         block = block_of(source)
         size = self.settings.max_figure_size if block.size is None else block.size
-        block = block.model_copy(update={"size": size, "in_page": self.pipeline.in_page})
+        block = block.model_copy(update={"size": size, "room": room(size, in_page=self.pipeline.in_page)})
         view = VIEWS[block.view]
         check_grammar(block, view)
         own = view.own_entry(block)

@@ -22,7 +22,18 @@ FLAGS = [
     "--disable-sync",
     "--renderer-process-limit=1",
 ]
-PACKAGES = ["chromium-headless-shell", "firefox-esr", "webkit2gtk-driver", "xvfb", "fonts-noto-core", "pandoc"]
+SHORT_LIVED = "--js-flags=--no-opt"
+"""A flag for pages that are closed after a second: the last optimisations of V8 come too late for them, and cost a
+seventh of all that Chromium does. The benchmarks go without."""
+PACKAGES = [
+    "chromium-headless-shell",
+    "firefox-esr",
+    "webkit2gtk-driver",
+    "xvfb",
+    "fonts-noto-core",
+    "fonts-droid-fallback",
+    "pandoc",
+]
 """Debian's packages of the browsers and of what they need, and Pandoc, which the test of Quarto's extension runs."""
 
 
@@ -43,7 +54,7 @@ def system() -> str | None:
 
 
 def firefox() -> str | None:
-    """Path of an installed Firefox."""
+    """Return the path of an installed Firefox."""
     for name in ("firefox-esr", "firefox"):
         if path := shutil.which(name):
             return path
@@ -52,14 +63,13 @@ def firefox() -> str | None:
 
 
 def webkit() -> str | None:
-    """Path of WebKitGTK's WebDriver, where there is a display for it that nobody looks at."""
+    """Return the path of WebKitGTK's WebDriver, where there is a display for it that nobody looks at."""
     return shutil.which("WebKitWebDriver") if shutil.which("Xvfb") else None
 
 
-def launch(playwright):
-    """A headless browser."""
-    path = system()
-    return playwright.chromium.launch(executable_path=path, args=FLAGS) if path else playwright.chromium.launch()
+def launch(playwright, *flags: str):
+    """Start a headless browser, with more flags if need be."""
+    return playwright.chromium.launch(executable_path=system(), args=[*FLAGS, *flags])
 
 
 def install() -> None:

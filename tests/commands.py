@@ -1,9 +1,10 @@
 """Commands of Python, each a process of its own, that need not import again what all documentation tools import.
 
 `run("mkdocs", "build", …)` does what `python -m mkdocs build …` does, with its own folder, environment and output. Its
-process is forked from one that has imported our modules and Markdown's, no tool and nothing that runs models; workers
-are forks of another (`warm_workers`). A command whose environment differs in what Python looks at while it starts is
-started by the interpreter itself; `PYTHONPATH` may differ, unless it names a folder with an installed package.
+process is forked from one that has imported our modules and Markdown's, and of tools that one alone; nothing that runs
+models, since workers are forks of another (`warm_workers`). A command whose environment differs in what Python looks at
+while it starts is started by the interpreter itself; `PYTHONPATH` may differ, unless it names a folder with an
+installed package.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import gc
 import importlib
 import json
 import os
+import pkgutil
 import runpy
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -42,15 +45,15 @@ class Started(NamedTuple):
 
 
 class Forking:
-    """A process from which commands are forked."""
+    """A process from which commands are forked, with modules of a tool that it imports."""
 
-    def __init__(self) -> None:
+    def __init__(self, modules: Sequence[str] = ()) -> None:
         self.environment = dict(os.environ)
         self.folder = Path(tempfile.mkdtemp(prefix="attnviz-commands-"))
         self.lock = threading.Lock()
         self.number = 0
         self.process = subprocess.Popen(
-            [sys.executable, __file__],
+            [sys.executable, __file__, str(self.folder), *modules],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=self.environment,
@@ -114,10 +117,21 @@ def run_and_end(command: str | Sequence[str | Path], **options: Any) -> subproce
     return subprocess.CompletedProcess(command, process.returncode, output, errors)
 
 
+TOOLS = {
+    "mkdocs": ("mkdocs.commands.build", "mkdocs.contrib.search", "mkdocs_attnviz.hosts.mkdocs"),
+    "mkdocs_attnviz": ("mkdocs_attnviz.cli.main",),
+    "sphinx": (
+        *("sphinx.cmd.build", "sphinx.builders.html", "sphinx.ext.mathjax"),
+        *("myst_parser.sphinx_ext.main", "mkdocs_attnviz.hosts.sphinx"),
+    ),
+}
+"""Modules that most builds with a tool import, by the tool's command."""
+
+
 @functools.cache
-def default() -> Forking:
-    """Return the process from which this test session forks; it ends when its standard input is closed."""
-    return Forking()
+def default(tool: str = "") -> Forking:
+    """Return the process from which this test session forks a tool; it ends when its standard input is closed."""
+    return Forking(TOOLS.get(tool, ()))
 
 
 def run(
@@ -130,11 +144,14 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Run `python -m` with this command; `fresh` has the interpreter itself start it."""
     environment = os.environ if env is None else env
-    if fresh or python != sys.executable or not hasattr(os, "fork") or not default().fits(environment):
+    forking = None
+    if not fresh and python == sys.executable and hasattr(os, "fork"):
+        forking = default(command[0] if command[0] in TOOLS else "")
+    if forking is None or not forking.fits(environment):
         whole = [python, "-m", *command]
         how = {"capture_output": True, "encoding": "utf-8", "timeout": PATIENCE}
         return subprocess.run(whole, cwd=cwd, env=environment, input=input, **how)
-    return default().wait(default().start(*command, cwd=cwd or Path.cwd(), env=environment, input=input))
+    return forking.wait(forking.start(*command, cwd=cwd or Path.cwd(), env=environment, input=input))
 
 
 READING = "reading"
@@ -166,9 +183,14 @@ COMMON = (
 
 
 def main() -> None:
-    """Answer requests on standard input: fork a command and tell its process id, or tell how it has ended."""
+    """Answer requests on standard input: fork a command and tell its process id, or tell how it has ended.
+
+    The folder of their output is removed when the input ends, however the test session has ended.
+    """
     sys.path.pop(0)  # the folder of this file
-    for name in COMMON:
+    folder, *modules = sys.argv[1:]
+    views = importlib.import_module("mkdocs_attnviz.views").__path__
+    for name in (*COMMON, *modules, *(view.name for view in pkgutil.iter_modules(views, "mkdocs_attnviz.views."))):
         importlib.import_module(name)
     gc.collect()
     gc.freeze()  # a fork then shares their memory
@@ -181,6 +203,7 @@ def main() -> None:
             answer(pid)
         else:
             become(**request)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def answer(number: int) -> None:

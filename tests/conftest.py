@@ -82,14 +82,46 @@ def pytest_configure_node(node):
     node.workerinput["run"] = os.getpid()
 
 
-LONG = ("test_installed", "test_host_pages", "test_ray", "test_recipes", "test_faults", "test_webkit", "test_layout")
-"""Files with tests that take half a minute."""
+LONG = (
+    *("test_host_pages", "test_installed", "test_hosts", "test_faults", "test_layout", "test_ray", "test_notebook"),
+    *("test_widget", "test_mystmd", "test_large_entries", "test_recipes", "test_without_mkdocs", "test_page_scan"),
+    *("test_frontend", "test_webkit", "test_bad_input"),
+)
+"""Files with a test or a fixture that takes ten seconds, those that take longest first."""
 
 
 def pytest_collection_modifyitems(config, items):
     """Leave out architectures that need not be tested, and begin with long tests: at the end others would wait."""
     architectures.select(config, items)
-    items.sort(key=lambda item: item.path.stem not in LONG)
+    processes = getattr(config, "workerinput", {"workercount": 1})["workercount"]
+    items[:] = long_first(items, processes)
+
+
+def long_first(items, processes):
+    """Return tests in an order in which each process begins with long ones.
+
+    pytest-xdist gives each process a part of them, one after the other. A process that has none left gets the last of
+    the process that has most.
+    """
+    files = {name: [item for item in items if item.path.stem == name] for name in LONG}
+    others = [item for item in items if item.path.stem not in files]
+    ordered = []
+    for process in range(processes):
+        part = [item for name in LONG[process::processes] for item in files[name]]
+        size = (len(items) - len(ordered)) // (processes - process)
+        ordered += part + others[: max(0, size - len(part))]
+        del others[: max(0, size - len(part))]
+    return ordered + others
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Import tests without the garbage collector, which would look again and again at what stays."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 def pytest_collection_finish():
@@ -334,7 +366,7 @@ def cold_site(tmp_path) -> Site:
 @pytest.fixture(scope="session")
 def browser():
     with sync_playwright() as playwright:
-        browser = chromium.launch(playwright)
+        browser = chromium.launch(playwright, chromium.SHORT_LIVED)
         yield browser
         browser.close()
 

@@ -1,11 +1,9 @@
-"""Contents of a cache's folder and of a built page, read back for a test; and a process that may not write there."""
+"""Contents of a cache's folder and of a built page, read back for a test."""
 
 from __future__ import annotations
 
 import base64
-import ctypes
 import json
-import os
 import re
 import zlib
 from pathlib import Path
@@ -70,11 +68,3 @@ def alike(some: list[np.ndarray], others: list[np.ndarray]) -> bool:
     return len(some) == len(others) and all(
         one.shape == other.shape and np.abs(one - other).max() <= 1 for one, other in zip(some, others, strict=True)
     )
-
-
-def obey() -> None:
-    """Permission bits mean nothing to root, until it gives up the right to pass over them."""
-    if os.geteuid() == 0:
-        drop, override, read_search = 24, 1, 2  # PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
-        for right in (override, read_search):
-            assert ctypes.CDLL(None).prctl(drop, right, 0, 0, 0) == 0

@@ -5,6 +5,9 @@
   const hidden = (style) => style.visibility === "hidden" || style.display === "none" || style.opacity === "0";
   const parent = (node) => node.parentElement ?? (node.getRootNode() instanceof ShadowRoot ? node.getRootNode().host : null);
   const clips = (style) => [style.overflowX, style.overflowY].map((value) => value !== "visible");
+  /** True for what stands above other text, which its ground hides. */
+  const above = ({ position, backgroundColor }) =>
+    position === "sticky" || (position === "absolute" && /^(rgb\(|color\([^/]*\)$)/.test(backgroundColor));
   const scrolls = (style) => [style.overflowX, style.overflowY].map((value) => value === "auto" || value === "scroll");
 
   const up = function* (node, end) {
@@ -13,11 +16,11 @@
 
   /** What is visible of a box, and by how much an ancestor that does not scroll cuts it. */
   function seen(box, element, figure) {
-    const found = { left: box.left, right: box.right, top: box.top, bottom: box.bottom, cut: 0, sticky: false };
+    const found = { left: box.left, right: box.right, top: box.top, bottom: box.bottom, cut: 0, above: false };
     for (const at of up(element, figure.parentElement)) {
       const style = getComputedStyle(at);
       if (hidden(style) || at.classList.contains("unseen")) return null;
-      found.sticky ||= style.position === "sticky";
+      found.above ||= above(style);
       const [x, y] = clips(style);
       const [sx, sy] = scrolls(style);
       const edge = at.getBoundingClientRect();
@@ -38,6 +41,7 @@
     const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
     for (let node = walker.nextNode(); node; node = walker.nextNode()) {
       if (!node.data.trim() || node.parentElement.closest("style, option, noscript")) continue;
+      if (!node.parentElement.checkVisibility()) continue; // within what is folded
       yield node;
     }
   }
@@ -75,7 +79,7 @@
     for (const [i, a] of all.entries())
       for (let j = i + 1; j < all.length && all[j].top < a.bottom - TOUCH; j++) {
         const b = all[j];
-        if (a.node === b.node || a.sticky || b.sticky) continue;
+        if (a.node === b.node || a.above || b.above) continue;
         const [wide, high] = [Math.min(a.right, b.right) - Math.max(a.left, b.left), Math.min(a.bottom, b.bottom) - b.top];
         if (wide > TOUCH && high > 3 * TOUCH) problems.push(`overprinted: ${a.text} | ${b.text}`);
       }
@@ -89,6 +93,11 @@
       if (lines !== 1) problems.push(`a legend of ${lines} lines`);
       if (!first || first.scrollWidth > first.clientWidth + 1) problems.push("a legend that is empty or cut");
     }
+    for (const { rows } of root.querySelectorAll("table"))
+      for (const [i, row] of [...rows].entries()) {
+        const gap = i && row.getBoundingClientRect().top - rows[i - 1].getBoundingClientRect().bottom;
+        if (gap > 6) problems.push(`${gap.toFixed(0)} px above a row: ${row.cells[0].textContent.trim()}`);
+      }
     const around = figure.getBoundingClientRect();
     const within = host.getBoundingClientRect();
     if (within.right > around.right + 1 || within.left < around.left - 1) problems.push("wider than its place");

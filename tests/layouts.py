@@ -18,7 +18,11 @@ SITE = ROOT / "example_site" / "site"
 OUT = ROOT / "screenshots" / "layout"
 AUDIT_FILE = Path(__file__).parent / "layout.js"
 AUDIT = AUDIT_FILE.read_text("utf-8")
-CARD = "figure.attnviz { box-sizing: border-box; width: 300px !important; padding: 0; overflow: visible }"
+CARD = """figure.attnviz {
+    box-sizing: border-box; width: 300px !important; padding: 0; overflow: visible;
+    hyphens: auto; text-align-last: justify; text-indent: 2em; white-space: pre-wrap; word-break: break-all;
+}"""
+"""A narrow place on a page whose own running text is set as in a book."""
 
 
 @dataclass(frozen=True)
@@ -51,14 +55,33 @@ def reader(browser, situation: Situation):
     return browser.new_context(viewport=viewport, **situation.options).new_page()
 
 
+ARTICLE = """:is(.md-header__inner, .md-tabs__list, .md-sidebar__inner, .md-footer__inner, .md-footer-meta) {
+  display: none
+}"""
+"""A style that hides what Material puts around every article: half of a page's elements, in places that stay."""
+
+
+def leave_the_article(page) -> None:
+    """Have the browser draw nothing around the article, which is a fifth of what a visit costs."""
+    page.add_style_tag(content=ARTICLE)
+
+
 def read(page, path: Path, situation: Situation) -> None:
-    """Go to a page as this reader sees it, and have all of its figures drawn."""
+    """Go to a page as this reader sees it, and have all of its figures drawn; only the site's front stays whole."""
     page.goto(path.as_uri())
+    if path != SITE / "index.html":
+        leave_the_article(page)
     if situation.style:
         page.add_style_tag(content=situation.style)
     if situation.before:
         page.evaluate(situation.before)
     draw_all(page)
+    settle(page)
+
+
+def open_options(page) -> None:
+    """Open what the button of each figure hides."""
+    page.eval_on_selector_all("attn-viz", "all => all.map(each => each.shadowRoot.querySelector('.more')?.click())")
     settle(page)
 
 

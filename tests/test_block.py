@@ -104,7 +104,9 @@ def test_a_view_that_cannot_be_imported_disturbs_no_other_block(broken):
 
 
 def test_sphinx_starts_with_a_view_that_cannot_be_imported(broken):
-    code = "from mkdocs_attnviz.hosts.sphinx import AttnvizDirective; print(sorted(AttnvizDirective.option_spec))"
+    code = (
+        "from mkdocs_attnviz.hosts.sphinx.blocks import AttnvizDirective; print(sorted(AttnvizDirective.option_spec))"
+    )
     environment = os.environ | {"PYTHONPATH": str(broken)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert "n_components" in done.stdout, done.stderr

@@ -11,6 +11,7 @@ from playwright.sync_api import expect
 
 from mkdocs_attnviz.models.identity.reference import resolve
 from mkdocs_attnviz.settings import Settings
+from mkdocs_attnviz.views.svg.legend import BELOW, DOWN, LINE
 
 CAT = "```attention\nmodel: minilm\ntext: The cat sat on the mat\n```\n"
 PAIR = "```attention\nmodel: minilm\ntext: the rabbit quickly hopped\ntext_pair: The turtle slowly crawled\n```\n"
@@ -343,7 +344,7 @@ def test_without_javascript(show):
     page = show(CAT, javascript=False)
     image = page.locator("attn-viz img")
     assert image.is_visible()
-    assert image.evaluate("image => image.naturalHeight") == 8 * 24
+    assert image.evaluate("image => image.naturalHeight") == 8 * 24 + DOWN + LINE + BELOW  # tokens, and two lines below
     assert page.locator("attn-viz noscript p").is_visible()
 
 

@@ -20,7 +20,7 @@ from mkdocs_attnviz.cache.blobs import FileBlobs, Spool
 from mkdocs_attnviz.cache.entry import DamagedEntry, Entry
 from mkdocs_attnviz.cache.folder import Cache
 from mkdocs_attnviz.cache.key import entry_key
-from mkdocs_attnviz.figure import Figure
+from mkdocs_attnviz.figure.figure import Figure
 from mkdocs_attnviz.models.engine.client import Worker
 from mkdocs_attnviz.models.engine.request import Request
 from mkdocs_attnviz.models.identity.reference import ModelRef

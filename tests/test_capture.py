@@ -13,12 +13,14 @@ import torch
 import transformers
 from conftest import INDUCTION, MINILM, ROOT
 from tokenizers import Tokenizer, models, pre_tokenizers
+from warm_workers import fork_of
 
 from mkdocs_attnviz.block.parse import parse
 from mkdocs_attnviz.block.problem import Problem
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.models.captures import attention, scores
 from mkdocs_attnviz.models.captures.context import Context
+from mkdocs_attnviz.models.engine import client
 from mkdocs_attnviz.models.engine.client import Captured, ModelFailed, Refused, Worker
 from mkdocs_attnviz.models.engine.loaded_models import LoadedModels
 from mkdocs_attnviz.models.engine.request import Request
@@ -274,7 +276,7 @@ def test_longer_than_the_model(worker):
 
 def test_a_killed_worker_is_replaced(worker):
     run(worker, MINILM, "a cat")
-    os.kill(worker._process.pid, signal.SIGKILL)
+    os.kill(fork_of(worker._process), signal.SIGKILL)
     (answer,) = run(worker, MINILM, "a dog")
     assert isinstance(answer, Captured)
 
@@ -297,6 +299,42 @@ def test_a_text_that_kills_the_worker_fails_alone(worker, make_model):
     assert isinstance(answers.pop(1), Refused)
     assert len(answers) == 3
     assert all(isinstance(answer, Captured) for answer in answers.values())
+
+
+FORKING = """
+import os, signal, time
+from transformers.models.bert.modeling_bert import BertModel
+class ForkingModel(BertModel):
+    def forward(self, *args, **kwargs):
+        if os.fork() == 0:
+            time.sleep(1e6)
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+LINGERING = """
+import threading, time
+from transformers.models.bert.modeling_bert import BertModel
+class LingeringModel(BertModel):
+    def forward(self, *args, **kwargs):
+        threading.Thread(target=time.sleep, args=(1e6,)).start()
+        raise SystemExit("No more.")
+"""
+
+
+def test_a_fork_of_a_killed_worker_does_not_keep_the_build_waiting(worker, make_model):
+    """It holds the pipe on which the build waits for the worker's answer, and is killed."""
+    model = with_code(make_model("bert", **SMALL), FORKING, "ForkingModel")
+    (answer,) = worker.capture([Request(ATTENTION, model, {"text": "a"})], device="cpu", batch_size=1, max_tokens=9)
+    assert isinstance(answer, Refused)
+    assert "its process was killed (signal 9)" in answer.problem.message
+
+
+def test_a_worker_that_ends_but_for_a_thread_does_not_keep_the_build_waiting(worker, make_model, monkeypatch):
+    monkeypatch.setattr(client, "LINGERS", 0.5)
+    model = with_code(make_model("bert", **SMALL), LINGERING, "LingeringModel")
+    (answer,) = worker.capture([Request(ATTENTION, model, {"text": "a"})], device="cpu", batch_size=1, max_tokens=9)
+    assert answer.problem.message == (
+        "Running this text through the model failed: its process answered no more, and had not ended 0.5 s later."
+    )
 
 
 UNMASKED = """

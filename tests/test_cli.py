@@ -13,7 +13,7 @@ from bs4 import BeautifulSoup
 from conftest import MINILM, draw_all
 from entries import data_file_parts
 
-from mkdocs_attnviz.figure import FILE
+from mkdocs_attnviz.figure.assets import FILE
 
 CAT = f"model: {MINILM}\ntext: The cat sat on the mat"
 ALIAS = "model: minilm\ntext: The cat sat on the mat"

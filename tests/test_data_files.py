@@ -8,7 +8,7 @@ import re
 import pytest
 from entries import data_file_parts
 
-from mkdocs_attnviz.data_file import data_file
+from mkdocs_attnviz.figure.data_file import data_file
 
 PAIRS = b"".join(map(bytes, itertools.product(range(256), repeat=2)))
 """Every byte before and after every other: also before each escape, and before each byte that one ends with."""

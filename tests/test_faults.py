@@ -17,10 +17,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import flaky
+import permissions
 import pytest
 import yaml
 from conftest import INDUCTION, Built, Site
-from entries import alike, entries, leftovers, obey, weights
+from entries import alike, entries, leftovers, weights
 
 from mkdocs_attnviz.models.identity import reference
 from mkdocs_attnviz.models.identity.reference import resolve
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("cold_workers")
 WORDS = ["the", "old", "cat", "sat", "on", "the", "mat", "and", "a", "dog", "ran", "over", "the", "hill"]
 
 WARM = """
-import os, subprocess, sys
+import gc, os, permissions, subprocess, sys
 import mkdocs.__main__, mkdocs.commands.build, mkdocs_attnviz.hosts.mkdocs
 import mkdocs_attnviz.models.loading.load, transformers.models.gpt2.modeling_gpt2
 from mkdocs_attnviz.models.engine import worker
@@ -53,7 +54,9 @@ class Forked(subprocess.Popen):
 
 def build(log, environment, *arguments):
     os.setsid()
-    os.environ.update([environment.split("=")])
+    os.environ.update(pair.split("=") for pair in environment.split(","))
+    if os.environ["OBEYS"] == "True":
+        permissions.obey()
     out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(out, 1), os.dup2(out, 2)
@@ -66,6 +69,9 @@ def build(log, environment, *arguments):
     sys.stdout.flush(), sys.stderr.flush()
     os._exit(status)
 
+sys.modules["transformers.conversion_mapping"].get_checkpoint_conversion_mapping("gpt2")  # compiles for all models
+gc.collect()
+gc.freeze()  # a fork then shares their memory
 print("ready", flush=True)
 while line := sys.stdin.readline().split():
     if line[0] == "build":
@@ -98,10 +104,14 @@ class Warm:
         print(*words, file=self.process.stdin, flush=True)
         return int(self.process.stdout.readline())
 
-    def start(self, site, store_fails=3):
-        """Return the process id of a build that has begun; each `store_fails`-th call of a store `flaky://` fails."""
+    def start(self, site, store_fails=3, obeys=False):
+        """Return the process id of a build that has begun.
+
+        Each `store_fails`-th call of a store `flaky://` fails. A build that `obeys` may not write where permission bits
+        forbid it.
+        """
         (site.folder / "log").write_text("")  # there may be no time for that
-        return self._ask("build", site.folder / "log", f"FLAKY={store_fails}", "-f", site.configure())
+        return self._ask("build", site.folder / "log", f"FLAKY={store_fails},OBEYS={obeys}", "-f", site.configure())
 
     def wait(self, site, pid):
         status = self._ask("wait", pid)
@@ -117,7 +127,9 @@ class Warm:
 
 @pytest.fixture(scope="module")
 def warm(tmp_path_factory):
-    warm = Warm(flaky.install(tmp_path_factory.mktemp("packages") / "flaky"))
+    packages = flaky.install(tmp_path_factory.mktemp("packages") / "flaky")
+    shutil.copy(permissions.__file__, packages)
+    warm = Warm(packages)
     yield warm
     warm.close()
 
@@ -382,11 +394,10 @@ def test_a_cache_that_may_only_be_read(right, warm, tmp_path):
     for folder in folders:
         folder.chmod(0o555)
     try:
-        run = subprocess.run(site.command(), capture_output=True, text=True, preexec_fn=obey)
+        built = warm.build(site, obeys=True)
     finally:
         for folder in folders:
             folder.chmod(0o755)
-    built = Built(site.folder, run.returncode, run.stderr)
     assert_right(built, right)
     assert built.log.count("cached (") == 6
     assert built.log.count("computed (") == 2

@@ -1,7 +1,6 @@
 """The committed front end is what its sources give, and stays small."""
 
 import gzip
-import hashlib
 import re
 import subprocess
 
@@ -17,32 +16,11 @@ MOST |= {"attnviz.mjs": 122_000, "attnviz-widget.mjs": 700}
 """The module of widgets has all views; each widget of a notebook brings the small one, which loads it."""
 
 
-SOURCES = ("build.mjs", "package.json", "package-lock.json", "node_modules/.package-lock.json")
-"""The files in `frontend/` beside `src` that decide what the bundles are; the last one tells what is installed."""
-
-
-def digest_of_bundles() -> str:
-    """Return a digest of the bundles and of all that they are made from."""
-    frontend = ROOT / "frontend"
-    sources = [*(path for path in (frontend / "src").rglob("*") if path.is_file()), *map(frontend.joinpath, SOURCES)]
-    digest = hashlib.sha256()
-    for path in sorted([*sources, *map(STATIC.joinpath, MOST)]):
-        content = path.read_bytes()
-        digest.update(f"{path.relative_to(ROOT)} {len(content)}\n".encode() + content)
-    return digest.hexdigest()
-
-
-def test_the_bundles_are_up_to_date(tmp_path, pytestconfig):
-    """Build them anew, unless these very files were built from these sources in an earlier run here."""
-    assert {path.name for path in STATIC.glob("*.*js")} == MOST.keys(), "run `make bundle`; remove scripts of no view"
-    cache, digest = getattr(pytestconfig, "cache", None), digest_of_bundles()
-    if cache and cache.get("attnviz/bundles", None) == digest:
-        return
+def test_the_bundles_are_up_to_date(tmp_path):
     subprocess.run(["node", "build.mjs", str(tmp_path)], cwd=ROOT / "frontend", check=True)
+    assert {path.name for path in STATIC.glob("*.*js")} == MOST.keys(), "run `make bundle`; remove scripts of no view"
     for name in MOST:
         assert (tmp_path / name).read_bytes() == (STATIC / name).read_bytes(), "run `make bundle`"
-    if cache:
-        cache.set("attnviz/bundles", digest)
 
 
 @pytest.mark.parametrize(("name", "most"), MOST.items())

@@ -76,6 +76,8 @@ def test_figures_draw_in_the_browser(built, open_page):
         rows = "element => element.weights({layer: 3, head: 5}).then(weights => weights.rows.length)"
         assert [figure.evaluate(rows) for figure in opened.locator("attn-viz").all()] == [8, 80]
         assert opened.evaluate("document.documentElement.scrollWidth") <= 360
+        # Eleventy's page has no layout that would declare an encoding.
+        assert opened.locator("attn-viz .more").first.inner_text() == "⋯"
 
 
 MDX = """

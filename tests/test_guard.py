@@ -17,7 +17,7 @@ from conftest import INDUCTION, MINILM
 from safetensors.torch import save_file
 
 from mkdocs_attnviz.block.source import Source
-from mkdocs_attnviz.figure import MARK, placeholder, sources
+from mkdocs_attnviz.figure.placeholders import MARK, placeholder, sources
 from mkdocs_attnviz.models.engine.client import _collect_lines
 from mkdocs_attnviz.models.identity.reference import resolve
 from mkdocs_attnviz.publishing import without_folders

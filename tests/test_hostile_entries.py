@@ -19,7 +19,9 @@ from mkdocs_attnviz.cache.entry_schema import LARGEST_LAYER, fault, inflated, un
 from mkdocs_attnviz.cache.files import read_regular
 from mkdocs_attnviz.cache.folder import Cache
 from mkdocs_attnviz.cli.status import block_statuses
-from mkdocs_attnviz.figure import Alert, Assets, Figure
+from mkdocs_attnviz.figure.alert import Alert
+from mkdocs_attnviz.figure.assets import Assets
+from mkdocs_attnviz.figure.figure import Figure
 from mkdocs_attnviz.models.engine.client import Worker
 from mkdocs_attnviz.pipeline import Pipeline
 from mkdocs_attnviz.settings import Settings

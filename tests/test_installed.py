@@ -108,7 +108,11 @@ ENVIRONMENTS = {
         [MkDocs, ProperDocs, PythonMarkdown, SphinxRst, Sphinx],
     ),
     "3.12 lowest": Environment(
-        "3.12", "lowest-direct", [f"{ROOT}[zensical,mystmd,widget]"], [Zensical, MyST, Pandoc], ["mkdocs", "sphinx"]
+        "3.12",
+        "lowest-direct",
+        [f"{ROOT}[zensical,mystmd,widget,pdf,png]"],
+        [Zensical, MyST, Pandoc],
+        ["mkdocs", "sphinx"],
     ),
     "3.10 newest": Environment(
         "3.10", "highest", [ROOT, f"{WITH_MKDOCS}[sphinx]", "myst-parser"], [MkDocs, Sphinx], ["properdocs", "zensical"]
@@ -133,6 +137,19 @@ body, settings = sys.argv[1:]
 print(Widget(block=body, settings=json.loads(settings)).figure)
 """
 """A program that prints what a widget of a block shows."""
+
+PICTURES = """
+import logging, sys
+from mkdocs_attnviz.hosts.picture_files import picture_bytes
+svg = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><text y="9">\U000f1234</text></svg>'
+messages = []
+log = logging.getLogger("test")
+log.addHandler(logging.Handler())
+log.handlers[0].emit = lambda record: messages.append(record.getMessage().partition(",")[0])
+sys.stdout.reconfigure(encoding="utf-8")
+print(*(picture_bytes(svg, format, log)[:4].decode("latin-1") for format in ("pdf", "png")), *messages)
+"""
+"""A program that draws a picture in each format that needs a package, and prints what it is told."""
 
 
 def installed(python: Path) -> dict[str, str]:
@@ -191,6 +208,9 @@ def test_every_host_draws(name, published, tmp_path, compiled):
             widget = subprocess.run(command, cwd=host.base, capture_output=True, text=True)
             assert widget.returncode == 0, widget.stderr
             assert data_figure(widget.stdout)["label"] == published.figures[0]["label"]
+    if "pdf" in environment.extras:
+        drawn = subprocess.run([str(python), "-c", PICTURES], capture_output=True, text=True)
+        assert (drawn.returncode, drawn.stdout) == (0, "%PDF \x89PNG No font here has \U000f1234\n"), drawn.stderr
     bytecode.keep(python.parents[1], compiled)
 
 

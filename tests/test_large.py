@@ -10,7 +10,6 @@ import sys
 import tempfile
 import weakref
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -28,7 +27,7 @@ from torch.utils._pytree import tree_leaves
 from mkdocs_attnviz.models.captures import attention, scores
 from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.engine import client, in_process
-from mkdocs_attnviz.models.engine.client import Captured, ModelFailed, Worker, WorkerDied
+from mkdocs_attnviz.models.engine.client import Captured, ModelFailed, Refused, Worker, WorkerDied
 from mkdocs_attnviz.models.engine.request import Request
 from mkdocs_attnviz.models.identity.reference import resolve
 from mkdocs_attnviz.models.inputs.examples import example
@@ -283,10 +282,14 @@ def worker():
 
 @pytest.fixture(scope="module")
 def limited():
-    """A worker that has run `wide`, and may be limited."""
+    """A worker that has run `wide`, and may be limited.
+
+    Memory that it frees is free: glibc would keep smaller blocks, in pieces that depend on what came before.
+    """
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("OMP_NUM_THREADS", "1")
         environment.setenv("MALLOC_ARENA_MAX", "1")
+        environment.setenv("MALLOC_MMAP_THRESHOLD_", str(1 << 20))
         worker = Worker()
         worker.start()
     yield worker
@@ -367,13 +370,10 @@ def test_a_batch_is_halved_until_it_fits(limited, wide, monkeypatch):
     monkeypatch.setattr(client, "read_message", noted)
     with leaving(limited, 115):
         answers = run(limited, wide, *[f"{'the ' * 500}{n}" for n in range(16)])
-    assert all(isinstance(answer, Captured) for answer in answers)
+    assert [answer.problem for answer in answers if isinstance(answer, Refused)] == []
     read_one_by_one, sizes = sizes[:16], sizes[16:]
     assert read_one_by_one == [1] * 16
-    assert sizes[:3] == [8, 4, 2]
-    assert sizes == sorted(sizes, reverse=True), "memory that is in pieces may halve them once more"
-    done = [size for size, following in pairwise([*sizes, sizes[-1]]) if size == following]  # else it did not fit
-    assert sum(done) == 16, "nothing is run twice"
+    assert sizes == [8, 4, *[2] * 8], "nothing is run twice"
 
 
 @on_linux

@@ -17,6 +17,7 @@ from mkdocs_attnviz.cache.blobs import FileBlobs, sizes
 from mkdocs_attnviz.cache.folder import Cache
 from mkdocs_attnviz.models.captures import attention, scores
 from mkdocs_attnviz.models.captures.context import Context
+from mkdocs_attnviz.models.comparison import difference
 from mkdocs_attnviz.models.engine import in_process
 from mkdocs_attnviz.models.engine.client import Captured, Worker
 from mkdocs_attnviz.models.engine.inline import InlineWorker
@@ -48,7 +49,7 @@ def whole(loaded):
 
 def nearly(one, other):
     """Return whether two entries have the same parts, and weights within a step of 255: threads may change a bit."""
-    if (one.meta["stacks"], list(one.blobs)) != (other.meta["stacks"], list(other.blobs)):
+    if list(one.blobs) != list(other.blobs) or difference(one, other):
         return False
     for name in ("self/0", "self/23", "self/23/rollout", "self/overview"):
         first, second = (np.frombuffer(zlib.decompress(each.blobs[name]), np.uint8) for each in (one, other))

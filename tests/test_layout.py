@@ -1,13 +1,17 @@
 """Figures in the places and settings that readers have: no voids, nothing overprinted or cut, no page too wide."""
 
+import re
+
 import chromium
 import firefox
 import layouts
+import numpy as np
 import pytest
 from conftest import draw_all, settle
 from test_example_site import built
+from test_frontend import STATIC
 
-from mkdocs_attnviz import views
+from mkdocs_attnviz import model_view, views
 
 VIEWS = [f"guide/views/{name}.md" for name in views.VIEWS]
 MORE = ["index.md", "guide/long-inputs.md", "guide/own-tensors.md", "guide/interventions.md"]
@@ -23,6 +27,9 @@ def test_every_view_in_every_situation(browser, situation):
     for name in VIEWS + MORE:
         layouts.read(page, built(name), layouts.SITUATIONS[situation])
         wrong |= {f"{name}#{figure}": found for figure, found in layouts.problems(page).items()}
+        if situation == "right-to-left":  # what stands out of a figure on the left makes the page wider there
+            layouts.open_options(page)
+            wrong |= {f"{name}#{figure}, opened": found for figure, found in layouts.problems(page).items()}
     page.context.close()
     assert wrong == {}
 
@@ -69,6 +76,27 @@ def test_a_figure_does_not_widen_its_place_when_it_draws(site, open_page, place)
     assert min(before) > 100
     assert page.locator("figure.attnviz").evaluate("figure => figure.getClientRects().length") == 1
     assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+
+
+def test_small_pictures_are_no_higher_than_the_page_has_kept_for_them(open_page, tmp_path):
+    """They are larger where a figure is too narrow for all heads, so that a finger meets one of them."""
+    shapes = [(1, 12), (1, 32), (3, 32), (8, 32)]
+    generator = np.random.default_rng(0)
+    html = [
+        model_view([generator.dirichlet(np.ones(6), (1, heads, 6))] * layers, ["w"] * 6, html_action="return").data
+        for layers, heads in shapes
+    ]
+    figures = "".join(re.search("<figure.*</figure>", each, re.DOTALL)[0] for each in html)
+    page = f"<!doctype html><title>t</title><body><div>{figures}</div>"
+    (tmp_path / "index.html").write_text(page)
+    heights = "[...document.querySelectorAll('attn-viz')].map(each => each.offsetHeight)"
+    for width in (320, 640, 720):
+        page = open_page(tmp_path / "index.html", width=width)
+        before = page.evaluate(heights)
+        page.add_script_tag(path=STATIC / "attnviz.js")
+        draw_all(page)
+        settle(page)
+        assert page.evaluate(heights) == before, width
 
 
 def test_a_finger_that_passes_over_a_long_figure_moves_the_page(browser):

@@ -12,7 +12,7 @@ from mkdocs_attnviz.block.parse import parse
 from mkdocs_attnviz.block.problem import WrongValue
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.cache.entry import Entry
-from mkdocs_attnviz.figure import Figure
+from mkdocs_attnviz.figure.figure import Figure
 from mkdocs_attnviz.models.captures import attention
 from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.engine.runs import problem_of

@@ -17,7 +17,7 @@ from models_of_machines import changed, hub_model, save_tensors
 
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.cache.lock import Lock, Locked
-from mkdocs_attnviz.figure import Figure
+from mkdocs_attnviz.figure.figure import Figure
 from mkdocs_attnviz.models.engine.client import Worker
 from mkdocs_attnviz.models.identity.reference import resolve
 from mkdocs_attnviz.pipeline import Pipeline

@@ -9,7 +9,7 @@ from bs4 import BeautifulSoup
 from conftest import ROOT, draw_all, served, settle
 
 import mkdocs_attnviz
-from mkdocs_attnviz.figure import WAITING
+from mkdocs_attnviz.figure.scripts import WAITING
 
 STATIC = ROOT / "mkdocs_attnviz" / "static"
 HOST = """<!doctype html><meta charset="utf-8"><title>Host</title><body>%s

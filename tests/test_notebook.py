@@ -328,6 +328,29 @@ def test_exported_by_nbconvert(themed, open_page, theme):
     assert is_dark(page) == (theme == "dark")
 
 
+INSERT = """html => {
+    const output = document.createElement("div");
+    output.innerHTML = html;
+    for (const old of output.querySelectorAll("script")) {
+        const script = document.createElement("script");
+        script.textContent = old.textContent;
+        old.replaceWith(script);
+    }
+    document.body.append(output);
+}"""
+"""Adds an output as JupyterLab does: its scripts run before its figure is told that it is in the page."""
+
+
+def test_outputs_that_are_added_one_after_the_other(open_page, model, tokenizer, tmp_path):
+    (tmp_path / "index.html").write_text("<!doctype html><title>t</title><body>")
+    page = open_page(tmp_path / "index.html")
+    for view in ("head", "head", "similarity"):
+        html = mkdocs_attnviz.show(model, tokenizer, TEXT, view=view, html_action="return").data
+        page.evaluate(INSERT, html)
+        draw_all(page)
+        page.locator(f"attn-viz .{view}-view").last.wait_for()
+
+
 def test_the_theme_is_switched_as_jupyterlab_does_it(themed, open_page):
     """Another style sheet is loaded, and then the body says so; nbconvert's pages have JupyterLab's style sheets."""
     dark = BeautifulSoup(themed("dark").read_text("utf-8"), "html5lib")

@@ -256,7 +256,11 @@ def pictures(every_view, once) -> Path:
     return once("pictures-of-every-view", make) / "pictures"
 
 
-SAFE = {"svg", "style", "g", "defs", "mask", "rect", "path", "line", "circle", "text", "tspan", "image", "title"}
+SAFE = {"svg", "style", "g", "defs", "mask", "pattern"}
+SAFE |= {"rect", "path", "line", "circle", "text", "tspan", "image", "title"}
+OWN_KEY = ("heads", "similarity", "sublayers")
+"""The views whose pictures have a key to their colours inside."""
+NO_COLOURS = ("predict", "compared")
 
 
 @pytest.mark.parametrize("view", FIGURES)
@@ -270,6 +274,8 @@ def test_a_picture_has_nothing_that_a_host_takes_away(pictures, view):
         assert all(link.startswith("data:image/png;base64,") for link in links)
         assert not re.search(r"url\((?!#)|@import|@media|@font-face", content)
         assert (pictures / view / f"{view}-{theme}.png").is_file()
+        told = [element.text for element in elements if element.get("class") == "legend"]
+        assert bool(told) == (view not in (*OWN_KEY, *NO_COLOURS)), "what do its colours mean?"
 
 
 def test_pictures_look_the_same_under_github_s_rules(pictures, open_page):

@@ -13,7 +13,8 @@ from playwright.sync_api import expect
 import mkdocs_attnviz
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.cache.entry import Entry
-from mkdocs_attnviz.figure import Assets, Figure
+from mkdocs_attnviz.figure.assets import Assets
+from mkdocs_attnviz.figure.figure import Figure
 from mkdocs_attnviz.models.captures.own_arrays import LayerTensors, TokenRow, entry
 from mkdocs_attnviz.models.identity.citation import LONGEST, citation
 from mkdocs_attnviz.provenance import provenance

@@ -18,6 +18,7 @@ from conftest import MINILM, becomes, draw_all, served
 from hosts import Pandoc
 
 from mkdocs_attnviz import __version__
+from mkdocs_attnviz.hosts import fenced_projects
 
 CAT = "model: minilm\ntext: The cat sat on the mat"
 PAGE = f"""---
@@ -77,7 +78,9 @@ def convert(host, *options):
 
 
 def test_a_page_of_html_holds_its_figures(pandoc, open_page):
-    convert(pandoc, "-s", "--metadata=lang=en", "-o", "cats.html")
+    embedding = ["--metadata=attnviz-assets=shared", "--metadata=embed-resources=true"]
+    convert(pandoc, "-s", "--metadata=lang=en", *embedding, "-o", "cats.html")
+    assert not (pandoc.source / "shared").exists(), "what a script loads later cannot be embedded"
     html = BeautifulSoup((pandoc.source / "cats.html").read_text(), "html5lib")
     captions = [" ".join(map(str, caption.contents)) for caption in html.select("figure.attnviz figcaption")]
     assert captions == ["A  <em>cat</em>  — “on” a mat 🐈.", "The  <strong>fourth</strong>  layer."]
@@ -327,6 +330,52 @@ def test_the_pages_of_a_project(tmp_path):
     project(tmp_path, attnviz=3)
     run = commands.run("mkdocs_attnviz", "status", cwd=tmp_path)
     assert (run.returncode, "`attnviz` is 3; it must have settings" in run.stderr) == (2, True)
+
+
+def pages_of(folder, **environment):
+    """Return the names of a project's pages, and its settings, as commands read them with environment variables."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("QUARTO_PROFILE", "RSTUDIO_PRODUCT"):
+            patch.delenv(name, raising=False)
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        read = fenced_projects.read(folder / "_quarto.yml")
+    return [path.relative_to(folder).as_posix() for path in read.files()], read.settings
+
+
+def test_profiles_say_which_pages_and_settings_count(tmp_path):
+    """The cases of Quarto's page "Project Profiles", and of `project-profile.ts` where it is silent."""
+    for name in ("basic", "intro", "pro"):
+        (tmp_path / f"{name}.qmd").write_text("Words")
+
+    def write(name, **values):
+        (tmp_path / name).write_text(yaml.safe_dump(values))
+
+    models = {"models": {"minilm": MINILM}}
+    base = {"project": {"type": "book"}, "book": {"chapters": ["basic.qmd"]}, "attnviz": models}
+    write("_quarto.yml", **base)
+    write("_quarto-advanced.yml", book={"chapters": ["intro.qmd", "basic.qmd"]}, attnviz={"max_tokens": 20})
+    write("_quarto-pro.yaml", book={"chapters": ["pro.qmd"]}, attnviz={"max_tokens": 30, "strict": True})
+    assert pages_of(tmp_path) == (["basic.qmd"], models)
+    advanced = (["basic.qmd", "intro.qmd"], {**models, "max_tokens": 20})
+    assert pages_of(tmp_path, QUARTO_PROFILE="advanced") == advanced
+    assert pages_of(tmp_path, QUARTO_PROFILE="none") == (["basic.qmd"], models)
+    both = {**models, "max_tokens": 20, "strict": True}
+    assert pages_of(tmp_path, QUARTO_PROFILE="advanced,pro") == (["basic.qmd", "pro.qmd", "intro.qmd"], both)
+
+    write("_quarto.yml", **base, profile={"group": [["basic", "advanced"], ["pro", "free"]], "default": "advanced"})
+    assert pages_of(tmp_path)[1] == both
+    assert pages_of(tmp_path, QUARTO_PROFILE="free")[1] == models, "basic is the first of its group"
+    (tmp_path / "_environment").write_text("OTHER=1\nQUARTO_PROFILE='free advanced' # of this project\n")
+    assert pages_of(tmp_path) == advanced
+    write("_quarto.yml.local", attnviz={"max_tokens": 7})
+    write("_more.yml", attnviz={"strict": False})
+    write("_quarto-free.yml", **{"metadata-files": ["_more.yml", "_none.yml"]})
+    assert pages_of(tmp_path)[1] == {**models, "max_tokens": 7, "strict": False}
+
+    (tmp_path / "_quarto-pro.yaml").write_text("- a list")
+    with pytest.raises(ValueError, match=r"^_quarto-pro.yaml: It must have lines `key: value`.$"):
+        pages_of(tmp_path, QUARTO_PROFILE="pro")
 
 
 def test_init_writes_the_extension_and_names_it(tmp_path):

@@ -67,7 +67,7 @@ class TwoNodes(Cluster):
         self.other = self.add_node(**NODE)
 
     def be_whole(self):
-        """Wait until Ray knows of a lost node: an engine would ask for a worker there, and wait for minutes."""
+        """Wait until Ray knows of a lost node, which takes a dozen seconds: an engine would ask for a worker there."""
         self.wait_for_nodes(PATIENCE)
 
 

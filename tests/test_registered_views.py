@@ -14,7 +14,10 @@ from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.block.schema import json_schema
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.cache.key import entry_key
-from mkdocs_attnviz.figure import AssetFolder, Figure, fill, placeholder
+from mkdocs_attnviz.figure.assets import AssetFolder
+from mkdocs_attnviz.figure.figure import Figure
+from mkdocs_attnviz.figure.page import fill
+from mkdocs_attnviz.figure.placeholders import placeholder
 from mkdocs_attnviz.models.engine import capture as captures
 from mkdocs_attnviz.models.engine import worker
 from mkdocs_attnviz.models.engine.client import by_model, capture_job

@@ -160,7 +160,8 @@ def test_a_claim_that_does_not_hold(render, warm):
 
 
 def test_pictures(render, warm, tmp_path):
-    run = render(asked({"body": f"{CAT}\ncaption: A cat."}, {"body": "model: minilm"}), "--assets", "p", "--format=svg")
+    asking = asked({"body": f"{CAT}\ncaption: A cat."}, {"body": "model: minilm"})
+    run = render(asking, "--assets", "p", "--format=svg", "--run")
     [cat, bad] = answered(run)
     content = (tmp_path / "p" / cat["picture"]).read_text()
     assert content.startswith("<svg")

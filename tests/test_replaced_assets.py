@@ -3,7 +3,8 @@
 import pytest
 from hosts import Host, MkDocs, Sphinx, Zensical
 
-from mkdocs_attnviz.figure import AssetFolder, script_file
+from mkdocs_attnviz.figure.assets import AssetFolder
+from mkdocs_attnviz.figure.scripts import script_file
 
 LONG = "model: minilm\ntext: " + "the old cat sat on the mat and a dog ran over the hill " * 5
 SOURCES = {MkDocs: "assets/attnviz", Sphinx: "_static/attnviz", Zensical: "assets/attnviz"}

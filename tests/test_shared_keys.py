@@ -119,7 +119,7 @@ def test_views_of_heads_know_who_shares_keys(grouped, view):
 @pytest.fixture
 def show(grouped, tmp_path, open_page):
     """`show(view, …)` opens a page with the figure of the grouped heads."""
-    from mkdocs_attnviz.figure import Figure
+    from mkdocs_attnviz.figure.figure import Figure
     from mkdocs_attnviz.hosts.notebook import _html
 
     def show(given=grouped, **keys):

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import fsspec
 import pytest
-from entries import entries, leftovers, obey
+from entries import entries, leftovers
 from flaky import Flaky
+from permissions import obey
 
 from mkdocs_attnviz.cache.entry import Entry, signing_key
 from mkdocs_attnviz.cache.folder import Cache, StoreError
@@ -262,12 +263,72 @@ def test_no_part_of_an_entry_is_ever_seen(tmp_path, monkeypatch):
 
 def test_large_and_empty_entries(machine, url):
     here, there = machine("here", url), machine("there", url, push=False)
-    large = Entry({"of": "large"}, {"self/0": os.urandom(6 << 20)})
+    large = Entry({"of": "large"}, {f"self/{number}": os.urandom(6 << 20) for number in range(2)})
     here.put(KEYS[0], INPUTS[KEYS[0]], large)
     here.put(KEYS[1], INPUTS[KEYS[1]], entry(KEYS[1]))
     here.store.put(KEYS[2], b"")
     assert there.fetch({key: INPUTS[key] for key in KEYS[:4]}) == set(KEYS[:2])
-    assert there.get(KEYS[0], INPUTS[KEYS[0]]).blobs == large.blobs
+    assert dict(there.get(KEYS[0], INPUTS[KEYS[0]]).blobs) == large.blobs
+    assert leftovers(there.folder) == []
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "another", "unsigned"])
+def test_a_large_entry_is_checked_before_it_is_used(machine, tmp_path, caplog, damage):
+    here, there = (machine(name, (tmp_path / "store").as_uri()) for name in ("here", "there"))
+    given = Entry({"of": "large"}, {f"self/{number}": os.urandom(6 << 20) for number in range(2)})
+    here.put(KEY, INPUTS[KEYS[1] if damage == "another" else KEY], given)
+    path = tmp_path / "store" / file_name(KEY)
+    with path.open("r+b") as file:
+        if damage == "cut":
+            file.truncate(11 << 20)
+        elif damage == "changed":
+            file.seek(9 << 20)
+            file.write(b"another")
+    there.signing_key = SECRET if damage == "unsigned" else b""
+    with caplog.at_level("INFO"):
+        assert there.fetch({KEY: INPUTS[KEY]}) == set()
+    assert "of the shared cache is not used: it" in caplog.text
+    assert not there.has(KEY)
+    assert leftovers(there.folder) == []
+
+
+def test_a_large_entry_is_never_in_memory_as_a_whole(machine, tmp_path, monkeypatch):
+    """It is copied to the store and back in pieces, also if the folder of a machine cannot be written."""
+    url = (tmp_path / "store").as_uri()
+    here, there = machine("here", url), machine("there", url)
+    (tmp_path / "full").write_text("no folder")
+    full = machine("full", url)
+    given = Entry({"of": "large"}, {f"self/{number}": os.urandom(8 << 20) for number in range(6)})
+    tracemalloc.start()
+    here.put(KEY, INPUTS[KEY], given)
+    for other in (there, full):
+        assert other.fetch({KEY: INPUTS[KEY]}) == {KEY}
+    assert tracemalloc.get_traced_memory()[1] < 32 << 20  # without the entry itself, which was made before
+    tracemalloc.stop()
+    for other in (there, full):
+        assert dict(other.get(KEY, INPUTS[KEY]).blobs) == given.blobs
+
+
+class Partless(fsspec.AbstractFileSystem):
+    """A store behind a server that knows no parts of files, and sends all of a file in place of any."""
+
+    protocol = "partless"
+    content = b""
+
+    def info(self, path, **_):
+        return {"name": path, "size": len(self.content), "type": "file"}
+
+    def cat_file(self, path, start=None, end=None, **_):
+        return self.content
+
+
+def test_a_server_that_knows_no_parts(machine):
+    given = Entry({"of": "large", "key": [list(part) for part in INPUTS[KEY]]}, {"self/0": os.urandom(9 << 20)})
+    Partless.content = given.to_bytes()
+    fsspec.register_implementation("partless", Partless, clobber=True)
+    there = machine("there", "partless://docs", push=False)
+    assert there.fetch({KEY: INPUTS[KEY]}) == {KEY}
+    assert dict(there.get(KEY, INPUTS[KEY]).blobs) == given.blobs
 
 
 def test_objects_without_end_are_not_held(machine, tmp_path, caplog):

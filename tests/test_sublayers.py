@@ -23,7 +23,7 @@ from mkdocs_attnviz.block.schema import json_schema
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.cli.status import block_statuses
-from mkdocs_attnviz.figure import Figure
+from mkdocs_attnviz.figure.figure import Figure
 from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.captures.corpus import Corpus
 from mkdocs_attnviz.models.captures.sublayers import capture

@@ -21,7 +21,7 @@ import mkdocs_attnviz
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.cache.token_version import outdated
-from mkdocs_attnviz.figure import Figure
+from mkdocs_attnviz.figure.figure import Figure
 from mkdocs_attnviz.models.captures import lens, saliency
 from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.captures.own_arrays import TokenRow

@@ -324,7 +324,8 @@ def test_the_preview_has_the_strongest_lines_in_view(tokens):
 
 
 def test_what_is_ahead_goes_only_where_layers_are_files(tmp_path, pair):
-    from mkdocs_attnviz.figure import AssetFolder, Assets, Figure
+    from mkdocs_attnviz.figure.assets import AssetFolder, Assets
+    from mkdocs_attnviz.figure.figure import Figure
 
     made = block()
     figure = Figure(made, VIEWS["head"].drawing(made, pair), pair)

@@ -10,7 +10,7 @@ import pytest
 
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.cache.folder import Cache
-from mkdocs_attnviz.figure import AssetFolder
+from mkdocs_attnviz.figure.assets import AssetFolder
 from mkdocs_attnviz.models.captures.own_arrays import LayerTensors, TokenRow, entry
 from mkdocs_attnviz.models.inputs import word_boundaries
 from mkdocs_attnviz.pipeline import Pipeline, Plan

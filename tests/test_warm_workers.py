@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import select
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -91,8 +93,23 @@ def test_a_process_of_pytest_xdist_is_a_fork(pytestconfig):
 def test_another_environment_is_a_process_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     worker = Worker()
-    request = Request(ATTENTION, resolve(INDUCTION, None, Settings(), tmp_path), {"text": "a cat"})
-    (answer,) = worker.capture([request], device="cpu", batch_size=1, max_tokens=99)
-    assert isinstance(answer, Captured)
-    assert "libtorch" in Path(f"/proc/{worker._process.pid}/maps").read_text()
+    worker.start()
+    maps, deadline = Path(f"/proc/{worker._process.pid}/maps"), time.monotonic() + PATIENCE
+    while "libtorch" not in maps.read_text() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert "libtorch" in maps.read_text()
+    worker._process.kill()
     worker.close()
+
+
+def test_a_stand_in_that_is_killed_while_it_tells_its_job(python_path, session_folder, worker):
+    """Its fork, which holds the pipes of a build, would wait for the rest of the job for ever."""
+    ours, theirs = os.pipe()
+    with socket.socket(socket.AF_UNIX) as warm:
+        warm.connect(str(session_folder / "warm" / "worker" / "socket"))
+        socket.send_fds(warm, [(1000).to_bytes(4, "big")], [theirs] * 3)
+        os.close(theirs)
+        warm.sendall(b"{")
+    assert select.select([ours], [], [], PATIENCE)[0]
+    assert os.read(ours, 1) == b"", "nobody holds the other end any more"
+    os.close(ours)

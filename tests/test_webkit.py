@@ -31,6 +31,15 @@ const { activeElement } = document.querySelector("attn-viz").shadowRoot;
 return [activeElement !== arguments[0], activeElement.matches(":focus-visible")];
 """
 
+CUT = """
+const { shadowRoot } = document.querySelector("#long-matrix attn-viz");
+return [...shadowRoot.querySelectorAll(".labels")].map(labels => {
+  const [edge, first] = [labels, labels.firstElementChild].map(each => each.getBoundingClientRect());
+  const standsOut = first.top < edge.top - 1 || first.left < edge.left - 1;
+  return [standsOut, getComputedStyle(labels).overflow];
+});
+"""
+
 
 @pytest.fixture(scope="module")
 def browser():
@@ -53,3 +62,10 @@ def test_every_view(browser):
             ActionChains(browser).move_to_element(first).click().send_keys(Keys.ARROW_DOWN, Keys.ARROW_RIGHT).perform()
             assert browser.execute_script(FOCUSED, first) == [True, True], view
         assert browser.execute_script("return problems") == [], view
+
+
+def test_the_first_labels_of_a_long_text_are_whole(browser):
+    """They are larger than their cells, and WebKit cuts what stands out of a clipped box."""
+    browser.get(built("guide/long-inputs.md").as_uri())
+    assert browser.execute_async_script(webkit.DRAW) == 3
+    assert browser.execute_script(CUT) == [[True, "visible"], [True, "visible"]]

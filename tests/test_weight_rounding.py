@@ -14,7 +14,7 @@ from conftest import MINILM, ROOT
 import mkdocs_attnviz
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.cache.entry_schema import fault
-from mkdocs_attnviz.data_file import data_file
+from mkdocs_attnviz.figure.data_file import data_file
 from mkdocs_attnviz.models import encoding
 from mkdocs_attnviz.models.captures import attention, scores
 from mkdocs_attnviz.models.captures.context import Context
@@ -24,6 +24,7 @@ from mkdocs_attnviz.models.comparison import difference
 from mkdocs_attnviz.models.identity.reference import resolve
 from mkdocs_attnviz.models.inputs.examples import example
 from mkdocs_attnviz.models.loading.load import load
+from mkdocs_attnviz.models.reduction import LADDER
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views.measures.stored_weights import stored_as
 from mkdocs_attnviz.weight_rounding import UNIT, intervals, rounded_steps, rounding
@@ -111,9 +112,26 @@ def test_what_is_captured_of_a_long_text(long_text):
             assert (weights <= high[steps] + 1e-5).all()
 
 
+def test_the_shares_of_tables_are_those_of_the_models_own_weights(long_text):
+    """They are summed from all of transformers' weights; those of the entry, from the bytes and some rows."""
+    truth, entries = long_text
+    tokens = truth[0].shape[-1]
+    for entry in entries:
+        for layer in stack_of(entry)["layers"]:
+            weights = truth[layer["layer"]].astype(np.float64)
+            content = zlib.decompress(entry.blobs[f"self/{layer['layer']}"])
+            for reduction, shares in zip(LADDER, layer["tables"], strict=True):
+                left = np.frombuffer(content.translate(reduction.table(tokens)), np.uint8)
+                is_kept = left.reshape(-1, tokens, tokens).transpose(0, 2, 1) > 0
+                assert shares == pytest.approx((weights * is_kept).sum((1, 2)) / tokens, abs=0.002)
+
+
 def test_an_entry_of_an_earlier_version_agrees_with_its_new_computation(long_text):
     truth, (entry, _) = long_text
-    layers = [{name: part for name, part in layer.items() if name != "rounding"} for layer in stack_of(entry)["layers"]]
+    layers = [
+        {name: part for name, part in layer.items() if name not in ("rounding", "tables")}
+        for layer in stack_of(entry)["layers"]
+    ]
     meta = {**entry.meta, "stacks": {"self": {**stack_of(entry), "layers": layers}}}
     steps = [encoding.quantised(layer) for layer in truth]
     blobs = {f"self/{number}": encoding.weights_blob(layer) for number, layer in enumerate(steps)}

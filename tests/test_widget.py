@@ -182,6 +182,8 @@ def test_an_exported_page(thirty, open_page):
     assert page.evaluate("attnvizScripts.size") == 1
     last = page.locator("attn-viz").last.evaluate("element => element.state")
     assert (last["layer"], last["heads"]) == (2, [1])
+    font = page.locator("attn-viz").last.evaluate("element => getComputedStyle(element).fontFamily")
+    assert font.startswith("system-ui"), "that of the page's text"
 
 
 # ---- JupyterLab

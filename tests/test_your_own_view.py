@@ -137,7 +137,7 @@ def test_the_figure_is_drawn(built, open_page):
 def test_its_script_may_run_before_ours(built, open_page):
     """Instant navigation runs a page's scripts as they come."""
     file = built / "MkDocs" / "site" / "index.html"
-    ours, own = re.findall(r'<script defer src="[^"]*attnviz/[^"]*"></script>', text := file.read_text())
+    ours, own = re.findall(r'<script defer src="[^"]*attnviz/[^"]*"[^>]*></script>', text := file.read_text())
     turned = file.with_name("turned.html")
     turned.write_text(text.replace(own, "").replace(ours, own + ours))
     draw_all(open_page(turned))

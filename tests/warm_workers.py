@@ -24,6 +24,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -138,7 +139,8 @@ def stand_in(folder: str) -> None:
             environment = free | run["environment"]
             subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True, **pipes)
     with socket.socket(socket.AF_UNIX) as warm:
-        connect(warm, where / "socket")
+        if not connected(warm, where / "socket"):
+            return
         job = {"folder": str(Path.cwd()), "environment": dict(os.environ), "path": [part for part in sys.path if part]}
         content = json.dumps(job | {"option": option, "code": code, "arguments": arguments}).encode()
         socket.send_fds(warm, [len(content).to_bytes(4, "big")], [0, 1, 2])
@@ -165,16 +167,35 @@ def fixed(environment: Mapping[str, str], every: bool) -> dict[str, str]:
     return {name: environment[name] for name in sorted(names)}
 
 
-def connect(warm: socket.socket, path: Path) -> None:
-    """Wait for the warm process, which listens before it imports anything."""
+def connected(warm: socket.socket, path: Path) -> bool:
+    """Connect to the warm process, which listens before it imports anything; return False if it has ended."""
     deadline = time.monotonic() + 60
-    while True:
+    while time.monotonic() < deadline:
         try:
-            return warm.connect(str(path))
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
+            warm.connect(str(path))
+            return True
+        except FileNotFoundError:
             time.sleep(0.01)
+        except ConnectionRefusedError:
+            return False
+    return False
+
+
+def fork_of(stand_in: subprocess.Popen[bytes]) -> int:
+    """Return the process that works for a stand-in, and reads its input; a worker that is none is this itself.
+
+    A stand-in that is killed has its fork killed a moment later, which may answer meanwhile, unlike a real worker.
+    """
+    if sys.platform != "linux":
+        return stand_in.pid
+    pipe, forks = os.fstat(stand_in.stdin.fileno()), []
+    for process in Path("/proc").glob("[0-9]*"):
+        number = int(process.name)
+        with contextlib.suppress(OSError):
+            if os.path.samestat(process.joinpath("fd", "0").stat(), pipe) and os.getsid(number) == number:
+                forks.append(number)  # another reader is its watchdog
+    (fork,) = forks
+    return fork
 
 
 # ---- the warm process
@@ -184,13 +205,16 @@ def serve(folder: Path) -> None:
     """Fork a worker for each stand-in, until the run of pytest has ended."""
     about = json.loads((folder / "run.json").read_text())
     with socket.socket(socket.AF_UNIX) as door:
-        door.bind(str(folder / "socket"))
+        door.bind(str(folder / "binding"))
         door.listen(100)
+        (folder / "binding").rename(folder / "socket")
         door.settimeout(1)
+        gc.disable()
         for name in about["modules"]:
             importlib.import_module(name)
         if conversion := sys.modules.get("transformers.conversion_mapping"):
             conversion.get_checkpoint_conversion_mapping("bert")  # compiles a thousand expressions for all models
+        gc.enable()
         gc.collect()
         gc.freeze()  # a fork then shares their memory
         while alive(about["run"]):
@@ -216,9 +240,11 @@ def attend(stand_in: socket.socket) -> None:
     """Run one worker, kill it when its stand-in is killed, and tell the stand-in how it has ended."""
     stand_in.setblocking(True)
     size, pipes, _, _ = socket.recv_fds(stand_in, 4, 3)
-    content = b""
-    while len(content) < int.from_bytes(size, "big"):
-        content += stand_in.recv(1 << 16)
+    length = int.from_bytes(size, "big")
+    with stand_in.makefile("rb") as stream:
+        content = stream.read(length)
+    if not pipes or len(content) < length:  # the stand-in was killed meanwhile
+        os._exit(0)
     ours, theirs = os.pipe()
     worker = os.fork()
     if worker == 0:
@@ -276,6 +302,7 @@ def become(
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
+        threading._shutdown()
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):
                 stream.flush()

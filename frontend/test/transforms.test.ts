@@ -6,16 +6,18 @@ import { regroup } from "../src/attention/transforms/regroup.js";
 import { reweighed } from "../src/attention/transforms/reweighed.js";
 import { threshold } from "../src/attention/transforms/threshold.js";
 import { Layer } from "../src/attention/weights.js";
+import { collect } from "../src/charts/marks.js";
+import { indices, only } from "../src/lib/geometry.js";
 import type { Scaled } from "../src/lib/packed.js";
 
-/** One head from rows of weights. */
+/** Exact weights, (heads, rows, cols). */
 function layer(...heads: number[][][]): Layer {
   const rows = heads[0] as number[][];
-  const cols = (rows[0] as number[]).length;
-  const values = heads.flatMap((head) =>
-    Array.from({ length: cols }, (_, col) => head.map((row) => row[col] as number)),
-  );
-  return Layer.of(Float32Array.from(values.flat()), heads.length, cols, rows.length);
+  const shape = { heads: heads.length, cols: (rows[0] as number[]).length, rows: rows.length };
+  return Layer.computed(shape, (head, from, to, visit) => {
+    for (const row of indices(from))
+      for (const col of indices(to)) visit(row, col, heads[head]?.[row]?.[col] as number);
+  });
 }
 
 function near(found: number[][], expected: number[][]): void {
@@ -174,4 +176,65 @@ test("of each row the strongest that hold the mass", () => {
   assert.deepEqual(drawn, [[0, 1, 2], [1], [2]], "those that are alike stay together");
   assert.ok(Math.abs(kept.share - 2.4 / 3) < 1e-6);
   assert.equal(threshold(A, [0], ALL, { min_weight: null, mass: 1 }).share, 1);
+});
+
+test("a part of computed weights is as it is in the whole", () => {
+  const random = () =>
+    Array.from({ length: 2 }, () => Array.from({ length: 6 }, () => Array.from({ length: 6 }, Math.random)));
+  const layers = [layer(...random()), layer(...random())];
+  const groups = [[0], [2, 3], [4, 5], [1]];
+  const norms = { row: () => Float32Array.of(1, 2, 3, 4, 5, 6) } as unknown as Scaled;
+  const weighed = layers.map((layer) => reweighed(layer, norms, [2]));
+  const mean = acrossLayers(weighed, "mean");
+  const grouped = regroup(mean, groups, groups);
+  for (const computed of [...weighed, mean, grouped, acrossHeads(grouped, [0, 1], "max")]) {
+    const head = computed.heads - 1;
+    const whole = Layer.computed(computed, computed.each).matrix(head);
+    for (const from of [only(0), { start: 1, end: 4 }])
+      for (const to of [only(3), { start: 0, end: 2 }]) {
+        const found: number[] = [];
+        computed.each(head, from, to, (row, col, weight) => {
+          found.push(weight);
+          assert.equal(weight, whole[row]?.[col]);
+        });
+        for (const row of indices(from))
+          for (const col of indices(to)) assert.equal(computed.weight(head, row, col), whole[row]?.[col]);
+        const inWhole = indices(from).flatMap((row) => indices(to).filter((col) => whole[row]?.[col]));
+        assert.equal(found.filter(Boolean).length, inWhole.length);
+      }
+    assert.deepEqual(computed.planes, []);
+  }
+});
+
+test("what is computed of a large layer takes no more memory than some of its heads", () => {
+  const [heads, tokens] = [32, 1024];
+  const packed = new Uint8Array(3 * heads * tokens).fill(200);
+  packed.fill(0, heads * tokens, 2 * heads * tokens); // each row attends to column 200
+  const stored = new Layer(null, heads, tokens, tokens, [{ count: 1, packed }]);
+  const all = { start: 0, end: tokens };
+  const range = { rows: all, cols: all };
+  const sizes: number[] = [];
+  const arrays = { Uint8Array, Float32Array, Float64Array };
+  for (const [name, array] of Object.entries(arrays)) {
+    const construct = (target: typeof Uint8Array, given: [number]) => {
+      const made = new target(...given);
+      sizes.push(made.byteLength);
+      return made;
+    };
+    Object.assign(globalThis, { [name]: new Proxy(array, { construct } as ProxyHandler<typeof array>) });
+  }
+  try {
+    const weighed = reweighed(stored, null, [0], new Array(heads).fill(0.9));
+    const mean = acrossLayers([weighed, stored], "mean");
+    const { layer, share } = threshold(mean, [3, 4], range, { min_weight: null, mass: 0.5 });
+    assert.equal(share, 1);
+    const scene = { layer, heads: [3, 4], colors: [], ...range, focus: null, partner: null };
+    const view = { start: 190, end: 210 };
+    assert.equal(collect(scene, { rows: view, cols: view }).offsets.length, tokens);
+    assert.ok(layer.weight(3, 5, 200) > 0.6);
+  } finally {
+    Object.assign(globalThis, arrays);
+  }
+  assert.ok(Math.max(...sizes) <= 4 * tokens ** 2, `${Math.max(...sizes)} bytes`);
+  assert.ok(sizes.length > 0);
 });

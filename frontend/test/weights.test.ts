@@ -1,9 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { deflateSync } from "node:zlib";
+import { WeightSource } from "../src/attention/weight-source.js";
 import { Layer } from "../src/attention/weights.js";
 import { collect } from "../src/charts/marks.js";
+import type { ViewHost } from "../src/element/view.js";
+import { indices } from "../src/lib/geometry.js";
 import { inflate, Scaled } from "../src/lib/packed.js";
+import { pairFigure } from "./figure.js";
 
 const deflated = (bytes: Uint8Array) => new Uint8Array(deflateSync(bytes));
 
@@ -42,10 +46,13 @@ test("scaled values have a scale for each row, and −32768 is masked", () => {
 });
 
 test("computed weights are exact and drawn as bytes", () => {
-  const layer = Layer.of(Float32Array.of(0.1, 0, 1, 0.25), 1, 2, 2);
-  assert.deepEqual([...layer.bytes], [81, 0, 255, 128]);
+  const exact = [0.1, 0, 1, 0.25];
+  const layer = Layer.computed({ heads: 1, cols: 2, rows: 2 }, (_, from, to, visit) => {
+    for (const row of indices(from)) for (const col of indices(to)) visit(row, col, exact[2 * col + row] as number);
+  });
+  assert.deepEqual([...layer.plane(0)], [81, 0, 255, 128]);
   assert.equal(layer.weight(0, 1, 1), 0.25);
-  const less = layer.drawing(Uint8Array.of(0, 0, 255, 0));
+  const less = layer.drawing((_, __, weight) => weight === 1);
   assert.equal(less.weight(0, 1, 1), 0.25);
   assert.equal(less.byte(0, 1, 1), 0);
 });
@@ -67,7 +74,7 @@ function packed() {
         });
       });
     }
-  const layer = new Layer(null, heads, tokens, tokens, null, groups);
+  const layer = new Layer(null, heads, tokens, tokens, groups);
   layer.planes[1] = bytes.slice(tokens * tokens, 2 * tokens * tokens);
   return { layer, bytes, dense: new Layer(bytes, heads, tokens, tokens) };
 }
@@ -83,9 +90,29 @@ test("packed weights are read where they are, and unpacked a head at a time", ()
   assert.deepEqual(Object.keys(layer.planes), ["1"]);
   assert.deepEqual(layer.matrix(2), dense.matrix(2));
   assert.equal(layer.planes[0], undefined);
-  assert.deepEqual(layer.bytes, bytes);
-  assert.deepEqual(layer.floats(), dense.floats());
-  assert.deepEqual(layer.drawing(new Uint8Array(75)).matrix(0), dense.matrix(0));
+  assert.deepEqual(layer.plane(0), bytes.slice(0, 25));
+  assert.deepEqual(layer.drawing(() => true).plane(0), bytes.slice(0, 25));
+});
+
+test("of packed rows out of view, only what leads to a column in view is read", () => {
+  const [rows, count] = [1000, 8];
+  let reads = 0;
+  const bytes = new Uint8Array(3 * rows * count).fill(100); // columns 100, 200, … 800
+  const get = (of: Uint8Array, name: string) => {
+    reads++;
+    return of[name as unknown as number];
+  };
+  bytes.fill(0, rows * count, 2 * rows * count); // their high bytes
+  const packed = new Proxy(bytes, { get }) as Uint8Array;
+  const layer = new Layer(null, 1, rows, rows, [{ count, packed }]);
+  const [all, view] = [
+    { start: 0, end: rows },
+    { start: 0, end: 20 },
+  ];
+  const scene = { layer, heads: [0], colors: [], rows: all, cols: all, focus: null, partner: null };
+  const { offsets } = collect(scene, { rows: view, cols: view });
+  assert.equal(offsets.length, 20 * count);
+  assert.ok(reads <= 2 * (20 * 3 * count + 980 * 2), `${reads} reads`);
 });
 
 test("lines are the same of packed weights", () => {
@@ -100,4 +127,27 @@ test("lines are the same of packed weights", () => {
         assert.deepEqual(sorted(collect(scene, view)), sorted(collect({ ...scene, layer: dense }, view)));
       }
   assert.equal(layer.planes[0], undefined);
+});
+
+test("a layer is put together once, however many and large they are", () => {
+  const [layers, heads, tokens] = [8, 32, 2048];
+  const figure = pairFigure();
+  const part = (file: string) => ({ count: 1, file });
+  figure.sequences.input = { tokens: new Array(tokens).fill("a"), special: [], sentence_b_start: null };
+  figure.stacks.self = {
+    rows: "input",
+    cols: "input",
+    layers: Array.from({ length: layers }, (_, layer) => ({ layer, heads, parts: [part(`${layer}.js`)] })),
+  };
+  const bytes = new Uint8Array(3 * heads * tokens);
+  const host = { isDrawn: true, blob: (_: object, decode: (bytes: Uint8Array) => object) => decode(bytes) };
+  const source = new WeightSource(host as unknown as ViewHost, figure);
+  const all = () => Array.from({ length: layers }, (_, layer) => source.layer("self", layer, true));
+  const first = all();
+  all().forEach((layer, i) => {
+    assert.equal(layer, first[i], "what is computed of a layer would be computed again");
+  });
+  const [layer] = first as [Layer];
+  for (let head = 0; head < heads; head++) layer.plane(head);
+  assert.equal(layer.planes.filter(Boolean).length, 1, "of a large layer one head is kept unpacked");
 });

@@ -225,8 +225,8 @@ class Block(BaseModel):
     lines: Mapping[str, int] = Field(default_factory=dict, exclude=True)
     """The line of each key and of each mapping in a list (`expect.0`), counted from 0 within the body, for mistakes
     that are found later."""
-    in_page: bool = Field(default=False, exclude=True)
-    """True if the figure's data are written into its page, as base64, which takes a third more bytes than files."""
+    room: float | None = Field(default=None, exclude=True)
+    """The number of deflated bytes of data for which `size` has room, or None if nobody has set it."""
 
     @property
     def subject(self) -> str:

@@ -27,6 +27,8 @@ LARGEST_TABLE = 64 << 20
 """The largest inflated size in bytes of a blob whose size is not given in the header."""
 GROUPS = (1, 1, 2, 4, 8)
 """The number of weights of each row in each group of a layer's strongest weights."""
+MOST_TABLES = 16
+"""The largest number of tables whose shares a layer has."""
 DEFLATE = 1032
 """The largest number of bytes that one byte of a deflated stream can stand for."""
 
@@ -65,12 +67,13 @@ class _Layer(_Strict):
     rounding: Annotated[int, Field(ge=0, le=UNIT)] = 0
     neurons: _Neurons | None = None
     strongest: Annotated[list[list[float]], Field(max_length=len(GROUPS))] | None = None
+    tables: Annotated[list[list[float]], Field(max_length=MOST_TABLES)] | None = None
     kept: list[float] | None = None
     reduced: float | Literal["strongest"] | None = None
 
     @model_validator(mode="after")
     def _check_shares(self) -> _Layer:
-        shares = [*(self.strongest or ()), *([] if self.kept is None else [self.kept])]
+        shares = [*(self.strongest or ()), *(self.tables or ()), *([] if self.kept is None else [self.kept])]
         if any(len(each) != self.heads for each in shares) or (self.reduced == "strongest" and not self.strongest):
             raise ValueError("there must be a share for each head")
         return self

@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Protocol
 
-from mkdocs_attnviz.cache.blobs import IN_MEMORY
+from mkdocs_attnviz.cache.blobs import IN_MEMORY, sizes
+from mkdocs_attnviz.cache.content import Content, entry_of, write
 from mkdocs_attnviz.cache.entry import DamagedEntry, Entry
 from mkdocs_attnviz.cache.entry_schema import LARGEST, fault
 from mkdocs_attnviz.cache.files import open_regular, replacing, write_atomically
@@ -37,15 +38,11 @@ class StoreError(Exception):
     """An error of the shared cache; its message is one sentence."""
 
 
-def _write_bytes(content: bytes, stream: IO[bytes]) -> None:
-    stream.write(content)
-
-
 class Store(Protocol):
     """A place behind the folder, shared with other machines."""
 
-    def fetch(self, keys: Sequence[str]) -> Iterator[tuple[str, bytes]]: ...
-    def put(self, key: str, content: bytes) -> None: ...
+    def fetch(self, keys: Sequence[str], folder: Path | None = None) -> Iterator[tuple[str, Content]]: ...
+    def put(self, key: str, content: Content) -> None: ...
 
 
 class Cache:
@@ -129,11 +126,16 @@ class Cache:
         self._write(key, entry, lambda stream: entry.write(stream, self.signing_key))
         if self.store is not None and self.push and "put" not in self._failed:
             try:
-                self.store.put(key, entry.to_bytes(self.signing_key))
+                self.store.put(key, self.content(key, entry))
             except StoreError as error:
                 self._failed.add("put")
                 self._log_once(f"{error} New entries stay in the folder of this machine.", logging.WARNING)
         return entry
+
+    def content(self, key: str, entry: Entry) -> Content:
+        """Return the content of an entry's file: the file itself if the entry is large and could be written."""
+        is_large = sum(sizes(entry.blobs).values()) > IN_MEMORY
+        return self.path(key) if is_large and key not in self._unwritten else entry.to_bytes(self.signing_key)
 
     def fetch(self, wanted: Mapping[str, KeyParts]) -> set[str]:
         """Copy entries from the store into the folder. Return the keys of those that arrived undamaged."""
@@ -141,17 +143,25 @@ class Cache:
             return set()
         fetched = set()
         try:
-            for key, content in self.store.fetch(list(wanted)):
+            for key, content in self.store.fetch(list(wanted), self.folder):
                 try:
-                    entry = self._checked(Entry.from_bytes(content, self.signing_key), wanted[key])
-                    self._write(key, entry, partial(_write_bytes, content))
+                    self._receive(key, wanted[key], content)
                     fetched.add(key)
-                except DamagedEntry as error:
+                except (DamagedEntry, OSError) as error:
                     self._log_once(f"Entry {file_name(key)} of the shared cache is not used: {error}.")
         except StoreError as error:
             self._failed.add("fetch")
             self._log_once(str(error), logging.WARNING)
         return fetched
+
+    def _receive(self, key: str, parts: KeyParts, content: Content) -> None:
+        """Check an entry of the store, and write it to the folder.
+
+        Raises:
+            DamagedEntry: if the entry is damaged, outdated or has other key parts.
+        """
+        entry = self._checked(entry_of(content, self.signing_key), parts)
+        self._write(key, entry, partial(write, content))
 
     def _write(self, key: str, entry: Entry, write: Callable[[IO[bytes]], None]) -> None:
         """Write an entry to the folder, or keep it in memory if it cannot be written."""

@@ -16,8 +16,9 @@ from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mkdocs_attnviz.cache.content import Content, received, write
 from mkdocs_attnviz.cache.entry_schema import LARGEST
-from mkdocs_attnviz.cache.files import write_atomically
+from mkdocs_attnviz.cache.files import replacing
 from mkdocs_attnviz.cache.folder import StoreError
 from mkdocs_attnviz.cache.key import SUFFIX, file_name
 from mkdocs_attnviz.log import Log
@@ -27,7 +28,8 @@ Result = TypeVar("Result")
 TRIES = 5
 """The number of tries for each call."""
 AT_ONCE = 64  # entries in one request; they are written to the folder before more are held in memory
-PIECE = 4 << 20  # bytes; larger entries are requested one by one
+PIECE = 4 << 20  # bytes; larger entries are requested one by one, in pieces
+BLOCK = 8 << 20  # bytes; larger entries are sent in parts, which have at least 5 MB for s3
 AT_FIRST = 4  # entries in the first requests, until the speed is known
 FAST, SLOW = 10.0, 60.0  # seconds; a faster request doubles the number for the next one, a slower request halves it
 DEADLINE = 300.0  # seconds after which a call counts as failed; a slow line transfers 100 MB in this time
@@ -50,9 +52,9 @@ class Store:
         self._opened: Any = None
         self._at_once = AT_FIRST
 
-    def fetch(self, keys: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    def fetch(self, keys: Sequence[str], folder: Path | None = None) -> Iterator[tuple[str, Content]]:
         """Yield the key and content of each entry that the store has, whether it is damaged or not. Many are requested
-        at once.
+        at once. A large one is a file in `folder` that is removed before the next one is requested.
 
         Raises:
             StoreError: if too many tries in a row have failed.
@@ -60,22 +62,33 @@ class Store:
         waiting = {self._path(key): key for key in keys}
         with self._store_errors("read"):
             while waiting:
-                for path, content in self._with_retries(self._fetch_some, waiting).items():
-                    whole = content if len(content) <= PIECE else self._with_retries(self._whole, path)
-                    if whole is not None:
-                        yield path.rpartition("/")[2].removesuffix(SUFFIX), whole
+                contents = self._with_retries(self._fetch_some, waiting)
+                while contents:  # what is yielded is not held here any longer
+                    path = next(iter(contents))
+                    key, content = path.rpartition("/")[2].removesuffix(SUFFIX), contents.pop(path)
+                    if len(content) <= PIECE:
+                        yield key, content
+                        continue
+                    del content
+                    yield from ((key, file) for file in self._large(path, folder))
 
-    def _whole(self, path: str) -> bytes | None:
-        """Return the content of a large entry, or None if it exceeds the limit or is gone."""
+    def _large(self, path: str, folder: Path | None) -> Iterator[Path]:
+        """Yield the file to which a large entry is copied, unless it exceeds the limit or is gone."""
         try:
-            size = self._files().size(path)
+            size = self._with_retries(self._files().size, path)
             if not PIECE < size <= LARGEST:  # a device reports no size
                 self.log.info("%s of the shared cache is not used: it has %d MB.", path, size >> 20)
-                return None
-            content: bytes = self._files().cat_file(path)
-        except NOT_THERE:
-            return None
-        return content
+                return
+            with received(functools.partial(self._piece, path, size), size, folder) as file:
+                yield file
+        except (*NOT_THERE, EOFError):
+            return
+
+    def _piece(self, path: str, size: int, start: int) -> bytes:
+        """Return a part of an object of `size` bytes; a server that knows no parts sends all of it."""
+        stop = min(start + PIECE, size)
+        piece: bytes = self._with_retries(self._files().cat_file, path, start=start, end=stop)
+        return piece[start:stop] if len(piece) > stop - start else piece
 
     def _fetch_some(self, waiting: dict[str, str]) -> dict[str, bytes]:
         """Request the first bytes of the first few entries of `waiting`, and remove the settled ones from `waiting`.
@@ -108,7 +121,7 @@ class Store:
             time.sleep(self.wait)  # the store may limit the rate of requests
         return contents
 
-    def put(self, key: str, content: bytes) -> None:
+    def put(self, key: str, content: Content) -> None:
         """Write one entry. If the filesystem supports it, the name appears only when the entry is complete.
 
         Raises:
@@ -118,7 +131,7 @@ class Store:
         with self._store_errors("written"):
             self._with_retries(self._put, path, content)
 
-    def _put(self, path: str, content: bytes) -> None:
+    def _put(self, path: str, content: Content) -> None:
         """Write one entry, without another try."""
         from fsspec.implementations.local import LocalFileSystem
 
@@ -126,7 +139,8 @@ class Store:
         if isinstance(
             files, LocalFileSystem
         ):  # its transactions copy from the folder for temporary files, which is not atomic
-            write_atomically(Path(path), content)
+            with replacing(Path(path)) as stream:
+                write(content, stream)
             return
         files.makedirs(path.rpartition("/")[0], exist_ok=True)
         try:
@@ -134,7 +148,11 @@ class Store:
         except NotImplementedError:  # hf: each file is a commit of its own
             whole = contextlib.nullcontext()
         with whole:
-            files.pipe_file(path, content)
+            if isinstance(content, bytes):
+                files.pipe_file(path, content)
+                return
+            with files.open(path, "wb", block_size=BLOCK) as stream:
+                write(content, stream)
 
     def sizes(self) -> Mapping[str, int]:
         """Return the size of each entry in bytes, by key.

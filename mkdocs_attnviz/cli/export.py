@@ -18,7 +18,7 @@ from mkdocs_attnviz.cli.pictures import PLACES, Folder
 from mkdocs_attnviz.cli.single_page import title_and_body
 from mkdocs_attnviz.cli.site import Site, SiteError
 from mkdocs_attnviz.cli.site_blocks import text_of
-from mkdocs_attnviz.figure import Assets
+from mkdocs_attnviz.figure.assets import Assets
 from mkdocs_attnviz.pipeline import Pipeline
 
 

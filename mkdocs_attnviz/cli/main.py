@@ -41,7 +41,7 @@ from mkdocs_attnviz.cli.render import render
 from mkdocs_attnviz.cli.run_report import Drawn, draw, push_rest
 from mkdocs_attnviz.cli.site import Site, SiteError
 from mkdocs_attnviz.cli.site_blocks import collect
-from mkdocs_attnviz.figure import AssetFolder, Assets
+from mkdocs_attnviz.figure.assets import AssetFolder, Assets
 from mkdocs_attnviz.models.engine.client import Engine
 from mkdocs_attnviz.pipeline import Pipeline
 from mkdocs_attnviz.views import OPTIONS

@@ -16,7 +16,7 @@ from mkdocs_attnviz.cli.single_page import title_and_body
 from mkdocs_attnviz.cli.site import Site, SiteError
 from mkdocs_attnviz.cli.site_blocks import collect, text_of
 from mkdocs_attnviz.cli.table import count
-from mkdocs_attnviz.figure import sources
+from mkdocs_attnviz.figure.placeholders import sources
 from mkdocs_attnviz.hosts.commented import filled, lines_of_blocks
 from mkdocs_attnviz.hosts.png import NoRenderer
 from mkdocs_attnviz.pipeline import Build, Pipeline

@@ -16,7 +16,11 @@ from urllib.parse import quote
 
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.cache.files import write_atomically
-from mkdocs_attnviz.figure import Assets, Figure, Rendered, fill, sources
+from mkdocs_attnviz.figure.assets import Assets
+from mkdocs_attnviz.figure.figure import Figure
+from mkdocs_attnviz.figure.page import fill
+from mkdocs_attnviz.figure.placeholders import sources
+from mkdocs_attnviz.figure.rendered import Rendered
 from mkdocs_attnviz.hosts import png
 from mkdocs_attnviz.pipeline import Build
 from mkdocs_attnviz.views.drawing import Picture

@@ -17,7 +17,7 @@ from typing import Literal
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.cache.key import SUFFIX, file_name
 from mkdocs_attnviz.cache.store import Store
-from mkdocs_attnviz.figure import Alert
+from mkdocs_attnviz.figure.alert import Alert
 from mkdocs_attnviz.pipeline import Build, Plan
 
 LEFT_AFTER = 3600.0  # seconds; writing a file never takes this long

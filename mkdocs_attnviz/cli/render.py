@@ -30,7 +30,9 @@ from mkdocs_attnviz.cli.arguments import (
 )
 from mkdocs_attnviz.cli.site import Site, SiteError
 from mkdocs_attnviz.entries import FORBIDDEN
-from mkdocs_attnviz.figure import AssetFolder, Figure, Warned
+from mkdocs_attnviz.figure.alert import Warned
+from mkdocs_attnviz.figure.assets import AssetFolder
+from mkdocs_attnviz.figure.figure import Figure
 from mkdocs_attnviz.hosts.fenced_pages import PageFiles, blocks_of
 from mkdocs_attnviz.hosts.fragments import Answer, Fragments, Pictures, Question, answers
 from mkdocs_attnviz.hosts.picture_files import Format, NoConverter, PictureFolder, picture_bytes
@@ -92,16 +94,15 @@ def render(
     log_to_stderr(logging.WARNING)
     config = configured(config)
     site = Site() if config is None else sites.read(config)
-    in_page = assets is None and not site.settings.assets_dir
-    task = Task(site, config, may_run=may_run, strict=strict or site.settings.strict, in_page=in_page)
+    folder = _folder(site, assets, assets_url)
+    task = Task(site, config, may_run=may_run, strict=strict or site.settings.strict, in_page=folder is None)
     lines = Lines(file)
     if as_json or lines.is_json:
-        way = _way(site, formats, assets, assets_url, no_scripts=no_scripts)
-        task.answer_batches(lines, way)
+        task.answer_batches(lines, _way(folder, _formats(formats)[0], no_scripts=no_scripts))
     else:
         source, format = _one_block(lines.rest(), page), _formats(formats)[0]
         if format == HTML:
-            task.write_fragment(source, _way(site, HTML, assets, assets_url, no_scripts=no_scripts))
+            task.write_fragment(source, _way(folder, HTML, no_scripts=no_scripts))
         else:
             task.write_picture(source, _picture_format(format))
     sys.exit(task.failed)
@@ -215,7 +216,7 @@ class Task:
             [drawn] = build.render([source])
             self.failed = not isinstance(drawn, Figure) or (self.strict and bool(build.failed_claims))
         if isinstance(drawn, Figure):
-            sys.stdout.buffer.write(picture_bytes(drawn.picture.svg, format))
+            sys.stdout.buffer.write(picture_bytes(drawn.picture.svg, format, log))
 
     def answers(self, questions: Sequence[Question], way: Fragments | Pictures) -> list[Answer]:
         """Return the answers to a batch. The worker process stays for the next one."""
@@ -238,7 +239,7 @@ def _formats(text: str) -> list[str]:
             raise SiteError(f"`--format` is {name!r}; it must be one of {', '.join(FORMATS)}.")
         try:
             if name != HTML:
-                picture_bytes(EMPTY_PICTURE, _picture_format(name))
+                picture_bytes(EMPTY_PICTURE, _picture_format(name), log)
             possible.append(name)
         except NoConverter as error:
             why = why or str(error)
@@ -252,26 +253,30 @@ def _picture_format(name: str) -> Format:
     return next(format for format in get_args(Format) if format == name)
 
 
-def _way(site: Site, formats: str, folder: Path | None, url: str | None, *, no_scripts: bool) -> Fragments | Pictures:
-    """Return the way to draw.
+def _folder(site: Site, folder: Path | None, url: str | None) -> AssetFolder | None:
+    """Return the folder for scripts and data, or for pictures: the one of the options, else the site's, else none."""
+    settings = site.settings
+    if folder is not None:
+        return AssetFolder(folder, folder.as_posix() if url is None else url)
+    if settings.assets_dir:
+        own_url = settings.assets_url or settings.assets_dir
+        return AssetFolder(base(site) / settings.assets_dir, own_url if url is None else url)
+    return None
+
+
+def _way(folder: AssetFolder | None, format: str, *, no_scripts: bool) -> Fragments | Pictures:
+    """Return the way to draw. Without a folder, fragments hold everything.
 
     Raises:
         SiteError: if the options do not fit each other.
     """
-    format, settings = _formats(formats)[0], site.settings
-    if folder is None and settings.assets_dir:
-        folder, url = (
-            base(site) / settings.assets_dir,
-            settings.assets_url or settings.assets_dir if url is None else url,
-        )
     if format == HTML:
         if folder is None and no_scripts:
             raise SiteError("`--no-scripts` leaves the scripts in a folder; it needs `--assets`.")
-        assets = None if folder is None else AssetFolder(folder, folder.as_posix() if url is None else url)
-        return Fragments(assets, with_scripts=not no_scripts)
+        return Fragments(folder, with_scripts=not no_scripts)
     if folder is None:
         raise SiteError("Pictures for JSON Lines are written into a folder; it needs `--assets`.")
-    return Pictures(PictureFolder(folder, folder.as_posix() if url is None else url, _picture_format(format)))
+    return Pictures(PictureFolder(folder.folder, folder.url, _picture_format(format), log))
 
 
 def _one_block(text: str, page: str | None) -> Source:

@@ -9,14 +9,17 @@ from typing import Any
 
 from mkdocs_attnviz.block.problem import Problem
 from mkdocs_attnviz.block.source import Source
-from mkdocs_attnviz.cache.entry import DamagedEntry, Entry
+from mkdocs_attnviz.cache.content import Content, entry_of, size_of
+from mkdocs_attnviz.cache.entry import DamagedEntry
 from mkdocs_attnviz.cache.folder import StoreError
+from mkdocs_attnviz.cache.key import KeyParts
 from mkdocs_attnviz.cache.store import Store
 from mkdocs_attnviz.cli.arguments import log, place
 from mkdocs_attnviz.cli.site import SiteError
 from mkdocs_attnviz.cli.site_blocks import Pages
 from mkdocs_attnviz.cli.table import count
-from mkdocs_attnviz.figure import Alert, Assets, Warned
+from mkdocs_attnviz.figure.alert import Alert, Warned
+from mkdocs_attnviz.figure.assets import Assets
 from mkdocs_attnviz.pipeline import Build, Plan
 
 
@@ -87,22 +90,23 @@ def push_rest(build: Build, pages: Pages) -> int:
     """
     url = build.settings.cache_url
     assert url is not None  # noqa: S101 — for the type checker
-    store, pushed = Store(url, log), 0
+    store, cache, pushed = Store(url, log), build.cache, 0
     try:
         sizes = store.sizes()
-        here = {key: content for key, content in _contents(build, pages) if sizes.get(key) != len(content)}
-        there = dict(store.fetch([key for key in here if key in sizes]))  # other bytes, but perhaps intact
-        for key, content in here.items():
-            if not _whole(there.get(key, b""), build.cache.signing_key):
-                store.put(key, content)
+        here = {key: parts for key, parts, size in _stored(build, pages) if sizes.get(key) != size}
+        other = store.fetch([key for key in here if key in sizes], cache.folder)  # other bytes, but perhaps intact
+        intact = {key for key, content in other if _whole(content, cache.signing_key)}
+        for key, parts in here.items():
+            if key not in intact and (entry := cache.get(key, parts)) is not None:
+                store.put(key, cache.content(key, entry))
                 pushed += 1
     except StoreError as error:
         raise SiteError(str(error)) from None
     return pushed
 
 
-def _contents(build: Build, pages: Pages) -> Iterator[tuple[str, bytes]]:
-    """Yield the key and content of each undamaged entry of the pages in the folder, once. Entries of models that are
+def _stored(build: Build, pages: Pages) -> Iterator[tuple[str, KeyParts, int]]:
+    """Yield the key, the key parts and the size of each undamaged entry of the pages, once. Entries of models that are
     not on this machine are skipped."""
     plans = [plan for plan in map(build.plan, pages.blocks) if isinstance(plan, Plan)]
     requests = [request for plan in plans for request in plan.requests if not any(m.absent for m in request.models)]
@@ -110,13 +114,13 @@ def _contents(build: Build, pages: Pages) -> Iterator[tuple[str, bytes]]:
     for key, parts in wanted.items():
         entry = build.cache.get(key, parts)
         if entry is not None:
-            yield key, entry.to_bytes(build.cache.signing_key)
+            yield key, parts, size_of(build.cache.content(key, entry))
 
 
-def _whole(content: bytes, signing_key: bytes) -> bool:
+def _whole(content: Content, signing_key: bytes) -> bool:
     """Return whether the content is a complete entry."""
     try:
-        Entry.from_bytes(content, signing_key)
-    except DamagedEntry:
+        entry_of(content, signing_key)
+    except (DamagedEntry, OSError):
         return False
     return True

@@ -10,7 +10,7 @@ from typing import Any
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.cli.arguments import log
 from mkdocs_attnviz.cli.site import COMMON, Reader, Site
-from mkdocs_attnviz.figure import placeholder
+from mkdocs_attnviz.figure.placeholders import placeholder
 from mkdocs_attnviz.hosts.page import OPENING
 
 STDIN = "standard input"

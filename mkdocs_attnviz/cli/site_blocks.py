@@ -29,7 +29,7 @@ from mkdocs_attnviz.cli import site as sites
 from mkdocs_attnviz.cli.mkdocs_config import NAMES, installed_tool, named_tool
 from mkdocs_attnviz.cli.site import PLUGIN, SPHINX, Reader, Site, SiteError
 from mkdocs_attnviz.cli.zensical import NotRead, ZensicalReader
-from mkdocs_attnviz.figure import placeholder, sources
+from mkdocs_attnviz.figure.placeholders import placeholder, sources
 from mkdocs_attnviz.hosts.fenced_pages import FENCED_ONLY, blocks_of_file
 from mkdocs_attnviz.hosts.markdown_settings import MarkdownSettings
 from mkdocs_attnviz.hosts.record import COLLECT, COLLECT_FROM
@@ -148,13 +148,13 @@ def _with_sphinx(config: Path) -> Pages:
         SiteError: if it fails.
     """
     try:
-        from mkdocs_attnviz.hosts import sphinx
+        from mkdocs_attnviz.hosts.sphinx.project import read
     except ImportError:
         message = f"{config} is read by Sphinx, which is not installed here: `pip install 'attnviz[sphinx]'`."
         raise SiteError(message) from None
     folder = config.resolve().parent
     try:
-        project = sphinx.read(folder)
+        project = read(folder)
     except (Exception, SystemExit) as error:  # errors of Sphinx, of extensions, and ours
         reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
         raise SiteError(f"{config} cannot be read by Sphinx: {reason.rstrip('.')}.", trace(error)) from None

@@ -18,7 +18,7 @@ from mkdocs_attnviz.cache.entry import DamagedEntry, Entry
 from mkdocs_attnviz.cache.folder import StoreError
 from mkdocs_attnviz.cache.key import file_name
 from mkdocs_attnviz.cache.store import Store
-from mkdocs_attnviz.figure import Alert
+from mkdocs_attnviz.figure.alert import Alert
 from mkdocs_attnviz.models.engine.client import ModelFailed
 from mkdocs_attnviz.models.identity.reference import ModelRef, moved, resolve
 from mkdocs_attnviz.pipeline import Build

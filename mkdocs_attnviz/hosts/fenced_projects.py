@@ -5,6 +5,7 @@ Their pages are not rendered to find blocks; only their fences are read (`hosts/
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import yaml
 
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.hosts.fenced_pages import PAGES, blocks_of_file
+from mkdocs_attnviz.hosts.quarto_profiles import with_profiles
 
 OWN = ("attnviz.yml", "attnviz.yaml")
 """The names of our own configuration, for any generator."""
@@ -55,6 +57,7 @@ def read(path: Path) -> FencedProject:
     values = _yaml(path)
     folder = path.resolve().parent
     if path.name in QUARTO:
+        values = with_profiles(path, values, os.environ, _yaml)
         settings = values.get(KEY) or {}
         if not isinstance(settings, dict):
             raise ValueError(f"`{KEY}` is {settings!r}; it must have settings, as lines `key: value`.")

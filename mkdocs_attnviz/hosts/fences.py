@@ -21,7 +21,7 @@ from pymdownx.superfences import (
 )
 
 from mkdocs_attnviz.block.source import Source
-from mkdocs_attnviz.figure import placeholder
+from mkdocs_attnviz.figure.placeholders import placeholder
 from mkdocs_attnviz.hosts.page import NAME, OPENING, WITH_QUOTES, SourcePage, object_of
 
 NO_RESET = (None,) * ("reset" in signature(SuperFencesCodeExtension.extend_super_fences).parameters)

@@ -17,7 +17,12 @@ from typing import Any
 
 from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.block.source import MAX_LINE, Source
-from mkdocs_attnviz.figure import Alert, AssetFolder, Assets, Figure, Rendered, fill, needed, placeholder
+from mkdocs_attnviz.figure.alert import Alert
+from mkdocs_attnviz.figure.assets import AssetFolder, Assets
+from mkdocs_attnviz.figure.figure import Figure
+from mkdocs_attnviz.figure.page import fill, needed
+from mkdocs_attnviz.figure.placeholders import placeholder
+from mkdocs_attnviz.figure.rendered import Rendered
 from mkdocs_attnviz.hosts.fenced_pages import PageFiles
 from mkdocs_attnviz.hosts.picture_files import PictureFolder
 from mkdocs_attnviz.pipeline import Build

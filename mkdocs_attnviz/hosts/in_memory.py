@@ -15,16 +15,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mkdocs_attnviz.block.defaults import FIGURE_SIZE
 from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.block.parse import parse
 from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.corpora import Corpora
-from mkdocs_attnviz.figure import Assets, Figure
+from mkdocs_attnviz.figure.assets import Assets
+from mkdocs_attnviz.figure.figure import Figure
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views import OPTIONS, VIEWS
 from mkdocs_attnviz.views.claims import check_grammar, judge
+from mkdocs_attnviz.views.drawing import room
 
 Attention = Sequence[Any]
 """The attention of all layers."""
@@ -147,12 +150,14 @@ def _figure(keys: Mapping[str, Any], captured: Callable[[Block], list[Entry]], *
     """
     body = {name: value for name, value in keys.items() if value is not None}
     try:
-        block = parse(Source(json.dumps(body, default=_as_number)), OPTIONS).model_copy(update={"in_page": in_page})
+        block = parse(Source(json.dumps(body, default=_as_number)), OPTIONS)
+        size = FIGURE_SIZE if block.size is None else block.size
+        block = block.model_copy(update={"room": room(size, in_page=in_page)})
         view = VIEWS[block.view]
         check_grammar(block, view)
         entries = captured(block)
         (shown, *before) = [(view.drawing(block, entry), entry) for entry in entries]
-        return Figure(block, *shown, next(iter(before), None), tuple(judge(block, view, entries)))
+        return Figure(block, *shown, next(iter(before), None), tuple(judge(block, view, entries)), in_page)
     except BlockError as error:
         raise ValueError(error.message) from None
 

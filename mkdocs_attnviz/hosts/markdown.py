@@ -36,7 +36,8 @@ from markdown.postprocessors import Postprocessor
 from markdown.preprocessors import Preprocessor
 
 from mkdocs_attnviz.block.source import Source
-from mkdocs_attnviz.figure import AssetFolder, Assets, sources
+from mkdocs_attnviz.figure.assets import AssetFolder, Assets
+from mkdocs_attnviz.figure.placeholders import sources
 from mkdocs_attnviz.hosts import record
 from mkdocs_attnviz.hosts.fences import ClaimFences, FindUnclosed, waiting
 from mkdocs_attnviz.hosts.markdown_settings import MarkdownSettings

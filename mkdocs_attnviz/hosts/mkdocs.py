@@ -29,7 +29,8 @@ from mkdocs.structure.pages import Page
 from mkdocs.utils import get_relative_url
 
 from mkdocs_attnviz.block.source import Source
-from mkdocs_attnviz.figure import MARK, AssetFolder, ids_to_come, mend, sources
+from mkdocs_attnviz.figure.assets import AssetFolder, mend
+from mkdocs_attnviz.figure.placeholders import MARK, ids_to_come, sources
 from mkdocs_attnviz.hosts import record
 from mkdocs_attnviz.hosts.markdown_settings import EXTENSION
 from mkdocs_attnviz.hosts.page import SourcePage, host, unhost

@@ -24,7 +24,11 @@ from typing import Any
 
 from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.block.source import Source
-from mkdocs_attnviz.figure import DATA_FILE, OURS, Alert, AssetFolder, Figure, Rendered, Warned
+from mkdocs_attnviz.figure.alert import Alert, Warned
+from mkdocs_attnviz.figure.assets import DATA_FILE, AssetFolder
+from mkdocs_attnviz.figure.figure import Figure
+from mkdocs_attnviz.figure.rendered import Rendered
+from mkdocs_attnviz.figure.scripts import OURS
 from mkdocs_attnviz.hosts.myst_nodes import Node, admonition, target_of, text_in
 from mkdocs_attnviz.hosts.myst_pages import blocks_of, matched
 from mkdocs_attnviz.hosts.myst_project import SETTINGS, Project

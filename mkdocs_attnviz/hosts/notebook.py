@@ -10,7 +10,8 @@ import importlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from mkdocs_attnviz.figure import Assets, Figure
+from mkdocs_attnviz.figure.assets import Assets
+from mkdocs_attnviz.figure.figure import Figure
 from mkdocs_attnviz.hosts import kernel
 from mkdocs_attnviz.hosts.in_memory import (
     MAX_TOKENS,

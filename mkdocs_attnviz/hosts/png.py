@@ -1,5 +1,4 @@
-"""PNG of our pictures, by resvg. It finds a font for each script, which CairoSVG does not, and needs no library of the
-system.
+"""PNG of our pictures, by resvg. It finds a font for each script, and needs no library of the system.
 
 A PNG says in a text chunk which SVG it was drawn from. So anybody can tell whether it is up to date, although two
 machines with different fonts draw different bytes.
@@ -12,6 +11,8 @@ import importlib
 import struct
 import zlib
 from typing import Any
+
+from mkdocs_attnviz.hosts.named_fonts import with_named_fonts
 
 SCALE = 2
 """The number of pixels for each CSS pixel, for screens of high density."""
@@ -30,20 +31,37 @@ def digest(svg: str) -> str:
     return hashlib.sha256(svg.encode()).hexdigest()
 
 
-def draw(svg: str) -> bytes:
-    """Return an SVG as PNG, with a note which SVG it was.
+def is_available() -> bool:
+    """Return whether resvg can be imported."""
+    try:
+        _resvg()
+    except NoRenderer:
+        return False
+    return True
+
+
+def draw(svg: str, scale: int = SCALE) -> bytes:
+    """Return an SVG as PNG, with a note which SVG it was. `scale` is the number of pixels for each CSS pixel.
 
     Raises:
         NoRenderer: if resvg is not installed.
     """
-    try:
-        resvg: Any = importlib.import_module("resvg_py")
-    except ImportError:
-        raise NoRenderer from None
-    content = bytes(resvg.svg_to_bytes(svg_string=svg, zoom=SCALE))
+    content = bytes(_resvg().svg_to_bytes(svg_string=with_named_fonts(svg), zoom=scale))
     chunk = b"tEXt" + KEYWORD + digest(svg).encode()
     noted = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
     return content[:HEAD] + noted + content[HEAD:]
+
+
+def _resvg() -> Any:
+    """Return the module.
+
+    Raises:
+        NoRenderer: if it is not installed.
+    """
+    try:
+        return importlib.import_module("resvg_py")
+    except ImportError:
+        raise NoRenderer from None
 
 
 def drawn_from(content: bytes) -> str | None:

@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from mkdocs_attnviz.block.source import Source
-from mkdocs_attnviz.figure import OURS, Figure, SentAssets, script_file
+from mkdocs_attnviz.figure.assets import SentAssets
+from mkdocs_attnviz.figure.figure import Figure
+from mkdocs_attnviz.figure.scripts import OURS, script_file
 from mkdocs_attnviz.hosts.in_memory import (
     MAX_TOKENS,
     Attention,

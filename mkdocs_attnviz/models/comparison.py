@@ -16,6 +16,7 @@ import numpy.typing as npt
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.cache.entry_schema import LARGEST_JSON, LARGEST_LAYER, LARGEST_TABLE, inflated
 from mkdocs_attnviz.models.router_comparison import mixture_of, routers_differ
+from mkdocs_attnviz.models.strongest_comparison import Apart, most_apart
 from mkdocs_attnviz.weight_rounding import intervals
 
 STEPS = 4  # of 255: the tolerance of a stored weight
@@ -23,6 +24,8 @@ SHARE = 0.02  # of the largest number of the same list or array: the tolerance o
 NOT_COMPARED = ("key", "made_with")
 ADDED = ("kv_heads", "causal", "learned_sink")
 """Parts of a header that entries of earlier versions lack, though their keys are the same."""
+SHARES = ("rounding", "tables", "strongest", "kept")
+"""Parts of a layer of attention that say how its weights are stored."""
 UNSTABLE = ("cluster",)
 """Lists whose order may change with a last bit."""
 PAIRED = {"top": ("probabilities", "values")}
@@ -34,7 +37,7 @@ def difference(stored: Entry, computed: Entry) -> str:
     agree.
     """
     one, other = (
-        {name: _without_rounding(value) for name, value in entry.meta.items() if name not in NOT_COMPARED}
+        {name: _without_shares(name, value) for name, value in entry.meta.items() if name not in NOT_COMPARED}
         for entry in (stored, computed)
     )
     if not any("/mask/" in name for name in stored.blobs):  # an entry of an older version has none
@@ -52,6 +55,8 @@ def difference(stored: Entry, computed: Entry) -> str:
                 how = routers_differ(name, mixture, stored.blobs[name], computed.blobs[name])
             elif _is_of_units(name, computed):
                 how = _units_differ(name, stored, computed)
+            elif "/strongest/" in name:
+                how = _strongest_differ(name, stored, computed)
             elif _groups(name, other) == 0:
                 how = _steps_differ(name, stored, computed)
             else:
@@ -171,10 +176,38 @@ def _steps_differ(name: str, stored: Entry, computed: Entry) -> str:
     size = len(inflated(computed.blobs[name], LARGEST_LAYER, most=True))
     one, other = (np.frombuffer(inflated(entry.blobs[name], size), np.uint8) for entry in (stored, computed))
     pairs = np.flatnonzero(np.bincount(one.astype(np.uint16) * 256 + other))
+    apart = _apart(name, stored, computed)
+    return _off(round(float(apart(pairs // 256, pairs % 256).max(initial=0))))
+
+
+def _strongest_differ(name: str, stored: Entry, computed: Entry) -> str:
+    """Compare the strongest weights of each row of a layer, all at once with those of the first group."""
+    layer, _, group = name.partition("/strongest/")
+    if group != "0" or all(
+        stored.blobs[each] == computed.blobs[each] for each in stored.blobs if each.startswith(f"{layer}/strongest/")
+    ):
+        return ""
+    stack, _, number = layer.partition("/")
+    about, sequences = computed.meta["stacks"][stack], computed.meta["sequences"]
+    heads = next(each["heads"] for each in about["layers"] if str(each["layer"]) == number)
+    rows, cols = (len(sequences[about[side]]["tokens"]) for side in ("rows", "cols"))
+    return _off(most_apart(layer, stored, computed, (heads, rows, cols), _apart(name, stored, computed)))
+
+
+def _apart(name: str, stored: Entry, computed: Entry) -> Apart:
+    """Return a function that tells by how many steps the weights of two stored bytes differ at least."""
     spans = [np.array(intervals(_rounding(name, entry.meta)), np.float32) for entry in (stored, computed)]
-    (low, high), (other_low, other_high) = spans[0][pairs // 256].T, spans[1][pairs % 256].T
-    most = round(float(np.maximum(low - other_high, other_low - high).max(initial=-1))) + 1
-    return f"weights that are off by up to {most} of 255 steps" if most > STEPS else ""
+    (low, high), (other_low, other_high) = (span.T for span in spans)
+
+    def apart(one: npt.NDArray[np.integer], other: npt.NDArray[np.integer]) -> npt.NDArray[np.float32]:
+        gaps: npt.NDArray[np.float32] = np.maximum(low[one] - other_high[other], other_low[other] - high[one]) + 1
+        return gaps
+
+    return apart
+
+
+def _off(steps: int) -> str:
+    return f"weights that are off by up to {steps} of 255 steps" if steps > STEPS else ""
 
 
 def _rounding(name: str, meta: Mapping[str, Any]) -> int:
@@ -184,11 +217,18 @@ def _rounding(name: str, meta: Mapping[str, Any]) -> int:
     return int(layers.get(rest.partition("/")[0], {}).get("rounding", 0))
 
 
-def _without_rounding(value: Any) -> Any:
-    """Return a part of a header without the rounding of weights, which entries of earlier versions do not have."""
-    if isinstance(value, Mapping):
-        return {name: _without_rounding(part) for name, part in value.items() if name != "rounding"}
-    return [_without_rounding(part) for part in value] if isinstance(value, list) else value
+def _without_shares(name: str, value: Any) -> Any:
+    """Return a part of a header without the rounding of weights and the shares that parts of a layer keep. Entries of
+    earlier versions lack them or have worse ones, and they follow from the weights, which are compared."""
+    if name != "stacks" or not isinstance(value, Mapping):
+        return value
+    return {
+        stack: {
+            **about,
+            "layers": [{part: layer[part] for part in layer if part not in SHARES} for layer in about["layers"]],
+        }
+        for stack, about in value.items()
+    }
 
 
 def _values_differ(stored: bytes, computed: bytes, groups: int) -> str:

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from mkdocs_attnviz.models.encoding import Steps, weights_blob
-from mkdocs_attnviz.models.reduction import AFTER, LADDER, LARGE, WEIGHT, Reduction
+from mkdocs_attnviz.models.kept_shares import Masses, StepMasses
+from mkdocs_attnviz.models.reduction import AFTER, LADDER, LARGE, TABLES, Reduction
 from mkdocs_attnviz.models.strongest import strongest_groups
 from mkdocs_attnviz.weight_rounding import rounded_steps, rounding
 
@@ -48,6 +49,10 @@ class EntryBudget:
         """True if the entry has the strongest weights of each row, too."""
         return self.weights >= LARGE
 
+    def needs_means(self, cols: int) -> bool:
+        """Return whether the shares that parts of a layer keep are told, which the stored bytes alone tell badly."""
+        return self.is_large or rounding(cols) > 0
+
     def room(self, steps: Steps) -> float:
         """Return the number of bytes for the weights of a layer."""
         beside = sum(heads * (OVERVIEW + 2 * cols) for heads, _, cols in self.shapes)  # norms of values have 16 bits
@@ -66,25 +71,32 @@ class EncodedLayer:
     meta: dict[str, Any] = field(default_factory=dict)
 
 
-def encode_layer(steps: Steps, budget: EntryBudget) -> EncodedLayer:
-    """Encode the weights of a layer, (heads, cols, rows), within its share of the budget."""
+def encode_layer(steps: Steps, budget: EntryBudget, means: Masses | None) -> EncodedLayer:
+    """Encode the weights of a layer, (heads, cols, rows), within its share of the budget.
+
+    `means` are the `kept_shares.mean_weights` of the layer, (heads, 256), if the budget needs them.
+    """
     rounded = rounding(steps.shape[1])
     about: dict[str, Any] = {"rounding": rounded} if rounded else {}
-    if not budget.is_large:
+    if means is None:
         return EncodedLayer({"": weights_blob(steps, rounded)}, about)
+    masses = StepMasses.of(steps, means).through(rounded_steps(rounded))
+    if not budget.is_large:
+        return EncodedLayer({"": weights_blob(steps, rounded)}, about | _tables(masses, steps.shape[1], TABLES))
     steps = _rounded(steps)
     room = budget.room(steps)
-    groups, strongest = strongest_groups(steps)
+    groups, strongest = strongest_groups(steps, masses)
     blobs = {f"/strongest/{number}": group for number, group in enumerate(groups)}
     meta = about | {"strongest": strongest}
     room -= sum(map(len, groups))
     if (whole := _whole(steps, room)) is not None:
-        return EncodedLayer({"": whole} | blobs, meta)
+        return EncodedLayer({"": whole} | blobs, meta | _tables(masses, steps.shape[1], LADDER))
     if _guess(steps) <= HOPELESS * room:
         for reduction in LADDER:
             reduced = _reduced(steps, reduction)
             if len(blob := weights_blob(reduced)) <= room:
-                meta |= {"reduced": reduction.least, "kept": _kept(steps, reduced)}
+                left = masses.through(reduction.table(steps.shape[1]))
+                meta |= {"reduced": reduction.least, "kept": left.shares()} | _tables(left, steps.shape[1], LADDER)
                 return EncodedLayer({"": blob} | blobs, meta)
     while room < 0 and len(groups) > 1:
         room += len(groups.pop())
@@ -130,15 +142,9 @@ def _reduced(steps: Steps, reduction: Reduction) -> Steps:
     return reduced
 
 
-def _kept(steps: Steps, reduced: Steps) -> list[float]:
-    """Return the share of each head's weight that a reduction keeps."""
-    weights = np.asarray(WEIGHT)
-    shares = []
-    for before, after in zip(steps, reduced, strict=True):
-        counts, dropped = (np.bincount(each.ravel(), minlength=256) for each in (before, before[after == 0]))
-        total = float(counts @ weights)
-        shares.append(round(1 - float(dropped @ weights) / total, 3) if total else 1.0)
-    return shares
+def _tables(masses: StepMasses, cols: int, reductions: Sequence[Reduction]) -> dict[str, list[list[float]]]:
+    """Return what a layer's `meta` says of tables: for each, the share of each head's weight that it keeps."""
+    return {"tables": [masses.through(reduction.table(cols)).shares() for reduction in reductions]}
 
 
 def reduction_of(stacks: Mapping[str, Mapping[str, Any]], size: int) -> dict[str, int]:

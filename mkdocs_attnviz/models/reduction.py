@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from mkdocs_attnviz.cache.entry_schema import GROUPS as GROUPS
+from mkdocs_attnviz.weight_rounding import rounding
 
 WEIGHT = [(step / 255) ** 2 for step in range(256)]
 """The weight that each stored byte stands for."""
@@ -53,6 +54,8 @@ LADDER = (Reduction(), *map(Reduction, FRACTIONS))
 """The reductions in the order in which they are tried."""
 AFTER = tuple(Reduction(float(4**power)) for power in range(1, 6))
 """Further reductions of weights whose strongest ones are not stored: those of small entries, and of older ones."""
+TABLES = (*LADDER, *AFTER)
+"""All reductions, in the order in which entries have their shares."""
 FRACTIONS |= {reduction.least: f"{reduction.least:.0f} times uniform" for reduction in AFTER}
 
 
@@ -79,12 +82,17 @@ def largest_error(reduction: Reduction, cols: int) -> float:
 
 
 def kept(steps: bytes, reduction: Reduction, rows: int, cols: int) -> float:
-    """Return the share of a head's weight that a reduction keeps. `steps` are the head's stored bytes; its rows sum to
-    one.
+    """Estimate the share of a head's weight that a reduction keeps, where its entry does not tell. `steps` are the
+    head's stored bytes; its rows sum to one.
 
-    Counting single bytes runs in C, and only a few small ones are dropped.
+    Of rounded weights, bytes tell the larger ones best, which are kept; of others also those that are dropped. Those
+    are quickly counted: counting single bytes runs in C.
     """
     table = reduction.table(cols)
+    if rounding(cols):
+        zeros = bytes(step for step in range(256) if not table[step])
+        left = steps.translate(None, zeros)
+        return min(1.0, sum(WEIGHT[step] * left.count(step) for step in range(256)) / rows)
     dropped = sum(WEIGHT[step] * steps.count(step) for step in range(1, 256) if not table[step])
     return max(0.0, 1 - dropped / rows)
 

@@ -8,22 +8,24 @@ import numpy as np
 import numpy.typing as npt
 
 from mkdocs_attnviz.models.encoding import Steps
-from mkdocs_attnviz.models.reduction import GROUPS, WEIGHT
+from mkdocs_attnviz.models.kept_shares import StepMasses
+from mkdocs_attnviz.models.reduction import GROUPS
 
 COLUMN = 0xFFFF
 """The largest column that a key of sorting can hold."""
 
 
-def strongest_groups(steps: Steps) -> tuple[list[bytes], list[list[float]]]:
+def strongest_groups(steps: Steps, masses: StepMasses) -> tuple[list[bytes], list[list[float]]]:
     """Return the deflated groups of strongest weights of a layer, (heads, cols, rows), and for each number of first
-    groups the share of each head's weight that they hold.
+    groups the share of each head's weight that they hold. `masses` has the weights of the layer by their stored bytes.
 
     Of equal weights, those in earlier columns count as stronger. A group that needs more columns than there are is left
     out.
     """
-    _, cols, rows = steps.shape
+    cols = steps.shape[1]
     at, values = _sorted(steps, min(sum(GROUPS), cols))  # (heads, rows, n)
-    shares = np.asarray(WEIGHT, np.float32)[values].sum(axis=1, dtype=np.float64).cumsum(axis=1) / rows  # (heads, n)
+    weights = (means[head].sum(axis=0) for means, head in zip(masses.means, values, strict=True))
+    sums = np.stack(list(weights)).cumsum(axis=1)  # (heads, n)
     blobs: list[bytes] = []
     kept: list[list[float]] = []
     start = 0
@@ -37,7 +39,7 @@ def strongest_groups(steps: Steps) -> tuple[list[bytes], list[list[float]]]:
         planes = (differences & 255, differences >> 8, stored)
         blobs.append(zlib.compress(b"".join(plane.astype(np.uint8).tobytes() for plane in planes), 6))
         start += size
-        kept.append([round(min(1.0, float(share)), 3) for share in shares[:, start - 1]])
+        kept.append(masses.shares(sums[:, start - 1]))
     return blobs, kept
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from typing_extensions import TypedDict
@@ -19,6 +19,7 @@ from mkdocs_attnviz.views.drawing import Drawing, Picture
 from mkdocs_attnviz.views.figure_data import Blob, TextFigure
 from mkdocs_attnviz.views.measures.activations import MEASURES
 from mkdocs_attnviz.views.svg.document import capped, document, escape, palette, styles
+from mkdocs_attnviz.views.svg.legend import Scale, with_legend
 from mkdocs_attnviz.views.svg.token_flow import LIST, PANEL, json_of, sequences
 from mkdocs_attnviz.views.view import ALL_SCRIPT, View
 from mkdocs_attnviz.views.visible_tokens import called
@@ -135,7 +136,13 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     lists = json_of(entry.blobs[f"{_name(shown)}.lists"])
     order = ordered(lists, options.order)
     values = scaled(entry.blobs[_name(shown)], shown["kept"], len(words))
-    picture = _picture(words, [values[at] for at in order if at < COLUMNS], block.theme)
+    first = [values[at] for at in order if at < COLUMNS]
+    picture = with_legend(
+        _picture(words, first, block.theme),
+        block.theme,
+        f"Activation · columns are neurons, {len(first)} of {shown['neurons']} · rows are tokens",
+        _scale(first),
+    )
     sentence = _sentence(block, shown, words, lists)
     height = f"{capped(ROW * min(len(words), ROWS))} + {LIST}px"
     return Drawing(data, picture, sentence, height, PANEL)
@@ -187,8 +194,7 @@ def _no_layer(block: Block, name: str, number: int, known: list[int]) -> Excepti
 def _picture(words: list[str], values: list[list[float]], theme: str) -> Picture:
     """Return a picture with a row for each token and a column for each neuron. `values` has shape (neurons, tokens)."""
     shown = words[:ROWS]
-    largest = sorted((max(map(abs, row)) for row in values), reverse=True)
-    most = largest[int(len(largest) * SATURATED)] or 1.0
+    most, _ = _most(values)
     wide = (WIDTH - SIDE) / len(values)
     body = [
         f'<text x="{SIDE - 8}" y="{row * ROW + 14}" text-anchor="end">{escape(word[:16]) or "∅"}</text>'
@@ -205,6 +211,20 @@ def _picture(words: list[str], values: list[list[float]], theme: str) -> Picture
     height = ROW * len(shown)
     style = "text{font:12px system-ui,sans-serif}" + styles(palette(theme), _rules)
     return Picture(document(WIDTH, height, style, body), WIDTH, height)
+
+
+def _most(values: Sequence[Sequence[float]]) -> tuple[float, bool]:
+    """Return the activation of full colour, and whether some are larger."""
+    largest = sorted((max(map(abs, row)) for row in values), reverse=True)
+    most = largest[int(len(largest) * SATURATED)] or 1.0
+    return most, largest[0] > most
+
+
+def _scale(values: Sequence[Sequence[float]]) -> Scale:
+    """Return the scale of the colours."""
+    most, exceeded = _most(values)
+    low, high = ("≤ ", "≥ ") if exceeded else ("", "")
+    return Scale(f"{low}−{most:.3g}", f"{high}{most:.3g}", power=0.75, signed=True)
 
 
 def _rules(scheme: dict[str, Any]) -> str:

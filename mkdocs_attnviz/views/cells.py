@@ -27,10 +27,11 @@ from mkdocs_attnviz.views.attention.options import Side, shared, side
 from mkdocs_attnviz.views.drawing import Drawing
 from mkdocs_attnviz.views.figure_data import Blob, Drawn
 from mkdocs_attnviz.views.measures.cells import MEASURES
+from mkdocs_attnviz.views.svg.legend import with_legend
 from mkdocs_attnviz.views.svg.running_text import LINE, MASK, STRIP, height_of_text, running_text
 from mkdocs_attnviz.views.svg.saturation import height_of_plots, saturation_picture
 from mkdocs_attnviz.views.svg.token_flow import PANEL, json_of
-from mkdocs_attnviz.views.unit_values import colours_of, signed_bytes
+from mkdocs_attnviz.views.unit_values import GATES, colours_of, signed_bytes
 from mkdocs_attnviz.views.view import View, own_script
 from mkdocs_attnviz.views.visible_tokens import called
 
@@ -260,11 +261,19 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
         saturation = json_of(entry.blobs["saturation"])
         picture, height = saturation_picture(saturation, block.theme), height_of_plots(saturation)
     else:
-        picture = running_text(tokens, rows, colours, block.theme)
+        picture = with_legend(running_text(tokens, rows, colours, block.theme), block.theme, _legend(part, units))
         line = LINE + STRIP * (len(rows) - 1) + MASK * (options.find is not None)
         height = height_of_text("".join(tokens), line)
     sentence = _sentence(block, options, meta, initial, layer, units, rows, tokens)
     return Drawing(data, picture, sentence, height, PANEL + 24)
+
+
+def _legend(part: str, units: Sequence[int]) -> str:
+    """Return the text of the legend."""
+    first, *others = units
+    strips = f" · strips: {', '.join(map(str, others))}" if others else ""
+    signs = "no colour: 0, full colour: 1" if part in GATES else "blue: positive, orange: negative"
+    return f"Unit {first}: {signs}{strips}"
 
 
 def tokens_of(text: Mapping[str, Any]) -> list[str]:

@@ -12,6 +12,9 @@ INLINE = 24_000
 """The largest size in bytes of one figure's deflated layers inside the page. Below it, separate files would cost more
 than they save."""
 
+PAGE = 60_000
+"""The number of bytes of a figure's size that are for the page: tokens, names of files, the static picture."""
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -88,6 +91,12 @@ def in_site(size: float, *, in_page: bool = False) -> float:
     """Return the number of bytes that so many deflated bytes take in the data files of a site (`data_file.py`), or
     inside a page, where they are base64."""
     return size * (4 / 3 if in_page else 1.02)
+
+
+def room(size: int, *, in_page: bool = False) -> float:
+    """Return the number of deflated bytes of data that a figure of `size` bytes may have, in data files of a site or
+    inside a page."""
+    return max(size - PAGE, size / 2) / in_site(1, in_page=in_page)
 
 
 def fits_page(data: Any, entry: Entry) -> bool:

@@ -24,6 +24,7 @@ from mkdocs_attnviz.views.measures.experts import MEASURES
 from mkdocs_attnviz.views.router_choices import RouterChoices, in_layers
 from mkdocs_attnviz.views.svg.document import CAP, capped
 from mkdocs_attnviz.views.svg.experts import experts_picture, load_picture
+from mkdocs_attnviz.views.svg.legend import with_legend
 from mkdocs_attnviz.views.svg.running_text import height_of_text
 from mkdocs_attnviz.views.svg.token_flow import PANEL, json_of, sequences
 from mkdocs_attnviz.views.view import View, own_script
@@ -167,9 +168,20 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
         picture = load_picture(shown, block.theme, options.expert)
     else:
         picture = experts_picture(shown, tokens[name]["tokens"], block.theme, options.expert)
+    picture = with_legend(picture, block.theme, _legend(initial["show"], options.expert, shown))
     sentence = _sentence(block, options, shown, layer)
     wraps = initial["show"] == "text"
     return Drawing(data, picture, sentence, heights[initial["show"]], PANEL + 24, wraps=wraps)
+
+
+def _legend(show: str, expert: int | None, shown: Sequence[RouterChoices]) -> str:
+    """Return the text of the legend."""
+    if show == "load":
+        return "Bar: share of all choices · dashed: equal shares · CV: coefficient of variation"
+    if expert is not None:
+        return f"Coloured: tokens that expert {expert} got"
+    second = " · mark below: its second expert" if max(each.about["top_k"] for each in shown) > 1 else ""
+    return f"Number and colour: a token’s first expert{second}"
 
 
 def _line(options: Options, shown: Sequence[RouterChoices]) -> int:

@@ -21,6 +21,7 @@ from mkdocs_attnviz.views.drawing import Drawing, Picture
 from mkdocs_attnviz.views.figure_data import Blob, Stretch, TextFigure
 from mkdocs_attnviz.views.measures.factors import MEASURES
 from mkdocs_attnviz.views.svg.document import HEADS, document, escape, palette, styles
+from mkdocs_attnviz.views.svg.legend import with_legend
 from mkdocs_attnviz.views.svg.token_flow import LIST, PANEL, height, json_of, lines, sequences, texts
 from mkdocs_attnviz.views.view import View, own_script
 from mkdocs_attnviz.views.visible_tokens import called
@@ -159,7 +160,11 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     }
     count = len(factors["strengths"])
     above = LINE * (count if len(words) >= LONG else -(-count // CHIPS)) + 8
-    picture = _picture(words, factors["strengths"], starts, block.theme)
+    picture = with_legend(
+        _picture(words, factors["strengths"], starts, block.theme),
+        block.theme,
+        "Colour = a token’s strongest factor · opacity = its strength · bars: each factor, up to its own maximum",
+    )
     sentence = _sentence(block, meta, factors, words, starts)
     # height() counts whole lines of each text, so several texts leave one line to spare
     room = height(shown, tokens, above + LIST, strip=_lane(count) * count + 2)

@@ -19,10 +19,11 @@ from mkdocs_attnviz.views.attention.preview import preview
 from mkdocs_attnviz.views.attention.sentence import is_plain, sentence
 from mkdocs_attnviz.views.attention.shared_keys import common_groups
 from mkdocs_attnviz.views.attention.weights import Layer
-from mkdocs_attnviz.views.attention.window import window
+from mkdocs_attnviz.views.attention.window import Window, window
 from mkdocs_attnviz.views.drawing import Drawing, fits_page
 from mkdocs_attnviz.views.measures.attention import WEIGHT_MEASURES
 from mkdocs_attnviz.views.svg.document import height_of, stacked, titled
+from mkdocs_attnviz.views.svg.legend import with_legend
 from mkdocs_attnviz.views.svg.lines import picture
 from mkdocs_attnviz.views.view import ATTENTION_SCRIPT, View
 
@@ -52,8 +53,10 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
         _add_preview(options, entry, selection, figure_data, first.layer)
     height = height_of(max(first.rows.total, first.cols.total)) + _squares(entry, selection)
     description = sentence(block, entry, selection, first) + shipped
+    explained = "Opacity = weight · left attends to right"
     if other is None:
-        return Drawing(figure_data, picture(first, block.theme), description, height)
+        drawn = with_legend(picture(first, block.theme), block.theme, explained, heads=_coloured(first))
+        return Drawing(figure_data, drawn, description, height)
     second = window(block, entry, other)
     both = [
         titled(picture(shown, block.theme), f"{part.layer}·{part.heads[0]}", block.theme)
@@ -61,7 +64,13 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     ]
     description = f"{description} Beside it: {sentence(block, entry, other, second)}"
     room = f"{height} + {TITLE}px + clamp(0px,(600px - 100cqw)*99,{height} + {AROUND}px)"
-    return Drawing(figure_data, stacked(both), description, room, wraps=False)
+    drawn = with_legend(stacked(both), block.theme, explained)
+    return Drawing(figure_data, drawn, description, room, wraps=False)
+
+
+def _coloured(first: Window) -> list[int]:
+    """Return the heads that have lines in their own colours; none if several are combined."""
+    return [head for head in first.heads if head is not None]
 
 
 def _squares(entry: Entry, selection: Selection) -> str:

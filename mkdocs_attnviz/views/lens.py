@@ -21,6 +21,7 @@ from mkdocs_attnviz.views.drawing import Drawing, Picture
 from mkdocs_attnviz.views.figure_data import Blob, TextFigure
 from mkdocs_attnviz.views.measures.lens import MEASURES
 from mkdocs_attnviz.views.svg.document import capped, document, escape, palette, styles
+from mkdocs_attnviz.views.svg.legend import Scale, with_legend
 from mkdocs_attnviz.views.svg.token_flow import PANEL, json_of, sequences
 from mkdocs_attnviz.views.view import ALL_SCRIPT, View
 from mkdocs_attnviz.views.visible_tokens import visible
@@ -137,7 +138,12 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     below = ROW_OF_TOP * (options.top_k + bool(entry.meta["watch"])) + 12
     return Drawing(
         data,
-        _picture(lens, data, block.theme),
+        with_legend(
+            _picture(lens, data, block.theme),
+            block.theme,
+            "Probability of the top token · last layer on top",
+            Scale("0%", "100%", deepest=0.6),
+        ),
         _sentence(block, options, entry, lens),
         f"{capped(height)} + {below}px",
         PANEL,

@@ -26,6 +26,7 @@ from mkdocs_attnviz.views.figure_data import Blob, TextFigure
 from mkdocs_attnviz.views.measures.mask import MEASURES
 from mkdocs_attnviz.views.svg.document import CAP, document, escape_words, palette, styles
 from mkdocs_attnviz.views.svg.heatmap import heat_map
+from mkdocs_attnviz.views.svg.legend import with_legend
 from mkdocs_attnviz.views.view import View, own_script
 
 MASK = Capture("mask", 1, run="mkdocs_attnviz.models.captures.mask:capture", stored="one bit for each pair of tokens")
@@ -131,6 +132,7 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     }
     rows, cols = (data["sequences"][side]["tokens"] for side in (stack.rows, stack.cols))
     picture = _picture(stack, layer, rows, cols, block.theme)
+    picture = with_legend(picture, block.theme, "Coloured: allowed · empty: not allowed · rows attend to columns")
     wraps = len(stacks) > 1 or max(len(kind.words) for kind in stack.kinds) > NARROW
     return Drawing(data, picture, _sentence(block, stacks, name), _height(rows, cols), AROUND, wraps=wraps)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from mkdocs_attnviz.block.fields import Block
@@ -10,6 +11,7 @@ from mkdocs_attnviz.views.attention import state_checks
 from mkdocs_attnviz.views.attention.budget import ship
 from mkdocs_attnviz.views.attention.capture import ATTENTION
 from mkdocs_attnviz.views.attention.figure_data import AttentionFigure
+from mkdocs_attnviz.views.attention.masks import Mask, read_mask
 from mkdocs_attnviz.views.attention.options import WEIGHTS_STATE, Selection, WeightOptions, data, select, sequence
 from mkdocs_attnviz.views.attention.overview import SIDE as PARTS
 from mkdocs_attnviz.views.attention.overview import Overview, split, with_sink
@@ -20,13 +22,16 @@ from mkdocs_attnviz.views.drawing import Drawing, Picture
 from mkdocs_attnviz.views.measures.attention import WEIGHT_MEASURES
 from mkdocs_attnviz.views.state_checks import one_of
 from mkdocs_attnviz.views.svg.document import CAP
-from mkdocs_attnviz.views.svg.heatmap import heat_map, levels
+from mkdocs_attnviz.views.svg.heatmap import Barred, heat_map, levels, scale_end
+from mkdocs_attnviz.views.svg.legend import Scale, with_legend
 from mkdocs_attnviz.views.view import ATTENTION_SCRIPT, View
 
 CELL, MOST, AROUND = 36, 576, 80
 """The heights in px: a cell at most, the whole picture at most, and the controls and read-out around it."""
 AXIS_LEFT, AXIS_TOP = 56, 18
 """The space in px for the names of the axes, as in `charts/heat-map.ts`."""
+
+ROWS_ATTEND, SHADED = "Rows attend to columns", " · shaded: not allowed"
 
 
 class Options(WeightOptions):
@@ -54,7 +59,7 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     shipped = ship(figure_data, block, entry, selection)
     return Drawing(
         figure_data,
-        _picture(block, options, entry, selection, first),
+        _picture(block, options, entry, selection, first, _mask(entry, selection)),
         sentence(block, entry, selection, first) + shipped,
         _height(first),
         AROUND,
@@ -87,17 +92,77 @@ def _label(side: Side) -> int:
     return min(112, round(7.6 * max(map(len, side.texts), default=1)) + 14)
 
 
-def _picture(block: Block, options: Options, entry: Entry, selection: Selection, first: Window) -> Picture:
+def _mask(entry: Entry, selection: Selection) -> Mask | None:
+    """Return which tokens of the layer that is shown may attend to which; None if all may, if that is not known, or if
+    the picture has other cells than pairs of tokens."""
+    if not is_plain(selection.options):
+        return None
+    meta = entry.meta["stacks"][selection.stack]
+    rows, cols = (len(entry.meta["sequences"][meta[side].removesuffix("+sink")]["tokens"]) for side in ("rows", "cols"))
+    number = next(layer for layer in meta["layers"] if layer["layer"] == selection.layer).get("mask")
+    blob = entry.blobs.get(f"{selection.stack}/mask/{number}")
+    if blob is not None:
+        return read_mask(blob, rows, cols)
+    return Mask(tuple(((0, row + 1),) for row in range(rows)), cols) if meta["causal"] else None
+
+
+def _forbidden(mask: Mask | None, rows: int, cols: int) -> list[Barred]:
+    """Return the cells that the mask forbids on a grid of so many rows and columns. A sink, the last column, is always
+    allowed."""
+    if mask is None:
+        return []
+    if mask.rows == rows and mask.cols <= cols:
+        return [(row, *gap) for row, runs in enumerate(mask.runs) for gap in _gaps(runs, mask.cols)]
+    grid = mask.coarse(rows, cols)
+    allowed = [[(col, col + 1) for col, share in enumerate(shares) if share] for shares in grid]
+    return [(row, *gap) for row, runs in enumerate(allowed) for gap in _gaps(runs, cols)]
+
+
+def _gaps(runs: Iterable[tuple[int, int]], end: int) -> Iterator[tuple[int, int]]:
+    """Yield the runs of columns between those that are given, up to `end`."""
+    last = 0
+    for start, stop in [*runs, (end, end)]:
+        if start > last:
+            yield last, start
+        last = stop
+
+
+def _picture(
+    block: Block, options: Options, entry: Entry, selection: Selection, first: Window, mask: Mask | None
+) -> Picture:
     """Return a picture with every token of a short text, or with a coarse grid of all tokens of a long text."""
     if max(first.rows.total, first.cols.total) > TOKENS and is_plain(selection.options):
         grid = Overview(entry, selection.stack).grid(selection.layer, selection.heads[0])
         grid = with_sink(grid, selection.sinks[selection.stack], first.cols.total, selection.sink)
         stack = entry.meta["stacks"][selection.stack]
         rows, cols = (_parts(options, entry, stack[side]) for side in ("rows", "cols"))
-        return heat_map(grid, rows, cols, block.theme, selection.heads[0])
+        barred = _forbidden(mask, len(grid), len(grid[0]))
+        picture = heat_map(grid, rows, cols, block.theme, selection.heads[0], forbidden=barred)
+        return with_legend(
+            picture,
+            block.theme,
+            ROWS_ATTEND + SHADED * bool(barred),
+            Scale("0", "1", power=0.5, colour=str(selection.heads[0])),
+        )
     weights = first.weights[0]
     grid = levels(weights, options.contrast, first.faded)
-    return heat_map(grid, first.rows.texts, first.cols.texts, block.theme, first.heads[0], weights)
+    barred = _forbidden(mask, len(grid), len(grid[0]))
+    picture = heat_map(grid, first.rows.texts, first.cols.texts, block.theme, first.heads[0], weights, barred)
+    colours = _scale(weights, options.contrast, first)
+    return with_legend(picture, block.theme, ROWS_ATTEND + SHADED * bool(barred), colours)
+
+
+def _scale(weights: Sequence[Sequence[float]], contrast: float, first: Window) -> Scale:
+    """Return the scale of the colours, which ends at the largest weight, or where larger ones have the same colour."""
+    end, most = scale_end(weights, first.faded), max(map(max, weights), default=0.0)
+    digits = 3 if end < 0.1 else 2
+    head = first.heads[0]
+    return Scale(
+        "0",
+        f"{'≥ ' * (most > end and not first.faded)}{end:.{digits}f}",
+        power=0.75 * contrast,
+        colour="text" if head is None else str(head),
+    )
 
 
 def _parts(options: Options, entry: Entry, name: str) -> list[str]:

@@ -28,17 +28,25 @@ from mkdocs_attnviz.views.measures.attention import WEIGHT_MEASURES
 from mkdocs_attnviz.views.state_checks import one_of
 from mkdocs_attnviz.views.svg.document import CAP, height_of
 from mkdocs_attnviz.views.svg.heatmap import small_multiples
+from mkdocs_attnviz.views.svg.legend import Scale, with_legend
 from mkdocs_attnviz.views.view import ATTENTION_SCRIPT, View
 
 CELL = 48  # px: the largest small picture
 AXIS = 28  # px: the labels beside the rows
-LEAST = 20  # px: the smallest small picture
+LEAST = 20  # px: the smallest small picture where all are in view
+SCROLLED = 24  # px: the size of small pictures of which some are out of view
+SCROLLBAR = 10  # px
+WIDE_AXIS, NARROW = 60, 600
+"""The width in px of the labels beside the rows in figures that are wider than `NARROW`."""
 DETAIL = 80  # px: title, headings and read-out of the opened head
 WIDTH = 736  # px of a figure
 KEYS = 20  # px: the line of labels over heads that share keys
 LABELLED, LARGEST, LABEL, HEADING, SORTED_HEIGHT = 34, 56, 16, 28, 720
 """The sizes in px of sorted pictures, as in `charts/thumbnails.ts`: smallest and largest picture, label, group heading,
 total height."""
+
+OF_WEIGHTS = Scale("0", "1", power=0.5, colour="text")
+"""The scale of the small pictures. It is grey, because it holds for each head's colour."""
 
 
 class Options(WeightOptions):
@@ -106,7 +114,13 @@ def _rows(figure_data: AttentionFigure, selection: Selection) -> str:
     shown = figure_data["options"]["heads"]
     count, heads = len(selection.stacks[selection.stack]), len(shown)
     keys = f" + {KEYS}px" if common_groups(figure_data["stacks"][selection.stack]["layers"], shown) else ""
-    return f"min({CELL * count}px,max({LEAST * count}px,(100cqw - {AXIS}px)*{count / heads:.3g}),{CAP}){keys}"
+    needed = LEAST * heads + WIDE_AXIS
+    if needed <= NARROW:
+        needed = LEAST * heads + AXIS
+    scrolled = f"min({SCROLLED * count + SCROLLBAR}px,({needed}px - 100cqw)*99)"
+    fitting = f"max({LEAST * count}px,(100cqw - {AXIS}px)*{count / heads:.3g},{scrolled})"
+    largest = LARGEST if count == 1 else CELL * count
+    return f"min({largest}px,{fitting},{CAP}){keys}"
 
 
 def _sorted(options: Options, figure_data: AttentionFigure, selection: Selection) -> str:
@@ -140,7 +154,9 @@ def _picture(block: Block, options: Options, entry: Entry, selection: Selection)
         for layer, heads in selection.stacks[selection.stack].items()
     }
     heads = sorted({head for row in grids.values() for head in row})
-    return small_multiples(grids, block.theme, common_groups(_layers(entry, selection), heads))
+    picture = small_multiples(grids, block.theme, common_groups(_layers(entry, selection), heads))
+    explained = "Colour = head · rows of a small picture attend to its columns"
+    return with_legend(picture, block.theme, explained, OF_WEIGHTS)
 
 
 def _layers(entry: Entry, selection: Selection) -> list[dict[str, Any]]:

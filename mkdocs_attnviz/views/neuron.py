@@ -23,6 +23,7 @@ from mkdocs_attnviz.views.drawing import Drawing
 from mkdocs_attnviz.views.measures.attention import MEASURES
 from mkdocs_attnviz.views.state_checks import position
 from mkdocs_attnviz.views.svg.document import height_of
+from mkdocs_attnviz.views.svg.legend import with_legend
 from mkdocs_attnviz.views.svg.lines import picture as lines
 from mkdocs_attnviz.views.svg.neuron import expansion, picture
 from mkdocs_attnviz.views.view import ATTENTION_SCRIPT, View
@@ -63,14 +64,12 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     rows = max(first.rows.total, first.cols.total) + 1  # one more: the headings take two lines
     description = sentence(block, entry, selection, first) + shipped
     if opened is None:
-        return Drawing(figure_data, lines(first, block.theme), description, height_of(rows))
+        drawn = with_legend(lines(first, block.theme), block.theme, "Opacity = weight · left attends to right")
+        return Drawing(figure_data, drawn, description, height_of(rows))
     description += f" Expanded: “{visible(first.rows.texts[opened].strip()) or 'a space'}”."
-    return Drawing(
-        figure_data,
-        picture(first, expansion(entry, selection, first, opened), block.theme),
-        description,
-        height_of(rows),
-    )
+    drawn = picture(first, expansion(entry, selection, first, opened), block.theme)
+    explained = "Blue = positive, orange = negative · opacity = weight · left attends to right"
+    return Drawing(figure_data, with_legend(drawn, block.theme, explained), description, height_of(rows))
 
 
 def _expanded(block: Block, first: Window, *, causal: bool) -> int | None:

@@ -22,6 +22,7 @@ from mkdocs_attnviz.views.measures.saliency import MEASURES
 from mkdocs_attnviz.views.measures.saliency_methods import METHODS_MEASURES
 from mkdocs_attnviz.views.saliency_methods import MethodsFigure, draw_methods
 from mkdocs_attnviz.views.saliency_options import Options as Options
+from mkdocs_attnviz.views.svg.legend import with_legend
 from mkdocs_attnviz.views.svg.token_flow import NOTED, PANEL, STRIP, Bars, height, picture, sequences, texts
 from mkdocs_attnviz.views.view import View, own_script
 from mkdocs_attnviz.views.visible_tokens import called
@@ -133,7 +134,7 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
 
     return Drawing(
         data,
-        picture(shown, tokens, share, block.theme, note, bars),
+        with_legend(picture(shown, tokens, share, block.theme, note, bars), block.theme, _legend(options)),
         _sentence(block, options, entry, largest),
         height(shown, tokens, strip=STRIP + 3 if has_bars else 0, least=NOTED),
         PANEL,
@@ -217,6 +218,12 @@ def _sentence(block: Block, options: Options, entry: Entry, attributions: Sequen
         where = f"{position} of the output" if name == "target" else position
         named.append(f"“{called(token)}” at {where} ({value:{sign}.3g})")
     return f"{description} Largest: {', '.join(named)}."
+
+
+def _legend(options: Options) -> str:
+    """Return the text of the legend."""
+    signs = " · blue: for, orange: against" if options.parameters()["norm"] == "sum" else ""
+    return f"{'Bar' if options.style == 'bars' else 'Colour'} = share of the attribution{signs}"
 
 
 VIEW = View(

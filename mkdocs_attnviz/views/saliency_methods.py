@@ -19,6 +19,7 @@ from mkdocs_attnviz.views.figure_data import Blob, TextFigure
 from mkdocs_attnviz.views.ignored_tokens import ignored_tokens
 from mkdocs_attnviz.views.saliency_options import ATTENTION, By, Compare
 from mkdocs_attnviz.views.svg.document import document, escape, palette, styles
+from mkdocs_attnviz.views.svg.legend import with_legend
 from mkdocs_attnviz.views.svg.token_flow import PANEL, sequences
 from mkdocs_attnviz.views.token_groups import Groups, grouped, passages, sentences, words
 from mkdocs_attnviz.views.visible_tokens import called, visible
@@ -194,7 +195,7 @@ def draw_methods(block: Block, options: Options, entry: Entry) -> Drawing:
     shares = [_shares(row, each["known"], ignored) for row, each in zip(rows, meta["methods"], strict=True)]
     return Drawing(
         data,
-        _picture(block.theme, meta["methods"], names, shares),
+        with_legend(_picture(block.theme, meta["methods"], names, shares), block.theme, _legend(data["methods"])),
         _sentence(block, meta, names, shares),
         _height(len(shares), options.compare),
         PANEL,
@@ -314,6 +315,12 @@ def _curves_told(methods: Sequence[str], curves: Mapping[str, Any]) -> str:
         f"The probability falls fastest if tokens are taken out in the order of {named(methods[best])}: the area below "
         f"it is {areas[best]:.2f}, and {random['mean']:.2f} ± {random['sd']:.2f} in random order."
     )
+
+
+def _legend(methods: Sequence[Mapping[str, Any]]) -> str:
+    """Return the text of the legend."""
+    signs = " · blue: for, orange: against" if any(each["norm"] == "sum" for each in methods) else ""
+    return f"Percent of each strip, in full colour its largest{signs}"
 
 
 def _picture(

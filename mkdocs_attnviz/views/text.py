@@ -33,6 +33,7 @@ from mkdocs_attnviz.views.measures.text import MEASURES
 from mkdocs_attnviz.views.saliency_options import Options as SaliencyOptions
 from mkdocs_attnviz.views.saliency_options import Single
 from mkdocs_attnviz.views.svg.attended_text import Section, attended_text, height_of
+from mkdocs_attnviz.views.svg.legend import with_legend
 from mkdocs_attnviz.views.svg.token_flow import PANEL
 from mkdocs_attnviz.views.text_entry import Row, TextEntry
 from mkdocs_attnviz.views.token_places import token as one_token
@@ -301,7 +302,11 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     weights = _weights(text, matrix, options.direction, chosen, without)
     faded = sinks or [] if how == "fade" else []
     shares = _shares(weights, ignored, chosen, faded)
-    picture = attended_text(text.text, sections, shares, chosen, set(data["special"]), block.theme)
+    picture = with_legend(
+        attended_text(text.text, sections, shares, chosen, set(data["special"]), block.theme),
+        block.theme,
+        _legend(chosen, signed=text.signed),
+    )
     told = _sink_words(data, how, chosen)
     return Drawing(
         data,
@@ -533,6 +538,15 @@ def _shares(
         for mark, weight in weights.items()
         if most > 0 and mark not in ignored
     }
+
+
+def _legend(chosen: int | None, *, signed: bool) -> str:
+    """Return the text of the legend."""
+    what = "Attribution" if signed else "Attention"
+    if chosen is None:
+        return f"{what} that a token receives, on average"
+    signs = " · blue: for, orange: against" if signed else ""
+    return f"{what} of the framed token · the full colour is the largest{signs}"
 
 
 def named(text: TextEntry, mark: int) -> str:

@@ -17,6 +17,7 @@ from mkdocs_attnviz.views.drawing import Drawing
 from mkdocs_attnviz.views.figure_data import Blob, Stretch, TextFigure
 from mkdocs_attnviz.views.measures.predictions import measures, where_it_stands
 from mkdocs_attnviz.views.predict import PREDICTIONS
+from mkdocs_attnviz.views.svg.legend import Scale, with_legend
 from mkdocs_attnviz.views.svg.token_flow import PANEL, Likeliest, height, json_of, picture, sequences, texts
 from mkdocs_attnviz.views.view import ALL_SCRIPT, View
 
@@ -87,7 +88,7 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
 
     return Drawing(
         data,
-        picture(shown, tokens, share, block.theme),
+        with_legend(picture(shown, tokens, share, block.theme), block.theme, *_legend(options)),
         _sentence(block, entry, actual),
         height(shown, tokens, READOUT),
         PANEL,
@@ -104,6 +105,15 @@ def _sentence(block: Block, entry: Entry, actual: list[list[float] | None]) -> s
         return description
     first = sum(rank == 1 for _, rank in predictions)
     return f"{description} Of {len(predictions)} that it predicted, {first} were its first choice."
+
+
+def _legend(options: Options) -> tuple[str, Scale | None]:
+    """Return the text and the scale of the legend."""
+    if options.shade == "none":
+        return "Numbers are positions", None
+    low, high = ("0%", "100%") if options.shade == "probability" else ("last", "first")
+    name = options.shade.capitalize()
+    return f"{name} of the token · numbers are positions", Scale(low, high, deepest=0.6)
 
 
 VIEW = View(

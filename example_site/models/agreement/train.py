@@ -25,7 +25,6 @@ Goldberg 2019, "Assessing BERT's Syntactic Abilities", https://arxiv.org/abs/190
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -33,12 +32,12 @@ from pathlib import Path
 
 import torch
 from grammar import Sentence, Verb, sentences, vocabulary
-from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
-from tokenizers.models import WordLevel
 from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
-from transformers.utils.logging import disable_progress_bar
 
 HERE = Path(__file__).resolve().parent
+sys.path.append(str(HERE.parent))
+from training_loop import SPECIAL, Losses, adamw, descend, encode, reproduce, word_tokenizer  # noqa: E402
+
 SEED = 0
 LENGTH = 40  # positions of the model; the longest sentence has 34 tokens
 BATCH = 128
@@ -46,37 +45,12 @@ STEPS = 5000
 LEARNING_RATE = 2e-3
 HIDDEN = 0.2  # how many words are masked
 
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-
 
 # ---- tokens ----------------------------------------------------------------------------------------------------------
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
-    """One token per word, lower case, between [CLS] and [SEP]."""
-    numbers = {token: number for number, token in enumerate([*SPECIAL, *vocabulary()])}
-    tokenizer = Tokenizer(WordLevel(numbers, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.Lowercase()
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B [SEP]",
-        special_tokens=[(token, numbers[token]) for token in ("[CLS]", "[SEP]")],
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token="[PAD]",
-        unk_token="[UNK]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        mask_token="[MASK]",
-        model_max_length=LENGTH,
-        model_input_names=["input_ids", "attention_mask"],
-    )
-
-
-def encode(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> dict[str, torch.Tensor]:
-    return dict(tokenizer(list(texts), padding=True, return_tensors="pt"))
+    return word_tokenizer(vocabulary(), LENGTH)
 
 
 # ---- model -----------------------------------------------------------------------------------------------------------
@@ -109,25 +83,18 @@ def hide(inputs: dict[str, torch.Tensor], mask: int) -> dict[str, torch.Tensor]:
     return {**inputs, "input_ids": ids.masked_fill(hidden, mask), "labels": ids.masked_fill(~hidden, -100)}
 
 
-def train(model: BertForMaskedLM, tokenizer: PreTrainedTokenizerFast) -> None:
-    model.train()
-    optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.01)
-    # Up for 200 steps, level, and down to 2% over the second half.
-    rate = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / 200, 1, max(0.02, (STEPS - step) / (0.5 * STEPS)))
-    )
-    start = time.monotonic()
+def losses(model: BertForMaskedLM, tokenizer: PreTrainedTokenizerFast) -> Losses:
+    """Yield the loss of each batch."""
     texts = (one.text for one in sentences(SEED, held_out=False))
-    for step in range(1, STEPS + 1):
+    while True:
         inputs = hide(encode(tokenizer, list(islice(texts, BATCH))), tokenizer.mask_token_id)
         loss = model(**inputs).loss
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        rate.step()
-        if step % 250 == 0:
-            print(f"step {step:5}   loss {loss.item():.4f}   {time.monotonic() - start:4.0f} s", flush=True)
+        yield loss, f"loss {loss.item():.4f}"
+
+
+def train(model: BertForMaskedLM, tokenizer: PreTrainedTokenizerFast) -> None:
+    model.train()
+    descend(losses(model, tokenizer), adamw(model, LEARNING_RATE), steps=STEPS, rising=200, every=250)
 
 
 # ---- scores ----------------------------------------------------------------------------------------------------------
@@ -267,9 +234,7 @@ def attention(
 
 
 def main() -> None:
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
-    disable_progress_bar()
+    reproduce()
     if "--scores" in sys.argv[1:]:
         tokenizer = PreTrainedTokenizerFast.from_pretrained(HERE)
         model = BertForMaskedLM.from_pretrained(HERE)

@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import math
 import sys
-import time
 from collections.abc import Iterator
 from itertools import islice, pairwise
 from pathlib import Path
@@ -36,9 +35,11 @@ from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import WordLevel
 from torch.nn import functional
 from transformers import PreTrainedTokenizerFast
-from transformers.utils.logging import disable_progress_bar
 
 HERE = Path(__file__).resolve().parent
+sys.path.append(str(HERE.parent))
+from training_loop import Losses, descend, reproduce  # noqa: E402
+
 SEED = 0
 TEXTS = 64
 """The number of texts that are read side by side."""
@@ -100,30 +101,24 @@ def make_model(tokenizer: PreTrainedTokenizerFast) -> CharactersForCausalLM:
     return model
 
 
-def train(model: CharactersForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
-    model.train()
-    optimizer = torch.optim.Adam(model.parameters(), LEARNING_RATE)
-    # Up for 100 steps, level, and down to 2% over the second half.
-    rate = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / 100, 1, max(0.02, (STEPS - step) / (0.5 * STEPS)))
-    )
+def losses(model: CharactersForCausalLM, tokenizer: PreTrainedTokenizerFast) -> Losses:
+    """Yield the loss of each batch, which begins in the state in which the one before has ended."""
     number = numbers_by_code(tokenizer)
     texts = [stream(f"{SEED}/{text}", number) for text in range(TEXTS)]
-    state, last, start = None, torch.stack([next(text) for text in texts])[:, -1:], time.monotonic()
-    for step in range(1, STEPS + 1):
+    state, last = None, torch.stack([next(text) for text in texts])[:, -1:]
+    while True:
         batch = torch.stack([next(text) for text in texts])  # (texts, LENGTH)
         inputs, last = torch.cat([last, batch[:, :-1]], 1), batch[:, -1:]
         hidden, state = model.lstm(model.embedding(inputs), state)
         state = tuple(part.detach() for part in state)
         loss = functional.cross_entropy(model.lm_head(hidden).flatten(0, 1), batch.flatten())
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        rate.step()
-        if step % 100 == 0:
-            bits = loss.item() / math.log(2)
-            print(f"step {step:5}   {bits:.3f} bits a character   {time.monotonic() - start:4.0f} s", flush=True)
+        yield loss, f"{loss.item() / math.log(2):.3f} bits a character"
+
+
+def train(model: CharactersForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
+    model.train()
+    optimizer = torch.optim.Adam(model.parameters(), LEARNING_RATE)
+    descend(losses(model, tokenizer), optimizer, steps=STEPS, every=100)
 
 
 # ---- scores ----------------------------------------------------------------------------------------------------------
@@ -154,9 +149,7 @@ def print_scores(model: CharactersForCausalLM, tokenizer: PreTrainedTokenizerFas
 
 
 def main() -> None:
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
-    disable_progress_bar()
+    reproduce()
     if "--scores" in sys.argv[1:]:
         print_scores(CharactersForCausalLM.from_pretrained(HERE), PreTrainedTokenizerFast.from_pretrained(HERE))
         return

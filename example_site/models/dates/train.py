@@ -27,7 +27,6 @@ from __future__ import annotations
 
 import random
 import sys
-import time
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -38,9 +37,11 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers, processors
 from tokenizers.models import WordLevel
 from transformers import GenerationConfig, MarianConfig, MarianMTModel, PreTrainedTokenizerFast
-from transformers.utils.logging import disable_progress_bar
 
 HERE = Path(__file__).resolve().parent
+sys.path.append(str(HERE.parent))
+from training_loop import Losses, adamw, descend, reproduce  # noqa: E402
+
 SEED = 0
 LENGTH = 48  # positions of the model; the longest text has 29 letters
 BATCH = 128
@@ -173,24 +174,17 @@ def make_model(tokenizer: PreTrainedTokenizerFast) -> MarianMTModel:
     return model
 
 
+def losses(model: MarianMTModel, tokenizer: PreTrainedTokenizerFast) -> Losses:
+    """Yield the loss of each batch."""
+    dates = random_dates(SEED, held_out=False)
+    while True:
+        loss = model(**encode(tokenizer, [next(dates) for _ in range(BATCH)])).loss
+        yield loss, f"loss {loss.item():.4f}"
+
+
 def train(model: MarianMTModel, tokenizer: PreTrainedTokenizerFast) -> None:
     model.train()
-    optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.01)
-    # Up for 200 steps, level, and down to 2% over the second half.
-    rate = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / 200, 1, max(0.02, (STEPS - step) / (0.5 * STEPS)))
-    )
-    start = time.monotonic()
-    dates = random_dates(SEED, held_out=False)
-    for step in range(1, STEPS + 1):
-        loss = model(**encode(tokenizer, [next(dates) for _ in range(BATCH)])).loss
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        rate.step()
-        if step % 250 == 0:
-            print(f"step {step:5}   loss {loss.item():.4f}   {time.monotonic() - start:4.0f} s", flush=True)
+    descend(losses(model, tokenizer), adamw(model, LEARNING_RATE), steps=STEPS, rising=200, every=250)
 
 
 # ---- scores ----------------------------------------------------------------------------------------------------------
@@ -233,9 +227,7 @@ def print_scores(model: MarianMTModel, tokenizer: PreTrainedTokenizerFast, count
 
 
 def main() -> None:
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
-    disable_progress_bar()
+    reproduce()
     tokenizer = make_tokenizer()
     if "--scores" in sys.argv[1:]:
         model = MarianMTModel.from_pretrained(HERE)

@@ -27,7 +27,6 @@ Garg et al. 2019, "Jointly Learning to Align and Translate with Transformer Mode
 from __future__ import annotations
 
 import sys
-import time
 from itertools import islice
 from pathlib import Path
 
@@ -36,9 +35,11 @@ from grammar import Pair, Words, sentences
 from tokenizers import Tokenizer, decoders, pre_tokenizers, processors
 from tokenizers.models import Unigram
 from transformers import BatchEncoding, GenerationConfig, MarianConfig, MarianMTModel, PreTrainedTokenizerFast
-from transformers.utils.logging import disable_progress_bar
 
 HERE = Path(__file__).resolve().parent
+sys.path.append(str(HERE.parent))
+from training_loop import Losses, adamw, descend, reproduce  # noqa: E402
+
 SEED = 0
 LENGTH = 64  # positions of the model
 BATCH = 128
@@ -147,27 +148,20 @@ def guided_loss(cross: tuple[torch.Tensor, ...], renders: torch.Tensor) -> torch
     return -(weight + 1e-6).log().mean()
 
 
-def train(model: MarianMTModel, tokenizer: PreTrainedTokenizerFast) -> None:
-    model.train()
-    optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.01)
-    # Up for 200 steps, level, and down to 2% over the second half.
-    rate = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / 200, 1, max(0.02, (STEPS - step) / (0.5 * STEPS)))
-    )
-    start = time.monotonic()
+def losses(model: MarianMTModel, tokenizer: PreTrainedTokenizerFast) -> Losses:
+    """Yield the loss of each batch, which has that of the guided head in it."""
     pairs = sentences(SEED, held_out=False)
-    for step in range(1, STEPS + 1):
+    while True:
         inputs, renders = encode(tokenizer, list(islice(pairs, BATCH)))
         output = model(**inputs, output_attentions=True)
         guidance = guided_loss(output.cross_attentions, renders)
-        optimizer.zero_grad()
-        (output.loss + GUIDANCE * guidance).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        rate.step()
-        if step % 250 == 0:
-            losses = f"loss {output.loss.item():.4f}   guided head {guidance.item():.4f}"
-            print(f"step {step:5}   {losses}   {time.monotonic() - start:4.0f} s", flush=True)
+        told = f"loss {output.loss.item():.4f}   guided head {guidance.item():.4f}"
+        yield output.loss + GUIDANCE * guidance, told
+
+
+def train(model: MarianMTModel, tokenizer: PreTrainedTokenizerFast) -> None:
+    model.train()
+    descend(losses(model, tokenizer), adamw(model, LEARNING_RATE), steps=STEPS, rising=200, every=250)
 
 
 # ---- scores ----------------------------------------------------------------------------------------------------------
@@ -198,9 +192,7 @@ def print_scores(model: MarianMTModel, tokenizer: PreTrainedTokenizerFast, count
 
 
 def main() -> None:
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
-    disable_progress_bar()
+    reproduce()
     if "--scores" in sys.argv[1:]:
         tokenizer = PreTrainedTokenizerFast.from_pretrained(HERE)
         model = MarianMTModel.from_pretrained(HERE)

@@ -31,7 +31,6 @@ from __future__ import annotations
 
 import random
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,9 +39,11 @@ from tokenizers import Tokenizer, normalizers, pre_tokenizers
 from tokenizers.models import WordLevel
 from torch.nn.functional import cross_entropy
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
-from transformers.utils.logging import disable_progress_bar
 
 HERE = Path(__file__).resolve().parent
+sys.path.append(str(HERE.parent))
+from training_loop import Losses, adamw, descend, reproduce  # noqa: E402
+
 SEED = 0
 LENGTH = 64  # positions of the model and tokens of each training text
 BATCH = 64
@@ -154,25 +155,17 @@ def make_model(tokenizer: PreTrainedTokenizerFast) -> GPT2LMHeadModel:
     return GPT2LMHeadModel(config)
 
 
-def train(model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast, words: Words) -> None:
-    optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.01)
-    # Up for 100 steps, level, and down to 2% over the last two fifths.
-    rate = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / 100, 1, max(0.02, (STEPS - step) / (0.4 * STEPS)))
-    )
-    start = time.monotonic()
-    texts = batches(tokenizer.get_vocab(), words)
-    for step in range(1, STEPS + 1):
-        tokens, labels = next(texts)
+def losses(model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast, words: Words) -> Losses:
+    """Yield the loss of each batch."""
+    for tokens, labels in batches(tokenizer.get_vocab(), words):
         logits = model(tokens).logits[:, :-1]
         loss = cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=NOT_COUNTED)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        rate.step()
-        if step % 250 == 0:
-            print(f"step {step:5}   loss {loss.item():.2f}   {time.monotonic() - start:4.0f} s", flush=True)
+        yield loss, f"loss {loss.item():.2f}"
+
+
+def train(model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast, words: Words) -> None:
+    optimizer = adamw(model, LEARNING_RATE)
+    descend(losses(model, tokenizer, words), optimizer, steps=STEPS, falling=0.4, every=250)
 
 
 # ---- scores ----------------------------------------------------------------------------------------------------------
@@ -214,9 +207,7 @@ def print_scores(model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast) -> 
 
 
 def main() -> None:
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
-    disable_progress_bar()
+    reproduce()
     words = read_words()
     tokenizer = make_tokenizer(words)
     if "--scores" in sys.argv[1:]:

@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import random
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -36,9 +35,11 @@ from texts import mixed_text, vocabulary
 from tokenizers import Tokenizer, normalizers, pre_tokenizers
 from tokenizers.models import WordLevel
 from transformers import MixtralConfig, MixtralForCausalLM, PreTrainedTokenizerFast
-from transformers.utils.logging import disable_progress_bar
 
 HERE = Path(__file__).resolve().parent
+sys.path.append(str(HERE.parent))
+from training_loop import Losses, adamw, descend, reproduce  # noqa: E402
+
 SEED = 0
 LENGTH = 64  # positions of the model and tokens of each training text
 BATCH = 32
@@ -105,24 +106,16 @@ def make_model(tokenizer: PreTrainedTokenizerFast) -> MixtralForCausalLM:
     return MixtralForCausalLM(config)
 
 
+def losses(model: MixtralForCausalLM, tokenizer: PreTrainedTokenizerFast) -> Losses:
+    """Yield the loss of each batch."""
+    for ids in batches(tokenizer, SEED):
+        output = model(input_ids=ids, labels=ids, output_router_logits=True)
+        yield output.loss, f"loss {output.loss.item():.3f}   balance {output.aux_loss.item():.3f}"
+
+
 def train(model: MixtralForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
     model.train()
-    optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.01)
-    # Up for 100 steps, level, and down to 2% over the second half.
-    rate = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / 100, 1, max(0.02, (STEPS - step) / (0.5 * STEPS)))
-    )
-    start = time.monotonic()
-    for step, ids in enumerate(islice(batches(tokenizer, SEED), STEPS), 1):
-        output = model(input_ids=ids, labels=ids, output_router_logits=True)
-        optimizer.zero_grad()
-        output.loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        rate.step()
-        if step % 150 == 0:
-            losses = f"loss {output.loss.item():.3f}   balance {output.aux_loss.item():.3f}"
-            print(f"step {step:5}   {losses}   {time.monotonic() - start:4.0f} s", flush=True)
+    descend(losses(model, tokenizer), adamw(model, LEARNING_RATE), steps=STEPS, every=150)
 
 
 # ---- scores ----------------------------------------------------------------------------------------------------------
@@ -149,9 +142,7 @@ def _expert(chosen: torch.Tensor, sums: torch.Tensor, expert: int) -> str:
 
 
 def main(arguments: Sequence[str]) -> None:
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
-    disable_progress_bar()
+    reproduce()
     if "--scores" in arguments:
         tokenizer = PreTrainedTokenizerFast.from_pretrained(HERE)
         model = MixtralForCausalLM.from_pretrained(HERE)

@@ -25,19 +25,18 @@ Sanh et al. 2019, "DistilBERT, a distilled version of BERT", https://arxiv.org/a
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
 import torch
 from grammar import reviews, vocabulary
-from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
-from tokenizers.models import WordLevel
 from transformers import DistilBertConfig, DistilBertForSequenceClassification, PreTrainedTokenizerFast
-from transformers.utils.logging import disable_progress_bar
 
 HERE = Path(__file__).resolve().parent
+sys.path.append(str(HERE.parent))
+from training_loop import Losses, adamw, descend, encode, reproduce, word_tokenizer  # noqa: E402
+
 SEED = 0
 LENGTH = 48  # positions of the model; a long review has 33 tokens
 BATCH = 128
@@ -45,7 +44,6 @@ STEPS = 2500
 LEARNING_RATE = 1e-3
 GAPS = 0.1  # how many tokens are left out
 
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 LABELS = {0: "negative", 1: "positive"}
 
 
@@ -53,30 +51,7 @@ LABELS = {0: "negative", 1: "positive"}
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
-    """One token per word, lower case, between [CLS] and [SEP]."""
-    numbers = {token: number for number, token in enumerate([*SPECIAL, *vocabulary()])}
-    tokenizer = Tokenizer(WordLevel(numbers, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.Lowercase()
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B [SEP]",
-        special_tokens=[(token, numbers[token]) for token in ("[CLS]", "[SEP]")],
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token="[PAD]",
-        unk_token="[UNK]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        mask_token="[MASK]",
-        model_max_length=LENGTH,
-        model_input_names=["input_ids", "attention_mask"],
-    )
-
-
-def encode(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> dict[str, torch.Tensor]:
-    return dict(tokenizer(list(texts), padding=True, return_tensors="pt"))
+    return word_tokenizer(vocabulary(), LENGTH)
 
 
 def with_gaps(inputs: dict[str, torch.Tensor], pad: int) -> dict[str, torch.Tensor]:
@@ -109,27 +84,20 @@ def make_model(tokenizer: PreTrainedTokenizerFast) -> DistilBertForSequenceClass
     return DistilBertForSequenceClassification(config)
 
 
-def train(model: DistilBertForSequenceClassification, tokenizer: PreTrainedTokenizerFast) -> None:
-    model.train()
-    optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.01)
-    # Up for 100 steps, level, and down to 2% over the second half.
-    rate = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / 100, 1, max(0.02, (STEPS - step) / (0.5 * STEPS)))
-    )
-    start = time.monotonic()
+def losses(model: DistilBertForSequenceClassification, tokenizer: PreTrainedTokenizerFast) -> Losses:
+    """Yield the loss of each batch."""
     made = reviews(SEED, held_out=False)
-    for step in range(1, STEPS + 1):
+    while True:
         some = list(islice(made, BATCH))
         labels = torch.tensor([int(one.good) for one in some])
         inputs = with_gaps(encode(tokenizer, [one.text for one in some]), tokenizer.pad_token_id)
         loss = model(**inputs, labels=labels).loss
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        rate.step()
-        if step % 250 == 0:
-            print(f"step {step:5}   loss {loss.item():.4f}   {time.monotonic() - start:4.0f} s", flush=True)
+        yield loss, f"loss {loss.item():.4f}"
+
+
+def train(model: DistilBertForSequenceClassification, tokenizer: PreTrainedTokenizerFast) -> None:
+    model.train()
+    descend(losses(model, tokenizer), adamw(model, LEARNING_RATE), steps=STEPS, rising=100, every=250)
 
 
 # ---- scores ----------------------------------------------------------------------------------------------------------
@@ -163,9 +131,7 @@ def print_scores(
 
 
 def main() -> None:
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
-    disable_progress_bar()
+    reproduce()
     if "--scores" in sys.argv[1:]:
         tokenizer = PreTrainedTokenizerFast.from_pretrained(HERE)
         model = DistilBertForSequenceClassification.from_pretrained(HERE)

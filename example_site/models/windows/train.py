@@ -20,16 +20,17 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-import time
 from pathlib import Path
 from types import ModuleType
 
 import torch
 from torch.nn.functional import cross_entropy
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig, PreTrainedTokenizerFast
-from transformers.utils.logging import disable_progress_bar
 
 HERE = Path(__file__).resolve().parent
+sys.path.append(str(HERE.parent))
+from training_loop import Losses, adamw, descend, reproduce  # noqa: E402
+
 SEED = 0
 WINDOW = 8
 STEPS = 1200
@@ -68,25 +69,17 @@ def make_model(tokenizer: PreTrainedTokenizerFast) -> Gemma3ForCausalLM:
     return Gemma3ForCausalLM(config)
 
 
-def train(model: Gemma3ForCausalLM, texts: ModuleType, tokenizer: PreTrainedTokenizerFast) -> None:
-    optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.01)
-    # Up for 100 steps, level, and down to 2% over the last two fifths.
-    rate = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / 100, 1, max(0.02, (STEPS - step) / (0.4 * STEPS)))
-    )
-    start = time.monotonic()
-    batches = texts.batches(tokenizer.get_vocab(), texts.read_words())
-    for step in range(1, STEPS + 1):
-        tokens, labels = next(batches)
+def losses(model: Gemma3ForCausalLM, texts: ModuleType, tokenizer: PreTrainedTokenizerFast) -> Losses:
+    """Yield the loss of each batch."""
+    for tokens, labels in texts.batches(tokenizer.get_vocab(), texts.read_words()):
         logits = model(tokens, use_cache=False).logits[:, :-1]
         loss = cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=texts.NOT_COUNTED)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        rate.step()
-        if step % 100 == 0:
-            print(f"step {step:5}   loss {loss.item():.2f}   {time.monotonic() - start:4.0f} s", flush=True)
+        yield loss, f"loss {loss.item():.2f}"
+
+
+def train(model: Gemma3ForCausalLM, texts: ModuleType, tokenizer: PreTrainedTokenizerFast) -> None:
+    optimizer = adamw(model, LEARNING_RATE)
+    descend(losses(model, texts, tokenizer), optimizer, steps=STEPS, falling=0.4, every=100)
 
 
 @torch.no_grad()
@@ -111,9 +104,7 @@ def print_scores(model: Gemma3ForCausalLM, texts: ModuleType, tokenizer: PreTrai
 
 
 def main() -> None:
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
-    disable_progress_bar()
+    reproduce()
     texts = induction()
     tokenizer = texts.make_tokenizer(texts.read_words())
     if "--scores" in sys.argv[1:]:

@@ -1,6 +1,6 @@
 import type { Blob } from "../element/figure.js";
 import type { ViewHost } from "../element/view.js";
-import { inRange, type Range, type Side } from "../lib/geometry.js";
+import { inRange, only, type Range, type Side } from "../lib/geometry.js";
 import { memo } from "../lib/memo.js";
 import { Scaled } from "../lib/packed.js";
 import { headColor, neutral } from "../lib/palette.js";
@@ -114,7 +114,9 @@ export class WeightPipeline {
     let sink = 0;
     for (const col of kept < 1 ? sinkOf(this.figure, state, "leave_out") : []) {
       const layer = this.stored.layer(state.stack, source.layer, true);
-      for (let row = 0; layer && row < layer.rows; row++) sink += layer.weight(head, row, col) / layer.rows;
+      layer?.each(head, layer.whole[0], only(col), (_, __, weight) => {
+        sink += weight / layer.rows;
+      });
     }
     return Math.max(0, kept - sink) / (1 - sink || 1);
   }

@@ -25,12 +25,9 @@ export interface Weights {
   kept?: number;
 }
 
-/** The number of weights of layers put together from parts that are kept. */
-const MOST_JOINED = 1 << 28;
-
 /** The stored weights of one figure: layers for its view, one head's numbers for a program. */
 export class WeightSource {
-  private joined = new Map<LayerSource, Layer>();
+  private readonly joined = new Map<LayerSource, Layer>();
 
   constructor(
     private readonly host: ViewHost,
@@ -111,7 +108,7 @@ export class WeightSource {
     return { source, decode, ahead, join };
   }
 
-  /** Put a layer together from its parts; those that were made last are kept. */
+  /** Put a layer together from its parts, once. */
   private whole(source: LayerSource, contents: Uint8Array[], high: number, wide: number): Layer {
     const { joined } = this;
     const known = joined.get(source);
@@ -119,13 +116,12 @@ export class WeightSource {
     const { heads, parts = [] } = source;
     const size = high * wide;
     const groups: Group[] = [];
-    const layer = new Layer(null, heads, high, wide, null, groups);
+    const layer = new Layer(null, heads, high, wide, groups);
     contents.forEach((packed, i) => {
       const { count, heads = [] } = parts[i] as LayerPart;
       if (count) groups.push({ count, packed });
       for (const [n, head] of heads.entries()) layer.planes[head] = packed.subarray(n * size, (n + 1) * size);
     });
-    if (joined.size * heads * size > MOST_JOINED) joined.clear();
     joined.set(source, layer);
     return layer;
   }

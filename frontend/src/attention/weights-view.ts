@@ -12,7 +12,7 @@ import type { Weighing } from "./strongest.js";
 import { AttentionView } from "./view.js";
 import { WeightsController } from "./weights-controller.js";
 
-/** Pixels of the legend below a picture, as `LEGEND` in `figure.py` has them. */
+/** Pixels of the legend below a picture, as `LEGEND` in `figure/figure.py` has them. */
 const LEGEND = 24;
 
 /** The first and last position of the rows, and of the columns. */

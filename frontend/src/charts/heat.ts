@@ -78,9 +78,8 @@ export function heatImage(
   return image;
 }
 
-/** The image as something that can be drawn larger. */
-export function toCanvas(image: ImageData): HTMLCanvasElement {
-  const canvas = document.createElement("canvas");
+/** The image as something that can be drawn larger; on a canvas that is used anew, if one is given. */
+export function toCanvas(image: ImageData, canvas = document.createElement("canvas")): HTMLCanvasElement {
   Object.assign(canvas, { width: image.width, height: image.height });
   canvas.getContext("2d")?.putImageData(image, 0, 0);
   return canvas;

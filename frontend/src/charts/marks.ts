@@ -1,6 +1,6 @@
 import type { Scene } from "../attention/scene.js";
 import { WEIGHT } from "../attention/weights.js";
-import { focused, inRange, type Range } from "../lib/geometry.js";
+import { focused, inRange, only, type Range } from "../lib/geometry.js";
 
 /** The tokens that the canvas shows. */
 export interface InView {
@@ -36,58 +36,35 @@ export function opacities({ heads, cols, focus, contrast = 1 }: Scene): Float64A
   );
 }
 
-/** Weights that had to be looked for in packed heads: 256 times the place of each, plus its byte. */
-interface Packed {
-  found?: Float64Array;
-}
-
-/**
- * Calls back with each weight whose line starts or ends in view; in focus, with those of the one token. `packed` keeps
- * what was found in packed heads for another call.
- */
+/** Calls back with each weight whose line starts or ends in view; in focus, with those of the tokens in focus. */
 function each(
   { layer, heads, rows, cols, focus }: Scene,
   view: InView,
-  packed: Packed,
   visit: (at: number, byte: number) => void,
 ): void {
-  const list: number[] = [];
-  const only = focus && focused(focus).map((index) => ({ start: index, end: index + 1 }));
-  const someCols = focus?.side === "right" ? (only as Range[]) : [cols];
-  const someRows = focus?.side === "left" ? (only as Range[]) : [rows];
-  /** 1 for columns that are seen from a row in view, 2 for those that are seen from any. */
-  const seen = new Uint8Array(layer.cols);
-  for (const { start, end } of someCols) seen.fill(1, start, end);
-  if (!focus) seen.fill(2, view.cols.start, view.cols.end);
+  const own = focus ? focused(focus).map(only) : [];
+  const someCols = focus?.side === "right" ? own : [cols];
+  const someRows = focus?.side === "left" ? own : [rows];
   for (const head of heads) {
-    const plane = layer.planes[head];
+    const plane = layer.known(head);
     const first = layer.at(head, 0, 0);
     if (plane)
       for (const range of someCols)
         for (let col = range.start; col < range.end; col++) {
           const line = col * layer.rows;
-          for (const { start, end } of focus || seen[col] === 2 ? someRows : [view.rows])
+          for (const { start, end } of focus || inRange(col, view.cols) ? someRows : [view.rows])
             for (let at = line + start; at < line + end; at++) visit(first + at, plane[at] as number);
         }
-    else if (!packed.found)
-      for (const range of someRows)
-        for (let row = range.start; row < range.end; row++) {
-          const least = focus || inRange(row, view.rows) ? 1 : 2;
-          layer.strongest(head, row, (col, byte) => {
-            if ((seen[col] as number) >= least) list.push(256 * layer.at(head, row, col) + byte);
-          });
-        }
+    else
+      for (const from of someRows) {
+        const strongest = (start: number, end: number, to: Range) =>
+          layer.strongest(head, { start, end }, to, (row, col, byte) => visit(layer.at(head, row, col), byte));
+        const { start, end } = focus ? from : view.rows;
+        for (const to of someCols) strongest(start, end, to);
+        strongest(from.start, start, view.cols);
+        strongest(end, from.end, view.cols);
+      }
   }
-  packed.found ??= Float64Array.from(list).sort(); // in the order of those that are not packed
-  for (const one of packed.found) visit(Math.floor(one / 256), one % 256);
-}
-
-function histogram(scene: Scene, view: InView, packed: Packed): Uint32Array {
-  const counts = new Uint32Array(256);
-  each(scene, view, packed, (_, byte) => {
-    counts[byte] = (counts[byte] as number) + 1;
-  });
-  return counts;
 }
 
 interface Cutoff {
@@ -101,8 +78,11 @@ function budget({ focus }: Scene, { rows }: InView): number {
 }
 
 /** Strong lines go first; where the last that fit are all alike, one in so many is drawn. */
-function cutoff(scene: Scene, view: InView, packed: Packed): Cutoff {
-  const counts = histogram(scene, view, packed);
+function cutoff(scene: Scene, view: InView): Cutoff {
+  const counts = new Uint32Array(256);
+  each(scene, view, (_, byte) => {
+    counts[byte] = (counts[byte] as number) + 1;
+  });
   const opacity = opacities(scene);
   const every = new Float64Array(256).fill(Number.POSITIVE_INFINITY);
   let [left, drawn, total] = [budget(scene, view), 0, 0];
@@ -120,11 +100,10 @@ function cutoff(scene: Scene, view: InView, packed: Packed): Cutoff {
 }
 
 export function collect(scene: Scene, view: InView): Marks {
-  const packed: Packed = {};
-  const { every, share } = cutoff(scene, view, packed);
+  const { every, share } = cutoff(scene, view);
   const seen = new Uint32Array(256);
   const offsets: number[][] = Array.from(seen, () => []);
-  each(scene, view, packed, (at, byte) => {
+  each(scene, view, (at, byte) => {
     if (every[byte] === Number.POSITIVE_INFINITY) return;
     if ((seen[byte] as number) % (every[byte] as number) === 0) offsets[byte]?.push(at);
     seen[byte] = (seen[byte] as number) + 1;

@@ -4,9 +4,9 @@ import type { Cell, Group } from "../attention/patterns.js";
 import { FADED } from "../attention/scene.js";
 import { focusByKey, moveTabStop, walkByKey, within } from "../controls/keyboard.js";
 import { seen } from "../controls/reading.js";
-import type { Range } from "../lib/geometry.js";
-import { headColor, hexToRgba } from "../lib/palette.js";
-import { shade, toCanvas } from "./heat.js";
+import { indices, type Range } from "../lib/geometry.js";
+import { headColor } from "../lib/palette.js";
+import { heatImage, shade, toCanvas } from "./heat.js";
 import type { Sheet, SvgPen } from "./svg.js";
 
 /** The heads that the small pictures show. */
@@ -165,15 +165,12 @@ export class Thumbnails {
     if (!context) return;
     context.imageSmoothingEnabled = false;
     context.scale(ratio, ratio);
-    const [rows, cols] = [thumbs.rows.end - thumbs.rows.start, thumbs.cols.end - thumbs.cols.start];
     const size = this.pitch - gap;
-    const strips = new Map(this.layers.map((layer) => [layer, toCanvas(this.strip(thumbs, layer, rows, cols))]));
     const { offsetLeft, offsetTop } = canvas;
+    const picture = document.createElement("canvas");
     for (const [at, { offsetLeft: left, offsetTop: top }] of this.cells) {
-      const { layer, head } = cellOf(at);
       const [x, y] = [left - offsetLeft - 1 + gap / 2, top - offsetTop - 1 + gap / 2];
-      const strip = strips.get(layer) as HTMLCanvasElement;
-      context.drawImage(strip, this.heads.indexOf(head) * cols, 0, cols, rows, x, y, size, size);
+      context.drawImage(toCanvas(headImage(thumbs, cellOf(at)), picture), x, y, size, size);
     }
   }
 
@@ -189,32 +186,6 @@ export class Thumbnails {
 
   private get gap(): number {
     return this.pitch < 36 ? 2 : 4;
-  }
-
-  /** The pictures of a layer's heads side by side, one pixel a part. */
-  private strip(
-    { overview, rows, cols, dark, contrast, faded, hidden }: Thumbs,
-    layer: number,
-    height: number,
-    width: number,
-  ): ImageData {
-    const strip = new ImageData(width * this.heads.length, height);
-    this.heads.forEach((head, x) => {
-      if (!this.cells.has(key({ layer, head }))) return;
-      const [r, g, b] = hexToRgba(headColor(head, dark));
-      const levels = Array.from({ length: height * width }, (_, i) => {
-        const col = cols.start + (i % width);
-        return hidden.includes(col) ? 0 : overview.level(layer, head, rows.start + Math.floor(i / width), col);
-      });
-      // Coarse levels cannot be renormalised: what is left is scaled to its largest weight.
-      const most = hidden.length > 0 ? Math.max(1, ...levels) : OVERVIEW_LEVELS;
-      levels.forEach((level, i) => {
-        const alpha =
-          255 * shade((level / most) ** 2, 1, contrast) * (faded.includes(cols.start + (i % width)) ? FADED : 1);
-        strip.data.set([r, g, b, alpha], 4 * (Math.floor(i / width) * strip.width + x * width + (i % width)));
-      });
-    });
-    return strip;
   }
 
   /** The whole grid for a file, with its labels. */
@@ -316,6 +287,17 @@ export class Thumbnails {
     const along = this.sorted && Number.isFinite(right) ? cells : line; // groups go on from line to line
     return along[within(along.indexOf(from) + right, { start: 0, end: along.length })] as HTMLElement;
   }
+}
+
+/** The picture of a head, one pixel a part. */
+function headImage({ overview, rows, cols, dark, contrast, faded, hidden }: Thumbs, { layer, head }: Cell): ImageData {
+  const level = (row: number, col: number) => (hidden.includes(col) ? 0 : overview.level(layer, head, row, col));
+  // Coarse levels cannot be renormalised: what is left is scaled to its largest weight.
+  const left = () => indices(rows).flatMap((row) => indices(cols).map((col) => level(row, col)));
+  const most = hidden.length > 0 ? Math.max(1, ...left()) : OVERVIEW_LEVELS;
+  const alphas = indices({ start: 0, end: most + 1 }).map((level) => 255 * shade((level / most) ** 2, 1, contrast));
+  const alpha = (row: number, col: number) => (alphas[level(row, col)] as number) * (faded.includes(col) ? FADED : 1);
+  return heatImage(headColor(head, dark), rows, cols, alpha);
 }
 
 function cellOf(at: string): Cell {

@@ -1,7 +1,6 @@
 import { html, nothing, type TemplateResult } from "lit";
-import { mean } from "../attention/scene.js";
 import type { Weighing } from "../attention/strongest.js";
-import { indices, type Range } from "../lib/geometry.js";
+import { indices, only, type Range } from "../lib/geometry.js";
 import { named, type Part, seen } from "./reading.js";
 
 /** The largest number of cells in a table; a larger one is shown in part. */
@@ -55,28 +54,34 @@ export function tableText(table: Table | null, label = "Numbers as a table"): Te
 /** Return the weights between two ranges of tokens; for several heads, their mean. */
 export function weightTable({ layer, heads, rows, cols, from, to }: Weighing, where: string): Table {
   const caption = `${where}${heads.length > 1 ? ", their mean" : ""}: each row attends to the columns`;
-  for (const head of heads) layer.plane(head);
-  const value = (row: number, col: number) => mean(heads.map((head) => layer.weight(head, row, col)));
+  const values = (row: number) => {
+    const sums = indices(to).map(() => 0);
+    for (const head of heads)
+      layer.each(head, only(row), to, (_, col, weight) => {
+        sums[col - to.start] = (sums[col - to.start] as number) + weight / heads.length;
+      });
+    return sums;
+  };
   return (from.end - from.start) * (to.end - to.start) <= MOST_CELLS
     ? {
         caption,
         columns: ["", ...indices(to).map((col) => named(cols, col))],
-        rows: indices(from).map((row) => [named(rows, row), ...indices(to).map((col) => value(row, col).toFixed(3))]),
+        rows: indices(from).map((row) => [named(rows, row), ...values(row).map((value) => value.toFixed(3))]),
       }
     : {
         caption: `${caption} that hold most of its weight`,
         columns: ["token", ...ranks(to).map((rank) => `${rank}.`), "together"],
         rows: indices(from).map((row) => [
           [`${row + 1} `, { token: rows[row] as string, at: null }],
-          ...strongest(cols, to, (col) => value(row, col)),
+          ...strongest(cols, to, values(row)),
         ]),
       };
 }
 
 const ranks = ({ start, end }: Range): number[] => indices({ start: 1, end: Math.min(STRONGEST, end - start) + 1 });
 
-function strongest(cols: string[], to: Range, value: (col: number) => number): Part[] {
-  const weights = indices(to).map((col) => ({ col, weight: value(col) }));
+function strongest(cols: string[], { start }: Range, values: number[]): Part[] {
+  const weights = values.map((weight, i) => ({ col: start + i, weight }));
   const top = weights.sort((a, b) => b.weight - a.weight).slice(0, STRONGEST);
   const held = top.reduce((sum, { weight }) => sum + weight, 0);
   return [...top.map(({ col, weight }) => [named(cols, col), ` ${weight.toFixed(3)}`]), `${(held * 100).toFixed(0)}%`];

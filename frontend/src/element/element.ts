@@ -122,7 +122,7 @@ export class AttnViz extends LitElement implements ViewHost {
 
   /** Try to draw again after a script has brought more views, since this figure's may be among them. */
   private retry(): void {
-    if (this.view || !this.isConnected) return;
+    if (this.view || !this.renderRoot) return; // without a root, it has yet to be told that it is in the page
     adoptStyles(this.renderRoot as ShadowRoot, AttnViz.elementStyles);
     this.read();
     this.follow();

@@ -23,6 +23,7 @@ export const RESERVED_ROWS = 24;
 
 export const opposite = (side: Side): Side => (side === "left" ? "right" : "left");
 export const focused = ({ index, indices }: Focus): number[] => indices ?? [index];
+export const only = (index: number): Range => ({ start: index, end: index + 1 });
 export const inRange = (index: number, { start, end }: Range): boolean => index >= start && index < end;
 export const sameRange = (a: Range, b: Range): boolean => a.start === b.start && a.end === b.end;
 

@@ -41,13 +41,14 @@ export function decodeBase64(base64: string): Uint8Array<ArrayBuffer> {
 /** The most bytes that are inflated if the true size is unknown. */
 const MOST = 1 << 26;
 
-/**
- * A zlib stream → its bytes, at most `most`: a short one may inflate to gigabytes. Not by way of a `Blob`: browsers
- * keep those in another process.
- */
+/** A zlib stream → its bytes, at most `most`: a short one may inflate to gigabytes. */
 export async function inflate(deflated: Uint8Array<ArrayBuffer>, most = MOST): Promise<Uint8Array> {
-  const { body } = new Response(deflated);
-  const reader = (body as ReadableStream).pipeThrough(new DecompressionStream("deflate")).getReader();
+  const { readable, writable } = new DecompressionStream("deflate");
+  const writer = writable.getWriter();
+  // what goes wrong is told by the reader
+  writer.write(deflated).catch(() => {});
+  writer.close().catch(() => {});
+  const reader = readable.getReader();
   const parts: Uint8Array[] = [];
   let length = 0;
   for (;;) {

@@ -241,7 +241,7 @@ export class MatrixView extends WeightsView {
     const { ink, pale } = inks(this.host.scheme.dark, this.host.scheme.pale);
     const every = Math.ceil(12 / tall);
     const color = (special: number[], index: number) => (special.includes(index) ? pale : ink);
-    pen.text(names[0] as string, margin.left - 6, margin.top - 6, { anchor: "end", size: 12, color: pale });
+    pen.text(names[0] as string, margin.left - 6, margin.top - 9, { anchor: "end", size: 12, color: pale });
     pen.text(names[1] as string, margin.left, 12, { size: 12, color: pale });
     for (let row = rows.start; row < rows.end; row += every) {
       const style = { anchor: "end", size: 12, color: color(left.special, row) } as const;

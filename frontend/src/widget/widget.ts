@@ -32,6 +32,8 @@ async function render({ model, el }: Place): Promise<() => void> {
   await Promise.all(((model.get("scripts") as string[]) ?? []).map(run));
   const release = provide(model.get("data") as Record<string, never>);
   el.innerHTML = String(model.get("figure") ?? "");
+  // Pages that Jupyter exports set their text in it, but not what widgets show. Elsewhere there is no such variable.
+  el.style.fontFamily = "var(--jp-content-font-family)";
   customElements.upgrade(el);
   const figure = el.querySelector<AttnViz>("attn-viz");
   const unfollow = figure ? follow(figure, model, el) : () => {};

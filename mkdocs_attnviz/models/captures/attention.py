@@ -26,6 +26,7 @@ from mkdocs_attnviz.models.captures.context import Context
 from mkdocs_attnviz.models.entry_budget import EntryBudget
 from mkdocs_attnviz.models.inputs.examples import collate
 from mkdocs_attnviz.models.inputs.tokens import Example, Tokens
+from mkdocs_attnviz.models.kept_shares import Masses, mean_weights, sampled_rows
 from mkdocs_attnviz.models.loading.loaded import Loaded
 from mkdocs_attnviz.models.probing.attention_calls import Call
 from mkdocs_attnviz.models.probing.attention_discovery import find_attention_map
@@ -49,6 +50,8 @@ class StoredCall:
     """The sink's share, (B, heads, Tq) of uint8; None if there is no sink."""
     norms: torch.Tensor | None
     """Norms of the projected values, (B, heads, Tk); None if the output projection is not known."""
+    means: Sequence[Masses | None] = ()
+    """The mean weights of each example (`kept_shares`), (heads, 256); None where the entry's budget needs none."""
 
 
 def capture(context: Context) -> list[Entry]:
@@ -81,7 +84,7 @@ def capture(context: Context) -> list[Entry]:
         if sum(some.steps.numel() for some in waiting.values()) > WAITING:
             encode()
 
-    store_calls(loaded, examples, keep)
+    store_calls(loaded, examples, keep, budgets)
     encode()
     made = iter(encoders)
     stacks = [{name: next(made).told() for name in attention_map.stacks} for _ in examples]
@@ -91,8 +94,14 @@ def capture(context: Context) -> list[Entry]:
     ]
 
 
-def store_calls(loaded: Loaded, examples: Sequence[Example], keep: Callable[[int, StoredCall], None]) -> None:
-    """Run the model once and pass the stored data of each call that belongs to a layer to `keep`, with its number."""
+def store_calls(
+    loaded: Loaded,
+    examples: Sequence[Example],
+    keep: Callable[[int, StoredCall], None],
+    budgets: Sequence[EntryBudget] = (),
+) -> None:
+    """Run the model once and pass the stored data of each call that belongs to a layer to `keep`, with its number. The
+    data have the mean weights that the examples' `budgets` need."""
     attention_map = find_attention_map(loaded, examples[0])
     wanted = {layer.call: stack for stack in attention_map.stacks.values() for layer in stack.layers}
     count = 0
@@ -100,20 +109,40 @@ def store_calls(loaded: Loaded, examples: Sequence[Example], keep: Callable[[int
     def stored(call: Call) -> None:
         nonlocal count
         if count in wanted:
-            keep(count, _store(call, attention_map.projections.get(count), sink=wanted[count].sink))
+            stack = wanted[count]
+            means = _means(call, stack, examples, budgets)
+            keep(count, _store(call, attention_map.projections.get(count), means, sink=stack.sink))
         count += 1
 
     forward(loaded, collate(loaded, examples), attention_map, stored, operands=bool(attention_map.projections))
 
 
-def _store(call: Call, projection: Projection | None, *, sink: bool) -> StoredCall:
+def _means(
+    call: Call, stack: Stack, examples: Sequence[Example], budgets: Sequence[EntryBudget]
+) -> list[Masses | None]:
+    """Return the mean weights of each example, without padding, before the weights are overwritten; none without
+    budgets. A sink has a last column of its own."""
+    means: list[Masses | None] = []
+    for number, (example, budget) in enumerate(zip(examples, budgets, strict=True) if budgets else ()):
+        rows, cols = (len(tokens(example, side).ids) for side in (stack.rows, stack.cols))
+        if not budget.needs_means(cols + stack.sink):
+            means.append(None)
+            continue
+        some = call.weights[number, :, sampled_rows(rows), :cols].float()
+        if stack.sink:
+            some = torch.cat([some, (1 - some.sum(-1, keepdim=True)).clamp_(min=0)], -1)
+        means.append(mean_weights(some.cpu().numpy()))
+    return means
+
+
+def _store(call: Call, projection: Projection | None, means: Sequence[Masses | None], *, sink: bool) -> StoredCall:
     """Return the stored data of a call. Its weights are overwritten, since nothing else uses them."""
     moved = None
     if projection is not None and call.value is not None:
         moved = norms(call.value, projection).cpu()
     weights = call.weights
     rest = quantised((1 - weights.float().sum(-1)).clamp_(min=0)).cpu() if sink else None
-    return StoredCall(quantised(weights).cpu(), rest, moved)
+    return StoredCall(quantised(weights).cpu(), rest, moved, means)
 
 
 def quantised(weights: torch.Tensor) -> torch.Tensor:
@@ -213,7 +242,9 @@ class _StackEncoder:
         steps = [cut(waiting[layer.call], self.number, self.rows, self.cols) for layer in layers]
         for layer, steps_of_layer in zip(layers, steps, strict=True):
             meta: dict[str, Any] = {**layer.meta}
-            self.encoding.append((meta, start_encoding(entry_budget.encode_layer, steps_of_layer, self.budget)))
+            means = waiting[layer.call].means[self.number]
+            encoded = start_encoding(entry_budget.encode_layer, steps_of_layer, self.budget, means)
+            self.encoding.append((meta, encoded))
             moved = waiting[layer.call].norms
             if moved is not None:
                 values = np.zeros((layer.heads, self.cols + self.stack.sink), np.float32)

@@ -18,6 +18,7 @@ from mkdocs_attnviz.models.encoding import Floats, Rollout, joined_overview, poo
 from mkdocs_attnviz.models.entry_budget import EntryBudget, encode_layer, encode_rollout, reduction_of
 from mkdocs_attnviz.models.inputs.marks import guess_marks
 from mkdocs_attnviz.models.inputs.word_boundaries import different_texts, split
+from mkdocs_attnviz.models.kept_shares import mean_weights, sampled_rows
 
 SIDES = {
     "self": ("text", "text"),
@@ -143,7 +144,9 @@ def _stack(
         layer = layers[number]
         _check(f"{name} layer {number}", layer, shape)
         steps = quantised(layer.weights)
-        stored = encode_layer(steps, budget)
+        sample = layer.weights[:, sampled_rows(shape[0])]
+        means = mean_weights(sample) if budget.needs_means(shape[1]) else None
+        stored = encode_layer(steps, budget, means)
         blobs |= {f"{name}/{number}{end}": blob for end, blob in stored.blobs.items()}
         if layer.norms is not None:
             blobs[f"{name}/{number}/values"] = scaled_blob(layer.norms)

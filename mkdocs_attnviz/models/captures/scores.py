@@ -32,6 +32,7 @@ from mkdocs_attnviz.models.entry_budget import EncodedLayer as Encoded
 from mkdocs_attnviz.models.entry_budget import EntryBudget
 from mkdocs_attnviz.models.inputs.examples import collate
 from mkdocs_attnviz.models.inputs.tokens import Example
+from mkdocs_attnviz.models.kept_shares import mean_weights, sampled_rows
 from mkdocs_attnviz.models.loading.load import Unusable
 from mkdocs_attnviz.models.loading.loaded import Loaded
 from mkdocs_attnviz.models.probing.attention_calls import Call
@@ -256,7 +257,10 @@ def _blobs(part: LayerScores, budget: EntryBudget) -> tuple[Callable[[], Encoded
     heads = part.weights.shape[0]
     steps = quantised(part.weights.clone()).transpose(1, 2).cpu().numpy()
     masked = part.masked.expand(part.weights.shape).reshape(heads, -1).cpu().numpy()
-    layer = start_encoding(entry_budget.encode_layer, np.ascontiguousarray(steps), budget)
+    _, rows, cols = part.weights.shape
+    sample = part.weights[:, sampled_rows(rows)]
+    means = mean_weights(sample.cpu().numpy()) if budget.needs_means(cols) else None
+    layer = start_encoding(entry_budget.encode_layer, np.ascontiguousarray(steps), budget, means)
     blobs = {
         "/q": start_encoding(encoding.scaled_blob, _columns(part.query)),
         "/k": start_encoding(encoding.scaled_blob, _columns(part.key)),

@@ -56,6 +56,8 @@ RAISED = re.compile(r"^[\w.]*(?:Error|Exception): ")
 SPOOL = re.compile(r"\.\d+-\w+\.tmp")
 """The name of a worker's file with the blobs of one entry."""
 LONGEST_LINE = 10_000  # the number of bytes of one printed line that are stored
+LINGERS = 30.0  # the time in seconds in which a worker that answers no more must end
+LAST_LINES = 2.0  # the time in seconds in which what an ended worker has printed must arrive
 
 Models = tuple[ModelRef, ...]
 """The models of a request: one, or one and another."""
@@ -247,6 +249,8 @@ class Worker:
         """True once the process has answered, so that its imports are done."""
         self._process: subprocess.Popen[bytes] | None = None
         self._stderr: collections.deque[str] = collections.deque(maxlen=20)
+        self._collecting = threading.Thread()
+        """The thread that reads what the process prints."""
 
     def start(self) -> None:
         """Start a worker, which imports torch while the caller does something else."""
@@ -257,7 +261,7 @@ class Worker:
     def _start(self) -> None:
         if self._process is not None and self._process.poll() is None:
             return
-        self._stderr.clear()
+        self._stderr = collections.deque(maxlen=20)
         self._ready = False
         try:
             self._process = subprocess.Popen(  # noqa: S603 — our own module, by this very interpreter
@@ -269,7 +273,9 @@ class Worker:
                 # Ctrl-C is for the build. It then closes the pipe, which ends the worker.
                 start_new_session=os.name != "nt",
             )
-            threading.Thread(target=_collect_lines, args=(self._process.stderr, self._stderr), daemon=True).start()
+            lines = (self._process.stderr, self._stderr)
+            self._collecting = threading.Thread(target=_collect_lines, args=lines, daemon=True)
+            self._collecting.start()
         except (OSError, RuntimeError) as error:  # too many processes, threads or open files; no memory
             self.close()
             raise WorkerDied(f"its process could not be started ({error.args[-1]})") from None
@@ -417,9 +423,10 @@ class Worker:
             message = message | {"secrets": hub_tokens(os.environ)}
         with _killed_after(timeout, process) as late:  # a process that hangs reads nothing
             try:
-                write_message(process.stdin, message)
+                return write_message(process.stdin, message)
             except OSError:
-                raise self._death(process, timeout if late.is_set() else None) from None
+                pass
+        raise self._death(process, timeout if late.is_set() else None)
 
     def _receive(self, timeout: float) -> tuple[dict[str, Any], bytes]:
         process = self._process
@@ -429,18 +436,25 @@ class Worker:
             try:
                 return read_message(process.stdout)
             except (EOFError, OSError):
-                raise self._death(process, timeout if late.is_set() else None) from None
+                pass
+        raise self._death(process, timeout if late.is_set() else None)
 
     def _death(self, process: subprocess.Popen[bytes], late: float | None) -> WorkerDied:
         """Return the reason why the process has ended; `late` is the time limit in seconds if it was killed here."""
         self._process = None
-        code = process.wait()
+        code = _ended(process)
         for left in (self.folder or Path(tempfile.gettempdir())).glob(f".{process.pid}-*.tmp"):
             left.unlink(missing_ok=True)
         if late is not None:
             return WorkerLate(late)
-        detail = "\n".join(self._stderr)
-        last = RAISED.sub("", next((line for line in reversed(self._stderr) if line.strip()), ""))
+        if self._collecting.is_alive():
+            self._collecting.join(LAST_LINES)  # a process that it has started may still print
+        lines = list(self._stderr)
+        detail = "\n".join(lines)
+        last = RAISED.sub("", next((line for line in reversed(lines) if line.strip()), ""))
+        if code is None:
+            why = f"its process answered no more, and had not ended {LINGERS:g} s later"
+            return WorkerDied(why + (f" ({last})" if last else ""), detail)
         if code == -getattr(signal, "SIGKILL", 9):
             return WorkerDied(
                 "its process was killed (signal 9), which mostly means that memory ran out; a shorter text, or `dtype: "
@@ -450,6 +464,19 @@ class Worker:
         if code < 0:
             return WorkerDied(f"its process was ended by signal {-code}" + (f" ({last})" if last else ""), detail)
         return WorkerDied(f"its process ended with exit code {code}" + (f" ({last})" if last else ""), detail)
+
+
+def _ended(process: subprocess.Popen[bytes]) -> int | None:
+    """Wait until a process has ended that answers no more, and return its exit code.
+
+    If it has not ended in time, it is killed, and None is returned. A thread of a model's own code may keep it alive.
+    """
+    try:
+        return process.wait(LINGERS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return None
 
 
 @contextlib.contextmanager

@@ -3,6 +3,9 @@
 The build may have been killed while the worker is in native code for hours, where no Python thread runs. So a separate
 process watches: a fork of the worker, made before the worker imports anything, that sleeps until one of the two has
 ended.
+
+If the worker was killed, it also ends the processes that the worker has forked, as a model's own code or a library may
+do. They hold the worker's end of the pipe to the build, which would wait for them for ever.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import signal
 from collections.abc import Iterator
 
 GRACE = 2_000  # the time in milliseconds in which a worker ends by itself
+EVERY = 1_000  # the time in milliseconds after which the watchdog looks for the worker again
 MANY = 1024  # more files than a new process has open
 
 
@@ -41,25 +45,34 @@ def ends_with_build(pipe: int) -> Iterator[None]:
     try:
         yield
     finally:
+        with contextlib.suppress(OSError):  # the watchdog was killed
+            os.write(ours, b".")
         os.close(ours)
         if watchdog is not None:
             os.waitpid(watchdog, 0)
 
 
 def _watch(worker: int, build: int, alive: int) -> None:
-    """Sleep until the worker or the build has ended, then kill the worker. `alive` is a pipe that the worker holds
-    open.
+    """Sleep until the worker or the build has ended, then kill what is left of the worker and its forks.
+
+    `alive` is a pipe that they hold open, into which the worker writes when it ends by itself.
     """
     for number in range(MANY):  # otherwise a process that waits for the worker's end would wait for the watchdog's
         if number not in (build, alive):
             with contextlib.suppress(OSError):
                 os.close(number)
-    ended = select.poll()
-    ended.register(alive, 0)
+    ending = select.poll()
+    ending.register(alive, select.POLLIN)
     both = select.poll()
-    both.register(alive, 0)
+    both.register(alive, select.POLLIN)
     both.register(build, 0)  # only its end is watched; messages in it are for the worker
-    if alive in dict(both.poll()) or ended.poll(GRACE):
+    while not (events := dict(both.poll(EVERY))) and os.getppid() == worker:
+        pass
+    if build in events and alive not in events:
+        events = dict(ending.poll(GRACE))
+    if events.get(alive, 0) & select.POLLIN:
         return
-    if os.getppid() == worker:
+    if os.getpgrp() == worker:
+        os.killpg(worker, signal.SIGKILL)
+    elif os.getppid() == worker:
         os.kill(worker, signal.SIGKILL)

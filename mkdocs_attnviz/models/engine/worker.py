@@ -39,7 +39,8 @@ def main() -> None:
     output = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # a library's output must not get between messages
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    with ends_with_build(sys.stdin.fileno()):
+    # The output is closed at once, since threads of a model's own code may keep the process alive.
+    with contextlib.suppress(BrokenPipeError), output, ends_with_build(sys.stdin.fileno()):
         serve(sys.stdin.buffer, output)
 
 

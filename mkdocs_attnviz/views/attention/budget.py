@@ -20,10 +20,8 @@ from mkdocs_attnviz.views.attention.options import Selection, WeightOptions, off
 from mkdocs_attnviz.views.attention.overview import Overview
 from mkdocs_attnviz.views.attention.shipped_words import Group, words
 from mkdocs_attnviz.views.attention.stored_layer import WHOLE, HeadsOfLayer, StoredLayer, Way
-from mkdocs_attnviz.views.drawing import data_size, in_site
+from mkdocs_attnviz.views.drawing import data_size, room
 
-PAGE = 60_000
-"""The number of bytes of the budget that are for the page: tokens, names of files, the static picture."""
 FIRST = 0.25
 """The share of the budget for the heads that are shown first, if the block does not name them."""
 SAMPLES = 3
@@ -34,6 +32,8 @@ SINK_COUNTS = " These shares count the sink, too."
 """The sentence about shares where the sink is left out."""
 TABLES = [Way(reduction) for reduction in LADDER]
 STRONGEST = [Way(groups=count) for count in range(len(GROUPS), 0, -1)]
+ORDER = [WHOLE, *TABLES, *STRONGEST]
+"""The ways to ship heads, from all of their weights to the fewest."""
 Shipped = dict[int, tuple[list[LayerPart], dict[int, float]]]
 """The parts of each layer, and the share of the weight of each of its heads that they have."""
 
@@ -46,7 +46,7 @@ def ship(figure_data: AttentionFigure, block: Block, entry: Entry, selection: Se
     """
     size = FIGURE_SIZE if block.size is None else block.size
     everything = sum(map(len, entry.blobs.values()))  # most entries are small, which is quickly told
-    max_bytes = max(size - PAGE, size / 2) / in_site(1, in_page=block.in_page)  # of deflated data
+    max_bytes = room(size) if block.room is None else block.room
     if "reduced" in entry.meta:
         _forget_missing(figure_data, entry)
     elif max_bytes >= everything or max_bytes >= data_size(figure_data, entry):
@@ -100,16 +100,19 @@ class _Budget:
         self._fit(first, room if first.is_named else room * FIRST)
         room -= first.cost
         extras = self._extras()
-        if not self._fit(rest, room - sum(extras.values()), tables=True):
+        left = room - sum(extras.values())
+        if not self._fit(rest, left, tables=True):
             self._drop_extras()
-            room -= sum(self._extras().values())
-            self._fit(rest, room)
+            left = room - sum(self._extras().values())
+            self._fit(rest, left)
             if first.missing or rest.missing:
-                self._fit(rest, room - self._add_overviews(self.room / 2))
+                left -= self._add_overviews(self.room / 2)
+                self._fit(rest, left)
+        better = self._improve(rest, left - rest.cost)
         without += [name for name in extras if name not in self._extras()]
-        told = words(self.size, first, rest, without, self.entry.meta.get("reduced"))
+        told = words(self.size, first, better, rest, without, self.entry.meta.get("reduced"))
         told += SINK_COUNTS * (self.selection.sink == "leave_out" and "their weight)" in told)
-        for group in (first, rest):
+        for group in (first, better, rest):
             self._record(group)
         self._write()
         return told
@@ -228,6 +231,21 @@ class _Budget:
         while way is None and group.heads and sum(each.cost(group.way) for each in group.heads) > room:
             group.missing.insert(0, group.heads.pop())
         return True
+
+    def _improve(self, group: Group, room: float) -> Group:
+        """Take as many of the first layers out of a group as have room in the next better way, and return these.
+
+        Figures of several stacks keep to one way, as their sentence does not name the stack of a layer.
+        """
+        better = Group([], group.is_named, ORDER[max(0, ORDER.index(group.way) - 1)])
+        while group.heads and not group.missing and len(self.selection.stacks) == 1:
+            cost = group.heads[0].cost(better.way) - group.heads[0].cost(group.way)
+            group.heads[0].forget()
+            if not 0 < cost <= room:
+                break
+            room -= cost
+            better.heads.append(group.heads.pop(0))
+        return better
 
     def _add_overviews(self, room: float) -> int:
         """Add the coarse pictures of all heads, in place of those that are not shipped, unless they are too large.

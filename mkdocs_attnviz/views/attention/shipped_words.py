@@ -42,14 +42,15 @@ class Group:
         return sum(each.cost(self.way) for each in self.heads)
 
 
-def words(size: int, first: Group, rest: Group, without: Sequence[str], entry_size: int | None) -> str:
-    """Return the sentences about the heads that are shown first or named, about the others, and about the data that are
-    left out, beginning with a space. `entry_size` is the size to which the entry was reduced, or None."""
+def words(size: int, first: Group, better: Group, rest: Group, without: Sequence[str], entry_size: int | None) -> str:
+    """Return the sentences about the heads that are shown first or named, about those of other layers that are shipped
+    in a better way than the rest, about the rest, and about the data that are left out, beginning with a space.
+    `entry_size` is the size to which the entry was reduced, or None."""
     is_limited = first.is_limited or rest.is_limited or bool(without)
-    other = "all other heads" if first.heads else "all heads"
+    other = "all other heads" if first.heads or better.heads else "all heads"
     if rest.missing:
         other = f"other heads of layers {listed({each.layer.number for each in rest.heads})}"
-    told = [_told(first, _where(first.heads)), _told(rest, other)]
+    told = [_told(first, _where(first.heads)), _told(better, _layers(better.heads, first)), _told(rest, other)]
     held = "; ".join(filter(None, told)) or "no head"
     limit = f"To keep to {byte_sizes.shown(size)}, the" if is_limited else "The"
     sentences = [f" {limit} page has {held}."]
@@ -74,6 +75,12 @@ def _where(heads: Sequence[HeadsOfLayer]) -> str:
     numbers = {head for each in heads for head in each.heads}
     which = f"head{'s' if len(numbers) > 1 else ''} {listed(numbers)}"
     return f"{which} of layer{'s' if len(heads) > 1 else ''} {layers}"
+
+
+def _layers(heads: Sequence[HeadsOfLayer], first: Group) -> str:
+    """Return the names of layers: `other heads of layers 0 to 7`."""
+    numbers = {each.layer.number for each in heads}
+    return f"{'other ' if first.heads else ''}heads of layer{'s' if len(numbers) > 1 else ''} {listed(numbers)}"
 
 
 def _told(group: Group, which: str) -> str:

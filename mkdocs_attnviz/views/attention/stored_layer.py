@@ -9,7 +9,7 @@ from typing import Any
 
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.cache.entry_schema import inflated
-from mkdocs_attnviz.models.reduction import AFTER, GROUPS, Reduction, kept
+from mkdocs_attnviz.models.reduction import AFTER, GROUPS, TABLES, Reduction, kept
 from mkdocs_attnviz.views.attention.figure_data import LayerPart
 from mkdocs_attnviz.views.attention.weights import groups_of
 
@@ -39,6 +39,9 @@ class StoredLayer:
         """The share of each head's weight that the entry has."""
         self.strongest: Sequence[Sequence[float]] = meta.get("strongest") or []
         """The share of each head's weight that the groups have, for each number of first groups."""
+        self.tables: Sequence[Sequence[float]] = meta.get("tables") or []
+        """The share of each head's weight that each of the first `TABLES` keeps. Entries of earlier versions lack it,
+        and those of short texts, whose bytes tell it well."""
 
     @property
     def is_dense(self) -> bool:
@@ -123,8 +126,10 @@ class HeadsOfLayer:
             shares = layer.strongest[len(self._groups(way)) - 1]
             return [shares[head] for head in self.heads]
         table = self.table(way)
-        if table is None or not table.least:
+        if table is None:
             return [layer.kept[head] for head in self.heads]
+        if (number := TABLES.index(table)) < len(layer.tables):
+            return [layer.tables[number][head] for head in self.heads]
         dropped = (kept(steps, table, layer.rows, layer.cols) for steps in self._heads())
         return [round(min(share, layer.kept[head]), 3) for share, head in zip(dropped, self.heads, strict=True)]
 

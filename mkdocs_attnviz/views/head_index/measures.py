@@ -39,7 +39,11 @@ LABELS = {"next": 0.5, "previous": 0.5, "cls": 0.6, "sep": 0.6, "punctuation": 0
 """The value above which a head has its label (Clark et al. 2019, their notebook); of several, the first one counts. A
 decoder has no [CLS], and the same threshold is used for its first token."""
 SINK = 0.3
-"""The value above which a head has a sink, ε in Gu et al. (2025), "When Attention Sink Emerges in Language Models"."""
+"""The value above which a head has a sink, ε in Gu et al. (2025), "When Attention Sink Emerges in Language Models".
+
+It is what their code passes for texts of 64 tokens (sail-sg/Attention-Sink, `eval_sink_open_source.py`). They count
+heads in single texts; here it is compared with a head's mean over all texts.
+"""
 KINDS = ("next token", "previous token", "[CLS]", "[SEP]", "punctuation", "first token", "broad", "other")
 """The labels in the order of `LABELS`, and the kind of all other heads."""
 OTHER = len(KINDS) - 1

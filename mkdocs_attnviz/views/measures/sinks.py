@@ -1,8 +1,10 @@
 """The measure of attention sinks: the share of a head's attention that its sink takes.
 
-It is the mean over all tokens that attend, as in Gu et al. (2025), "When Attention Sink Emerges in Language Models: An
-Empirical View", section 3: α₁ = 1/T · Σᵢ Aᵢ,₁. In a causal model this includes the first token, which can only attend
-to itself. The heads view's measure of the first token is the same mean.
+It is the mean over all tokens that attend. For the first token that is the importance score of Gu et al. (2025), "When
+Attention Sink Emerges in Language Models: An Empirical View", section 3, and of their code (sail-sg/Attention-Sink,
+`compute_attention_sink`): α₁ = 1/T · Σᵢ Aᵢ,₁. In a causal model this includes the first token, which can only attend to
+itself. The heads view's measure of the first token is the same mean. Their score of a later token k is a mean over the
+tokens from k on; the share of a sink of several tokens is their sum, and always a mean over all tokens.
 """
 
 from __future__ import annotations

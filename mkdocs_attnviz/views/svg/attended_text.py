@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from mkdocs_attnviz.views.drawing import Picture
 from mkdocs_attnviz.views.svg.direction import levels, visual_order
 from mkdocs_attnviz.views.svg.document import CAP, document, escape_words, palette, styles
+from mkdocs_attnviz.views.svg.text_colours import colour_rules, level_of, name_of
 from mkdocs_attnviz.views.visible_tokens import visible
 
 COLUMNS, NARROW = 84, 38
@@ -22,8 +23,6 @@ LINES, BEFORE = 14, 8
 """The number of lines in the picture, and of those before the mark that is chosen."""
 HIGHEST = 480
 """The largest height in px of the interactive text, as in `frontend/src/charts/running-text.css`."""
-LEVELS = 10
-"""The number of steps of each colour."""
 
 
 class Section(NamedTuple):
@@ -173,12 +172,11 @@ def _drawn(line: _Line, top: int, shares: Mapping[int, float], chosen: int | Non
     for x, run in placed:
         width = CHARACTER * _columns(run.text)
         share = shares.get(run.mark, 0.0)
-        if level := round(LEVELS * max(-1.0, min(1.0, share))):
-            kind = "n" if level < 0 else "f"
-            yield f'<rect class="{kind}{abs(level)}" x="{x}" y="{top}" width="{width}" height="{LINE}"/>'
+        if level := level_of(share):
+            yield f'<rect class="{name_of(level)}" x="{x}" y="{top}" width="{width}" height="{LINE}"/>'
         if run.mark == chosen and chosen is not None:
             yield f'<rect class="o" x="{x + 1}" y="{top + 1}" width="{width - 2}" height="{LINE - 2}"/>'
-    colored = {run.mark for _, run in placed if round(LEVELS * shares.get(run.mark, 0.0))}
+    colored = {run.mark for _, run in placed if level_of(shares.get(run.mark, 0.0))}
     placed = [(x, run._replace(pale=run.pale and run.mark not in colored)) for x, run in placed]
     for x, text, pale in _joined(placed):
         if text.strip():
@@ -191,7 +189,7 @@ def _drawn(line: _Line, top: int, shares: Mapping[int, float], chosen: int | Non
 def _placed(runs: Sequence[_Run], *, from_right: bool) -> Iterator[tuple[int, _Run]]:
     """Yield each run with the left end of its place, from left to right."""
     order = list(range(len(runs)))
-    if any(unicodedata.bidirectional(character) in ("R", "AL", "AN") for run in runs for character in run.text):
+    if any(_is_right(run.text) for run in runs):
         order = visual_order(levels([run.text for run in runs], ())[1])
     x = CHARACTER * (COLUMNS - sum(_columns(run.text) for run in runs)) if from_right else 0
     for n in order:
@@ -211,14 +209,7 @@ def _is_right(text: str) -> bool:
 
 
 def _rules(scheme: dict[str, Any]) -> str:
-    """Return the CSS colours of a scheme. Colours are only as deep as leaves the text readable on them."""
-    deepest = 0.75 if scheme["background"] == "#ffffff" else 0.5
-    negative, positive = scheme["signed"]
-    steps = "".join(
-        f".{name}{level}{{fill:{colour};fill-opacity:{deepest * level / LEVELS:.3g}}}"
-        for name, colour in (("f", positive), ("n", negative))
-        for level in range(1, LEVELS + 1)
-    )
+    """Return the CSS colours of a scheme."""
     text, pale = scheme["text"], scheme["pale"]
     own = f".r{{fill:{pale};font-weight:600}}.o{{fill:none;stroke:{text};stroke-width:2}}"
-    return f"text{{fill:{text}}}.p{{fill:{pale}}}{own}{steps}"
+    return f"text{{fill:{text}}}.p{{fill:{pale}}}{own}{colour_rules(scheme)}"

@@ -26,6 +26,8 @@ AXIS = 18  # px: the names of the axes
 FROM, TO = "from ↓", "attends to →"
 FEW_ROWS = 24
 """The largest number of rows for which the colour scale ends at the largest weight."""
+Barred = tuple[int, int, int]
+"""Cells that are not allowed: a row, the first column, and the column after the last."""
 PIXELS = 300  # pixels on a side of the picture of all heads, so that it takes only a few kB
 
 
@@ -62,11 +64,13 @@ def heat_map(
     theme: str,
     head: int | None,
     weights: Sequence[Sequence[float]] | None = None,
+    forbidden: Sequence[Barred] = (),
 ) -> Picture:
     """Return a picture of one head in its colour, or of several combined heads if `head` is None. `rows` and `cols` are
     the labels.
 
-    `weights` are the numbers behind the levels. They are written in the cells if there is room.
+    `weights` are the numbers behind the levels. They are written in the cells if there is room. The `forbidden` cells
+    are hatched.
     """
     left, top = max(_room(rows), 52), _room(cols) + AXIS
     wide, tall = CELL, CELL
@@ -84,16 +88,18 @@ def heat_map(
     def rules(scheme: dict[str, Any]) -> str:
         """Return the CSS colours of a scheme."""
         inks = _ink_rules(colour(scheme), scheme["background"]) if roomy else ""
-        return f"{_rules(scheme)}.f{{fill:{colour(scheme)}}}{inks}"
+        hatch = f".x{{stroke:{scheme['text']};stroke-opacity:.3}}" if forbidden else ""
+        return f"{_rules(scheme)}.f{{fill:{colour(scheme)}}}{inks}{hatch}"
 
     style = "text{font:13px system-ui,sans-serif}.v{font-size:11px;text-anchor:middle}"
     style += styles(palette(theme), rules)
     body = [
+        *_hatch(forbidden, left, top, wide, tall),
         f'<g transform="translate({left} {top}) scale({wide} {tall})">{"".join(_squares(grid))}</g>',
         f'<g transform="translate({left} {top})">{"".join(_values(grid, weights, wide, digits))}</g>'
         if roomy and weights
         else "",
-        f'<text class="l" x="{left - 6}" y="{top - 6}" text-anchor="end">{FROM}</text>',
+        f'<text class="l" x="{left - 6}" y="{top - 9}" text-anchor="end">{FROM}</text>',
         f'<text class="l" x="{left}" y="12">{TO}</text>',
         *(
             f'<text x="{left - 6}" y="{top + tall * (n + 0.5) + 4:g}" text-anchor="end">{escape(text)}</text>'
@@ -105,6 +111,18 @@ def heat_map(
         ),
     ]
     return Picture(document(width, height, style, body), width, height)
+
+
+def _hatch(forbidden: Sequence[Barred], left: int, top: int, wide: int, tall: int) -> Iterator[str]:
+    """Yield pale lines over cells, from the lower left to the upper right."""
+    if forbidden:
+        size = 'width="6" height="6" patternUnits="userSpaceOnUse"'
+        yield f'<pattern id="x" {size}><path class="x" d="M-1 1L1 -1M0 6L6 0M5 7L7 5"/></pattern>'
+        path = "".join(
+            f"M{left + wide * start} {top + tall * row}h{wide * (end - start)}v{tall}H{left + wide * start}z"
+            for row, start, end in forbidden
+        )
+        yield f'<path fill="url(#x)" d="{path}"/>'
 
 
 def _values(grid: Grid, weights: Sequence[Sequence[float]], wide: int, digits: int) -> Iterator[str]:
@@ -225,7 +243,7 @@ def _pixels(grids: dict[int, dict[int, Grid]], heads: Sequence[int]) -> Grid:
 def png(lines: Grid) -> bytes:
     """Return levels 0 to 15 as the opacity of white, in a PNG of four bits per pixel (W3C PNG, section 11).
 
-    As a mask it works by luminance, which browsers use, and by alpha, which CairoSVG uses.
+    As a mask it works by luminance, which browsers use, and by alpha, which some converters use.
     """
     width, height = len(lines[0]), len(lines)
     packed = _packed(lines, width)

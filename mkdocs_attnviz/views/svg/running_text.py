@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from mkdocs_attnviz.views.drawing import Picture
 from mkdocs_attnviz.views.svg.document import CAP, document, palette, styles
+from mkdocs_attnviz.views.svg.text_colours import colour_rules, level_of, name_of
 from mkdocs_attnviz.views.unit_values import Colours
 from mkdocs_attnviz.views.visible_tokens import visible
 
@@ -23,8 +24,6 @@ HIGHEST = 480
 """The largest height in px of the interactive text, as in `frontend/src/charts/running-text.css`."""
 LINES = 16
 """The number of lines in the static picture."""
-LEVELS = 10
-"""The number of steps of each colour, so that neighbours of about the same value are one rectangle."""
 
 
 class _Cell(NamedTuple):
@@ -112,8 +111,7 @@ def _columns(cell: _Cell) -> int:
 
 
 def _level(value: float, scale: Colours) -> int:
-    """Return the step of the colour, from −`LEVELS` to `LEVELS`."""
-    return round(LEVELS * max(-1.0, min(1.0, value / scale.most)))
+    return level_of(value / scale.most)
 
 
 def _rectangles(levels: Sequence[int], y: int, height: int) -> Iterator[str]:
@@ -124,7 +122,7 @@ def _rectangles(levels: Sequence[int], y: int, height: int) -> Iterator[str]:
             continue
         if level := levels[start]:
             place = f'x="{start * CHARACTER}" y="{y}" width="{(at - start) * CHARACTER}" height="{height}"'
-            yield f'<rect class="{"n" if level < 0 else "f"}{abs(level)}" {place}/>'
+            yield f'<rect class="{name_of(level)}" {place}/>'
         start = at
 
 
@@ -143,12 +141,5 @@ def _text(line: Sequence[_Cell], y: int) -> Iterator[str]:
 
 
 def _rules(scheme: dict[str, Any]) -> str:
-    """Return the CSS colours of a scheme. Colours are only as deep as leaves the text readable on them."""
-    deepest = 0.75 if scheme["background"] == "#ffffff" else 0.5
-    negative, positive = scheme["signed"]
-    steps = "".join(
-        f".{name}{level}{{fill:{colour};fill-opacity:{deepest * level / LEVELS:.3g}}}"
-        for name, colour in (("f", positive), ("n", negative))
-        for level in range(1, LEVELS + 1)
-    )
-    return f"text{{fill:{scheme['text']}}}.p{{fill:{scheme['text']};fill-opacity:0.45}}{steps}"
+    """Return the CSS colours of a scheme."""
+    return f"text{{fill:{scheme['text']}}}.p{{fill:{scheme['text']};fill-opacity:0.45}}{colour_rules(scheme)}"

@@ -8,23 +8,26 @@ import { Layer } from "../weights.js";
  * is `kept` sum to no more than their part of all that does not go to the sink.
  */
 export function reweighed(layer: Layer, norms: Scaled | null, without: number[], kept: number[] = []): Layer {
-  const { heads, cols, rows } = layer;
-  const weighted = Float32Array.from(layer.floats());
-  for (let head = 0; head < heads; head++) {
+  const { cols, rows } = layer;
+  /** The factor of each column and the divisor of each row, by head. */
+  const scales: [factors: Float32Array, sums: Float64Array][] = [];
+  const scaleOf = (head: number): [Float32Array, Float64Array] => {
+    const factors = (norms?.row(head) ?? new Float32Array(cols).fill(1)).slice();
+    for (const col of without) factors[col] = 0;
     const sums = new Float64Array(rows);
     const rest = new Float64Array(rows).fill(Number(!norms && (kept[head] as number) < 1));
-    const norm = norms?.row(head);
-    for (let col = 0; col < cols; col++) {
-      const factor = without.includes(col) ? 0 : (norm?.[col] ?? 1);
-      for (let row = 0, at = layer.at(head, 0, col); row < rows; row++, at++) {
-        if (factor === 0) rest[row] = (rest[row] as number) - (weighted[at] as number);
-        weighted[at] = (weighted[at] as number) * factor;
-        sums[row] = (sums[row] as number) + (weighted[at] as number);
-      }
-    }
-    for (let col = 0; col < cols; col++)
-      for (let row = 0, at = layer.at(head, 0, col); row < rows; row++, at++)
-        weighted[at] = (weighted[at] as number) / (Math.max(sums[row] as number, rest[row] as number) || 1);
-  }
-  return Layer.of(weighted, heads, cols, rows);
+    layer.each(head, ...layer.whole, (row, col, weight) => {
+      const factor = factors[col] as number;
+      if (factor === 0) rest[row] = (rest[row] as number) - weight;
+      sums[row] = (sums[row] as number) + weight * factor;
+    });
+    return [factors, sums.map((sum, row) => Math.max(sum, rest[row] as number) || 1)];
+  };
+  return Layer.computed(layer, (head, from, to, visit) => {
+    scales[head] ??= scaleOf(head);
+    const [factors, sums] = scales[head];
+    layer.each(head, from, to, (row, col, weight) =>
+      visit(row, col, Math.fround((weight * (factors[col] as number)) / (sums[row] as number))),
+    );
+  });
 }

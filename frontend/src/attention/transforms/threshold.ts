@@ -1,5 +1,5 @@
-import type { Range } from "../../lib/geometry.js";
-import type { Layer } from "../weights.js";
+import { only, type Range } from "../../lib/geometry.js";
+import { byteOf, type Layer } from "../weights.js";
 
 export interface Threshold {
   min_weight: number | null;
@@ -15,39 +15,23 @@ export interface Kept {
 
 type InRange = { rows: Range; cols: Range };
 
-/** Calls back with the place of each weight in range and with the weight, in the order in which they are stored. */
-function each(
-  layer: Layer,
-  head: number,
-  { rows, cols }: InRange,
-  visit: (at: number, row: number, weight: number) => void,
-): void {
-  for (let col = cols.start; col < cols.end; col++) {
-    const line = layer.at(head, 0, col);
-    for (let row = rows.start; row < rows.end; row++) visit(line + row, row, layer.weight(head, row, col));
-  }
-}
-
 /** Returns for each row the smallest byte that is still needed to hold the mass. */
-function lastBytes(layer: Layer, head: number, range: InRange, mass: number): Uint8Array {
+function lastBytes(layer: Layer, head: number, { rows, cols }: InRange, mass: number): Uint8Array {
   const masses = new Float64Array(layer.rows * 256);
-  each(layer, head, range, (at, row, weight) => {
-    const slot = row * 256 + (layer.bytes[at] as number);
+  const left = new Float64Array(layer.rows).fill(-1e-6);
+  layer.each(head, rows, cols, (row, _, weight) => {
+    const slot = row * 256 + byteOf(weight);
     masses[slot] = (masses[slot] as number) + weight;
+    left[row] = (left[row] as number) + weight * mass;
   });
-  return Uint8Array.from({ length: layer.rows }, (_, row) =>
-    lastByte(masses.subarray(row * 256, (row + 1) * 256), mass),
-  );
-}
-
-function lastByte(masses: Float64Array, mass: number): number {
-  const wanted = mass * masses.reduce((sum, each) => sum + each, 0) - 1e-6;
-  let held = 0;
-  for (let byte = 255; byte > 0; byte--) {
-    held += masses[byte] as number;
-    if (held >= wanted) return byte;
-  }
-  return 1;
+  return Uint8Array.from(left, (wanted, row) => {
+    let byte = 256;
+    for (let held = 0; --byte > 1; ) {
+      held += masses[row * 256 + byte] as number;
+      if (held >= wanted) break;
+    }
+    return byte;
+  });
 }
 
 /** Weak weights are not drawn; their numbers stay. Hidden columns are part of the whole, and not drawn either. */
@@ -58,19 +42,17 @@ export function threshold(
   { min_weight, mass }: Threshold,
   hidden: number[] = [],
 ): Kept {
-  const bytes = Uint8Array.from(layer.bytes);
-  const least = min_weight ?? 0;
+  const last: Uint8Array[] = [];
+  const isDrawn = (head: number, row: number, weight: number) =>
+    last[head] ? byteOf(weight) >= (last[head][row] as number) : weight >= (min_weight ?? 0);
   let [kept, all] = [0, 0];
   for (const head of heads) {
-    const last = mass === null ? null : lastBytes(layer, head, range, mass);
-    each(layer, head, range, (at, row, weight) => {
-      all += weight;
-      const weak = last ? (layer.bytes[at] as number) < (last[row] as number) : weight < least;
-      if (weak) bytes[at] = 0;
-      else kept += weight;
-    });
-    for (const col of hidden)
-      for (let row = range.rows.start; row < range.rows.end; row++) all += layer.weight(head, row, col);
+    if (mass !== null) last[head] = lastBytes(layer, head, range, mass);
+    for (const cols of [range.cols, ...hidden.map(only)])
+      layer.each(head, range.rows, cols, (row, _, weight) => {
+        all += weight;
+        if (cols === range.cols && isDrawn(head, row, weight)) kept += weight;
+      });
   }
-  return { layer: layer.drawing(bytes), share: all > 0 ? kept / all : 1 };
+  return { layer: layer.drawing(isDrawn), share: all > 0 ? kept / all : 1 };
 }

@@ -35,7 +35,7 @@ class Pairs extends Layer {
     super(new Uint8Array(rows * cols), 1, cols, rows);
     for (const [row, edges] of runs.entries())
       for (let i = 0; i < edges.length; i += 2)
-        for (let col = edges[i] as number; col < (edges[i + 1] as number); col++) this.bytes[col * rows + row] = 255;
+        for (let col = edges[i] as number; col < (edges[i + 1] as number); col++) this.plane(0)[col * rows + row] = 255;
   }
 
   override weight(): number {

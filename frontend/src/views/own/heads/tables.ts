@@ -67,7 +67,7 @@ export function headTable(
     ><button aria-label="${nameOf(head)}: ${[`layer ${head.layer}, head ${head.head}`, ...head.keys].join(", ")}" aria-pressed=${head.at === chosen}
       tabindex=${head.at === stop ? 0 : -1} @click=${() => choose(head)}>${nameOf(head)}</button></th
     >${columns.map((measure) => html`<td>${valueText(index.values[measure.name]?.[head.at], measure)}</td>`)}</tr>`;
-  return html`<table class="all-heads" .style="--columns:${columns.length}"><caption class="unseen">${caption}</caption>
+  return html`<table class="all-heads" aria-label=${caption} .style="--columns:${columns.length}">
     <thead><tr><th scope="col">Head</th>${columns.map(heading)}</tr></thead><tbody>${rows.map(row)}</tbody></table>`;
 }
 
@@ -99,7 +99,7 @@ export function relationTable(
   };
   const scale = html`<span class="ends">0<span>100%</span></span>`;
   const columns = ["Relation", scale, "Head", "Found", "95% interval", "Fixed offset", "Words"];
-  return html`<table class="relations"><caption class="unseen">${caption}</caption>
+  return html`<table class="relations" aria-label=${caption}>
     <thead><tr>${columns.map((name) => html`<th scope="col">${name}</th>`)}</tr></thead><tbody>${relations.map(row)}</tbody></table>`;
 }
 

@@ -166,7 +166,8 @@ local function is_crossref(block)
   return quarto ~= nil and id:match(CROSSREF) ~= nil
 end
 
--- Return whether Quarto puts everything into one file. It tells filters so in a file alone.
+-- Return whether everything goes into one file. Quarto tells filters so in a file alone, and of an option of its command
+-- line nothing; Pandoc tells them nothing.
 local function embeds(meta)
   for _, key in ipairs({ "embed-resources", "self-contained" }) do
     if meta[key] ~= nil and text_of(meta[key]) == "true" then
@@ -317,7 +318,7 @@ local function draw_html(meta, blocks)
   if quarto and not embeds(meta) then
     folder = path.join({ project(), ".quarto", "attnviz" }) -- from there Quarto copies them beside the page
     options = { "--assets=" .. folder, "--no-scripts" }
-  elseif meta["attnviz-assets"] and not quarto then
+  elseif meta["attnviz-assets"] and not quarto and not embeds(meta) then
     options = { "--assets=" .. text_of(meta["attnviz-assets"]) }
     if meta["attnviz-assets-url"] then
       options[2] = "--assets-url=" .. text_of(meta["attnviz-assets-url"])
