@@ -29,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 # Several test processes share the processors: threads of one model's small matrices would wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 import architectures
+import bytecode
 import chromium
 import commands
 import quick
@@ -294,12 +295,22 @@ def once(session_folder):
     return once
 
 
+@pytest.fixture(scope="session")
+def compiled(pytestconfig, session_folder) -> Path:
+    """Return the folder with bytecode for new environments, which the runs of a checkout share."""
+    cache = getattr(pytestconfig, "cache", None)
+    folder = cache.mkdir("bytecode") if cache else session_folder / "bytecode"
+    folder.mkdir(exist_ok=True)
+    bytecode.prune(folder)
+    return folder
+
+
 @pytest.fixture
-def reader(once, shared_cache, tmp_path):
+def reader(once, shared_cache, tmp_path, compiled):
     """Somebody who follows a page of the documentation, and has nothing installed."""
     from host_pages import Reader, Wheels
 
-    return Reader(tmp_path, Wheels(once("wheels", Wheels.make)), shared_cache)
+    return Reader(tmp_path, Wheels(once("wheels", Wheels.make)), shared_cache, compiled)
 
 
 @pytest.fixture(scope="session")

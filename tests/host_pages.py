@@ -26,6 +26,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
+import bytecode
 import commands
 from base_install import WITH_MKDOCS
 from conftest import ROOT
@@ -84,8 +85,8 @@ class Wheels(NamedTuple):
 class Reader:
     """A reader of a page, with a folder and an environment of their own."""
 
-    def __init__(self, folder: Path, wheels: Wheels, cache: Path) -> None:
-        self.folder, self.wheels, self.cache = folder / "site", wheels, cache
+    def __init__(self, folder: Path, wheels: Wheels, cache: Path, compiled: Path) -> None:
+        self.folder, self.wheels, self.cache, self.compiled = folder / "site", wheels, cache, compiled
         self.environment = folder / "environment"
         self.linked = True
         """Link what runs models, instead of installing it."""
@@ -114,6 +115,7 @@ class Reader:
                 self.write(block["title"], f"{block['body']}\n")
             for command in self._commands(block):
                 self.run(command)
+        bytecode.keep(self.environment, self.compiled)
 
     def write(self, name: str, text: str) -> None:
         path = self.folder / name
@@ -143,6 +145,7 @@ class Reader:
         install = [*UV, "pip", "install", "--quiet", *where, f"--excludes={excluded}", *packages]
         done = subprocess.run(install, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
+        bytecode.take(self.environment, self.compiled)
 
     def _commands(self, block: re.Match[str]) -> Iterator[str]:
         """Yield the commands of a code block."""

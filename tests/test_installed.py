@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import bytecode
 import pytest
 from base_install import WITH_MKDOCS
 from bs4 import BeautifulSoup
@@ -174,13 +175,14 @@ def lower_bounds(extras: Sequence[str]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
-def test_every_host_draws(name, published, tmp_path):
+def test_every_host_draws(name, published, tmp_path, compiled):
     """Draw from a cache, with the base install and the extra of the host, without what runs models."""
     environment = ENVIRONMENTS[name]
     python = tmp_path / "environment" / "bin" / "python"
     run(sys.executable, "-m", "uv", "venv", "--quiet", "--python", interpreter(environment.python), python.parents[1])
     resolution = f"--resolution={environment.resolution}"
     run(*UV, "install", "--quiet", f"--python={python}", resolution, *environment.packages)
+    bytecode.take(python.parents[1], compiled)
     there = installed(python)
     assert not {"torch", "transformers", "numpy", *environment.lacks} & there.keys()
     if environment.resolution != "highest":
@@ -209,6 +211,7 @@ def test_every_host_draws(name, published, tmp_path):
     if "pdf" in environment.extras:
         drawn = subprocess.run([str(python), "-c", PICTURES], capture_output=True, text=True)
         assert (drawn.returncode, drawn.stdout) == (0, "%PDF \x89PNG No font here has \U000f1234\n"), drawn.stderr
+    bytecode.keep(python.parents[1], compiled)
 
 
 def in_widgets(host: MyST) -> list[Any]:

@@ -6,8 +6,10 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import bytecode
 import pytest
 import yaml
 from base_install import base_install
@@ -24,10 +26,16 @@ CAT = "# Cats\n\n```attention\nmodel: minilm\ntext: The cat sat on the mat\n```\
 
 
 @pytest.fixture(scope="module")
-def bare(once) -> Path:
-    """Return the commands of a base install, with extra `share`; its interpreter ends at the first connection."""
-    make = lambda folder: base_install(folder / "environment", extras="share")  # noqa: E731
-    return once("base-install", make) / "environment" / "bin"
+def bare(once, compiled) -> Iterator[Path]:
+    """Yield the folder with the commands of a base install, with extra `share`, that ends at the first connection."""
+
+    def make(folder: Path) -> None:
+        base_install(folder / "environment", extras="share")
+        bytecode.take(folder / "environment", compiled)
+
+    folder = once("base-install", make)
+    yield folder / "environment" / "bin"
+    bytecode.keep(folder / "environment", compiled)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import time
 import urllib.request
 import zlib
 
+import bytecode
 import commands
 import nbformat
 import pytest
@@ -333,7 +334,7 @@ def _(widget):
 
 
 @pytest.fixture(scope="module")
-def marimo(once):
+def marimo(once, compiled):
     """The Python of an environment with marimo, which cannot be in ours: it wants older packages than we test with."""
 
     def make(folder):
@@ -342,8 +343,11 @@ def marimo(once):
         subprocess.run([*uv, "venv", "--quiet", "--python", sys.executable, folder / "environment"], check=True)
         wanted = ["marimo==0.25.2", "numpy", f"{ROOT}[widget]"]
         subprocess.run([*uv, "pip", "install", "--quiet", f"--python={python}", *wanted], check=True)
+        bytecode.take(folder / "environment", compiled)
 
-    return once("marimo", make) / "environment" / "bin" / "python"
+    folder = once("marimo", make)
+    yield folder / "environment" / "bin" / "python"
+    bytecode.keep(folder / "environment", compiled)
 
 
 def test_marimo(marimo, tmp_path, open_page):
