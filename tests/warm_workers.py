@@ -295,6 +295,7 @@ def become(
             sys.path.insert(0, folder)
             runpy.run_module(code, run_name="__main__", alter_sys=True)
         else:
+            del sys.modules["__main__"].__file__  # processes that it starts would run this module
             exec(code, {"__name__": "__main__"})
         status = 0
     except SystemExit as end:
