@@ -95,6 +95,7 @@ class Reader:
         here = [self.environment / "bin", "/usr/local/bin", "/usr/bin", "/bin"]
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "PYTHON", "VIRTUAL_"))}
         self.variables = kept | QUIET | {"PATH": os.pathsep.join(map(str, here)), "NO_MKDOCS_2_WARNING": "1"}
+        self.variables["XDG_CACHE_HOME"] = str(folder / "user")  # where nobody has built a site before
         self._share_cache(self.folder)
 
     def add_programs(self, folder: Path) -> None:
