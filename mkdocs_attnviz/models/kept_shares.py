@@ -45,9 +45,13 @@ class StepMasses:
         return cls(counts, counts * means)
 
     def through(self, table: bytes) -> StepMasses:
-        """Return the masses after each byte is replaced by that in a table of 256 bytes."""
-        moved = np.eye(256)[np.frombuffer(table, np.uint8)]  # (from, to)
-        return StepMasses((self.counts @ moved).astype(np.int64), self.sums @ moved)
+        """Return the masses after each byte is replaced by that in a table of 256 bytes.
+
+        A product of matrices would do the same, but BLAS reserves tens of megabytes for it in each thread.
+        """
+        moved = np.frombuffer(table, np.uint8)
+        counts = np.stack([np.bincount(moved, head, minlength=256).astype(np.int64) for head in self.counts])
+        return StepMasses(counts, np.stack([np.bincount(moved, head, minlength=256) for head in self.sums]))
 
     @property
     def means(self) -> Masses:
