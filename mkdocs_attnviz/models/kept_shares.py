@@ -17,6 +17,8 @@ from mkdocs_attnviz.models.reduction import WEIGHT
 
 ROWS = 16
 """The largest number of rows of a layer from which the mean weights are taken."""
+ALL, MOST = 1 - 1e-9, 0.999
+"""The share from which on nothing is missing, and the largest that is told of a head that is not whole."""
 Masses = npt.NDArray[np.float64]
 
 
@@ -60,11 +62,12 @@ class StepMasses:
 
     def shares(self, kept: Masses | None = None) -> list[float]:
         """Return the share of each head's weight that is kept: that of all weights but those stored as zero, or `kept`,
-        (heads,). A head without any weight keeps all of it."""
+        (heads,). A head without any weight keeps all of it. Only a share of all is rounded to 1, since a head that keeps
+        1 counts as whole."""
         kept = self.sums[:, 1:].sum(axis=1) if kept is None else kept
         totals = self.sums.sum(axis=1)
         found = np.divide(kept, totals, out=np.ones_like(kept), where=totals > 0)
-        return [round(min(1.0, share), 3) for share in found.tolist()]
+        return [1.0 if share >= ALL else round(min(MOST, share), 3) for share in found.tolist()]
 
 
 def _histogram(steps: Steps) -> npt.NDArray[np.int64]:
