@@ -108,5 +108,6 @@ export function collect(scene: Scene, view: InView): Marks {
     if ((seen[byte] as number) % (every[byte] as number) === 0) offsets[byte]?.push(at);
     seen[byte] = (seen[byte] as number) + 1;
   });
-  return { offsets: offsets.flat(), share };
+  // Alike lines are drawn in one order, however they were found: pictures of a preview and of its layer are the same.
+  return { offsets: offsets.flatMap((alike) => alike.sort((a, b) => a - b)), share };
 }
