@@ -62,8 +62,10 @@ class StepMasses:
 
     def shares(self, kept: Masses | None = None) -> list[float]:
         """Return the share of each head's weight that is kept: that of all weights but those stored as zero, or `kept`,
-        (heads,). A head without any weight keeps all of it. Only a share of all is rounded to 1, since a head that keeps
-        1 counts as whole."""
+        (heads,). A head without any weight keeps all of it.
+
+        Only a share of all is told as 1, since a head that keeps 1 counts as whole.
+        """
         kept = self.sums[:, 1:].sum(axis=1) if kept is None else kept
         totals = self.sums.sum(axis=1)
         found = np.divide(kept, totals, out=np.ones_like(kept), where=totals > 0)
