@@ -18,7 +18,7 @@ from mkdocs_attnviz.cli.site_blocks import collect, text_of
 from mkdocs_attnviz.cli.table import count
 from mkdocs_attnviz.figure.placeholders import sources
 from mkdocs_attnviz.hosts.commented import filled, lines_of_blocks
-from mkdocs_attnviz.hosts.png import NoRenderer
+from mkdocs_attnviz.hosts.renderers import NoRenderer
 from mkdocs_attnviz.pipeline import Build, Pipeline
 
 MARKDOWN = (".md", ".mdx", ".markdown")

@@ -135,7 +135,7 @@ def write(path: Path, format: str, picture: Picture) -> None:
 
     Raises:
         OSError: if it cannot be written.
-        png.NoRenderer: if the format is `png` and nothing here can draw one.
+        NoRenderer: if the format is `png` and nothing here can draw one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, _svg(picture) if format == "svg" else png.draw(picture.svg))

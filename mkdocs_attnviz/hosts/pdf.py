@@ -4,13 +4,14 @@ and needs no library of the system.
 
 from __future__ import annotations
 
-import importlib
 import re
 from functools import cache
 from typing import Any
 
 from mkdocs_attnviz.hosts.named_fonts import with_named_fonts
+from mkdocs_attnviz.hosts.renderers import is_installed, renderer
 
+TYPST = "typst"
 PAGE = b"""#set document(date: none)
 #set page(width: auto, height: auto, margin: 0pt, fill: none)
 #image(bytes(sys.inputs.svg), format: "svg")
@@ -29,17 +30,9 @@ LISTED = 10
 """The number of characters that a message names."""
 
 
-class NoRenderer(Exception):
-    """An error that says that nothing here can make a PDF."""
-
-
 def is_available() -> bool:
     """Return whether Typst can be imported."""
-    try:
-        _typst()
-    except NoRenderer:
-        return False
-    return True
+    return is_installed(TYPST)
 
 
 def draw(svg: str) -> bytes:
@@ -60,7 +53,7 @@ def missing_glyphs(svg: str) -> str:
     """
     if svg.isascii():
         return ""
-    typst, diagnostics = _typst(), ""
+    typst, diagnostics = renderer(TYPST), ""
     try:
         _compiled(svg, STRICT)
     except typst.TypstError as error:
@@ -80,25 +73,13 @@ def _unescaped(text: str) -> str:
     return ESCAPED.sub(lambda match: chr(int(match[1], 16)), text)
 
 
-def _typst() -> Any:
-    """Return the module.
-
-    Raises:
-        NoRenderer: if it is not installed.
-    """
-    try:
-        return importlib.import_module("typst")
-    except ImportError:
-        raise NoRenderer from None
-
-
 @cache
 def _fonts() -> Any:
     """Return the fonts of the system, which take ten times as long to find as a picture to draw."""
-    return _typst().Fonts()
+    return renderer(TYPST).Fonts()
 
 
 def _compiled(svg: str, standard: str) -> bytes:
     """Return a PDF of a standard."""
     inputs = {"svg": TRANSLUCENT.sub(r"\1 fill-opacity=\2 stroke-opacity=\2", with_named_fonts(svg))}
-    return bytes(_typst().compile(PAGE, sys_inputs=inputs, font_paths=_fonts(), pdf_standards=[standard]))
+    return bytes(renderer(TYPST).compile(PAGE, sys_inputs=inputs, font_paths=_fonts(), pdf_standards=[standard]))

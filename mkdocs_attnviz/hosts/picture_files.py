@@ -9,6 +9,7 @@ from typing import Literal
 from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.cache.files import write_atomically
 from mkdocs_attnviz.hosts import pdf, png
+from mkdocs_attnviz.hosts.renderers import NoRenderer
 from mkdocs_attnviz.log import Log
 
 Format = Literal["svg", "pdf", "png"]
@@ -29,13 +30,13 @@ def picture_bytes(svg: str, format: Format, log: Log) -> bytes:
     if format == "png":
         try:
             return png.draw(svg)
-        except png.NoRenderer:
+        except NoRenderer:
             raise NoConverter("PNG needs resvg: `pip install 'attnviz[png]'`") from None
     try:
         if message := pdf.missing_glyphs(svg):
             log.warning("%s", message)
         return pdf.draw(svg)
-    except pdf.NoRenderer:
+    except NoRenderer:
         raise NoConverter("PDF needs Typst: `pip install 'attnviz[pdf]'`") from None
 
 

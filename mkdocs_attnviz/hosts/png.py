@@ -7,23 +7,19 @@ machines with different fonts draw different bytes.
 from __future__ import annotations
 
 import hashlib
-import importlib
 import struct
 import zlib
-from typing import Any
 
 from mkdocs_attnviz.hosts.named_fonts import with_named_fonts
+from mkdocs_attnviz.hosts.renderers import is_installed, renderer
 
+RESVG = "resvg_py"
 SCALE = 2
 """The number of pixels for each CSS pixel, for screens of high density."""
 HEAD = 33
 """The number of bytes before the second chunk: the signature, and the chunk with width and height."""
 KEYWORD = b"attnviz\0"
 """The beginning of our text chunk."""
-
-
-class NoRenderer(Exception):
-    """An error that says that nothing here can draw a PNG."""
 
 
 def digest(svg: str) -> str:
@@ -33,11 +29,7 @@ def digest(svg: str) -> str:
 
 def is_available() -> bool:
     """Return whether resvg can be imported."""
-    try:
-        _resvg()
-    except NoRenderer:
-        return False
-    return True
+    return is_installed(RESVG)
 
 
 def draw(svg: str, scale: int = SCALE) -> bytes:
@@ -46,22 +38,10 @@ def draw(svg: str, scale: int = SCALE) -> bytes:
     Raises:
         NoRenderer: if resvg is not installed.
     """
-    content = bytes(_resvg().svg_to_bytes(svg_string=with_named_fonts(svg), zoom=scale))
+    content = bytes(renderer(RESVG).svg_to_bytes(svg_string=with_named_fonts(svg), zoom=scale))
     chunk = b"tEXt" + KEYWORD + digest(svg).encode()
     noted = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
     return content[:HEAD] + noted + content[HEAD:]
-
-
-def _resvg() -> Any:
-    """Return the module.
-
-    Raises:
-        NoRenderer: if it is not installed.
-    """
-    try:
-        return importlib.import_module("resvg_py")
-    except ImportError:
-        raise NoRenderer from None
 
 
 def drawn_from(content: bytes) -> str | None:
