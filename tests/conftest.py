@@ -69,13 +69,16 @@ def pytest_configure(config):
     warm_workers.remove(TESTS)
 
 
+CHANGED = pytest.StashKey[list[str]]()
 TESTS = "tests"
 """The folder in `PYTHONPATH` by which a process of pytest-xdist is a fork (`warm_workers`)."""
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_setupnodes(config):
-    """Let the processes of pytest-xdist be forks of one that has imported what the files of tests import."""
+    """Find out once for all processes of pytest-xdist what is new, and let them be forks of one that has imported what
+    the files of tests import."""
+    config.stash[CHANGED] = architectures.changed()
     if not (config.option.quick or config.option.all_architectures):  # which import less
         folder = config._tmp_path_factory.getbasetemp() / "warm" / TESTS
         warm_workers.install(folder, [["-c", warm_workers.TEST_PROCESS]], warm_workers.TEST_MODULES, os.getpid())
@@ -83,8 +86,8 @@ def pytest_xdist_setupnodes(config):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node):
-    """Tell a process of pytest-xdist with which process the run ends."""
-    node.workerinput["run"] = os.getpid()
+    """Tell a process of pytest-xdist with which process the run ends, and what has changed (`architectures`)."""
+    node.workerinput |= {"run": os.getpid(), "changed": node.config.stash[CHANGED]}
 
 
 LONG = (
@@ -108,8 +111,9 @@ def long_first(items, processes):
     pytest-xdist gives each process a part of them, one after the other. A process that has none left gets the last of
     the process that has most.
     """
-    files = {name: [item for item in items if item.path.stem == name] for name in LONG}
-    others = [item for item in items if item.path.stem not in files]
+    files, others = {name: [] for name in LONG}, []
+    for item in items:
+        files.get(item.path.stem, others).append(item)
     ordered = []
     for process in range(processes):
         part = [item for name in LONG[process::processes] for item in files[name]]
@@ -130,9 +134,9 @@ def pytest_collection():
 
 
 def pytest_collection_finish():
-    """Spare the garbage collector what has been imported: it would look at it again and again."""
-    gc.collect()
+    """Let the garbage collector look seldom, and never at what has been imported."""
     gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
 
 
 def pytest_sessionfinish(session):
