@@ -131,7 +131,7 @@ export class LoadsView extends PanelView<LoadsState, LoadsFigure> {
   }
 
   protected legend(): string {
-    if (this.choices.state.show === "tokens") return "Depth: share of a token’s occurrences that went to the expert";
+    if (this.choices.state.show === "tokens") return "Depth: share of a token that went there";
     const isKnown = this.figure.mixtures.some(({ entropy }) => entropy !== null);
     const tick = isKnown ? " · tick: mean probability" : "";
     const bits = isKnown ? " · entropy: the router’s mean, in bits" : "";
