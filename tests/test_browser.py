@@ -2,11 +2,12 @@
 
 import base64
 import re
+import shutil
 
 import markdown
 import numpy as np
 import pytest
-from conftest import MINILM, ROOT, becomes, draw_all, in_no_time, served, settle, there_and_back
+from conftest import MINILM, ROOT, Site, becomes, draw_all, in_no_time, served, settle, there_and_back
 from playwright.sync_api import expect
 
 from mkdocs_attnviz.models.identity.reference import resolve
@@ -42,14 +43,15 @@ def block(text, **options):
 
 
 @pytest.fixture
-def show(site, share, open_page):
-    """`show(markdown, …)` opens a page and returns it, its first figure drawn."""
+def show(site, share, visits, open_page):
+    """`show(markdown, …)` returns a page, its first figures drawn; an `own` page may be changed, with the figures."""
 
-    def show(text, theme="mkdocs", extensions=(), **options):
+    def show(text, theme="mkdocs", extensions=(), own=False, **options):
         site.config["theme"] = THEMES[theme] if isinstance(theme, str) else theme | {"highlightjs": False}
         site.config["markdown_extensions"] += extensions
         site.write("index.md", f"# Page\n\n{text}")
-        page = open_page(share(site, "--strict").folder / "site" / "index.html", **options)
+        address = share(site, "--strict").folder / "site" / "index.html"
+        page = open_page(address, **options) if own else visits.page(address, **options)
         if options.get("javascript", True) and page.locator("attn-viz:visible").count():
             draw_all(page)
             settle(page)
@@ -284,7 +286,7 @@ SWITCHES = {
 
 @pytest.mark.parametrize("theme", SWITCHES)
 def test_the_theme_s_switch_is_followed_at_once(show, theme):
-    page = show(CAT, theme=theme)
+    page = show(CAT, theme=theme, own=True)
     light = pixels(page)
     assert page.locator("attn-viz .figure.light").count() == 1
     page.evaluate(SWITCHES[theme])
@@ -341,7 +343,7 @@ def test_nothing_moves_when_it_draws(site, share, open_page, width):
 
 
 def test_without_javascript(show):
-    page = show(CAT, javascript=False)
+    page = show(CAT, own=True, javascript=False)
     image = page.locator("attn-viz img")
     assert image.is_visible()
     assert image.evaluate("image => image.naturalHeight") == 8 * 24 + DOWN + LINE + BELOW  # tokens, and two lines below
@@ -349,7 +351,7 @@ def test_without_javascript(show):
 
 
 def test_in_print(show):
-    page = show(CAT)
+    page = show(CAT, own=True)
     assert not page.locator("attn-viz img").is_visible()
     page.emulate_media(media="print")
     assert page.locator("attn-viz img").is_visible()
@@ -370,17 +372,17 @@ def test_a_page_saved_as_one_file_has_the_static_picture(show, browser, tmp_path
     copy.context.close()
 
 
-def test_the_static_picture_follows_the_page_and_not_the_system(show):
+def test_the_static_picture_follows_the_page_and_not_the_system(site, share, open_page):
     """It has no script to tell it; its own style sheet sees the colour scheme of the element it stands in."""
-
-    def picture(block_theme, page_theme, dark):
-        name = {"name": "mkdocs", "color_mode": page_theme}
-        page = show(CAT.replace("text:", f"theme: {block_theme}\ntext:"), theme=name, dark=dark, javascript=False)
-        return page.locator("attn-viz img").screenshot()
-
-    light, dark = picture("light", "light", False), picture("dark", "dark", False)
+    site.config["theme"] = {"name": "mkdocs", "color_mode": "dark", "highlightjs": False}
+    themes = ("light", "dark", "auto")
+    for theme in themes:
+        site.write(f"{theme}.md", CAT.replace("text:", f"theme: {theme}\ntext:"))
+    folder = share(site, "--strict").folder / "site"
+    pages = (open_page(folder / theme / "index.html", javascript=False) for theme in themes)
+    light, dark, auto = (page.locator("attn-viz img").screenshot() for page in pages)
     assert light != dark
-    assert picture("auto", "dark", False) == dark
+    assert auto == dark
 
 
 # ---- how a page comes to be shown
@@ -388,7 +390,7 @@ def test_the_static_picture_follows_the_page_and_not_the_system(show):
 
 def test_hidden_figures_draw_when_they_are_opened(show):
     indented = CAT.replace("\n", "\n    ").rstrip()
-    page = show(f'??? note "Open"\n\n    {indented}\n', extensions=["pymdownx.details"])
+    page = show(f'??? note "Open"\n\n    {indented}\n', own=True, extensions=["pymdownx.details"])
     assert (
         page.eval_on_selector("attn-viz", "element => element.weights({layer: 1, head: 0}).then(w => w.values.length)")
         == 8
@@ -403,6 +405,7 @@ def test_figures_in_tabs(show):
     page = show(
         f'=== "One"\n\n    {indented}\n\n=== "Two"\n\n    {indented.replace("cat", "dog")}\n',
         theme="material",
+        own=True,
         extensions=[{"pymdownx.tabbed": {"alternate_style": True}}],
     )
     page.get_by_text("Two", exact=True).click()
@@ -411,19 +414,41 @@ def test_figures_in_tabs(show):
     assert page.locator("attn-viz:visible [role=option]").nth(2).inner_text().strip() == "dog"
 
 
-def test_instant_navigation(site, open_page):
+@pytest.fixture(scope="module")
+def instant(tmp_path_factory, shared_cache):
+    """The URL of a site with instant navigation. Its first page has the script of a head view alone."""
+    site = Site(tmp_path_factory.mktemp("instant"), shared_cache)
     site.config |= {"theme": {"name": "material", "font": False, "features": ["navigation.instant"]}}
-    site.write("index.md", "# Start\n\n[there](there/page.md)\n")
-    site.write("there/page.md", f"# There\n\n{CAT}\n" + block("many words " * 60) + "\n[back](../index.md)\n")
+    others = {view: f"```attention\nmodel: induction\ntext: one red two\nview: {view}\n```" for view in WITH_SCRIPTS}
+    pages = {"there": block("many words " * 60)} | others
+    site.write("index.md", f"# Start\n\n{CAT}\n" + "\n".join(f"[{name}]({name}/page.md)\n" for name in pages))
+    for name, other in pages.items():
+        site.write(f"{name}/page.md", f"# {name.title()}\n\n{CAT}\n{other}\n\n[back](../index.md)\n")
     with served(site.folder / "site") as url:
         site.config["site_url"] = f"{url}/"
         assert site.build("--strict").returncode == 0
-        page = open_page(url)
-        there_and_back(page)
-        page.go_forward()
-        page.get_by_role("heading", name="There").wait_for()
-        draw_all(page)
-        assert page.evaluate("window.same"), "navigation was instant"
+        yield url
+
+
+WITH_SCRIPTS = ("tokens", "similarity")
+"""A view in a larger script, and one with a script of its own."""
+
+
+def test_instant_navigation(instant, open_page):
+    page = open_page(instant)
+    there_and_back(page)
+    page.go_forward()
+    page.get_by_role("heading", name="There").wait_for()
+    draw_all(page)
+    assert page.evaluate("window.same"), "navigation was instant"
+
+
+@pytest.mark.parametrize("view", WITH_SCRIPTS)
+def test_a_view_may_come_with_another_page_s_script(instant, open_page, view):
+    """The first page's script has defined the element without that view, if navigation is instant."""
+    page = open_page(instant)
+    there_and_back(page, view)
+    assert page.evaluate("window.same"), "navigation was instant"
 
 
 def data_files(requests):
@@ -470,38 +495,25 @@ def test_a_layer_that_cannot_be_loaded(site, open_page):
         page.locator("attn-viz .readout", has_text="Point at a token").wait_for()
 
 
-def test_damaged_data_leave_the_static_picture(site, open_page):
-    site.write("index.md", CAT)
-    built = site.build()
-    file = built.folder / "site" / "index.html"
-    file.write_text(file.read_text().replace('"options":', '"opinions":'))
-    page = open_page(file)
+@pytest.fixture
+def cat_page(site, share, tmp_path):
+    """The page of a built site that a test may change."""
+    site.write("index.md", f"# Page\n\n{CAT}")
+    return shutil.copytree(share(site, "--strict").folder / "site", tmp_path / "copy") / "index.html"
+
+
+def test_damaged_data_leave_the_static_picture(cat_page, open_page):
+    cat_page.write_text(cat_page.read_text().replace('"options":', '"opinions":'))
+    page = open_page(cat_page)
     assert page.locator("attn-viz img").is_visible()
     assert "cannot be shown" in page.locator("attn-viz [role=alert]").inner_text()
 
 
-def test_a_figure_whose_view_has_not_come_keeps_its_static_picture(site, open_page):
-    site.write("index.md", CAT)
-    file = site.build().folder / "site" / "index.html"
-    file.write_text(file.read_text().replace('"view":"head"', '"view":"heed"'))
-    page = open_page(file)
+def test_a_figure_whose_view_has_not_come_keeps_its_static_picture(cat_page, open_page):
+    cat_page.write_text(cat_page.read_text().replace('"view":"head"', '"view":"heed"'))
+    page = open_page(cat_page)
     assert page.locator("attn-viz img").is_visible()
     assert page.locator("attn-viz [role=alert]").count() == 0
-
-
-@pytest.mark.parametrize("view", ["tokens", "similarity"])
-def test_a_view_may_come_with_another_page_s_script(site, open_page, view):
-    """The first page's script has defined the element without that view, if navigation is instant."""
-    site.config |= {"theme": {"name": "material", "font": False, "features": ["navigation.instant"]}}
-    other = f"```attention\nmodel: induction\ntext: one red two\nview: {view}\n```\n"
-    site.write("index.md", f"# Start\n\n[there](there/page.md)\n\n{CAT}")
-    site.write("there/page.md", f"# There\n\n{CAT}\n{other}\n[back](../index.md)\n")
-    with served(site.folder / "site") as url:
-        site.config["site_url"] = f"{url}/"
-        assert site.build("--strict").returncode == 0
-        page = open_page(url)
-        there_and_back(page)
-        assert page.evaluate("window.same"), "navigation was instant"
 
 
 def test_a_link_brings_the_token_that_is_held(site, open_page):

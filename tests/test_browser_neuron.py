@@ -19,12 +19,12 @@ LONG = CAT.replace("The cat sat on the mat", "Transformers replaced recurrence b
 
 
 @pytest.fixture
-def show(site, share, open_page):
-    """`show(markdown, …)` opens a page and returns it, its first figure drawn."""
+def show(site, share, visits):
+    """`show(markdown, …)` returns a page, its first figures drawn."""
 
     def show(text, **options):
         site.write("index.md", f"# Page\n\n{text}")
-        page = open_page(share(site, "--strict").folder / "site" / "index.html", **options)
+        page = visits.page(share(site, "--strict").folder / "site" / "index.html", **options)
         draw_all(page)
         settle(page)
         return page

@@ -1,5 +1,6 @@
 """The text view: weights against transformers' own `output_attentions`, rollout by NumPy, the text as it is written."""
 
+import functools
 import re
 import time
 
@@ -66,6 +67,7 @@ def matrix_of(entry, number=0):
     return found, kept
 
 
+@functools.cache
 def attentions(folder, text, **more):
     """Return transformers' own attentions, each layer (heads, rows, cols), without any of our code."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
