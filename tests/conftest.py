@@ -40,6 +40,11 @@ from visits import Visits
 # A run starts hundreds of processes: without bytecode, each would compile the same modules again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+# How long packages may be kept, unless this machine has a configuration of its own, which this would hide.
+if not any(
+    Path(folder).expanduser().joinpath("uv", "uv.toml").exists() for folder in ("~/.config", "/etc", "/etc/xdg")
+):
+    os.environ.setdefault("UV_CONFIG_FILE", str(Path(__file__).parent / "uv.toml"))
 sys.modules.setdefault("rfc3987_syntax", None)  # whose grammar jsonschema would compile for a second
 
 ROOT = Path(__file__).parent.parent
@@ -65,13 +70,16 @@ def pytest_configure(config):
     warm_workers.remove(TESTS)
 
 
+CHANGED = pytest.StashKey[list[str]]()
 TESTS = "tests"
 """The folder in `PYTHONPATH` by which a process of pytest-xdist is a fork (`warm_workers`)."""
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_setupnodes(config):
-    """Let the processes of pytest-xdist be forks of one that has imported what the files of tests import."""
+    """Find out once for all processes of pytest-xdist what is new, and let them be forks of one that has imported what
+    the files of tests import."""
+    config.stash[CHANGED] = architectures.changed()
     if not (config.option.quick or config.option.all_architectures):  # which import less
         folder = config._tmp_path_factory.getbasetemp() / "warm" / TESTS
         warm_workers.install(folder, [["-c", warm_workers.TEST_PROCESS]], warm_workers.TEST_MODULES, os.getpid())
@@ -79,8 +87,8 @@ def pytest_xdist_setupnodes(config):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node):
-    """Tell a process of pytest-xdist with which process the run ends."""
-    node.workerinput["run"] = os.getpid()
+    """Tell a process of pytest-xdist with which process the run ends, and what has changed (`architectures`)."""
+    node.workerinput |= {"run": os.getpid(), "changed": node.config.stash[CHANGED]}
 
 
 LONG = (
@@ -104,8 +112,9 @@ def long_first(items, processes):
     pytest-xdist gives each process a part of them, one after the other. A process that has none left gets the last of
     the process that has most.
     """
-    files = {name: [item for item in items if item.path.stem == name] for name in LONG}
-    others = [item for item in items if item.path.stem not in files]
+    files, others = {name: [] for name in LONG}, []
+    for item in items:
+        files.get(item.path.stem, others).append(item)
     ordered = []
     for process in range(processes):
         part = [item for name in LONG[process::processes] for item in files[name]]
@@ -126,9 +135,9 @@ def pytest_collection():
 
 
 def pytest_collection_finish():
-    """Spare the garbage collector what has been imported: it would look at it again and again."""
-    gc.collect()
+    """Let the garbage collector look seldom, and never at what has been imported."""
     gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
 
 
 def pytest_sessionfinish(session):
@@ -252,9 +261,7 @@ def python_path(session_folder, request) -> str | None:
 
     run = getattr(request.config, "workerinput", {}).get("run", os.getpid())
     warm = session_folder / "warm"
-    reading = [["-c", BUILD.format(tool="mkdocs")]]
-    warm_workers.install(warm / commands.READING, reading, warm_workers.READING_MODULES, run)
-    warm_workers.install(warm / commands.NBCONVERT, [["-m", "nbconvert"]], warm_workers.NBCONVERT_MODULES, run)
+    commands.install(warm, run, BUILD.format(tool="mkdocs"))
     with_torch = [["-c", WORKER], ["-c", warm_workers.WITH_MODULES], ["-m", "ipykernel_launcher"]]
     environment = lambda: ALLOCATION | worker_environment(os.environ)  # noqa: E731
     warm_workers.install(warm / "worker", with_torch, warm_workers.WORKER_MODULES, run, environment)
