@@ -39,6 +39,11 @@ from browser_contexts import Contexts
 # A run starts hundreds of processes: without bytecode, each would compile the same modules again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+# How long packages may be kept, unless this machine has a configuration of its own, which this would hide.
+if not any(
+    Path(folder).expanduser().joinpath("uv", "uv.toml").exists() for folder in ("~/.config", "/etc", "/etc/xdg")
+):
+    os.environ.setdefault("UV_CONFIG_FILE", str(Path(__file__).parent / "uv.toml"))
 sys.modules.setdefault("rfc3987_syntax", None)  # whose grammar jsonschema would compile for a second
 
 ROOT = Path(__file__).parent.parent
@@ -255,9 +260,7 @@ def python_path(session_folder, request) -> str | None:
 
     run = getattr(request.config, "workerinput", {}).get("run", os.getpid())
     warm = session_folder / "warm"
-    reading = [["-c", BUILD.format(tool="mkdocs")]]
-    warm_workers.install(warm / commands.READING, reading, warm_workers.READING_MODULES, run)
-    warm_workers.install(warm / commands.NBCONVERT, [["-m", "nbconvert"]], warm_workers.NBCONVERT_MODULES, run)
+    commands.install(warm, run, BUILD.format(tool="mkdocs"))
     with_torch = [["-c", WORKER], ["-c", warm_workers.WITH_MODULES], ["-m", "ipykernel_launcher"]]
     environment = lambda: ALLOCATION | worker_environment(os.environ)  # noqa: E731
     warm_workers.install(warm / "worker", with_torch, warm_workers.WORKER_MODULES, run, environment)

@@ -24,7 +24,7 @@ from mkdocs_attnviz.views.attention.window import side
 from mkdocs_attnviz.views.figure_data import ComparedFigure, Figure
 from mkdocs_attnviz.views.predict import percent
 from mkdocs_attnviz.views.svg.document import palette
-from mkdocs_attnviz.views.svg.experts import expert_colour
+from mkdocs_attnviz.views.svg.expert_colours import expert_colour
 from mkdocs_attnviz.views.svg.heatmap import levels
 from mkdocs_attnviz.views.svg.inks import ink_on, luminance
 from mkdocs_attnviz.views.svg.lines import opacity

@@ -126,7 +126,7 @@ def test_without_anywidget():
 
 
 def run_jupyter(*arguments):
-    run = commands.run(commands.NBCONVERT, *map(str, arguments), fresh=True)
+    run = commands.run("nbconvert", *map(str, arguments))
     assert run.returncode == 0, run.stderr
 
 
