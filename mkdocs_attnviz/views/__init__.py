@@ -1,7 +1,7 @@
 """The views, one file each: its options, the capture that it draws, and its static picture.
 
 A view does not know hosts, torch or HTML pages. To add one, add a module here with a `VIEW`, its line in
-`pyproject.toml` (entry point group `attnviz.views`), and `frontend/src/views/own/NAME.ts`. Views of other packages are
+`pyproject.toml` (entry point group `attnviz.views`), and `frontend/src/views/NAME.ts`. Views of other packages are
 registered in the same way.
 """
 
@@ -94,6 +94,7 @@ def _is_view(view: object) -> TypeGuard[AnyView]:
         and isinstance(view.options, type)
         and issubclass(view.options, Options)
         and isinstance(view.capture, Capture)
+        and isinstance(view.corpus_capture, Capture | None)
         and callable(view.draw)
         and all(isinstance(measure, Measure) for measure in view.measures.values())
     )

@@ -17,8 +17,8 @@ from mkdocs_attnviz.views.drawing import Drawing
 from mkdocs_attnviz.views.measure import Measure
 from mkdocs_attnviz.views.state_checks import Check
 
-ATTENTION_SCRIPT, ALL_SCRIPT = "mkdocs_attnviz:static/attnviz.js", "mkdocs_attnviz:static/attnviz-all.js"
-"""The names of our own scripts for several views. The second one contains everything in the first."""
+BASE_SCRIPT = "mkdocs_attnviz:static/attnviz.js"
+"""The name of the script that all figures need."""
 
 O = TypeVar("O", bound=Options)  # noqa: E741
 
@@ -39,9 +39,9 @@ class View(Generic[O]):
     draw: Callable[[Block, O, Entry], Drawing]
     """The function that makes the data, the static picture and the sentence from an entry. It raises BlockError if the
     options do not fit the model."""
-    script: str = ATTENTION_SCRIPT
-    """The script that draws the view in the page: `package:path`, a file in an installed package. Another package's
-    script is loaded after ours, and calls `attnviz.define({name: Class})`."""
+    script: str = BASE_SCRIPT
+    """The script that draws the view in the page: `package:path`, a file in an installed package. It is loaded after
+    those that it needs; another package's calls `attnviz.define({name: Class})`."""
     data: Any = None
     """The typed dictionary that declares what `draw` writes for the script, a union of several, or None if nothing
     declares it."""
@@ -57,6 +57,8 @@ class View(Generic[O]):
 
     file_capture: Capture | None = None
     """The capture that reads an author's own numbers for this view, if they are others than attention weights."""
+    corpus_capture: Capture | None = None
+    """The capture that reads a corpus for this view, if it is another than that of one text."""
 
     @property
     def reads_tensors(self) -> Capture | None:
@@ -66,6 +68,25 @@ class View(Generic[O]):
         """
         draws_weights = self.capture.attention and is_ours(self.capture.run.partition(":")[0])
         return self.file_capture or (TENSORS if draws_weights else None)
+
+    @property
+    def reads_corpus(self) -> Capture | None:
+        """The capture that reads many texts for this view; None if the view shows one text."""
+        return self.corpus_capture or (self.capture if self.capture.corpus else None)
+
+    def capture_of(self, block: Block) -> Capture:
+        """Return the capture for what a block gives: a file, a corpus, or one input of a model.
+
+        Raises:
+            BlockError: this view cannot show that.
+        """
+        if block.tensors is not None and self.reads_tensors is None:
+            message = f"`tensors` holds attention, which the {self.name} view does not show; it needs a `model`."
+            raise block.wrong("tensors", message)
+        if block.corpus is not None and self.reads_corpus is None:
+            raise block.wrong("corpus", f"`corpus` has many texts; the {self.name} view shows one `text`.")
+        found = self.reads_tensors if block.tensors is not None else self.reads_corpus if block.corpus else None
+        return found or self.capture
 
     def asked(self, block: Block) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return what the model is to read, and the parameters of the capture.
@@ -114,7 +135,7 @@ class View(Generic[O]):
 
 
 def own_script(name: str) -> str:
-    """Return the name of the script that only our view of this name needs; `frontend/src/views/own/` has its source."""
+    """Return the name of our script for the view of this name; its source is `frontend/src/views/NAME.ts`."""
     return f"mkdocs_attnviz:static/attnviz-{name}.js"
 
 
