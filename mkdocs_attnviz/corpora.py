@@ -32,8 +32,8 @@ class Corpora:
         """
         if block.corpus is None:
             return {}
-        if not VIEWS[block.view].capture.corpus:
-            able = ", ".join(name for name, view in VIEWS.items() if view.capture.corpus) or "none is installed"
+        if VIEWS[block.view].reads_corpus is None:
+            able = ", ".join(name for name, view in VIEWS.items() if view.reads_corpus) or "none is installed"
             message = f"`corpus` is for views of many texts ({able}); the {block.view} view shows one `text`."
             raise block.wrong("corpus", message)
         return {"corpus": self.of(block)}

@@ -380,15 +380,13 @@ class Build:
         model, *others = self.registry.get(block, ask_hub=ask_hub)
         limit = self.settings.max_entry_size
         if block.tensors is not None:
-            if view.reads_tensors is None:
-                message = f"`tensors` holds attention, which the {block.view} view does not show; it needs a `model`."
-                raise block.wrong("tensors", message)
+            capture = view.capture_of(block)
             _, parameters = view.asked(block) if view.file_capture else ({}, {})
-            return Plan(source, block, Request(view.reads_tensors, model, block.inputs, parameters, entry_size=limit))
+            return Plan(source, block, Request(capture, model, block.inputs, parameters, entry_size=limit))
         inputs, parameters = view.asked(block)
         inputs |= self._corpora.inputs(block)
         other = others[0] if others else None
-        request = Request(view.capture, model, inputs, parameters, block.changes, other, limit)
+        request = Request(view.capture_of(block), model, inputs, parameters, block.changes, other, limit)
         return Plan(source, block, request, request.without_interventions() if block.changes else None)
 
     def _draw(self, plan: Plan) -> Rendered:
@@ -475,8 +473,8 @@ class Build:
         """Log once that a figure's entry does not have all weights, and how it would."""
         if "reduced" in entry.meta and plan.request is not None and self._first_time("reduced", plan.source):
             self.log.info(
-                "%s: its cache entry was reduced to %s. To keep all weights, set `max_entry_size` higher, remove %s "
-                "and run again.",
+                "%s: its cache entry was reduced to at most %s. To keep all weights, set `max_entry_size` higher, "
+                "remove %s and run again.",
                 plan.source.where() or "block",
                 byte_sizes.shown(entry.meta["reduced"]),
                 self.cache.path(plan.request.key),

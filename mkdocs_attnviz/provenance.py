@@ -32,8 +32,7 @@ def provenance(block: Block, entries: Sequence[Entry]) -> Provenance:
     """Return the origin of a block's figure, which is drawn from two entries if the block has interventions."""
     facts = [_texts(entry.meta.get("made_with")) for entry in entries]
     versions = _distinct(known_versions(one, SHOWN) for one in facts)
-    view = VIEWS[block.view]
-    capture = view.capture if block.tensors is None else view.reads_tensors
+    capture = VIEWS[block.view].capture_of(block)
     whole: Provenance = {
         "models": _distinct(_models(block, entries, facts)),
         "cite": _distinct([f"{AUTHORS}: {PRODUCT}{_own_version(versions)}", *_citations(facts)]),

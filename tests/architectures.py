@@ -50,12 +50,18 @@ SENTINELS = {
 
 def select(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect architectures that are no sentinels, unless all are asked for, one is named, or the record is old."""
-    extra = [item for item in items if item.get_closest_marker("architectures") and not is_sentinel(item)]
+    extra = {item for item in items if item.get_closest_marker("architectures") and not is_sentinel(item)}
     named = config.option.keyword or any("::" in argument for argument in config.args)
-    if not extra or named or config.option.all_architectures or changed():
+    if not extra or named or config.option.all_architectures or changed_since(config):
         return
-    config.hook.pytest_deselected(items=extra)
-    items[:] = [item for item in items if item not in set(extra)]
+    config.hook.pytest_deselected(items=list(extra))
+    items[:] = [item for item in items if item not in extra]
+
+
+def changed_since(config: pytest.Config) -> list[str]:
+    """Return what has changed; a process of pytest-xdist has been told by the one that started it."""
+    workerinput = getattr(config, "workerinput", {})
+    return workerinput["changed"] if "changed" in workerinput else changed()
 
 
 def is_sentinel(item: pytest.Item) -> bool:

@@ -38,9 +38,9 @@ class Quick:
         raise pytest.skip.Exception(self.reached, allow_module_level=True)
 
     def pytest_collection_modifyitems(self, config, items):
-        slow = [item for item in items if "browser" in getattr(item, "fixturenames", ())]
-        config.hook.pytest_deselected(items=slow)
-        items[:] = [item for item in items if item not in set(slow)]
+        slow = {item for item in items if "browser" in getattr(item, "fixturenames", ())}
+        config.hook.pytest_deselected(items=list(slow))
+        items[:] = [item for item in items if item not in slow]
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item, call):

@@ -6,6 +6,7 @@ browser's side against them.
 """
 
 import json
+import re
 import zlib
 
 import figure_types
@@ -23,7 +24,7 @@ from mkdocs_attnviz.views.attention.window import side
 from mkdocs_attnviz.views.figure_data import ComparedFigure, Figure
 from mkdocs_attnviz.views.predict import percent
 from mkdocs_attnviz.views.svg.document import palette
-from mkdocs_attnviz.views.svg.experts import expert_colour
+from mkdocs_attnviz.views.svg.expert_colours import expert_colour
 from mkdocs_attnviz.views.svg.heatmap import levels
 from mkdocs_attnviz.views.svg.inks import ink_on, luminance
 from mkdocs_attnviz.views.svg.lines import opacity
@@ -61,8 +62,8 @@ def undeclared(figure):
 def figures(folder):
     """Yield the page and the data of each figure below a folder."""
     for path in sorted(folder.rglob("*.html")):
-        for element in BeautifulSoup(path.read_text("utf-8"), "html.parser").select("attn-viz"):
-            yield path.name, json.loads(element["data-figure"])
+        for element in re.findall(r"<attn-viz\b[^>]*>", path.read_text("utf-8")):
+            yield path.name, json.loads(BeautifulSoup(element, "html.parser").find("attn-viz")["data-figure"])
 
 
 def test_pages_hold_what_is_declared_and_nothing_else(every_view):

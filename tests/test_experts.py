@@ -13,7 +13,7 @@ import mixtures
 import pytest
 import tiny_models
 import torch
-from conftest import MIXTURE, draw_all, settle
+from conftest import MIXTURE, draw_figures, settle
 from playwright.sync_api import expect
 
 from mkdocs_attnviz.block.parse import parse
@@ -27,6 +27,7 @@ from mkdocs_attnviz.models.loading.load import load
 from mkdocs_attnviz.settings import Settings
 from mkdocs_attnviz.views import OPTIONS, VIEWS
 from mkdocs_attnviz.views.claims import judge
+from mkdocs_attnviz.views.expert_balance import variation
 from mkdocs_attnviz.views.router_choices import STEPS, RouterChoices
 from mkdocs_attnviz.views.svg.experts import experts_picture
 
@@ -79,7 +80,7 @@ def test_choices_weights_and_entropies_are_those_of_transformers(entry, truth):
             )
         counts = torch.bincount(top.indices.flatten(), minlength=8)
         assert choices.counts == counts.tolist()
-        assert choices.variation == pytest.approx(float(counts.float().std(correction=0) / counts.float().mean()))
+        assert variation(choices) == pytest.approx(float(counts.float().std(correction=0) / counts.float().mean()))
 
 
 def test_an_entry_is_small(entry):
@@ -289,7 +290,7 @@ def longer(folder):
 
 
 @pytest.fixture
-def page(site, share, once, open_page):
+def page(site, share, once, visits):
     fence = f"```attention\nmodel: mixture\ntext: {json.dumps(TEXT)}\nview: experts\n"
     long = " ".join([TEXT] * 60)
     site.settings["max_tokens"] = 3000
@@ -299,10 +300,11 @@ def page(site, share, once, open_page):
     site.write("long.md", f"```attention\nmodel: longer\nview: experts\nid: long\ntext: {json.dumps(long)}\n```\n")
     built = share(site, "--strict")
 
-    def opened(name="index", **options):
+    def opened(id, **options):
         folder = built.folder / "site"
-        page = open_page(folder / "index.html" if name == "index" else folder / name / "index.html", **options)
-        draw_all(page)
+        address = folder / "index.html" if id in ("grid", "text") else folder / id / "index.html"
+        page = visits.page(address, within=f"#{id}", **options)
+        draw_figures(page, f"#{id}")
         settle(page)
         return page
 
@@ -314,7 +316,7 @@ def figure(page, id):
 
 
 def test_values_of_the_page_are_those_of_transformers(page, truth):
-    element = figure(page(), "grid")
+    element = figure(page("grid"), "grid")
     for layer, probabilities in enumerate(truth):
         found = element.evaluate("(e, layer) => e.values({layer, token: 2})", layer)
         top = probabilities.topk(2, dim=-1)
@@ -326,7 +328,7 @@ def test_values_of_the_page_are_those_of_transformers(page, truth):
 
 
 def test_a_token_that_is_held_shows_its_router_in_each_layer(page, truth):
-    page = page()
+    page = page("grid")
     element = figure(page, "grid")
     element.locator("td").first.focus()
     page.keyboard.press("Shift")
@@ -352,7 +354,7 @@ def test_a_token_that_is_held_shows_its_router_in_each_layer(page, truth):
 
 
 def test_one_expert_lights_up_its_tokens(page, truth):
-    element = figure(page(), "grid")
+    element = figure(page("grid"), "grid")
     element.get_by_role("combobox", name="Expert").select_option("2")
     element.evaluate("e => e.updateComplete")
     coloured = "all => all.map(e => e.style.background !== '')"
@@ -363,7 +365,7 @@ def test_one_expert_lights_up_its_tokens(page, truth):
 
 
 def test_keys_turn_the_text_to_other_layers(page, truth):
-    page = page()
+    page = page("text")
     element = figure(page, "text")
     element.locator(".running").focus()
     page.keyboard.press("Shift")

@@ -247,7 +247,7 @@ IDS = ["own", "last", "live"]
 
 def jupyter(*arguments):
     """Run `jupyter nbconvert`, or another of Jupyter's commands."""
-    run = commands.run(*map(str, arguments), fresh=arguments[0] == commands.NBCONVERT)
+    run = commands.run(*map(str, arguments))
     assert run.returncode == 0, run.stderr
     return run.stdout
 

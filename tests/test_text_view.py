@@ -1,5 +1,6 @@
 """The text view: weights against transformers' own `output_attentions`, rollout by NumPy, the text as it is written."""
 
+import functools
 import re
 import time
 
@@ -66,14 +67,17 @@ def matrix_of(entry, number=0):
     return found, kept
 
 
-def attentions(folder, text, **more):
+@functools.lru_cache(2)
+def attentions(folder, text):
     """Return transformers' own attentions, each layer (heads, rows, cols), without any of our code."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     model = transformers.AutoModel.from_pretrained(folder, attn_implementation="eager").eval()
     with torch.no_grad():
-        outputs = model(**tokenizer(text, return_tensors="pt"), **more, output_attentions=True)
-    name = "encoder_attentions" if model.config.is_encoder_decoder else "attentions"
-    return [layer[0].double().numpy() for layer in outputs[name]]
+        layers = model(**tokenizer(text, return_tensors="pt"), output_attentions=True).attentions
+    weights = [layer[0].double().numpy() for layer in layers]
+    for layer in weights:
+        layer.setflags(write=False)  # several tests read them
+    return weights
 
 
 def assert_strongest(found, kept, truth, count):
@@ -187,8 +191,10 @@ def told(sentence):
     return [(token, float(weight)) for token, weight in re.findall(r"“([^”]+)”(?: \(\d+\))? ([\d.e-]+)[,.]", sentence)]
 
 
-@pytest.mark.parametrize("body", ["", "heads: [2]", "across_layers: rollout", "across_heads: max\nheads: [0, 3]"])
-@pytest.mark.parametrize("top_k", [3, 20, 200])
+@pytest.mark.parametrize(
+    ("body", "top_k"),
+    [("", 3), ("", 200), ("heads: [2]", 20), ("across_layers: rollout", 20), ("across_heads: max\nheads: [0, 3]", 3)],
+)
 def test_without_its_sink_a_row_is_renormalised_and_its_share_is_true(loaded, body, top_k):
     """Weights that were dropped are no reason to show the others larger than they are."""
     model = loaded(MINILM)
@@ -244,9 +250,9 @@ def test_attributions_are_those_of_the_saliency_view(loaded):
 
 def test_four_thousand_tokens_fit(loaded, tmp_path, monkeypatch):
     """Layers of 4,000 tokens stay within their bytes, and what is left out is told."""
-    monkeypatch.setattr(capture, "BUDGET", capture.BUDGET // 16)  # the share of 2 of 32 layers
+    monkeypatch.setattr(capture, "BUDGET", capture.BUDGET // 32)  # the share of one of 32 layers
     config = transformers.AutoConfig.for_model(
-        "llama", hidden_size=32, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1,
+        "llama", hidden_size=32, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1,
         intermediate_size=32, vocab_size=400, max_position_embeddings=4096,
     )  # fmt: skip
     torch.manual_seed(0)
@@ -265,13 +271,13 @@ def test_four_thousand_tokens_fit(loaded, tmp_path, monkeypatch):
     sizes = sum(map(len, entry.blobs.values()))
     assert 16 < entry.meta["top_k"] < 64
     assert sizes < capture.BUDGET + 40_000  # and the text
-    row = TextEntry(entry).row(1, tokens - 1)
+    row = TextEntry(entry).row(0, tokens - 1)
     assert len(row.weights) <= entry.meta["top_k"]
     assert 0 < row.kept < 1
-    drawing = VIEW.drawing(block("token: 3000\nlayer: 1"), entry)
+    drawing = VIEW.drawing(block("token: 3000\nlayer: 0"), entry)
     assert "that are kept hold" in drawing.sentence
     start = time.perf_counter()
-    VIEW.drawing(block("token: 100\nlayer: 1\ndirection: from"), entry)
+    VIEW.drawing(block("token: 100\nlayer: 0\ndirection: from"), entry)
     assert time.perf_counter() - start < 20
 
 
@@ -435,7 +441,7 @@ def test_claims_about_weights(loaded):
     entry = entry_of(model, "heads: [0, 4]", text=text)
     tokens = entry.meta["sequences"]["text"]["tokens"]
     for layer, head in ((0, 0), (2, 4), (5, 0)):
-        truth = layers[layer][head]
+        truth = layers[layer][head].copy()
         where = f"layer: {layer}, head: {head}"
         row, col = tokens.index("dog"), tokens.index("and")
         value = truth[row, col]

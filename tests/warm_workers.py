@@ -13,31 +13,29 @@ processes in which pytest-xdist runs tests are forks of one that has imported wh
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import importlib
-import json
+import marshal
 import os
 import runpy
-import select
+import selectors
 import signal
 import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partialmethod
+from importlib import metadata
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, NamedTuple, NoReturn
 
-HUB = {"HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_ENDPOINT"}
-"""Variables of the hub's client, which a fork reads anew."""
-BY_MODULES = {"KMP_INIT_AT_FORK", "KMP_DUPLICATE_LIB_OK", "TORCHINDUCTOR_CACHE_DIR"}
-"""Variables that scikit-learn and PEFT set when a test imports them, and in the warm process."""
-BY_RAY = {"PYTHONBREAKPOINT"}
-"""Variables that Ray sets for what it starts."""
-FREE = {"PATH", "PYTHONPATH", "PWD", "OLDPWD", "COLUMNS", *HUB, *BY_MODULES, *BY_RAY}
-"""Variables that may differ: nothing that has been imported depends on them. A fork gets its stand-in's `sys.path`."""
+import stand_in
+from stand_in import HUB, fixed
+
 LONGEST = 90
 """Characters of a folder in which there can be a socket."""
 WORKER_MODULES = [
@@ -48,11 +46,6 @@ WORKER_MODULES = [
 """Modules that most workers import."""
 TEST_PROCESS = "import sys;exec(eval(sys.stdin.readline()))"
 """The code of a process in which pytest-xdist runs tests, as execnet starts it."""
-READING_MODULES = [
-    *("mkdocs.__main__", "mkdocs.commands.build", "mkdocs.contrib.search", "mkdocs_attnviz.hosts.mkdocs"),
-    *("pymdownx.superfences", "markdown.extensions.toc", "markdown.extensions.tables"),
-]
-"""Modules that MkDocs imports for most sites."""
 TEST_MODULES = [
     *("mkdocs_attnviz.pipeline", "mkdocs_attnviz.cli.main", "mkdocs_attnviz.models.captures.attention"),
     *("transformers.models.bert.modeling_bert", "transformers.models.gpt2.modeling_gpt2", "captum.attr", "peft"),
@@ -60,25 +53,27 @@ TEST_MODULES = [
     *("nbformat", "jupyter_client.manager", "anywidget", "IPython", "mkdocs", "mkdocstrings"),
 ]
 """Modules that the files of tests import, without those of pytest, its plugins and Hypothesis."""
-NBCONVERT_MODULES = ["nbconvert.nbconvertapp", "IPython.display", "jinja2.ext", "pygments.lexers.python"]
-"""Modules that nbconvert imports for a page."""
-START = ("PYTHON", "LANG", "LC_", "TZ", "LD_", "MALLOC_")
-"""Beginnings of the variables that Python reads when it starts."""
 SITECUSTOMIZE = """\
-import importlib.machinery, importlib.util, os, sys
+import os, sys
+from importlib.machinery import PathFinder, SourceFileLoader
+def run(name, loader):
+    module = type(sys)(name)
+    module.__file__ = loader.path
+    loader.exec_module(module)
+    return module
 here = os.path.dirname(os.path.abspath(__file__))
 sys.modules.setdefault("rfc3987_syntax", None)
-if [part for part in sys.orig_argv[1:] if part != "-u"][:2] in {starts!r}:
-    spec = importlib.util.spec_from_file_location("warm_workers", {source!r})
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.stand_in(here)
+start = [part for part in sys.orig_argv[1:] if part != "-u"]
+if start[:2] in {starts!r} or start[:1] in {starts!r}:
+    run("stand_in", SourceFileLoader("stand_in", {stand_in!r})).stand_in(here)
 places = [os.path.abspath(folder) for folder in sys.path]
-spec = importlib.machinery.PathFinder.find_spec("sitecustomize", sys.path[places.index(here) + 1 :])
+spec = PathFinder.find_spec("sitecustomize", sys.path[places.index(here) + 1 :])
 if spec:
-    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    run("sitecustomize", spec.loader)
 """
 """The module also runs the next `sitecustomize`, which it hides."""
+BY_TIME = "sphinx.builders.gettext"
+"""The extension of Sphinx's own that reads `SOURCE_DATE_EPOCH` when it is imported."""
 WITH_MODULES = "import sys; exec(sys.argv.pop(1))"
 """The code of a process that runs its first argument, where a test needs what workers import."""
 
@@ -92,20 +87,24 @@ def install(
 ) -> None:
     """Let processes of this one and its children be forks of one that has imported `modules`.
 
-    They are those whose command line has `-c` and a code of `starts`, or `-m` and a module. `environment` returns what
-    the first kind is started with; it must be the same to the last variable, others may have further ones. Where it is
-    not given, only variables that Python itself reads must be the same. `run` is the process with which the warm one
-    ends. Several processes of a run share a folder.
+    They are those whose command line has `-c` and a code of `starts`, or `-m` and a module, or a script. `environment`
+    returns what the first kind is started with; it must be the same to the last variable, others may have further ones.
+    Where it is not given, only variables that Python itself reads must be the same. `run` is the process with which the
+    warm one ends. Several processes of a run share a folder.
     """
     before = os.environ.get("PYTHONPATH")
     if sys.platform != "linux" or len(str(folder)) > LONGEST:
         return
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(folder), before]))
+    if starts:
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(folder), before]))
     folder.mkdir(parents=True, exist_ok=True)
-    about = {"run": run, "prefix": sys.prefix, "modules": list(modules), "all": environment is not None}
-    about |= {"environment": fixed(environment() if environment else os.environ, about["all"]), "first": starts[0]}
-    write(folder / "run.json", json.dumps(about))
-    write(folder / "sitecustomize.py", SITECUSTOMIZE.format(source=__file__, starts=list(map(list, starts))))
+    every = environment is not None
+    about = {"run": run, "prefix": sys.prefix, "source": __file__, "modules": list(modules), "all": every}
+    about["environment"] = fixed(environment() if environment else os.environ, every)
+    about["first"] = list(starts[0]) if starts else None
+    code = SITECUSTOMIZE.format(stand_in=stand_in.__file__, starts=list(map(list, starts)))
+    write(folder / "run", marshal.dumps(about))
+    write(folder / "sitecustomize.py", code.encode())
 
 
 def remove(name: str) -> None:
@@ -116,69 +115,16 @@ def remove(name: str) -> None:
         del os.environ["PYTHONPATH"]
 
 
-def write(path: Path, text: str) -> None:
-    """Write a file that others may be reading, or writing with the same text."""
+def write(path: Path, content: bytes) -> None:
+    """Write a file that others may be reading, or writing with the same content."""
     own = path.with_name(f"{path.name}.{os.getpid()}")
-    own.write_text(text)
+    own.write_bytes(content)
     own.replace(path)
 
 
-def stand_in(folder: str) -> None:
-    """Be the worker that a fork of the warm process is, and end as it ends; return if there can be no such fork."""
-    where = Path(folder)
-    run = json.loads((where / "run.json").read_text())
-    option, code, *arguments = [part for part in sys.orig_argv[1:] if part != "-u"]
-    if sys.prefix != run["prefix"] or not fits(run, [option, code]):
-        return
-    with contextlib.suppress(FileExistsError):
-        (where / "started").touch(exist_ok=False)
-        command = [sys.executable, __file__, folder]
-        free = {name: value for name, value in os.environ.items() if name in FREE or not run["all"]}
-        with (where / "log").open("wb") as log:
-            pipes = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
-            environment = free | run["environment"]
-            subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True, **pipes)
-    with socket.socket(socket.AF_UNIX) as warm:
-        if not connected(warm, where / "socket"):
-            return
-        job = {"folder": str(Path.cwd()), "environment": dict(os.environ), "path": [part for part in sys.path if part]}
-        content = json.dumps(job | {"option": option, "code": code, "arguments": arguments}).encode()
-        socket.send_fds(warm, [len(content).to_bytes(4, "big")], [0, 1, 2])
-        warm.sendall(content)
-        for stream in (0, 1, 2):
-            os.close(stream)
-        status = int(warm.recv(16) or 1)
-    if status < 0:
-        os.kill(os.getpid(), -status)
-    os._exit(status)
-
-
-def fits(run: Mapping[str, Any], start: list[str]) -> bool:
-    """Return whether this process has the environment of a run's warm process."""
-    if start == run["first"]:
-        return fixed(os.environ, run["all"]) == run["environment"]
-    wanted = {name: value for name, value in run["environment"].items() if not name.startswith("MALLOC_")}
-    return {name: os.environ.get(name) for name in wanted} == wanted
-
-
-def fixed(environment: Mapping[str, str], every: bool) -> dict[str, str]:
-    """Return the variables that must be the same: every one that is not free, or those that Python reads."""
-    names = {name for name in environment if every or name.startswith(START)} - FREE
-    return {name: environment[name] for name in sorted(names)}
-
-
-def connected(warm: socket.socket, path: Path) -> bool:
-    """Connect to the warm process, which listens before it imports anything; return False if it has ended."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        try:
-            warm.connect(str(path))
-            return True
-        except FileNotFoundError:
-            time.sleep(0.01)
-        except ConnectionRefusedError:
-            return False
-    return False
+def python_path(environment: Mapping[str, str]) -> list[str]:
+    """Return the folders that `PYTHONPATH` names."""
+    return [folder for folder in environment.get("PYTHONPATH", "").split(os.pathsep) if folder]
 
 
 def fork_of(stand_in: subprocess.Popen[bytes]) -> int:
@@ -201,32 +147,125 @@ def fork_of(stand_in: subprocess.Popen[bytes]) -> int:
 # ---- the warm process
 
 
+class Fork(NamedTuple):
+    """A process that has been forked, a descriptor that tells of its end, and the connection to who asked for it."""
+
+    pid: int
+    end: int
+    asker: socket.socket
+
+
+class Forks:
+    """The forks of the warm process: each is killed when its asker ends, and the asker is told how the fork ends."""
+
+    def __init__(self, door: socket.socket) -> None:
+        """Fork for whom comes through the door."""
+        self.door, self.working = door, set[Fork]()
+        self.events = selectors.DefaultSelector()
+        self.events.register(door, selectors.EVENT_READ)
+
+    def attend(self) -> None:
+        """Fork processes and let them end, as it comes, for up to a second."""
+        for key, _ in self.events.select(1):
+            if key.data is None:
+                self.begin(self.door.accept()[0])
+            elif key.data in self.working:
+                self.finish(key.data, killed=key.fileobj is key.data.asker)
+
+    def begin(self, connection: socket.socket) -> None:
+        """Fork for who is at the other end, unless that has been killed already."""
+        size, pipes, _, _ = socket.recv_fds(connection, 4, 3)
+        length = int.from_bytes(size, "big")
+        with connection.makefile("rb") as stream:
+            job = stream.read(length)
+        whole = bool(pipes) and len(job) == length
+        pid = os.fork() if whole else None
+        if pid == 0:
+            for each in (self.events, self.door, connection, *(fork.asker for fork in self.working)):
+                each.close()
+            for fork in self.working:
+                os.close(fork.end)
+            become(pipes, **marshal.loads(job))
+        for pipe in pipes:
+            os.close(pipe)
+        if pid is None:
+            connection.close()
+            return
+        fork = Fork(pid, os.pidfd_open(pid), connection)
+        self.working.add(fork)
+        for event in (fork.end, connection):
+            self.events.register(event, selectors.EVENT_READ, fork)
+
+    def finish(self, fork: Fork, *, killed: bool) -> None:
+        """Tell the asker of a fork how that has ended, or end the fork whose asker has been killed."""
+        if killed:
+            os.kill(fork.pid, signal.SIGKILL)
+        status = os.waitstatus_to_exitcode(os.waitpid(fork.pid, 0)[1])
+        with contextlib.suppress(OSError):
+            fork.asker.sendall(str(status).encode())
+        for event in (fork.end, fork.asker):
+            self.events.unregister(event)
+        os.close(fork.end)
+        fork.asker.close()
+        self.working.remove(fork)
+
+
 def serve(folder: Path) -> None:
-    """Fork a worker for each stand-in, until the run of pytest has ended."""
-    about = json.loads((folder / "run.json").read_text())
+    """Fork a process for each that asks, until the run of pytest has ended."""
+    about = stand_in.about(folder)
+    sys.path.pop(0)  # the folder of this file
     with socket.socket(socket.AF_UNIX) as door:
         door.bind(str(folder / "binding"))
         door.listen(100)
         (folder / "binding").rename(folder / "socket")
-        door.settimeout(1)
         gc.disable()
-        for name in about["modules"]:
-            importlib.import_module(name)
+        remember_entry_points()
+        import_all(about["modules"])
         if conversion := sys.modules.get("transformers.conversion_mapping"):
             conversion.get_checkpoint_conversion_mapping("bert")  # compiles a thousand expressions for all models
+        if jinja := sys.modules.get("jinja2"):
+            keep_templates(jinja, folder / "templates")
         gc.enable()
         gc.collect()
         gc.freeze()  # a fork then shares their memory
+        forks = Forks(door)
         while alive(about["run"]):
-            with contextlib.suppress(TimeoutError):
-                connection, _ = door.accept()
-                if os.fork() == 0:
-                    door.close()
-                    attend(connection)
-                connection.close()
-            with contextlib.suppress(ChildProcessError):
-                while os.waitpid(-1, os.WNOHANG)[0]:
-                    pass
+            forks.attend()
+
+
+def import_all(modules: Sequence[str]) -> None:
+    """Import modules, with those that Sphinx imports whatever it builds, if it is one."""
+    for name in modules:
+        importlib.import_module(name)
+    for name in getattr(sys.modules.get("sphinx.application"), "builtin_extensions", ()):
+        if name != BY_TIME:
+            importlib.import_module(name)
+
+
+def remember_entry_points() -> None:
+    """Let forks know the entry points of what is installed here, which each tool would read from hundreds of files."""
+    read = metadata.entry_points
+    known = {folder for folder in sys.path if has_packages(folder)}
+    whole = read()
+
+    def entry_points(**selected: str) -> Any:
+        if {folder for folder in sys.path if folder in known or has_packages(folder)} != known:
+            return read(**selected)
+        return whole.select(**selected) if selected else whole
+
+    metadata.entry_points = entry_points
+
+
+def has_packages(folder: str) -> bool:
+    """Return whether there are installed packages in a folder."""
+    return next(iter(metadata.distributions(path=[folder])), None) is not None
+
+
+def keep_templates(jinja: ModuleType, folder: Path) -> None:
+    """Let forks take the code of templates from a folder: builds with a theme would compile the same ones each time."""
+    folder.mkdir()
+    kept = jinja.FileSystemBytecodeCache(str(folder))
+    jinja.Environment.__init__ = partialmethod(jinja.Environment.__init__, bytecode_cache=kept)
 
 
 def alive(pid: int) -> bool:
@@ -236,43 +275,17 @@ def alive(pid: int) -> bool:
     return False
 
 
-def attend(stand_in: socket.socket) -> None:
-    """Run one worker, kill it when its stand-in is killed, and tell the stand-in how it has ended."""
-    stand_in.setblocking(True)
-    size, pipes, _, _ = socket.recv_fds(stand_in, 4, 3)
-    length = int.from_bytes(size, "big")
-    with stand_in.makefile("rb") as stream:
-        content = stream.read(length)
-    if not pipes or len(content) < length:  # the stand-in was killed meanwhile
-        os._exit(0)
-    ours, theirs = os.pipe()
-    worker = os.fork()
-    if worker == 0:
-        stand_in.close()
-        os.close(ours)
-        os.set_inheritable(theirs, False)
-        become(pipes, **json.loads(content))
-    for pipe in [*pipes, theirs]:
-        os.close(pipe)
-    ready, _, _ = select.select([stand_in, ours], [], [])
-    if stand_in in ready:
-        os.kill(worker, signal.SIGKILL)
-    status = os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])
-    with contextlib.suppress(OSError):
-        stand_in.sendall(str(status).encode())
-    os._exit(0)
-
-
 def become(
     pipes: list[int],
+    start: list[str],
     folder: str,
     environment: dict[str, str],
-    path: list[str],
-    option: str,
-    code: str,
-    arguments: list[str],
-) -> None:
-    """Be a process that has been started with this code, or with `-m` and this module."""
+    path: list[str] | None = None,
+) -> NoReturn:
+    """Be a process that has been started with `-c` and this code, with `-m` and this module, or with this script.
+
+    `path` has the folders from which that imports; where it is not given, `PYTHONPATH` in the environment tells.
+    """
     os.setsid()
     for number, pipe in enumerate(pipes):
         os.dup2(pipe, number)
@@ -280,34 +293,60 @@ def become(
     for name, buffered in (("stdout", -1), ("stderr", 1)):  # which were a file, and a file can be sought in
         stream = getattr(sys, name)
         setattr(sys, name, open(stream.fileno(), "w", buffered, stream.encoding, stream.errors, closefd=False))  # noqa: SIM115
+    os.chdir(folder)
+    before, now = python_path(os.environ), python_path(environment)
+    sys.path[:] = path or [*now, *(entry for entry in sys.path if entry not in before)]
+    take_environment(environment)
+    customized = next((folder for folder in now if Path(folder, "sitecustomize.py").exists()), None)
+    if path is None and customized not in (None, *before):  # what is in `before` has been run
+        runpy.run_path(f"{customized}/sitecustomize.py")
+    status = 0
+    try:
+        run(start, folder)
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        status = 1
+    with contextlib.suppress(BaseException):
+        threading._shutdown()
+        if start[0] != "-c":
+            atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    os._exit(status)
+
+
+def run(start: list[str], folder: str) -> None:
+    """Run what is named by the arguments with which Python has been started in a folder."""
+    option, *arguments = start
+    if option == "-c":
+        code, *arguments = arguments
+        sys.argv[:] = ["-c", *arguments]
+        del sys.modules["__main__"].__file__  # processes that it starts would run this module
+        exec(code, {"__name__": "__main__"})
+    elif option == "-m":
+        module, *arguments = arguments
+        sys.argv[:] = ["-m", *arguments]
+        sys.path.insert(0, folder)
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    else:
+        sys.argv[:] = start
+        sys.path.insert(0, str(Path(option).parent))
+        runpy.run_path(option, run_name="__main__")
+
+
+def take_environment(environment: dict[str, str]) -> None:
+    """Replace the variables of this process; what has been imported reads those of the hub again."""
     hub = {name: os.environ.get(name) for name in HUB}
     os.environ.clear()
     os.environ.update(environment)
     constants = sys.modules.get("huggingface_hub.constants")
     if constants and hub != {name: os.environ.get(name) for name in HUB}:
         importlib.reload(constants)
-    os.chdir(folder)
-    sys.path[:] = path
-    sys.argv[:] = [option, *arguments]
-    status = 1
-    try:
-        if option == "-m":
-            sys.path.insert(0, folder)
-            runpy.run_module(code, run_name="__main__", alter_sys=True)
-        else:
-            del sys.modules["__main__"].__file__  # processes that it starts would run this module
-            exec(code, {"__name__": "__main__"})
-        status = 0
-    except SystemExit as end:
-        status = end.code if isinstance(end.code, int) else 1
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-    finally:
-        threading._shutdown()
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):
-                stream.flush()
-        os._exit(status)
 
 
 if __name__ == "__main__":

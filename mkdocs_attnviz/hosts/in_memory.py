@@ -106,7 +106,7 @@ def figure_of_model(
         """Return the entries of the block: one, or with interventions also that of the unchanged model."""
         changes = [intervention.to_dict() for intervention in block.interventions or ()]
         inputs = block.inputs | Corpora(Settings(), Path.cwd()).inputs(block)
-        capture, parameters = VIEWS[block.view].capture, block.options.parameters()
+        capture, parameters = VIEWS[block.view].capture_of(block), block.options.parameters()
         return [
             in_process.entry(
                 model, tokenizer, inputs, capture, max_tokens, parameters, interventions, other, other_tokenizer

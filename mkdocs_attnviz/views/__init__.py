@@ -94,6 +94,7 @@ def _is_view(view: object) -> TypeGuard[AnyView]:
         and isinstance(view.options, type)
         and issubclass(view.options, Options)
         and isinstance(view.capture, Capture)
+        and isinstance(view.corpus_capture, Capture | None)
         and callable(view.draw)
         and all(isinstance(measure, Measure) for measure in view.measures.values())
     )

@@ -1,4 +1,4 @@
-"""The choices of a mixture's router, as an entry of experts stores them, and how evenly they load the experts."""
+"""The choices of a mixture's router for each token of a text, as an entry of experts stores them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from mkdocs_attnviz.block.values import listed
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.cache.entry_schema import LARGEST_TABLE, inflated
 
@@ -19,11 +18,6 @@ STEPS = 65535
 """The number of steps of weights and probabilities, as in `models/captures/experts.py`."""
 
 Rows = list[Sequence[int]]
-
-
-def in_layers(numbers: Sequence[int]) -> str:
-    """Return layers in words: "layers 0 to 3", "layer 1"."""
-    return f"layer{'s' * (len(numbers) > 1)} {listed(numbers)}"
 
 
 class RouterChoices:
@@ -111,17 +105,28 @@ class RouterChoices:
                 found[expert] += 1
         return found
 
-    @property
-    def load(self) -> list[float]:
-        """The share of all choices that fell on each expert; they sum to 1."""
-        total = sum(self.counts) or 1
-        return [count / total for count in self.counts]
+    @cached_property
+    def probabilities(self) -> list[float] | None:
+        """The mean probability that the router gives each expert; None if not all are stored."""
+        if not self.has_scores or self.about["stored"] < self.experts:
+            return None
+        sums = [0.0] * self.experts
+        for token in range(self.tokens):
+            for expert, probability in self.distribution(token):
+                sums[expert] += probability
+        return [total / self.tokens for total in sums]
 
     @property
-    def variation(self) -> float:
-        """The coefficient of variation of the load: its standard deviation over its mean; 0 if all get the same."""
-        mean = 1 / self.experts
-        return math.sqrt(sum((share - mean) ** 2 for share in self.load) / self.experts) / mean
+    def mean_entropy(self) -> float | None:
+        """The mean entropy of the router's distribution in bits; None if the distribution is unknown."""
+        if not self.has_scores:
+            return None
+        return math.fsum(self.entropy(token) for token in range(self.tokens)) / self.tokens
+
+    @property
+    def mean_entropy_error(self) -> float:
+        """The largest difference of the mean entropy from the true one: half a step."""
+        return self.entropy_step / 2
 
     @property
     def dropped(self) -> int:

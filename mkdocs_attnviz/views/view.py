@@ -57,6 +57,8 @@ class View(Generic[O]):
 
     file_capture: Capture | None = None
     """The capture that reads an author's own numbers for this view, if they are others than attention weights."""
+    corpus_capture: Capture | None = None
+    """The capture that reads a corpus for this view, if it is another than that of one text."""
 
     @property
     def reads_tensors(self) -> Capture | None:
@@ -66,6 +68,25 @@ class View(Generic[O]):
         """
         draws_weights = self.capture.attention and is_ours(self.capture.run.partition(":")[0])
         return self.file_capture or (TENSORS if draws_weights else None)
+
+    @property
+    def reads_corpus(self) -> Capture | None:
+        """The capture that reads many texts for this view; None if the view shows one text."""
+        return self.corpus_capture or (self.capture if self.capture.corpus else None)
+
+    def capture_of(self, block: Block) -> Capture:
+        """Return the capture for what a block gives: a file, a corpus, or one input of a model.
+
+        Raises:
+            BlockError: this view cannot show that.
+        """
+        if block.tensors is not None and self.reads_tensors is None:
+            message = f"`tensors` holds attention, which the {self.name} view does not show; it needs a `model`."
+            raise block.wrong("tensors", message)
+        if block.corpus is not None and self.reads_corpus is None:
+            raise block.wrong("corpus", f"`corpus` has many texts; the {self.name} view shows one `text`.")
+        found = self.reads_tensors if block.tensors is not None else self.reads_corpus if block.corpus else None
+        return found or self.capture
 
     def asked(self, block: Block) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return what the model is to read, and the parameters of the capture.

@@ -1,4 +1,8 @@
-"""Texts of two kinds of sentence, mixed at random: prose, and sums that are right."""
+"""Texts of two kinds of sentence, mixed at random: prose, and sums that are right.
+
+`python example_site/models/mixture/texts.py` prints the corpus of the example site,
+`example_site/corpora/prose-and-sums.txt`: 200 texts that the model was not trained on.
+"""
 
 from __future__ import annotations
 
@@ -60,3 +64,13 @@ def sums(rng: random.Random) -> list[str]:
         one, other = rng.randrange(50), rng.randrange(50)
         tokens += [*str(one), "+", *str(other), "=", *str(one + other), ","]
     return [*tokens[:-1], "."]
+
+
+def corpus(seed: int = 2021, texts: int = 200) -> str:
+    """Return so many texts of 20 to 60 tokens, one a line."""
+    rng = random.Random(seed)
+    return "".join(" ".join(mixed_text(rng, rng.randint(20, 60))) + "\n" for _ in range(texts))
+
+
+if __name__ == "__main__":
+    print(corpus(), end="")

@@ -214,6 +214,40 @@ export interface ExpertsFigure extends TextFigure {
   initial: ExpertsState;
 }
 
+/** One mixture of experts, and what its router did over the corpus. */
+export interface LoadData {
+  stack: string;
+  part: "feed_forward" | "attention";
+  layer: number;
+  experts: number;
+  top_k: number;
+  /** The number of tokens that are counted. */
+  tokens: number;
+  /** The mean entropy of the router's distribution, in bits; null if the distribution is unknown. */
+  entropy: number | null;
+}
+
+/** The part of the figure's state that a reader chooses. */
+export interface LoadsState {
+  show: "load" | "tokens";
+  stack: string;
+  part: "feed_forward" | "attention";
+  /** The layer whose experts' tokens are shown. */
+  layer: number;
+  /** The expert that alone is in full colour. */
+  expert: number | null;
+}
+
+/** The load of experts over a corpus. */
+export interface LoadsFigure extends Figure {
+  mixtures: LoadData[];
+  /** JSON: `vocabulary`, by stack the texts of tokens and how often each occurs; and `mixtures`, of each in their order the number of tokens that each expert got (`counts`), the mean `probabilities` or null, and for each expert its `tokens`: pairs of a place in the vocabulary and how often the token went there. */
+  loads: Blob;
+  texts: number;
+  notes: string[];
+  initial: LoadsState;
+}
+
 /** A stretch of a sequence, as it is read. */
 export interface Stretch {
   name: string;

@@ -67,22 +67,26 @@ def _choices(routing: Routing) -> tuple[dict[str, Any], bytes]:
     """
     indices, weights = routing.indices, routing.weights
     scale = max(float(weights.max()), torch.finfo(torch.float32).tiny)
-    about = {
-        "stack": routing.stack,
-        "layer": routing.layer,
-        "part": routing.part,
-        "experts": routing.experts,
-        "without_weights": routing.without_weights,
-        "top_k": indices.shape[1],
-        "shared": routing.shared,
-        "scale": round_digits(scale, DIGITS),
-    }
+    about = described(routing) | {"scale": round_digits(scale, DIGITS)}
     parts = [np.where(indices.numpy() < 0, NONE, indices.numpy()), _steps((weights / scale).numpy())]
     if routing.scores is not None:
         distribution = routing.scores.distribution
         own = distribution.gather(1, indices.clamp(min=0)).masked_fill(indices < 0, 0)
         parts += [_steps(own.numpy()), _steps((entropy(distribution) / math.log2(routing.experts)).numpy())]
     return about, zlib.compress(b"".join(part.astype("<u2").tobytes() for part in parts), 6)
+
+
+def described(routing: Routing) -> dict[str, Any]:
+    """Return the description of a mixture: where it is, and how many experts it has."""
+    return {
+        "stack": routing.stack,
+        "layer": routing.layer,
+        "part": routing.part,
+        "experts": routing.experts,
+        "without_weights": routing.without_weights,
+        "top_k": routing.indices.shape[1],
+        "shared": routing.shared,
+    }
 
 
 def entropy(distribution: torch.Tensor) -> torch.Tensor:

@@ -16,7 +16,7 @@ to have gone to it may change.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
@@ -99,8 +99,9 @@ def find_routings(loaded: Loaded, example: Example) -> list[Routing]:
     Raises:
         Unusable: the model has no mixture of experts that can be read, or what is read is not what it computes.
     """
-    mixtures = _run(loaded, example)
-    described = [_routing(loaded, mixture) for mixture in mixtures]
+    mixtures: list[_Mixture] = []
+    _run(loaded, [example], mixtures.append)
+    described = [_routing(loaded, mixture, {}) for mixture in mixtures]
     found = [(mixture, routing) for mixture, routing in zip(mixtures, described, strict=True) if routing is not None]
     ref, kind = loaded.ref, loaded.model.config.model_type
     if not found:
@@ -119,13 +120,42 @@ def find_routings(loaded: Loaded, example: Example) -> list[Routing]:
     return list(_numbered([routing for _, routing in found]))
 
 
-def _run(loaded: Loaded, example: Example) -> list[_Mixture]:
-    """Run the model, and return its mixtures in running order."""
-    lengths = {len(tokens.ids) for tokens in (example.text, example.target) if tokens is not None}
-    recorder = _Recorder(lengths)
+def read_routings(loaded: Loaded, examples: Sequence[Example]) -> list[Routing]:
+    """Return the choices of all routers for each token of a batch, text after text without padding, in running order.
+
+    They are read as `find_routings` reads them, but not checked.
+    """
+    routings: list[Routing] = []
+    rows = _rows_of_tokens(examples)
+
+    def keep(mixture: _Mixture) -> None:
+        routing = _routing(loaded, mixture, rows)
+        if routing is not None:
+            routings.append(routing)
+
+    _run(loaded, examples, keep)
+    return list(_numbered(routings))
+
+
+def _rows_of_tokens(examples: Sequence[Example]) -> dict[str, torch.Tensor]:
+    """Return which rows of a batch that is laid out as (B · T) are no padding, by stack, where there is any."""
+    texts = [len(example.text.ids) for example in examples]
+    targets = [len(example.target.ids) for example in examples if example.target is not None]
+    sides = {"self": texts, "encoder": texts, "decoder": targets}
+    return {
+        stack: (torch.arange(max(sizes)) < torch.tensor(sizes)[:, None]).flatten()
+        for stack, sizes in sides.items()
+        if len(set(sizes)) > 1
+    }
+
+
+def _run(loaded: Loaded, examples: Sequence[Example], keep: Callable[[_Mixture], None]) -> None:
+    """Run the model on a batch, and call `keep` with each mixture before its experts run."""
+    sides = ([example.text for example in examples], [each.target for each in examples if each.target is not None])
+    lengths = {len(examples) * max(len(tokens.ids) for tokens in side) for side in sides if side}
+    recorder = _Recorder(lengths, keep)
     with torch.inference_mode(), recorder.watch(loaded.model):
-        loaded.model(**collate(loaded, [example]))
-    return recorder.mixtures
+        loaded.model(**collate(loaded, examples))
 
 
 @dataclass
@@ -133,7 +163,8 @@ class _Recorder:
     """A recorder of the mixtures of a model while it runs."""
 
     lengths: set[int]
-    mixtures: list[_Mixture] = field(default_factory=list)
+    """The numbers of tokens, with padding, that a tensor may have."""
+    keep: Callable[[_Mixture], None]
     running: list[_Call] = field(default_factory=list)
     outputs: list[tuple[str, torch.Tensor]] = field(default_factory=list)
     """Recent outputs that may be a router's scores, with the names of their modules."""
@@ -177,7 +208,7 @@ class _Recorder:
     def _add(self, call: _Call, router: str, choices: Choices) -> None:
         scope = (router or call.name).rpartition(".")[0]
         near = [value for name, value in self.outputs if name.startswith(scope) and value is not choices.source]
-        self.mixtures.append(_Mixture(call, router, choices, near))
+        self.keep(_Mixture(call, router, choices, near))
 
     def _may_be_scores(self, value: Any) -> bool:
         if not isinstance(value, torch.Tensor) or not value.is_floating_point() or value.ndim < 2:
@@ -196,19 +227,26 @@ def expert_count(module: nn.Module) -> int | None:
     return len(children) if alike and isinstance(module, nn.ModuleList | nn.ModuleDict) else None
 
 
-def _routing(loaded: Loaded, mixture: _Mixture) -> Routing | None:
-    """Return the description of a mixture, or None if it is none after all."""
-    call, choices = mixture.call, mixture.choices
+def _routing(loaded: Loaded, mixture: _Mixture, rows: Mapping[str, torch.Tensor]) -> Routing | None:
+    """Return the description of a mixture, or None if it is none after all. `rows` are those without padding, by stack;
+    a stack that is absent has no padding."""
+    call, choices, outputs = mixture.call, mixture.choices, mixture.outputs
     indices, weights = choices.indices, choices.weights.float()
+    stack = _stack(loaded, call.module)
+    if stack in rows and len(rows[stack]) == len(indices):
+        kept = rows[stack].to(indices.device)
+        indices, weights = indices[kept], weights[kept]
+        flat = (value.reshape(-1, value.shape[-1]) for value in outputs)
+        outputs = [value[kept.to(value.device)] for value in flat if len(value) == len(kept)]
     with_weights = choices.experts or expert_count(call.module)
-    scores = find_scores(mixture.outputs, indices, weights, with_weights)
+    scores = find_scores(outputs, indices, weights, with_weights)
     experts = scores.distribution.shape[-1] if scores is not None else with_weights
     if experts is None or int(indices.max()) >= experts:
         return None
     layer, below = _layer_of(mixture.router or call.name)
     order = weights.argsort(dim=-1, descending=True, stable=True)
     return Routing(
-        stack=_stack(loaded, call.module),
+        stack=stack,
         layer=layer,
         part="attention" if ATTENTION.search(below) else "feed_forward",
         module=call.name,

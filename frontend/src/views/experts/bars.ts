@@ -8,6 +8,8 @@ export interface BarRow {
   said: string;
   /** The height of each bar as a share of the highest of all rows. */
   shares: number[];
+  /** The heights of further marks, one on each bar, if there are any. */
+  ticks?: number[] | undefined;
   /** The height at which all would be the same. */
   even: number;
   colors: string[];
@@ -88,7 +90,7 @@ export class ExpertBars {
     this.element.replaceChildren(...rows.map((row, number) => this.line(row, number)), axisOf(rows));
   }
 
-  private line({ name, said, shares, even, colors, full }: BarRow, row: number): HTMLElement {
+  private line({ name, said, shares, ticks, even, colors, full }: BarRow, row: number): HTMLElement {
     const set = part("set", "");
     const cells = shares.map((share, expert) => {
       const cell = part("bar", "");
@@ -96,6 +98,11 @@ export class ExpertBars {
       const bar = document.createElement("i");
       bar.style.cssText = `height:${(100 * share).toFixed(2)}%;background:${colors[expert]};opacity:${full(expert) ? 1 : 0.3}`;
       cell.append(bar);
+      if (ticks) {
+        const tick = part("tick-mark", "");
+        tick.style.bottom = `calc(${(100 * (ticks[expert] ?? 0)).toFixed(2)}% - 1px)`;
+        cell.append(tick);
+      }
       return cell;
     });
     this.cells.push(cells);
@@ -119,8 +126,8 @@ export class ExpertBars {
     return { width: NAME + BAR * most + SAID, height: ROW * this.rows.length + AXIS };
   }
 
-  write(pen: SvgPen, ink: string): void {
-    for (const [number, { name, said, shares, even, colors, full }] of this.rows.entries()) {
+  write(pen: SvgPen, { ink, background }: { ink: string; background: string }): void {
+    for (const [number, { name, said, shares, ticks = [], even, colors, full }] of this.rows.entries()) {
       const bottom = number * ROW + HIGH + 8;
       pen.text(name, 0, bottom, { size: 12 });
       pen.text(said, NAME + BAR * shares.length + 8, bottom, { size: 12 });
@@ -129,8 +136,16 @@ export class ExpertBars {
         pen.globalAlpha = full(expert) ? 1 : 0.3;
         pen.fillRect(NAME + BAR * expert, bottom - HIGH * share, BAR - 2, HIGH * share);
       }
+      pen.globalAlpha = 1;
+      for (const [color, height] of [
+        [background, 4],
+        [ink, 2],
+      ] as const) {
+        pen.fillStyle = color;
+        for (const [expert, tick] of ticks.entries())
+          pen.fillRect(NAME + BAR * expert, bottom - HIGH * tick - height / 2, BAR - 2, height);
+      }
       pen.globalAlpha = 0.5;
-      pen.fillStyle = ink;
       pen.fillRect(NAME, bottom - HIGH * Math.min(1, even), BAR * shares.length, 1);
       pen.globalAlpha = 1;
     }
