@@ -381,6 +381,7 @@ def page(site, share, open_page):
 def test_bars_are_the_load_and_ticks_the_mean_probabilities(page, truth):
     page = page()
     element = page.locator("#load attn-viz")
+    assert json.loads(element.get_attribute("data-figure"))["source"] == "mixture: texts.txt"
     _, layers = truth
     for layer, logits in enumerate(layers):
         found = element.evaluate("(e, layer) => e.values({layer})", layer)
