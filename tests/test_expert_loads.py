@@ -34,7 +34,7 @@ from mkdocs_attnviz.models.inputs.corpus_text import CorpusText
 from mkdocs_attnviz.models.loading.load import Unusable, load
 from mkdocs_attnviz.models.probing.routers import find_routings
 from mkdocs_attnviz.settings import Settings
-from mkdocs_attnviz.views import OPTIONS, VIEWS
+from mkdocs_attnviz.views import OPTIONS, VIEWS, state
 from mkdocs_attnviz.views.claims import judge
 from mkdocs_attnviz.views.expert_balance import balance_loss, load_entropy, variation
 from mkdocs_attnviz.views.router_loads import router_loads
@@ -284,6 +284,14 @@ def test_the_picture_of_tokens_has_those_of_the_layer(entry):
 def test_what_a_corpus_does_not_have_is_told(entry, more, message):
     with pytest.raises(BlockError, match=re.escape(message)):
         drawn(entry, more)
+
+
+def test_a_state_has_what_a_corpus_has(entry):
+    state.check("show=tokens&layer=2&expert=3", block(), entry)
+    with pytest.raises(BlockError, match="`token` names a token of one text; this figure is drawn from a corpus"):
+        state.check("token=3", block(), entry)
+    with pytest.raises(BlockError, match="`expert` is 8; the experts are 0 to 7"):
+        state.check("expert=8", block(), entry)
 
 
 def test_tokens_are_shown_of_a_corpus_only(trained):
