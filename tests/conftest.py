@@ -313,12 +313,20 @@ def compiled(pytestconfig, session_folder) -> Path:
     return folder
 
 
-@pytest.fixture
-def reader(once, shared_cache, tmp_path, compiled):
-    """Somebody who follows a page of the documentation, and has nothing installed."""
-    from host_pages import Reader, Wheels
+@pytest.fixture(scope="session")
+def wheels(once):
+    """Our distributions, built once in a run."""
+    from host_pages import Wheels
 
-    return Reader(tmp_path, Wheels(once("wheels", Wheels.make)), shared_cache, compiled)
+    return Wheels(once("wheels", Wheels.make))
+
+
+@pytest.fixture
+def reader(shared_cache, tmp_path, compiled, wheels):
+    """Somebody who follows a page of the documentation, and has nothing installed."""
+    from host_pages import Reader
+
+    return Reader(tmp_path, wheels, shared_cache, compiled)
 
 
 @pytest.fixture(scope="session")
