@@ -473,8 +473,8 @@ class Build:
         """Log once that a figure's entry does not have all weights, and how it would."""
         if "reduced" in entry.meta and plan.request is not None and self._first_time("reduced", plan.source):
             self.log.info(
-                "%s: its cache entry was reduced to %s. To keep all weights, set `max_entry_size` higher, remove %s "
-                "and run again.",
+                "%s: its cache entry was reduced to at most %s. To keep all weights, set `max_entry_size` higher, "
+                "remove %s and run again.",
                 plan.source.where() or "block",
                 byte_sizes.shown(entry.meta["reduced"]),
                 self.cache.path(plan.request.key),

@@ -407,9 +407,12 @@ def served(folder: Path, csp: str | None = None, charset: str | None = None) -> 
         server.shutdown()
 
 
-DRAWN = """async element => {
-  await customElements.whenDefined('attn-viz');
-  await element.ready;
+DRAWN = """async figures => {
+  for (const figure of figures) {
+    await customElements.whenDefined('attn-viz');
+    figure.scrollIntoViewIfNeeded();
+    await figure.ready;
+  }
 }"""
 SETTLED = """async () => {
   const frame = () => new Promise(requestAnimationFrame);
@@ -424,14 +427,12 @@ SETTLED = """async () => {
 def in_time(work: str, what: str) -> str:
     """The function `work` of a page, given up after a while."""
     late = f"new Promise((_, no) => setTimeout(() => no(Error('{what} after {PATIENCE} s')), {PATIENCE * 1000}))"
-    return f"element => Promise.race([({work})(element), {late}])"
+    return f"given => Promise.race([({work})(given), {late}])"
 
 
 def draw_all(page) -> None:
-    """Bring every figure into view and wait until it is drawn for the first time."""
-    for figure in page.locator("attn-viz:visible").all():
-        figure.scroll_into_view_if_needed()
-        figure.evaluate(in_time(DRAWN, "a figure is not drawn"))
+    """Bring every figure into view, one after the other, and wait until it is drawn for the first time."""
+    page.locator("attn-viz:visible").evaluate_all(in_time(DRAWN, "a figure is not drawn"))
 
 
 def draw_figures(page, within: str) -> None:

@@ -6,6 +6,7 @@ import re
 import string
 
 import pytest
+from bs4 import BeautifulSoup
 from conftest import alerts_in, draw_all
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
@@ -78,7 +79,7 @@ def test_a_thousand_bad_blocks(site):
     built = site.build()
     assert built.returncode == 0, built.log[-3000:]
     for page in range(10):
-        html = built.page(f"{page}/index.html")
+        html = BeautifulSoup(built.text(f"{page}/index.html"), "html.parser")  # three times as fast as html5lib
         assert len(html.select("figure.attnviz attn-viz")) == 100
         alerts = alerts_in(html)
         assert len(alerts) == 100

@@ -1,5 +1,6 @@
 """Blocks as authors write them, and what they are told if something is wrong."""
 
+import functools
 import json
 import os
 import re
@@ -247,9 +248,14 @@ def test_schema_agrees_with_the_parser():
             assert not checker.is_valid({"model": "m", "text": "t", "view": view, name: 1})
 
 
+@functools.cache
+def checker():
+    return Draft202012Validator(json_schema(OPTIONS))
+
+
 def valid(body):
     """Return what the schema says of a body that YAML can read."""
-    return Draft202012Validator(json_schema(OPTIONS)).is_valid(yaml.safe_load(body))
+    return checker().is_valid(yaml.safe_load(body))
 
 
 @pytest.mark.parametrize(

@@ -401,11 +401,11 @@ def test_a_figure_of_a_reduced_entry_says_so_and_its_author_is_told(tmp_path, ca
     with a_build(tmp_path, given, f"view: {view}\n{CLAIM}\nsize: unlimited", entry_size=100_000) as (build, plans):
         (figure,) = draw(build, plans)
     assert "the 4 strongest weights of each row" in figure.drawing.sentence
-    assert "Its cache entry was reduced to 100 kB (max_entry_size)." in figure.drawing.sentence
+    assert "Its cache entry was reduced to at most 100 kB (max_entry_size)." in figure.drawing.sentence
     assert [each.holds for each in figure.claims] == [given[1, 2, 0, 1] >= 0.3, given[1, 2, 0, 1] <= 0.01]
     told = [record.message for record in caplog.records if "max_entry_size" in record.message]
     assert len(told) == 1
-    assert told[0].startswith("page.md:1: its cache entry was reduced to 100 kB. To keep all weights, set")
+    assert told[0].startswith("page.md:1: its cache entry was reduced to at most 100 kB. To keep all weights, set")
 
 
 def test_a_header_that_lies_about_its_shares_is_found(every_entry_is_large):

@@ -1,5 +1,6 @@
 """Captured attention equals transformers' own, and capturing changes nothing."""
 
+import functools
 import os
 import re
 import signal
@@ -58,12 +59,17 @@ def probabilities(entry, layer, stack="self"):
     return decoding.weights(entry, stack, layer)
 
 
+@functools.lru_cache(4)
+def loaded_plainly(folder):
+    """Return the tokenizer and the model, or its encoder, as transformers loads them."""
+    model = transformers.AutoModel.from_pretrained(folder, attn_implementation="eager").eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    return tokenizer, model.get_encoder() if model.config.is_encoder_decoder else model
+
+
 def expected(folder, text, text_pair=None):
     """Return transformers' own `output_attentions`, eager, without any of our code."""
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    model = transformers.AutoModel.from_pretrained(folder, attn_implementation="eager").eval()
-    if model.config.is_encoder_decoder:
-        model = model.get_encoder()
+    tokenizer, model = loaded_plainly(folder)
     with torch.no_grad():
         outputs = model(**tokenizer(text, text_pair, return_tensors="pt"), output_attentions=True)
     return [layer[0].float().numpy() for layer in outputs.attentions]

@@ -6,6 +6,7 @@ browser's side against them.
 """
 
 import json
+import re
 import zlib
 
 import figure_types
@@ -61,8 +62,8 @@ def undeclared(figure):
 def figures(folder):
     """Yield the page and the data of each figure below a folder."""
     for path in sorted(folder.rglob("*.html")):
-        for element in BeautifulSoup(path.read_text("utf-8"), "html.parser").select("attn-viz"):
-            yield path.name, json.loads(element["data-figure"])
+        for element in re.findall(r"<attn-viz\b[^>]*>", path.read_text("utf-8")):
+            yield path.name, json.loads(BeautifulSoup(element, "html.parser").find("attn-viz")["data-figure"])
 
 
 def test_pages_hold_what_is_declared_and_nothing_else(every_view):

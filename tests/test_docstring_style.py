@@ -20,6 +20,8 @@ FRAGMENT = re.compile(
     re.IGNORECASE,
 )
 """The first word of a docstring that can only be read together with the name above it."""
+BEGINNING = re.compile(rf"""^\s*r?["']+\s*{FRAGMENT.pattern}""", re.IGNORECASE | re.MULTILINE)
+"""A line that may begin such a docstring: a file without one is not parsed."""
 
 
 def fragments(source: str) -> list[tuple[int, str]]:
@@ -28,6 +30,8 @@ def fragments(source: str) -> list[tuple[int, str]]:
     A docstring is any string that stands as a statement: of a module, class, function or method, or after a field or a
     constant.
     """
+    if not BEGINNING.search(source):
+        return []
     strings = [
         (node.lineno, node.value.value.strip())
         for node in ast.walk(ast.parse(source))

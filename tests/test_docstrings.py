@@ -97,7 +97,7 @@ def are_drawn(page: BeautifulSoup) -> None:
     assert not page.select("[role=alert]")
     ids = [figure["id"] for figure in page.select("figure.attnviz")]
     assert ids == [f"attnviz-{number}" for number in range(1, 5)]
-    assert len(page.select('script[src*="attnviz-"]')) == 1
+    assert len(page.select('script[src*="attnviz-"]')) == 3
 
 
 @pytest.mark.parametrize("tool", ["mkdocs", "properdocs"])

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from conftest import INDUCTION, ROOT
 from test_large import deep_model, ref
+from warm_workers import WITH_MODULES
 
-from mkdocs_attnviz.cache.blobs import FileBlobs, sizes
+from mkdocs_attnviz.cache.blobs import IN_MEMORY, FileBlobs, sizes
 from mkdocs_attnviz.cache.folder import Cache
 from mkdocs_attnviz.models.captures import attention, scores
 from mkdocs_attnviz.models.captures.context import Context
@@ -27,8 +28,8 @@ from mkdocs_attnviz.models.loading.load import load
 from mkdocs_attnviz.views.attention.capture import ATTENTION
 
 VOCABULARY = json.loads((Path(INDUCTION) / "tokenizer.json").read_text())["model"]["vocab"]
-TEXT = " ".join(random.Random(0).choices([word for word in sorted(VOCABULARY) if word.isalpha()], k=360))
-"""A text of 360 words: the 16 heads of a layer have 2 million weights."""
+TEXT = " ".join(random.Random(0).choices([word for word in sorted(VOCABULARY) if word.isalpha()], k=220))
+"""A text of 220 words: the 24 layers of 16 heads have 18 million weights, more than an entry may have in memory."""
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +62,8 @@ def nearly(one, other):
 def test_layers_are_encoded_while_the_model_runs(loaded, whole, monkeypatch, tmp_path):
     """The entry is the same to the byte, however few layers wait."""
     assert isinstance(whole.blobs, FileBlobs)
-    assert sum(sizes(whole.blobs).values()) > 16 << 20
-    monkeypatch.setattr(attention, "WAITING", 5 << 20)
+    assert sum(sizes(whole.blobs).values()) > IN_MEMORY
+    monkeypatch.setattr(attention, "WAITING", 2 << 20)
     waited = []
     monkeypatch.setattr(attention, "takewhile", lambda fits, layers: waited.append(0) or _takewhile(fits, layers))
     (entry,) = attention.capture(Context(loaded, [example(loaded, {"text": TEXT}, 512)], folder=tmp_path))
@@ -161,7 +162,7 @@ def test_memory_does_not_grow_with_an_entry(deep, tmp_path):
     quarter.
     """
     told = subprocess.run(
-        [sys.executable, "-c", MEASURE, str(deep), str(tmp_path), f"{TEXT} {TEXT}", str(4 << 20)],
+        [sys.executable, "-c", WITH_MODULES, MEASURE, str(deep), str(tmp_path), " ".join([TEXT] * 3), str(4 << 20)],
         capture_output=True,
         text=True,
         timeout=600,

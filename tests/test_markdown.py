@@ -58,18 +58,20 @@ def test_nested_fences_without_superfences(convert):
     assert "```attention" in page.get_text()
 
 
-def test_two_figures_one_script(convert):
+def test_two_figures_share_their_scripts(convert):
     page = convert(BLOCK + "\n" + BLOCK.replace("cat", "dog"))
     assert len(page.select("figure.attnviz")) == 2
-    assert len(page.select("script")) == 1
+    assert len(page.select("script")) == 3
 
 
 def test_assets_in_a_folder(convert, tmp_path):
     text = BLOCK.replace("The cat", "many words " * 60)
     page = convert(text, assets_dir=str(tmp_path), assets_url="/static/attn")
-    script = page.select_one("script")["src"]
-    assert script.startswith("/static/attn/attnviz-")
-    assert (tmp_path / Path(script).name).is_file()
+    scripts = [Path(script["src"]) for script in page.select("script")]
+    assert [path.parent for path in scripts] == [Path("/static/attn")] * 3
+    names = [path.name.rpartition("-")[0] for path in scripts]
+    assert names == ["attnviz", "attnviz-attention", "attnviz-head"]
+    assert all((tmp_path / path.name).is_file() for path in scripts)
     data = json.loads(page.select_one("attn-viz")["data-figure"])
     for layer in data["stacks"]["self"]["layers"]:
         assert (tmp_path / layer["file"]).read_bytes().startswith(b'attnvizData("')
@@ -159,7 +161,7 @@ def test_a_custom_fence_gives_a_complete_fragment(cached):
     page = BeautifulSoup(with_fence(cached).convert(BLOCK + "\n" + BLOCK.replace("cat", "dog")), "html5lib")
     ids = [figure["id"] for figure in page.select("figure.attnviz")]
     assert ids == ["attnviz-1", "attnviz-2"]
-    assert len(page.select("script")) == 1
+    assert len(page.select("script")) == 3
 
 
 def test_a_custom_fence_has_defaults(tmp_path, monkeypatch):

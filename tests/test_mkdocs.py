@@ -278,7 +278,7 @@ def test_blog_excerpts(site):
     assert built.returncode == 0, built.log
     assert built.log.count("minilm, head view") == 4
     assert tokens(built.page("blog/index.html")) == ["[CLS] the cat sat on the mat [SEP]"] * 2
-    assert len(built.page("blog/index.html").select('script[src*="attnviz-"]')) == 1
+    assert len(built.page("blog/index.html").select('script[src*="attnviz-"]')) == 3
     assert len(tokens(built.page("blog/2026/01/01/post-1/index.html"))) == 2
     assert "data-attnviz-source" not in "".join(built.text(name) for name in built.files() if name.endswith(".html"))
 

@@ -45,6 +45,7 @@ customElements.whenDefined("attn-viz").then(() => attnviz.define({
   },
 }));
 """
+SCRIPTS = r"(<script [^>]*/attnviz-\w+\.js[^>]*></script>)\n((?:<script [^>]*/attnviz-\w+-\w+\.js[^>]*></script>\n?)+)"
 BAD = "attnviz.define({ mine: class { state = {}; render() { throw new Error('no such cell'); } } });"
 
 
@@ -63,7 +64,8 @@ def page_with(once, shared_cache, tmp_path_factory):
 
     def page_with(before: str = "", after: str = ""):
         text = Built(folder, 0, "").text().replace('"view":"head"', '"view":"mine"')
-        before_ours, ours, after_ours = re.split(r"(<script defer [^>]*/attnviz-\w+\.js[^>]*></script>)", text)
+        # Without the scripts of the head view, as a page with the other package's view alone.
+        before_ours, ours, _, after_ours = re.split(SCRIPTS, text)
         file = folder / "site" / f"{tmp_path_factory.mktemp('page').name}.html"
         file.write_text("".join((before_ours, before, ours, after, after_ours)))
         return file

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 from conftest import INDUCTION
+from warm_workers import WITH_MODULES
 
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.figure.placeholders import placeholder, sources
@@ -66,7 +67,7 @@ QUICK = "\nassert time.process_time() < 8"
     ],
 )
 def test_time_is_linear(code):
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=150)
+    subprocess.run([sys.executable, "-c", WITH_MODULES, code], check=True, timeout=150)
 
 
 def test_what_stands_in_comments_does_not_wait():

@@ -215,10 +215,9 @@ def test_scripts_and_data_are_dependencies_of_quarto_s(quarto, tmp_path):
     run, noted = quarto(QMD, "html")
     html = BeautifulSoup(run.stdout, "html.parser")
     assert not html.select("script")
-    [script, *data] = noted
-    assert (script[0], script[1], script[4]) == ("attnviz", "scripts", "defer")
+    scripts, data = noted[:3], noted[3:]
+    assert [(name, kind, how) for name, kind, *_, how in scripts] == [("attnviz", "scripts", "defer")] * 3
     assert {kind for _, kind, *_ in data} == {"resources"}
-    assert data
     for _, _, name, path, _ in noted:
         assert Path(path) == tmp_path / ".quarto" / "attnviz" / name
         assert Path(path).is_file()

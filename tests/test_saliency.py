@@ -1,5 +1,6 @@
 """Attributions equal what Captum gives when a small script asks it directly, without anything of ours near it."""
 
+import functools
 import json
 import math
 import re
@@ -224,6 +225,12 @@ def case(name, loaded, folder):
     return {"text": TEXT}, {"target": ["LABEL_1"]}, function
 
 
+@pytest.fixture(scope="module")
+def cases(loaded, folder):
+    """`cases(name)` → a case, whose models are loaded once."""
+    return functools.cache(lambda name: case(name, loaded, folder))
+
+
 CASES = [
     *((name, method) for name in ("induction", "masked", "classes", *TRAINED) for method in OPTIONS_OF),
     *((name, method) for name in ("dates", "classes", "reviews", "opt") for method in RELU),
@@ -234,8 +241,8 @@ CASES = [
 
 
 @pytest.mark.parametrize(("name", "method"), CASES)
-def test_equals_captum_run_directly(name, method, loaded, folder):
-    inputs, more, (function, embeddings) = case(name, loaded, folder)
+def test_equals_captum_run_directly(name, method, loaded, cases):
+    inputs, more, (function, embeddings) = cases(name)
     said, found = ours(loaded(name), inputs, method=method, **OPTIONS_OF.get(method, {}), **more)
     expected, delta = directly(method, function, embeddings)
     assert len(said) == 1
@@ -265,12 +272,12 @@ def test_the_layers_own(loaded, folder):
 
 
 @pytest.mark.parametrize("name", ["induction", "dates", "masked", "classes", "llama"])
-def test_integrated_gradients_are_complete(name, loaded, folder):
+def test_integrated_gradients_are_complete(name, loaded, cases):
     """The sum of attributions is f(x) − f(baseline), more closely with more steps.
 
     Zeros are no baseline for an RMS norm, which ignores a vector's length until it has almost vanished.
     """
-    inputs, more, _ = case(name, loaded, folder)
+    inputs, more, _ = cases(name)
     if name == "llama":
         more = {"baseline": "pad"}
     errors = []

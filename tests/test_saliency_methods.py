@@ -416,7 +416,7 @@ def test_attention_is_never_called_importance(captured):
     assert "of the weight" in drawing.sentence
     assert "importan" not in drawing.sentence.lower()
     for path in [
-        *(ROOT / "frontend/src/views/own/saliency").glob("*.ts"),
+        *(ROOT / "frontend/src/views/saliency").glob("*.ts"),
         ROOT / "mkdocs_attnviz/views/saliency_methods.py",
     ]:
         text = path.read_text("utf-8").lower().replace("never its importance", "")

@@ -137,16 +137,18 @@ def test_the_figure_is_drawn(built, open_page):
 def test_its_script_may_run_before_ours(built, open_page):
     """Instant navigation runs a page's scripts as they come."""
     file = built / "MkDocs" / "site" / "index.html"
-    ours, own = re.findall(r'<script defer src="[^"]*attnviz/[^"]*"[^>]*></script>', text := file.read_text())
+    scripts = re.findall(r'<script defer src="[^"]*attnviz/[^"]*"[^>]*></script>', text := file.read_text())
+    assert len(scripts) == 4
     turned = file.with_name("turned.html")
-    turned.write_text(text.replace(own, "").replace(ours, own + ours))
+    turned.write_text(text.replace("\n".join(scripts), "\n".join(reversed(scripts))))
+    assert turned.read_text() != text
     draw_all(open_page(turned))
 
 
 def test_its_scripts_and_pictures(built):
     page = Built(built / "MkDocs", 0, "").page()
     loaded = [script["src"].rpartition("/")[2].rpartition("-")[0] for script in page.select("script[src*=attnviz]")]
-    assert loaded == ["attnviz", "script"]
+    assert loaded == ["attnviz", "attnviz-attention", "attnviz-head", "script"], "no other view's"
     picture = page.select_one("#norms img")
     assert picture["alt"].startswith("The longest vector after layer ")
     norms = hidden_states(INDUCTION)

@@ -1,4 +1,8 @@
 import { AttnViz } from "./element/element.js";
-import { attention } from "./views/index.js";
+import { runScripts } from "./element/scripts.js";
 
-AttnViz.define(attention);
+/** Begin with what this script, of the given name, shares with the page's others. */
+export function begin(name: string, shared: unknown[]): void {
+  AttnViz.publish();
+  runScripts(name, shared);
+}

@@ -11,7 +11,7 @@ import type { Sequence } from "../src/element/figure.js";
 import { over } from "../src/lib/color.js";
 import { hexToRgba, inkOn } from "../src/lib/palette.js";
 // Python computes the same: tests/test_contract.py.
-import { expertColor } from "../src/views/own/experts/color.js";
+import { expertColor } from "../src/views/experts/color.js";
 import shared from "./computations.json";
 
 test("an ink that can be read on a shade", () => {

@@ -11,12 +11,12 @@ import {
   keyGroups,
   type Relation,
   type StackIndex,
-} from "../src/views/own/heads/data.js";
-import { grid } from "../src/views/own/heads/grid.js";
-import { placeLabels } from "../src/views/own/heads/labels.js";
-import { map, scatter, ticks } from "../src/views/own/heads/scatter.js";
-import { foundBy, sorted } from "../src/views/own/heads/tables.js";
-import { tellingView } from "../src/views/own/heads/telling.js";
+} from "../src/views/heads/data.js";
+import { grid } from "../src/views/heads/grid.js";
+import { placeLabels } from "../src/views/heads/labels.js";
+import { map, scatter, ticks } from "../src/views/heads/scatter.js";
+import { foundBy, sorted } from "../src/views/heads/tables.js";
+import { tellingView } from "../src/views/heads/telling.js";
 
 const heads = headsOf({ layers: [0, 3], heads: [2, 3] });
 

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { grouped, sharedKeys } from "../src/attention/shared-keys.js";
+import { sharedKeys } from "../src/attention/shared-keys.js";
+import { grouped } from "../src/lib/grouped.js";
 
 test("successive heads share keys, as in repeat_kv", () => {
   const layer = { heads: 8, kv_heads: 2 };

@@ -15,9 +15,8 @@ from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.cache.files import write_atomically
 from mkdocs_attnviz.figure.data_file import data_file
-from mkdocs_attnviz.figure.scripts import LOADED, script_file
+from mkdocs_attnviz.figure.scripts import LOADED, our_scripts, script_file
 from mkdocs_attnviz.views.drawing import Drawing, fits_page
-from mkdocs_attnviz.views.view import ALL_SCRIPT, ATTENTION_SCRIPT
 
 FILE = 64_000  # bytes of data in one file: a third of a second at 1.6 Mbit/s, and half as many files as with 32,000
 DATA_FILE = re.compile(r"[0-9a-f]{64}\.js")
@@ -117,7 +116,8 @@ def mend(folder: Path) -> Iterator[str]:
     The sources of a site are copied into it, sometimes after our files were written, and may have files of the same
     names. A script is written again. A data file is removed, and its figures then say that their data are missing.
     """
-    scripts = dict(map(script_file, {ATTENTION_SCRIPT, ALL_SCRIPT, *LOADED}))
+    ours = (name for script, needs in our_scripts().items() for name in (script, *needs))
+    scripts = dict(map(script_file, {*ours, *LOADED}))
     for path in sorted(folder.glob("*.js")):
         content = scripts.get(path.name)
         if content is not None and _holds(path, content):

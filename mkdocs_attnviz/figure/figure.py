@@ -17,7 +17,7 @@ from mkdocs_attnviz.block.interventions import words
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.figure.assets import Assets, MeasuredAssets
 from mkdocs_attnviz.figure.block_text import text_of
-from mkdocs_attnviz.figure.scripts import OURS, script_file
+from mkdocs_attnviz.figure.scripts import COMPARED, OURS, script_file, with_needed
 from mkdocs_attnviz.provenance import provenance
 from mkdocs_attnviz.publishing import printable
 from mkdocs_attnviz.views import VIEWS
@@ -25,7 +25,6 @@ from mkdocs_attnviz.views.drawing import Drawing, Picture, bytes_of, data_size, 
 from mkdocs_attnviz.views.figure_data import Provenance
 from mkdocs_attnviz.views.svg.document import titled
 from mkdocs_attnviz.views.verdict import Verdict
-from mkdocs_attnviz.views.view import ALL_SCRIPT, ATTENTION_SCRIPT
 
 TINY = 1_000  # bytes of deflated data; a smaller part costs less inside the page than in a request
 SWITCH = 32  # px: the line that switches between the changed and the unchanged model
@@ -72,11 +71,8 @@ class Figure:
     @property
     def scripts(self) -> tuple[str, ...]:
         """The names of the scripts that the figure needs, in the order in which they are loaded."""
-        own = VIEWS[self.block.view].script
-        bases = (ATTENTION_SCRIPT, ALL_SCRIPT)
-        attention = self.before is None and (own == ATTENTION_SCRIPT or not own.startswith(OURS))
-        base = ATTENTION_SCRIPT if attention else ALL_SCRIPT
-        return (base,) if own in bases else (base, own)
+        of_view = with_needed(VIEWS[self.block.view].script)
+        return of_view if self.before is None else tuple(dict.fromkeys((*of_view, *with_needed(COMPARED))))
 
     def check_scripts(self) -> None:
         """Read the scripts, so that one that is missing costs no other figure of its page anything.

@@ -10,7 +10,6 @@ from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.figure.assets import Assets
 from mkdocs_attnviz.figure.placeholders import source_of, waiting
 from mkdocs_attnviz.figure.rendered import Rendered
-from mkdocs_attnviz.views.view import ALL_SCRIPT, ATTENTION_SCRIPT
 
 ID = re.compile(r'id="([^"]*)"')
 PART_OF_NAME = re.compile(r"[\w-]")
@@ -80,11 +79,8 @@ class _Page:
 
 
 def needed(figures: Iterable[Rendered]) -> list[str]:
-    """Return the scripts that draw all these figures, each once, ours first."""
-    scripts = list(dict.fromkeys(script for figure in figures for script in figure.scripts))
-    if ALL_SCRIPT in scripts:
-        scripts = [ALL_SCRIPT, *(script for script in scripts if script not in (ALL_SCRIPT, ATTENTION_SCRIPT))]
-    return scripts
+    """Return the scripts that draw all these figures, each once, after those that it needs."""
+    return list(dict.fromkeys(script for figure in figures for script in figure.scripts))
 
 
 def _without(text: str, parts: Iterable[re.Match[str]]) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from functools import cache
 from importlib import resources
 
 from mkdocs_attnviz.block.problem import BlockError
+from mkdocs_attnviz.views.view import BASE_SCRIPT, own_script
 
 SCRIPT_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 OURS = "mkdocs_attnviz:"
@@ -16,9 +18,24 @@ WAITING = "(run=>globalThis.attnviz?run():(globalThis.attnvizWaiting??=[]).push(
 """A script of another package waits for ours, since instant navigation may run a page's scripts in any order."""
 END_OF_SCRIPT = re.compile(r"</script|<!--", re.IGNORECASE)
 
-
 LOADED: set[str] = set()
 """The scripts that pages of this process have loaded."""
+
+COMPARED = own_script("compared")
+"""The script that shows a figure of two models, whatever their view."""
+
+
+@cache
+def our_scripts() -> dict[str, tuple[str, ...]]:
+    """Return the name of each view's script of ours, with the names of those that it needs, in the order of loading."""
+    named = json.loads((resources.files("mkdocs_attnviz") / "static" / "scripts.json").read_bytes())
+    whole = "mkdocs_attnviz:static/{}".format
+    return {whole(file): tuple(map(whole, needs)) for file, needs in named.items()}
+
+
+def with_needed(script: str) -> tuple[str, ...]:
+    """Return a script's name after the names of those that it needs."""
+    return tuple(dict.fromkeys((*our_scripts().get(script, (BASE_SCRIPT,)), script)))
 
 
 @cache

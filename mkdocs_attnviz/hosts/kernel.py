@@ -1,4 +1,4 @@
-"""The decision which output of a notebook contains the script of its figures.
+"""The decision which output of a notebook contains which script of its figures.
 
 All outputs of a notebook are in one document, in Jupyter and in pages made by nbconvert, so one copy is enough. The
 kernel that writes the outputs cannot see them. It only learns from the frontend which cell is running and which cells
@@ -53,44 +53,45 @@ class Outputs:
         """The time when each cell last began to show figures."""
         self._run: Run | None = None
         self._time = 0
+        self._before: int | None = None
+        """The time when the running cell had last begun to show figures, or None if it never had."""
 
-    def lacks(self, script: str, covering: str, run: Run) -> bool:
-        """Return whether a figure of `run` must contain its script, and record that it does. The script `covering` can
-        replace it."""
+    def lacks(self, script: str, run: Run) -> bool:
+        """Return whether a figure of `run` must contain this script, and record that it does."""
         self._copies = {name: copy for name, copy in self._copies.items() if copy.run.cell not in run.deleted}
-        copies = [self._copies[name] for name in (script, covering) if name in self._copies]
-        before = None if run.cell is None else self._seen.get(run.cell)
         if run != self._run:
-            self._run, self._time = run, self._time + 1
-        else:
-            before = None  # an earlier figure of this run has decided already
-        if run.cell is not None:
-            self._seen[run.cell] = self._time
-        lacking = not any(self._holds(copy, run, before) for copy in copies)
+            self._begin(run)
+        copy = self._copies.get(script)
+        lacking = copy is None or not self._holds(copy, run)
         if lacking:
             self._copies[script] = _Copy(run, self._time)
         return lacking
+
+    def _begin(self, run: Run) -> None:
+        """Record that a cell begins to show figures."""
+        self._run, self._time = run, self._time + 1
+        self._before = None if run.cell is None else self._seen.get(run.cell)
+        if run.cell is not None:
+            self._seen[run.cell] = self._time
 
     def cleared(self, run: str) -> None:
         """Record that all output of the execution with this id has been removed."""
         self._copies = {name: copy for name, copy in self._copies.items() if copy.run.id != run}
 
-    @staticmethod
-    def _holds(copy: _Copy, run: Run, before: int | None) -> bool:
-        """Return whether a copy is still in the notebook. `before` is the time when the running cell last began to show
-        figures."""
+    def _holds(self, copy: _Copy, run: Run) -> bool:
+        """Return whether a copy is still in the notebook while `run` shows its figures."""
         replaced = run.cell is not None and copy.run.cell == run.cell and copy.run != run
-        return not replaced and (before is None or copy.time > before)
+        return not replaced and (self._before is None or copy.time > self._before)
 
 
 OUTPUTS = Outputs()
 """The outputs of this process's kernel."""
 
 
-def needs_script(script: str, covering: str) -> bool:
-    """Return whether a figure that is displayed now must contain its script. Outside a notebook, every figure must."""
+def needs_script(script: str) -> bool:
+    """Return whether a figure that is displayed now must contain this script. Outside a notebook, every figure must."""
     run = None if _in_frames() else current()
-    return run is None or OUTPUTS.lacks(script, covering, run)
+    return run is None or OUTPUTS.lacks(script, run)
 
 
 def _in_frames() -> bool:

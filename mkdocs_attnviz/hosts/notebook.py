@@ -23,15 +23,14 @@ from mkdocs_attnviz.hosts.in_memory import (
     id_of,
     warn_of_claims,
 )
-from mkdocs_attnviz.views.view import ALL_SCRIPT, ATTENTION_SCRIPT
 
 HINT = (
-    "<style>attn-viz:not(:defined)::after{content:'The script of this notebook’s figures is missing: run this cell "
-    "again, or restart the kernel and run all.';display:block;font-size:.8em;opacity:0;"
+    "<style>attn-viz:is(:not(:defined),[data-waits])::after{content:'The script of this notebook’s figures is missing: "
+    "run this cell again, or restart the kernel and run all.';display:block;font-size:.8em;opacity:0;"
     "animation:attnviz-hint 0s 5s forwards}@keyframes attnviz-hint{to{opacity:.7}}</style>"
 )
-"""The HTML of a message that a figure shows after five seconds without its script. The script was in the output of
-another cell."""
+"""The HTML of a message that a figure shows after five seconds without its scripts. They were in the output of another
+cell."""
 
 
 class Html:
@@ -52,7 +51,7 @@ class Html:
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         """Return the output for a notebook. Only one output in a notebook contains the script."""
-        lacking = [element for name, element in self._scripts.items() if kernel.needs_script(name, _covering(name))]
+        lacking = [element for name, element in self._scripts.items() if kernel.needs_script(name)]
         return {"text/html": "\n".join([self._figure, *(lacking or [HINT])]), "text/plain": self.sentence}
 
     def __repr__(self) -> str:
@@ -227,8 +226,3 @@ def _html(figure: Figure) -> Html:
     assets = Assets()
     shown = f'<meta charset="utf-8">\n{figure.html(id_of(figure, assets), assets)}'
     return Html(shown, {name: assets.script(name) for name in figure.scripts}, figure.sentence)
-
-
-def _covering(script: str) -> str:
-    """Return the script that also contains all views of this script."""
-    return ALL_SCRIPT if script == ATTENTION_SCRIPT else script

@@ -84,7 +84,7 @@ export interface View {
 
 export interface ViewClass {
   new (host: Host, figure: any): View;
-  /** CSS for the element's shadow root, which all views share: begin selectors with a class of your own. */
+  /** CSS for the view's figures. What all views have holds there, too: begin selectors with a class of your own. */
   readonly styles?: string;
 }
 

@@ -1,7 +1,7 @@
 """The views, one file each: its options, the capture that it draws, and its static picture.
 
 A view does not know hosts, torch or HTML pages. To add one, add a module here with a `VIEW`, its line in
-`pyproject.toml` (entry point group `attnviz.views`), and `frontend/src/views/own/NAME.ts`. Views of other packages are
+`pyproject.toml` (entry point group `attnviz.views`), and `frontend/src/views/NAME.ts`. Views of other packages are
 registered in the same way.
 """
 

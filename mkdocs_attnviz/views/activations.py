@@ -21,7 +21,7 @@ from mkdocs_attnviz.views.measures.activations import MEASURES
 from mkdocs_attnviz.views.svg.document import capped, document, escape, palette, styles
 from mkdocs_attnviz.views.svg.legend import Scale, with_legend
 from mkdocs_attnviz.views.svg.token_flow import LIST, PANEL, json_of, sequences
-from mkdocs_attnviz.views.view import ALL_SCRIPT, View
+from mkdocs_attnviz.views.view import View, own_script
 from mkdocs_attnviz.views.visible_tokens import called
 
 ACTIVATIONS = Capture(
@@ -252,7 +252,7 @@ VIEW = View(
     Options,
     ACTIVATIONS,
     draw,
-    script=ALL_SCRIPT,
+    script=own_script("activations"),
     data=ActivationsFigure,
     state=("stack", "layer", "order", "token", "neuron"),
     checks={"token": state_checks.position, "neuron": state_checks.number},

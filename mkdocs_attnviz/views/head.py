@@ -25,7 +25,7 @@ from mkdocs_attnviz.views.measures.attention import WEIGHT_MEASURES
 from mkdocs_attnviz.views.svg.document import height_of, stacked, titled
 from mkdocs_attnviz.views.svg.legend import with_legend
 from mkdocs_attnviz.views.svg.lines import picture
-from mkdocs_attnviz.views.view import ATTENTION_SCRIPT, View
+from mkdocs_attnviz.views.view import View, own_script
 
 SQUARE, LABELLED, GAP, NARROW = 26, 38, 8, 328
 """The sizes in px of the squares of heads: a square, one with the name of its keys below, the gap between groups, and
@@ -113,7 +113,7 @@ VIEW = View(
     Options,
     ATTENTION,
     draw,
-    script=ATTENTION_SCRIPT,
+    script=own_script("head"),
     data=AttentionFigure,
     state=(*WEIGHTS_STATE, "selected", "beside"),
     checks={"selected": state_checks.selected, "beside": state_checks.beside},

@@ -23,7 +23,7 @@ from mkdocs_attnviz.views.measures.lens import MEASURES
 from mkdocs_attnviz.views.svg.document import capped, document, escape, palette, styles
 from mkdocs_attnviz.views.svg.legend import Scale, with_legend
 from mkdocs_attnviz.views.svg.token_flow import PANEL, json_of, sequences
-from mkdocs_attnviz.views.view import ALL_SCRIPT, View
+from mkdocs_attnviz.views.view import View, own_script
 from mkdocs_attnviz.views.visible_tokens import visible
 
 LENS = Capture(
@@ -237,7 +237,7 @@ VIEW = View(
     Options,
     LENS,
     draw,
-    script=ALL_SCRIPT,
+    script=own_script("lens"),
     data=LensFigure,
     state=("show", "cells", "watched", "layer", "position"),
     checks={"watched": state_checks.number, "layer": state_checks.number, "position": state_checks.position},

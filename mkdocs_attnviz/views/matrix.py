@@ -24,7 +24,7 @@ from mkdocs_attnviz.views.state_checks import one_of
 from mkdocs_attnviz.views.svg.document import CAP
 from mkdocs_attnviz.views.svg.heatmap import Barred, heat_map, levels, scale_end
 from mkdocs_attnviz.views.svg.legend import Scale, with_legend
-from mkdocs_attnviz.views.view import ATTENTION_SCRIPT, View
+from mkdocs_attnviz.views.view import View, own_script
 
 CELL, MOST, AROUND = 36, 576, 80
 """The heights in px: a cell at most, the whole picture at most, and the controls and read-out around it."""
@@ -176,7 +176,7 @@ VIEW = View(
     Options,
     ATTENTION,
     draw,
-    script=ATTENTION_SCRIPT,
+    script=own_script("matrix"),
     data=AttentionFigure,
     state=(*WEIGHTS_STATE, "cell", "zoom"),
     checks={"cell": state_checks.cell, "zoom": one_of("fit", "cells")},

@@ -29,7 +29,7 @@ from mkdocs_attnviz.views.state_checks import one_of
 from mkdocs_attnviz.views.svg.document import CAP, height_of
 from mkdocs_attnviz.views.svg.heatmap import small_multiples
 from mkdocs_attnviz.views.svg.legend import Scale, with_legend
-from mkdocs_attnviz.views.view import ATTENTION_SCRIPT, View
+from mkdocs_attnviz.views.view import View, own_script
 
 CELL = 48  # px: the largest small picture
 AXIS = 28  # px: the labels beside the rows
@@ -182,7 +182,7 @@ VIEW = View(
     Options,
     ATTENTION,
     draw,
-    script=ATTENTION_SCRIPT,
+    script=own_script("model"),
     data=AttentionFigure,
     state=(*WEIGHTS_STATE, "selected", "open", "order"),
     checks={"selected": state_checks.selected, "order": one_of("layer", "pattern")},

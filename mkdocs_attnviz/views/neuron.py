@@ -26,7 +26,7 @@ from mkdocs_attnviz.views.svg.document import height_of
 from mkdocs_attnviz.views.svg.legend import with_legend
 from mkdocs_attnviz.views.svg.lines import picture as lines
 from mkdocs_attnviz.views.svg.neuron import expansion, picture
-from mkdocs_attnviz.views.view import ATTENTION_SCRIPT, View
+from mkdocs_attnviz.views.view import View, own_script
 from mkdocs_attnviz.views.visible_tokens import visible
 
 SCORES = Capture(
@@ -115,7 +115,7 @@ VIEW = View(
     Options,
     SCORES,
     draw,
-    script=ATTENTION_SCRIPT,
+    script=own_script("neuron"),
     data=AttentionFigure,
     state=("stack", "layer", "head", "filter", "expanded", "selected"),
     checks={"expanded": position, "selected": state_checks.selected},

@@ -21,7 +21,7 @@ from mkdocs_attnviz.views.figure_data import Blob, Stretch, TextFigure
 from mkdocs_attnviz.views.measures.predictions import Predictions, measures, ranges
 from mkdocs_attnviz.views.svg.document import ROW, document, escape, escape_words, palette, styles
 from mkdocs_attnviz.views.svg.token_flow import PANEL, Likeliest, height, json_of, sequences, texts
-from mkdocs_attnviz.views.view import ALL_SCRIPT, View
+from mkdocs_attnviz.views.view import View, own_script
 from mkdocs_attnviz.views.visible_tokens import called, visible
 
 PREDICTIONS = Capture(
@@ -198,7 +198,7 @@ VIEW = View(
     Options,
     PREDICTIONS,
     draw,
-    script=ALL_SCRIPT,
+    script=own_script("predict"),
     data=PredictFigure,
     state=("position",),
     checks={"position": state_checks.position},

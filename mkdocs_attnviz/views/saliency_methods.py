@@ -35,7 +35,7 @@ DEEPEST = 0.75
 """The opacity of the largest number of a strip."""
 CELLS, LINE, ONE_LINE = 26, 24, 4
 """The heights in px of a row of the strips in the page, and of a row of what is below them or a line of the read-out,
-and the number of methods that a line of the read-out has room for; as in `frontend/src/views/own/saliency/`."""
+and the number of methods that a line of the read-out has room for; as in `frontend/src/views/saliency/`."""
 BESIDE, PLOT = 612, 200
 """The width in px from which a plot stands beside its numbers, and its height above them."""
 
@@ -261,7 +261,7 @@ def _shares(row: Sequence[float], known: int, ignored: Sequence[int]) -> list[fl
 
 
 def named(method: str) -> str:
-    """Return the name of a method in a sentence, as in `frontend/src/views/own/methods.ts`."""
+    """Return the name of a method in a sentence, as in `frontend/src/views/saliency/strips.ts`."""
     return method.replace("_x_", " × ").replace("_", " ")
 
 

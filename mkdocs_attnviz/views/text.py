@@ -53,7 +53,7 @@ SATURATED = 0.01
 SINK = "sink"
 """The word of `ignore_tokens` that stands for the attention sink."""
 FAINT = 0.75
-"""The exponent of a share of the full colour, as in `frontend/src/views/own/text.ts`."""
+"""The exponent of a share of the full colour, as in `frontend/src/views/text.ts`."""
 BY_METHOD = ("explain", "target")
 """The keys that belong to `method`."""
 BY_ATTENTION = (

@@ -19,7 +19,7 @@ from mkdocs_attnviz.views.measures.predictions import measures, where_it_stands
 from mkdocs_attnviz.views.predict import PREDICTIONS
 from mkdocs_attnviz.views.svg.legend import Scale, with_legend
 from mkdocs_attnviz.views.svg.token_flow import PANEL, Likeliest, height, json_of, picture, sequences, texts
-from mkdocs_attnviz.views.view import ALL_SCRIPT, View
+from mkdocs_attnviz.views.view import View, own_script
 
 OTHER = {"classes": "predicts classes", "labels": "predicts labels of tokens", "answer": "finds answers"}
 """The description of models that do not predict tokens, by task."""
@@ -121,7 +121,7 @@ VIEW = View(
     Options,
     PREDICTIONS,
     draw,
-    script=ALL_SCRIPT,
+    script=own_script("tokens"),
     data=TokensFigure,
     state=("shade", "selected"),
     checks={"selected": state_checks.position},

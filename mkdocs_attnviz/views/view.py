@@ -17,8 +17,8 @@ from mkdocs_attnviz.views.drawing import Drawing
 from mkdocs_attnviz.views.measure import Measure
 from mkdocs_attnviz.views.state_checks import Check
 
-ATTENTION_SCRIPT, ALL_SCRIPT = "mkdocs_attnviz:static/attnviz.js", "mkdocs_attnviz:static/attnviz-all.js"
-"""The names of our own scripts for several views. The second one contains everything in the first."""
+BASE_SCRIPT = "mkdocs_attnviz:static/attnviz.js"
+"""The name of the script that all figures need."""
 
 O = TypeVar("O", bound=Options)  # noqa: E741
 
@@ -39,9 +39,9 @@ class View(Generic[O]):
     draw: Callable[[Block, O, Entry], Drawing]
     """The function that makes the data, the static picture and the sentence from an entry. It raises BlockError if the
     options do not fit the model."""
-    script: str = ATTENTION_SCRIPT
-    """The script that draws the view in the page: `package:path`, a file in an installed package. Another package's
-    script is loaded after ours, and calls `attnviz.define({name: Class})`."""
+    script: str = BASE_SCRIPT
+    """The script that draws the view in the page: `package:path`, a file in an installed package. It is loaded after
+    those that it needs; another package's calls `attnviz.define({name: Class})`."""
     data: Any = None
     """The typed dictionary that declares what `draw` writes for the script, a union of several, or None if nothing
     declares it."""
@@ -135,7 +135,7 @@ class View(Generic[O]):
 
 
 def own_script(name: str) -> str:
-    """Return the name of the script that only our view of this name needs; `frontend/src/views/own/` has its source."""
+    """Return the name of our script for the view of this name; its source is `frontend/src/views/NAME.ts`."""
     return f"mkdocs_attnviz:static/attnviz-{name}.js"
 
 

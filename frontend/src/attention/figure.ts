@@ -84,3 +84,6 @@ export const isShipped = ({ kept }: LayerSource, head: number): boolean => kept?
 export function findSequence(figure: AttentionFigure, name: string): Sequence {
   return figure.sequences[name] as Sequence;
 }
+
+/** The names of the stacks in the controls of a figure that has several. */
+export const STACKS: Record<string, string> = { self: "Self", encoder: "Encoder", decoder: "Decoder", cross: "Cross" };

@@ -1,8 +1,9 @@
 import { html, type TemplateResult } from "lit";
 import { stepInList, walkByKey } from "../controls/keyboard.js";
+import { grouped } from "../lib/grouped.js";
 import { headColor, inkOn } from "../lib/palette.js";
 import type { LayerSource } from "./figure.js";
-import { grouped, sharedKeys } from "./shared-keys.js";
+import { sharedKeys } from "./shared-keys.js";
 
 const HINT = "Double click, double tap or Shift+Enter: this head alone, or all again";
 const DOUBLE_TAP_MS = 350;

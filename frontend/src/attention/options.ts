@@ -1,16 +1,11 @@
 import { html, nothing, type TemplateResult } from "lit";
-import type { Sheet } from "../charts/svg.js";
-import { aboutText } from "../controls/about.js";
-import type { Legend } from "../controls/legend.js";
-import { copiesImages, copyImage, savePng, saveSvg } from "../controls/save.js";
-import type { ViewState } from "../controls/view-state.js";
-import { copyLink } from "../element/link.js";
-import { choice } from "./controls.js";
+import { check, choice } from "../controls/choice.js";
+import { files, type Saved } from "../controls/menu.js";
 import { type Change, CONTRAST, offers, SINK } from "./state.js";
 import type { WeightsController } from "./weights-controller.js";
 
 /** The options that a view adds to those that all views share. */
-export interface OptionsOf {
+export interface OptionsOf extends Saved {
   /** True if there are several heads to put together. */
   heads: boolean;
   /** True if tokens can be locked. */
@@ -19,19 +14,6 @@ export interface OptionsOf {
   coarse?: boolean;
   /** Switches of its own. */
   more?: unknown;
-  legend: Legend;
-  /** The picture as it stands, for a file; null while there is none. */
-  sheet(): Sheet | null;
-}
-
-export function optionsButton(choices: Pick<ViewState<object>, "open" | "toggle">): TemplateResult {
-  return html`<button
-    class="more"
-    aria-expanded=${choices.open.options}
-    aria-label="Options"
-    data-tip="Options"
-    @click=${() => choices.toggle("options")}
-  >⋯</button>`;
 }
 
 /** Everything that is not needed at first. What cannot apply to this figure is not there. */
@@ -105,14 +87,6 @@ function switches(choices: WeightsController, view: OptionsOf): TemplateResult {
   }${view.more ?? nothing}`;
 }
 
-export function check(label: string, title: string, on: boolean, change: (on: boolean) => void): TemplateResult {
-  return html`<label class="check" title=${title}><input
-    type="checkbox"
-    .checked=${on}
-    @change=${({ target }: Event) => change((target as HTMLInputElement).checked)}
-  />${label}</label>`;
-}
-
 function slider(
   label: string,
   [least, most, step]: readonly [number, number, number],
@@ -163,21 +137,4 @@ function contrast(choices: WeightsController): TemplateResult {
   const most = Math.log2(CONTRAST.most);
   const change = (power: number) => choices.choose({ contrast: Math.round(2 ** power * 100) / 100 });
   return slider("Contrast", [-most, most, 0.25], Math.log2(contrast), `× ${contrast}`, change);
-}
-
-/** Return what every view has: buttons for its table, its picture as a file and a link, and what is to be known of it. */
-export function files<State extends object, Change>(
-  choices: ViewState<State, Change>,
-  { sheet, legend }: Pick<OptionsOf, "sheet" | "legend">,
-): TemplateResult {
-  const save = (write: typeof saveSvg | typeof savePng) => {
-    const made = sheet();
-    if (made) write(made, choices, legend);
-  };
-  return html`<span class="actions"><button aria-pressed=${choices.open.table} @click=${() => choices.toggle("table")}>Table</button>
-    <button @click=${() => save(saveSvg)}>Save SVG</button>
-    <button @click=${() => save(savePng)}>Save PNG</button>
-    ${copiesImages() ? html`<button @click=${() => save(copyImage)}>Copy as image</button>` : nothing}
-    <button @click=${() => copyLink(choices)}>Copy link</button>
-    <span class="pale">${choices.noted}</span></span>${aboutText(choices.host.whole)}`;
 }

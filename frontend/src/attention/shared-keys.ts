@@ -7,10 +7,3 @@ export function sharedKeys({ heads, kv_heads }: Pick<LayerSource, "heads" | "kv_
   const keys = Math.floor(head / size);
   return [`keys ${keys}`, `heads ${keys * size}–${(keys + 1) * size - 1}`];
 }
-
-/** The items in groups of the same name, in their order. */
-export function grouped<T>(items: readonly T[], name: (item: T) => string): [string, T[]][] {
-  const groups = new Map<string, T[]>();
-  for (const item of items) groups.set(name(item), [...(groups.get(name(item)) ?? []), item]);
-  return [...groups];
-}

@@ -1,7 +1,7 @@
 import { ViewState } from "../controls/view-state.js";
 import { labelled } from "../element/figure.js";
 import type { ViewHost } from "../element/view.js";
-import { type AttentionFigure, type Filter, findStack, type Stack } from "./figure.js";
+import { type AttentionFigure, type Filter, findStack, STACKS, type Stack } from "./figure.js";
 import { WeightSource } from "./weight-source.js";
 
 /** The choices that every view of attention offers. */
@@ -10,9 +10,6 @@ export interface Chosen {
   layer: number;
   filter: Filter;
 }
-
-/** The names of the stacks in the controls of a figure that has several. */
-export const STACKS: Record<string, string> = { self: "Self", encoder: "Encoder", decoder: "Decoder", cross: "Cross" };
 
 /** A reader's choices among the weights of a figure. */
 export class AttentionViewState<State extends Chosen, Change> extends ViewState<State, Change> {

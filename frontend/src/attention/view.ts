@@ -1,3 +1,5 @@
+import { type CSSResultGroup, unsafeCSS } from "lit";
+import pictureCss from "../charts/picture.css";
 import type { View } from "../element/view.js";
 import { CODECS } from "./codecs.js";
 import type { HeadNeurons } from "./neuron-scores.js";
@@ -6,6 +8,8 @@ import type { Weights, WeightsRequest } from "./weight-source.js";
 
 /** A view of weights: it has a state that the reader chooses, a name for it, and answers to programs. */
 export abstract class AttentionView<State extends Chosen, Change> implements View {
+  static readonly styles: CSSResultGroup = unsafeCSS(pictureCss);
+
   readonly codecs = CODECS;
   readonly hasMenu = true;
   protected abstract readonly choices: AttentionViewState<State, Change>;

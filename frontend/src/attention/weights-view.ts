@@ -1,15 +1,17 @@
 import { html, nothing, type TemplateResult } from "lit";
-import { tableText, weightTable } from "../controls/table.js";
-import type { ViewState } from "../controls/view-state.js";
+import { closeOptions, optionsButton } from "../controls/menu.js";
+import { tableText } from "../controls/table.js";
 import type { Figure } from "../element/figure.js";
 import type { ViewHost } from "../element/view.js";
 import { memo } from "../lib/memo.js";
-import { layerKey, stackSelect } from "./controls.js";
+import { stackSelect } from "./controls.js";
 import { type AttentionFigure, attentionOf } from "./figure.js";
-import { type OptionsOf, optionsButton, optionsPanel } from "./options.js";
+import { layerKey } from "./layer-key.js";
+import { type OptionsOf, optionsPanel } from "./options.js";
 import type { Change, State } from "./state.js";
 import type { Weighing } from "./strongest.js";
 import { AttentionView } from "./view.js";
+import { weightTable } from "./weight-table.js";
 import { WeightsController } from "./weights-controller.js";
 
 /** Pixels of the legend below a picture, as `LEGEND` in `figure/figure.py` has them. */
@@ -17,15 +19,6 @@ const LEGEND = 24;
 
 /** The first and last position of the rows, and of the columns. */
 type Ends = [number, number, number, number];
-
-/** Closes the options if they are open; the keyboard, if it was in there, comes back to their button. */
-export function closeOptions(choices: Pick<ViewState<object>, "open" | "toggle">, event: KeyboardEvent): boolean {
-  if (!choices.open.options) return false;
-  choices.toggle("options");
-  if ((event.target as Element).closest(".options"))
-    (event.currentTarget as Element).querySelector<HTMLElement>(".more")?.focus();
-  return true;
-}
 
 /** The base of all views of weights: a reader's state, one line of controls, options, a table, keys. */
 export abstract class WeightsView extends AttentionView<State, Change> {

@@ -1,10 +1,6 @@
 import { html, nothing, type TemplateResult } from "lit";
-import type { Scene } from "../attention/scene.js";
-import { opacities } from "../charts/marks.js";
 import type { SvgPen } from "../charts/svg.js";
-import { ground } from "../charts/tint.js";
-import type { Scheme } from "../element/scheme.js";
-import { headColor, neutral } from "../lib/palette.js";
+import { headColor } from "../lib/palette.js";
 
 /** Evenly spaced colours as CSS, and the values of the first and the last. */
 export interface Ramp {
@@ -30,14 +26,6 @@ const [SQUARE, CELL, SPACE, CHARACTER, SIZE] = [12, 3, 8, 7, 12];
 /** Return a ramp, from the colour of each share of the way. */
 export function ramp(ends: [string, string], color: (share: number) => string): Ramp {
   return { ends, colors: Array.from({ length: STEPS }, (_, i) => color(i / (STEPS - 1))) };
-}
-
-/** Return the ramp of the lines' opacity. It is grey for several heads, because it holds for each of their colours. */
-export function linesRamp(scene: Scene, scheme: Scheme): Ramp {
-  const [first = "", ...others] = scene.colors;
-  const color = others.length > 0 ? neutral(scheme.dark) : first;
-  const alphas = opacities(scene);
-  return ramp(["0", "1"], (share) => ground(color, alphas[Math.round(255 * Math.sqrt(share))] as number, scheme));
 }
 
 export function legendText({ text, ramp }: Legend): TemplateResult {

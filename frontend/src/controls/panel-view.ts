@@ -1,7 +1,6 @@
 import { html, nothing, render, type TemplateResult } from "lit";
-import { files, optionsButton } from "../attention/options.js";
-import { closeOptions } from "../attention/weights-view.js";
 import type { Sheet } from "../charts/svg.js";
+import { closeOptions, files, optionsButton } from "../controls/menu.js";
 import { type Figure, labelled } from "../element/figure.js";
 import type { View, ViewHost } from "../element/view.js";
 import { partsOf } from "../lib/checks.js";

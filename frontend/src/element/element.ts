@@ -1,6 +1,17 @@
-import { adoptStyles, html, LitElement, nothing, type TemplateResult, unsafeCSS } from "lit";
+import {
+  adoptStyles,
+  type CSSResultOrNative,
+  html,
+  LitElement,
+  nothing,
+  type ReactiveController,
+  type TemplateResult,
+  unsafeCSS,
+} from "lit";
 import { aboutText } from "../controls/about.js";
+import controlsCss from "../controls/controls.css";
 import { showTips } from "../controls/tip.js";
+import tokensCss from "../controls/tokens.css";
 import { hexToRgba, PALETTES } from "../lib/palette.js";
 import css from "./element.css";
 import { type Blob, type Figure, parseFigure } from "./figure.js";
@@ -33,30 +44,51 @@ class Awaited extends Error {}
 
 /** `<attn-viz>`: reads its figure, waits until the reader comes near, then lets a view draw. */
 export class AttnViz extends LitElement implements ViewHost {
+  static override readonly styles = [css, tokensCss, controlsCss].map(unsafeCSS);
   private static readonly views: Record<string, ViewClass> = {};
+  private static readonly sheets = new Map<ViewClass, CSSResultOrNative[]>();
   /** The data files of the page's figures, by name. */
   static readonly files = loading;
 
   /**
-   * Make views known, and the element when this is called first. Instant navigation may run this script again on the
-   * same page, or another that has more views. The global is assigned whatever it was: an element of that name or id
-   * would hide it from other scripts.
+   * Tell the page's scripts of this one, and run those that came before it. The global is assigned whatever it was: an
+   * element of that name or id would hide it from other scripts.
+   */
+  static publish(): void {
+    globalThis.attnviz = { define: (views) => AttnViz.define(views), ...tools };
+    runWaiting();
+    if (document.readyState === "complete") AttnViz.complete();
+    else for (const event of ["DOMContentLoaded", "load"]) addEventListener(event, AttnViz.complete, { once: true });
+  }
+
+  /** Make the element known, though no script has brought a view: one that waits for the element may. */
+  private static readonly complete = (): void => {
+    if (!customElements.get("attn-viz")) AttnViz.define({});
+  };
+
+  /**
+   * Make views known, and the element when this is called first. Instant navigation may run scripts again on the same
+   * page, or others that have more views.
    */
   static define(views: Record<string, ViewClass>): void {
     const known = customElements.get("attn-viz") as typeof AttnViz | undefined;
     if (!known) installReceiver();
-    globalThis.attnviz = { define: (more) => AttnViz.define(more), ...tools };
     (known ?? AttnViz).add(views);
     if (!known) customElements.define("attn-viz", AttnViz);
-    runWaiting();
   }
 
   private static add(views: Record<string, ViewClass>): void {
     Object.assign(AttnViz.views, views);
-    const styles = Object.values(AttnViz.views).map(({ styles = [] }) => styles);
-    AttnViz.styles = [css, ...styles].map((each) => (typeof each === "string" ? unsafeCSS(each) : each));
-    AttnViz.elementStyles = AttnViz.finalizeStyles(AttnViz.styles);
     for (const figure of document.querySelectorAll<AttnViz>("attn-viz")) figure.retry?.();
+  }
+
+  /** Return the style sheets of a view; all figures that have it share them. */
+  private static sheetsOf(view: ViewClass): CSSResultOrNative[] {
+    const { styles = [] } = view;
+    const sheets =
+      AttnViz.sheets.get(view) ?? AttnViz.finalizeStyles(typeof styles === "string" ? unsafeCSS(styles) : styles);
+    AttnViz.sheets.set(view, sheets);
+    return sheets;
   }
 
   /** Fulfilled when the first picture is drawn. Rejects if the data cannot be read or fetched; a retry renews it. */
@@ -69,6 +101,10 @@ export class AttnViz extends LitElement implements ViewHost {
   /** The decoders of the blobs that were asked for, to fetch failed ones again. */
   private readonly decoders = new Map<Blob, Decode<unknown>>();
   private view: View | undefined;
+  /** The controllers of a view that is being made. */
+  private added: ReactiveController[] | null = null;
+  /** The style sheets of the element and of the views in it. */
+  private readonly worn = new Set(AttnViz.elementStyles);
   private initial = {};
   readonly element = this;
   readonly about = "";
@@ -103,6 +139,7 @@ export class AttnViz extends LitElement implements ViewHost {
 
   protected override createRenderRoot(): HTMLElement | DocumentFragment {
     const root = super.createRenderRoot();
+    adoptStyles(root as ShadowRoot, [...this.worn]);
     showTips(root);
     return root;
   }
@@ -123,13 +160,13 @@ export class AttnViz extends LitElement implements ViewHost {
   /** Try to draw again after a script has brought more views, since this figure's may be among them. */
   private retry(): void {
     if (this.view || !this.renderRoot) return; // without a root, it has yet to be told that it is in the page
-    adoptStyles(this.renderRoot as ShadowRoot, AttnViz.elementStyles);
     this.read();
     this.follow();
     this.requestUpdate();
   }
 
   private read(): void {
+    this.added = [];
     try {
       const figure = parseFigure(this.getAttribute("data-figure"));
       this.view = this.make(figure, this);
@@ -137,14 +174,25 @@ export class AttnViz extends LitElement implements ViewHost {
       this.initial = this.view.state;
       this.figure = figure;
     } catch (error) {
-      if (error instanceof Awaited) return;
-      this.fail(error);
+      if (!(error instanceof Awaited)) this.fail(error);
     }
+    this.toggleAttribute("data-waits", !this.figure && !this.problem); // notebooks tell what is missing
+    const { added } = this;
+    this.added = null;
+    if (this.figure) for (const controller of added) this.addController(controller);
+  }
+
+  /** Add a controller. One that a view adds while it is made may be told that it is in the page only once it is whole. */
+  override addController(controller: ReactiveController): void {
+    if (this.added) this.added.push(controller);
+    else super.addController(controller);
   }
 
   make(figure: Figure, host: ViewHost): View {
     const ViewOfFigure = AttnViz.views[figure.view];
     if (!ViewOfFigure) throw new Awaited();
+    for (const sheet of AttnViz.sheetsOf(ViewOfFigure)) this.worn.add(sheet);
+    if (this.renderRoot) adoptStyles(this.renderRoot as ShadowRoot, [...this.worn]);
     return new ViewOfFigure(host, figure);
   }
 

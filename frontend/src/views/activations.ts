@@ -1,11 +1,12 @@
 import { html, nothing, type TemplateResult, unsafeCSS } from "lit";
-import { choice, numbers } from "../attention/controls.js";
 import { toCanvas } from "../charts/heat.js";
 import mapCss from "../charts/neuron-map.css";
 import { type MapCell, NeuronMap } from "../charts/neuron-map.js";
 import type { Sheet } from "../charts/svg.js";
 import { ground, signedColor } from "../charts/tint.js";
+import listCss from "../charts/top.css";
 import { signed, valueLines, valueList } from "../charts/values.js";
+import { choice, numbers } from "../controls/choice.js";
 import { type Ramp, ramp } from "../controls/legend.js";
 import { PanelView } from "../controls/panel-view.js";
 import { named, type Part, type Reading } from "../controls/reading.js";
@@ -19,7 +20,6 @@ import { memo } from "../lib/memo.js";
 import { Scaled } from "../lib/packed.js";
 import { hexToRgba, PALETTES } from "../lib/palette.js";
 import { plainText } from "../lib/token.js";
-import listCss from "./tokens.css";
 
 const ORDERS = { cluster: "alike together", strength: "strongest first", number: "by number" } as const;
 const STACKS: Record<string, string> = { encoder: "Encoder", decoder: "Decoder" };
@@ -49,7 +49,7 @@ interface Shown {
 }
 
 /** A layer's neurons, and how active each is at each token. */
-export class ActivationsView extends PanelView<ActivationsState, ActivationsFigure> {
+export default class ActivationsView extends PanelView<ActivationsState, ActivationsFigure> {
   static readonly styles = [unsafeCSS(mapCss), unsafeCSS(listCss)];
 
   private readonly map = new NeuronMap({

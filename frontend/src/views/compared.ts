@@ -11,7 +11,7 @@ type ComparedState = { before: boolean } & Record<string, unknown>;
 const capital = (text: string): string => `${text[0]?.toUpperCase()}${text.slice(1)}`;
 
 /** Any view twice, of which one is shown: the model with heads or neurons scaled, and the model as it is. */
-export class ComparedView implements View {
+export default class ComparedView implements View {
   static readonly styles = unsafeCSS(css);
 
   private readonly figure: ComparedFigure;

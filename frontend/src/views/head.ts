@@ -2,15 +2,15 @@ import { html, nothing, type TemplateResult, unsafeCSS } from "lit";
 import { headSelect, howText, layerSelect, pairSelect } from "../attention/controls.js";
 import { findLayer } from "../attention/figure.js";
 import { headSquares } from "../attention/head-squares.js";
-import { check, type OptionsOf } from "../attention/options.js";
+import type { OptionsOf } from "../attention/options.js";
 import { isolateHead, offeredHeads, toggleHead } from "../attention/state.js";
+import { AttentionView } from "../attention/view.js";
 import { BesideController, type WeightsController } from "../attention/weights-controller.js";
 import { WeightsView } from "../attention/weights-view.js";
 import { HeadPicture } from "../charts/head-picture.js";
-import pictureCss from "../charts/picture.css";
 import { sideBySide } from "../charts/saved-pair.js";
 import type { Sheet } from "../charts/svg.js";
-import controlsCss from "../controls/controls.css";
+import { check } from "../controls/choice.js";
 import { headColor } from "../lib/palette.js";
 import css from "./head.css";
 
@@ -19,8 +19,8 @@ const nameOf = ({ state: { across_layers, layer, heads } }: WeightsController): 
   `${across_layers ?? layer}·${heads[0]}`;
 
 /** Tokens left and right, lines between them: who attends to whom, head by head; or two heads, each with its picture. */
-export class HeadView extends WeightsView {
-  static readonly styles = [unsafeCSS(pictureCss), unsafeCSS(controlsCss), unsafeCSS(css)];
+export default class HeadView extends WeightsView {
+  static override readonly styles = [AttentionView.styles, unsafeCSS(css)];
 
   private readonly picture = new HeadPicture(this.choices);
   private readonly besideChoices = new BesideController(this.choices);

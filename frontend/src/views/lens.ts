@@ -1,11 +1,12 @@
 import { html, nothing, type TemplateResult, unsafeCSS } from "lit";
-import { choice } from "../attention/controls.js";
 import type { Sheet } from "../charts/svg.js";
 import { accent, DEEPEST, ground, tint } from "../charts/tint.js";
 import gridCss from "../charts/token-grid.css";
 import { type Grid, type GridCell, type GridPlace, TokenGrid } from "../charts/token-grid.js";
 import { gridSheet } from "../charts/token-grid-sheet.js";
+import topCss from "../charts/top.css";
 import { percent, type Top, topLines, topList } from "../charts/top.js";
+import { choice } from "../controls/choice.js";
 import { type Ramp, ramp } from "../controls/legend.js";
 import { PanelView } from "../controls/panel-view.js";
 import type { Part, Reading } from "../controls/reading.js";
@@ -19,7 +20,6 @@ import { json } from "../lib/json-blob.js";
 import { memo } from "../lib/memo.js";
 import { plainText } from "../lib/token.js";
 import css from "./lens.css";
-import topCss from "./tokens.css";
 
 const SHOWS = { probability: "probability", rank: "rank", entropy: "entropy", kl: "KL to the model" } as const;
 const CELLS = ["top", "actual", "watch"] as const;
@@ -44,7 +44,7 @@ interface Lens {
 }
 
 /** Layers × positions: what the model would say if a layer were its last. */
-export class LensView extends PanelView<LensState, LensFigure> {
+export default class LensView extends PanelView<LensState, LensFigure> {
   static readonly styles = [unsafeCSS(topCss), unsafeCSS(gridCss), unsafeCSS(css)];
 
   private pointed: GridPlace | null = null;

@@ -3,6 +3,7 @@ import { headSelect, howText, layerSelect, pairSelect } from "../attention/contr
 import type { OptionsOf } from "../attention/options.js";
 import { percentText } from "../attention/readout.js";
 import { SHADED } from "../attention/scene.js";
+import { AttentionView } from "../attention/view.js";
 import type { Shown } from "../attention/weight-pipeline.js";
 import { WeightsView } from "../attention/weights-view.js";
 import {
@@ -32,8 +33,8 @@ const AROUND = 40 + 40;
 const LOADING_MS = 150;
 
 /** One head as a heat map: tokens that attend down its side, tokens attended to along its top. */
-export class MatrixView extends WeightsView {
-  static readonly styles = [unsafeCSS(css)];
+export default class MatrixView extends WeightsView {
+  static override readonly styles = [AttentionView.styles, unsafeCSS(css)];
 
   private readonly map = new HeatMap(
     { point: (announce) => this.point(announce), toggle: (cell) => this.toggle(cell) },

@@ -1,22 +1,25 @@
 import { html, nothing, render, type TemplateResult, unsafeCSS } from "lit";
-import { choice, pairSelect } from "../attention/controls.js";
+import { pairSelect } from "../attention/controls.js";
 import { type AttentionFigure, findLayer, findSequence, type LayerSource, type Stack } from "../attention/figure.js";
 import type { OptionsOf } from "../attention/options.js";
 import { filteredParts, type Overview, overviewOf, partOf } from "../attention/overview.js";
 import { type Cell, Patterns } from "../attention/patterns.js";
-import { grouped, sharedKeys } from "../attention/shared-keys.js";
+import { sharedKeys } from "../attention/shared-keys.js";
 import { offeredHeads, type State, sinkOf } from "../attention/state.js";
 import { strongestWeights } from "../attention/strongest.js";
+import { AttentionView } from "../attention/view.js";
 import { WeightsView } from "../attention/weights-view.js";
 import { HeadPicture } from "../charts/head-picture.js";
 import { shade } from "../charts/heat.js";
 import type { Sheet } from "../charts/svg.js";
 import { Thumbnails, type Thumbs } from "../charts/thumbnails.js";
 import { ground } from "../charts/tint.js";
+import { choice } from "../controls/choice.js";
 import { type Legend, legendText, ramp } from "../controls/legend.js";
 import { type Part, spoken } from "../controls/reading.js";
 import { inks } from "../controls/save.js";
 import { largest, type Table, tableText } from "../controls/table.js";
+import { grouped } from "../lib/grouped.js";
 import { memo } from "../lib/memo.js";
 import { neutral } from "../lib/palette.js";
 import css from "./model.css";
@@ -38,8 +41,8 @@ const ORDERS = [
 ] as const;
 
 /** Every head of every layer as a small picture; the one that is opened in full below. */
-export class ModelView extends WeightsView {
-  static readonly styles = [unsafeCSS(css)];
+export default class ModelView extends WeightsView {
+  static override readonly styles = [AttentionView.styles, unsafeCSS(css)];
 
   private readonly grid = new Thumbnails({
     point: (cell) => this.point(cell),

@@ -1,13 +1,13 @@
 import { html, nothing, type TemplateResult, unsafeCSS } from "lit";
-import { headChoice, howText, layerKey, layerSelect, pairSelect, stackSelect } from "../attention/controls.js";
+import { headChoice, howText, layerSelect, pairSelect, stackSelect } from "../attention/controls.js";
 import { attentionOf, findLayer } from "../attention/figure.js";
+import { layerKey } from "../attention/layer-key.js";
 import { initialState, mergeState, type NeuronChange, type NeuronState } from "../attention/neuron-state.js";
-import { files, optionsButton } from "../attention/options.js";
 import { sharedKeys } from "../attention/shared-keys.js";
 import { AttentionView } from "../attention/view.js";
 import { AttentionViewState } from "../attention/view-state.js";
-import { closeOptions } from "../attention/weights-view.js";
 import { NeuronStage } from "../charts/neuron-stage.js";
+import { closeOptions, files, optionsButton } from "../controls/menu.js";
 import { tableText } from "../controls/table.js";
 import type { Figure } from "../element/figure.js";
 import type { ViewHost } from "../element/view.js";
@@ -26,8 +26,8 @@ class NeuronViewState extends AttentionViewState<NeuronState, NeuronChange> {
 }
 
 /** One head: its lines; and, of a token that the reader expands, queries, keys and how weights come of them. */
-export class NeuronView extends AttentionView<NeuronState, NeuronChange> {
-  static readonly styles = [unsafeCSS(css)];
+export default class NeuronView extends AttentionView<NeuronState, NeuronChange> {
+  static override readonly styles = [AttentionView.styles, unsafeCSS(css)];
 
   protected readonly choices: NeuronViewState;
   private stage: NeuronStage;

@@ -24,7 +24,7 @@ const [ROW, NAMES, LENGTH, NUMBER] = [24, 180, 420, 80];
 const PALE = "color-mix(in srgb, currentColor var(--pale), transparent)";
 
 /** The tokens that a model held likely in one place, as bars; the place is chosen in the text above. */
-export class PredictView extends PanelView<PredictState, PredictFigure> {
+export default class PredictView extends PanelView<PredictState, PredictFigure> {
   static readonly styles = [unsafeCSS(flowCss), unsafeCSS(topCss), unsafeCSS(css)];
 
   private pointed: number | null = null;

@@ -1,5 +1,4 @@
 import { type TemplateResult, unsafeCSS } from "lit";
-import { choice } from "../attention/controls.js";
 import flowCss from "../charts/flow.css";
 import { Flow, groupsOf, type Paint } from "../charts/flow.js";
 import { flowSheet } from "../charts/flow-sheet.js";
@@ -8,6 +7,7 @@ import type { Sheet } from "../charts/svg.js";
 import { accent, DEEPEST, ground, tint } from "../charts/tint.js";
 import topCss from "../charts/top.css";
 import { percent, topLines, topList } from "../charts/top.js";
+import { choice } from "../controls/choice.js";
 import { type Ramp, ramp } from "../controls/legend.js";
 import { PanelView } from "../controls/panel-view.js";
 import { named, type Reading } from "../controls/reading.js";
@@ -29,7 +29,7 @@ interface Place {
 }
 
 /** A text's tokens, each with what the model held likely in its place. */
-export class TokensView extends PanelView<TokensState, TokensFigure> {
+export default class TokensView extends PanelView<TokensState, TokensFigure> {
   static readonly styles = [unsafeCSS(flowCss), unsafeCSS(topCss), unsafeCSS(css)];
 
   private pointed: number | null = null;

@@ -19,11 +19,10 @@ interface Place {
 /** Scripts of other packages' views, which are run once a page. */
 const scripts = new Map<string, Promise<void>>();
 
-/** Make the views known and return anywidget's widget. The global keeps what other scripts have put into it. */
+/** Make the views known and return anywidget's widget. */
 export function widget(views: Record<string, ViewClass>): { render(place: Place): Promise<() => void> } {
-  const before = globalThis.attnviz;
   AttnViz.define(views);
-  globalThis.attnviz = { ...before, ...globalThis.attnviz };
+  AttnViz.publish();
   return { render };
 }
 

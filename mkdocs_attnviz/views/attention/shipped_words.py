@@ -55,7 +55,7 @@ def words(size: int, first: Group, better: Group, rest: Group, without: Sequence
     limit = f"To keep to {byte_sizes.shown(size)}, the" if is_limited else "The"
     sentences = [f" {limit} page has {held}."]
     if entry_size is not None:
-        sentences.append(f"Its cache entry was reduced to {byte_sizes.shown(entry_size)} (max_entry_size).")
+        sentences.append(f"Its cache entry was reduced to at most {byte_sizes.shown(entry_size)} (max_entry_size).")
     missing = [*first.missing, *rest.missing]
     if missing:
         numbers = listed({each.layer.number for each in missing})
