@@ -17,10 +17,11 @@ def figures(every_view):
     """The figure of each page, with the scripts of all pages, so that one page can show all of them in turn."""
     pages = {path.parent.name: path.read_text("utf-8") for path in sorted(every_view.glob("*/index.html"))}
     found = {name: re.search('<figure class="attnviz".*?</figure>', text, re.DOTALL) for name, text in pages.items()}
-    scripts = {name for text in pages.values() for name in re.findall(r'src="[./]*(assets/attnviz/[^"]+)"', text)}
-    scripts = {name for name in scripts if not re.search(r"attnviz-[0-9a-f]+\.js", name)}  # all of which is in another
-    first = sorted(scripts, key=lambda name: ("attnviz-all" not in name, name))
-    tags = "".join(f'<script src="{(every_view / name).as_uri()}"></script>' for name in first)
+    places = {}  # of each script: those that it needs come before it
+    for text in pages.values():
+        for place, name in enumerate(re.findall(r'src="[./]*(assets/attnviz/[^"]+)"', text)):
+            places[name] = max(place, places.get(name, 0))
+    tags = "".join(f'<script src="{(every_view / name).as_uri()}"></script>' for name in sorted(places, key=places.get))
     return {name: figure[0] + tags for name, figure in found.items() if figure}
 
 
