@@ -437,9 +437,7 @@ def draw_all(page) -> None:
 
 def draw_figures(page, within: str) -> None:
     """Wait until the figures within a selector are drawn for the first time."""
-    for figure in page.locator(f"attn-viz:is({within}, {within} *)").all():
-        figure.scroll_into_view_if_needed()
-        figure.evaluate(in_time(DRAWN, "a figure is not drawn"))
+    page.locator(f"attn-viz:is({within}, {within} *)").evaluate_all(in_time(DRAWN, "a figure is not drawn"))
 
 
 def settle(page) -> None:
