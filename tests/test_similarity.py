@@ -471,12 +471,29 @@ view: similarity
 id: seven
 ```
 """
+OTHERS = f"""
+```attention
+model: induction
+text: {TEXT}
+view: similarity
+measure: svcca
+id: narrow
+```
+
+```attention
+model: induction
+text: {TEXT}
+view: similarity
+stack: decoder
+```
+"""
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory, shared_cache):
     site = Site(tmp_path_factory.mktemp("site"), shared_cache)
     site.write("index.md", PAGE)
+    site.write("others.md", OTHERS)
     found = site.build()
     assert found.returncode == 0, found.log
     return found
@@ -591,20 +608,18 @@ def test_it_follows_the_width(built, open_page):
     assert wide > 300
 
 
-def test_the_sentence_tells_what_is_seen_and_warns(site, built, states):
+def test_the_sentence_tells_what_is_seen_and_warns(built, states):
     sentence = built.page().select_one("#one img")["alt"]
     nearest = [formula(states[n], states[n + 1]) for n in range(2)]
     assert "CKA between the embeddings and the 2 layers of induction, over 11 tokens." in sentence
     assert f"{min(nearest):.2f}" in sentence
     assert "whatever the layers do" not in sentence
-    site.write("index.md", PAGE.replace("view: similarity", "view: similarity\nmeasure: svcca"))
-    narrow = site.build().page().select_one("#one img")["alt"]
+    narrow = built.page("others/index.html").select_one("#narrow img")["alt"]
     assert "With fewer tokens than the 64 dimensions" in narrow
 
 
-def test_a_stack_that_is_not_there(site):
-    site.write("index.md", PAGE.replace("view: similarity", "view: similarity\nstack: decoder"))
-    alert, _ = site.build().alerts()
+def test_a_stack_that_is_not_there(built):
+    (alert,) = built.alerts("others/index.html")
     assert "`stack` is 'decoder'; model 'induction' has self." in alert
 
 
