@@ -35,6 +35,7 @@ import commands
 import quick
 import warm_workers
 from browser_contexts import Contexts
+from visits import Visits
 
 # A run starts hundreds of processes: without bytecode, each would compile the same modules again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -406,9 +407,12 @@ def served(folder: Path, csp: str | None = None, charset: str | None = None) -> 
         server.shutdown()
 
 
-DRAWN = """async element => {
-  await customElements.whenDefined('attn-viz');
-  await element.ready;
+DRAWN = """async figures => {
+  for (const figure of figures) {
+    await customElements.whenDefined('attn-viz');
+    figure.scrollIntoViewIfNeeded();
+    await figure.ready;
+  }
 }"""
 SETTLED = """async () => {
   const frame = () => new Promise(requestAnimationFrame);
@@ -423,14 +427,17 @@ SETTLED = """async () => {
 def in_time(work: str, what: str) -> str:
     """The function `work` of a page, given up after a while."""
     late = f"new Promise((_, no) => setTimeout(() => no(Error('{what} after {PATIENCE} s')), {PATIENCE * 1000}))"
-    return f"element => Promise.race([({work})(element), {late}])"
+    return f"given => Promise.race([({work})(given), {late}])"
 
 
 def draw_all(page) -> None:
-    """Bring every figure into view and wait until it is drawn for the first time."""
-    for figure in page.locator("attn-viz:visible").all():
-        figure.scroll_into_view_if_needed()
-        figure.evaluate(in_time(DRAWN, "a figure is not drawn"))
+    """Bring every figure into view, one after the other, and wait until it is drawn for the first time."""
+    page.locator("attn-viz:visible").evaluate_all(in_time(DRAWN, "a figure is not drawn"))
+
+
+def draw_figures(page, within: str) -> None:
+    """Wait until the figures within a selector are drawn for the first time."""
+    page.locator(f"attn-viz:is({within}, {within} *)").evaluate_all(in_time(DRAWN, "a figure is not drawn"))
 
 
 def settle(page) -> None:
@@ -468,13 +475,13 @@ def becomes(page, read: Callable[[], Any], wanted: Any) -> None:
     assert found == wanted
 
 
-def there_and_back(page) -> None:
-    """Twice from the page "Start" to "There", with its two figures, and back; `window.same` tells if it was instant."""
+def there_and_back(page, name="there") -> None:
+    """Twice from the page "Start" to another, with its two figures, and back; `window.same` tells if it was instant."""
     page.wait_for_load_state("networkidle")  # without the sitemap, Material does not know which links are its own
     page.evaluate("window.same = true")
     for _ in range(2):
-        page.get_by_role("link", name="there").first.click()
-        page.get_by_role("heading", name="There").wait_for()
+        page.get_by_role("link", name=name).first.click()
+        page.get_by_role("heading", name=name.title()).wait_for()
         draw_all(page)
         assert page.locator("attn-viz").count() == 2
         # Themes note in the history, a moment later, how far the page was scrolled.
@@ -484,18 +491,24 @@ def there_and_back(page) -> None:
 
 
 @pytest.fixture
-def figure(built, open_page):
-    """`figure(id, …)` → page and figure, drawn, of the page that the test file has `built`; the console stays empty."""
-    said = []
+def figure(built, visits):
+    """`figure(id, …)` → page and figure, new and drawn, of the page that the test file has `built`; the console stays
+    empty."""
+    said, pages = [], []
+
+    def hear(message):
+        said.append(message.text)
 
     def figure(name, **options):
-        page = open_page(built.folder / "site" / "index.html", **options)
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        draw_all(page)
+        page = visits.page(built.folder / "site" / "index.html", within=f"#{name}", **options)
+        pages.append(page)
+        page.on("console", hear)
+        draw_figures(page, f"#{name}")
         return page, page.locator(f"#{name} attn-viz, attn-viz#{name}").first
 
     yield figure
+    for page in pages:
+        page.remove_listener("console", hear)
     assert said == []
 
 
@@ -530,4 +543,19 @@ def open_page(browser_contexts):
     yield open_page
     for context, options in taken:
         browser_contexts.give_back(context, **options)
+    assert [problem for problem in problems if not any(text in problem for text in NOT_OURS)] == []
+
+
+@pytest.fixture(scope="module")
+def open_visits(browser_contexts, tmp_path_factory):
+    visits = Visits(browser_contexts, tmp_path_factory.mktemp("visits"))
+    yield visits
+    visits.close()
+
+
+@pytest.fixture
+def visits(open_visits):
+    """`visits.page(path, width=…, dark=…)` is `open_page` for tests that change only the figures of a page."""
+    yield open_visits
+    problems, open_visits.problems = open_visits.problems, []
     assert [problem for problem in problems if not any(text in problem for text in NOT_OURS)] == []

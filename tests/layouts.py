@@ -27,12 +27,12 @@ CARD = """figure.attnviz {
 
 @dataclass(frozen=True)
 class Situation:
-    """A reader's window and settings; `style` and `before` change the page before its figures draw."""
+    """A reader's window and settings; `style` and `direction` are the page's before its figures draw."""
 
     width: int = 1280
     height: int = 900
     style: str = ""
-    before: str = ""
+    direction: str = "ltr"
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -42,9 +42,9 @@ SITUATIONS = {
     "phone": Situation(360, 740, options={"has_touch": True, "is_mobile": True}),
     "zoom-400": Situation(320, 225),
     "card": Situation(style=CARD),
-    "right-to-left": Situation(before="document.body.dir = 'rtl'"),
+    "right-to-left": Situation(direction="rtl"),
     "forced-colors": Situation(options={"forced_colors": "active", "color_scheme": "dark"}),
-    "large-type": Situation(before="document.documentElement.style.fontSize = '30px'"),
+    "large-type": Situation(style="html { font-size: 30px !important }"),
 }
 """Material's root has 20 px where the reader's own size is 16 px: 30 px are a reader's 24 px."""
 
@@ -71,12 +71,43 @@ def read(page, path: Path, situation: Situation) -> None:
     page.goto(path.as_uri())
     if path != SITE / "index.html":
         leave_the_article(page)
-    if situation.style:
-        page.add_style_tag(content=situation.style)
-    if situation.before:
-        page.evaluate(situation.before)
+    page.evaluate(CHANGE, [situation.style, situation.direction])
     draw_all(page)
     settle(page)
+
+
+CHANGE = """([style, direction]) => {
+  document.querySelector('#situation')?.remove();
+  document.head.insertAdjacentHTML('beforeend', `<style id="situation">${style}</style>`);
+  document.body.dir = direction;
+}"""
+AFRESH = "all => all.forEach(each => each.replaceWith(each.cloneNode(true)))"
+"""Puts new elements in the place of figures: these draw for the first time, from what has been loaded."""
+
+
+def enter(page, situation: Situation) -> None:
+    """Turn an open page into what this reader sees, with figures that are drawn afresh.
+
+    A page never ceases to be a phone's: Chromium goes on to tell it that nothing can hover.
+    """
+    options = {"color_scheme": "light", "forced_colors": "none"} | situation.options
+    if options.pop("is_mobile", False) and options.pop("has_touch"):
+        touch(page, situation)
+    else:
+        page.set_viewport_size({"width": situation.width, "height": situation.height})
+    page.emulate_media(**options)
+    page.evaluate(CHANGE, [situation.style, situation.direction])
+    page.locator("attn-viz").evaluate_all(AFRESH)
+    draw_all(page)
+    settle(page)
+
+
+def touch(page, situation: Situation) -> None:
+    """Make an open page a phone's, by what Playwright sends for contexts with `is_mobile` and `has_touch`."""
+    session = page.context.new_cdp_session(page)
+    session.send("Emulation.setTouchEmulationEnabled", {"enabled": True})
+    size = {"width": situation.width, "height": situation.height, "deviceScaleFactor": 1}
+    session.send("Emulation.setDeviceMetricsOverride", {**size, "mobile": True})
 
 
 def open_options(page) -> None:

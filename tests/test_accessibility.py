@@ -31,9 +31,10 @@ FIGURES = {view: f"{ABOUT}view: {view}" for view in VIEWS} | {
     "cells": f"{ABOUT}view: cells\nkeep: 4\nunits: [5, 9]",
     "experts": "model: mixture\ntext: the old miller sold two apples to the king . 4 + 3 = 7\nview: experts",
     "compared": f"{ABOUT}view: predict\ninterventions: [{{layer: 1, heads: [0, 1]}}]",
+    "loads": "model: mixture\ncorpus: docs/texts.txt\nview: experts",
     "methods": f"{ABOUT}view: saliency\nmethod: [attention, rollout, integrated_gradients, occlusion]\nby: word",
 }
-SECOND = {"methods": "saliency"}
+SECOND = {"loads": "experts", "methods": "saliency"}
 """Figures of a view that draws two kinds, with its name."""
 FIRST = {
     "head": ".left [role=option]",
@@ -49,6 +50,7 @@ FIRST = {
     "text": ".attended",
     "cells": ".running",
     "experts": "td",
+    "loads": ".expert-bars",
     "mask": ".heat-map",
 }
 """The place where the keyboard goes first in a figure; in other figures it is the first token of the text."""
@@ -68,6 +70,7 @@ EXTRA = {
 
 def build(site):
     """Build a site with each figure on its own page."""
+    site.write("texts.txt", (ROOT / "example_site" / "corpora" / "prose-and-sums.txt").read_text("utf-8"))
     for name, block in EXTRA.items():
         site.write(f"{name}.md", f"```attention\n{block}\n```\n")
     for name, block in FIGURES.items():
@@ -157,6 +160,7 @@ CHANGED = {
     "experts": {"show": "text", "layer": 1, "expert": 2, "token": 3},
     "mask": {"layer": 1},
     "compared": {"position": 3, "before": True},
+    "loads": {"show": "tokens", "layer": 1, "expert": 2},
     "methods": {"by": "sentence", "compare": "deletion", "selected": None},
 }
 """A state of each figure that is not its first."""

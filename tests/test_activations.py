@@ -11,7 +11,7 @@ import pytest
 import tiny_models
 import torch
 import transformers
-from conftest import INDUCTION, ROOT, Site, draw_all
+from conftest import INDUCTION, ROOT, Site, draw_figures
 from sklearn.decomposition import NMF
 
 from mkdocs_attnviz.block.parse import parse
@@ -384,10 +384,10 @@ def built(tmp_path_factory, shared_cache, share):
 
 
 @pytest.fixture
-def page(built, open_page):
-    def opened(**options):
-        page = open_page(built.folder / "site" / "index.html", **options)
-        draw_all(page)
+def page(built, visits):
+    def opened(id, **options):
+        page = visits.page(built.folder / "site" / "index.html", within=f"#{id}", **options)
+        draw_figures(page, f"#{id}")
         return page
 
     return opened
@@ -416,7 +416,7 @@ def refused(page, id, change):
 
 
 def test_the_values_of_activations(page, induction):
-    found = of(page(), "act", "e => e.values({layer: 0})")
+    found = of(page("act"), "act", "e => e.values({layer: 0})")
     given = example(induction, {"text": RABBIT}, 99)
     truth = by_hand(induction, given, induction.model.h[0].mlp.act, lambda _, output: output)
     assert (found["stack"], found["layer"], len(found["neurons"])) == ("self", 0, 16)
@@ -425,7 +425,7 @@ def test_the_values_of_activations(page, induction):
 
 
 def test_cells_are_read_and_held(page):
-    shown = page()
+    shown = page("act")
     values = of(shown, "act", "e => e.values({})")
     of(shown, "act", "e => { e.state = {order: 'number'} }")
     settled(shown, "act")
@@ -453,7 +453,7 @@ def test_cells_are_read_and_held(page):
 
 
 def test_the_picture_has_the_activations_in_the_order_of_their_clusters(page):
-    shown = page()
+    shown = page("act")
     values = of(shown, "act", "e => e.values({})")
     pixels = of(
         shown,
@@ -473,7 +473,7 @@ def test_the_picture_has_the_activations_in_the_order_of_their_clusters(page):
 
 
 def test_activations_with_the_keyboard(page):
-    shown = page()
+    shown = page("act")
     values = of(shown, "act", "e => e.values({})")
     of(shown, "act", "e => { e.state = {order: 'strength'} }")
     shown.locator("#act .neuron-map").focus()
@@ -485,7 +485,7 @@ def test_activations_with_the_keyboard(page):
 
 
 def test_encoder_and_decoder_in_one_figure(page):
-    shown = page()
+    shown = page("both")
     shown.locator("#both").get_by_label("Stack").select_option("decoder")
     settled(shown, "both")
     assert state(shown, "both")["stack"] == "decoder"
@@ -497,7 +497,7 @@ def test_encoder_and_decoder_in_one_figure(page):
 
 
 def test_factors_are_shown_alone(page):
-    shown = page()
+    shown = page("fac")
     values = of(shown, "fac", "e => e.values({})")
     strengths = np.array(values["strengths"])
     assert strengths.shape == (3, len(values["tokens"]))
@@ -536,7 +536,7 @@ BARS = """e => [...e.shadowRoot.querySelectorAll('.flow [role=option]')].map((op
 
 def test_each_factor_has_its_bar_above_each_token(page):
     """One lane for each factor, which its bar fills at the factor's peak; a factor alone has all of the room."""
-    shown = page()
+    shown = page("fac")
     strengths = np.array(of(shown, "fac", "e => e.values({})")["strengths"])
     shares = strengths / strengths.max(axis=1, keepdims=True)
     shares[shares < 0.02] = 0
@@ -558,7 +558,7 @@ def test_each_factor_has_its_bar_above_each_token(page):
 
 
 def test_factors_with_the_keyboard(page):
-    shown = page()
+    shown = page("fac")
     shown.locator("#fac").get_by_role("button", name="Factor 1").focus()
     shown.keyboard.press("ArrowDown")
     assert reading(shown, "fac").startswith("Factor 2: ")
@@ -575,7 +575,7 @@ def test_factors_with_the_keyboard(page):
 
 def test_factors_of_several_texts(page, induction):
     """One listbox under three headings; in a long one also lines over all tokens, that tell where a text begins."""
-    opened = page()
+    opened = page("texts")
     settled(opened, "texts")
     found = of(opened, "texts", "e => e.values({})")
     texts = [RABBIT, LONG, LATER]
@@ -602,18 +602,18 @@ def test_factors_of_several_texts(page, induction):
     ],
 )
 def test_what_cannot_be(page, id, change, message):
-    assert refused(page(), id, change) == message
+    assert refused(page(id), id, change) == message
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (360, True)])
 def test_it_fits_and_can_be_read(page, width, dark):
-    shown = page(width=width, dark=dark)
+    for id in ("act", "fac", "both", "texts"):
+        shown = page(id, width=width, dark=dark)
     of(shown, "fac", "e => { e.state = {factor: 0} }")
     of(shown, "act", "e => { e.state = {token: 1} }")
     assert shown.evaluate("document.documentElement.scrollWidth") <= width
     shown.add_script_tag(path=ROOT / "frontend" / "node_modules" / "axe-core" / "axe.min.js")
-    found = shown.evaluate("axe.run('main, [role=main], body', {resultTypes: ['violations'], preload: false})")
+    found = shown.evaluate("axe.run('#act, #fac', {resultTypes: ['violations'], preload: false})")
     ours = [
         (rule["id"], node["html"])
         for rule in found["violations"]
@@ -626,7 +626,7 @@ def test_it_fits_and_can_be_read(page, width, dark):
 
 @pytest.mark.parametrize("id", ["act", "fac"])
 def test_the_picture_is_saved(page, id):
-    shown = page()
+    shown = page(id)
     shown.locator(f"#{id}").get_by_role("button", name="Options").click()
     with shown.expect_download() as saved:
         shown.locator(f"#{id}").get_by_role("button", name="Save SVG").click()

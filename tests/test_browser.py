@@ -2,11 +2,12 @@
 
 import base64
 import re
+import shutil
 
 import markdown
 import numpy as np
 import pytest
-from conftest import MINILM, ROOT, becomes, draw_all, in_no_time, served, settle, there_and_back
+from conftest import MINILM, ROOT, Site, becomes, draw_all, in_no_time, served, settle, there_and_back
 from playwright.sync_api import expect
 
 from mkdocs_attnviz.models.identity.reference import resolve
@@ -41,15 +42,58 @@ def block(text, **options):
     return f"```attention\nmodel: minilm\ntext: {text}\n{lines}```\n\n"
 
 
-@pytest.fixture
-def show(site, share, open_page):
-    """`show(markdown, …)` opens a page and returns it, its first figure drawn."""
+def indented(text):
+    return text.rstrip().replace("\n", "\n    ")
 
-    def show(text, theme="mkdocs", extensions=(), **options):
-        site.config["theme"] = THEMES[theme] if isinstance(theme, str) else theme | {"highlightjs": False}
-        site.config["markdown_extensions"] += extensions
-        site.write("index.md", f"# Page\n\n{text}")
-        page = open_page(share(site, "--strict").folder / "site" / "index.html", **options)
+
+WIDE = CAT + "\n" + PAIR + "\n" + block("Sentence with an extraordinarilylongwordwithoutanyspaces and more. " * 8)
+MANY = block("many words " * 60)
+PAGES = {
+    "mkdocs": {
+        "cat": CAT,
+        "pair": PAIR,
+        "texts": "".join(block(text) for text in TEXTS.values()),
+        "head": block("The cat sat on the mat", layer=2, head=8),
+        "wide": WIDE,
+        "dark": CAT.replace("text:", "theme: dark\ntext:"),
+        "details": f'??? note "Open"\n\n    {indented(CAT)}\n',
+        "many": MANY,
+        "far": "line\n\n" * 300 + MANY,
+        "held": "```attention\nmodel: induction\ntext: one red two\nview: tokens\nid: held\n```\n",
+    },
+    "material": {
+        "cat": CAT,
+        "wide": WIDE,
+        "tabs": f'=== "One"\n\n    {indented(CAT)}\n\n=== "Two"\n\n    {indented(CAT.replace("cat", "dog"))}\n',
+        "three": f"{PAIR}\n\nBelow.\n\n{CAT}\n\nEnd.",
+    },
+    "readthedocs": {"cat": CAT, "wide": WIDE, "many": MANY},
+}
+"""The pages of a site in each theme."""
+
+
+@pytest.fixture
+def built(tmp_path_factory, shared_cache, share):
+    """`built(theme, …)` → the folder of a site in a theme, with all its pages."""
+
+    def built(theme, **config):
+        site = Site(tmp_path_factory.mktemp(theme), shared_cache)
+        site.config |= {"theme": THEMES[theme], **config}
+        site.config["markdown_extensions"] += ["pymdownx.details", {"pymdownx.tabbed": {"alternate_style": True}}]
+        for name, text in PAGES[theme].items():
+            site.write(f"{name}.md", f"# Page\n\n{text}")
+        return share(site, "--strict").folder / "site"
+
+    return built
+
+
+@pytest.fixture
+def show(built, visits, open_page):
+    """`show(name, …)` returns a page, its first figures drawn; an `own` page may be changed, with the figures."""
+
+    def show(name, theme="mkdocs", own=False, **options):
+        address = built(theme) / name / "index.html"
+        page = open_page(address, **options) if own else visits.page(address, **options)
         if options.get("javascript", True) and page.locator("attn-viz:visible").count():
             draw_all(page)
             settle(page)
@@ -109,7 +153,7 @@ def test_weights_equal_output_attentions(show):
     folder = resolve(MINILM, None, Settings(), ROOT).path
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     model = transformers.AutoModel.from_pretrained(folder, attn_implementation="eager").eval()
-    page = show("".join(block(text) for text in TEXTS.values()))
+    page = show("texts")
     worst = 0.0
     for figure, text in zip(page.locator("attn-viz").all(), TEXTS.values(), strict=True):
         inputs = tokenizer(text, return_tensors="pt")
@@ -129,7 +173,7 @@ def test_weights_equal_output_attentions(show):
 
 
 def test_hover_previews_and_click_locks(show):
-    page = show(block("The cat sat on the mat", layer=2, head=8))
+    page = show("head")
     token(page, "left", 1).hover()
     assert "the" in readout(page)
     assert token(page, "right", 2).inner_text().split() == ["cat", "0.75"]
@@ -145,7 +189,7 @@ def test_hover_previews_and_click_locks(show):
 
 
 def test_a_right_token_shows_who_looks_at_it(show):
-    page = show(block("The cat sat on the mat", layer=2, head=8))
+    page = show("head")
     token(page, "right", 2).hover()
     settle(page)
     assert token(page, "left", 1).inner_text().split() == ["the", "0.75"]
@@ -153,7 +197,7 @@ def test_a_right_token_shows_who_looks_at_it(show):
 
 
 def test_head_squares(show):
-    page = show(CAT)
+    page = show("cat")
     assert state(page)["heads"] == list(range(12))
     assert page.get_by_text("Heads", exact=True).is_visible()
     assert page.get_by_role("group", name="Heads", exact=True).get_by_role("button").count() == 12
@@ -169,7 +213,7 @@ def test_head_squares(show):
 
 
 def test_the_layer_and_the_changed_event(show):
-    page = show(CAT)
+    page = show("cat")
     page.evaluate("document.addEventListener('attnviz-change', event => { window.told = event.target.state })")
     select(page, "Layer").select_option("4")
     assert state(page)["layer"] == 4
@@ -177,7 +221,7 @@ def test_the_layer_and_the_changed_event(show):
 
 
 def test_sentence_pairs(show):
-    page = show(PAIR)
+    page = show("pair")
     tokens = lambda side: page.locator(f"attn-viz .column.{side} [role=option]").count()  # noqa: E731
     assert (tokens("left"), tokens("right")) == (11, 11)
     for value, left, right in (("aa", 6, 6), ("ab", 6, 5), ("ba", 5, 6), ("bb", 5, 5), ("all", 11, 11)):
@@ -191,11 +235,11 @@ def test_sentence_pairs(show):
 
 
 def test_a_single_text_has_no_pair_filter(show):
-    assert select(show(CAT), "Pairs").count() == 0
+    assert select(show("cat"), "Pairs").count() == 0
 
 
 def test_the_keyboard_alone(show):
-    page = show(PAIR)
+    page = show("pair")
     select(page, "Layer").focus()
     page.keyboard.press("Tab")
     page.keyboard.press("Tab")
@@ -222,7 +266,7 @@ def test_the_keyboard_alone(show):
 
 
 def test_state_can_be_set_and_is_checked(show):
-    page = show(CAT)
+    page = show("cat")
     figure = page.locator("attn-viz")
     figure.evaluate("element => { element.state = {layer: 3, heads: [2], selected: {side: 'left', index: 2}} }")
     expected = {"stack": "self", "layer": 3, "heads": [2], "filter": "all", "selected": locked("left", 2)}
@@ -284,7 +328,7 @@ SWITCHES = {
 
 @pytest.mark.parametrize("theme", SWITCHES)
 def test_the_theme_s_switch_is_followed_at_once(show, theme):
-    page = show(CAT, theme=theme)
+    page = show("cat", theme, own=True)
     light = pixels(page)
     assert page.locator("attn-viz .figure.light").count() == 1
     page.evaluate(SWITCHES[theme])
@@ -293,7 +337,7 @@ def test_the_theme_s_switch_is_followed_at_once(show, theme):
 
 
 def test_a_forced_theme_stays(show):
-    page = show(CAT.replace("text:", "theme: dark\ntext:"))
+    page = show("dark")
     assert page.locator("attn-viz .figure.dark").count() == 1
 
 
@@ -313,8 +357,7 @@ def test_the_system_s_dark_mode_and_a_page_that_holds_everything(open_page, tmp_
 @pytest.mark.parametrize("theme", ["material", "mkdocs", "readthedocs"])
 @pytest.mark.parametrize("width", [1280, 360])
 def test_it_fits(show, theme, width):
-    long = "Sentence with an extraordinarilylongwordwithoutanyspaces and more. " * 8
-    page = show(CAT + "\n" + PAIR + "\n" + block(long), theme=theme, width=width)
+    page = show("wide", theme, width=width)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     for figure in page.locator("attn-viz").all():
         box, parent = figure.bounding_box(), figure.locator("xpath=..").bounding_box()
@@ -323,10 +366,7 @@ def test_it_fits(show, theme, width):
 
 
 @pytest.mark.parametrize("width", [1280, 360])
-def test_nothing_moves_when_it_draws(site, share, open_page, width):
-    site.config["theme"] = THEMES["material"]
-    site.write("index.md", f"# Page\n\n{PAIR}\n\nBelow.\n\n{CAT}\n\nEnd.")
-    built = share(site)
+def test_nothing_moves_when_it_draws(built, open_page, width):
     page = open_page("about:blank", width=width)
     page.add_init_script(
         "window.shifts = [];"
@@ -334,14 +374,14 @@ def test_nothing_moves_when_it_draws(site, share, open_page, width):
         "observer.observe({type: 'layout-shift', buffered: true});"
         "window.shifted = () => { shifts.push(...observer.takeRecords()); return shifts.map(entry => entry.value) }"
     )
-    page.goto((built.folder / "site" / "index.html").as_uri())
+    page.goto((built("material") / "three" / "index.html").as_uri())
     draw_all(page)
     in_no_time(page)
     assert page.evaluate("shifted()") == []
 
 
 def test_without_javascript(show):
-    page = show(CAT, javascript=False)
+    page = show("cat", own=True, javascript=False)
     image = page.locator("attn-viz img")
     assert image.is_visible()
     assert image.evaluate("image => image.naturalHeight") == 8 * 24 + DOWN + LINE + BELOW  # tokens, and two lines below
@@ -349,7 +389,7 @@ def test_without_javascript(show):
 
 
 def test_in_print(show):
-    page = show(CAT)
+    page = show("cat", own=True)
     assert not page.locator("attn-viz img").is_visible()
     page.emulate_media(media="print")
     assert page.locator("attn-viz img").is_visible()
@@ -359,7 +399,7 @@ def test_in_print(show):
 
 def test_a_page_saved_as_one_file_has_the_static_picture(show, browser, tmp_path):
     """Such a file has what is in the shadow tree and is not `hidden`, without its style sheets, and no script runs."""
-    page = show(CAT)
+    page = show("cat")
     saved = page.context.new_cdp_session(page).send("Page.captureSnapshot", {"format": "mhtml"})["data"]
     (tmp_path / "page.mhtml").write_text(saved)
     copy = browser.new_page()  # that no script runs is told as an error
@@ -370,25 +410,24 @@ def test_a_page_saved_as_one_file_has_the_static_picture(show, browser, tmp_path
     copy.context.close()
 
 
-def test_the_static_picture_follows_the_page_and_not_the_system(show):
+def test_the_static_picture_follows_the_page_and_not_the_system(site, share, open_page):
     """It has no script to tell it; its own style sheet sees the colour scheme of the element it stands in."""
-
-    def picture(block_theme, page_theme, dark):
-        name = {"name": "mkdocs", "color_mode": page_theme}
-        page = show(CAT.replace("text:", f"theme: {block_theme}\ntext:"), theme=name, dark=dark, javascript=False)
-        return page.locator("attn-viz img").screenshot()
-
-    light, dark = picture("light", "light", False), picture("dark", "dark", False)
+    site.config["theme"] = {"name": "mkdocs", "color_mode": "dark", "highlightjs": False}
+    themes = ("light", "dark", "auto")
+    for theme in themes:
+        site.write(f"{theme}.md", CAT.replace("text:", f"theme: {theme}\ntext:"))
+    folder = share(site, "--strict").folder / "site"
+    pages = (open_page(folder / theme / "index.html", javascript=False) for theme in themes)
+    light, dark, auto = (page.locator("attn-viz img").screenshot() for page in pages)
     assert light != dark
-    assert picture("auto", "dark", False) == dark
+    assert auto == dark
 
 
 # ---- how a page comes to be shown
 
 
 def test_hidden_figures_draw_when_they_are_opened(show):
-    indented = CAT.replace("\n", "\n    ").rstrip()
-    page = show(f'??? note "Open"\n\n    {indented}\n', extensions=["pymdownx.details"])
+    page = show("details", own=True)
     assert (
         page.eval_on_selector("attn-viz", "element => element.weights({layer: 1, head: 0}).then(w => w.values.length)")
         == 8
@@ -399,31 +438,48 @@ def test_hidden_figures_draw_when_they_are_opened(show):
 
 
 def test_figures_in_tabs(show):
-    indented = CAT.replace("\n", "\n    ").rstrip()
-    page = show(
-        f'=== "One"\n\n    {indented}\n\n=== "Two"\n\n    {indented.replace("cat", "dog")}\n',
-        theme="material",
-        extensions=[{"pymdownx.tabbed": {"alternate_style": True}}],
-    )
+    page = show("tabs", "material", own=True)
     page.get_by_text("Two", exact=True).click()
     page.locator("attn-viz").nth(1).wait_for()
     draw_all(page)
     assert page.locator("attn-viz:visible [role=option]").nth(2).inner_text().strip() == "dog"
 
 
-def test_instant_navigation(site, open_page):
+@pytest.fixture(scope="module")
+def instant(tmp_path_factory, shared_cache):
+    """The URL of a site with instant navigation. Its first page has the script of a head view alone."""
+    site = Site(tmp_path_factory.mktemp("instant"), shared_cache)
     site.config |= {"theme": {"name": "material", "font": False, "features": ["navigation.instant"]}}
-    site.write("index.md", "# Start\n\n[there](there/page.md)\n")
-    site.write("there/page.md", f"# There\n\n{CAT}\n" + block("many words " * 60) + "\n[back](../index.md)\n")
+    others = {view: f"```attention\nmodel: induction\ntext: one red two\nview: {view}\n```" for view in WITH_SCRIPTS}
+    pages = {"there": MANY} | others
+    site.write("index.md", f"# Start\n\n{CAT}\n" + "\n".join(f"[{name}]({name}/page.md)\n" for name in pages))
+    for name, other in pages.items():
+        site.write(f"{name}/page.md", f"# {name.title()}\n\n{CAT}\n{other}\n\n[back](../index.md)\n")
     with served(site.folder / "site") as url:
         site.config["site_url"] = f"{url}/"
         assert site.build("--strict").returncode == 0
-        page = open_page(url)
-        there_and_back(page)
-        page.go_forward()
-        page.get_by_role("heading", name="There").wait_for()
-        draw_all(page)
-        assert page.evaluate("window.same"), "navigation was instant"
+        yield url
+
+
+WITH_SCRIPTS = ("tokens", "similarity")
+"""A view in a larger script, and one with a script of its own."""
+
+
+def test_instant_navigation(instant, open_page):
+    page = open_page(instant)
+    there_and_back(page)
+    page.go_forward()
+    page.get_by_role("heading", name="There").wait_for()
+    draw_all(page)
+    assert page.evaluate("window.same"), "navigation was instant"
+
+
+@pytest.mark.parametrize("view", WITH_SCRIPTS)
+def test_a_view_may_come_with_another_page_s_script(instant, open_page, view):
+    """The first page's script has defined the element without that view, if navigation is instant."""
+    page = open_page(instant)
+    there_and_back(page, view)
+    assert page.evaluate("window.same"), "navigation was instant"
 
 
 def data_files(requests):
@@ -431,19 +487,13 @@ def data_files(requests):
 
 
 @pytest.mark.parametrize("directory_urls", [True, False])
-def test_under_a_sub_path_with_a_strict_policy(site, open_page, directory_urls):
-    site.config["use_directory_urls"] = directory_urls
-    site.config["theme"] = THEMES["readthedocs"]
-    site.write("index.md", "hello")
-    site.write("a/page.md", block("many words " * 60))
-    built = site.build()
-    (site.folder / "www").mkdir()
-    (site.folder / "site").rename(site.folder / "www" / "docs")
-    with served(site.folder / "www", csp="script-src 'self' 'unsafe-inline'") as url:
+def test_under_a_sub_path_with_a_strict_policy(built, tmp_path, open_page, directory_urls):
+    shutil.copytree(built("readthedocs", use_directory_urls=directory_urls), tmp_path / "www" / "docs")
+    with served(tmp_path / "www", csp="script-src 'self' 'unsafe-inline'") as url:
         page = open_page("about:blank")
         requests = []
         page.on("request", lambda request: requests.append(request.url))
-        page.goto(f"{url}/docs/a/page/" if directory_urls else f"{url}/docs/a/page.html")
+        page.goto(f"{url}/docs/many/" if directory_urls else f"{url}/docs/many.html")
         draw_all(page)
         becomes(page, lambda: data_files(requests), 1)
         settle(page)
@@ -451,75 +501,54 @@ def test_under_a_sub_path_with_a_strict_policy(site, open_page, directory_urls):
         assert all(request.startswith((url, "data:")) for request in requests)
         select(page, "Layer").select_option("3")
         assert sum(pixels(page)) > 0
-    assert built.returncode == 0
 
 
-def test_a_layer_that_cannot_be_loaded(site, open_page):
-    site.write("index.md", block("many words " * 60))
-    built = site.build()
+def test_a_layer_that_cannot_be_loaded(built, open_page):
     page = open_page("about:blank").context.new_page()  # where the browser may complain of the empty file
     page.route(
         re.compile(r"/[0-9a-f]{64}\.js$"),
         lambda route: route.fulfill(status=200, body="", content_type="text/javascript"),
     )
-    with served(built.folder / "site") as url:
-        page.goto(url)
+    with served(built("mkdocs")) as url:
+        page.goto(f"{url}/many/")
         page.get_by_text("Layer 0 could not be loaded.").wait_for()
         page.unroute_all()
         page.get_by_role("button", name="Try again").click()
         page.locator("attn-viz .readout", has_text="Point at a token").wait_for()
 
 
-def test_damaged_data_leave_the_static_picture(site, open_page):
-    site.write("index.md", CAT)
-    built = site.build()
-    file = built.folder / "site" / "index.html"
-    file.write_text(file.read_text().replace('"options":', '"opinions":'))
-    page = open_page(file)
+@pytest.fixture
+def cat_page(built, tmp_path):
+    """The page of a built site that a test may change."""
+    return shutil.copytree(built("mkdocs"), tmp_path / "copy") / "cat" / "index.html"
+
+
+def test_damaged_data_leave_the_static_picture(cat_page, open_page):
+    cat_page.write_text(cat_page.read_text().replace('"options":', '"opinions":'))
+    page = open_page(cat_page)
     assert page.locator("attn-viz img").is_visible()
     assert "cannot be shown" in page.locator("attn-viz [role=alert]").inner_text()
 
 
-def test_a_figure_whose_view_has_not_come_keeps_its_static_picture(site, open_page):
-    site.write("index.md", CAT)
-    file = site.build().folder / "site" / "index.html"
-    file.write_text(file.read_text().replace('"view":"head"', '"view":"heed"'))
-    page = open_page(file)
+def test_a_figure_whose_view_has_not_come_keeps_its_static_picture(cat_page, open_page):
+    cat_page.write_text(cat_page.read_text().replace('"view":"head"', '"view":"heed"'))
+    page = open_page(cat_page)
     assert page.locator("attn-viz img").is_visible()
     assert page.locator("attn-viz [role=alert]").count() == 0
 
 
-@pytest.mark.parametrize("view", ["tokens", "similarity"])
-def test_a_view_may_come_with_another_page_s_script(site, open_page, view):
-    """The first page's script has defined the element without that view, if navigation is instant."""
-    site.config |= {"theme": {"name": "material", "font": False, "features": ["navigation.instant"]}}
-    other = f"```attention\nmodel: induction\ntext: one red two\nview: {view}\n```\n"
-    site.write("index.md", f"# Start\n\n[there](there/page.md)\n\n{CAT}")
-    site.write("there/page.md", f"# There\n\n{CAT}\n{other}\n[back](../index.md)\n")
-    with served(site.folder / "site") as url:
-        site.config["site_url"] = f"{url}/"
-        assert site.build("--strict").returncode == 0
-        page = open_page(url)
-        there_and_back(page)
-        assert page.evaluate("window.same"), "navigation was instant"
-
-
-def test_a_link_brings_the_token_that_is_held(site, open_page):
-    site.write("index.md", "```attention\nmodel: induction\ntext: one red two\nview: tokens\nid: held\n```\n")
-    page = open_page((site.build().folder / "site" / "index.html").as_uri() + "#held~shade=rank&selected=2")
+def test_a_link_brings_the_token_that_is_held(built, open_page):
+    page = open_page((built("mkdocs") / "held" / "index.html").as_uri() + "#held~shade=rank&selected=2")
     draw_all(page)
     assert page.evaluate("document.querySelector('attn-viz').state") == {"shade": "rank", "selected": 2}
 
 
-def test_figures_far_away_load_nothing(site, open_page):
-    long = "many words " * 60
-    site.write("index.md", "# Page\n\n" + "line\n\n" * 300 + block(long))
-    built = site.build()
-    with served(built.folder / "site") as url:
+def test_figures_far_away_load_nothing(built, open_page):
+    with served(built("mkdocs")) as url:
         page = open_page("about:blank")
         requests = []
         page.on("request", lambda request: requests.append(request.url))
-        page.goto(url)
+        page.goto(f"{url}/far/")
         in_no_time(page)
         assert data_files(requests) == 0
         draw_all(page)

@@ -5,7 +5,7 @@ import zlib
 
 import numpy as np
 import pytest
-from conftest import ROOT, draw_all, settle
+from conftest import ROOT, draw_figures, settle
 from playwright.sync_api import expect
 
 from mkdocs_attnviz.cache.entry import Entry
@@ -26,7 +26,7 @@ def indented(text):
 
 
 @pytest.fixture
-def page(site, share, open_page):
+def page(site, share, visits):
     site.settings["models"]["characters"] = {"model": CHARACTERS, "trust_remote_code": True}
     site.settings["max_tokens"] = 6000
     long = "\n".join(STORY for _ in range(26))[:5000]
@@ -39,9 +39,11 @@ def page(site, share, open_page):
     site.write("units.md", f"```attention\n{BLOCK}units: [3, 17]\n{text}id: units\n```\n")
     built = share(site, "--strict")
 
-    def opened(name="index", **options):
-        page = open_page(built.folder / "site" / (f"{name}/index.html" if name != "index" else "index.html"), **options)
-        draw_all(page)
+    def opened(figure="story", **options):
+        folder = built.folder / "site"
+        address = folder / "index.html" if figure in ("story", "gates") else folder / figure / "index.html"
+        page = visits.page(address, within=f"#{figure}", **options)
+        draw_figures(page, f"#{figure}")
         settle(page)
         return page
 
@@ -146,17 +148,13 @@ def test_units_in_rows_and_links(page):
 
 
 def test_a_link_sets_units_part_and_token(page):
-    opened = page()
-    opened.goto(opened.url.partition("#")[0] + "#story~part=forget&units=5,9&token=3")
-    opened.reload()
-    draw_all(opened)
-    settle(opened)
+    opened = page(state="#story~part=forget&units=5,9&token=3")
     found = state(opened)
     assert (found["part"], found["units"], found["token"]) == ("forget", [5, 9], 3)
 
 
 def test_gates_lead_to_the_text_of_their_unit(page):
-    page = page()
+    page = page("gates")
     plot = page.locator("#gates .saturation")
     plot.focus()
     page.keyboard.press("ArrowRight")

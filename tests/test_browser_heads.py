@@ -7,14 +7,14 @@ TEXT = "the cat saw the dog and the cat ran"
 
 
 @pytest.fixture
-def page(site, share, open_page):
+def page(site, share, visits):
     """Return a page with an index of heads over one text, and a head view of the same text."""
     site.write(
         "index.md",
         f"```attention\nmodel: induction\ntext: {TEXT}\nview: heads\nid: heads\n```\n\n"
         f"```attention\nmodel: induction\ntext: {TEXT}\nid: head\n```\n",
     )
-    page = open_page(share(site, "--strict").folder / "site" / "index.html")
+    page = visits.page(share(site, "--strict").folder / "site" / "index.html")
     draw_all(page)
     settle(page)
     return page

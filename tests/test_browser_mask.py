@@ -20,8 +20,8 @@ def built(shared_cache, tmp_path_factory):
     return made.folder / "site" / "index.html"
 
 
-def test_what_is_not_allowed_is_shaded(built, open_page):
-    page = open_page(built)
+def test_what_is_not_allowed_is_shaded(built, visits):
+    page = visits.page(built)
     draw_all(page)
     settle(page)
     barred = "figure => [...figure.shadowRoot.querySelectorAll('.right > .barred')].map(row => +row.dataset.index)"
@@ -38,8 +38,8 @@ def test_what_is_not_allowed_is_shaded(built, open_page):
         assert neuron.evaluate(barred) == outside, state
 
 
-def test_a_pair_that_is_not_allowed_is_told(built, open_page):
-    page = open_page(built)
+def test_a_pair_that_is_not_allowed_is_told(built, visits):
+    page = visits.page(built)
     draw_all(page)
     matrix, mask = page.locator("attn-viz").nth(1), page.locator("attn-viz").nth(3)
     for figure, words, line in (

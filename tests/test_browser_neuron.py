@@ -18,13 +18,30 @@ LINES = CAT[:-4] + "state: expanded=null\n```\n"
 LONG = CAT.replace("The cat sat on the mat", "Transformers replaced recurrence by attention. " * 15)
 
 
-@pytest.fixture
-def show(site, share, open_page):
-    """`show(markdown, …)` opens a page and returns it, its first figure drawn."""
+PAGES = {
+    "cat": CAT + "\n[there](#attnviz-1~layer=3&head=5&expanded=2&selected=right,4)\n\nBelow.\n",
+    "lines": LINES + "\nBelow.\n",
+    "held": CAT[:-4] + "state: selected=left,1\n```\n",
+    "pair": PAIR,
+    "long": LONG,
+    "both": CAT + "\n" + LONG,
+    "causal": "```attention\nmodel: induction\ntext: we saw the red fox near the old barn . we saw the red\n"
+    "view: neuron\nlayer: 1\nhead: 1\n```\n",
+    "masked": "```attention\nmodel: induction\ntext: a b c d a b c\nview: neuron\n```\n",
+    "cross": "```attention\nmodel: dates\ntext: 3 May 2021\nview: neuron\nstack: cross\n```\n",
+}
 
-    def show(text, **options):
-        site.write("index.md", f"# Page\n\n{text}")
-        page = open_page(share(site, "--strict").folder / "site" / "index.html", **options)
+
+@pytest.fixture
+def show(site, share, visits):
+    """`show(name, …)` returns one of the pages, its figures new and drawn."""
+
+    def show(name, theme="mkdocs", **options):
+        site.config["theme"] = {"name": theme, "highlightjs": False}
+        site.settings["models"]["dates"] = str(ROOT / "example_site" / "models" / "dates")
+        for each in PAGES if theme == "mkdocs" else [name]:
+            site.write(f"{each}.md", f"# Page\n\n{PAGES[each]}")
+        page = visits.page(share(site, "--strict").folder / "site" / name / "index.html", **options)
         draw_all(page)
         settle(page)
         return page
@@ -93,7 +110,7 @@ def neurons(page, layer, head):
 
 
 def test_weights_are_the_softmax_of_the_scores(show):
-    page = show(LONG)
+    page = show("long")
     for layer, head in ((0, 0), (2, 8), (5, 11)):
         found = neurons(page, layer, head)
         weights = page.locator("attn-viz").evaluate(
@@ -108,7 +125,7 @@ def test_queries_and_keys_are_the_model_s(show):
     import torch
     import transformers
 
-    page = show(CAT)
+    page = show("cat")
     folder = resolve(MINILM, None, Settings(), ROOT).path
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     model = transformers.AutoModel.from_pretrained(folder, attn_implementation="eager").eval()
@@ -126,7 +143,7 @@ def test_queries_and_keys_are_the_model_s(show):
 
 
 def test_the_numbers_that_are_shown(show):
-    page = show(CAT)
+    page = show("cat")
     set_state(page, expanded=2)
     scores = neurons(page, 2, 8)["scores"]
     assert [text.replace("−", "-") for text in column(page, "q · k")] == [f"{score:.2f}" for score in scores[2]]
@@ -138,7 +155,7 @@ def test_the_numbers_that_are_shown(show):
 
 def test_a_token_is_expanded_at_first(show):
     """It is the one with the largest weight between words, and what is shown without a script says the same of it."""
-    page = show(CAT + "\nBelow.\n")
+    page = show("cat")
     assert state(page)["expanded"] == 5
     assert readout(page).startswith("the → mat 0.84")
     numbers = column(page, "q · k")
@@ -151,23 +168,22 @@ def test_a_token_is_expanded_at_first(show):
 
 
 def test_in_a_causal_model_it_is_not_the_first_token_that_is_attended_to(show):
-    page = show("```attention\nmodel: induction\ntext: we saw the red fox near the old barn . we saw the red\n"
-                "view: neuron\nlayer: 1\nhead: 1\n```\n")  # fmt: skip
+    page = show("causal")
     opened = state(page)["expanded"]
     weights = page.locator("attn-viz").evaluate("e => e.weights({layer: 1, head: 1}).then(found => found.values)")
     assert np.array(weights)[1:, 1:].max(axis=1).argmax() + 1 == opened
     assert column(page, "q · k")[opened + 1 :] == ["masked"] * (len(weights) - opened - 1)
 
 
-@pytest.mark.parametrize("begin", ["expanded=null", "selected=left,1"])
+@pytest.mark.parametrize("begin", ["lines", "held"])
 def test_a_block_s_state_can_begin_with_the_lines(show, begin):
-    page = show(CAT[:-4] + f"state: {begin}\n```\n")
+    page = show(begin)
     assert state(page)["expanded"] is None
     assert "Query" not in static(page)
 
 
 def test_collapsed_it_is_a_head_view_of_one_head(show):
-    page = show(LINES)
+    page = show("lines")
     assert state(page) == {
         "stack": "self", "layer": 2, "head": 8, "filter": "all", "expanded": None, "selected": None,
     }  # fmt: skip
@@ -186,7 +202,7 @@ def test_collapsed_it_is_a_head_view_of_one_head(show):
 
 
 def test_plus_expands_and_minus_collapses(show):
-    page = show(LINES)
+    page = show("lines")
     page.evaluate("document.addEventListener('attnviz-change', event => { window.told = event.detail })")
     button = plus(page, 2)
     assert button.is_visible()
@@ -210,7 +226,7 @@ def test_plus_expands_and_minus_collapses(show):
 
 
 def test_another_token_is_previewed_and_taken(show):
-    page = show(CAT)
+    page = show("cat")
     plus(page, 2).click()
     before = column(page, "q · k")
     token(page, "left", 1).hover()
@@ -227,7 +243,7 @@ def test_another_token_is_previewed_and_taken(show):
 
 
 def test_a_token_on_the_right_reads_its_numbers(show):
-    page = show(CAT)
+    page = show("cat")
     plus(page, 1).click()
     token(page, "right", 2).hover()
     assert re.search(r"the → cat: q·k × 0\.177 = \d\.\d\d; softmax 0\.75", readout(page))
@@ -243,7 +259,7 @@ def test_a_token_on_the_right_reads_its_numbers(show):
 
 
 def test_a_neuron_reads_its_values(show):
-    page = show(CAT)
+    page = show("cat")
     plus(page, 2).click()
     settle(page)
     found = neurons(page, 2, 8)
@@ -267,7 +283,7 @@ def test_a_neuron_reads_its_values(show):
 
 
 def test_headings_explain_themselves(show):
-    page = show(CAT)
+    page = show("cat")
     plus(page, 2).click()
     settle(page)
     page.locator("attn-viz .neuron-heading").nth(2).hover()
@@ -278,7 +294,7 @@ def test_headings_explain_themselves(show):
 
 
 def test_layer_head_and_pairs(show):
-    page = show(PAIR)
+    page = show("pair")
     plus(page, 2).click()
     select(page, "Layer").select_option("4")
     select(page, "Head").select_option("3")
@@ -295,7 +311,7 @@ def test_layer_head_and_pairs(show):
 
 
 def test_the_keyboard_alone(show):
-    page = show(CAT)
+    page = show("cat")
     select(page, "Head").focus()
     focused = "document.querySelector('attn-viz').shadowRoot.activeElement"
     for _ in range(4):
@@ -335,7 +351,7 @@ def test_the_keyboard_alone(show):
 
 
 def test_plus_and_minus_keys(show):
-    page = show(CAT)
+    page = show("cat")
     token(page, "left", 0).focus()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("+")
@@ -345,7 +361,7 @@ def test_plus_and_minus_keys(show):
 
 
 def test_escape_closes_the_options_and_keeps_the_focus(show):
-    page = show(CAT)
+    page = show("cat")
     page.get_by_role("button", name="Options").click()
     page.get_by_role("button", name="Copy link").focus()
     page.keyboard.press("Escape")
@@ -356,7 +372,7 @@ def test_escape_closes_the_options_and_keeps_the_focus(show):
 
 
 def test_state_can_be_set_and_is_checked(show):
-    page = show(CAT)
+    page = show("cat")
     set_state(page, layer=3, head=2, expanded=1, selected={"side": "right", "index": 4})
     assert state(page) == {
         "stack": "self", "layer": 3, "head": 2, "filter": "all", "expanded": 1,
@@ -371,7 +387,7 @@ def test_state_can_be_set_and_is_checked(show):
 
 
 def test_what_is_masked_has_no_numbers(show):
-    page = show("```attention\nmodel: induction\ntext: a b c d a b c\nview: neuron\n```\n")
+    page = show("masked")
     last = token(page, "right", 0).locator("xpath=..").locator("[role=option]").count()
     set_state(page, expanded=2)
     assert column(page, "q · k")[3:] == ["masked"] * (last - 3)
@@ -387,9 +403,8 @@ def test_what_is_masked_has_no_numbers(show):
     )
 
 
-def test_encoder_decoder_and_cross_attention(show, site):
-    site.settings["models"]["dates"] = str(ROOT / "example_site" / "models" / "dates")
-    page = show("```attention\nmodel: dates\ntext: 3 May 2021\nview: neuron\nstack: cross\n```\n")
+def test_encoder_decoder_and_cross_attention(show):
+    page = show("cross")
     assert state(page)["stack"] == "cross"
     set_state(page, expanded=1)
     weights = column(page, "Softmax")
@@ -408,7 +423,7 @@ def test_encoder_decoder_and_cross_attention(show, site):
 
 
 def test_a_link_brings_the_state_with_it(show):
-    page = show(CAT + "\n[there](#attnviz-1~layer=3&head=5&expanded=2&selected=right,4)\n")
+    page = show("cat")
     page.get_by_role("link", name="there").click()
     page.wait_for_function("document.querySelector('attn-viz').state.expanded === 2")
     assert state(page) == {
@@ -423,7 +438,7 @@ def test_a_link_brings_the_state_with_it(show):
 
 @pytest.mark.parametrize("expanded", [None, 2])
 def test_it_can_be_saved(show, expanded):
-    page = show(CAT)
+    page = show("cat")
     set_state(page, expanded=expanded)
     page.get_by_role("button", name="Options").click()
     with page.expect_download() as saved:
@@ -444,9 +459,8 @@ def test_it_can_be_saved(show, expanded):
 
 @pytest.mark.parametrize("width", [1280, 360])
 @pytest.mark.parametrize("theme", ["mkdocs", "readthedocs"])
-def test_it_fits(show, site, theme, width):
-    site.config["theme"] = {"name": theme, "highlightjs": False}
-    page = show(CAT + "\n" + LONG, width=width)
+def test_it_fits(show, theme, width):
+    page = show("both", theme, width=width)
     for figure in page.locator("attn-viz").all():
         figure.evaluate("element => { element.state = {expanded: 2} }")
         settle(page)
@@ -457,7 +471,7 @@ def test_it_fits(show, site, theme, width):
 
 
 def test_on_a_phone_the_numbers_scroll_into_view_under_their_headings(show):
-    page = show(CAT, width=360)
+    page = show("cat", width=360)
     set_state(page, expanded=2)
     strips = page.locator("attn-viz .strips")
     assert strips.evaluate("element => element.scrollWidth > element.clientWidth")
@@ -475,7 +489,7 @@ def test_on_a_phone_the_numbers_scroll_into_view_under_their_headings(show):
 
 @pytest.mark.parametrize("width", [1280, 360])
 def test_expanding_moves_nothing_below(show, width):
-    page = show(LINES + "\nBelow.\n", width=width)
+    page = show("lines", width=width)
     below = page.get_by_text("Below.", exact=True)
     before = below.bounding_box()["y"]
     plus(page, 2).click()
@@ -484,7 +498,7 @@ def test_expanding_moves_nothing_below(show, width):
 
 
 def test_long_texts_scroll_and_draw_what_is_visible(show):
-    page = show(LONG)
+    page = show("long")
     set_state(page, expanded=3)
     scroller = page.locator("attn-viz .scroller")
     scroller.evaluate("element => { element.scrollTop = element.scrollHeight }")
@@ -495,7 +509,7 @@ def test_long_texts_scroll_and_draw_what_is_visible(show):
 
 
 def test_orange_is_negative_and_blue_positive(show):
-    page = show(CAT)
+    page = show("cat")
     set_state(page, expanded=2)
     query = neurons(page, 2, 8)["query"][2]
     edge = page.locator("attn-viz .neuron-heading.strip").first.bounding_box()

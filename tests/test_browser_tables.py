@@ -1,4 +1,4 @@
-"""Every view has its numbers as a table: those that programs get, and of too many the strongest."""
+"""The menu of every view has its numbers as a table: those that programs get, and of too many the strongest."""
 
 import re
 
@@ -9,9 +9,9 @@ from test_accessibility import FIGURES
 
 
 @pytest.fixture
-def show(every_view, open_page):
+def show(every_view, visits):
     def show(view, change=None, **options):
-        page = open_page(every_view / view / "index.html", **options)
+        page = visits.page(every_view / view / "index.html", **options)
         draw_all(page)
         if change:
             page.eval_on_selector("attn-viz", "(element, change) => { element.state = change }", change)
@@ -180,6 +180,16 @@ def test_of_a_large_matrix_each_row_tells_its_strongest(show):
     assert len(table) == 60
     assert table[1][0] == "2 cat"
     assert re.fullmatch(r"\w+ \d+ \d\.\d{3}", table[-1][1]), "a token that occurs again has its position"
+
+
+@pytest.mark.parametrize("view", FIGURES)
+def test_every_view_tells_in_its_menu_where_it_comes_from(every_view, visits, view):
+    page = visits.page(every_view / view / "index.html")
+    draw_all(page)
+    assert page.locator("attn-viz .about").count() == 0
+    page.get_by_role("button", name="Options", exact=True).first.click()
+    settle(page)
+    assert page.locator("attn-viz .options .about").count() == 1
 
 
 @pytest.mark.parametrize("view", FIGURES)

@@ -39,7 +39,7 @@ def indented(text):
 
 
 @pytest.fixture
-def page(site, share, open_page, once):
+def page(site, share, visits, once):
     site.settings["models"]["tiny"] = str(once("tiny-chat", make_tiny))
     site.settings["max_tokens"] = 4096
     prose = f"text: |\n{indented(PROSE)}"
@@ -56,7 +56,8 @@ def page(site, share, open_page, once):
     built = share(site, "--strict")
 
     def opened(name="index", **options):
-        page = open_page(built.folder / "site" / (f"{name}/index.html" if name != "index" else "index.html"), **options)
+        folder = built.folder / "site"
+        page = visits.page(folder / "index.html" if name == "index" else folder / name / "index.html", **options)
         draw_all(page)
         settle(page)
         return page
@@ -232,11 +233,7 @@ def test_four_thousand_tokens_are_fluent(page):
 
 
 def test_a_link_and_bad_states(page):
-    opened = page()
-    opened.goto(opened.url.partition("#")[0] + "#prose~head=3&direction=from&token=5")
-    opened.reload()
-    draw_all(opened)
-    settle(opened)
+    opened = page(state="#prose~head=3&direction=from&token=5")
     assert state(opened, "prose") == {"layer": 0, "head": 3, "direction": "from", "token": 5, "sink": "show"}
     for change, said in (
         ("{head: 1}", "head 1: not one of 0, 3"),
@@ -250,8 +247,7 @@ def test_a_link_and_bad_states(page):
 
 
 def test_lines_take_the_place_of_colours_where_these_are_forced(page):
-    opened = page()
-    opened.emulate_media(forced_colors="active")
+    opened = page(forced_colors=True)
     opened.locator("#prose attn-viz").evaluate(
         "async element => { element.state = {token: 16}; await element.updateComplete }"
     )

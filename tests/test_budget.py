@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import layouts
 import numpy as np
 import pytest
-from conftest import draw_all, settle
+from conftest import draw_figures, settle
 from playwright.sync_api import Error, expect
 
 from mkdocs_attnviz import byte_sizes, head_view, pipeline
@@ -451,10 +451,16 @@ def drawn(tmp_path_factory, weights):
 
 
 @pytest.fixture
-def page(drawn, open_page):
-    page = open_page(drawn[0])
-    draw_all(page)
-    return page
+def opened(drawn, visits):
+    """`opened(id, …)` → the page, these figures new and drawn."""
+
+    def opened(*ids):
+        within = f":is({', '.join(f'#{id}' for id in ids)})"
+        page = visits.page(drawn[0], within=within)
+        draw_figures(page, within)
+        return page
+
+    return opened
 
 
 def weights_in(page, name, layer, head):
@@ -462,7 +468,8 @@ def weights_in(page, name, layer, head):
     return page.locator(f"#{name} attn-viz").evaluate("(e, request) => e.weights(request)", request)
 
 
-def test_a_named_head_is_whole_and_the_others_are_their_strongest_weights(page, weights, drawn):
+def test_a_named_head_is_whole_and_the_others_are_their_strongest_weights(opened, weights, drawn):
+    page = opened("named")
     found = weights_in(page, "named", 3, 2)
     assert np.abs(np.array(found["values"]) - weights[3, 2]).max() < 0.004
     assert "kept" not in found or found["kept"] == 1
@@ -477,7 +484,8 @@ def test_a_named_head_is_whole_and_the_others_are_their_strongest_weights(page, 
         assert (np.take_along_axis(values, strongest, 1) > 0).mean() > 0.95  # but for weights that are stored alike
 
 
-def test_a_table_keeps_what_it_says_in_the_page(page, weights, drawn):
+def test_a_table_keeps_what_it_says_in_the_page(opened, weights, drawn):
+    page = opened("tables")
     text = drawn[1]["tables"].drawing.data["shipped"]
     told = [each for each in LADDER if f"those below {FRACTIONS.get(each.least)} dropped" in text]
     error = max(largest_error(each, TOKENS) for each in told)
@@ -488,7 +496,8 @@ def test_a_table_keeps_what_it_says_in_the_page(page, weights, drawn):
         assert found["kept"] == pytest.approx(weights[layer, 2][values > 0].sum() / TOKENS, abs=0.01)
 
 
-def test_a_head_that_is_not_shipped_says_so_and_how_it_is(page):
+def test_a_head_that_is_not_shipped_says_so_and_how_it_is(opened):
+    page = opened("overview", "less")
     with pytest.raises(
         Error, match=r"Head 3 of layer 11 is not in this page\. Its author can ship it: layer: 11, heads: \[3"
     ):
@@ -522,7 +531,9 @@ NOTE_SIZES = """() => {
 }"""
 
 
-def test_the_parts_of_a_layer_come_with_one_request_and_are_not_unpacked_for_lines(page):
+def test_the_parts_of_a_layer_come_with_one_request_and_are_not_unpacked_for_lines(drawn, open_page):
+    page = open_page(drawn[0])
+    draw_figures(page, "#named")
     element = page.locator("#named attn-viz")
     data = json.loads(element.get_attribute("data-figure"))
     layers = data["stacks"]["self"]["layers"]
@@ -537,8 +548,9 @@ def test_the_parts_of_a_layer_come_with_one_request_and_are_not_unpacked_for_lin
     assert page.evaluate("sizes").count(TOKENS**2) == 1
 
 
-def test_without_its_sink_a_head_is_shown_as_it_is_and_what_is_missing_is_told(page, weights, drawn):
+def test_without_its_sink_a_head_is_shown_as_it_is_and_what_is_missing_is_told(opened, weights, drawn):
     """The rest of each row is renormalised, and what was dropped of it stays dropped."""
+    page = opened("sink")
     element = page.locator("#sink attn-viz")
     told = drawn[1]["sink"].drawing.data["shipped"]
     assert told.endswith(" These shares count the sink, too.")
@@ -564,7 +576,8 @@ def test_without_its_sink_a_head_is_shown_as_it_is_and_what_is_missing_is_told(p
         assert found == pytest.approx(sorted(expected)[::-1][: len(found)], abs=0.01)
 
 
-def test_what_is_reduced_is_told_in_picture_table_and_menu(page, drawn):
+def test_what_is_reduced_is_told_in_picture_table_and_menu(opened, drawn):
+    page = opened("named")
     element = page.locator("#named attn-viz")
     element.evaluate("e => { e.state = { layer: 7, heads: [2] } }")
     kept = layers_of(drawn[1]["named"])[7]["kept"][2]
@@ -576,7 +589,8 @@ def test_what_is_reduced_is_told_in_picture_table_and_menu(page, drawn):
     expect(element.locator("caption")).to_contain_text(f"{100 * kept:.0f}% of its weight is in this page")
 
 
-def test_an_average_over_layers_leaves_out_those_that_are_not_shipped(page, drawn):
+def test_an_average_over_layers_leaves_out_those_that_are_not_shipped(opened, drawn):
+    page = opened("overview")
     shipped = [layer["layer"] for layer in layers_of(drawn[1]["overview"]) if any(layer["kept"])]
     element = page.locator("#overview attn-viz")
     element.evaluate("e => { e.state = { across_layers: 'mean' } }")

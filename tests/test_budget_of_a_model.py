@@ -12,7 +12,7 @@ import pytest
 import torch
 import transformers
 from bs4 import BeautifulSoup
-from conftest import MINILM, ROOT, Site, draw_all
+from conftest import MINILM, ROOT, Site
 
 from mkdocs_attnviz import byte_sizes
 from mkdocs_attnviz.models.identity.reference import resolve
@@ -61,6 +61,7 @@ def built(once, shared_cache):
 
 
 READ = """async element => {
+    await customElements.whenDefined("attn-viz");
     const read = {};
     for (let layer = 0; layer < LAYERS; layer++) for (let head = 0; head < HEADS; head++) {
         try {
@@ -89,7 +90,6 @@ def files_in(value):
 def figure(request, built, open_page):
     """The name of a figure, its data, and for each layer and head what a program in the page gets."""
     page = open_page(built / request.param / "index.html")
-    draw_all(page)
     element = page.locator("attn-viz")
     return request.param, json.loads(element.get_attribute("data-figure")), element.evaluate(READ)
 

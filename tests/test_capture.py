@@ -334,7 +334,8 @@ def test_a_worker_that_ends_but_for_a_thread_does_not_keep_the_build_waiting(wor
     model = with_code(make_model("bert", **SMALL), LINGERING, "LingeringModel")
     (answer,) = worker.capture([Request(ATTENTION, model, {"text": "a"})], device="cpu", batch_size=1, max_tokens=9)
     assert answer.problem.message == (
-        "Running this text through the model failed: its process answered no more, and had not ended 0.5 s later."
+        "Running this text through the model failed: its process answered no more, and had not ended 0.5 s later "
+        "(No more.)."
     )
 
 

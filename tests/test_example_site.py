@@ -3,12 +3,15 @@
 import html
 import json
 import re
+from pathlib import Path
 
 import claims
 import layouts
 import pytest
 import yaml
 from conftest import ROOT, draw_all, settle
+
+from mkdocs_attnviz import views
 
 SITE = ROOT / "example_site" / "site"
 DOCS = ROOT / "example_site" / "docs"
@@ -24,38 +27,50 @@ def built(page):
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page(open_page, name):
-    """One visit in a small window, on a phone, on a desk, in the dark and in forced colours; and what its text says."""
+    """One visit by readers in all situations; and what the page says."""
     wrong, requests = {}, []
     page = open_page("about:blank", width=320, height=225)
     page.on("request", lambda request: requests.append(request.url))
     page.goto(built(name).as_uri())
     page.add_style_tag(content=STILL)
     draw_all(page)
-    wrong["layout in a small window"] = layouts.problems(page)
+    wrong["layout, zoom-400"] = layouts.problems(page)
     if name not in WHOLE:
         layouts.leave_the_article(page)
-    page.set_viewport_size({"width": 360, "height": 900})
-    settle(page)
-    wrong["wider than a phone"] = wide(page)
-    wrong["keys that are broken"] = page.locator(".keys td:first-child > code").evaluate_all(BROKEN)
     page.set_viewport_size({"width": 1280, "height": 900})
     draw_all(page)
     settle(page)
-    wrong["layout on a desk"] = layouts.problems(page)
+    wrong["layout, desk"] = layouts.problems(page)
     page.add_script_tag(url=AXE.as_uri())
     wrong["axe"] = inaccessible(page, name)
     page.emulate_media(color_scheme="dark")
     settle(page)
-    wrong["layout in the dark"] = layouts.problems(page)
+    wrong["layout, dark"] = layouts.problems(page)
     wrong["axe in the dark"] = inaccessible(page, name, "color-contrast", "link-in-text-block")
     page.emulate_media(color_scheme="dark", forced_colors="active")
     settle(page)
-    wrong["layout in forced colours"] = layouts.problems(page)
+    wrong["layout, forced-colors"] = layouts.problems(page)
+    wrong["grounds in forced colours"] = repainted(page, name)
+    for situation in SITUATIONS if name in VIEWS else ("phone",):
+        layouts.enter(page, layouts.SITUATIONS[situation])
+        wrong[f"layout, {situation}"] = layouts.problems(page)
+        if situation == "right-to-left":  # what stands out of a figure on the left makes the page wider there
+            layouts.open_options(page)
+            wrong[f"layout, {situation}, opened"] = layouts.problems(page)
+    wrong["wider than a phone"] = wide(page)
+    wrong["keys that are broken"] = page.locator(".keys td:first-child > code").evaluate_all(BROKEN)
     wrong["what the text says"] = claims.wrong(page, name)
     wrong["requests that leave the site"] = [url for url in requests if not url.startswith(("file:", "data:", "blob:"))]
     assert {check: found for check, found in wrong.items() if found} == {}
 
 
+VIEWS = [f"guide/views/{name}.md" for name in views.VIEWS]
+VIEWS += ["index.md", "guide/long-inputs.md", "guide/own-tensors.md", "guide/interventions.md"]
+"""Pages whose figures are drawn in every situation."""
+VISITED = ("zoom-400", "desk", "dark", "forced-colors")
+"""Situations that figures follow: they are drawn in the first one."""
+SITUATIONS = [*sorted(layouts.SITUATIONS.keys() - {*VISITED, "phone"}), "phone"]
+"""The others: in each, figures are drawn afresh."""
 STILL = "*, ::before, ::after { transition: none !important }"
 """A style without Material's changes of colour over time, in the midst of which axe would measure contrast."""
 BROKEN = "all => all.filter(each => each.getClientRects().length > 1).map(each => each.textContent)"
@@ -68,11 +83,12 @@ WHOLE = ("index.md", "guide/first-block.md")
 def wide(page):
     """Return the figures that are wider than their place, or the page's width if it is wider than the window."""
     width = page.evaluate("document.documentElement.scrollWidth")
-    found = [figure for figure in page.locator("figure.attnviz:visible").all() if figure.evaluate(OVERFLOWS)]
-    return [figure.get_attribute("id") for figure in found] + [f"{width} px"] * (width > 360)
+    found = page.locator("figure.attnviz:visible").evaluate_all(OVERFLOWING)
+    return found + [f"{width} px"] * (width > 360)
 
 
-OVERFLOWS = "figure => [...figure.querySelectorAll('attn-viz')].some(each => each.scrollWidth > each.clientWidth)"
+OVERFLOWING = """figures => figures.filter(figure =>
+  [...figure.querySelectorAll('attn-viz')].some(each => each.scrollWidth > each.clientWidth)).map(({ id }) => id)"""
 
 
 def inaccessible(page, name, *rules):
@@ -80,19 +96,34 @@ def inaccessible(page, name, *rules):
 
     What the theme puts around an article is the same on all pages: axe looks at it on those of `WHOLE` alone.
     """
-    only = {"type": "rule", "values": rules or page.evaluate(SERIOUS)}
-    options = {"resultTypes": ["violations"], "preload": False, "runOnly": only}
     # Material's own search dialog has no name.
     part = {"exclude": [".md-search"]} if name in WHOLE else {"include": ["article"]}
-    found = page.evaluate("([part, options]) => axe.run(part, options)", [part, options])["violations"]
-    serious = [rule for rule in found if rule["impact"] in ("serious", "critical")]
-    return {rule["id"]: [node["html"] for node in rule["nodes"]] for rule in serious}
+    return page.evaluate(SERIOUS, [part, rules])
 
 
-SERIOUS = """axe._audit.rules
-  .filter(rule => rule.enabled && !rule.tags.includes('experimental') && !['minor', 'moderate'].includes(rule.impact))
-  .map(rule => rule.id)"""
-"""The rules that axe runs by default and whose violations may be serious; it tells this of a rule in no other way."""
+SERIOUS = (ROOT / "tests" / "axe.js").read_text("utf-8")
+PAINTED = {
+    "tokens": ".flow .painted[style*=background]",
+    "saliency": ".flow .painted[style*=background]",
+    "factors": ".flow .painted[style*=background]",
+    "lens": "td[style*=background]",
+    "similarity": ".similar > span:not(.label)",
+    "heads": ".head-stage circle",
+}
+"""Elements of a view whose ground is what the figure says."""
+
+
+def repainted(page, name):
+    """Return how the first figure of a view's page leaves its painted elements to a browser that forces colours, which
+    would paint them in one colour, or put its own below letters."""
+    painted = PAINTED.get(Path(name).stem)
+    if not (painted and name in VIEWS):
+        return []
+    adjusted = page.locator("attn-viz").first.locator(painted).evaluate_all(ADJUSTED)
+    return [value for value in adjusted if value != "none"] or ["too few"] * (len(adjusted) <= 3)
+
+
+ADJUSTED = "all => all.map(each => getComputedStyle(each).forcedColorAdjust)"
 
 
 def test_every_claim_has_its_page():

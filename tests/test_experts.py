@@ -13,7 +13,7 @@ import mixtures
 import pytest
 import tiny_models
 import torch
-from conftest import MIXTURE, draw_all, settle
+from conftest import MIXTURE, draw_figures, settle
 from playwright.sync_api import expect
 
 from mkdocs_attnviz.block.parse import parse
@@ -290,7 +290,7 @@ def longer(folder):
 
 
 @pytest.fixture
-def page(site, share, once, open_page):
+def page(site, share, once, visits):
     fence = f"```attention\nmodel: mixture\ntext: {json.dumps(TEXT)}\nview: experts\n"
     long = " ".join([TEXT] * 60)
     site.settings["max_tokens"] = 3000
@@ -300,10 +300,11 @@ def page(site, share, once, open_page):
     site.write("long.md", f"```attention\nmodel: longer\nview: experts\nid: long\ntext: {json.dumps(long)}\n```\n")
     built = share(site, "--strict")
 
-    def opened(name="index", **options):
+    def opened(id, **options):
         folder = built.folder / "site"
-        page = open_page(folder / "index.html" if name == "index" else folder / name / "index.html", **options)
-        draw_all(page)
+        address = folder / "index.html" if id in ("grid", "text") else folder / id / "index.html"
+        page = visits.page(address, within=f"#{id}", **options)
+        draw_figures(page, f"#{id}")
         settle(page)
         return page
 
@@ -315,7 +316,7 @@ def figure(page, id):
 
 
 def test_values_of_the_page_are_those_of_transformers(page, truth):
-    element = figure(page(), "grid")
+    element = figure(page("grid"), "grid")
     for layer, probabilities in enumerate(truth):
         found = element.evaluate("(e, layer) => e.values({layer, token: 2})", layer)
         top = probabilities.topk(2, dim=-1)
@@ -327,7 +328,7 @@ def test_values_of_the_page_are_those_of_transformers(page, truth):
 
 
 def test_a_token_that_is_held_shows_its_router_in_each_layer(page, truth):
-    page = page()
+    page = page("grid")
     element = figure(page, "grid")
     element.locator("td").first.focus()
     page.keyboard.press("Shift")
@@ -353,7 +354,7 @@ def test_a_token_that_is_held_shows_its_router_in_each_layer(page, truth):
 
 
 def test_one_expert_lights_up_its_tokens(page, truth):
-    element = figure(page(), "grid")
+    element = figure(page("grid"), "grid")
     element.get_by_role("combobox", name="Expert").select_option("2")
     element.evaluate("e => e.updateComplete")
     coloured = "all => all.map(e => e.style.background !== '')"
@@ -364,7 +365,7 @@ def test_one_expert_lights_up_its_tokens(page, truth):
 
 
 def test_keys_turn_the_text_to_other_layers(page, truth):
-    page = page()
+    page = page("text")
     element = figure(page, "text")
     element.locator(".running").focus()
     page.keyboard.press("Shift")

@@ -12,7 +12,7 @@ import pytest
 import test_capture
 import torch
 import transformers
-from conftest import INDUCTION, Site, draw_all
+from conftest import INDUCTION, Site, draw_all, draw_figures, settle
 from test_capture import ARCHITECTURES, BART, SMALL, ref
 
 import mkdocs_attnviz
@@ -342,15 +342,25 @@ def built(tmp_path_factory, shared_cache):
     return found
 
 
+@pytest.fixture
+def shown(built, visits):
+    """`shown(id, …)` → page and figure, new and drawn."""
+
+    def shown(id, **options):
+        page = visits.page(built.folder / "site" / "index.html", within=f"#{id}", **options)
+        draw_figures(page, f"#{id}")
+        return page, figure(page, id)
+
+    return shown
+
+
 def figure(page, id):
     return page.locator(f"#{id} attn-viz")
 
 
-def test_without_its_heads_the_model_forgets_the_list(built, open_page):
+def test_without_its_heads_the_model_forgets_the_list(shown):
     """The built page, on both sides of the switch, no longer predicts the repeated words."""
-    page = open_page(built.folder / "site" / "index.html")
-    draw_all(page)
-    element = figure(page, "tokens")
+    _, element = shown("tokens")
     assert max(element.evaluate(REPEATED)) < 0.01
     element.get_by_role("button", name="As it is").click()
     assert element.evaluate(REPEATED) == pytest.approx([0.681, 0.921, 0.895, 0.911], abs=0.005), "as the docs tell"
@@ -359,10 +369,8 @@ def test_without_its_heads_the_model_forgets_the_list(built, open_page):
     assert max(element.evaluate(REPEATED)) < 0.01
 
 
-def test_without_the_head_below_the_induction_head_is_lost(built, open_page):
-    page = open_page(built.folder / "site" / "index.html")
-    draw_all(page)
-    element = figure(page, "heads")
+def test_without_the_head_below_the_induction_head_is_lost(shown):
+    _, element = shown("heads")
     changed = element.evaluate(LOOKS_AHEAD)
     element.evaluate("e => { e.state = { before: true } }")
     as_it_is = element.evaluate(LOOKS_AHEAD)
@@ -395,9 +403,8 @@ def every_view(tmp_path_factory, shared_cache):
     return found
 
 
-@pytest.mark.parametrize("dark", [False, True])
-def test_the_other_side_of_every_view_is_the_model_as_it_is(every_view, open_page, dark):
-    page = open_page(every_view.folder / "site" / "index.html", width=360 if dark else 1280, dark=dark)
+def test_the_other_side_of_every_view_is_the_model_as_it_is(every_view, open_page):
+    page = open_page(every_view.folder / "site" / "index.html")
     draw_all(page)
     for view in EVERY:
         plain, changed = figure(page, view), figure(page, f"{view}-changed")
@@ -409,13 +416,14 @@ def test_the_other_side_of_every_view_is_the_model_as_it_is(every_view, open_pag
         changed.evaluate("e => e.updateComplete")
         assert changed.evaluate("e => e.values({})") == expected, view
         assert button.get_attribute("aria-pressed") == "true"
-    assert page.evaluate("document.documentElement.scrollWidth") <= (360 if dark else 1280)
+    for width in (1280, 360):
+        page.set_viewport_size({"width": width, "height": 900})
+        settle(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_what_is_chosen_is_kept_and_what_cannot_be_is_refused(built, open_page):
-    page = open_page(built.folder / "site" / "index.html")
-    draw_all(page)
-    element = figure(page, "heads")
+def test_what_is_chosen_is_kept_and_what_cannot_be_is_refused(shown):
+    page, element = shown("heads")
     events = "e => { window.told = []; e.addEventListener('attnviz-change', ({ detail }) => told.push(detail.before)) }"
     element.evaluate(events)
     element.evaluate("e => { e.state = { layer: 0, heads: [2], selected: { side: 'left', index: 3 } } }")
@@ -430,27 +438,21 @@ def test_what_is_chosen_is_kept_and_what_cannot_be_is_refused(built, open_page):
     assert element.evaluate("e => e.state") == state, "half of a change is none"
 
 
-def test_a_link_leads_to_the_same_side(built, open_page):
-    page = open_page(built.folder / "site" / "index.html")
-    draw_all(page)
-    element = figure(page, "heads")
+def test_a_link_leads_to_the_same_side(shown):
+    page, element = shown("heads")
     element.get_by_role("button", name="As it is").click()
     element.get_by_role("button", name="Options").click()
     page.evaluate("navigator.clipboard.writeText = async text => { window.copied = text }")
     element.get_by_role("button", name="Copy link").click()
     link = page.evaluate("window.copied")
     assert link.endswith("#heads~before=true")
-    page.goto("about:blank")
-    page.goto(link)
-    draw_all(page)
-    pressed = figure(page, "heads").get_by_role("button", name="As it is").get_attribute("aria-pressed")
+    _, element = shown("heads", state="#heads~before=true")
+    pressed = element.get_by_role("button", name="As it is").get_attribute("aria-pressed")
     assert pressed == "true"
 
 
-def test_the_keyboard_reaches_the_switch_and_no_focus_is_lost(built, open_page):
-    page = open_page(built.folder / "site" / "index.html")
-    draw_all(page)
-    element = figure(page, "tokens")
+def test_the_keyboard_reaches_the_switch_and_no_focus_is_lost(shown):
+    page, element = shown("tokens")
     button = element.get_by_role("button", name="As it is")
     button.focus()
     page.keyboard.press("Enter")
@@ -459,15 +461,12 @@ def test_the_keyboard_reaches_the_switch_and_no_focus_is_lost(built, open_page):
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_on_a_phone(built, open_page, dark):
+def test_on_a_phone(shown, dark):
     """Nothing is wider than the page, and nothing moves what follows when it is drawn."""
-    page = open_page(built.folder / "site" / "index.html", width=360, dark=dark)
-    draw_all(page)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
     for id in ("tokens", "heads"):
-        height, kept = figure(page, id).evaluate(
-            "e => [e.offsetHeight, parseFloat(getComputedStyle(e).minHeight) + 32]"
-        )
+        page, element = shown(id, width=360, dark=dark)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        height, kept = element.evaluate("e => [e.offsetHeight, parseFloat(getComputedStyle(e).minHeight) + 32]")
         assert height <= kept + 1
 
 
@@ -503,11 +502,9 @@ def test_what_is_changed_is_said_in_words(changes, said):
     assert words(made.interventions) == said
 
 
-def test_the_name_and_the_saved_picture_say_which_model_is_shown(built, open_page):
+def test_the_name_and_the_saved_picture_say_which_model_is_shown(shown):
     """The name and the saved picture still tell it after a change of state."""
-    page = open_page(built.folder / "site" / "index.html")
-    draw_all(page)
-    element = figure(page, "heads")
+    page, element = shown("heads")
     name = "e => e.updateComplete.then(() => e.shadowRoot.querySelector('.figure').getAttribute('aria-label'))"
     assert element.evaluate(name).startswith("Without head 1 of layer 0: Attention of induction, layer 1, head 1")
     element.evaluate("e => { e.state = { layer: 0 } }")

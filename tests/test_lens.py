@@ -277,13 +277,12 @@ def built(tmp_path_factory, shared_cache):
 
 
 @pytest.fixture
-def shown(built, open_page):
+def shown(built, visits):
     """`shown(page)` → the page and its figure, drawn."""
 
     def shown(name="index", **options):
         folder = built.folder / "site"
-        page = open_page(folder / "index.html" if name == "index" else folder / name / "index.html", **options)
-        page.set_default_timeout(10_000)
+        page = visits.page(folder / "index.html" if name == "index" else folder / name / "index.html", **options)
         draw_all(page)
         return page, page.locator("attn-viz")
 

@@ -46,17 +46,17 @@ def figure(tmp_path_factory, shared_cache):
 
 
 @pytest.mark.parametrize("way", HIDDEN)
-def test_what_hides_a_figure_opens(figure, tmp_path, open_page, way):
-    file = tmp_path / "page.html"
-    above = "<p>above</p>" * 60
-    file.write_text(f"<!doctype html><meta charset=utf-8>{above}{HIDDEN[way].format(figure)}{above}", "utf-8")
+def test_what_hides_a_figure_opens(figure, tmp_path, visits, open_page, way):
+    head, above = "<!doctype html><meta charset=utf-8>", "<p>above</p>" * 60
+    html = f"{above}{HIDDEN[way].format(figure)}{above}"
     for link, heads in (("#cats", 12), ("#cats~heads=3", 1)):
-        page = open_page(file)
+        page = visits.fragment(head, html)
         assert not page.locator("attn-viz").is_visible()
         page.evaluate("link => { location.hash = link }", link)
         page.locator("attn-viz").wait_for()
         draw_all(page)
         assert page.evaluate("document.querySelector('attn-viz').state.heads.length") == heads
         page.wait_for_function("Math.abs(document.querySelector('attn-viz').getBoundingClientRect().y) < innerHeight")
-    page = open_page(f"{file.as_uri()}#cats~heads=3")  # who comes from another page
+    (tmp_path / "page.html").write_text(f"{head}{html}", "utf-8")
+    page = open_page(f"{(tmp_path / 'page.html').as_uri()}#cats~heads=3")  # who comes from another page
     page.locator("attn-viz").wait_for()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from conftest import INDUCTION, ROOT, draw_all
+from conftest import INDUCTION, ROOT, draw_figures
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from mkdocs_attnviz.block.parse import parse
@@ -351,12 +351,12 @@ def built(tmp_path_factory, shared_cache):
 
 
 @pytest.fixture
-def show(built, open_page):
-    """`show(width=…, dark=…)` → the page, all figures drawn."""
+def show(built, visits):
+    """`show(id, width=…, dark=…)` → the page, this figure drawn anew."""
 
-    def show(**options):
-        page = open_page(built / "index.html", **options)
-        draw_all(page)
+    def show(id, **options):
+        page = visits.page(built / "index.html", within=f"#{id}", **options)
+        draw_figures(page, f"#{id}")
         return page
 
     return show
@@ -406,7 +406,7 @@ def truth():
 
 def test_values_of_tokens(show, truth):
     tokenizer, ids, shares = truth
-    found = values(figure(show(), "tokens"))
+    found = values(figure(show("tokens"), "tokens"))
     assert [each["token"].strip() for each in found] == [
         name.strip("Ġ▁ ") for name in tokenizer.convert_ids_to_tokens(ids)
     ]
@@ -418,7 +418,7 @@ def test_values_of_tokens(show, truth):
 
 
 def test_hovering_a_token_reads_it_out(show):
-    element = figure(show(), "tokens")
+    element = figure(show("tokens"), "tokens")
     known = values(element)
     least = min((each for each in known if each["probability"]), key=lambda each: each["probability"])
     assert readout(element).startswith(f"Least expected: {least['token'].strip()}: ")
@@ -433,7 +433,7 @@ def test_hovering_a_token_reads_it_out(show):
 
 
 def test_clicks_and_keys_choose_a_token(show):
-    page = show()
+    page = show("tokens")
     element = figure(page, "tokens")
     token(element, 11).click()
     complete(element)
@@ -451,7 +451,7 @@ def test_clicks_and_keys_choose_a_token(show):
 
 
 def test_the_state_of_tokens(show):
-    element = figure(show(), "tokens")
+    element = figure(show("tokens"), "tokens")
     element.evaluate("e => { e.state = { shade: 'rank', selected: 3 } }")
     assert readout(element).startswith(values(element)[3]["token"].strip())
     assert "RangeError: shade blue: not one of probability, rank, none" in refused(element, {"shade": "blue"})
@@ -466,7 +466,7 @@ def grounds(element):
 
 
 def test_shades(show):
-    element = figure(show(), "tokens")
+    element = figure(show("tokens"), "tokens")
     known = values(element)
     by_probability = grounds(element)
     likely = [i for i, each in enumerate(known) if (each["probability"] or 0) > 0.9]
@@ -501,7 +501,7 @@ CONTRAST = """all => {
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_tokens_and_their_positions_can_be_read_on_every_ground(show, dark):
-    element = figure(show(dark=dark), "tokens")
+    element = figure(show("tokens", dark=dark), "tokens")
     complete(element)
     painted = element.locator(".flow .painted")
     assert painted.count() > 5
@@ -509,14 +509,14 @@ def test_tokens_and_their_positions_can_be_read_on_every_ground(show, dark):
 
 
 def test_a_dark_page_has_other_grounds(show):
-    light, dark = (grounds(figure(show(dark=dark), "tokens")) for dark in (False, True))
+    light, dark = (grounds(figure(show("tokens", dark=dark), "tokens")) for dark in (False, True))
     assert [bool(one) for one in light] == [bool(one) for one in dark]
     assert all(one != other for one, other in zip(light, dark, strict=True) if one)
 
 
 def test_values_of_predict(show, truth):
     tokenizer, ids, shares = truth
-    element = figure(show(), "predict")
+    element = figure(show("predict"), "predict")
     found = values(element)
     assert found["position"] == len(TEXT.split())
     assert found["token"] is found["probability"] is None
@@ -530,7 +530,7 @@ def test_values_of_predict(show, truth):
 
 
 def test_bars_follow_the_reader(show):
-    page = show()
+    page = show("predict")
     element = figure(page, "predict")
     shown = bars(element)
     first = values(element)["top"]
@@ -559,7 +559,7 @@ def test_bars_follow_the_reader(show):
 
 
 def test_lengths_of_bars(show):
-    element = figure(show(), "predict")
+    element = figure(show("predict"), "predict")
     token(element, 2).click()
     complete(element)
     shares = values(element, {"position": 2})["top"]["probabilities"]
@@ -572,7 +572,7 @@ def test_lengths_of_bars(show):
 
 
 def test_the_output_of_an_encoder_decoder_can_be_chosen_and_its_input_cannot(show):
-    element = figure(show(), "target")
+    element = figure(show("target"), "target")
     options = element.locator(".flow").get_by_role("option")
     assert options.nth(0).get_attribute("aria-disabled") == "true"
     found = values(element)
@@ -585,9 +585,9 @@ def test_the_output_of_an_encoder_decoder_can_be_chosen_and_its_input_cannot(sho
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_a_phone(show, dark):
-    page = show(width=360, dark=dark)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
     for id in ("tokens", "predict", "target"):
+        page = show(id, width=360, dark=dark)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
         element = figure(page, id)
         assert element.evaluate(
             "e => [...e.shadowRoot.querySelectorAll('.alternatives, .flow')].every(p => p.scrollWidth <= p.clientWidth)"
@@ -595,8 +595,8 @@ def test_a_phone(show, dark):
 
 
 def test_saving(show):
-    page = show()
     for id, said in (("tokens", "river"), ("predict", "hopped")):
+        page = show(id)
         element = figure(page, id)
         element.get_by_role("button", name="Options").click()
         with page.expect_download() as download:

@@ -13,7 +13,7 @@ import pytest
 import test_capture
 import torch
 import transformers
-from conftest import INDUCTION, MINILM, ROOT, Site, draw_all
+from conftest import INDUCTION, MINILM, ROOT, Site, draw_figures
 from hypothesis import strategies as st
 from playwright.sync_api import expect
 from test_capture import ARCHITECTURES, ref
@@ -471,29 +471,14 @@ view: similarity
 id: seven
 ```
 """
-OTHERS = f"""
-```attention
-model: induction
-text: {TEXT}
-view: similarity
-measure: svcca
-id: narrow
-```
-
-```attention
-model: induction
-text: {TEXT}
-view: similarity
-stack: decoder
-```
-"""
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory, shared_cache):
     site = Site(tmp_path_factory.mktemp("site"), shared_cache)
     site.write("index.md", PAGE)
-    site.write("others.md", OTHERS)
+    block = f"```attention\nmodel: induction\ntext: {TEXT}\nview: similarity\n{{}}\n```\n"
+    site.write("more.md", block.format("measure: svcca\nid: narrow") + "\n" + block.format("stack: decoder"))
     found = site.build()
     assert found.returncode == 0, found.log
     return found
@@ -509,15 +494,19 @@ def states():
 
 
 @pytest.fixture
-def page(built, open_page):
-    page = open_page(built.folder / "site" / "index.html")
-    draw_all(page)
-    page.locator("#seven").evaluate("figure => figure.remove()")
-    return page
+def shown(visits):
+    """`shown(built, id, …)` → page and figure, new and drawn."""
+
+    def shown(built, id, **options):
+        page = visits.page(built.folder / "site" / "index.html", within=f"#{id}", **options)
+        draw_figures(page, f"#{id}")
+        return page, page.locator(f"#{id} attn-viz")
+
+    return shown
 
 
-def test_values_are_those_of_the_model(page, states):
-    element = page.locator("attn-viz")
+def test_values_are_those_of_the_model(built, shown, states):
+    _, element = shown(built, "one")
     found = element.evaluate("e => e.values()")
     assert (found["measure"], found["layers"]) == ("cka", ["emb", "0", "1"])
     assert np.abs(np.array(found["values"]) - [[formula(x, y) for y in states] for x in states]).max() < 1e-4
@@ -529,65 +518,68 @@ def test_values_are_those_of_the_model(page, states):
     assert element.evaluate(bad) == "RangeError: measure cosine: not one of cka, cca, svcca, pwcca"
 
 
-def readout(page):
-    page.locator("attn-viz").evaluate("e => e.updateComplete")
-    return page.locator("attn-viz .panel-readout").inner_text()
+def readout(element):
+    element.evaluate("e => e.updateComplete")
+    return element.locator(".panel-readout").inner_text()
 
 
-def test_mouse_and_keys_read_a_cell(page):
-    grid = page.locator("attn-viz .similar")
-    values = page.locator("attn-viz").evaluate("e => e.values()")["values"]
+def test_mouse_and_keys_read_a_cell(built, shown):
+    page, element = shown(built, "one")
+    grid = element.locator(".similar")
+    values = element.evaluate("e => e.values()")["values"]
     grid.hover(position={"x": 40 + 48 * 2 + 24, "y": 40 + 24})
-    assert readout(page) == f"embeddings and layer 1: CKA {values[0][2]:.3f}"
+    assert readout(element) == f"embeddings and layer 1: CKA {values[0][2]:.3f}"
     page.mouse.move(0, 0)
     grid.focus()
     for key in ("ArrowDown", "ArrowDown", "ArrowRight", "Enter"):
         page.keyboard.press(key)
-    assert readout(page) == f"layer 0 and layer 0: CKA {values[1][1]:.3f}"
-    assert page.locator("attn-viz").evaluate("e => e.state") == {"stack": "self", "measure": "cka", "row": 1, "col": 1}
+    assert readout(element) == f"layer 0 and layer 0: CKA {values[1][1]:.3f}"
+    assert element.evaluate("e => e.state") == {"stack": "self", "measure": "cka", "row": 1, "col": 1}
     page.keyboard.press("Escape")
-    assert page.locator("attn-viz").evaluate("e => e.state.row") is None
+    assert element.evaluate("e => e.state.row") is None
 
 
-def test_the_measure_is_chosen(page):
-    page.get_by_role("combobox", name="Measure").select_option("pwcca")
-    page.locator("attn-viz .similar").hover(position={"x": 60, "y": 60})
-    assert readout(page) == "embeddings and embeddings: PWCCA 1.000"
-    assert page.locator("attn-viz").evaluate("e => e.state.measure") == "pwcca"
+def test_the_measure_is_chosen(built, shown):
+    _, element = shown(built, "one")
+    element.get_by_role("combobox", name="Measure").select_option("pwcca")
+    element.locator(".similar").hover(position={"x": 60, "y": 60})
+    assert readout(element) == "embeddings and embeddings: PWCCA 1.000"
+    assert element.evaluate("e => e.state.measure") == "pwcca"
 
 
-def test_colours_and_numbers_are_the_values(page):
-    values = page.locator("attn-viz").evaluate("e => e.values()")["values"]
-    alphas = page.locator("attn-viz .similar canvas").evaluate(
+def test_colours_and_numbers_are_the_values(built, shown):
+    _, element = shown(built, "one")
+    values = element.evaluate("e => e.values()")["values"]
+    alphas = element.locator(".similar canvas").evaluate(
         "c => [...c.getContext('2d').getImageData(0, 0, 3, 3).data].filter((_, i) => i % 4 === 3)"
     )
     apart = np.array(values)[~np.eye(3, dtype=bool)]
     expected = 0.06 + 0.79 * np.clip((np.array(values) - apart.min()) / np.ptp(apart), 0, 1)
     assert np.abs(np.array(alphas) / 255 - expected.ravel()).max() < 0.01
-    legend = page.locator("attn-viz .legend").inner_text()
+    legend = element.locator(".legend").inner_text()
     assert re.findall(r"\d\.\d\d", legend) == [f"{end:.2f}" for end in (apart.min(), apart.max())]
     assert "narrow" not in legend
-    written = page.locator("attn-viz .similar span:not(.label)").all_inner_texts()
+    written = element.locator(".similar span:not(.label)").all_inner_texts()
     assert written == [f"{math.floor(100 * value + 0.5) / 100:.2f}" for row in values for value in row]
 
 
-def test_a_narrow_range_is_said_and_not_spread_over_all_colours(page):
+def test_a_narrow_range_is_said_and_not_spread_over_all_colours(built, shown):
     """Eleven tokens in 64 dimensions: by this measure all layers are alike."""
-    page.get_by_role("combobox", name="Measure").select_option("pwcca")
-    page.locator("attn-viz").evaluate("e => e.updateComplete")
-    expect(page.locator("attn-viz .legend")).to_contain_text("narrow range: all 1.000")
-    assert page.locator("attn-viz .legend .scale").inner_text().split() == ["0.95", "1.00"]
+    _, element = shown(built, "one")
+    element.get_by_role("combobox", name="Measure").select_option("pwcca")
+    element.evaluate("e => e.updateComplete")
+    expect(element.locator(".legend")).to_contain_text("narrow range: all 1.000")
+    assert element.locator(".legend .scale").inner_text().split() == ["0.95", "1.00"]
     span = Span.of([[1, 0.97, 0.99], [0.97, 1, 0.98], [0.99, 0.98, 1]], of_one=True)
     assert (span.low, span.high, span.warning) == (0.94, 0.99, "a narrow range: from 0.970 to 0.990")
     assert [span.share(value) for value in (0.9, 0.965, 0.99, 1)] == pytest.approx([0, 0.5, 1, 1])
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_on_a_phone(built, open_page, dark):
-    page = open_page(built.folder / "site" / "index.html", width=360, dark=dark)
-    draw_all(page)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
-    for element in page.locator("attn-viz").all():
+def test_on_a_phone(built, shown, dark):
+    for id in ("one", "seven"):
+        page, element = shown(built, id, width=360, dark=dark)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
         height, kept = element.evaluate("e => [e.offsetHeight, parseFloat(getComputedStyle(e).minHeight)]")
         assert height <= kept + 1
         right = "e => e.getBoundingClientRect().right"
@@ -596,10 +588,8 @@ def test_on_a_phone(built, open_page, dark):
         assert grid.locator("span:not(.label)").count() == grid.locator("canvas").evaluate("c => c.width ** 2")
 
 
-def test_it_follows_the_width(built, open_page):
-    page = open_page(built.folder / "site" / "index.html")
-    draw_all(page)
-    element = page.locator("#seven attn-viz")
+def test_it_follows_the_width(built, shown):
+    page, element = shown(built, "seven")
     wide = element.locator(".similar").evaluate("e => e.offsetWidth")
     element.evaluate("e => { e.style.width = '200px' }")
     page.wait_for_function(
@@ -614,12 +604,12 @@ def test_the_sentence_tells_what_is_seen_and_warns(built, states):
     assert "CKA between the embeddings and the 2 layers of induction, over 11 tokens." in sentence
     assert f"{min(nearest):.2f}" in sentence
     assert "whatever the layers do" not in sentence
-    narrow = built.page("others/index.html").select_one("#narrow img")["alt"]
+    narrow = built.page("more/index.html").select_one("#narrow img")["alt"]
     assert "With fewer tokens than the 64 dimensions" in narrow
 
 
 def test_a_stack_that_is_not_there(built):
-    (alert,) = built.alerts("others/index.html")
+    (alert,) = built.alerts("more/index.html")
     assert "`stack` is 'decoder'; model 'induction' has self." in alert
 
 
@@ -665,16 +655,8 @@ def words():
     return by_words(str(resolve(MINILM, None, Settings(), ROOT).path), RABBIT), by_words(INDUCTION, RABBIT)
 
 
-@pytest.fixture
-def page_of_two(built_of_two, open_page):
-    page = open_page(built_of_two.folder / "site" / "index.html")
-    draw_all(page)
-    page.locator("#long").evaluate("figure => figure.remove()")
-    return page
-
-
-def test_values_are_those_of_both_models(page_of_two, words):
-    element = page_of_two.locator("attn-viz")
+def test_values_are_those_of_both_models(built_of_two, shown, words):
+    _, element = shown(built_of_two, "two")
     found = element.evaluate("e => e.values()")
     assert (found["models"], found["measure"], found["stack"]) == (["minilm", "induction"], "cka", "self")
     assert (found["layers"], found["columns"]) == (["emb", *"012345"], ["emb", "0", "1"])
@@ -687,64 +669,69 @@ def test_values_are_those_of_both_models(page_of_two, words):
     assert element.evaluate(bad) == "RangeError: col 3: not a number from 0 to 2"
 
 
-def test_mouse_and_keys_read_a_cell_of_two_models(page_of_two):
-    page = page_of_two
-    grid, element = page.locator("attn-viz .similar"), page.locator("attn-viz")
+def test_mouse_and_keys_read_a_cell_of_two_models(built_of_two, shown):
+    page, element = shown(built_of_two, "two")
+    grid = element.locator(".similar")
     values = element.evaluate("e => e.values()")["values"]
     assert grid.get_attribute("aria-label") == "CKA of layers, 7 of minilm by 3 of induction; arrow keys read them"
     cell, left = grid.evaluate("e => [e.querySelector('.outline') && e.querySelector('canvas').offsetWidth / 3, 40]")
     grid.hover(position={"x": left + 2.5 * cell, "y": 64 + 6.5 * cell})
-    assert readout(page) == f"layer 5 of minilm and layer 1 of induction: CKA {values[6][2]:.3f}"
+    assert readout(element) == f"layer 5 of minilm and layer 1 of induction: CKA {values[6][2]:.3f}"
     page.mouse.move(0, 0)
     grid.focus()
     for key in ["ArrowDown"] * 9 + ["ArrowRight"] * 5 + ["ArrowUp", "Enter"]:
         page.keyboard.press(key)
     said = f"layer 4 of minilm and layer 1 of induction: CKA {values[5][2]:.3f}"
-    assert readout(page) == said
-    page.wait_for_function(
-        "said => document.querySelector('attn-viz').shadowRoot.querySelector('[aria-live]').textContent.includes(said)",
-        arg=said,
-    )
+    assert readout(element) == said
+    expect(element.locator("[aria-live]")).to_contain_text(said)
     assert element.evaluate("e => e.state") == {"stack": "self", "measure": "cka", "row": 5, "col": 2}
     page.keyboard.press("Escape")
     assert element.evaluate("e => [e.state.row, e.state.col]") == [None, None]
 
 
-def test_colours_and_numbers_are_the_values_of_two_models(page_of_two):
-    values = np.array(page_of_two.locator("attn-viz").evaluate("e => e.values()")["values"])
-    alphas = page_of_two.locator("attn-viz .similar canvas").evaluate(
+def test_colours_and_numbers_are_the_values_of_two_models(built_of_two, shown):
+    _, element = shown(built_of_two, "two")
+    values = np.array(element.evaluate("e => e.values()")["values"])
+    alphas = element.locator(".similar canvas").evaluate(
         "c => [...c.getContext('2d').getImageData(0, 0, 3, 7).data].filter((_, i) => i % 4 === 3)"
     )
     expected = 0.06 + 0.79 * (values - values.min()) / np.ptp(values)
     assert np.abs(np.array(alphas) / 255 - expected.ravel()).max() < 0.01, "of two models the diagonal counts, too"
-    labels = page_of_two.locator("attn-viz .similar .label").all_inner_texts()
+    labels = element.locator(".similar .label").all_inner_texts()
     assert labels == ["emb", *"012345", "emb", "0", "1"]
-    assert page_of_two.locator("attn-viz .similar .model").all_inner_texts() == ["rows: minilm", "columns: induction"]
+    assert element.locator(".similar .model").all_inner_texts() == ["rows: minilm", "columns: induction"]
 
 
-@pytest.mark.parametrize("width", [360, 1280])
-@pytest.mark.parametrize("dark", [False, True])
-def test_two_models_on_a_phone_and_on_a_desk(built_of_two, open_page, dark, width):
-    page = open_page(built_of_two.folder / "site" / "index.html", width=width, dark=dark)
-    draw_all(page)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    for element in page.locator("attn-viz").all():
-        height, kept = element.evaluate("e => [e.offsetHeight, parseFloat(getComputedStyle(e).minHeight)]")
-        assert height <= kept + 1
-        right = "e => e.getBoundingClientRect().right"
-        for part in element.locator(".similar, .similar *:not([hidden])").all():
-            assert part.evaluate(right) <= element.evaluate(right) + 1
-        tops = "e => e.getBoundingClientRect().top"
-        names = element.locator(".model").last.evaluate("e => e.getBoundingClientRect().bottom")
-        labels = element.locator(".label").last.evaluate(tops)
+FITS = """element => {
+  const right = each => each.getBoundingClientRect().right, root = element.shadowRoot;
+  const last = name => [...root.querySelectorAll(name)].at(-1).getBoundingClientRect();
+  const parts = [...root.querySelectorAll(".similar, .similar *:not([hidden])")];
+  return {
+    height: [element.offsetHeight, parseFloat(getComputedStyle(element).minHeight)],
+    beyond: parts.filter(part => right(part) > right(element) + 1).length,
+    tops: [last(".model").bottom, last(".label").top, last("canvas").top],
+  };
+}"""
+
+
+@pytest.mark.parametrize(("width", "dark"), [(360, True), (1280, False)])
+def test_two_models_on_a_phone_and_on_a_desk(built_of_two, shown, dark, width):
+    for id in ("two", "long"):
+        page, element = shown(built_of_two, id, width=width, dark=dark)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        found = element.evaluate(FITS)
+        assert found["height"][0] <= found["height"][1] + 1
+        assert found["beyond"] == 0
+        names, labels, cells = found["tops"]
         assert names <= labels + 1, "names and labels do not touch"
-        assert labels + 13 <= element.locator("canvas").evaluate(tops)
+        assert labels + 13 <= cells
 
 
-def test_the_picture_is_saved_with_both_names(page_of_two):
-    page_of_two.get_by_role("button", name="Options").click()
-    with page_of_two.expect_download() as download:
-        page_of_two.get_by_role("button", name="SVG").click()
+def test_the_picture_is_saved_with_both_names(built_of_two, shown):
+    page, element = shown(built_of_two, "two")
+    element.get_by_role("button", name="Options").click()
+    with page.expect_download() as download:
+        element.get_by_role("button", name="SVG").click()
     text = download.value.path().read_text()
     assert "rows: minilm" in text
     assert "columns: induction" in text

@@ -109,14 +109,10 @@ export class LoadsView extends PanelView<LoadsState, LoadsFigure> {
   }
 
   protected get where(): string {
-    const { show, layer } = this.choices.state;
+    const { show, layer, expert } = this.choices.state;
     const whose = whoseOf(this.figure.mixtures, this.choices.state);
-    return show === "load" ? `Load of the experts${whose}` : `Tokens of the experts${whose} in layer ${layer}`;
-  }
-
-  protected override get how(): string[] {
-    const { expert } = this.choices.state;
-    return expert === null ? [] : [`expert ${expert} alone`];
+    const what = show === "load" ? `Load of the experts${whose}` : `Tokens of the experts${whose} in layer ${layer}`;
+    return expert === null ? what : `${what}, expert ${expert} alone`;
   }
 
   protected override controls(): unknown {
@@ -135,7 +131,7 @@ export class LoadsView extends PanelView<LoadsState, LoadsFigure> {
   }
 
   protected legend(): string {
-    if (this.choices.state.show === "tokens") return "Depth: share of a token’s occurrences that went to the expert";
+    if (this.choices.state.show === "tokens") return "Depth: share of a token that went there";
     const isKnown = this.figure.mixtures.some(({ entropy }) => entropy !== null);
     const tick = isKnown ? " · tick: mean probability" : "";
     const bits = isKnown ? " · entropy: the router’s mean, in bits" : "";
