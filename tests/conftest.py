@@ -435,7 +435,7 @@ SETTLED = """async () => {
 def in_time(work: str, what: str) -> str:
     """The function `work` of a page, given up after a while."""
     late = f"new Promise((_, no) => setTimeout(() => no(Error('{what} after {PATIENCE} s')), {PATIENCE * 1000}))"
-    return f"given => Promise.race([({work})(given), {late}])"
+    return f"(...given) => Promise.race([({work})(...given), {late}])"
 
 
 def draw_all(page) -> None:
