@@ -34,11 +34,11 @@ import gc, os, subprocess, sys
 from pathlib import Path
 packages, tests = sys.argv[1:]
 sys.path.append(tests)
-import permissions, warm_workers
-warm_workers.remember_entry_points()
+import permissions, warm_process
+warm_process.remember_entry_points()
 import commands, jinja2
-warm_workers.import_all(commands.modules_of("mkdocs"))
-warm_workers.keep_templates(jinja2, Path(packages, "templates"))
+warm_process.import_all(commands.modules_of("mkdocs"))
+warm_process.keep_templates(jinja2, Path(packages, "templates"))
 import mkdocs.__main__, mkdocs_attnviz.models.loading.load, transformers.models.gpt2.modeling_gpt2
 from mkdocs_attnviz.models.engine import worker
 

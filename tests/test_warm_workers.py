@@ -14,6 +14,7 @@ from pathlib import Path
 
 import commands
 import pytest
+import warm_process
 import warm_workers
 from conftest import INDUCTION, PATIENCE, TESTS
 from jinja2 import BytecodeCache
@@ -118,7 +119,7 @@ def test_a_build_takes_the_templates_that_another_has_compiled(site, session_fol
 
 def test_a_fork_knows_the_packages_of_a_folder_that_is_new(tmp_path, monkeypatch):
     monkeypatch.setattr(metadata, "entry_points", metadata.entry_points)
-    warm_workers.remember_entry_points()
+    warm_process.remember_entry_points()
     known = {each.name for each in metadata.entry_points(group="console_scripts")}
     assert "attnviz" in known
     package = tmp_path / "new-1.dist-info"
