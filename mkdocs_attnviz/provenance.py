@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar, cast
 
-from mkdocs_attnviz.block.fields import Block, Named
+from mkdocs_attnviz.block.fields import Block
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.cache.lock import PACKAGES, known_versions
 from mkdocs_attnviz.publishing import printable
@@ -39,7 +39,9 @@ def provenance(block: Block, entries: Sequence[Entry]) -> Provenance:
     }
     if versions:
         whole["versions"] = versions
-    if capture is not None and capture.stored:
+    if block.corpus is not None:
+        whole["corpus"] = _corpus(block, block.corpus, entries[0])
+    if capture.stored:
         whole["stored"] = f"{capture.stored}{_rounded(entries)}"
     return whole
 
@@ -70,12 +72,20 @@ def _models(block: Block, entries: Sequence[Entry], facts: Sequence[Mapping[str,
         for named, prefix, part in zip(block.models, ("", "other_"), ("model", "other"), strict=False):
             known = {fact: one.get(f"{prefix}{fact}") for fact in ("architecture", "dtype", "device")}
             known["identity"] = key.get(part)
-            yield cast("ModelProvenance", {"name": _name(named)} | {fact: of for fact, of in known.items() if of})
+            yield cast("ModelProvenance", {"name": _shown(named.name)} | {fact: of for fact, of in known.items() if of})
 
 
-def _name(named: Named) -> str:
-    """Return a model's name as its block has it. A path that leads out of the site keeps its last part only."""
-    return printable(re.split(r"[/\\]", named.name.rstrip("/\\"))[-1] if ELSEWHERE.match(named.name) else named.name)
+def _corpus(block: Block, name: str, entry: Entry) -> str:
+    """Return a corpus as its block has it, and the digest in the entry's key."""
+    first = "" if block.max_texts is None else f"the first {block.max_texts:,} texts"
+    digest = _key(entry).get("corpus", "").strip('"')  # it is written as JSON
+    return " · ".join(filter(None, [_shown(name), first, digest]))
+
+
+def _shown(name: str) -> str:
+    """Return a name of a model or a file as its block has it. A path that leads out of the site keeps its last part
+    only."""
+    return printable(re.split(r"[/\\]", name.rstrip("/\\"))[-1] if ELSEWHERE.match(name) else name)
 
 
 def _key(entry: Entry) -> dict[str, str]:

@@ -2,14 +2,16 @@
 
 import pytest
 from conftest import ROOT
+from jsonschema import Draft202012Validator
 
 from mkdocs_attnviz.block.parse import parse
 from mkdocs_attnviz.block.problem import BlockError, WrongValue
+from mkdocs_attnviz.block.schema import json_schema
 from mkdocs_attnviz.block.source import Source
 from mkdocs_attnviz.corpora import Corpora
 from mkdocs_attnviz.models.inputs.corpus_file import read_corpus
 from mkdocs_attnviz.settings import Settings
-from mkdocs_attnviz.views import OPTIONS
+from mkdocs_attnviz.views import OPTIONS, VIEWS, of_one_text
 
 SENTENCE = """\
 # sent_id = 1
@@ -135,6 +137,17 @@ def test_a_file_that_is_not_there_or_lies_outside(tmp_path):
     told = problem(outside, tmp_path / "site", only_listed_models=True)[1]
     assert "lies outside" in told
     assert Corpora(Settings(), tmp_path / "site").of(parse(Source(outside), OPTIONS))["texts"]
+
+
+def test_the_schema_has_a_corpus_for_views_of_many_texts_alone():
+    checker = Draft202012Validator(json_schema(OPTIONS, of_one_text()))
+    for name in VIEWS:
+        body = {"model": "m", "corpus": "a.txt", "max_texts": 3, "view": name}
+        assert checker.is_valid(body) == (name in ("experts", "heads", "sublayers")), name
+        text = {"model": "m", "text": "a", "view": name}
+        assert checker.is_valid(text)
+        assert not checker.is_valid(text | {"corpus": "a.txt"})
+    assert not checker.is_valid({"model": "m", "corpus": "a.txt"}), "a block without a view has the head view"
 
 
 def test_a_view_of_one_text_takes_no_corpus():

@@ -49,6 +49,20 @@ def test_a_figure_says_where_it_comes_from():
     }
 
 
+@pytest.mark.parametrize(
+    ("keys", "shown"),
+    [
+        ("corpus: corpora/letters.txt", f"corpora/letters.txt · {DIGEST}"),
+        ("corpus: ~/secret/letters.txt\nmax_texts: 2000", f"letters.txt · the first 2,000 texts · {DIGEST}"),
+    ],
+)
+def test_a_figure_of_many_texts_says_which(keys, shown):
+    block = block_of(Source(f"model: minilm\nview: heads\n{keys}"))
+    entry = made(key=(("model", DIGEST), ("corpus", json.dumps(DIGEST))))
+    assert provenance(block, [entry])["corpus"] == shown
+    assert "corpus" not in of()
+
+
 def test_an_older_entry_says_what_it_knows():
     versions = {"torch": "2.14.0", "transformers": "5.23.0"}
     assert of("", made(versions))["models"] == [{"name": "minilm", "identity": DIGEST}]

@@ -88,6 +88,25 @@ def test_without_an_expert_exactly_its_tokens_change(model_type):
             assert torch.equal(changed, (routing.indices == expert).any(-1)), f"layer {routing.layer}, expert {expert}"
 
 
+@pytest.mark.parametrize("model_type", TYPES)
+def test_a_batch_without_its_padding_is_its_texts_one_by_one(model_type):
+    loaded = mixtures.mixture(model_type)
+    examples = [tiny_models.example(loaded, text=size, target=size // 2) for size in (9, TOKENS, 17)]
+    alone = [routers.find_routings(loaded, example) for example in examples]
+    together = routers.read_routings(loaded, examples)
+    for routing, parts in zip(together, zip(*alone, strict=True), strict=True):
+        assert (routing.stack, routing.part, routing.layer, routing.experts) == (
+            (parts[0].stack, parts[0].part, parts[0].layer, parts[0].experts)
+        )
+        assert torch.equal(routing.indices.sort(-1).values, torch.cat([part.indices for part in parts]).sort(-1).values)
+        torch.testing.assert_close(
+            routing.weights, torch.cat([part.weights for part in parts]), atol=1e-4, rtol=1e-3, check_dtype=False
+        )
+        if parts[0].scores is not None:
+            whole = torch.cat([part.scores.distribution for part in parts])
+            torch.testing.assert_close(routing.scores.distribution, whole, atol=1e-4, rtol=1e-3)
+
+
 @pytest.mark.parametrize("model_type", ["dbrx", "deepseek_v3", "gpt_oss", "longcat_flash", "mixtral", "phimoe"])
 def test_the_weighted_outputs_of_the_chosen_experts_are_the_output_of_the_mixture(model_type):
     loaded, example, found = read(model_type)

@@ -6,7 +6,7 @@ has it for a discriminated union, is worse: an editor then says that `view` is m
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -36,8 +36,9 @@ class AsWritten(GenerateJsonSchema):
         return super().str_schema(schema) | {"type": TEXT}
 
 
-def json_schema(views: Mapping[str, type[Options]]) -> dict[str, Any]:
-    """Return the JSON Schema (2020-12) of a block's body, with any of these views."""
+def json_schema(views: Mapping[str, type[Options]], of_one_text: Collection[str] = ()) -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of a block's body, with any of these views. Those `of_one_text`, by name, take
+    no corpus."""
     schemas = {name: _schema(options) for name, options in views.items()}
     common = _schema(Block)
     properties = {name: each for name, each in common["properties"].items() if not Block.model_fields[name].exclude}
@@ -64,9 +65,20 @@ def json_schema(views: Mapping[str, type[Options]]) -> dict[str, Any]:
             *({"required": [source], "properties": dict.fromkeys((*BY_MODEL, "tensors"), False)} for source in sources),
         ],
         "allOf": [{"if": _is_view(name), "then": _rules(own)} for name, own in schemas.items()],
+        **_without_corpus(of_one_text),
         "unevaluatedProperties": False,
         "$defs": parts,
     }
+
+
+def _without_corpus(of_one_text: Collection[str]) -> dict[str, Any]:
+    """Return the rule that views of one text have none of the keys of a corpus; empty if there are no such views."""
+    if not of_one_text:
+        return {}
+    chosen: dict[str, Any] = {"properties": {"view": {"enum": sorted(of_one_text)}}}
+    if Block.model_fields["view"].default not in of_one_text:
+        chosen["required"] = ["view"]
+    return {"if": chosen, "then": {"properties": dict.fromkeys(("corpus", *BESIDE), False)}}
 
 
 def _schema(model: type[BaseModel]) -> dict[str, Any]:

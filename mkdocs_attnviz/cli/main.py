@@ -44,7 +44,7 @@ from mkdocs_attnviz.cli.site_blocks import collect
 from mkdocs_attnviz.figure.assets import AssetFolder, Assets
 from mkdocs_attnviz.models.engine.client import Engine
 from mkdocs_attnviz.pipeline import Pipeline
-from mkdocs_attnviz.views import OPTIONS
+from mkdocs_attnviz.views import OPTIONS, of_one_text
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -188,7 +188,7 @@ def schema() -> None:
     Example:
       attnviz schema > attention.schema.json
     """
-    print_json(json_schema(OPTIONS))
+    print_json(json_schema(OPTIONS, of_one_text()))
 
 
 @main.command()

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
+from pathlib import PurePath
 from typing import Any
 from urllib.parse import quote
 
@@ -233,8 +234,8 @@ class Figure:
         return {**shipped, "label": drawing.sentence + self._notes, "source": self._source(entry)}
 
     def _source(self, entry: Entry) -> str:
-        """Return the model and the beginning of the text, for pictures that a reader saves."""
-        text = text_of(self.block)
+        """Return the model and the beginning of the text, or the name of a corpus, for pictures that a reader saves."""
+        text = text_of(self.block) or PurePath(self.block.corpus or "").name
         if not text or text == self.block.names:  # an author's own tensors have tokens but no text
             text = " ".join(token for sequence in _first(entry) for token in sequence["tokens"])
         text = " ".join(text.split())

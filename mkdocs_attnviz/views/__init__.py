@@ -106,6 +106,11 @@ OPTIONS: Mapping[str, type[Options]] = _OfEach(lambda view: view.options)
 """The options class of each installed view, by the view's name."""
 
 
+def of_one_text() -> list[str]:
+    """Return the names of the installed views that take no corpus."""
+    return [name for name, view in VIEWS.items() if view.reads_corpus is None]
+
+
 def block_of(source: Source) -> Block:
     """Return the block that `source` describes. It is parsed once, although several steps of a build need it.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mkdocs_attnviz.block.fields import Block
+from mkdocs_attnviz.block.problem import BlockError
 from mkdocs_attnviz.cache.entry import Entry
 from mkdocs_attnviz.models.engine.capture import Capture
 from mkdocs_attnviz.views import state_checks
@@ -40,6 +41,13 @@ def draw(block: Block, options: Options, entry: Entry) -> Drawing:
     return draw_choices(block, options, entry) if block.corpus is None else draw_loads(block, options, entry)
 
 
+def _check_token(name: str, text: str, drawing: Drawing, entry: Entry) -> None:
+    """Raise BlockError if a part of the state is not the number of one of the text's tokens."""
+    if "loads" in entry.meta:
+        raise BlockError(f"`{name}` names a token of one text; this figure is drawn from a corpus.")
+    state_checks.position(name, text, drawing, entry)
+
+
 VIEW = View(
     "experts",
     Options,
@@ -48,7 +56,7 @@ VIEW = View(
     script=own_script("experts"),
     data=ExpertsFigure | LoadsFigure,
     state=("show", "stack", "part", "layer", "expert", "token"),
-    checks={"token": state_checks.position},
+    checks={"token": _check_token},
     corpus_capture=LOADS,
     measures=MEASURES,
 )

@@ -61,6 +61,8 @@ class Provenance(TypedDict):
     """Citations of this package and, where their files have one, of the models."""
     versions: NotRequired[list[dict[str, str]]]
     """The versions of packages; two if the compared models were run by different ones."""
+    corpus: NotRequired[str]
+    """The file of many texts that the figure is drawn from, and the digest of what was read of it."""
     stored: NotRequired[str]
     """The precision of the stored numbers."""
 

@@ -14,7 +14,7 @@ function close(event: KeyboardEvent): void {
 /** Return the figure's account of itself, behind a line: the author's claims, and the origin of its numbers. */
 export function aboutText({ claims = [], provenance, shipped }: Figure): TemplateResult | typeof nothing {
   if (!provenance) return nothing;
-  const { models, versions = [], stored, cite } = provenance;
+  const { models, versions = [], corpus, stored, cite } = provenance;
   const rows = [
     ...claims.map(({ text, holds, value }) => [
       "This page claims",
@@ -27,6 +27,7 @@ export function aboutText({ claims = [], provenance, shipped }: Figure): Templat
         .map((named) => named.join(" "))
         .join(", "),
     ]),
+    ["Corpus", corpus],
     ["Stored", stored],
     ["In this page", shipped],
     ...cite.map((text) => ["Cite", text]),

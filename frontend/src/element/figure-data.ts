@@ -28,6 +28,8 @@ export interface Provenance {
   cite: string[];
   /** The versions of packages; two if the compared models were run by different ones. */
   versions?: Record<string, string>[];
+  /** The file of many texts that the figure is drawn from, and the digest of what was read of it. */
+  corpus?: string;
   /** The precision of the stored numbers. */
   stored?: string;
 }

@@ -146,7 +146,8 @@ export class ExpertBars {
           pen.fillRect(NAME + BAR * expert, bottom - HIGH * tick - height / 2, BAR - 2, height);
       }
       pen.globalAlpha = 0.5;
-      pen.fillRect(NAME, bottom - HIGH * Math.min(1, even), BAR * shares.length, 1);
+      for (let dash = 0; dash < BAR * shares.length; dash += 5)
+        pen.fillRect(NAME + dash, bottom - HIGH * Math.min(1, even), 3, 1);
       pen.globalAlpha = 1;
     }
     for (const expert of this.rows[0]?.shares.keys() ?? [])
