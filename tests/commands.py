@@ -29,14 +29,20 @@ import mkdocs_attnviz.views
 
 PATIENCE = 600
 """Seconds that a command may take."""
-READING = "reading"
-"""The folder in `PYTHONPATH` by which the process that reads a site of MkDocs is a fork (`warm_workers`)."""
+READING = {"mkdocs": "reading", "properdocs": "properdocs"}
+"""The folders in `PYTHONPATH` by which the process that reads a site of such a tool is a fork (`warm_workers`)."""
 ATTNVIZ = "attnviz"
 """The folder in `PYTHONPATH` by which a command `attnviz` is a fork that another process starts."""
 OTHERS = "commands"
 """The folder of the process from which commands are forked that are no command of `TOOLS`."""
-FOLDERS = {"mkdocs": READING, "mkdocs_attnviz": ATTNVIZ} | {name: name for name in ("nbconvert", "sphinx", "zensical")}
-"""The folders of the processes from which commands of tools are forked, by the tool's command."""
+FOLDERS = {
+    **{"mkdocs": READING["mkdocs"], "mkdocs_attnviz": ATTNVIZ},
+    **{name: name for name in ("nbconvert", "sphinx", "zensical")},
+}
+"""The folders of the processes from which commands of tools are forked, by the tool's command.
+
+ProperDocs, once imported, answers for MkDocs in a way that a test could not forbid: its commands are forks of `OTHERS`.
+"""
 COMMON = (
     *("filelock", "jinja2.ext", "markdown.extensions.attr_list", "pymdownx.superfences", "pymdownx.highlight"),
     *("mkdocs_attnviz.pipeline", "mkdocs_attnviz.settings", "mkdocs_attnviz.publishing", "pygments.lexers"),
@@ -50,6 +56,11 @@ TOOLS = {
     ),
     "mkdocs_attnviz": ("mkdocs_attnviz.cli.main",),
     "nbconvert": ("nbconvert.nbconvertapp", "IPython.display", "pygments.lexers.python"),
+    "properdocs": (
+        *("properdocs.__main__", "properdocs.commands.build", "properdocs.contrib.search", "properdocs_theme_mkdocs"),
+        *("markdown.extensions.admonition", "markdown.extensions.tables", "markdown.extensions.toc"),
+        *("mkdocs_attnviz.hosts.fences", "mkdocs_attnviz.hosts.markdown"),
+    ),
     "sphinx": (
         *("sphinx.cmd.build", "sphinx.search.en", "sphinx.ext.mathjax", "sphinx.ext.intersphinx"),
         *("myst_parser.sphinx_ext.main", "myst_parser.parsers.sphinx_", "myst_parser.sphinx_ext.directives"),
@@ -63,14 +74,15 @@ TOOLS = {
 """Modules that most builds with a tool import, by the tool's command."""
 
 
-def install(warm: Path, run: int, reading: str) -> None:
+def install(warm: Path, run: int, build: str) -> None:
     """Let commands of this process be forks of processes in the folder `warm`, which end with the process `run`.
 
-    `reading` is the code by which a command reads a site of MkDocs.
+    `build` is the code by which a command reads a site of a `tool`.
     """
     script = str(Path(sys.executable).with_name("attnviz"))
-    starts = {READING: [["-c", reading]], ATTNVIZ: [["-m", "mkdocs_attnviz"], [script]]}
-    for tool, name in {**FOLDERS, "": OTHERS}.items():
+    starts = {name: [["-c", build.format(tool=tool)]] for tool, name in READING.items()}
+    starts |= {ATTNVIZ: [["-m", "mkdocs_attnviz"], [script]]}
+    for tool, name in {**READING, **FOLDERS, "": OTHERS}.items():
         warm_workers.install(warm / name, starts.get(name, ()), modules_of(tool), run)
     if sys.platform == "linux":
         folders.update({"": warm / OTHERS} | {tool: warm / name for tool, name in FOLDERS.items()})
@@ -155,5 +167,5 @@ def path_without(name: str, environment: Mapping[str, str]) -> str:
 
 def path_with(folder: Path, workers: bool = True) -> str:
     """Return a `PYTHONPATH` with one more folder, which comes first; without `workers`, no worker is a fork."""
-    others = [path for path in python_path(os.environ) if workers or Path(path).name == READING]
+    others = [path for path in python_path(os.environ) if workers or Path(path).name in READING.values()]
     return os.pathsep.join([str(folder), *others])

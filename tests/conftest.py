@@ -261,7 +261,7 @@ def python_path(session_folder, request) -> str | None:
 
     run = getattr(request.config, "workerinput", {}).get("run", os.getpid())
     warm = session_folder / "warm"
-    commands.install(warm, run, BUILD.format(tool="mkdocs"))
+    commands.install(warm, run, BUILD)
     with_torch = [["-c", WORKER], ["-c", warm_workers.WITH_MODULES], ["-m", "ipykernel_launcher"]]
     environment = lambda: ALLOCATION | worker_environment(os.environ)  # noqa: E731
     warm_workers.install(warm / "worker", with_torch, warm_workers.WORKER_MODULES, run, environment)

@@ -80,7 +80,7 @@ def test_a_site_is_read_by_a_fork(site):
     told = commands.run("mkdocs_attnviz", "status", "-f", str(site.configure()))
     assert told.returncode == 0, told.stderr
     assert "1 block on 1 page" in told.stdout
-    assert f"/{commands.READING}'] ['-c', 'build', " in told.stderr
+    assert f"/{commands.READING['mkdocs']}'] ['-c', 'build', " in told.stderr
 
 
 def test_a_process_of_pytest_xdist_is_a_fork(pytestconfig):
