@@ -137,7 +137,7 @@ def pytest_collection():
 def pytest_collection_finish():
     """Let the garbage collector look seldom, and never at what has been imported."""
     gc.freeze()
-    gc.set_threshold(10_000, 20, 20)
+    gc.set_threshold(5_000, 20, 10)
 
 
 def pytest_sessionfinish(session):
