@@ -20,7 +20,7 @@ SLOW = 5_000
 """Milliseconds of a first picture; a page as slow as that is measured once only."""
 SETTLE = 1000
 """Milliseconds before a page is opened. Chromium is still starting its process, and clearing up after the last one."""
-OUR_SCRIPT = re.compile(r"/attnviz-[0-9a-f]{10}\.js$")
+OUR_SCRIPT = re.compile(r"/attnviz-[\w-]+\.js$")
 OUR_DATA = re.compile(r"/[0-9a-f]{64}\.js$")
 
 

@@ -22,8 +22,10 @@ UNCHECKED = (1).to_bytes(4, "little") + bytes(8)
 
 def take(environment: Path, folder: Path) -> None:
     """Give an environment the bytecode that a folder has for it."""
-    for place, stored in _places(environment, folder):
-        if stored.exists() and not place.exists():
+    there = {entry.name for entry in os.scandir(folder)}
+    for path, name in _places(environment):
+        if name in there and not (place := Path(path)).exists():
+            stored = folder / name
             place.parent.mkdir(exist_ok=True)
             os.utime(stored)
             try:
@@ -34,12 +36,13 @@ def take(environment: Path, folder: Path) -> None:
 
 def keep(environment: Path, folder: Path) -> None:
     """Add to a folder the bytecode that an environment has and it lacks."""
-    for place, stored in _places(environment, folder):
-        if place.exists() and not stored.exists():
+    there = {entry.name for entry in os.scandir(folder)}
+    for path, name in _places(environment):
+        if name not in there and (place := Path(path)).exists():
             content = place.read_bytes()
-            own = stored.with_name(f"{stored.name}.{os.getpid()}")
+            own = folder / f"{name}.{os.getpid()}"
             own.write_bytes(content[:4] + UNCHECKED + content[16:])
-            own.replace(stored)
+            own.replace(folder / name)
 
 
 def prune(folder: Path) -> None:
@@ -50,8 +53,8 @@ def prune(folder: Path) -> None:
                 Path(entry).unlink()
 
 
-def _places(environment: Path, folder: Path) -> Iterator[tuple[Path, Path]]:
-    """Yield where the bytecode of each file of an environment's distributions is, and where the folder has it."""
+def _places(environment: Path) -> Iterator[tuple[str, str]]:
+    """Yield where the bytecode of each file of an environment's distributions is, and its name in a folder."""
     for record in environment.glob("lib/python3.*/site-packages/*.dist-info/RECORD"):
         packages = record.parents[1]
         tag = f"cpython-{packages.parent.name.removeprefix('python').replace('.', '')}"
@@ -59,5 +62,4 @@ def _places(environment: Path, folder: Path) -> Iterator[tuple[Path, Path]]:
             path, _, rest = line.partition(".py,sha256=")
             if rest and not path.startswith(("..", '"')):
                 parent, _, name = path.rpartition("/")
-                stored = f"{rest.partition(',')[0]}.{tag}.pyc"
-                yield packages / parent / "__pycache__" / f"{name}.{tag}.pyc", folder / stored
+                yield f"{packages}/{parent}/__pycache__/{name}.{tag}.pyc", f"{rest.partition(',')[0]}.{tag}.pyc"

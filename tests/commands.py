@@ -35,7 +35,7 @@ ATTNVIZ = "attnviz"
 """The folder in `PYTHONPATH` by which a command `attnviz` is a fork that another process starts."""
 OTHERS = "commands"
 """The folder of the process from which commands are forked that are no command of `TOOLS`."""
-FOLDERS = {"mkdocs": READING, "mkdocs_attnviz": ATTNVIZ, "nbconvert": "nbconvert", "sphinx": "sphinx"}
+FOLDERS = {"mkdocs": READING, "mkdocs_attnviz": ATTNVIZ} | {name: name for name in ("nbconvert", "sphinx", "zensical")}
 """The folders of the processes from which commands of tools are forked, by the tool's command."""
 COMMON = (
     *("filelock", "jinja2.ext", "markdown.extensions.attr_list", "pymdownx.superfences", "pymdownx.highlight"),
@@ -54,6 +54,10 @@ TOOLS = {
         *("sphinx.cmd.build", "sphinx.search.en", "sphinx.ext.mathjax", "sphinx.ext.intersphinx"),
         *("myst_parser.sphinx_ext.main", "myst_parser.parsers.sphinx_", "myst_parser.sphinx_ext.directives"),
         *("mkdocs_attnviz.hosts.sphinx", "alabaster.support", "docutils.languages.en"),
+    ),
+    "zensical": (
+        *("zensical.main", "zensical.config", "zensical.markdown.render", "zensical.extensions.emoji"),
+        *("markdown.extensions.tables", "mkdocs_attnviz.hosts.markdown"),
     ),
 }
 """Modules that most builds with a tool import, by the tool's command."""

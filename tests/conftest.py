@@ -313,12 +313,20 @@ def compiled(pytestconfig, session_folder) -> Path:
     return folder
 
 
-@pytest.fixture
-def reader(once, shared_cache, tmp_path, compiled):
-    """Somebody who follows a page of the documentation, and has nothing installed."""
-    from host_pages import Reader, Wheels
+@pytest.fixture(scope="session")
+def wheels(once):
+    """Our distributions, built once in a run."""
+    from host_pages import Wheels
 
-    return Reader(tmp_path, Wheels(once("wheels", Wheels.make)), shared_cache, compiled)
+    return Wheels(once("wheels", Wheels.make))
+
+
+@pytest.fixture
+def reader(shared_cache, tmp_path, compiled, wheels):
+    """Somebody who follows a page of the documentation, and has nothing installed."""
+    from host_pages import Reader
+
+    return Reader(tmp_path, wheels, shared_cache, compiled)
 
 
 @pytest.fixture(scope="session")
@@ -427,7 +435,7 @@ SETTLED = """async () => {
 def in_time(work: str, what: str) -> str:
     """The function `work` of a page, given up after a while."""
     late = f"new Promise((_, no) => setTimeout(() => no(Error('{what} after {PATIENCE} s')), {PATIENCE * 1000}))"
-    return f"given => Promise.race([({work})(given), {late}])"
+    return f"(...given) => Promise.race([({work})(...given), {late}])"
 
 
 def draw_all(page) -> None:

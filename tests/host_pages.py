@@ -81,6 +81,15 @@ class Wheels(NamedTuple):
         (folder / "torch").mkdir()
         link_distributions(packages_of("torch"), folder / "torch")
 
+    def of(self, package: str) -> str:
+        """Return a package that may be one of our projects, with extras, as its wheel."""
+        project, bracket, extras = package.partition("[")
+        name = {str(ROOT): "attnviz", str(WITH_MKDOCS): "mkdocs_attnviz"}.get(project)
+        if name is None:
+            return package
+        [wheel] = self.folder.glob(f"wheels/{name}-*.whl")
+        return f"{wheel}{bracket}{extras}"
+
 
 class Reader:
     """A reader of a page, with a folder and an environment of their own."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import chromium
-from conftest import ROOT, draw_all, settle
+from conftest import DRAWN, ROOT, SETTLED, draw_all, in_time, settle
 from playwright.sync_api import sync_playwright
 
 SITE = ROOT / "example_site" / "site"
@@ -81,33 +81,39 @@ CHANGE = """([style, direction]) => {
   document.head.insertAdjacentHTML('beforeend', `<style id="situation">${style}</style>`);
   document.body.dir = direction;
 }"""
-AFRESH = "all => all.forEach(each => each.replaceWith(each.cloneNode(true)))"
+AFRESH = f"""async (figures, change) => {{
+  ({CHANGE})(change);
+  const fresh = figures.map(figure => figure.cloneNode(true));
+  figures.forEach((figure, i) => figure.replaceWith(fresh[i]));
+  await ({DRAWN})(fresh.filter(figure => figure.checkVisibility({{ visibilityProperty: true }})));
+  await ({SETTLED})();
+}}"""
 """Puts new elements in the place of figures: these draw for the first time, from what has been loaded."""
 
 
 def enter(page, situation: Situation) -> None:
     """Turn an open page into what this reader sees, with figures that are drawn afresh.
 
-    A page never ceases to be a phone's: Chromium goes on to tell it that nothing can hover.
+    Colours stay as they are unless the situation has its own. A page never ceases to be a phone's: Chromium goes on to
+    tell it that nothing can hover.
     """
-    options = {"color_scheme": "light", "forced_colors": "none"} | situation.options
-    if options.pop("is_mobile", False) and options.pop("has_touch"):
-        touch(page, situation)
-    else:
-        page.set_viewport_size({"width": situation.width, "height": situation.height})
-    page.emulate_media(**options)
-    page.evaluate(CHANGE, [situation.style, situation.direction])
-    page.locator("attn-viz").evaluate_all(AFRESH)
-    draw_all(page)
-    settle(page)
+    colors = {name: value for name, value in situation.options.items() if name in ("color_scheme", "forced_colors")}
+    size = {"width": situation.width, "height": situation.height}
+    if "is_mobile" in situation.options:
+        touch(page, size)
+    elif page.viewport_size != size:
+        page.set_viewport_size(size)
+    if colors:
+        page.emulate_media(**colors)
+    work = in_time(AFRESH, "a figure is not drawn")
+    page.locator("attn-viz").evaluate_all(work, [situation.style, situation.direction])
 
 
-def touch(page, situation: Situation) -> None:
+def touch(page, size: dict[str, int]) -> None:
     """Make an open page a phone's, by what Playwright sends for contexts with `is_mobile` and `has_touch`."""
     session = page.context.new_cdp_session(page)
     session.send("Emulation.setTouchEmulationEnabled", {"enabled": True})
-    size = {"width": situation.width, "height": situation.height, "deviceScaleFactor": 1}
-    session.send("Emulation.setDeviceMetricsOverride", {**size, "mobile": True})
+    session.send("Emulation.setDeviceMetricsOverride", {**size, "deviceScaleFactor": 1, "mobile": True})
 
 
 def open_options(page) -> None:

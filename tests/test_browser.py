@@ -447,7 +447,7 @@ def test_figures_in_tabs(show):
 
 @pytest.fixture(scope="module")
 def instant(tmp_path_factory, shared_cache):
-    """The URL of a site with instant navigation. Its first page has the script of a head view alone."""
+    """The URL of a site with instant navigation. Its first page has the scripts of a head view alone."""
     site = Site(tmp_path_factory.mktemp("instant"), shared_cache)
     site.config |= {"theme": {"name": "material", "font": False, "features": ["navigation.instant"]}}
     others = {view: f"```attention\nmodel: induction\ntext: one red two\nview: {view}\n```" for view in WITH_SCRIPTS}
@@ -462,7 +462,7 @@ def instant(tmp_path_factory, shared_cache):
 
 
 WITH_SCRIPTS = ("tokens", "similarity")
-"""A view in a larger script, and one with a script of its own."""
+"""Views whose scripts the first page does not have."""
 
 
 def test_instant_navigation(instant, open_page):

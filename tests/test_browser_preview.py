@@ -82,6 +82,37 @@ def test_the_next_layer_is_fetched_ahead_for_a_reader_who_is_about_to_turn_to_it
     assert asked() == [3, 4, 5]
 
 
+AT_ONCE = """async (element, [state, layer]) => {
+  const picture = () => [...element.shadowRoot.querySelectorAll("canvas")].map((each) => each.toDataURL()).join();
+  const before = picture();
+  element.state = state;
+  if (layer !== null) await element.weights({ layer, head: 1 });
+  for (let i = 0; i < 50; i++) await null;
+  return picture() !== before;
+}"""
+"""Sets a state, waits for a layer's weights where one is given, and tells whether something else is drawn in the same
+task: no frame comes between."""
+
+
+def test_a_layer_is_drawn_in_the_task_that_has_its_weights(open_page, built, every_view):
+    page = open_page(built)
+    draw_all(page)
+    element = page.locator("attn-viz")
+    assert element.evaluate(AT_ONCE, [{"layer": 4}, 4])
+    settle(page)
+    assert element.evaluate(AT_ONCE, [{"layer": 3}, None]), "one that was there before needs no wait at all"
+
+    page = open_page(every_view / "model" / "index.html")
+    draw_all(page)
+    element = page.locator("attn-viz")
+    first, other = ({"open": {"layer": layer, "head": 1}} for layer in (0, 1))
+    assert element.evaluate(AT_ONCE, [first, 0])
+    settle(page)
+    assert element.evaluate(AT_ONCE, [other, 1])
+    settle(page)
+    assert element.evaluate(AT_ONCE, [first, None])
+
+
 def test_nothing_is_fetched_ahead_for_a_reader_who_saves_data(open_page, built):
     page = open_page("about:blank")
     page.add_init_script("Object.defineProperty(navigator, 'connection', { value: { saveData: true } })")

@@ -7,12 +7,38 @@ import pytest
 from conftest import draw_all, settle
 from test_accessibility import FIGURES
 
+HEAD = (
+    "<!doctype html><html lang=en><meta charset=utf-8><title>t</title><meta name=viewport content='width=device-width'>"
+)
+
+
+@pytest.fixture(scope="module")
+def figures(every_view):
+    """The figure of each page, with the scripts of all pages, so that one page can show all of them in turn."""
+    pages = {path.parent.name: path.read_text("utf-8") for path in sorted(every_view.glob("*/index.html"))}
+    found = {name: re.search('<figure class="attnviz".*?</figure>', text, re.DOTALL) for name, text in pages.items()}
+    places = {}  # of each script: those that it needs come before it
+    for text in pages.values():
+        for place, name in enumerate(re.findall(r'src="[./]*(assets/attnviz/[^"]+)"', text)):
+            places[name] = max(place, places.get(name, 0))
+    tags = "".join(f'<script src="{(every_view / name).as_uri()}"></script>' for name in sorted(places, key=places.get))
+    return {name: figure[0] + tags for name, figure in found.items() if figure}
+
 
 @pytest.fixture
-def show(every_view, visits):
-    def show(view, change=None, **options):
-        page = visits.page(every_view / view / "index.html", **options)
+def drawn(figures, visits):
+    def drawn(view, **options):
+        page = visits.fragment(HEAD, figures[view], **options)
         draw_all(page)
+        return page
+
+    return drawn
+
+
+@pytest.fixture
+def show(drawn):
+    def show(view, change=None, **options):
+        page = drawn(view, **options)
         if change:
             page.eval_on_selector("attn-viz", "(element, change) => { element.state = change }", change)
         settle(page)
@@ -183,19 +209,16 @@ def test_of_a_large_matrix_each_row_tells_its_strongest(show):
 
 
 @pytest.mark.parametrize("view", FIGURES)
-def test_every_view_tells_in_its_menu_where_it_comes_from(every_view, visits, view):
-    page = visits.page(every_view / view / "index.html")
-    draw_all(page)
+def test_the_menu_tells_where_a_figure_comes_from_and_has_a_table_that_scrolls_within_itself(drawn, view):
+    page = drawn(view, width=360)
     assert page.locator("attn-viz .about").count() == 0
     page.get_by_role("button", name="Options", exact=True).first.click()
     settle(page)
     assert page.locator("attn-viz .options .about").count() == 1
-
-
-@pytest.mark.parametrize("view", FIGURES)
-def test_a_table_scrolls_within_itself(show, view):
-    page = show(view, width=360)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.get_by_role("button", name="Table").click()
     table = page.locator("attn-viz .table")
+    table.wait_for()
+    settle(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert table.get_attribute("tabindex") == "0"
     assert table.bounding_box()["height"] <= 384

@@ -1,9 +1,9 @@
 """Entries are whole or missing; their keys are what they depend on."""
 
+import contextlib
 import dataclasses
 import hashlib
 import logging
-import multiprocessing
 import os
 import random
 import resource
@@ -250,21 +250,22 @@ def test_a_folder_where_the_entry_should_be(folder, caplog):
     assert "cannot be written" in caplog.text
 
 
-def _fill_up(path, result):
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
-    folder = Cache(path, LOG)
-    folder.put(KEY, PARTS, ENTRY)
-    result.put(folder.get(KEY, PARTS).blobs == ENTRY.blobs)
+@contextlib.contextmanager
+def full_disk(size):
+    """Let no file become larger than `size` bytes."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def test_a_write_that_fails_in_its_middle(tmp_path):
-    """Fill the disk, by a limit on the size of files."""
-    context = multiprocessing.get_context("spawn")
-    result = context.Queue()
-    process = context.Process(target=_fill_up, args=(tmp_path / "cache", result))
-    process.start()
-    assert result.get(timeout=300)
-    process.join()
+def test_a_write_that_fails_in_its_middle(folder, tmp_path, caplog):
+    with caplog.at_level("INFO"), full_disk(100):
+        folder.put(KEY, PARTS, ENTRY)
+    assert "cannot be written" in caplog.text
+    assert folder.get(KEY, PARTS).blobs == ENTRY.blobs
     assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file() and path.name[:4] != ".git"] == []
 
 

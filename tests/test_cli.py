@@ -203,8 +203,10 @@ def test_assets_writes_what_pages_refer_to(attnviz, mkdocs_yml, tmp_path):
     (docs / "index.md").write_text(fence(f"model: minilm\ntext: {'many words ' * 60}"))
     made = attnviz("assets", "-o", "made")
     assert made.returncode == 0, made.stderr
-    script, *layers = sorted((tmp_path / "made").iterdir(), key=lambda path: len(path.name))
-    assert script.name.startswith("attnviz-")
+    made = [*(tmp_path / "made").iterdir()]
+    layers = [path for path in made if not path.name.startswith("attnviz-")]
+    scripts = {path.name.rpartition("-")[0] for path in made} - {""}
+    assert scripts == {"attnviz", "attnviz-attention", "attnviz-head"}
     assert all(path.stem == hashlib.sha256(path.read_bytes()).hexdigest() for path in layers)
     parts = [len(data_file_parts(path)) for path in layers]
     assert sum(parts) == 18  # of six layers: weights, their values and their path through the layers

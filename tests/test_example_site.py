@@ -51,6 +51,7 @@ def test_a_page(open_page, name):
     settle(page)
     wrong["layout, forced-colors"] = layouts.problems(page)
     wrong["grounds in forced colours"] = repainted(page, name)
+    page.emulate_media(color_scheme="light", forced_colors="none")
     for situation in SITUATIONS if name in VIEWS else ("phone",):
         layouts.enter(page, layouts.SITUATIONS[situation])
         wrong[f"layout, {situation}"] = layouts.problems(page)

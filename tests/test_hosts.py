@@ -62,6 +62,7 @@ def test_cold_then_warm(host):
     assert first
 
     shutil.rmtree(host.folder / "site")
+    host.fresh = False
     host.settings["on_missing"] = "warn"
     built = host.build(strict=True)
     assert built.returncode == 0, built.log
@@ -94,7 +95,8 @@ def test_what_is_missing_and_must_not_be(host):
     assert re.search(r"(guide/page\.\w+:\d+|line \d+): minilm, head view", built.log)
 
 
-def test_a_bad_block(host):
+def test_a_bad_block(host, shared_cache):
+    host.settings["cache_dir"] = str(shared_cache)
     host.write("index", f"{CAT}\nlayr: 3", CAT)
     host.write("guide/page", f"{CAT}\nlayer: 99")
     built = host.build()

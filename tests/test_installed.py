@@ -28,8 +28,8 @@ from published import BLOCKS, bring, shown
 import mkdocs_attnviz
 
 EXCLUDE_NEWER = "2026-11-28"
-PYTHONS = ("3.10", "3.11", "3.14")
-"""The oldest, the newest, and 3.11.0, which is older than some of our pins take."""
+PYTHONS = ("3.10", "3.14")
+"""The oldest and the newest."""
 UV = [sys.executable, "-m", "uv", "pip"]
 TOML = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 PROJECT = TOML.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -50,25 +50,29 @@ def interpreter(version: str) -> str:
     return str(next(root.glob(f"versions/{version}.*/bin/python"), version))
 
 
+COMPILE = [*UV, "compile", "--quiet", f"--python={sys.executable}", "--no-python-downloads"]
+"""The command that chooses versions; this Python reads what other packages say of themselves."""
+
+
 def compile_all(*options: list[str | Path]) -> list[str]:
     """Return the versions that uv chooses for each of these command lines, which wait for the index side by side."""
     with ThreadPoolExecutor() as pool:
-        return list(pool.map(lambda given: run(*UV, "compile", "--quiet", *given, ROOT / "pyproject.toml"), options))
+        return list(pool.map(lambda given: run(*COMPILE, *given, ROOT / "pyproject.toml"), options))
 
 
 def test_there_are_versions_for_every_python():
     common = ["--only-binary=:all:", "--prerelease=allow", *(f"--extra={extra}" for extra in EXTRAS)]
-    choices = itertools.product((PYTHONS[0], PYTHONS[-1]), ("lowest-direct", "highest"))
+    choices = itertools.product(PYTHONS, ("lowest-direct", "highest"))
     options = [[*common, f"--python-version={python}", f"--resolution={how}"] for python, how in choices]
     for chosen in compile_all(*options):
         assert "\nmkdocs==1.6" in chosen, "MkDocs 2 has no plugins"
 
 
 def test_what_make_installs_is_there_for_every_python():
-    """README: `make site` needs Python 3.10 or newer."""
+    """README: `make site` needs Python 3.10 or newer. One resolution is for all, 3.11.0 among them."""
     links = os.environ.get("PIP_FIND_LINKS", ROOT)
     common = ["--constraint", ROOT / "constraints.txt", "--all-extras", "--find-links", links]
-    compile_all(*([*common, f"--python-version={python}"] for python in PYTHONS))
+    compile_all([*common, "--universal", f"--python-version={PYTHONS[0]}"])
 
 
 def test_mkdocs_attnviz_is_attnviz_with_mkdocs():
@@ -86,7 +90,7 @@ class Environment(NamedTuple):
 
     python: str
     resolution: str
-    packages: Sequence[str | Path]
+    packages: Sequence[str]
     hosts: Sequence[type[Host]]
     lacks: Sequence[str] = ()
     """Documentation tools that nothing there needs."""
@@ -94,7 +98,7 @@ class Environment(NamedTuple):
     @property
     def extras(self) -> list[str]:
         """The extras of attnviz that are named."""
-        named = [re.search(r"\[(.+)\]$", str(package)) for package in self.packages]
+        named = [re.search(r"\[(.+)\]$", package) for package in self.packages]
         return [extra for match in named if match for extra in match[1].split(",")]
 
 
@@ -115,7 +119,11 @@ ENVIRONMENTS = {
         ["mkdocs", "sphinx"],
     ),
     "3.10 newest": Environment(
-        "3.10", "highest", [ROOT, f"{WITH_MKDOCS}[sphinx]", "myst-parser"], [MkDocs, Sphinx], ["properdocs", "zensical"]
+        "3.10",
+        "highest",
+        [str(ROOT), f"{WITH_MKDOCS}[sphinx]", "myst-parser"],
+        [MkDocs, Sphinx],
+        ["properdocs", "zensical"],
     ),
     "3.13 newest": Environment(
         "3.13",
@@ -129,6 +137,16 @@ ENVIRONMENTS = {
 RAISED = {"markdown": "3.7", "pymdown-extensions": "11.0", "click": "8.1.8", "pyyaml": "6.0.2"}
 """The lower bounds of Zensical, which are above ours."""
 
+
+CHECK = """
+import os, sys
+from mkdocs_attnviz.cli.main import main
+for configuration in sys.argv[1:]:
+    if os.fork() == 0:
+        main(["check", "-f", configuration])
+    os.wait()
+"""
+"""A program that checks sites, each in a process of its own."""
 
 WIDGET = """
 import json, sys
@@ -175,19 +193,22 @@ def lower_bounds(extras: Sequence[str]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
-def test_every_host_draws(name, published, tmp_path, compiled):
+def test_every_host_draws(name, published, tmp_path, compiled, wheels):
     """Draw from a cache, with the base install and the extra of the host, without what runs models."""
     environment = ENVIRONMENTS[name]
     python = tmp_path / "environment" / "bin" / "python"
     run(sys.executable, "-m", "uv", "venv", "--quiet", "--python", interpreter(environment.python), python.parents[1])
     resolution = f"--resolution={environment.resolution}"
-    run(*UV, "install", "--quiet", f"--python={python}", resolution, *environment.packages)
+    newest = environment.resolution == "highest"
+    packages = map(wheels.of, environment.packages) if newest else environment.packages  # direct ones are of a project
+    run(*UV, "install", "--quiet", f"--python={python}", resolution, *packages)
     bytecode.take(python.parents[1], compiled)
     there = installed(python)
     assert not {"torch", "transformers", "numpy", *environment.lacks} & there.keys()
-    if environment.resolution != "highest":
+    if not newest:
         lowest = lower_bounds(environment.extras) | (RAISED if Zensical in environment.hosts else {})
         assert {name: Version(there[name]) for name in lowest} == {each: Version(lowest[each]) for each in lowest}
+    configurations: list[Path] = []
     for kind in environment.hosts:
         host = kind(tmp_path / kind.__name__, tmp_path / "unused")
         host.python = str(python)
@@ -200,14 +221,15 @@ def test_every_host_draws(name, published, tmp_path, compiled):
         assert built.returncode == 0, f"{kind.__name__}: {built.log}"
         assert (in_widgets(host) if isinstance(host, MyST) else shown(built)) == published.figures, kind.__name__
         if kind is not PythonMarkdown:  # which has no configuration
-            check = host.run("mkdocs_attnviz", "check", "-f", str(host.base / host.config_file))
-            assert check.log == "4 blocks on 1 page: nothing is missing\n", kind.__name__
+            configurations.append(host.base / host.config_file)
         if "widget" in environment.extras and kind is environment.hosts[0]:
             settings = json.dumps(host.settings)
             command = [str(python), "-c", WIDGET, BLOCKS[0], settings]
             widget = subprocess.run(command, cwd=host.base, capture_output=True, text=True)
             assert widget.returncode == 0, widget.stderr
             assert data_figure(widget.stdout)["label"] == published.figures[0]["label"]
+    check = subprocess.run([python, "-c", CHECK, *configurations], capture_output=True, text=True)
+    assert check.stdout == "4 blocks on 1 page: nothing is missing\n" * len(configurations), check.stderr
     if "pdf" in environment.extras:
         drawn = subprocess.run([str(python), "-c", PICTURES], capture_output=True, text=True)
         assert (drawn.returncode, drawn.stdout) == (0, "%PDF \x89PNG No font here has \U000f1234\n"), drawn.stderr

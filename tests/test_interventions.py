@@ -3,10 +3,9 @@
 import copy
 import json
 import re
-import subprocess
-import sys
 from urllib.parse import unquote
 
+import commands
 import entries
 import pytest
 import test_capture
@@ -524,11 +523,10 @@ def test_status_and_check_ask_for_both_entries(site):
     site.write("index.md", PAGE.replace("interventions: [{layer: 0, heads: 4}]", ""))
     site.settings["cache_dir"] = "own-cache"
     assert site.build().returncode == 0
-    command = [sys.executable, "-m", "mkdocs_attnviz", "status", "-f", str(site.folder / "mkdocs.yml"), "--json"]
 
     def states():
-        blocks = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)["blocks"]
-        return [block["state"] for block in blocks]
+        told = commands.run("mkdocs_attnviz", "status", "-f", str(site.folder / "mkdocs.yml"), "--json")
+        return [block["state"] for block in json.loads(told.stdout)["blocks"]]
 
     assert states() == ["cached", "cached", "cached"]
     cache_dir = site.folder / "own-cache"

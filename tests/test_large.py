@@ -67,7 +67,7 @@ def minilm():
     return captured(loaded, example(loaded, {"text": TEXT}, 99))
 
 
-@pytest.mark.parametrize("device_map", ["auto", "balanced", "balanced_low_0", "sequential", {"": "disk"}, MIXED])
+@pytest.mark.parametrize("device_map", ["auto", "balanced_low_0", "sequential", {"": "disk"}, MIXED])
 def test_a_model_that_is_spread_gives_the_same_entry(minilm, device_map):
     """Entries are equal to the byte, even if accelerate loads a layer's weights only for that layer's own pass."""
     loaded = load(ref(MINILM, device_map=device_map), "cpu")
@@ -257,7 +257,7 @@ def test_memory_of_a_capture_does_not_grow_with_depth(way, layers):
     """
     tokens = 256
     layer = 4 * 8 * tokens**2
-    for depth in (3, 12):
+    for depth in (3, 9):
         torch.manual_seed(0)
         model = transformers.AutoModel.from_config(CONFIGS[way](depth), attn_implementation="eager").eval()
         tokenizer = SimpleNamespace(pad_token_id=0, model_max_length=10**30)

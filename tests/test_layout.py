@@ -11,7 +11,9 @@ from test_example_site import built
 from test_frontend import STATIC
 
 from mkdocs_attnviz import model_view
+from mkdocs_attnviz.figure.scripts import with_needed
 from mkdocs_attnviz.views import VIEWS
+from mkdocs_attnviz.views.view import own_script
 
 
 @pytest.mark.flaky(reruns=1)
@@ -73,7 +75,8 @@ def test_small_pictures_are_no_higher_than_the_page_has_kept_for_them(open_page,
     for width in (320, 640, 720):
         page = open_page(tmp_path / "index.html", width=width)
         before = page.evaluate(heights)
-        page.add_script_tag(path=STATIC / "attnviz.js")
+        for script in with_needed(own_script("model")):
+            page.add_script_tag(path=STATIC / script.rpartition("/")[2])
         draw_all(page)
         settle(page)
         assert page.evaluate(heights) == before, width

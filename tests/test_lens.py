@@ -34,17 +34,13 @@ BLOOM = {"hidden_size": 32, "n_layer": 3, "n_head": 4, "vocab_size": 40, "bos_to
 CAUSAL = {
     "bloom": BLOOM,
     "cohere": GROUPED | {"logit_scale": 1.5},
-    "gemma": GROUPED,
     "gemma2": GROUPED | {"final_logit_softcapping": 2.0},
     "gpt2": GPT,
     "gpt_neox": SMALL,
     "granite": GROUPED | {"logits_scaling": 3.0},
     "llama": GROUPED,
-    "mistral": GROUPED,
-    "olmo": GROUPED,
     "opt": SMALL | {"ffn_dim": 48, "word_embed_proj_dim": 16},
     "phi": SMALL,
-    "qwen2": GROUPED,
     "qwen3": GROUPED,
 }
 MASKED = {"albert": SMALL | {"embedding_size": 16}, "bert": SMALL, "distilbert": SMALL | {"dim": 32, "n_heads": 4}}

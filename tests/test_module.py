@@ -174,7 +174,6 @@ def test_bytes_and_states_of_a_kernel(host, widget, open_page):
 def test_a_page_that_has_the_classic_script(host, figures, widget, open_page):
     """The element is defined once; the module adds its views to it, and figures find the data that the module has."""
     page = open_page(f"{host}/beside.html")
-    page.evaluate("attnviz.shared = 'of attnviz-all.js'")
     show(page, "bytes", widget.figure, sent=widget.data)
     show(page, "heads", figures["heads"])
     draw_all(page)

@@ -21,6 +21,7 @@ WALKED = {
     "factors": TOKEN,
 }
 """Elements of a view between which arrow keys move the focus."""
+STYLE = "document.head.insertAdjacentHTML('beforeend', `<style>${arguments[0]}</style>`);"
 FIRST = """
 const first = document.querySelector("attn-viz").shadowRoot.querySelector(arguments[0]);
 first.scrollIntoView({ block: "center" });
@@ -53,6 +54,7 @@ def browser():
 def test_every_view(browser):
     for view in VIEWS:
         browser.get(built(f"guide/views/{view}.md").as_uri())
+        browser.execute_script(STYLE, layouts.ARTICLE)
         drawn = browser.execute_async_script(webkit.DRAW)
         assert drawn in range(1, 50), f"{view}: {drawn}"
         assert browser.execute_script("return eval(arguments[0])", layouts.AUDIT) == {}, view

@@ -2,7 +2,6 @@ import { type CSSResultGroup, unsafeCSS } from "lit";
 import pictureCss from "../charts/picture.css";
 import type { View } from "../element/view.js";
 import { CODECS } from "./codecs.js";
-import type { HeadNeurons } from "./neuron-scores.js";
 import type { AttentionViewState, Chosen } from "./view-state.js";
 import type { Weights, WeightsRequest } from "./weight-source.js";
 
@@ -28,10 +27,6 @@ export abstract class AttentionView<State extends Chosen, Change> implements Vie
 
   weights(request: WeightsRequest): Promise<Weights> {
     return this.choices.source.weights(request);
-  }
-
-  neurons(request: WeightsRequest): Promise<HeadNeurons> {
-    return this.choices.source.neurons(request);
   }
 
   abstract hostConnected(): void;

@@ -6,7 +6,6 @@ import { upTo } from "../lib/packed.js";
 import { absentSentence } from "./absent.js";
 import { type AttentionFigure, findLayer, findSequence, findStack, type LayerSource, weightBlobs } from "./figure.js";
 import { Mask } from "./mask-runs.js";
-import { type HeadNeurons, headNeurons, neuronBlobs, neuronLayer } from "./neuron-scores.js";
 import type { Allowed } from "./scene.js";
 import { type Group, Layer } from "./weights.js";
 
@@ -73,14 +72,6 @@ export class WeightSource {
     return { rows: [...rows], cols: [...cols], values, ...(kept && { kept }) };
   }
 
-  /** Return what the weights of one head come of. Rejects where the figure has no queries and keys. */
-  async neurons(request: WeightsRequest): Promise<HeadNeurons> {
-    const { source, rows, cols, causal } = this.requested(request);
-    if (!source.neurons) throw new Error("this figure has no queries and keys");
-    const load = neuronBlobs(source, rows.length, cols.length, (blob, decode) => this.host.load(blob, decode));
-    return headNeurons(neuronLayer(source, rows.length, cols.length, causal, await Promise.all(load)), request.head);
-  }
-
   /** Return how a layer's blobs are read and put together, and the preview that is drawn before they are fetched. */
   private find(name: string, number: number) {
     const { figure } = this;
@@ -126,7 +117,8 @@ export class WeightSource {
     return layer;
   }
 
-  private requested({ stack, layer, head }: WeightsRequest) {
+  /** Return the layer and the tokens that a request is about; throw a RangeError that names a bad value. */
+  requested({ stack, layer, head }: WeightsRequest) {
     const { figure } = this;
     const name = stack ?? (Object.keys(figure.stacks)[0] as string);
     const { rows, cols, causal = false, layers } = findStack(figure, name);

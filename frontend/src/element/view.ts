@@ -68,9 +68,12 @@ export interface ViewClass {
   new (host: ViewHost, figure: Figure): View;
 }
 
+/** The message of a figure of attention that has nothing behind its weights. */
+export const NO_NEURONS = "this figure has no queries and keys";
+
 /** Return a view's answer to a program. Rejects where the view has none. */
 export async function answer(view: View, what: keyof Answers, request: object): Promise<object> {
-  if (!view[what])
-    throw new Error(`this figure shows ${what === "values" ? "attention: weights" : "no attention: values"}()`);
-  return view[what](request);
+  if (view[what]) return view[what](request);
+  if (what === "neurons" && view.weights) throw new Error(NO_NEURONS);
+  throw new Error(`this figure shows ${what === "values" ? "attention: weights" : "no attention: values"}()`);
 }

@@ -2,15 +2,17 @@ import { html, nothing, type TemplateResult, unsafeCSS } from "lit";
 import { headChoice, howText, layerSelect, pairSelect, stackSelect } from "../attention/controls.js";
 import { attentionOf, findLayer } from "../attention/figure.js";
 import { layerKey } from "../attention/layer-key.js";
+import { type HeadNeurons, headNeurons, neuronBlobs, neuronLayer } from "../attention/neuron-scores.js";
 import { initialState, mergeState, type NeuronChange, type NeuronState } from "../attention/neuron-state.js";
 import { sharedKeys } from "../attention/shared-keys.js";
 import { AttentionView } from "../attention/view.js";
 import { AttentionViewState } from "../attention/view-state.js";
+import type { WeightsRequest } from "../attention/weight-source.js";
 import { NeuronStage } from "../charts/neuron-stage.js";
 import { closeOptions, files, optionsButton } from "../controls/menu.js";
 import { tableText } from "../controls/table.js";
 import type { Figure } from "../element/figure.js";
-import type { ViewHost } from "../element/view.js";
+import { NO_NEURONS, type ViewHost } from "../element/view.js";
 import css from "./neuron.css";
 
 class NeuronViewState extends AttentionViewState<NeuronState, NeuronChange> {
@@ -64,6 +66,15 @@ export default class NeuronView extends AttentionView<NeuronState, NeuronChange>
         choices.open.table ? tableText(this.stage.table(choices.where)) : nothing
       }${choices.live}
     </div>`;
+  }
+
+  /** Return what the weights of one head come of. Rejects where the figure has no queries and keys. */
+  async neurons(request: WeightsRequest): Promise<HeadNeurons> {
+    const { host, source: weights } = this.choices;
+    const { source, rows, cols, causal } = weights.requested(request);
+    if (!source.neurons) throw new Error(NO_NEURONS);
+    const load = neuronBlobs(source, rows.length, cols.length, (blob, decode) => host.load(blob, decode));
+    return headNeurons(neuronLayer(source, rows.length, cols.length, causal, await Promise.all(load)), request.head);
   }
 
   private changeStage(): void {
