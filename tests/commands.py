@@ -84,8 +84,8 @@ def install(warm: Path, run: int, build: str) -> None:
     starts |= {ATTNVIZ: [["-m", "mkdocs_attnviz"], [script]]}
     for tool, name in {**READING, **FOLDERS, "": OTHERS}.items():
         warm_workers.install(warm / name, starts.get(name, ()), modules_of(tool), run)
-    if sys.platform == "linux":
-        folders.update({"": warm / OTHERS} | {tool: warm / name for tool, name in FOLDERS.items()})
+    places = {tool: warm / name for tool, name in {**FOLDERS, "": OTHERS}.items()}
+    folders.update({tool: place for tool, place in places.items() if (place / "run").exists()})
 
 
 folders: dict[str, Path] = {}

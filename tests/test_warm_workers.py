@@ -1,17 +1,22 @@
 """Processes of a test run that are forks of one which has imported all they need: they live and die as real ones do."""
 
 import contextlib
+import json
 import os
 import select
 import signal
 import socket
+import subprocess
 import sys
 import time
+from importlib import metadata
 from pathlib import Path
 
 import commands
 import pytest
+import warm_workers
 from conftest import INDUCTION, PATIENCE, TESTS
+from jinja2 import BytecodeCache
 
 from mkdocs_attnviz.models.engine.client import Captured, Worker, WorkerDied
 from mkdocs_attnviz.models.engine.request import Request
@@ -81,6 +86,47 @@ def test_a_site_is_read_by_a_fork(site):
     assert told.returncode == 0, told.stderr
     assert "1 block on 1 page" in told.stdout
     assert f"/{commands.READING['mkdocs']}'] ['-c', 'build', " in told.stderr
+
+
+def test_a_command_that_another_program_starts_is_a_fork(tmp_path):
+    command = [Path(sys.executable).with_name("attnviz"), "render", "--json"]
+    with subprocess.Popen(command, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as started:
+        fork, deadline = started.pid, time.monotonic() + PATIENCE
+        while fork == started.pid and time.monotonic() < deadline:
+            with contextlib.suppress(ValueError):  # there is none yet
+                fork = warm_workers.fork_of(started)
+        assert Path(f"/proc/{fork}/cmdline").read_text().rstrip("\0").endswith(f"/{commands.ATTNVIZ}")
+        started.stdin.write(b'{"body": 1}\n')
+        started.stdin.close()
+        assert json.loads(started.stdout.read())["ok"] is False
+    assert started.returncode == 1
+
+
+def test_a_build_takes_the_templates_that_another_has_compiled(site, session_folder):
+    site.config["theme"] |= {"custom_dir": "overrides"}
+    template = site.folder / "overrides" / "main.html"
+    template.parent.mkdir()
+    template.write_text('{% extends "base.html" %}')
+    site.write("index.md", "Words.\n")
+    assert site.build().returncode == 0
+    name = f"__jinja2_{BytecodeCache().get_cache_key(template.name, str(template))}.cache"
+    kept = session_folder / "warm" / commands.READING["mkdocs"] / "templates" / name
+    before = kept.stat()
+    assert site.build().returncode == 0
+    assert (kept.stat().st_ino, kept.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_a_fork_knows_the_packages_of_a_folder_that_is_new(tmp_path, monkeypatch):
+    monkeypatch.setattr(metadata, "entry_points", metadata.entry_points)
+    warm_workers.remember_entry_points()
+    known = {each.name for each in metadata.entry_points(group="console_scripts")}
+    assert "attnviz" in known
+    package = tmp_path / "new-1.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Name: new\n")
+    (package / "entry_points.txt").write_text("[console_scripts]\nnew = new:main\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert {each.name for each in metadata.entry_points(group="console_scripts")} == known | {"new"}
 
 
 def test_a_process_of_pytest_xdist_is_a_fork(pytestconfig):
