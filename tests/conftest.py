@@ -545,7 +545,8 @@ def open_page(browser_contexts):
         page = context.new_page()
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
-        page.goto(address.as_uri() if isinstance(address, Path) else address)
+        if address != "about:blank":  # where it is
+            page.goto(address.as_uri() if isinstance(address, Path) else address)
         return page
 
     yield open_page
