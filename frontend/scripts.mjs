@@ -129,12 +129,10 @@ const takenFrom = (name, made) =>
 
 const keyOf = ({ module, name }) => `${module} ${name}`;
 
-/** Returns all scripts of pages, each with `needs`, the names of those that it takes something from, and its `text`. */
-export async function scripts() {
-  const shared = await sharedModules();
+/** Bundles all scripts; after those of views, what families share, and what all share. */
+async function bundledScripts(shared) {
   const entry = (view) => `import View from "./src/views/${view}.ts"; attnviz.define({ ${view}: View });`;
   const made = await Promise.all(views.map((view) => script(view, entry(view), shared)));
-  const taken = new Map();
   for (const name of [...Object.keys(FAMILIES), CORE]) {
     const keys = takenFrom(name, made);
     const imports = keys.map((key, at) => key.replace(/(.*) (.*)/, `import { $2 as shared${at} } from "$1";\n`));
@@ -142,8 +140,25 @@ export async function scripts() {
     const gives =
       name === CORE ? `import { begin } from "./${MAIN}"; begin("${CORE}", [${names}]);` : `own.push(${names});`;
     made.push(await script(name, imports.join("") + gives, shared));
-    taken.set(name, keys);
   }
+  return made;
+}
+
+/** The modules that what several views share takes from a script that it cannot wait for. */
+const misplaced = (made) =>
+  made
+    .filter(({ name }) => !views.includes(name))
+    .flatMap(({ imports }) => imports.filter(({ script }) => script !== CORE).map(({ module }) => module.slice(2)));
+
+/** Returns all scripts of pages, each with `needs`, the names of those that it takes something from, and its `text`. */
+export async function scripts() {
+  const shared = await sharedModules();
+  let made = await bundledScripts(shared);
+  for (let paths = misplaced(made); paths.length > 0; paths = misplaced(made)) {
+    for (const path of paths) shared.set(path, CORE);
+    made = await bundledScripts(shared);
+  }
+  const taken = new Map([...Object.keys(FAMILIES), CORE].map((name) => [name, takenFrom(name, made)]));
   return made.map(({ name, body, imports }) => {
     const needs = [CORE, ...Object.keys(FAMILIES), ...views].filter((from) =>
       imports.some(({ script }) => script === from),

@@ -137,7 +137,7 @@ def pytest_collection():
 def pytest_collection_finish():
     """Let the garbage collector look seldom, and never at what has been imported."""
     gc.freeze()
-    gc.set_threshold(10_000, 20, 20)
+    gc.set_threshold(5_000, 20, 10)
 
 
 def pytest_sessionfinish(session):
@@ -545,7 +545,8 @@ def open_page(browser_contexts):
         page = context.new_page()
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
-        page.goto(address.as_uri() if isinstance(address, Path) else address)
+        if address != "about:blank":  # where it is
+            page.goto(address.as_uri() if isinstance(address, Path) else address)
         return page
 
     yield open_page
