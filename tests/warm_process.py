@@ -15,7 +15,6 @@ import socket
 import sys
 import threading
 from collections.abc import Sequence
-from functools import partialmethod
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -147,7 +146,13 @@ def keep_templates(jinja: ModuleType, folder: Path) -> None:
     """Let forks take the code of templates from a folder: builds with a theme would compile the same ones each time."""
     folder.mkdir()
     kept = jinja.FileSystemBytecodeCache(str(folder))
-    jinja.Environment.__init__ = partialmethod(jinja.Environment.__init__, bytecode_cache=kept)
+    begin = jinja.Environment.__init__
+
+    def keep(self: Any, *given: Any, **named: Any) -> None:
+        begin(self, *given, **named)
+        self.bytecode_cache = self.bytecode_cache or kept
+
+    jinja.Environment.__init__ = keep
 
 
 def alive(pid: int) -> bool:
