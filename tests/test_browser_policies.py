@@ -61,7 +61,8 @@ def test_markup_does_not_say_where_data_come_from(long_site, open_page, names):
         page.goto(f"{url}/index.html")
         draw_all(page)
         settle(page)
-        assert [each for each in requests if "/elsewhere/" in each] == [f"{url}/elsewhere/x.png"]
+        # Two images of one address may be asked for once or twice.
+        assert {each for each in requests if "/elsewhere/" in each} == {f"{url}/elsewhere/x.png"}
 
 
 NOT_OURS = ("data:text/javascript,window.foreign=1", "//127.0.0.1:9/x.js", "../foreign.js", "foreign.js")
