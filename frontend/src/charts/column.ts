@@ -91,9 +91,7 @@ export class Column {
       row.ariaPosInSet = String(index - start + 1);
     }
     row.dataset.tip = plainText(token);
-    const value = document.createElement("span");
-    value.className = "value";
-    row.append(tokenElement(token, this.sequence.special.includes(index)), ...this.nextOf(index), value);
+    row.append(tokenElement(token, this.sequence.special.includes(index)), ...this.nextOf(index));
     return row;
   }
 
@@ -150,8 +148,14 @@ export class Column {
   }
 
   private write(index: number, text: string, weak: boolean): void {
-    const value = this.rows.get(index)?.lastElementChild;
-    if (!value) return;
+    const row = this.rows.get(index);
+    let value = row?.querySelector(".value");
+    if (!row || !(value || text)) return;
+    if (!value) {
+      value = document.createElement("span");
+      value.className = "value";
+      row.append(value);
+    }
     if (value.textContent !== text) value.textContent = text;
     value.classList.toggle("pale", weak);
   }
