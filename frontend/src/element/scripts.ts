@@ -4,7 +4,7 @@ type Shared = unknown[];
 type Script = [name: string, needs: string[], run: (own: Shared, ...needed: Shared[]) => void];
 
 interface Queue {
-  /** What the scripts that have run share, by their names. */
+  /** The modules that the scripts which have run share, by the scripts' names. */
   shared?: Record<string, Shared>;
   push(script: Script): void;
   splice(start: number): Script[];

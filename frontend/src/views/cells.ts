@@ -1,9 +1,9 @@
 import { html, nothing, type TemplateResult, unsafeCSS } from "lit";
+import { type SignedDepths, signedDepths, signedGround } from "../charts/readable-depth.js";
 import textCss from "../charts/running-text.css";
 import { RunningText, type Stripe } from "../charts/running-text.js";
 import { type Saturation, SaturationPlot, type UnitPlace } from "../charts/saturation.js";
 import type { Sheet } from "../charts/svg.js";
-import { DEEPEST, ground, signedColor } from "../charts/tint.js";
 import { signed } from "../charts/values.js";
 import { choice } from "../controls/choice.js";
 import { within } from "../controls/keyboard.js";
@@ -15,10 +15,10 @@ import type { Figure } from "../element/figure.js";
 import type { CellLayer, CellsFigure, CellsState, UnitsOfPart } from "../element/figure-data.js";
 import type { Codecs, ViewHost } from "../element/view.js";
 import { oneOf, position } from "../lib/checks.js";
-import { contrast, over, toRgba } from "../lib/color.js";
+import { toRgba } from "../lib/color.js";
 import { json } from "../lib/json-blob.js";
 import { memo } from "../lib/memo.js";
-import { headColor, hexToRgba } from "../lib/palette.js";
+import { headColor } from "../lib/palette.js";
 import { SignedBytes } from "../lib/signed-bytes.js";
 import css from "./cells.css";
 
@@ -40,7 +40,6 @@ const SCALES: Record<string, string> = {
 const [LINE, STRIPE, MASK] = [24, 10, 6];
 /** The share of tokens whose values all get the full colour in a part without bounds: one may be far above the rest. */
 const SATURATED = 0.01;
-const READABLE = 4.5;
 
 interface Lists {
   /** The numbers of the units that are kept: the best first, or in their order. */
@@ -301,24 +300,15 @@ export default class CellsView extends PanelView<CellsState, CellsFigure> {
     return getComputedStyle(this.isText ? this.running.element : this.plot.element).color;
   }
 
-  /** The depth of the colours of negative and of positive values at which the text is still readable. */
-  private depths(ink = this.ink): [number, number] {
-    const { scheme } = this.host;
-    const [text, page] = [toRgba(ink), toRgba(scheme.background)];
-    return [-1, 1].map((sign) => {
-      const [r, g, b] = hexToRgba(signedColor(sign, scheme));
-      let share = DEEPEST;
-      while (share > 0.2 && contrast(text, over([r, g, b, share], page)) < READABLE) share -= 0.01;
-      return share;
-    }) as [number, number];
+  private depths(): SignedDepths {
+    return signedDepths(this.ink, this.host.scheme);
   }
 
-  private color(share: number, [negative, positive]: [number, number]): string {
-    const depth = share < 0 ? negative : positive;
-    return ground(signedColor(share, this.host.scheme), Math.min(1, Math.abs(share)) * depth, this.host.scheme);
+  private color(share: number, depths: SignedDepths): string {
+    return signedGround(share, depths, this.host.scheme);
   }
 
-  private stripes(units: Unit[], depths: [number, number]): Stripe[] {
+  private stripes(units: Unit[], depths: SignedDepths): Stripe[] {
     const stripes = units.map(({ steps, scale, most }, i) => {
       const colors = Array.from({ length: 255 }, (_, at) =>
         at === 127 ? "" : this.color(((at - 127) * scale) / most, depths),

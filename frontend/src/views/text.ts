@@ -2,8 +2,8 @@ import { html, nothing, type TemplateResult, unsafeCSS } from "lit";
 import textCss from "../charts/attended-text.css";
 import { AttendedText, type Colors, type Written } from "../charts/attended-text.js";
 import { LINE } from "../charts/marked-text.js";
+import { type SignedDepths, signedDepths, signedGround } from "../charts/readable-depth.js";
 import type { Sheet } from "../charts/svg.js";
-import { DEEPEST, ground, signedColor } from "../charts/tint.js";
 import { signed } from "../charts/values.js";
 import { choice } from "../controls/choice.js";
 import { type Ramp, ramp } from "../controls/legend.js";
@@ -14,10 +14,8 @@ import type { Figure } from "../element/figure.js";
 import type { TextMatrix, TextViewFigure, TextViewState } from "../element/figure-data.js";
 import type { ViewHost } from "../element/view.js";
 import { oneOf, position } from "../lib/checks.js";
-import { contrast, over, toRgba } from "../lib/color.js";
 import { json } from "../lib/json-blob.js";
 import { memo } from "../lib/memo.js";
-import { hexToRgba } from "../lib/palette.js";
 import { receivedOf, StrongestRows, type StrongRow, Transposed } from "../lib/strongest-rows.js";
 import css from "./text.css";
 
@@ -25,7 +23,6 @@ type Direction = TextViewState["direction"];
 
 /** The share of marks that all get the full colour where what tokens receive is shown: one may be far above the rest. */
 const SATURATED = 0.01;
-const READABLE = 4.5;
 /** The exponent of a share of the full colour: weak weights are a little stronger than they would be, as in a heat map. */
 const FAINT = 0.75;
 /** A weight below this is read as none. */
@@ -77,7 +74,7 @@ export default class TextView extends PanelView<TextViewState, TextViewFigure> {
         columns,
       ),
   );
-  private readonly depths = memo((ink: string, background: string): [number, number] => this.deepest(ink, background));
+  private readonly depths = memo((ink: string, _background: string) => signedDepths(ink, this.host.scheme));
 
   constructor(host: ViewHost, figure: Figure) {
     super(host, figure as TextViewFigure, (figure as TextViewFigure).initial);
@@ -321,21 +318,8 @@ export default class TextView extends PanelView<TextViewState, TextViewFigure> {
     return getComputedStyle(this.running.element).color;
   }
 
-  /** The depth of the colours of negative and of positive values at which the text is still readable. */
-  private deepest(ink: string, background: string): [number, number] {
-    const { scheme } = this.host;
-    const [text, page] = [toRgba(ink), toRgba(background)];
-    return [-1, 1].map((sign) => {
-      const [r, g, b] = hexToRgba(signedColor(sign, scheme));
-      let share = DEEPEST;
-      while (share > 0.2 && contrast(text, over([r, g, b, share], page)) < READABLE) share -= 0.01;
-      return share;
-    }) as [number, number];
-  }
-
-  private color(share: number, [negative, positive]: [number, number]): string {
-    const depth = share < 0 ? negative : positive;
-    return ground(signedColor(share, this.host.scheme), Math.min(1, Math.abs(share)) * depth, this.host.scheme);
+  private color(share: number, depths: SignedDepths): string {
+    return signedGround(share, depths, this.host.scheme);
   }
 
   /** The size of a weight that gets the full colour. */

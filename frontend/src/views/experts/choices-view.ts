@@ -1,4 +1,5 @@
 import { html, nothing, type TemplateResult, unsafeCSS } from "lit";
+import { readableDepth } from "../../charts/readable-depth.js";
 import textCss from "../../charts/running-text.css";
 import { RunningText, type Stripe } from "../../charts/running-text.js";
 import type { Sheet } from "../../charts/svg.js";
@@ -16,10 +17,8 @@ import type { Figure, Sequence } from "../../element/figure.js";
 import type { ExpertsFigure, ExpertsState, MixtureData } from "../../element/figure-data.js";
 import type { ViewHost } from "../../element/view.js";
 import { oneOf, position } from "../../lib/checks.js";
-import { contrast, over, toRgba } from "../../lib/color.js";
 import { json } from "../../lib/json-blob.js";
 import { memo } from "../../lib/memo.js";
-import { hexToRgba } from "../../lib/palette.js";
 import css from "../experts.css";
 import { percent, sharesOf, variation } from "./balance.js";
 import { type BarPlace, type BarRow, ExpertBars } from "./bars.js";
@@ -36,8 +35,8 @@ const [LINE, FIRST, OTHER] = [24, 8, 4];
 const STRIPS = 4;
 /** px of a cell's lower edge that has the colour of the second expert. */
 const SECOND = 5;
-/** The largest share of an expert's colour behind text, and the contrast that the text has on it. */
-const [BEHIND, READABLE] = [0.4, 4.5];
+/** The largest share of an expert's colour behind text. */
+const BEHIND = 0.4;
 
 interface Text {
   text: string;
@@ -245,11 +244,9 @@ export class ChoicesView extends PanelView<ExpertsState, ExpertsFigure> {
   /** The first expert's colour behind the text, as deep as the text can be read on, and all experts in strips below. */
   private stripes(layer: Choices): Stripe[] {
     const { scheme } = this.host;
-    const [ink, page] = [toRgba(getComputedStyle(this.running.element).color), toRgba(scheme.background)];
+    const ink = getComputedStyle(this.running.element).color;
     const pale = Array.from({ length: this.experts }, (_, expert) => {
-      const [r, g, b] = hexToRgba(this.color(expert));
-      let share = BEHIND;
-      while (share > 0.15 && contrast(ink, over([r, g, b, share], page)) < READABLE) share -= 0.02;
+      const share = readableDepth(this.color(expert), ink, scheme, { most: BEHIND, least: 0.15, step: 0.02 });
       return ground(this.color(expert), share, scheme);
     });
     const at = (rank: number) => (token: number) => {

@@ -35,7 +35,7 @@ interface TokenLoad {
   occurrences: number;
 }
 
-/** What the router of one layer did. */
+/** The choices of the router of one layer, counted over the corpus. */
 interface Layer {
   mixture: LoadData;
   counts: number[];
@@ -90,7 +90,7 @@ export class LoadsView extends PanelView<LoadsState, LoadsFigure> {
     oneOf("show", show, Object.keys(SHOWS));
   }
 
-  /** What the routers of the stack and part in view did, the last layer first; undefined while it loads. */
+  /** The layers of the stack and part in view, the last one first; undefined while they load. */
   private get layers(): Layer[] | undefined {
     const loads = this.host.blob(this.figure.loads, (bytes) => json<Loads>(bytes));
     if (!loads) return undefined;
